@@ -1,0 +1,1 @@
+"""Backtests: array programs over forecasts, filter and prices."""

@@ -1,0 +1,1 @@
+"""The cache: where panel, encoder and store meet."""

@@ -1,0 +1,1 @@
+"""Executors: where the blocks of a build are run."""

@@ -1,0 +1,1 @@
+"""Clusters: fitted and ranked on the past, then a filter."""

@@ -1,0 +1,1 @@
+"""Encoders: windows in, embeddings and forecasts out."""

@@ -1,0 +1,136 @@
+"""The seam of the encoders: windows in, embeddings and forecasts out. Knows no panel, no cache and no framework."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from encash.arrays import Float32
+from encash.errors import MismatchError
+from encash.fingerprint import fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """Everything that decides what an encoder says about a window; two encoders with one spec say the same.
+
+    Holds no path and no time. `fingerprint` is the identity of the embeddings; `forecast_fingerprint` that of the
+    forecasts, which depend on `forecast_rule` besides (the bin edges of a classifier, the members of an ensemble).
+    """
+
+    architecture: str
+    """Kind and sizes in one readable line: ``transformer hidden=64 layers=2 heads=4 head=regression``."""
+    weights: str
+    """SHA-256 of the weights that inference uses (name, dtype, shape, bytes), in order of their names."""
+    lookback: int
+    """Sessions in a window, the day itself included (L)."""
+    num_features: int
+    """Features of one session (F)."""
+    dim: int
+    """Length of an embedding (D)."""
+    horizons: tuple[int, ...]
+    """Sessions ahead of each forecast (H of them); empty for an encoder without forecasts."""
+    pooling: str = "mean"
+    """How the states of a window become one vector: mean, last or cls."""
+    normaliser: str = "none"
+    """What is done to a window before the first layer."""
+    feature_names: tuple[str, ...] | None = None
+    """The features in order, where they are known."""
+    forecast_rule: str = "none"
+    """How the model's output becomes an expected return."""
+    engine: str = "torch"
+    precision: str = "float32"
+    train_end: str | None = None
+    """Last day that training has seen, YYYY-MM-DD; None where nobody wrote it down. Not part of the identity."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the embeddings (64 hexadecimal digits)."""
+        return fingerprint(self.identity())
+
+    @property
+    def forecast_fingerprint(self) -> str:
+        """Identity of the forecasts; empty for an encoder without."""
+        return (
+            fingerprint({**self.identity(), "rule": self.forecast_rule, "horizons": self.horizons})
+            if self.horizons
+            else ""
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the embedding."""
+        other = {"horizons", "forecast_rule", "train_end"}
+        return {name: value for name, value in self.describe().items() if name not in other}
+
+    def describe(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> EncoderSpec:
+        """The spec that `describe` described."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in description.items()
+        }
+        return cls(**fields)
+
+    def check_features(self, num_features: int, feature_names: tuple[str, ...] | None) -> None:
+        """Refuse features that are not the ones this encoder was made for.
+
+        Raises:
+            MismatchError: another number of features, or other names or another order where both are known.
+        """
+        if num_features != self.num_features:
+            raise MismatchError(
+                f"the data have {num_features} features a session, the model was trained on {self.num_features}; "
+                "give the file that the model was trained on, or another model"
+            )
+        if feature_names and self.feature_names and feature_names != self.feature_names:
+            at = next(i for i, (a, b) in enumerate(zip(feature_names, self.feature_names, strict=True)) if a != b)
+            raise MismatchError(
+                f"feature {at} is {feature_names[at]!r} in the data and {self.feature_names[at]!r} in the model; "
+                "prepare the data again with the features of the model, in its order"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What one forward pass says of n windows."""
+
+    embedding: Float32
+    """shape (n, D)."""
+    forecast: Float32
+    """Expected return per horizon as a fraction (0.01 is +1 %), shape (n, H)."""
+    confidence: Float32
+    """In [0, 1] per horizon, shape (n, H)."""
+
+
+class Encoder(ABC):
+    """A model that turns windows into embeddings and forecasts.
+
+    A subclass sets `spec` and `batch_size` and implements `encode`. The output for a window must not depend on the
+    other windows of its batch; `encash.testing.EncoderContract` checks that and the rest.
+    """
+
+    spec: EncoderSpec
+    batch_size: int
+    """Windows that one call of `encode` takes best."""
+    source_digest: str | None = None
+    """SHA-256 of the file it was read from: lets a cache recognise a checkpoint without loading it."""
+
+    @abstractmethod
+    def encode(self, windows: Float32) -> Encoded:
+        """Encode windows.
+
+        Args:
+            windows: shape (n, L, F), finite; any n ≥ 1.
+
+        Returns:
+            Embeddings (n, D), forecasts and confidences (n, H), all finite float32.
+
+        Raises:
+            MismatchError: the shape is not (n, L, F) of `spec`.
+            WorkError: an output is not finite.
+        """

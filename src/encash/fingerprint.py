@@ -1,0 +1,105 @@
+"""What "the same" means: one canonical hash of a description, and quick digests of rows. Knows no model and no file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from encash.arrays import UInt64
+
+Canonical = None | bool | int | float | str | bytes | Sequence["Canonical"] | Mapping[str, "Canonical"] | np.ndarray
+"""What can be fingerprinted: plain values, sequences and mappings of them, numpy arrays."""
+
+
+def fingerprint(value: Canonical) -> str:
+    """SHA-256 (64 hexadecimal digits) over a length-prefixed encoding of a value.
+
+    Two values have one fingerprint only if their types, shapes and contents are equal; the order in which
+    a mapping was filled does not count.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    >>> fingerprint(["ab", "c"]) == fingerprint(["a", "bc"])
+    False
+    """
+    hasher = hashlib.sha256()
+    for part in _parts(value):
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.hexdigest()
+
+
+def explain_difference(ours: Mapping[str, Canonical], theirs: Mapping[str, Canonical]) -> list[str]:
+    """Two descriptions compared field by field; one line for each field that differs, in order of the names.
+
+    >>> explain_difference({"dim": 64, "pooling": "mean"}, {"dim": 32, "pooling": "mean"})
+    ['dim: 64 here, 32 there']
+    """
+    absent = "absent"
+    return [
+        f"{field}: {ours.get(field, absent)} here, {theirs.get(field, absent)} there"
+        for field in sorted({*ours, *theirs})
+        if fingerprint(ours.get(field, absent)) != fingerprint(theirs.get(field, absent))
+    ]
+
+
+def row_digests(rows: np.ndarray) -> UInt64:
+    """A 64-bit digest (XXH3) of the bytes of each row; for change detection, not against an adversary.
+
+    Args:
+        rows: shape (n, …), any dtype.
+
+    Returns:
+        shape (n,), equal for two rows with the same bytes.
+
+    >>> a, b = row_digests(np.array([[1.0, 2.0], [1.0, 2.0]]))
+    >>> bool(a == b)
+    True
+    """
+    rows = np.ascontiguousarray(rows)
+    if rows.size == 0:
+        return np.zeros(len(rows), dtype=np.uint64)
+    data, width, digest = (
+        rows.reshape(-1).view(np.uint8).data,
+        rows.nbytes // len(rows),
+        xxhash.xxh3_64_intdigest,
+    )
+    starts = range(0, rows.nbytes, width)
+    return np.fromiter((digest(data[at : at + width]) for at in starts), dtype=np.uint64, count=len(rows))
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of the bytes of a file.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parts(value: Canonical) -> list[bytes | memoryview]:
+    """The pieces of a value in canonical order; each is hashed behind its length."""
+    match value:
+        case None:
+            return [b"none"]
+        case bool() | int() | float() | str() | bytes():
+            text = value if isinstance(value, bytes) else repr(value).encode()
+            return [type(value).__name__.encode(), text]
+        case np.ndarray():
+            array = np.ascontiguousarray(value)
+            head = [b"array", array.dtype.str.encode(), repr(array.shape).encode()]
+            return [*head, array.reshape(-1).view(np.uint8).data]
+        case Mapping():
+            items = sorted(value.items())
+            body = [part for key, item in items for part in (*_parts(key), *_parts(item))]
+            return [b"mapping", str(len(items)).encode(), *body]
+        case Sequence():
+            return [b"sequence", str(len(value)).encode(), *(part for item in value for part in _parts(item))]
+    raise TypeError(
+        f"cannot fingerprint a {type(value).__name__}; expected plain values, mappings, sequences or arrays"
+    )

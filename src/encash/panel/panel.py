@@ -1,0 +1,146 @@
+"""The panel: features and prices of many tickers, read-only. Knows where values come from and who may see them;
+knows nothing of windows, models or caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from encash.arrays import DayLike, Days, Float32, Float64, Int64, positions, to_day
+from encash.errors import InputError, UnknownKeyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """Feature rows of some tickers, one after the other: ticker i owns rows ``offsets[i]:offsets[i + 1]``."""
+
+    tickers: tuple[str, ...]
+    offsets: Int64
+    """shape (tickers + 1,)."""
+    days: Days
+    """The day of each row, ascending within a ticker; shape (rows,)."""
+    values: Float32
+    """shape (rows, F); may hold NaN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceTable:
+    """Closing prices on a grid of sessions × tickers; NaN where a ticker did not trade."""
+
+    days: Days
+    """The sessions, ascending; shape (T,)."""
+    tickers: tuple[str, ...]
+    close: Float64
+    """In currency units, shape (T, N)."""
+    open: Float64 | None = None
+    """shape (T, N), where the file has opens."""
+
+    def as_of(self, day: DayLike) -> PriceTable:
+        """The table as it stood at the close of a day."""
+        until = int(np.searchsorted(self.days, to_day(day), side="right"))
+        opens = None if self.open is None else self.open[:until]
+        return replace(self, days=self.days[:until], close=self.close[:until], open=opens)
+
+    def select(self, tickers: tuple[str, ...]) -> PriceTable:
+        """The same sessions for these tickers, in this order.
+
+        Raises:
+            UnknownKeyError: a ticker without prices.
+        """
+        order = np.argsort(self.tickers)
+        found = positions(np.asarray(self.tickers)[order], np.asarray(tickers))
+        if (missing := np.flatnonzero(found < 0)).size:
+            raise UnknownKeyError(
+                f"no prices for {tickers[missing[0]]!r} ({len(missing)} of {len(tickers)} tickers have none)"
+            )
+        columns = order[found]
+        opens = None if self.open is None else self.open[:, columns]
+        return replace(self, tickers=tickers, close=self.close[:, columns], open=opens)
+
+
+class FeatureSource(Protocol):
+    """Where a panel gets its feature rows: a file or arrays."""
+
+    tickers: tuple[str, ...]
+    num_features: int
+    feature_names: tuple[str, ...] | None
+
+    def days(self, ticker: str) -> Days:
+        """The days of one ticker's rows, ascending and distinct."""
+
+    def read(self, ticker: str, first: int, stop: int) -> Float32:
+        """Rows first … stop−1 of one ticker, shape (stop − first, F)."""
+
+
+class Panel:
+    """Features and prices of many tickers over many sessions, read-only.
+
+    A row is found by its ticker's own day, never by another ticker's position. `as_of` gives the panel as it stood
+    at the close of a day: what came later cannot be read from it.
+    """
+
+    def __init__(self, source: FeatureSource, prices: PriceTable | None = None, *, last_day: DayLike | None = None):
+        self._source = source
+        self._last = None if last_day is None else to_day(last_day)
+        self.prices = prices if prices is None or self._last is None else prices.as_of(self._last)
+        self.tickers = source.tickers
+        self.num_features = source.num_features
+        self.feature_names = source.feature_names
+        self._sessions: Days | None = None
+
+    @property
+    def sessions(self) -> Days:
+        """Trading days, ascending: those of the prices where there are any, else all days of any ticker's features."""
+        if self._sessions is None:
+            self._sessions = self.prices.days if self.prices is not None else self.feature_days()
+        return self._sessions
+
+    def feature_days(self) -> Days:
+        """All days on which any ticker has features, ascending."""
+        days = [self.days(ticker) for ticker in self.tickers]
+        return np.unique(np.concatenate(days)) if days else np.array([], dtype="datetime64[D]")
+
+    def days(self, ticker: str) -> Days:
+        """The days of one ticker's feature rows, ascending."""
+        days = self._source.days(ticker)
+        return days if self._last is None else days[: int(np.searchsorted(days, self._last, side="right"))]
+
+    def as_of(self, day: DayLike) -> Panel:
+        """The panel as it stood at the close of a day."""
+        last = to_day(day) if self._last is None else min(to_day(day), self._last)
+        return Panel(self._source, self.prices, last_day=last)
+
+    def rows(
+        self,
+        tickers: tuple[str, ...] | None = None,
+        *,
+        start: DayLike | None = None,
+        end: DayLike | None = None,
+        lookback: int = 1,
+    ) -> FeatureRows:
+        """Feature rows from start to end, and the lookback − 1 rows of each ticker before start.
+
+        Raises:
+            UnknownKeyError: a ticker that the panel does not have.
+            InputError: lookback below 1.
+        """
+        if lookback < 1:
+            raise InputError(f"lookback is {lookback}; a window has at least 1 session")
+        tickers = self.tickers if tickers is None else tickers
+        days: list[Days] = []
+        values: list[Float32] = []
+        for ticker in tickers:
+            own = self.days(ticker)
+            first = 0 if start is None else max(0, int(np.searchsorted(own, to_day(start))) - lookback + 1)
+            stop = len(own) if end is None else int(np.searchsorted(own, to_day(end), side="right"))
+            stop = max(first, stop)
+            days.append(own[first:stop])
+            values.append(self._source.read(ticker, first, stop))
+        return FeatureRows(
+            tickers=tickers,
+            offsets=np.concatenate([[0], np.cumsum([len(own) for own in days])]).astype(np.int64),
+            days=np.concatenate(days) if days else np.array([], dtype="datetime64[D]"),
+            values=np.concatenate(values) if values else np.empty((0, self.num_features), dtype=np.float32),
+        )

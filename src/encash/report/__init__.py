@@ -1,0 +1,1 @@
+"""The report: plain values, charts, one page."""

@@ -1,0 +1,1 @@
+"""Training of the reference transformer, split by date."""

@@ -1,0 +1,1 @@
+"""The names of the guide: a flag table and a call, no logic."""
