@@ -1,0 +1,325 @@
+"""Measures of a result: pure functions of arrays. Knows nothing of tickers, portfolios or models.
+
+Conventions, the same in every function and pinned by tests:
+
+- 252 sessions a year (`SESSIONS_PER_YEAR`); growth is compounded; returns are simple, never logarithmic.
+- `equity` holds one value a session; n values are n − 1 sessions of return. A NaN in it makes the result NaN.
+- `returns` is one simple return a session; NaN entries are left out and do not count as sessions.
+- Means are arithmetic, deviations are those of a sample (ddof = 1), the risk-free rate is 0 unless given.
+- What is not defined (too few values, no deviation at all) is NaN, never 0 and never infinite.
+- Drawdowns are negative: −0.2 is 20 % below the highest value so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from encash.arrays import Float64, Int64
+from encash.errors import InputError
+
+SESSIONS_PER_YEAR = 252
+"""Trading sessions in a year."""
+
+
+def simple_returns(equity: Float64) -> Float64:
+    """The return of each session, shape (n − 1,).
+
+    >>> simple_returns(np.array([100.0, 110.0, 99.0])).round(6).tolist()
+    [0.1, -0.1]
+    """
+    equity = np.asarray(equity, dtype=np.float64)
+    result: Float64 = equity[1:] / equity[:-1] - 1.0
+    return result
+
+
+def total_return(equity: Float64) -> float:
+    """Last value over first value, less 1; NaN below two values.
+
+    >>> round(total_return(np.array([100.0, 90.0, 121.0])), 6)
+    0.21
+    """
+    return float(equity[-1] / equity[0] - 1.0) if len(equity) > 1 else float("nan")
+
+
+def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """Compound growth a year: (last / first) ^ (252 / sessions) − 1, where sessions = values − 1; NaN below two values.
+
+    Calendar days do not enter; a library that counts 365.25 calendar days a year gives another figure.
+
+    >>> round(cagr(np.array([100.0] + [0.0] * 125 + [110.0])), 6)
+    0.21
+    """
+    if len(equity) < 2:
+        return float("nan")
+    return float((equity[-1] / equity[0]) ** (sessions_per_year / (len(equity) - 1)) - 1.0)
+
+
+def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """Standard deviation of the returns (ddof 1), times √252; NaN below two values.
+
+    >>> round(volatility(np.array([0.01, -0.01])), 6)
+    0.224499
+    """
+    returns = _finite(returns)
+    return float(returns.std(ddof=1) * np.sqrt(sessions_per_year)) if len(returns) > 1 else float("nan")
+
+
+def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """Arithmetic mean of the excess returns over their deviation (ddof 1), times √252 (Sharpe 1994).
+
+    Args:
+        returns: one simple return a session.
+        risk_free: return of one session, not of a year.
+        sessions_per_year: trading sessions in a year.
+
+    >>> round(sharpe(np.array([0.02, 0.00, 0.01])), 6)
+    15.874508
+    """
+    excess = _finite(returns) - risk_free
+    return _ratio_to_deviation(excess) * float(np.sqrt(sessions_per_year))
+
+
+def sortino(returns: Float64, target: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """Mean above the target over the root of the mean squared shortfall of **all** sessions, times √252.
+
+    >>> round(sortino(np.array([0.02, -0.01, 0.02])), 6)
+    27.495454
+    """
+    excess = _finite(returns) - target
+    if not len(excess):
+        return float("nan")
+    shortfall = float(np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2)))
+    return float(excess.mean() / shortfall * np.sqrt(sessions_per_year)) if shortfall > 0 else float("nan")
+
+
+def drawdowns(equity: Float64) -> Float64:
+    """How far each value lies below the highest so far: 0 at a high, −0.2 for 20 % below; shape (n,).
+
+    >>> drawdowns(np.array([100.0, 80.0, 120.0])).round(6).tolist()
+    [0.0, -0.2, 0.0]
+    """
+    result: Float64 = equity / np.maximum.accumulate(equity) - 1.0
+    return result
+
+
+def max_drawdown(equity: Float64) -> float:
+    """The deepest drawdown, 0 or negative; NaN without values.
+
+    >>> round(max_drawdown(np.array([100.0, 120.0, 90.0, 130.0])), 6)
+    -0.25
+    """
+    return float(drawdowns(equity).min()) if len(equity) else float("nan")
+
+
+def win_rate(returns: Float64) -> float:
+    """The share of returns above 0 (exactly 0 is no win); NaN without values.
+
+    >>> round(win_rate(np.array([0.1, 0.0, -0.1, 0.2])), 6)
+    0.5
+    """
+    returns = _finite(returns)
+    return float(np.mean(returns > 0)) if len(returns) else float("nan")
+
+
+def turnover(traded_value: float, equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """How often a year the portfolio is exchanged: half of bought plus sold value, over mean equity and years.
+
+    >>> turnover(400.0, np.full(253, 100.0))
+    2.0
+    """
+    if len(equity) < 2:
+        return float("nan")
+    years = (len(equity) - 1) / sessions_per_year
+    return float(traded_value / 2.0 / np.mean(equity) / years)
+
+
+def information_ratio(returns: Float64, benchmark: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
+    """Mean of return less benchmark over the deviation of that difference (ddof 1), times √252.
+
+    A session on which either is NaN is left out.
+
+    Raises:
+        InputError: the two have not the same length.
+
+    >>> round(information_ratio(np.array([0.02, 0.01, 0.03]), np.array([0.01, 0.01, 0.01])), 6)
+    15.874508
+    """
+    if len(returns) != len(benchmark):
+        raise InputError(f"{len(returns)} returns and {len(benchmark)} of the benchmark; expected the same sessions")
+    active = _finite(np.asarray(returns, dtype=np.float64) - np.asarray(benchmark, dtype=np.float64))
+    return _ratio_to_deviation(active) * float(np.sqrt(sessions_per_year))
+
+
+def ic(forecast: Float64, realised: Float64) -> Float64:
+    """Information coefficient: the correlation of forecasts and realised returns across the tickers of each day.
+
+    Args:
+        forecast: shape (days, tickers); NaN where there is none.
+        realised: the return that followed, same shape; NaN where there is none.
+
+    Returns:
+        Pearson's correlation of each day over the tickers that have both; NaN with fewer than three of them or where
+        one side does not vary. Shape (days,).
+
+    >>> ic(np.array([[1.0, 2.0, 3.0]]), np.array([[0.1, 0.3, 0.2]])).round(6).tolist()
+    [0.5]
+    """
+    forecast, realised = _paired(forecast, realised)
+    return _row_correlation(forecast, realised)
+
+
+def rank_ic(forecast: Float64, realised: Float64) -> Float64:
+    """Spearman's correlation across the tickers of each day: `ic` of the ranks, ties at their mean rank.
+
+    >>> rank_ic(np.array([[1.0, 2.0, 9.0]]), np.array([[0.1, 0.3, 0.2]])).round(6).tolist()
+    [0.5]
+    """
+    forecast, realised = _paired(forecast, realised)
+    return _row_correlation(ranks(forecast), ranks(realised))
+
+
+def ranks(values: Float64) -> Float64:
+    """Rank of each value within its row, from 1; ties share their mean rank, NaN stays NaN. Shape as given.
+
+    >>> ranks(np.array([[3.0, 1.0, 3.0]])).tolist()
+    [[2.5, 1.0, 2.5]]
+    """
+    rows, width = values.shape
+    if width == 0:
+        return np.empty_like(values, dtype=np.float64)
+    order = np.argsort(values, axis=1, kind="stable")
+    in_order = np.take_along_axis(values, order, axis=1)
+    new_group = np.ones((rows, width), dtype=bool)
+    new_group[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
+    group = np.cumsum(new_group.ravel()) - 1
+    place = np.tile(np.arange(1.0, width + 1.0), rows)
+    mean_place = np.bincount(group, weights=place) / np.bincount(group)
+    result = np.empty((rows, width), dtype=np.float64)
+    np.put_along_axis(result, order, mean_place[group].reshape(rows, width), axis=1)
+    return np.where(np.isnan(values), np.nan, result)
+
+
+def icir(coefficients: Float64) -> float:
+    """Mean of the daily coefficients over their deviation (ddof 1); not annualised.
+
+    >>> round(icir(np.array([0.02, 0.00, 0.01])), 6)
+    1.0
+    """
+    return _ratio_to_deviation(_finite(coefficients))
+
+
+def newey_west_t(series: Float64, lags: int) -> float:
+    """t-statistic of the mean of a series whose neighbours overlap (Newey and West 1987, Bartlett weights).
+
+    Args:
+        series: shape (n,); NaN entries are left out.
+        lags: autocovariances used; horizon − 1 for daily coefficients of an h-session return. 0 is the t of a
+            plain mean with the variance of the population (ddof 0).
+
+    Raises:
+        InputError: lags below 0.
+
+    >>> round(newey_west_t(np.array([1.0, 2.0, 3.0]), lags=0), 6)
+    4.242641
+    """
+    if lags < 0:
+        raise InputError(f"lags is {lags}; expected 0 or more")
+    series = _finite(series)
+    count = len(series)
+    if count < 2:
+        return float("nan")
+    centred = series - series.mean()
+    variance = float(centred @ centred) / count
+    for lag in range(1, min(lags, count - 1) + 1):
+        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(centred[lag:] @ centred[:-lag]) / count
+    return float(series.mean() / np.sqrt(variance / count)) if variance > 0 else float("nan")
+
+
+def block_bootstrap(
+    series: Float64,
+    statistic: Callable[[Float64], Float64],
+    *,
+    block: int,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic under the circular block bootstrap (Politis and Romano 1992).
+
+    Args:
+        series: shape (n,); NaN entries are left out.
+        statistic: takes resampled series of shape (draws, n) to values of shape (draws,), as
+            ``lambda x: x.mean(axis=1)``.
+        block: sessions in a block; at least the horizon where returns overlap.
+        draws: how many resampled series.
+        level: share of the draws inside the interval.
+        seed: same seed, same interval.
+
+    Returns:
+        Lower and upper end; NaN below two values.
+
+    Raises:
+        InputError: block or draws below 1, level not within (0, 1).
+
+    >>> block_bootstrap(np.array([1.0, 1.0, 1.0]), lambda x: x.mean(axis=1), block=2)
+    (1.0, 1.0)
+    """
+    if block < 1 or draws < 1 or not 0 < level < 1:
+        raise InputError(f"block {block}, draws {draws}, level {level}; expected block and draws ≥ 1, level in (0, 1)")
+    series = _finite(series)
+    if len(series) < 2:
+        return float("nan"), float("nan")
+    values = statistic(series[_block_indices(len(series), block, draws, seed)])
+    tail = (1.0 - level) / 2.0 * 100.0
+    low, high = np.nanpercentile(values, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def _block_indices(count: int, block: int, draws: int, seed: int) -> Int64:
+    """Positions of resampled series made of whole blocks of a circle, shape (draws, count)."""
+    starts = np.random.default_rng(seed).integers(0, count, size=(draws, -(-count // block)))
+    positions = (starts[:, :, None] + np.arange(block)) % count
+    return positions.reshape(draws, -1)[:, :count].astype(np.int64)
+
+
+def _finite(values: Float64) -> Float64:
+    """The values that are not NaN."""
+    values = np.asarray(values, dtype=np.float64)
+    return values[~np.isnan(values)]
+
+
+def _ratio_to_deviation(values: Float64) -> float:
+    """Mean over sample deviation; NaN where there is none."""
+    if len(values) < 2:
+        return float("nan")
+    deviation = float(values.std(ddof=1))
+    return float(values.mean()) / deviation if deviation > 0 else float("nan")
+
+
+def _paired(left: Float64, right: Float64) -> tuple[Float64, Float64]:
+    """Both with NaN wherever either has one."""
+    left, right = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if left.shape != right.shape or left.ndim != 2:
+        raise InputError(f"shapes {left.shape} and {right.shape}; expected two of (days, tickers)")
+    gap = np.isnan(left) | np.isnan(right)
+    return np.where(gap, np.nan, left), np.where(gap, np.nan, right)
+
+
+def _row_correlation(left: Float64, right: Float64) -> Float64:
+    """Pearson's correlation of each row over the columns that are not NaN."""
+    present = ~np.isnan(left)
+    count = present.sum(axis=1)
+    enough = np.maximum(count, 1)
+
+    def centred(values: Float64) -> Float64:
+        filled = np.where(present, values, 0.0)
+        return np.where(present, filled - (filled.sum(axis=1) / enough)[:, None], 0.0)
+
+    a, b = centred(left), centred(right)
+    product = (a * b).sum(axis=1)
+    size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    defined = (count >= 3) & (size > 0)
+    result: Float64 = np.where(defined, product / np.where(defined, size, 1.0), np.nan)
+    return result
