@@ -1,0 +1,38 @@
+# Every target makes the environment it needs. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-slow check bench clean
+
+help:            ## these lines
+	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "encash needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt skfolio  # the demo's prices; its code is not used
+	touch .venv/ready
+
+setup: .venv/ready            ## the environment alone, in .venv
+
+demo: .venv/ready             ## the whole story on real prices, in demo/
+	$(BIN)/encash demo --out demo
+
+test: .venv/ready             ## everything that must hold, under 10 minutes on 2 cores
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: .venv/ready        ## survival tests: kill -9, many writers, torn files, replay in other engines
+	$(BIN)/pytest -m slow -s
+
+check: .venv/ready            ## what a commit needs: format, lint, types, floors
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready            ## all benchmarks → benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+clean:                        ## remove what the targets made
+	rm -rf .venv demo build src/*.egg-info

@@ -1,0 +1,163 @@
+"""``plan``, ``build``, ``update`` and ``cache …``: make caches, look at them, keep them tidy."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encash.cli.console import Console, Parser, common, day, lines, plain, ticker_list
+
+if TYPE_CHECKING:
+    from encash.cache import BuildReport, Selection
+
+FOUND = 3
+"""The exit code of a check that found something."""
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this file."""
+    example = "--model model.pt --data features.h5 --cache cache.lance --months 6"
+    for name, handler, text in (
+        ("plan", run_plan, "what a build would do, before it is done"),
+        ("build", run_build, "make every missing or stale entry valid; resumes by itself"),
+        ("update", run_build, "the nightly run: whatever is new or restated, and nothing else"),
+    ):
+        parser = commands.add_parser(name, help=text, epilog=f"example:\n  encash {name} {example}")
+        build_flags(parser)
+        parser.set_defaults(handler=handler)
+    cache = commands.add_parser("cache", help="look at, check, join, convert and tidy caches").add_subparsers(
+        dest="cache_command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for add in (_info, _coverage, _verify, _merge, _export, _import, _compact):
+        add(cache)
+
+
+def range_flags(parser: argparse.ArgumentParser) -> None:
+    """Which days and tickers a command works on."""
+    parser.add_argument("--months", type=int, metavar="N", help="the last N months, of 30 calendar days each")
+    parser.add_argument("--start", type=day, metavar="DAY")
+    parser.add_argument("--end", type=day, metavar="DAY")
+    parser.add_argument("--tickers", metavar="A,B|@FILE", help="these tickers alone")
+    parser.add_argument("--num-stocks", type=int, metavar="N", help="the last N by name")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="without the first N of these")
+
+
+def build_flags(parser: argparse.ArgumentParser) -> None:
+    """What plan, build and update take."""
+    parser.add_argument("--model", required=True, metavar="M", help="a checkpoint (.pt), .onnx, .pt2 or module:attribute")
+    parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
+    parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
+    range_flags(parser)
+    model_flags(parser)
+    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)")
+    parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument("--workers", type=int, default=None)
+    common(parser)
+
+
+def model_flags(parser: argparse.ArgumentParser) -> None:
+    """How a model is run."""
+    parser.add_argument("--batch-size", type=int, default=None)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
+    parser.add_argument("--precision", default="auto", help="float32, bfloat16, … (auto: the cache's, else the fastest that agrees)")
+    parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
+
+
+def selection(arguments: argparse.Namespace) -> Selection:
+    """The range flags as a value."""
+    from encash.cache import Selection
+
+    return Selection(
+        start=arguments.start,
+        end=arguments.end,
+        months=arguments.months,
+        tickers=ticker_list(arguments.tickers),
+        num_stocks=arguments.num_stocks,
+        skip=arguments.skip,
+    )
+
+
+def run_plan(arguments: argparse.Namespace, console: Console) -> int:
+    """Say what a build would do."""
+    from encash import pipeline
+
+    plan = pipeline.plan_build(pipeline.Sources.of(arguments), selection(arguments), dtype=arguments.dtype)
+    values = plain(plan.summary())
+    console.result(values, lines(values))
+    return 0
+
+
+def run_build(arguments: argparse.Namespace, console: Console) -> int:
+    """Make every missing or stale entry of the range valid."""
+    from encash import pipeline
+
+    how = pipeline.BuildOptions(dtype=arguments.dtype, executor=arguments.executor, workers=arguments.workers)
+    with console.progress("encoding", "entries") as progress:
+        report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
+    return report_build(report, console)
+
+
+def report_build(report: BuildReport, console: Console) -> int:
+    """Print a build; 1 where a block failed."""
+    for failure in report.failures:
+        console.note(str(failure))
+    values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
+    console.result(values, lines(values))
+    return 1 if report.failed else 0
+
+
+def _sub(cache: Any, name: str, text: str, example: str, handler: Any) -> Parser:
+    parser: Parser = cache.add_parser(name, help=text, epilog=f"example:\n  encash cache {name} {example}")
+    common(parser)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _info(cache: Any) -> None:
+    parser = _sub(cache, "info", "what a cache holds", "cache.lance", run_info)
+    parser.add_argument("cache", metavar="C")
+
+
+def _coverage(cache: Any) -> None:
+    parser = _sub(cache, "coverage", "valid, stale, missing, unavailable: table and picture", "cache.lance --data features.h5 --out c.png", run_coverage)
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("--data", type=Path, required=True, metavar="F")
+    parser.add_argument("--out", type=Path, default=None, help="a picture, sessions × tickers (.svg or .png)")
+    range_flags(parser)
+
+
+def _verify(cache: Any) -> None:
+    parser = _sub(cache, "verify", "check what is stored; exit 3 where something is found", "cache.lance --model m.pt --data f.h5", run_verify)
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("--model", default=None, metavar="M", help="encode a sample again with this model")
+    parser.add_argument("--data", type=Path, default=None, metavar="F")
+    parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries to encode again")
+    model_flags(parser)
+
+
+def _merge(cache: Any) -> None:
+    parser = _sub(cache, "merge", "join partial caches of one encoder", "a.lance b.lance --into c.lance", run_merge)
+    parser.add_argument("caches", nargs="+", metavar="C")
+    parser.add_argument("--into", required=True, metavar="C")
+
+
+def _export(cache: Any) -> None:
+    parser = _sub(cache, "export", "write the HDF5 layout file[ticker][date]", "cache.lance cache.h5", run_export)
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("out", type=Path, metavar="X.h5")
+
+
+def _import(cache: Any) -> None:
+    parser = _sub(cache, "import", "read an HDF5 cache into a Lance cache", "cache.h5 cache.lance --trust", run_import)
+    parser.add_argument("source", type=Path, metavar="X.h5")
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("--trust", action="store_true", help="take a file without provenance; it is marked unverified")
+    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default="float32")
+
+
+def _compact(cache: Any) -> None:
+    parser = _sub(cache, "compact", "join small fragments and bound the history", "cache.lance", run_compact)
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("--keep-days", type=float, default=7.0, help="versions younger than this are kept; tagged ones always (7)")

@@ -1,0 +1,151 @@
+"""What the command line says and how: results to stdout, progress and errors to stderr, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from encash.arrays import to_day
+from encash.cli.progress import Bar
+from encash.errors import EncashError, InputError
+
+Handler = Callable[[argparse.Namespace, "Console"], int]
+
+
+class Console:
+    """Where a command writes: one JSON object with ``--json``, lines for people without."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False):
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
+        """The result: `values` with ``--json``, else `lines`."""
+        if self.as_json:
+            print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+        else:
+            print("\n".join(lines))
+
+    def note(self, text: str) -> None:
+        """A remark on stderr; nothing with ``--quiet``."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, title: str, unit: str) -> Iterator[Bar]:
+        """A bar for one piece of work."""
+        bar = Bar(title, unit, quiet=self.quiet)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose help keeps the examples as they are written."""
+
+    def __init__(self, *args: Any, **keywords: Any):
+        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr, exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """The flags that every command has."""
+    parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def day(text: str) -> np.datetime64:
+    """The type of a flag that takes a day."""
+    try:
+        return to_day(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def plain(values: Any) -> Any:
+    """Values as JSON takes them: paths and days as text, tuples as lists, numpy scalars as numbers.
+
+    >>> plain({"day": np.datetime64("2024-01-02"), "ids": (1, np.int32(2))})
+    {'day': '2024-01-02', 'ids': [1, 2]}
+    """
+    if isinstance(values, Mapping):
+        return {str(name): plain(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [plain(value) for value in values]
+    if isinstance(values, np.number | np.bool_):
+        return values.item()
+    return values if values is None or isinstance(values, bool | int | float | str) else str(values)
+
+
+def lines(values: Mapping[str, Any]) -> list[str]:
+    """Values as lines for people: one name and value a line.
+
+    >>> lines({"max_abs_diff": 0.5})
+    ['max abs diff  0.5']
+    """
+    width = max((len(name) for name in values), default=0)
+    return [f"{name.replace('_', ' '):<{width}}  {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name.replace('_', ' '):<{width}}  {value}" for name, value in values.items()]
+
+
+def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
+    """Call a command and turn what it raises into one line and an exit code."""
+    console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
+    try:
+        return handler(arguments, console)
+    except EncashError as error:
+        if getattr(arguments, "debug", False):
+            raise
+        print(f"{program}: {one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{program}: stopped; what was committed is kept", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def one_line(text: str) -> str:
+    r"""A message without line breaks.
+
+    >>> one_line("a\n  b")
+    'a b'
+    """
+    return " ".join(text.split())
+
+
+def ticker_list(text: str | None) -> tuple[str, ...] | None:
+    """``A,B`` or ``@FILE`` with one ticker a line; None where the flag was not given.
+
+    Raises:
+        InputError: the file is not there or names no ticker.
+
+    >>> ticker_list("AAPL,BRK.B")
+    ('AAPL', 'BRK.B')
+    """
+    if text is None:
+        return None
+    if text.startswith("@"):
+        try:
+            with open(text[1:], encoding="utf-8") as file:
+                names = file.read().split("\n")
+        except OSError as error:
+            raise InputError(f"cannot read the tickers from {text[1:]}: {error.strerror}; give a text file, one a line") from None
+    else:
+        names = text.split(",")
+    tickers = tuple(name.strip() for name in names if name.strip())
+    if not tickers:
+        raise InputError(f"{text} names no ticker; give A,B,C or @FILE with one ticker a line")
+    return tickers
