@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from encash.arrays import Float32
-from encash.errors import MismatchError
+from encash.errors import MismatchError, WorkError
 from encash.fingerprint import fingerprint
 
 
@@ -94,6 +96,18 @@ class EncoderSpec:
                 "prepare the data again with the features of the model, in its order"
             )
 
+    def check_windows(self, windows: Float32) -> None:
+        """Refuse anything but windows of this encoder.
+
+        Raises:
+            MismatchError: the shape is not (n ≥ 1, lookback, num_features).
+        """
+        if windows.ndim != 3 or not len(windows) or windows.shape[1:] != (self.lookback, self.num_features):
+            raise MismatchError(
+                f"windows of shape {windows.shape} came; this encoder takes (n, {self.lookback}, {self.num_features}) "
+                "with n ≥ 1: windows of its lookback, with its features"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
@@ -105,6 +119,22 @@ class Encoded:
     """Expected return per horizon as a fraction (0.01 is +1 %), shape (n, H)."""
     confidence: Float32
     """In [0, 1] per horizon, shape (n, H)."""
+
+    def check_finite(self) -> Encoded:
+        """These outputs, if all of them are finite.
+
+        Raises:
+            WorkError: an output is NaN or infinite; says how many windows and the first of them.
+        """
+        bad = np.zeros(len(self.embedding), dtype=np.bool_)
+        for name in ("embedding", "forecast", "confidence"):
+            bad |= ~np.isfinite(getattr(self, name)).all(axis=1)
+        if bad.any():
+            raise WorkError(
+                f"the model gave NaN or infinite outputs for {int(bad.sum())} of {len(bad)} windows (the first is "
+                f"window {int(bad.argmax())}); look for extreme values in the features, or use precision float32"
+            )
+        return self
 
 
 class Encoder(ABC):

@@ -1,0 +1,157 @@
+"""The test that every encoder passes: subclass it, give it your encoder, run pytest. Knows the seam alone.
+
+class TestMyEncoder(EncoderContract):
+    def make_encoder(self):
+        return MyEncoder(...)
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from encash.arrays import Float32
+from encash.encoders.base import Encoded, Encoder, EncoderSpec
+from encash.errors import MismatchError
+
+
+class EncoderContract(ABC):
+    """What a cache relies on. A subclass implements `make_encoder`, and `make_other` where weights can differ."""
+
+    tolerance = 0.0
+    """Largest difference allowed between one window encoded alone and in a batch; 0 asks for the same bits."""
+    num_windows = 7
+
+    @abstractmethod
+    def make_encoder(self) -> Encoder:
+        """The encoder under test; each call gives one with the same weights."""
+
+    def make_other(self) -> Encoder | None:
+        """An encoder like it with other weights; None where there is none."""
+        return None
+
+    def make_windows(self, spec: EncoderSpec) -> Float32:
+        """Windows that are told apart easily, shape (num_windows, L, F)."""
+        shape = (self.num_windows, spec.lookback, spec.num_features)
+        return np.random.default_rng(7).standard_normal(shape).astype(np.float32)
+
+    def test_outputs_have_the_shapes_and_types_of_the_spec(self) -> None:
+        """Windows give float32 arrays of (n, D), (n, H) and (n, H)."""
+        encoder = self.make_encoder()
+        spec, result = encoder.spec, self._encode(encoder)
+        sizes = {"embedding": spec.dim, "forecast": len(spec.horizons), "confidence": len(spec.horizons)}
+        for name, size in sizes.items():
+            array = getattr(result, name)
+            assert isinstance(array, np.ndarray), f"{name} is a {type(array).__name__}, not a numpy array"
+            assert array.dtype == np.float32, f"{name} is {array.dtype}, not float32"
+            assert array.shape == (self.num_windows, size), f"{name}: {array.shape}, not {(self.num_windows, size)}"
+
+    def test_outputs_are_finite_and_confidence_is_a_share(self) -> None:
+        """No NaN, no infinity; confidences lie in [0, 1]."""
+        result = self._encode(self.make_encoder())
+        assert np.isfinite(result.embedding).all(), "an embedding is not finite"
+        assert np.isfinite(result.forecast).all(), "a forecast is not finite"
+        assert ((result.confidence >= 0) & (result.confidence <= 1)).all(), "a confidence is outside [0, 1]"
+
+    def test_different_windows_get_different_embeddings(self) -> None:
+        """The embedding depends on the window at all."""
+        embedding = self._encode(self.make_encoder()).embedding
+        assert len(np.unique(embedding, axis=0)) == len(embedding), "two different windows have one embedding"
+
+    def test_the_same_windows_give_the_same_bits_again(self) -> None:
+        """Two calls, and two encoders with the same weights, agree bit for bit (no dropout, no random draw)."""
+        encoder = self.make_encoder()
+        first = self._encode(encoder)
+        _assert_close(first, self._encode(encoder), 0.0, "a second call")
+        _assert_close(first, self._encode(self.make_encoder()), 0.0, "a second encoder with the same weights")
+
+    def test_a_window_does_not_depend_on_the_others(self) -> None:
+        """Alone, reversed, in halves or among other windows: its result stays (BatchNorm in training mode fails)."""
+        encoder = self.make_encoder()
+        windows = self.make_windows(encoder.spec)
+        whole = encoder.encode(windows)
+        alone = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
+        _assert_close(whole, _join(alone), self.tolerance, "each window alone")
+        reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
+        _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
+        strangers = np.concatenate([windows[:2], 100 * windows[2:]])
+        _assert_close(_take(whole, 2), _take(encoder.encode(strangers), 2), self.tolerance, "other neighbours")
+
+    def test_the_number_of_windows_does_not_matter(self) -> None:
+        """More windows than a batch, and one more than a whole number of batches, give the same results."""
+        encoder = self.make_encoder()
+        windows = self.make_windows(encoder.spec)
+        whole = encoder.encode(windows)
+        many = np.resize(windows, (min(encoder.batch_size, 64) + 1, *windows.shape[1:]))
+        _assert_close(whole, _take(encoder.encode(many), len(windows)), self.tolerance, f"{len(many)} windows at once")
+
+    def test_windows_are_not_changed(self) -> None:
+        """Windows may be views of a panel: encoding leaves them as they were, and takes read-only ones."""
+        encoder = self.make_encoder()
+        windows = self.make_windows(encoder.spec)
+        before = windows.copy()
+        windows.setflags(write=False)
+        encoder.encode(windows)
+        assert (windows == before).all(), "encoding changed its input"
+
+    def test_wrong_shapes_are_refused(self) -> None:
+        """Another lookback or number of features, a missing axis, no window: MismatchError, never repair."""
+        encoder = self.make_encoder()
+        windows = self.make_windows(encoder.spec)
+        wrong = {
+            "a longer window": np.concatenate([windows, windows], axis=1),
+            "one feature more": np.concatenate([windows, windows[:, :, :1]], axis=2),
+            "one axis less": windows[0],
+            "no window": windows[:0],
+        }
+        for name, bad in wrong.items():
+            try:
+                encoder.encode(bad)
+            except MismatchError:
+                continue
+            raise AssertionError(f"{name} ({bad.shape}) was taken without a MismatchError")
+
+    def test_the_spec_survives_json(self) -> None:
+        """The description written as JSON and read back is the same spec with the same fingerprints."""
+        spec = self.make_encoder().spec
+        again = EncoderSpec.from_description(json.loads(json.dumps(spec.describe())))
+        assert again == spec, f"{again} is not {spec}"
+        assert (again.fingerprint, again.forecast_fingerprint) == (spec.fingerprint, spec.forecast_fingerprint)
+
+    def test_the_fingerprint_follows_the_weights(self) -> None:
+        """Same weights, same fingerprint; other weights, another one."""
+        spec = self.make_encoder().spec
+        assert spec.fingerprint == self.make_encoder().spec.fingerprint, "the same weights have two fingerprints"
+        if (other := self.make_other()) is not None:
+            assert spec.fingerprint != other.spec.fingerprint, "two different models have one fingerprint"
+
+    def _encode(self, encoder: Encoder) -> Encoded:
+        return encoder.encode(self.make_windows(encoder.spec))
+
+
+def _assert_close(ours: Encoded, theirs: Encoded, tolerance: float, what: str) -> None:
+    for name in ("embedding", "forecast", "confidence"):
+        a, b = getattr(ours, name).astype(np.float64), getattr(theirs, name).astype(np.float64)
+        assert a.shape == b.shape, f"{what}: {name} has shape {b.shape}, not {a.shape}"
+        difference = float(np.abs(a - b).max(initial=0.0))
+        assert difference <= tolerance, f"{what}: {name} differs by {difference:.3g}, allowed is {tolerance:.3g}"
+
+
+def _join(parts: list[Encoded]) -> Encoded:
+    return Encoded(
+        embedding=np.concatenate([part.embedding for part in parts]),
+        forecast=np.concatenate([part.forecast for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
+    )
+
+
+def _take(result: Encoded, count: int) -> Encoded:
+    return Encoded(
+        embedding=result.embedding[:count], forecast=result.forecast[:count], confidence=result.confidence[:count]
+    )
+
+
+def _reverse(result: Encoded) -> Encoded:
+    return Encoded(embedding=result.embedding[::-1], forecast=result.forecast[::-1], confidence=result.confidence[::-1])
