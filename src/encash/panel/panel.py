@@ -3,6 +3,7 @@ knows nothing of windows, models or caches."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,8 +71,8 @@ class FeatureSource(Protocol):
     def days(self, ticker: str) -> Days:
         """The days of one ticker's rows, ascending and distinct."""
 
-    def read(self, ticker: str, first: int, stop: int) -> Float32:
-        """Rows first … stop−1 of one ticker, shape (stop − first, F)."""
+    def read_into(self, ticker: str, first: int, out: Float32) -> None:
+        """Fill `out`, shape (rows, F), with the rows of one ticker from number `first` on."""
 
 
 class Panel:
@@ -99,8 +100,7 @@ class Panel:
 
     def feature_days(self) -> Days:
         """All days on which any ticker has features, ascending."""
-        days = [self.days(ticker) for ticker in self.tickers]
-        return np.unique(np.concatenate(days)) if days else np.array([], dtype="datetime64[D]")
+        return distinct_days([self.days(ticker) for ticker in self.tickers])
 
     def days(self, ticker: str) -> Days:
         """The days of one ticker's feature rows, ascending."""
@@ -129,18 +129,25 @@ class Panel:
         if lookback < 1:
             raise InputError(f"lookback is {lookback}; a window has at least 1 session")
         tickers = self.tickers if tickers is None else tickers
-        days: list[Days] = []
-        values: list[Float32] = []
+        first_day = None if start is None else to_day(start)
+        last_day = None if end is None else to_day(end)
+        firsts: list[int] = []
+        days: list[Days] = [np.array([], dtype="datetime64[D]")]
         for ticker in tickers:
             own = self.days(ticker)
-            first = 0 if start is None else max(0, int(np.searchsorted(own, to_day(start))) - lookback + 1)
-            stop = len(own) if end is None else int(np.searchsorted(own, to_day(end), side="right"))
-            stop = max(first, stop)
-            days.append(own[first:stop])
-            values.append(self._source.read(ticker, first, stop))
-        return FeatureRows(
-            tickers=tickers,
-            offsets=np.concatenate([[0], np.cumsum([len(own) for own in days])]).astype(np.int64),
-            days=np.concatenate(days) if days else np.array([], dtype="datetime64[D]"),
-            values=np.concatenate(values) if values else np.empty((0, self.num_features), dtype=np.float32),
-        )
+            first = 0 if first_day is None else max(0, int(own.searchsorted(first_day)) - lookback + 1)
+            stop = len(own) if last_day is None else int(own.searchsorted(last_day, side="right"))
+            firsts.append(first)
+            days.append(own[first : max(first, stop)])
+        offsets = np.cumsum([len(own) for own in days])
+        values = np.empty((offsets[-1], self.num_features), dtype=np.float32)
+        for ticker, first, begin, stop in zip(tickers, firsts, offsets[:-1], offsets[1:], strict=True):
+            self._source.read_into(ticker, first, values[begin:stop])
+        return FeatureRows(tickers=tickers, offsets=offsets, days=np.concatenate(days), values=values)
+
+
+def distinct_days(calendars: Sequence[Days]) -> Days:
+    """The days that are in any of some calendars, ascending; an array that is given many times is counted once."""
+    distinct = {id(days): days for days in calendars}
+    days: Days = np.unique(np.concatenate([np.array([], dtype="datetime64[D]"), *distinct.values()]))
+    return days

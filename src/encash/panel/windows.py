@@ -1,0 +1,150 @@
+"""The one window function: which window each (day, ticker) has, its digest, and the window itself. The cache and the
+live path both ask here, so a hit and a miss see the same input. Knows no file, no model and no cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import xxhash
+
+from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions
+from encash.errors import InputError
+from encash.fingerprint import row_digests
+from encash.panel.panel import FeatureRows
+
+
+class Reason(IntEnum):
+    """Why a cell has a window or has none."""
+
+    OK = 0
+    NO_ROW = 1
+    """The ticker has no row of its own on that day."""
+    SHORT = 2
+    """It has one, but fewer than L rows up to and including that day."""
+    NOT_FINITE = 3
+    """It has L rows, and one of them holds NaN or infinity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowGrid:
+    """The windows of some days × tickers: where each ends, what it holds (as a digest), why there is none."""
+
+    days: Days
+    """shape (T,)."""
+    tickers: tuple[str, ...]
+    """N tickers, in the order of the rows they were made from."""
+    end_row: Int64
+    """Position of the window's last row among the feature rows, −1 where there is no window; shape (T, N)."""
+    digest: UInt64
+    """Digest of the window's bytes, 0 where there is no window; shape (T, N)."""
+    reason: Int8
+    """A `Reason` for each cell; shape (T, N)."""
+
+    @property
+    def available(self) -> Bool:
+        """Where there is a window; shape (T, N)."""
+        available: Bool = self.reason == Reason.OK
+        return available
+
+    def counts(self) -> dict[Reason, int]:
+        """How many cells have each reason; the four sum to T × N."""
+        found = np.bincount(self.reason.reshape(-1), minlength=len(Reason))
+        return {reason: int(found[reason]) for reason in Reason}
+
+
+def window_grid(rows: FeatureRows, days: Days, lookback: int) -> WindowGrid:
+    """The window of every (day, ticker): the last L rows of that ticker up to and including the day.
+
+    A window exists only where the ticker has a row of its own on the day, L rows up to it, and all of them finite.
+    The rows must reach lookback − 1 rows before the first day (`Panel.rows` does that), else cells count as SHORT.
+
+    Args:
+        rows: feature rows of N tickers.
+        days: ascending and distinct, shape (T,).
+        lookback: L, the sessions of a window.
+
+    Raises:
+        InputError: lookback below 1, or days not ascending and distinct.
+
+    >>> three = FeatureRows(
+    ...     tickers=("A",), offsets=np.array([0, 3]), days=np.arange("2024-01-01", "2024-01-04", dtype="datetime64[D]"),
+    ...     values=np.array([[1.0], [2.0], [np.nan]], dtype=np.float32))
+    >>> [Reason(code).name for code in window_grid(three, three.days, 2).reason[:, 0]]
+    ['SHORT', 'OK', 'NOT_FINITE']
+    """
+    _check_lookback(lookback)
+    if (np.diff(days) <= np.timedelta64(0, "D")).any():
+        raise InputError("the days of a window grid are ascending and distinct; sort them and drop doubles first")
+    owner = np.repeat(np.arange(len(rows.tickers)), np.diff(rows.offsets))
+    row_reason = _reason_by_end_row(rows, owner, lookback)
+
+    place = positions(days.view(np.int64), rows.days.view(np.int64))
+    wanted = np.flatnonzero(place >= 0)
+    cells = place[wanted], owner[wanted]
+    reason = np.full((len(days), len(rows.tickers)), Reason.NO_ROW, dtype=np.int8)
+    reason[cells] = row_reason[wanted]
+
+    ends = wanted[row_reason[wanted] == Reason.OK]
+    full = place[ends], owner[ends]
+    end_row = np.full(reason.shape, -1, dtype=np.int64)
+    end_row[full] = ends
+    digest = np.zeros(reason.shape, dtype=np.uint64)
+    digest[full] = _window_digests(row_digests(rows.values), ends, lookback)
+    return WindowGrid(days=days, tickers=rows.tickers, end_row=end_row, digest=digest, reason=reason)
+
+
+def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32:
+    """The windows that end at these rows, copied once out of the feature rows.
+
+    Args:
+        rows: the feature rows that the grid was made from.
+        end_rows: positions as in `WindowGrid.end_row`, shape (n,).
+        lookback: L, the sessions of a window.
+
+    Returns:
+        shape (n, L, F), oldest session first; n × L × F × 4 bytes are all that is allocated.
+
+    Raises:
+        InputError: a row at which no whole window of one ticker ends.
+    """
+    _check_lookback(lookback)
+    num_features = rows.values.shape[1]
+    if len(end_rows) == 0:
+        return np.empty((0, lookback, num_features), dtype=np.float32)
+    owner = np.searchsorted(rows.offsets, end_rows, side="right") - 1
+    outside = (end_rows < 0) | (end_rows >= len(rows.values))
+    if (bad := np.flatnonzero(outside | (end_rows - rows.offsets[owner] + 1 < lookback))).size:
+        raise InputError(
+            f"no window of {lookback} sessions ends at row {end_rows[bad[0]]}; give the end rows of available cells "
+            "of a grid with the same rows and lookback"
+        )
+    # Overlapping views of L × F floats in a row: indexing them copies each window as one block of memory.
+    flat = np.ascontiguousarray(rows.values).reshape(-1)
+    every = np.lib.stride_tricks.sliding_window_view(flat, lookback * num_features)[::num_features]
+    return every[end_rows - lookback + 1].reshape(-1, lookback, num_features)
+
+
+def _check_lookback(lookback: int) -> None:
+    if lookback < 1:
+        raise InputError(f"lookback is {lookback}; a window has at least 1 session")
+
+
+def _reason_by_end_row(rows: FeatureRows, owner: Int64, lookback: int) -> Int8:
+    """For each row, what a window that ends there would be; shape (rows,)."""
+    own_number = np.arange(len(rows.days)) - rows.offsets[owner] + 1
+    bad = np.logical_not(np.logical_and.reduce(np.isfinite(rows.values), axis=1))
+    bad_before = np.concatenate([[0], np.cumsum(bad)])
+    ends = np.arange(1, len(bad) + 1)
+    bad_inside = bad_before[ends] - bad_before[np.maximum(ends - lookback, 0)]
+    reason = np.where(bad_inside > 0, Reason.NOT_FINITE, Reason.OK)
+    return np.where(own_number < lookback, Reason.SHORT, reason).astype(np.int8)
+
+
+def _window_digests(digests: UInt64, ends: Int64, lookback: int) -> UInt64:
+    """`row_digests` of the windows over the digests of rows, hashed in place instead of copied; never 0."""
+    data, digest, width = digests.view(np.uint8).data, xxhash.xxh3_64_intdigest, lookback * digests.itemsize
+    starts = ((ends - lookback + 1) * digests.itemsize).tolist()
+    windows = np.fromiter((digest(data[at : at + width]) for at in starts), dtype=np.uint64, count=len(starts))
+    return np.maximum(windows, np.uint64(1))  # 0 says that there is no window
