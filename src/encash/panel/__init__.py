@@ -9,24 +9,40 @@ from encash.panel.panel import FeatureRows, FeatureSource, Panel, PriceTable
 from encash.panel.windows import Reason, WindowGrid, gather_windows, window_grid
 
 if TYPE_CHECKING:
+    from encash.panel.features import Bars, FeatureConfig
     from encash.panel.load import ArraySource, open_panel, open_prices
+    from encash.panel.toy import RegimePanel, regime_panel, toy_panel
 
 __all__ = [
     "ArraySource",
+    "Bars",
+    "FeatureConfig",
     "FeatureRows",
     "FeatureSource",
     "Panel",
     "PriceTable",
     "Reason",
+    "RegimePanel",
     "WindowGrid",
     "gather_windows",
     "open_panel",
     "open_prices",
+    "regime_panel",
+    "toy_panel",
     "window_grid",
 ]
 
 # HDF5 takes a while to import; these come when they are asked for.
-_LAZY = {"ArraySource": "load", "open_panel": "load", "open_prices": "load"}
+_LAZY = {
+    "ArraySource": "load",
+    "Bars": "features",
+    "FeatureConfig": "features",
+    "RegimePanel": "toy",
+    "open_panel": "load",
+    "open_prices": "load",
+    "regime_panel": "toy",
+    "toy_panel": "toy",
+}
 
 
 def __getattr__(name: str) -> Any:
