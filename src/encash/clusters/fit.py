@@ -1,0 +1,287 @@
+"""Fit k-means to embeddings of past entries. Knows vectors and the days and tickers they belong to; nothing of returns,
+and nothing of where vectors are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+
+from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, day_text
+from encash.clusters.draw import draw_scores, group_ranks, ticker_codes
+from encash.clusters.geometry import Geometry
+from encash.clusters.model import ClusterModel
+from encash.errors import InputError
+from encash.fingerprint import row_digests
+
+_BLOCK_ROWS = 4096
+_PENDING_ROWS = 32_768
+Batch = tuple[Days, Text, Float32]
+"""Days (n,), tickers (n,) and vectors (n, d) of some entries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to fit."""
+
+    k: int
+    """Number of clusters."""
+    seed: int = 0
+    method: str = "kmeans"
+    standardize: bool = True
+    """First give each dimension mean 0 and deviation 1 over the fitted entries."""
+    pca_components: int | None = None
+    """Then project on this many principal components; None keeps all dimensions."""
+    samples_per_ticker: int | None = None
+    """Fit on that many entries of each ticker, drawn by (seed, day, ticker); None takes all of them."""
+    max_entries: int | None = 262_144
+    """Fit on no more entries than this, drawn likewise (1 GiB of 1,024 floats); None takes all of them."""
+    starts: int = 4
+    """Runs on a subsample; the best of them is refined on all entries."""
+    rough_entries: int = 500
+    """Entries of that subsample for each cluster."""
+    rough_iterations: int = 25
+    iterations: int = 15
+    """Lloyd iterations of the refinement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Entries to fit on, sorted by (day, ticker)."""
+
+    days: Days
+    """shape (n,)."""
+    tickers: Text
+    """shape (n,)."""
+    vectors: Float32
+    """shape (n, d)."""
+    seen: int
+    """Entries they were drawn from."""
+
+
+def fit_clusters(vectors: Float32, days: Days, tickers: Text, *, config: FitConfig, encoder: str) -> ClusterModel:
+    """Fit clusters to entries; the same entries in any order and the same seed give the same bytes.
+
+    k-means (Lloyd, "Least squares quantization in PCM", 1982): the best of a few runs on a subsample is refined on
+    all entries. Clusters are numbered by size, the largest first.
+
+    Args:
+        vectors: embeddings, shape (n, d), finite. All of them may be used: hand in the past alone.
+        days: day of each entry, shape (n,).
+        tickers: ticker of each entry, shape (n,).
+        config: number of clusters, seed and the rest.
+        encoder: fingerprint of the encoder; empty where it is unknown.
+
+    Raises:
+        InputError: fewer entries, or fewer distinct ones, than clusters; a value that is not finite; a method that
+            cannot assign new entries.
+    """
+    return fit_sample(sample_vectors([(days, tickers, vectors)], config=config), config=config, encoder=encoder)
+
+
+def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
+    """Draw the entries to fit on from a stream; memory stays within about three times the sample and a batch.
+
+    Whether an entry is drawn depends on (seed, day, ticker) alone, so batches of any size and order give one sample.
+
+    Args:
+        batches: days (n,), tickers (n,) and vectors (n, d) of past entries.
+        config: `samples_per_ticker`, `max_entries` and `seed` count here.
+
+    Raises:
+        InputError: no entries.
+    """
+    kept: list[Batch] = []
+    seen = pending = 0
+    for batch in batches:
+        kept.append(batch)
+        seen, pending = seen + len(batch[0]), pending + len(batch[0])
+        if pending > max(_PENDING_ROWS, sum(len(days) for days, _, _ in kept) // 2):
+            kept, pending = _thinned(kept, config), 0
+    if seen == 0:
+        raise InputError("no entries to fit clusters on; give a range of days that the cache covers")
+    days, tickers, vectors = _joined(_thinned(kept, config))
+    order = np.lexsort((tickers, days))
+    if (order != np.arange(len(order))).any():
+        days, tickers, vectors = days[order], tickers[order], vectors[order]
+    return Sample(days=days, tickers=tickers, vectors=vectors, seen=seen)
+
+
+def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
+    """Which entries `sample_vectors` keeps, shape (n,): a reader that knows the keys need read no others.
+
+    Args:
+        days: shape (n,).
+        tickers: shape (n,).
+        config: `samples_per_ticker`, `max_entries` and `seed` count here.
+    """
+    chosen = np.ones(len(days), dtype=np.bool_)
+    if config.samples_per_ticker is None and (config.max_entries is None or len(days) <= config.max_entries):
+        return chosen
+    codes, keys = ticker_codes(tickers)
+    scores = draw_scores(config.seed, days, keys[codes])
+    if config.samples_per_ticker is not None:
+        chosen = group_ranks(codes, scores) < config.samples_per_ticker
+    if config.max_entries is not None and chosen.sum() > config.max_entries:
+        chosen &= scores <= np.partition(scores[chosen], config.max_entries - 1)[config.max_entries - 1]
+    return chosen
+
+
+def fit_sample(sample: Sample, *, config: FitConfig, encoder: str) -> ClusterModel:
+    """Fit clusters to drawn entries; `fit_clusters` says how.
+
+    Raises:
+        InputError: as `fit_clusters`.
+    """
+    vectors = np.ascontiguousarray(sample.vectors, dtype=np.float32)
+    _check(vectors, config)
+    mean, scale = _moments(vectors, standardize=config.standardize)
+    components, explained = _principal(vectors, mean, scale, config.pca_components)
+    space = _project(vectors, mean, scale, components)
+    centroids = _kmeans(space, config)
+    ids, distances = _in_space(centroids).assign(space)
+    counts = np.bincount(ids, minlength=config.k)
+    if not counts.all():
+        raise InputError(f"{int((counts == 0).sum())} of {config.k} clusters came out empty; ask for fewer clusters")
+    by_size = np.argsort(-counts, kind="stable")
+    return ClusterModel(
+        centroids=centroids[by_size],
+        mean=mean,
+        scale=scale,
+        components=components,
+        encoder=encoder,
+        fit_start=day_text(sample.days.min()),
+        fit_end=day_text(sample.days.max()),
+        seed=config.seed,
+        method=config.method,
+        counts=counts[by_size].astype(np.int64),
+        inertia=float(np.mean(distances.astype(np.float64) ** 2)),
+        explained=explained,
+        notes={"entries": len(vectors), "entries_seen": sample.seen, **_options(config)},
+    )
+
+
+def _options(config: FitConfig) -> dict[str, Any]:
+    names = ("standardize", "pca_components", "samples_per_ticker", "max_entries", "starts", "iterations")
+    return {name: getattr(config, name) for name in names}
+
+
+def _thinned(kept: list[Batch], config: FitConfig) -> list[Batch]:
+    """The batches without the entries that are not drawn."""
+    days = np.concatenate([batch[0] for batch in kept])
+    tickers = np.concatenate([batch[1] for batch in kept])
+    chosen = draw_entries(days, tickers, config=config)
+    if chosen.all():
+        return kept
+    masks = np.split(chosen, np.cumsum([len(batch[0]) for batch in kept])[:-1])
+    parts = [(batch[0][mask], batch[1][mask], batch[2][mask]) for batch, mask in zip(kept, masks, strict=True)]
+    return [_joined([part for part in parts if len(part[0])])]
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    days, tickers, vectors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return days, tickers, vectors
+
+
+def _check(vectors: Float32, config: FitConfig) -> None:
+    if config.method != "kmeans":
+        raise InputError(
+            f"the method is {config.method!r}; expected kmeans: agglomerative and density clusterings have no rule "
+            "that assigns an entry they were not fitted on, and a filter assigns new entries every day"
+        )
+    if not 2 <= config.k <= len(vectors):
+        raise InputError(f"{config.k} clusters of {len(vectors)} entries; expected from 2 to the number of entries")
+    for rows in _blocks(len(vectors)):
+        if not np.isfinite(vectors[rows]).all():
+            raise InputError(f"a vector among rows {rows.start} to {rows.stop} holds NaN or infinity; verify the cache")
+    distinct = len(np.unique(row_digests(vectors)))
+    if distinct < config.k:
+        raise InputError(f"{config.k} clusters of {distinct} distinct vectors; ask for {distinct} clusters at the most")
+    if config.pca_components is not None and not 1 <= config.pca_components <= vectors.shape[1]:
+        raise InputError(f"{config.pca_components} components of {vectors.shape[1]} dimensions; expected 1 to all")
+
+
+def _blocks(num_rows: int) -> list[slice]:
+    return [slice(first, min(first + _BLOCK_ROWS, num_rows)) for first in range(0, num_rows, _BLOCK_ROWS)]
+
+
+def _moments(vectors: Float32, *, standardize: bool) -> tuple[Float32, Float32]:
+    """Mean and deviation of each dimension; a constant dimension keeps the scale 1, for it tells nothing apart."""
+    blocks = _blocks(len(vectors))
+    mean = sum(vectors[rows].sum(axis=0, dtype=np.float64) for rows in blocks) / len(vectors)
+    if not standardize:
+        return mean.astype(np.float32), np.ones(len(mean), dtype=np.float32)
+    squares = sum(np.square(vectors[rows] - mean).sum(axis=0) for rows in blocks)
+    scale = np.sqrt(squares / len(vectors)).astype(np.float32)
+    constant = (vectors[0] == vectors.min(axis=0)) & (vectors[0] == vectors.max(axis=0))
+    return mean.astype(np.float32), np.where(constant | (scale == 0), np.float32(1), scale)
+
+
+def _principal(
+    vectors: Float32, mean: Float32, scale: Float32, count: int | None
+) -> tuple[Float32 | None, float | None]:
+    """The first principal components (count, d) and their share of the variance; the largest weight is positive."""
+    if count is None:
+        return None, None
+    covariance: Float64 = np.zeros((len(mean), len(mean)))
+    for rows in _blocks(len(vectors)):
+        standard = _project(vectors[rows], mean, scale, None).astype(np.float64)
+        covariance += standard.T @ standard
+    values, axes = np.linalg.eigh(covariance)
+    components = axes[:, ::-1][:, :count].T
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    explained = float(values[::-1][:count].sum() / values.sum())
+    return np.ascontiguousarray(components * np.sign(largest), dtype=np.float32), explained
+
+
+def _project(vectors: Float32, mean: Float32, scale: Float32, components: Float32 | None) -> Float32:
+    width = len(mean) if components is None else len(components)
+    geometry = Geometry(np.zeros((1, width), dtype=np.float32), mean, scale, components)
+    space = np.empty((len(vectors), width), dtype=np.float32)
+    for rows in _blocks(len(vectors)):
+        space[rows] = geometry.project(vectors[rows])
+    return space
+
+
+def _in_space(centroids: Float32) -> Geometry:
+    """The geometry of vectors that are projected already."""
+    width = centroids.shape[1]
+    return Geometry(centroids, np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32), None)
+
+
+def _kmeans(space: Float32, config: FitConfig) -> Float32:
+    """Centroids (k, p): the best start on a subsample, refined on all rows."""
+    rough_rows = config.k * config.rough_entries
+    centroids = None
+    if len(space) > 2 * rough_rows:
+        rows: Int64 = np.sort(np.random.default_rng(config.seed).choice(len(space), rough_rows, replace=False))
+        centroids = _lloyd(space[rows], config, iterations=config.rough_iterations, starts=config.starts)
+        return _lloyd(space, config, iterations=config.iterations, first=centroids)
+    return _lloyd(space, config, iterations=config.rough_iterations + config.iterations, starts=config.starts)
+
+
+def _lloyd(
+    space: Float32, config: FitConfig, *, iterations: int, starts: int = 1, first: Float32 | None = None
+) -> Float32:
+    options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": iterations}
+    kmeans = faiss.Kmeans(space.shape[1], config.k, nredo=starts, seed=config.seed % 2**31, **options)
+    with _one_thread():
+        kmeans.train(space, init_centroids=first)
+    return np.asarray(kmeans.centroids, dtype=np.float32).reshape(config.k, -1).copy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: faiss splits its products by the number of threads, which moves last bits."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)

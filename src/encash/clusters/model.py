@@ -1,0 +1,188 @@
+"""A cluster model: centroids in a standardised space, and the nearest one of each vector. Knows its arrays and its two
+files; nothing of returns, of caches or of how it was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Float32, Int32, Int64
+from encash.clusters.files import read_arrays, read_json, write_arrays, write_json
+from encash.clusters.geometry import Geometry
+from encash.errors import FormatError, MismatchError, MissingFileError
+from encash.fingerprint import fingerprint
+
+_FORMAT = 1
+_REFIT = "encash clusters fit --cache …"
+_ARRAYS_FILE, _FACTS_FILE = "clusters.npz", "clusters.json"
+_FACTS = ("encoder", "fit_start", "fit_end", "seed", "method", "inertia", "explained")
+_ARRAYS = ("centroids", "mean", "scale", "components", "counts")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClusterModel:
+    """k centroids, and the map from embeddings into their space.
+
+    The distance of an embedding x to centroid c is ``‖components · ((x − mean) / scale) − c‖`` in float64, rounded to
+    float32 once; it has the same bits whatever other rows are asked with it.
+    """
+
+    centroids: Float32
+    """shape (k, p); p is the embedding's length d, or the number of components."""
+    mean: Float32
+    """shape (d,)."""
+    scale: Float32
+    """shape (d,), above zero."""
+    components: Float32 | None = None
+    """Rows of the projection, shape (p, d); None without one."""
+    encoder: str
+    """Fingerprint of the encoder whose embeddings these are; empty where it is unknown."""
+    fit_start: str
+    """First day of the entries it was fitted on, YYYY-MM-DD."""
+    fit_end: str
+    """Last day of the entries it was fitted on, YYYY-MM-DD."""
+    seed: int
+    method: str = "kmeans"
+    counts: Int64
+    """Fitted entries of each cluster, shape (k,)."""
+    inertia: float
+    """Mean squared distance of the fitted entries to their centroids."""
+    explained: float | None = None
+    """Share of the variance that the components keep."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """How it was fitted, for people; no part of the identity."""
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.centroids)
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings it takes."""
+        return len(self.mean)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity: arrays, encoder, days, method and seed (64 hexadecimal digits)."""
+        return fingerprint({**self._facts(), **self._arrays()})
+
+    def assign(self, vectors: Float32) -> tuple[Int32, Float32]:
+        """The nearest centroid of each vector, as brute force in float64 finds it; ties go to the lowest id.
+
+        Args:
+            vectors: embeddings, shape (n, d), finite.
+
+        Returns:
+            cluster ids, shape (n,), and distances, shape (n,).
+
+        Raises:
+            MismatchError: vectors of another length.
+            InputError: a value is not finite.
+
+        >>> model = ClusterModel(centroids=np.float32([[0, 0], [4, 0]]), mean=np.zeros(2, "f4"), encoder="",
+        ...     scale=np.ones(2, "f4"), fit_start="", fit_end="", seed=0, counts=np.array([1, 1]), inertia=0.0)
+        >>> ids, distances = model.assign(np.float32([[3, 0], [1, 1]]))
+        >>> ids.tolist(), distances.round(3).tolist()
+        ([1, 0], [1.0, 1.4140000343322754])
+        """
+        return self._geometry.assign(self._checked(vectors))
+
+    def distances(self, vectors: Float32) -> Float32:
+        """The distance of each vector to each centroid, shape (n, k), with the same bits as those of `assign`.
+
+        Raises:
+            MismatchError: vectors of another length.
+            InputError: a value is not finite.
+        """
+        return self._geometry.distances(self._checked(vectors))
+
+    def project(self, vectors: Float32) -> Float32:
+        """Vectors in the space of the centroids, shape (n, p).
+
+        Raises:
+            MismatchError: vectors of another length.
+        """
+        return self._geometry.project(self._checked(vectors)).astype(np.float32)
+
+    def check_encoder(self, encoder: str) -> None:
+        """Refuse embeddings of another encoder; an empty fingerprint on either side is unknown and passes.
+
+        Raises:
+            MismatchError: the fingerprints differ.
+        """
+        if encoder and self.encoder and encoder != self.encoder:
+            raise MismatchError(
+                f"the clusters were fitted on embeddings of encoder {self.encoder[:12]}, these are of {encoder[:12]}; "
+                "fit clusters on this cache: encash clusters fit --cache …"
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write `clusters.npz` (arrays, no pickle) and `clusters.json` (the rest, readable), each atomically."""
+        folder = Path(folder)
+        write_arrays(folder / _ARRAYS_FILE, self._arrays())
+        head = {"format": _FORMAT, "fingerprint": self.fingerprint, "k": self.k, "dim": self.dim}
+        write_json(folder / _FACTS_FILE, {**head, **self._facts(), "notes": dict(self.notes)})
+
+    @cached_property
+    def _geometry(self) -> Geometry:
+        return Geometry(self.centroids, self.mean, self.scale, self.components)
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _FACTS}
+
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def _checked(self, vectors: Float32) -> Float32:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise MismatchError(
+                f"the vectors have shape {vectors.shape}, these clusters take (n, {self.dim}); "
+                "fit the clusters on embeddings of this encoder"
+            )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def load_clusters(folder: str | Path) -> ClusterModel:
+    """The cluster model that `ClusterModel.save` wrote.
+
+    Raises:
+        MissingFileError: no such folder, or no clusters in it.
+        FormatError: only the old pickles are there, a file is damaged, or the two files do not belong together.
+    """
+    folder = Path(folder)
+    _check_present(folder)
+    facts = read_json(folder / _FACTS_FILE, mend=_REFIT)
+    arrays = read_arrays(folder / _ARRAYS_FILE, mend=_REFIT)
+    try:
+        fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
+        fields |= {name: arrays[name] for name in _ARRAYS if name != "components" or name in arrays}
+        model = ClusterModel(**fields, notes=facts.get("notes", {}))
+    except KeyError as missing:
+        raise FormatError(f"{folder} lacks {missing}; fit the clusters again: {_REFIT}") from None
+    if facts.get("format") != _FORMAT or facts.get("fingerprint") != model.fingerprint:
+        raise FormatError(
+            f"{_FACTS_FILE} and {_ARRAYS_FILE} in {folder} do not belong together, or one was changed; "
+            f"fit the clusters again: {_REFIT}"
+        )
+    return model
+
+
+def _check_present(folder: Path) -> None:
+    if not folder.is_dir():
+        raise MissingFileError(f"no folder {folder}; expected the clusters that this writes: {_REFIT}")
+    if (folder / _FACTS_FILE).exists() or (folder / _ARRAYS_FILE).exists():
+        return
+    if pickles := sorted(path.name for path in folder.glob("*.pkl")):
+        raise FormatError(
+            f"{folder} holds only pickles ({', '.join(pickles)}), which can run code and are never loaded; fit the "
+            f"clusters again, from a cache in seconds ({_REFIT}), or from a model: "
+            "python -m cluster.create_clusters --model-path … --dataset-path …"
+        )
+    raise MissingFileError(f"no {_FACTS_FILE} in {folder}; expected the clusters that this writes: {_REFIT}")

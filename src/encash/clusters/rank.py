@@ -1,0 +1,408 @@
+"""Rank clusters by what their entries earned next, on the past only. Knows assignments and prices; nothing of vectors,
+of the model that assigned, or of backtests."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encash.arrays import DayLike, Days, Float64, Int32, Int64, day_text, positions, to_day
+from encash.clusters.assignments import Assignments
+from encash.errors import InputError
+from encash.panel.panel import PriceTable
+
+METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
+"""What clusters can be ranked by; more is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig:
+    """How to rank. `end` and `embargo` have no default: they say what the ranking may know."""
+
+    horizon: int
+    """Sessions ahead."""
+    end: DayLike
+    """Last day that may be known: an entry counts only if its forward return has ended by then."""
+    embargo: int
+    """Sessions from `end` to the first one that may be traded on the ranking; at least the horizon."""
+    start: DayLike | None = None
+    """First day of entries; None takes all."""
+    metric: str = "mean_return"
+    winsorize: tuple[float, float] | None = (0.005, 0.995)
+    """Forward returns beyond these quantiles of all entries are drawn in to them, so that one bad print cannot make a
+    best cluster; None takes returns as they are."""
+    draws: int = 200
+    """Bootstrap draws of blocks of days, for the stability of "best"; 0 for none."""
+    seed: int = 0
+    fit_end: str = ""
+    """Provenance, kept in the ranking: `fit_end` and fingerprints of the model and of the encoder."""
+    model: str = ""
+    encoder: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClusterTable:
+    """What the entries of each cluster earned over the horizon; one row a cluster, NaN where it has no entries."""
+
+    num_stocks: Int64
+    """Distinct tickers, shape (k,)."""
+    num_samples: Int64
+    """Entries, shape (k,)."""
+    mean_return: Float64
+    """As fractions, over the horizon, after winsorizing; shape (k,), as all that follow."""
+    median_return: Float64
+    win_rate: Float64
+    """Share of entries with a return above 0."""
+    sharpe: Float64
+    """Mean divided by volatility, over the horizon: not annualised."""
+    volatility: Float64
+    """Standard deviation of the entries' returns (divisor n)."""
+    skewness: Float64
+    """Third standardised moment (divisor n)."""
+    mean_error: Float64
+    """Standard error of `mean_return`, by days and overlapping horizons."""
+    win_error: Float64
+    """Standard error of `win_rate`, likewise."""
+    raw_mean: Float64
+    """Mean without winsorizing."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """Clusters in order, and what the ranking knew."""
+
+    horizon: int
+    metric: str
+    rank_start: str
+    """First day of an entry that counted."""
+    rank_end: str
+    """Last session that the ranking knew."""
+    embargo: int
+    table: ClusterTable
+    order: Int32
+    """Cluster ids, best first, ties by the lowest id, clusters without entries last; shape (k,)."""
+    counts: dict[str, int]
+    """What became of the entries: used, window_open, no_price, no_session, no_ticker; and clipped by winsorizing."""
+    draws: Float64
+    """Each metric in each bootstrap draw, shape (draws, metrics, k)."""
+    winsorize: tuple[float, float] | None = None
+    seed: int = 0
+    fit_end: str = ""
+    model: str = ""
+    encoder: str = ""
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.order)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as plain values, best cluster first."""
+        names = list(ClusterTable.__dataclass_fields__)
+        return [
+            {"cluster_id": int(cluster), **{name: getattr(self.table, name)[cluster].item() for name in names}}
+            for cluster in self.order
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Which of the ranked clusters are the best ones. All that is given must hold."""
+
+    top_k: int | None = None
+    """This many at the most."""
+    coverage: float | None = None
+    """Best clusters until they hold this share of all entries (0.1 is a tenth)."""
+    min_return: float | None = None
+    min_win_rate: float | None = None
+    min_sharpe: float | None = None
+
+
+def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankConfig) -> Ranking:
+    """Rank clusters by the forward returns of the entries assigned to them, day by day.
+
+    The forward return of an entry runs from the close of its session to the close `horizon` sessions later; it
+    counts only if that session is on or before `end`. What cannot be used is counted in `Ranking.counts`.
+
+    Raises:
+        InputError: an embargo shorter than the horizon, an unknown metric, or no entry that counts.
+    """
+    _check(config)
+    known = prices.as_of(config.end)
+    if not len(known.days):
+        raise InputError(f"no session on or before {day_text(config.end)}; the prices begin {_first(prices.days)}")
+    entries, counts = _entries(assignments, known, config)
+    if not len(entries.returns):
+        raise InputError(
+            f"no entry has a forward return of {config.horizon} sessions known by {day_text(config.end)} "
+            f"({', '.join(f'{name} {count}' for name, count in counts.items())}); give a later end or more history"
+        )
+    raw, entries = entries, entries.winsorized(config.winsorize)
+    counts["clipped"] = int((raw.returns != entries.returns).sum())
+    table = _table(entries, raw, config.horizon)
+    return Ranking(
+        horizon=config.horizon,
+        metric=config.metric,
+        rank_start=day_text(known.days[entries.session.min()]),
+        rank_end=day_text(known.days[-1]),
+        embargo=config.embargo,
+        table=table,
+        order=_best_first(getattr(table, config.metric)),
+        counts=counts,
+        draws=_bootstrap(entries, config),
+        winsorize=config.winsorize,
+        seed=config.seed,
+        fit_end=config.fit_end,
+        model=config.model,
+        encoder=config.encoder,
+    )
+
+
+def select_best(ranking: Ranking, rule: Rule) -> Int32:
+    """The best clusters by a rule, best first.
+
+    Raises:
+        InputError: the rule asks for nothing, or no cluster passes it.
+    """
+    if rule == Rule():
+        raise InputError("no rule says which clusters are best; give top_k, coverage or a threshold")
+    table = ranking.table
+    chosen = _select({name: getattr(table, name) for name in METRICS}, ranking.metric, table.num_samples, rule)
+    if not len(chosen):
+        raise InputError(
+            f"no cluster passes {_rule_text(rule)}; the best {ranking.metric} is {_best_value(ranking):.6g}"
+        )
+    return chosen
+
+
+def stability(ranking: Ranking, rule: Rule) -> Float64:
+    """The share of bootstrap draws in which the rule selects each cluster, shape (k,); NaN without draws.
+
+    A cluster that is among the best in half of the draws is best by chance of the days.
+    """
+    if not len(ranking.draws):
+        return np.full(ranking.k, np.nan)
+    selected = np.zeros(ranking.k)
+    for draw in ranking.draws:
+        metrics = dict(zip(METRICS, draw, strict=True))
+        selected[_select(metrics, ranking.metric, ranking.table.num_samples, rule)] += 1
+    return selected / len(ranking.draws)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Entries:
+    """The n entries that count, one row each."""
+
+    session: Int64
+    """Place of the day among the sessions."""
+    ticker: Int64
+    cluster: Int32
+    returns: Float64
+    num_clusters: int
+    num_tickers: int
+
+    def winsorized(self, quantiles: tuple[float, float] | None) -> _Entries:
+        """The same entries with extreme returns drawn in to the quantiles; the largest and the smallest always are."""
+        if quantiles is None or len(self.returns) < 3:
+            return self
+        low = np.quantile(self.returns, quantiles[0], method="higher")
+        high = np.quantile(self.returns, quantiles[1], method="lower")
+        return replace(self, returns=np.clip(self.returns, low, high))
+
+    def sums(self, values: NDArray[np.floating[Any]]) -> Float64:
+        """The sum of values by session and cluster, from the first to the last session, shape (sessions, k)."""
+        session = self.session - self.session.min()
+        cell = session * self.num_clusters + self.cluster
+        size = (int(session.max()) + 1) * self.num_clusters
+        sums = np.bincount(cell, weights=values, minlength=size).astype(np.float64)
+        return sums.reshape(-1, self.num_clusters)
+
+
+def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) -> tuple[_Entries, dict[str, int]]:
+    """The entries whose forward return is known, and what became of the others."""
+    row, column = np.nonzero(assignments.cluster >= 0)
+    first = to_day(config.start) if config.start is not None else assignments.days[0]
+    within = (assignments.days[row] >= first) & (assignments.days[row] <= to_day(config.end))
+    row, column = row[within], column[within]
+    order = np.argsort(known.tickers)
+    place = positions(np.asarray(known.tickers)[order], assignments.tickers)
+    ticker = np.where(place >= 0, order[place], -1)[column]
+    session = positions(known.days, assignments.days)[row]
+    no_session, no_ticker = session < 0, ticker < 0
+    window_open = session + config.horizon >= len(known.days)
+    returns = np.full(len(row), np.nan)
+    priced = ~(no_session | no_ticker | window_open)
+    returns[priced] = _forward_returns(known.close, session[priced], ticker[priced], config.horizon)
+    used = np.isfinite(returns)
+    counts = {
+        "used": int(used.sum()),
+        "no_session": int(no_session.sum()),
+        "no_ticker": int((no_ticker & ~no_session).sum()),
+        "window_open": int((window_open & ~no_session & ~no_ticker).sum()),
+        "no_price": int((priced & ~used).sum()),
+    }
+    entries = _Entries(
+        session=session[used],
+        ticker=ticker[used],
+        cluster=assignments.cluster[row[used], column[used]],
+        returns=returns[used],
+        num_clusters=assignments.k,
+        num_tickers=len(known.tickers),
+    )
+    return entries, counts
+
+
+def _forward_returns(close: Float64, session: Int64, ticker: Int64, horizon: int) -> Float64:
+    """Returns from one close to the close `horizon` sessions later; NaN where a price is missing or not positive."""
+    before, after = close[session, ticker], close[session + horizon, ticker]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        returns: Float64 = np.where((before > 0) & (after > 0), after / before - 1, np.nan)
+    return returns
+
+
+def _table(entries: _Entries, raw: _Entries, horizon: int) -> ClusterTable:
+    k, cluster, returns = entries.num_clusters, entries.cluster, entries.returns
+    samples = np.bincount(cluster, minlength=k)
+
+    def mean(values: Float64) -> Float64:
+        with np.errstate(invalid="ignore"):
+            return np.bincount(cluster, weights=values, minlength=k) / samples
+
+    means, won = mean(returns), (returns > 0).astype(np.float64)
+    gap = returns - means[cluster]
+    volatility = np.sqrt(mean(gap**2))
+    held = np.zeros((k, entries.num_tickers), dtype=np.bool_)
+    held[cluster, entries.ticker] = True
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return ClusterTable(
+            num_stocks=held.sum(axis=1),
+            num_samples=samples,
+            mean_return=means,
+            median_return=_medians(entries),
+            win_rate=mean(won),
+            sharpe=np.where(volatility > 0, means / volatility, np.nan),
+            volatility=volatility,
+            skewness=np.where(volatility > 0, mean(gap**3) / volatility**3, np.nan),
+            mean_error=_standard_errors(entries, returns, horizon),
+            win_error=_standard_errors(entries, won, horizon),
+            raw_mean=mean(raw.returns),
+        )
+
+
+def _medians(entries: _Entries) -> Float64:
+    order = np.lexsort((entries.returns, entries.cluster))
+    parts = np.split(
+        entries.returns[order], np.cumsum(np.bincount(entries.cluster, minlength=entries.num_clusters))[:-1]
+    )
+    return np.array([np.median(part) if len(part) else np.nan for part in parts])
+
+
+def _standard_errors(entries: _Entries, values: Float64, horizon: int) -> Float64:
+    """Standard errors of the means by cluster, shape (k,), when entries of a day move together and returns overlap.
+
+    The mean is a ratio of sums over days; its influence by day is ``sum − mean · count``, whose long-run variance
+    is Newey and West's (1987) with Bartlett weights over 2·(horizon − 1) lags. Half as many lags would cover the
+    overlap and see only two thirds of the variance that it adds.
+    """
+    totals, counts = entries.sums(values), entries.sums(np.ones(len(values)))
+    samples = counts.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence = totals - np.nan_to_num(totals.sum(axis=0) / samples) * counts
+        lags = min(2 * (horizon - 1), len(influence) - 1)
+        variance = (influence**2).sum(axis=0)
+        for lag in range(1, lags + 1):
+            variance += 2 * (1 - lag / (lags + 1)) * (influence[lag:] * influence[:-lag]).sum(axis=0)
+        errors: Float64 = np.where(samples > 0, np.sqrt(np.maximum(variance, 0)) / samples, np.nan)
+    return errors
+
+
+def _bootstrap(entries: _Entries, config: RankConfig) -> Float64:
+    """Each metric in each draw of blocks of days, shape (draws, metrics, k).
+
+    Circular blocks (Politis & Romano 1992) of the horizon, or the cube root of the number of days if that is more.
+    The median takes a pass over all entries in each draw, so it is there only where clusters are ranked by it.
+    """
+    ones = np.ones(len(entries.returns))
+    count, total, square, won = (
+        entries.sums(values) for values in (ones, entries.returns, entries.returns**2, 1.0 * (entries.returns > 0))
+    )
+    times = _times_drawn(len(count), max(config.horizon, round(len(count) ** (1 / 3))), config)
+    samples = times @ count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = times @ total / samples
+        deviation = np.sqrt(np.maximum(times @ square / samples - means**2, 0))
+        sharpe = np.where(deviation > 0, means / deviation, np.nan)
+        medians = _median_draws(entries, times) if config.metric == "median_return" else np.full_like(means, np.nan)
+        return np.stack([means, medians, times @ won / samples, sharpe], axis=1)
+
+
+def _times_drawn(num_days: int, block: int, config: RankConfig) -> Float64:
+    """How often each draw takes each day, shape (draws, days)."""
+    random = np.random.default_rng(config.seed)
+    block = min(block, num_days)
+    starts = random.integers(num_days, size=(config.draws, -(-num_days // block)))
+    days = ((starts[:, :, None] + np.arange(block)) % num_days).reshape(config.draws, -1)[:, :num_days]
+    drawn = days + num_days * np.arange(config.draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=config.draws * num_days).reshape(-1, num_days).astype(np.float64)
+
+
+def _median_draws(entries: _Entries, times: Float64) -> Float64:
+    medians = np.full((len(times), entries.num_clusters), np.nan)
+    day = entries.session - entries.session.min()
+    order = np.lexsort((entries.returns, entries.cluster))
+    ends = np.cumsum(np.bincount(entries.cluster, minlength=entries.num_clusters))
+    for cluster, rows in enumerate(np.split(order, ends[:-1])):
+        for draw, weights in enumerate(times[:, day[rows]]):
+            below = np.cumsum(weights)
+            if len(rows) and below[-1] > 0:
+                medians[draw, cluster] = entries.returns[rows[np.searchsorted(below, below[-1] / 2)]]
+    return medians
+
+
+def _select(metrics: dict[str, Float64], metric: str, samples: Int64, rule: Rule) -> Int32:
+    order = _best_first(metrics[metric])
+    passes = np.isfinite(metrics[metric])
+    limits = {"mean_return": rule.min_return, "win_rate": rule.min_win_rate, "sharpe": rule.min_sharpe}
+    for name, least in limits.items():
+        if least is not None:
+            passes &= metrics[name] >= least
+    order = order[passes[order]]
+    if rule.coverage is not None:
+        covered = np.cumsum(samples[order]) - samples[order]
+        order = order[covered < rule.coverage * samples.sum()]
+    return order[: rule.top_k]
+
+
+def _best_first(values: Float64) -> Int32:
+    """Ids by falling value, ties by the lowest id, NaN last."""
+    return np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable").astype(np.int32)
+
+
+def _best_value(ranking: Ranking) -> float:
+    return float(getattr(ranking.table, ranking.metric)[ranking.order[0]])
+
+
+def _rule_text(rule: Rule) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asdict(rule).items() if value is not None)
+
+
+def _first(days: Days) -> str:
+    return day_text(days[0]) if len(days) else "nowhere: the table is empty"
+
+
+def _check(config: RankConfig) -> None:
+    if config.horizon < 1:
+        raise InputError(f"the horizon is {config.horizon} sessions; expected 1 or more")
+    if config.embargo < config.horizon:
+        raise InputError(
+            f"the embargo of {config.embargo} sessions is shorter than the horizon of {config.horizon}: the ranking "
+            f"would know returns of the test period; give an embargo of {config.horizon} or more"
+        )
+    if config.metric not in METRICS:
+        raise InputError(f"cannot rank by {config.metric!r}; expected one of {', '.join(METRICS)}")
+    low, high = config.winsorize or (0.0, 1.0)
+    if not 0 <= low < high <= 1:
+        raise InputError(f"winsorize is {config.winsorize}; expected two rising quantiles from 0 to 1")

@@ -1,0 +1,155 @@
+"""Rankings on disk: the two files that the seed's users have, and one JSON with everything. Knows formats alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Int32
+from encash.clusters.files import read_json, write_json, write_text
+from encash.clusters.rank import METRICS, ClusterTable, Ranking, Rule, stability
+from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+
+_COLUMNS = (
+    "cluster_id",
+    "num_stocks",
+    "mean_return",
+    "median_return",
+    "win_rate",
+    "sharpe",
+    "volatility",
+    "skewness",
+    "num_samples",
+)
+_RERANK = "encash clusters rank --clusters … --cache … --prices … --end DAY --horizon H"
+_FACTS = ("horizon", "metric", "rank_start", "rank_end", "embargo", "counts", "seed", "fit_end", "model", "encoder")
+
+
+def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: Rule) -> list[Path]:
+    """Write `cluster_ranking_{h}d.csv`, `best_clusters_{h}d.txt` and `ranking_{h}d.json`, each atomically.
+
+    Returns:
+        The three paths.
+    """
+    table, chosen, facts = _paths(Path(folder), ranking.horizon)
+    write_text(table, _csv(ranking))
+    write_text(chosen, _best_text(ranking, best, rule))
+    write_json(facts, describe_ranking(ranking, best, rule=rule))
+    return [table, chosen, facts]
+
+
+def describe_ranking(ranking: Ranking, best: Int32, *, rule: Rule) -> dict[str, Any]:
+    """Everything about a ranking as plain values; clusters in order, best first."""
+    share = stability(ranking, rule)
+    rows = [{**row, "selected_share": share[row["cluster_id"]].item()} for row in ranking.rows()]
+    return {
+        **{name: getattr(ranking, name) for name in _FACTS},
+        "winsorize": ranking.winsorize,
+        "bootstrap_draws": len(ranking.draws),
+        "rule": asdict(rule),
+        "best": best.tolist(),
+        "ranking": rows,
+    }
+
+
+def load_ranking(folder: str | Path, horizon: int) -> Ranking:
+    """What `write_ranking` wrote, without the bootstrap's draws.
+
+    Raises:
+        MissingFileError: no ranking of this horizon.
+        FormatError: damaged.
+    """
+    path = _paths(Path(folder), horizon)[2]
+    facts = read_json(path, mend=_RERANK)
+    try:
+        rows = sorted(facts["ranking"], key=lambda row: row["cluster_id"])
+        names = ClusterTable.__dataclass_fields__
+        integers = ("num_stocks", "num_samples")
+        columns: dict[str, Any] = {
+            name: np.array([row[name] for row in rows], dtype=np.int64 if name in integers else np.float64)
+            for name in names
+        }
+        return Ranking(
+            **{name: facts[name] for name in _FACTS},
+            winsorize=None if facts["winsorize"] is None else tuple(facts["winsorize"]),
+            table=ClusterTable(**columns),
+            order=np.array([row["cluster_id"] for row in facts["ranking"]], dtype=np.int32),
+            draws=np.empty((0, len(METRICS), len(rows))),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path} is no ranking ({error!r}); make it again: {_RERANK}") from None
+
+
+def read_best_clusters(path: str | Path) -> Int32:
+    """The ids of a `best_clusters_{h}d.txt`, in the file's order: lines of ``#`` are comments, then one id a line.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: no id in it.
+        FormatError: a line that is no id.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(f"no file {path}; this writes it: {_RERANK}") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise FormatError(f"{path} is no text file; expected one cluster id a line") from None
+    ids = [_id(path, number, line.strip()) for number, line in enumerate(lines, 1) if _is_content(line)]
+    if not ids:
+        raise InputError(f"{path} names no cluster, so every stock would be dropped; rank again: {_RERANK}")
+    return np.array(ids, dtype=np.int32)
+
+
+def check_ids(ids: Int32, k: int) -> None:
+    """Refuse ids that a model of k clusters does not have.
+
+    Raises:
+        UnknownKeyError: an id below 0, or k and above.
+        InputError: an id twice.
+    """
+    if (strange := ids[(ids < 0) | (ids >= k)]).size:
+        raise UnknownKeyError(
+            f"cluster {strange[0]} does not exist: the model has clusters 0 to {k - 1}; the best clusters belong to "
+            f"another model: rank again: {_RERANK}"
+        )
+    if len(np.unique(ids)) != len(ids):
+        raise InputError("a cluster id is named twice among the best clusters; name each once")
+
+
+def _paths(folder: Path, horizon: int) -> tuple[Path, Path, Path]:
+    names = (f"cluster_ranking_{horizon}d.csv", f"best_clusters_{horizon}d.txt", f"ranking_{horizon}d.json")
+    return folder / names[0], folder / names[1], folder / names[2]
+
+
+def _csv(ranking: Ranking) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(ranking.rows())
+    return text.getvalue()
+
+
+def _best_text(ranking: Ranking, best: Int32, rule: Rule) -> str:
+    asked = ", ".join(f"{name} {value}" for name, value in asdict(rule).items() if value is not None)
+    head = [
+        f"# best clusters over {ranking.horizon} sessions by {ranking.metric}: {asked}",
+        f"# ranked on entries from {ranking.rank_start}, on returns known by {ranking.rank_end}",
+        f"# embargo: {ranking.embargo} sessions after that",
+    ]
+    return "\n".join([*head, *map(str, best.tolist())]) + "\n"
+
+
+def _is_content(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def _id(path: str | Path, number: int, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise FormatError(f"line {number} of {path} is {text[:40]!r}; expected a cluster id, such as 7") from None
