@@ -6,9 +6,12 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "MemoryStore": "encash.testing.memory_store",
+    "StoreContract": "encash.testing.store_contract",
     "BrokenEncoder": "encash.testing.encoders",
     "EncoderContract": "encash.testing.encoder_contract",
     "MeanEncoder": "encash.testing.encoders",
+    "write_checkpoint": "encash.testing.checkpoints",
 }
 """Where each name lives; loaded when it is first asked for, so that a test of one room imports that room alone."""
 

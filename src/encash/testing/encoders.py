@@ -102,7 +102,8 @@ class BrokenEncoder(MeanEncoder):
         """The embeddings with the fault in them."""
         match self.fault:
             case "batch":
-                return embedding - embedding.mean(axis=0)
+                mean: Float32 = embedding.mean(axis=0)
+                return embedding - mean
             case "nan":
                 spoilt = embedding.copy()
                 spoilt[:, 0] = np.nan
@@ -110,5 +111,6 @@ class BrokenEncoder(MeanEncoder):
             case "narrow":
                 return embedding[:, 1:]
             case "random":
-                return embedding + self._random.standard_normal(embedding.shape).astype(np.float32)
+                noise: Float32 = self._random.standard_normal(embedding.shape).astype(np.float32)
+                return embedding + noise
         return embedding
