@@ -3,12 +3,18 @@ Knows no panel, no model and no plan."""
 
 from __future__ import annotations
 
+import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from encash.arrays import Days, Float32, Int32, Int64, Text, UInt64
+import numpy as np
+
+from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, UInt64, positions
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +33,29 @@ class StoreSpec:
     notes: dict[str, Any] | None = None
     """Provenance that is no identity: digests of checkpoint files, versions, "unverified", measured agreement."""
 
+    def describe(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return {**asdict(self), "horizons": list(self.horizons)}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> StoreSpec:
+        """The spec that `describe` described; fields that a later version added are left out."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in description.items() if name in known}
+        return cls(**{**values, "horizons": tuple(values["horizons"])})
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that two stores share if their entries may stand side by side, the encoder's own among them."""
+        fixed = ("dim", "dtype", "horizons", "fingerprint", "forecast_fingerprint")
+        described = self.describe()
+        return {**{f"encoder {name}": value for name, value in self.encoder.items()}} | {
+            name: described[name] for name in fixed
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entries:
-    """n rows in memory, sorted by (day, ticker), vectors already rounded as the store keeps them."""
+    """n rows in memory. Those given to `write` are sorted by (day, ticker) and rounded as the store keeps them."""
 
     days: Days
     """shape (n,)."""
@@ -44,6 +69,18 @@ class Entries:
     """Expected returns as fractions, shape (n, H)."""
     confidence: Float32
     """shape (n, H)."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.days)
+
+    def take(self, rows: Int64 | Bool) -> Entries:
+        """Some of the rows, by place or by mask."""
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def sorted(self) -> Entries:
+        """The same rows by day, then ticker."""
+        return self.take(np.lexsort((self.tickers, self.days)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +96,75 @@ class EntryIndex:
     is the store's own and holds for this version alone."""
     digest: UInt64
     """The input digest of each row, shape (n,)."""
+    duplicates: int = 0
+    """Rows whose key a later row has too (another tool wrote them); the cell shows the last one."""
 
     @property
     def entries(self) -> int:
         """Number of entries."""
-        return len(self.digest)
+        return len(self.digest) - self.duplicates
+
+    def locate(self, days: Days, tickers: Text) -> Int64:
+        """The row of (day i, ticker i) for each i, −1 where there is none; shape (n,)."""
+        day, ticker = positions(self.days, days), positions(self.tickers, tickers)
+        if self.row.size == 0:
+            return np.full(len(day), -1, dtype=np.int64)
+        return np.where((day >= 0) & (ticker >= 0), self.row[day, ticker], -1).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreVersion:
+    """One commit of a store's history."""
+
+    number: int
+    time: dt.datetime
+    """When it was committed, by the clock of the machine that did it."""
+    entries: int
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactReport:
+    """What compacting did."""
+
+    rows_rewritten: int
+    versions_removed: int
+    bytes_removed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreCheck:
+    """What checking every row of a store found."""
+
+    checked: int
+    """Rows read."""
+    corrupt: int
+    """Rows whose checksum does not fit, or that could not be read."""
+    duplicates: int
+    not_finite: int
+    """Rows with NaN or infinity."""
+    findings: tuple[str, ...] = ()
+    """One line for each kind of damage, with the first place where it was seen."""
+
+    @property
+    def passed(self) -> bool:
+        """Nothing was found."""
+        return not (self.corrupt or self.duplicates or self.not_finite or self.findings)
 
 
 class EmbeddingStore(ABC):
-    """One store of embeddings of one encoder. An instance sees one version until `refresh`.
+    """One store of embeddings of one encoder. An instance sees one version until `refresh` or its own `write`.
 
     `encash.testing.StoreContract` is the test that every implementation passes.
     """
 
     spec: StoreSpec
     version: int
+    location: str
+    """Path or URL."""
+    engine: str
+    """Name of the format: lance, hdf5, memory."""
+    writable: bool = True
 
     @abstractmethod
     def index(self) -> EntryIndex:
@@ -81,31 +172,74 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def vectors(self, rows: Int64) -> Float32:
-        """The embeddings of these rows in the order asked, shape (n, dim)."""
+        """The embeddings of these rows in the order asked, shape (n, dim).
+
+        Raises:
+            InputError: a row that this version does not have.
+        """
 
     @abstractmethod
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
-        """Forecasts and confidences of these rows in the order asked, each of shape (n, H)."""
+        """Forecasts and confidences of these rows in the order asked, each of shape (n, H).
+
+        Raises:
+            InputError: a row that this version does not have.
+        """
 
     @abstractmethod
     def scan(self, batch_rows: int) -> Iterator[Entries]:
-        """All entries in batches with bounded memory, in the store's own order."""
+        """All rows in batches of at most `batch_rows` with bounded memory, in the store's own order (row 0 first).
+
+        Arrays of a batch may be views of the store and are not to be written to.
+        """
 
     @abstractmethod
-    def write(self, entries: Entries) -> int:
+    def write(self, entries: Entries, *, skip_valid: bool = False) -> int:
         """Commit entries atomically and durably: all of them or none; an entry with the same key is replaced.
 
+        Args:
+            entries: sorted by (day, ticker), each key once, vectors rounded by `codec.round_vectors`.
+            skip_valid: leave out entries that the store already has with the same, known digest: then several
+                builders that did the same work end with every key once.
+
         Returns:
-            The new version, which this instance then sees.
+            The newest version, which this instance then sees.
 
         Raises:
-            ConflictError: another writer holds the store.
+            InputError: entries that do not fit the store, or a store that cannot be written.
+            ConflictError: another writer holds the store for too long.
+            WorkError: the disk refused; nothing was committed.
         """
 
     @abstractmethod
     def refresh(self) -> None:
-        """See the newest version."""
+        """See the newest version (unless this instance was opened at an older one on purpose)."""
 
     @abstractmethod
     def size_bytes(self) -> int:
         """Bytes on disk of this version."""
+
+    @abstractmethod
+    def versions(self) -> list[StoreVersion]:
+        """The commits that can still be opened, oldest first."""
+
+    @abstractmethod
+    def tag(self, name: str, version: int | None = None) -> None:
+        """Name a version (this instance's own by default), so that it is kept and can be opened by that name.
+
+        Raises:
+            InputError: the name belongs to another version already, or has letters a name may not have.
+        """
+
+    @abstractmethod
+    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+        """Join small pieces, drop replaced rows, and forget all but the newest and the tagged versions.
+
+        Args:
+            keep_versions: how many of the newest versions stay readable, at least 2: readers that opened
+                the store a moment ago still see theirs. Counted, not timed: a clock that jumps deletes nothing.
+        """
+
+    @abstractmethod
+    def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
+        """Read every row and compare it with its checksum."""

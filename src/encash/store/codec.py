@@ -1,0 +1,111 @@
+"""How vectors become stored values and come back: float32, float16, or int8 with a scale a row.
+Knows arrays alone; nothing of files.
+
+Rounding is idempotent: what comes back, stored again, comes back the same bit for bit. So a vector that was encoded
+live and rounded is the vector that a cache would have given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encash.arrays import Float32
+from encash.errors import InputError
+
+DTYPES = ("float32", "float16", "int8")
+"""The storage types, widest first."""
+
+_SPARE_BITS = np.uint32(0x7F)
+"""Low bits of a scale's 24-bit significand that are kept zero, so that scale × code (7 bits) is exact in float32."""
+
+
+def check_dtype(dtype: str) -> np.dtype[np.generic]:
+    """The numpy type of stored values.
+
+    Raises:
+        InputError: no storage type of that name.
+
+    >>> check_dtype("float16")
+    dtype('float16')
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"{dtype!r} is no storage type; choose one of {', '.join(DTYPES)}")
+    return np.dtype(dtype)
+
+
+def encode(vectors: Float32, dtype: str) -> tuple[np.ndarray, Float32 | None]:
+    """Vectors as they are stored.
+
+    Args:
+        vectors: shape (n, D), finite.
+        dtype: one of `DTYPES`.
+
+    Returns:
+        Codes of shape (n, D) in that type, and for int8 the scale of each row, shape (n,).
+
+    Raises:
+        InputError: a value is not finite, or too large for the type.
+
+    >>> codes, scale = encode(np.array([[1.0, -0.5, 0.0]], dtype=np.float32), "int8")
+    >>> codes
+    array([[127, -63,   0]], dtype=int8)
+    """
+    check_dtype(dtype)
+    if not np.isfinite(vectors).all():
+        bad = int((~np.isfinite(vectors)).any(axis=1).argmax())
+        raise InputError(f"vector {bad} holds NaN or infinity; a store keeps finite values only")
+    if dtype == "float32":
+        return np.ascontiguousarray(vectors, dtype=np.float32), None
+    if dtype == "float16":
+        return _encode_float16(vectors), None
+    scale = _row_scale(vectors)
+    return np.rint(vectors / scale[:, None]).astype(np.int8), scale
+
+
+def decode(codes: np.ndarray, scale: Float32 | None) -> Float32:
+    """Vectors from stored values; the inverse of `encode` up to its rounding.
+
+    Args:
+        codes: shape (n, D), float32, float16 or int8.
+        scale: shape (n,) for int8, else None.
+
+    >>> decode(np.array([[127, -64]], dtype=np.int8), np.array([0.5], dtype=np.float32))
+    array([[ 63.5, -32. ]], dtype=float32)
+    """
+    vectors: Float32 = codes.astype(np.float32, copy=False)
+    return vectors if scale is None else vectors * scale[:, None]
+
+
+def round_vectors(vectors: Float32, dtype: str) -> Float32:
+    """What a store of this type would give back; equal to its argument when applied again.
+
+    Raises:
+        InputError: a value is not finite, or too large for the type.
+
+    >>> round_vectors(np.array([[1 / 3]], dtype=np.float32), "float16")
+    array([[0.33325195]], dtype=float32)
+    """
+    return decode(*encode(vectors, dtype))
+
+
+def _encode_float16(vectors: Float32) -> np.ndarray:
+    """Half precision; refuses what would become infinite."""
+    with np.errstate(over="ignore"):
+        codes = vectors.astype(np.float16)
+    if not np.isfinite(codes).all():
+        raise InputError(
+            f"a value of {np.abs(vectors).max():g} does not fit float16 (at most 65,504); store float32 or int8"
+        )
+    return codes
+
+
+def _row_scale(vectors: Float32) -> Float32:
+    """The step between two codes of each row, rounded up to 17 significant bits, normal and so that 127 steps fit."""
+    largest = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32)
+    raw = np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)
+    scale: Float32 = ((raw.view(np.uint32) + _SPARE_BITS) & ~_SPARE_BITS).view(np.float32)
+    with np.errstate(over="ignore"):
+        too_large = ~np.isfinite(scale * np.float32(127))
+    if too_large.any():
+        raise InputError(f"a value of {largest.max():g} does not fit int8 with a float32 scale; store float32")
+    return scale

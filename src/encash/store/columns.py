@@ -1,0 +1,129 @@
+"""The columns of a store in Arrow: schema, rows to tables and back. Knows Arrow; nothing of files.
+
+The text of the two metadata keys is Lance's: which columns are the key, and which are written as plain pages.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encash.arrays import Days, Float32
+from encash.errors import FormatError, InputError
+from encash.store.base import Entries, StoreSpec
+from encash.store.codec import check_dtype
+from encash.store.rows import row_checksums
+
+_SPEC_KEY = b"encash"
+"""Where the spec stands in the schema's metadata, as JSON."""
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+_PLAIN = {"lance-encoding:structural-encoding": "fullzip", "lance-encoding:compression": "none"}
+"""Asks for a column written as plain row-major pages."""
+
+
+def schema(spec: StoreSpec) -> pa.Schema:
+    """The columns of a store."""
+    if spec.dim < 1:
+        raise InputError(f"dim is {spec.dim}; an embedding has at least 1 value")
+    check_dtype(spec.dtype)
+    columns = ["embedding"]
+    columns = (["forecast", "confidence"] if spec.horizons else []) + columns
+    columns = (["scale"] if spec.dtype == "int8" else []) + columns
+    plain = []
+    for name in columns:
+        dtype, width = column_type(spec, name)
+        value = pa.from_numpy_dtype(dtype)
+        kind = pa.list_(value, width) if width else value
+        plain.append(pa.field(name, kind, nullable=False, metadata=_PLAIN))
+    return pa.schema(
+        [
+            pa.field("date", pa.date32(), nullable=False, metadata=_PRIMARY_KEY),
+            pa.field("ticker", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+            pa.field("digest", pa.uint64(), nullable=False),
+            pa.field("checksum", pa.uint64(), nullable=False),
+            *plain,
+        ],
+        metadata={_SPEC_KEY: json.dumps(spec.describe(), sort_keys=True).encode()},
+    )
+
+
+def column_type(spec: StoreSpec, name: str) -> tuple[np.dtype[np.generic], int]:
+    """Numpy type and width of a column; width 0 means one value a row."""
+    if name == "embedding":
+        return np.dtype(spec.dtype), spec.dim
+    return np.dtype(np.float32), 0 if name == "scale" else len(spec.horizons)
+
+
+def read_spec(location: str, dataset: Any) -> StoreSpec:
+    """The spec in a dataset's schema, checked against its columns."""
+    text = (dataset.schema.metadata or {}).get(_SPEC_KEY)
+    if text is None:
+        raise FormatError(
+            f"{location} is a Lance dataset, but no cache of encash; give a cache that `encash build` made"
+        )
+    try:
+        spec = StoreSpec.from_description(json.loads(text))
+        expected = schema(spec)
+    except (ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"the description in {location} is damaged ({error}); restore it from a copy") from None
+    if not dataset.schema.equals(expected):
+        raise FormatError(f"the columns of {location} are not those of a cache of {spec.dtype} × {spec.dim}")
+    return spec
+
+
+def table(columns: pa.Schema, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> pa.Table:
+    """Entries as rows of the store."""
+    coded = pa.array(entries.tickers).dictionary_encode()
+    names = np.array(coded.dictionary.to_pylist(), dtype=np.str_)
+    values = {
+        "date": pa.array(entries.days),
+        "ticker": coded.dictionary_decode(),
+        "digest": pa.array(entries.digest),
+        "checksum": pa.array(row_checksums(codes, scale, entries, names, coded.indices.to_numpy())),
+        "scale": scale,
+        "forecast": entries.forecast,
+        "confidence": entries.confidence,
+        "embedding": codes,
+    }
+    arrays = [_to_arrow(values[field.name], field.type) for field in columns]
+    return pa.Table.from_arrays(arrays, schema=columns)
+
+
+def _to_arrow(values: Any, kind: pa.DataType) -> pa.Array:
+    """An array of a column's type, without a copy of vectors."""
+    if isinstance(values, pa.Array):
+        return values if values.type == kind else values.cast(kind)
+    if pa.types.is_fixed_size_list(kind):
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    return pa.array(values, type=kind)
+
+
+def to_numpy(column: pa.Array) -> np.ndarray:
+    """Values of a column, flat."""
+    column = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+    values: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def from_batch(batch: pa.RecordBatch, spec: StoreSpec) -> tuple[Entries, np.ndarray, Float32 | None]:
+    """Rows of the store as entries without vectors, stored vectors, and scales."""
+    count = batch.num_rows
+    none = np.empty((count, 0), dtype=np.float32)
+
+    def column(name: str) -> np.ndarray:
+        return to_numpy(batch.column(name)).reshape(count, -1)
+
+    days: Days = batch.column("date").cast(pa.int32()).to_numpy().astype(np.int64).astype("datetime64[D]")
+    entries = Entries(
+        days=days,
+        tickers=np.array(batch.column("ticker").to_pylist(), dtype=np.str_),
+        digest=batch.column("digest").to_numpy(),
+        embedding=none,
+        forecast=column("forecast") if spec.horizons else none,
+        confidence=column("confidence") if spec.horizons else none,
+    )
+    return entries, column("embedding"), column("scale")[:, 0] if spec.dtype == "int8" else None

@@ -1,0 +1,552 @@
+"""The store on Lance: rows in immutable files, one atomic commit a write, versions and tags. The only file that
+imports lance. Knows the seam, its codec and Lance's files; no panel, no model, no plan.
+
+Vectors are kept in plain pages (uncompressed, no nulls), and a local store reads those through memory maps, at the
+speed of memory and without a second copy. Where a page is not plain, or the store is remote, Lance's own reader is
+used; both paths pass the same contract.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.file import LanceFileReader
+from lance.fragment import write_fragments
+
+from encash.arrays import Float32, Int32, Int64
+from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError
+from encash.store.base import (
+    CompactReport,
+    EmbeddingStore,
+    Entries,
+    EntryIndex,
+    Progress,
+    StoreCheck,
+    StoreSpec,
+    StoreVersion,
+)
+from encash.store.codec import decode
+from encash.store.columns import column_type, read_spec, schema, table, to_numpy
+from encash.store.durable import sync, sync_commit, sync_data
+from encash.store.keys import PieceKeys, TickerNames, build_index
+from encash.store.lock import writer_lock
+from encash.store.pages import MappedFile, PagedColumn
+from encash.store.plain_pages import plain_pages
+from encash.store.rows import check_rows, encode_entries
+from encash.store.tally import Tally
+
+_LOCK_NAME = "_encash.lock"
+_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices"}
+_STORAGE_VERSION = "2.2"
+_SCAN_ROWS = 1 << 18
+_MAPPED_FILES = 256
+"""Files mapped at once; each takes a file descriptor."""
+_PIECE_BYTES = 1 << 30
+"""Compaction leaves a piece of this size alone, unless rows of it were replaced."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One fragment of one version."""
+
+    handle: Any
+    number: int
+    rows: int
+    """Rows that count (not replaced)."""
+    physical_rows: int
+    deleted: str | None
+    """File that names the replaced rows; None where there are none."""
+
+    @property
+    def identity(self) -> tuple[int, str | None]:
+        """Equal for pieces of two versions with the same rows."""
+        return self.number, self.deleted
+
+
+class LanceStore(EmbeddingStore):
+    """A folder or URL of Lance files.
+
+    Rows are numbered in the order of the fragments. One instance is for one thread; it may not cross a fork.
+    """
+
+    engine = "lance"
+
+    def __init__(self, location: str, dataset: Any, session: Any, *, pinned: bool = False):
+        self.location = location
+        self.writable = not pinned
+        self._session = session
+        self._local = "://" not in location
+        self.spec = read_spec(location, dataset)
+        self._names = TickerNames()
+        self._keys: dict[tuple[int, str | None], PieceKeys] = {}
+        self._offsets: dict[tuple[int, str | None], Int64] = {}
+        self._mapped: OrderedDict[int, dict[str, PagedColumn] | None] = OrderedDict()
+        self._see(dataset)
+
+    @classmethod
+    def create(cls, location: str, spec: StoreSpec) -> LanceStore:
+        """A new, empty store.
+
+        Raises:
+            InputError: a spec that no store can have.
+            ConflictError: a store is there already.
+            WorkError: the folder cannot be written.
+        """
+        columns = schema(spec)
+        session = _session()
+        if "://" not in location:
+            try:
+                os.makedirs(location, exist_ok=True)
+            except OSError as error:
+                raise WorkError(f"{location} cannot be made: {error.strerror}") from None
+        with _writer(location), _lance_errors(location, "create"):
+            if _exists(location, session):
+                raise ConflictError(f"{location} is a store already; open it, or choose another name")
+            dataset = lance.write_dataset(
+                columns.empty_table(), location, schema=columns, data_storage_version=_STORAGE_VERSION, session=session
+            )
+            sync_commit(location, dataset.version)
+        return cls(location, dataset, session)
+
+    @classmethod
+    def open(cls, location: str, version: int | str | None = None) -> LanceStore:
+        """The store as it is, or as it was at a version or tag; at a version it cannot be written.
+
+        Raises:
+            MissingFileError: no store there, or no such version.
+            FormatError: something else lies there, or it is damaged.
+        """
+        session = _session()
+        with _lance_errors(location, "open", version):
+            dataset = lance.dataset(location, version=version, session=session)
+        return cls(location, dataset, session, pinned=version is not None)
+
+    # Reading
+
+    def index(self) -> EntryIndex:
+        """Keys and digests of this version; read once, then kept."""
+        return self._index()[0]
+
+    def vectors(self, rows: Int64) -> Float32:
+        """The embeddings of these rows in the order asked, shape (n, dim)."""
+        rows = check_rows(rows, self._count)
+        codes = self._read("embedding", rows)
+        return decode(codes, self._read("scale", rows) if self.spec.dtype == "int8" else None)
+
+    def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
+        """Forecasts and confidences of these rows in the order asked, each of shape (n, H)."""
+        rows = check_rows(rows, self._count)
+        if not self.spec.horizons:
+            return np.empty((len(rows), 0), dtype=np.float32), np.empty((len(rows), 0), dtype=np.float32)
+        return self._read("forecast", rows), self._read("confidence", rows)
+
+    def scan(self, batch_rows: int) -> Iterator[Entries]:
+        """All rows in batches of at most `batch_rows`, in the store's own order."""
+        if batch_rows < 1:
+            raise InputError(f"batch_rows is {batch_rows}; expected at least 1")
+        index, day, ticker = self._index()
+        for first, codes in self._code_blocks(batch_rows):
+            rows = np.arange(first, first + len(codes))
+            scale = self._read("scale", rows) if self.spec.dtype == "int8" else None
+            forecast, confidence = self.forecasts(rows)
+            yield Entries(
+                days=index.days[day[rows]],
+                tickers=index.tickers[ticker[rows]],
+                digest=index.digest[rows],
+                embedding=decode(codes, scale),
+                forecast=forecast,
+                confidence=confidence,
+            )
+
+    def refresh(self) -> None:
+        """See the newest version, unless this instance was opened at one on purpose."""
+        if not self.writable:
+            return
+        with _lance_errors(self.location, "open"):
+            if self._dataset.latest_version != self.version:
+                self._see(lance.dataset(self.location, session=self._session))
+
+    def size_bytes(self) -> int:
+        """Bytes of the data files of this version."""
+        return sum(int(file.file_size_bytes or 0) for piece in self._pieces for file in piece.handle.data_files())
+
+    def versions(self) -> list[StoreVersion]:
+        """The commits that can still be opened, oldest first."""
+        with _lance_errors(self.location, "read"):
+            tagged = {name: int(tag["version"]) for name, tag in self._dataset.tags.list().items()}
+            listed = self._dataset.versions()
+        return [
+            StoreVersion(
+                number=int(item["version"]),
+                time=item["timestamp"],
+                entries=int(item["metadata"]["total_rows"]),
+                tags=tuple(sorted(name for name, number in tagged.items() if number == item["version"])),
+            )
+            for item in sorted(listed, key=lambda item: int(item["version"]))
+        ]
+
+    # Writing
+
+    def write(self, entries: Entries, *, skip_valid: bool = False) -> int:
+        """Commit entries: all of them or none; an entry with the same key is replaced."""
+        self._check_writable()
+        codes, scale = encode_entries(self.spec, entries)
+        with _writer(self.location), _lance_errors(self.location, "write"):
+            self.refresh()
+            index = self.index()
+            rows = index.locate(entries.days, entries.tickers)
+            known = (rows >= 0) & (entries.digest != 0)
+            wanted = np.ones(len(rows), dtype=bool)
+            if skip_valid and known.any():
+                wanted[known] = index.digest[rows[known]] != entries.digest[known]
+            if wanted.any():
+                if not wanted.all():
+                    entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
+                    scale = None if scale is None else scale[wanted]
+                self._commit([table(self._dataset.schema, entries, codes, scale)], rows[rows >= 0])
+        return self.version
+
+    def tag(self, name: str, version: int | None = None) -> None:
+        """Name a version, so that it is kept and can be opened by that name."""
+        number = self.version if version is None else version
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise InputError(f"{name!r} cannot name a version; use letters, digits, '.', '-' and '_'")
+        with _writer(self.location), _lance_errors(self.location, "tag", number):
+            held = self._dataset.tags.list().get(name)
+            if held is not None and int(held["version"]) != number:
+                raise InputError(f"tag {name!r} names version {held['version']} already; choose another name")
+            if held is None:
+                self._dataset.tags.create(name, number)
+                sync(Path(self.location, "_refs", "tags"))
+
+    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+        """Join small pieces, drop replaced rows, forget all but the newest and the tagged versions."""
+        self._check_writable()
+        if keep_versions < 2:
+            raise InputError(f"keep_versions is {keep_versions}; keep at least 2, so that open readers see theirs")
+        with _writer(self.location), _lance_errors(self.location, "compact"):
+            self.refresh()
+            rows = self._rows_to_rewrite()
+            if len(rows):
+                self._commit(self._sorted_tables(rows), rows)
+            stats = self._dataset.cleanup_old_versions(
+                retain_versions=keep_versions, error_if_tagged_old_versions=False
+            )
+        return CompactReport(
+            rows_rewritten=len(rows), versions_removed=int(stats.old_versions), bytes_removed=int(stats.bytes_removed)
+        )
+
+    def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
+        """Read every row with Lance's own reader and compare it with its checksum."""
+        tally, done = Tally(), 0
+        for piece in self._pieces:
+            try:
+                with _lance_errors(self.location, "read"):
+                    for batch in _batches(self._dataset, None, [piece], batch_rows):
+                        tally.add(batch, self.spec)
+                        done += batch.num_rows
+                        if progress is not None:
+                            progress(done, self._count)
+            except EncashError as error:
+                tally.lose(piece.rows, f"fragment {piece.number}: {error}")
+        try:
+            duplicates = self.index().duplicates
+        except EncashError as error:
+            tally.findings.append(str(error))
+            duplicates = 0
+        return tally.result(duplicates)
+
+    # One version
+
+    def _see(self, dataset: Any) -> None:
+        """Make this version the one that is read; what it shares with the one before stays known."""
+        pieces = [
+            _Piece(
+                handle=handle,
+                number=handle.fragment_id,
+                rows=handle.physical_rows - handle.num_deletions,
+                physical_rows=handle.physical_rows,
+                deleted=handle.deletion_file() if handle.num_deletions else None,
+            )
+            for handle in dataset.get_fragments()
+        ]
+        known = {piece.identity for piece in pieces}
+        self._dataset, self._pieces, self.version = dataset, pieces, int(dataset.version)
+        self._starts = np.concatenate([[0], np.cumsum([piece.rows for piece in pieces])]).astype(np.int64)
+        self._count = int(self._starts[-1])
+        self._keys = {identity: keys for identity, keys in self._keys.items() if identity in known}
+        self._offsets = {identity: offsets for identity, offsets in self._offsets.items() if identity in known}
+        numbers = {piece.number for piece in pieces}
+        self._mapped = OrderedDict((number, file) for number, file in self._mapped.items() if number in numbers)
+        self._indexed: tuple[EntryIndex, Int32, Int32] | None = None
+
+    def _index(self) -> tuple[EntryIndex, Int32, Int32]:
+        """The index, and of each row the place of its day and ticker in it."""
+        if self._indexed is None:
+            self._load_keys([piece for piece in self._pieces if piece.identity not in self._keys and piece.rows])
+            pieces = [self._keys[piece.identity] for piece in self._pieces if piece.rows]
+            self._indexed = build_index(pieces, self._names.names)
+        return self._indexed
+
+    def _load_keys(self, pieces: list[_Piece]) -> None:
+        """Read the keys of pieces in one pass."""
+        if not pieces:
+            return
+        days, tickers, digests = [], [], []
+        with _lance_errors(self.location, "read"):
+            for batch in _batches(self._dataset, ["date", "ticker", "digest"], pieces, _SCAN_ROWS):
+                days.append(batch.column(0).cast(pa.int32()).to_numpy(zero_copy_only=False))
+                coded = batch.column(1).dictionary_encode()
+                numbers = self._names.numbers(coded.dictionary.to_pylist())
+                tickers.append(numbers[coded.indices.to_numpy(zero_copy_only=False)])
+                digests.append(batch.column(2).to_numpy(zero_copy_only=False))
+        day, ticker, digest = np.concatenate(days), np.concatenate(tickers), np.concatenate(digests)
+        stops = np.cumsum([piece.rows for piece in pieces])
+        if len(day) != stops[-1]:
+            raise FormatError(f"{self.location}: {len(day):,} keys were read where {stops[-1]:,} rows are promised")
+        for piece, stop in zip(pieces, stops.tolist(), strict=True):
+            part = slice(stop - piece.rows, stop)
+            self._keys[piece.identity] = PieceKeys(day=day[part], ticker=ticker[part], digest=digest[part])
+
+    def _piece_offsets(self, piece: _Piece) -> Int64 | None:
+        """The place of each row among the physical rows of its piece; None where the two are the same."""
+        if piece.deleted is None:
+            return None
+        if piece.identity not in self._offsets:
+            with _lance_errors(self.location, "read"):
+                batches = list(_batches(self._dataset, [], [piece], _SCAN_ROWS, addresses=True))
+            addresses = np.concatenate([batch.column("_rowaddr").to_numpy() for batch in batches])
+            self._offsets[piece.identity] = (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        return self._offsets[piece.identity]
+
+    # Values
+
+    def _read(self, name: str, rows: Int64) -> np.ndarray:
+        """Stored values of these rows in the order asked."""
+        dtype, width = column_type(self.spec, name)
+        out = np.empty((len(rows), width) if width else len(rows), dtype=dtype)
+        if len(rows) == 0:
+            return out
+        first, last = self._piece_of(int(rows.min())), self._piece_of(int(rows.max()))
+        if first == last:
+            done = self._read_mapped(name, self._pieces[first], rows - self._starts[first], out)
+            return out if done else self._take(name, rows, out.shape)
+        place = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(place).tolist():
+            here = np.flatnonzero(place == number)
+            part = np.empty((len(here), *out.shape[1:]), dtype=dtype)
+            if not self._read_mapped(name, self._pieces[number], rows[here] - self._starts[number], part):
+                return self._take(name, rows, out.shape)
+            out[here] = part
+        return out
+
+    def _piece_of(self, row: int) -> int:
+        return int(np.searchsorted(self._starts, row, side="right")) - 1
+
+    def _read_mapped(self, name: str, piece: _Piece, rows: Int64, out: np.ndarray) -> bool:
+        """Copy rows of one piece from its memory map; False where it has no plain pages."""
+        columns = self._columns(piece)
+        if columns is None:
+            return False
+        offsets = self._piece_offsets(piece)
+        columns[name].gather(rows if offsets is None else offsets[rows], out)
+        return True
+
+    def _take(self, name: str, rows: Int64, shape: tuple[int, ...]) -> np.ndarray:
+        """Copy rows with Lance's own reader: each row once, in its order there."""
+        distinct, place = np.unique(rows, return_inverse=True)
+        with _lance_errors(self.location, "read"):
+            column = self._dataset.take(pa.array(distinct), columns=[name]).column(name)
+        return to_numpy(column.combine_chunks()).reshape(len(distinct), *shape[1:])[place]
+
+    def _columns(self, piece: _Piece) -> dict[str, PagedColumn] | None:
+        """The mapped columns of a piece; None where it has to be read by Lance."""
+        if not self._local:
+            return None
+        if piece.number in self._mapped:
+            self._mapped.move_to_end(piece.number)
+        else:
+            self._mapped[piece.number] = _map_columns(self.location, self._dataset, piece, self.spec)
+            if len(self._mapped) > _MAPPED_FILES:
+                self._mapped.popitem(last=False)
+        return self._mapped[piece.number]
+
+    def _code_blocks(self, batch_rows: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Stored vectors of all rows with the number of the first; without a copy where the pages are plain."""
+        for number, piece in enumerate(self._pieces):
+            start, columns = int(self._starts[number]), self._columns(piece)
+            for first in range(0, piece.rows, batch_rows):
+                stop = min(first + batch_rows, piece.rows)
+                if columns is None or piece.deleted is not None:
+                    yield start + first, self._read("embedding", np.arange(start + first, start + stop))
+                    continue
+                for block in columns["embedding"].blocks(first, stop):
+                    yield start + first, block
+                    first += len(block)  # noqa: PLW2901 - the place within this batch moves on with its blocks
+
+    # Commits
+
+    def _check_writable(self) -> None:
+        if not self.writable:
+            raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
+
+    def _commit(self, tables: Iterable[pa.Table], replaced: Int64) -> None:
+        """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
+        batches = (batch for rows in tables for batch in rows.to_batches())
+        reader = pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
+        added = write_fragments(reader, self._dataset, mode="append", data_storage_version=_STORAGE_VERSION)
+        removed, updated = self._without(replaced)
+        if len(replaced):
+            operation = lance.LanceOperation.Update(
+                removed_fragment_ids=removed, updated_fragments=updated, new_fragments=added
+            )
+        else:
+            operation = lance.LanceOperation.Append(added)
+        if self._local:
+            sync_data(self.location, added, bool(updated))
+        dataset = lance.LanceDataset.commit(self._dataset, operation, read_version=self.version)
+        sync_commit(self.location, dataset.version)
+        self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
+
+    def _without(self, rows: Int64) -> tuple[list[int], list[Any]]:
+        """Pieces that these rows fill entirely, and the others they are in, with the rows marked as gone."""
+        removed, updated = [], []
+        place = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(place).tolist():
+            piece = self._pieces[number]
+            local = rows[place == number] - self._starts[number]
+            if len(local) == piece.rows:
+                removed.append(piece.number)
+                continue
+            offsets = self._piece_offsets(piece)
+            updated.append(piece.handle.delete_rows((local if offsets is None else offsets[local]).tolist()))
+        return removed, updated
+
+    def _rows_to_rewrite(self) -> Int64:
+        """Rows of the pieces that compaction joins: the small ones, and those of which rows were replaced."""
+        row_bytes = max(1, self.size_bytes() // max(self._count, 1))
+        worn = [
+            number
+            for number, piece in enumerate(self._pieces)
+            if piece.deleted is not None or piece.rows * row_bytes < _PIECE_BYTES
+        ]
+        if len(worn) < 2 and all(self._pieces[number].deleted is None for number in worn):
+            return np.empty(0, dtype=np.int64)
+        parts = [np.arange(self._starts[number], self._starts[number + 1]) for number in worn]
+        return np.concatenate(parts)
+
+    def _sorted_tables(self, rows: Int64) -> Iterator[pa.Table]:
+        """These rows by day and ticker, in tables of bounded size."""
+        index, day, ticker = self._index()
+        rows = rows[index.row[day[rows], ticker[rows]] == rows]  # of doubled keys the row that counts
+        rows = rows[np.lexsort((ticker[rows], day[rows]))]
+        size = max(1, (64 << 20) // (4 * self.spec.dim))
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            scale = self._read("scale", part) if self.spec.dtype == "int8" else None
+            forecast, confidence = self.forecasts(part)
+            entries = Entries(
+                days=index.days[day[part]],
+                tickers=index.tickers[ticker[part]],
+                digest=index.digest[part],
+                embedding=np.empty((len(part), 0), dtype=np.float32),
+                forecast=forecast,
+                confidence=confidence,
+            )
+            yield table(self._dataset.schema, entries, self._read("embedding", part), scale)
+
+
+def _batches(
+    dataset: Any, columns: list[str] | None, pieces: list[_Piece], batch_rows: int, *, addresses: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Rows of some pieces, in order, by Lance's own reader."""
+    scanner = dataset.scanner(
+        columns=columns,
+        fragments=[piece.handle for piece in pieces],
+        batch_size=batch_rows,
+        scan_in_order=True,
+        with_row_address=addresses,
+    )
+    yield from scanner.to_batches()
+
+
+def _map_columns(location: str, dataset: Any, piece: _Piece, spec: StoreSpec) -> dict[str, PagedColumn] | None:
+    """The columns of a piece that can be read without Lance; None unless all pages of all of them are plain."""
+    files = piece.handle.data_files()
+    if len(files) != 1 or files[0].base_id is not None:
+        return None
+    path = os.path.join(location, "data", files[0].path)
+    mapped = MappedFile(path, files[0].file_size_bytes)
+    with _lance_errors(location, "read"):
+        meta = LanceFileReader(path).metadata()
+    column_of = dict(zip(files[0].fields, files[0].column_indices, strict=True))
+    field_of = {field.name(): field.id() for field in dataset.lance_schema.fields()}
+    columns = {}
+    for name in ("scale", "forecast", "confidence", "embedding"):
+        if name not in field_of:
+            continue
+        dtype, width = column_type(spec, name)
+        pages = plain_pages(meta.columns[column_of[field_of[name]]].pages, dtype, width)
+        if pages is None or sum(page.rows for page in pages) != piece.physical_rows:
+            return None
+        columns[name] = mapped.column(pages, dtype, width)
+    return columns
+
+
+# Lance's ways
+
+
+def _session() -> Any:
+    """Small caches: the defaults are gigabytes."""
+    return lance.Session(index_cache_size_bytes=1 << 20, metadata_cache_size_bytes=64 << 20)
+
+
+def _writer(location: str) -> AbstractContextManager[None]:
+    """The right to write."""
+    return nullcontext() if "://" in location else writer_lock(Path(location, _LOCK_NAME))
+
+
+def _exists(location: str, session: Any) -> bool:
+    """Whether a dataset lies there."""
+    try:
+        lance.dataset(location, session=session)
+    except ValueError as error:
+        if "was not found" in str(error):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _lance_errors(location: str, doing: str, version: int | str | None = None) -> Iterator[None]:
+    """Lance's errors in our words."""
+    try:
+        yield
+    except EncashError:
+        raise
+    except (ValueError, OSError, RuntimeError, pa.ArrowInvalid) as error:
+        _translate(error, location, doing, version)
+
+
+def _translate(error: Exception, location: str, doing: str, version: int | str | None) -> NoReturn:
+    """Raise what the one who catches can act on."""
+    text = str(error).split(", /")[0].split("\n")[0]
+    if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
+        if version is not None and Path(location).exists():
+            raise MissingFileError(f"{location} has no version {version!r}; `encash cache info` lists them") from None
+        if Path(location).is_file() or (Path(location).is_dir() and not set(os.listdir(location)) <= _OWN_NAMES):
+            raise FormatError(f"{location} is no cache; give a folder that `encash build` made") from None
+        raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
+    if doing in ("open", "read"):
+        raise FormatError(f"{location} cannot be read, it is damaged: {text}; run `encash cache verify`") from None
+    raise WorkError(f"{location}: could not {doing} ({text}); nothing was committed") from None

@@ -1,0 +1,90 @@
+"""From a path or URL to a store: the suffix names the engine. Knows the engines' names; nothing of their files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+
+from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
+from encash.fingerprint import explain_difference
+from encash.store.base import EmbeddingStore, StoreSpec
+
+_LANCE = (".lance",)
+_HDF5 = (".h5", ".hdf5")
+
+
+def open_store(location: str | os.PathLike[str], *, version: int | str | None = None) -> EmbeddingStore:
+    """The store at a path or URL.
+
+    Args:
+        location: its suffix names the engine: .lance, or .h5 for interchange files (read-only).
+        version: a version number or tag; None for the newest.
+
+    Raises:
+        MissingFileError: nothing is there, or no such version.
+        FormatError: what is there is not what its name says.
+        InputError: a suffix that names no engine.
+    """
+    text = os.fspath(location)
+    if _suffix(text) in _LANCE:
+        from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
+
+        return LanceStore.open(text, version)
+    from encash.store.hdf5 import Hdf5Store  # noqa: PLC0415 - likewise h5py
+
+    if version is not None:
+        raise InputError(f"{text} has one version only; leave the version out")
+    return Hdf5Store(text)
+
+
+def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> EmbeddingStore:
+    """A new, empty store.
+
+    Raises:
+        ConflictError: a store is there already.
+        InputError: a suffix that names no engine that can be written.
+        WorkError: the place cannot be written.
+    """
+    text = os.fspath(location)
+    if _suffix(text) not in _LANCE:
+        raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
+    from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
+
+    return LanceStore.create(text, spec)
+
+
+def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> EmbeddingStore:
+    """The store at a path or URL, made if there is none: for several builders that begin at once.
+
+    Raises:
+        MismatchError: the store there is of another encoder or type; the message says in which fields.
+    """
+    try:
+        store = open_store(location)
+    except MissingFileError:
+        try:
+            return create_store(location, spec)
+        except ConflictError:
+            store = open_store(location)
+    check_same(spec, store)
+    return store
+
+
+def check_same(spec: StoreSpec, store: EmbeddingStore) -> None:
+    """Refuse a store whose entries cannot stand beside those of a spec.
+
+    Raises:
+        MismatchError: the fields that differ, one by one.
+    """
+    if differences := explain_difference(spec.identity(), store.spec.identity()):
+        raise MismatchError(
+            f"{store.location} belongs to another encoder: {'; '.join(differences)}; "
+            "use the cache of this encoder, or build a new one beside it"
+        )
+
+
+def _suffix(text: str) -> str:
+    suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
+    if suffix not in _LANCE + _HDF5:
+        raise InputError(f"{text} does not say which kind of cache it is; end its name in .lance or .h5")
+    return suffix

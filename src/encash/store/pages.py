@@ -1,0 +1,98 @@
+"""A column of fixed width whose pages lie in a file as plain row-major matrices, read through memory maps.
+Knows byte ranges and numpy; nothing of the file format that promised them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash.arrays import Int64
+from encash.errors import FormatError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Where the rows of one page lie."""
+
+    position: int
+    """Byte in the file at which the first row begins."""
+    rows: int
+
+
+class MappedFile:
+    """One immutable file in memory, as long as an array of it lives."""
+
+    def __init__(self, path: str, expected_bytes: int | None):
+        try:
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == 0 or (expected_bytes is not None and size != expected_bytes):
+                    raise FormatError(
+                        f"{path} has {size:,} bytes, {expected_bytes or 'more':,} were written; it was cut short: "
+                        "restore it from a copy, or build the cache again"
+                    )
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise FormatError(f"{path} is gone; restore it from a copy, or refresh to the newest version") from None
+        self.path, self.size = path, size
+
+    def column(self, pages: list[Page], dtype: np.dtype[np.generic], width: int) -> PagedColumn:
+        """The column of these pages; width 0 means one value a row.
+
+        Raises:
+            FormatError: a page that does not lie within the file.
+        """
+        row_bytes = dtype.itemsize * max(width, 1)
+        parts = []
+        for page in pages:
+            if page.position < 0 or page.position + page.rows * row_bytes > self.size:
+                raise FormatError(f"a page of {self.path} lies outside the file; restore it from a copy")
+            flat = np.frombuffer(self._map, dtype, count=page.rows * max(width, 1), offset=page.position)
+            parts.append(flat.reshape(page.rows, width) if width else flat)
+        return PagedColumn(parts)
+
+
+class PagedColumn:
+    """The rows of a column, one page after the other."""
+
+    def __init__(self, pages: list[np.ndarray]):
+        self._pages = pages
+        self._starts = np.concatenate([[0], np.cumsum([len(page) for page in pages])]).astype(np.int64)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self._starts[-1])
+
+    def gather(self, rows: Int64, out: np.ndarray) -> None:
+        """Copy these rows, in this order, to `out`. The rows are within the column."""
+        if len(rows) == 0:
+            return
+        first, last = self._page_of(int(rows.min())), self._page_of(int(rows.max()))
+        if first == last:
+            return _copy(self._pages[first], rows - self._starts[first], out)
+        place = np.searchsorted(self._starts, rows, side="right") - 1
+        for page in range(first, last + 1):
+            if len(here := np.flatnonzero(place == page)):
+                out[here] = self._pages[page][rows[here] - self._starts[page]]
+
+    def blocks(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Rows first … stop − 1 without a copy, one block a page."""
+        for page, start in zip(self._pages, self._starts[:-1].tolist(), strict=True):
+            if first < start + len(page) and start < stop:
+                yield page[max(first - start, 0) : stop - start]
+
+    def _page_of(self, row: int) -> int:
+        return int(np.searchsorted(self._starts, row, side="right")) - 1
+
+
+def _copy(page: np.ndarray, rows: Int64, out: np.ndarray) -> None:
+    """One page's rows to `out`; as one piece where they follow each other."""
+    count = len(rows)
+    if rows[-1] - rows[0] == count - 1 and (count == 1 or bool((np.diff(rows) == 1).all())):
+        out[:] = page[rows[0] : rows[0] + count]
+    else:
+        np.take(page, rows, axis=0, out=out, mode="clip")
