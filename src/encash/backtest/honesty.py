@@ -1,0 +1,82 @@
+"""What makes a run refuse itself: knowing its future, and holes in its signals. Knows days and counts; nothing of
+money."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from encash.arrays import Bool, DayLike, Days, day_text, to_day
+from encash.backtest.config import BacktestConfig
+from encash.backtest.frame import Frame
+from encash.backtest.signals import SignalGrid
+from encash.clusters.filter import FilterModel
+from encash.errors import InputError, LookaheadError
+
+TRAINING_UNKNOWN = "training period unknown"
+
+
+def check_lookahead(
+    config: BacktestConfig, first_signal: np.datetime64, *, filter: FilterModel | None, train_end: DayLike | None
+) -> Literal[False] | str:
+    """Refuse a run whose filter or model knows days on or after its first signal.
+
+    Args:
+        config: may allow it, with a reason.
+        first_signal: the first day on which something is decided.
+        filter: knows what its ranking knew; None for a run without.
+        train_end: the last day that the model's training has seen; None where nobody wrote it down.
+
+    Returns:
+        False, or why that was allowed and what the run knows.
+
+    Raises:
+        LookaheadError: it would, and the configuration does not allow it.
+    """
+    known = [] if filter is None else [filter.lookahead(first_signal)]
+    if train_end is not None and first_signal <= to_day(train_end):
+        known.append(f"the model was trained on days up to {day_text(train_end)}")
+    found = "; ".join(reason for reason in known if reason)
+    if not found:
+        return False
+    if config.allow_lookahead is None:
+        raise LookaheadError(
+            f"the first decision is on {day_text(first_signal)}, and {found}; start later, rank or train on an earlier "
+            "past, or say --allow-lookahead with a reason"
+        )
+    return f"{config.allow_lookahead} ({found})"
+
+
+def missing_share(frame: Frame, signals: SignalGrid) -> float:
+    """The share of candidates with a price on their day that have no entry: missing, failed or without a full window.
+
+    A ticker whose history is still shorter than the window counts as missing: it had a price and could not be judged.
+    """
+    asked = int(frame.asked.sum())
+    return int((frame.asked & ~signals.found).sum()) / asked if asked else 0.0
+
+
+def check_missing(config: BacktestConfig, frame: Frame, signals: SignalGrid) -> float:
+    """Refuse a run with too many holes.
+
+    Returns:
+        The share of candidates without an entry.
+
+    Raises:
+        InputError: it is over `max_missing`.
+    """
+    share = missing_share(frame, signals)
+    if share > config.max_missing:
+        absent = frame.asked & ~signals.found
+        raise InputError(
+            f"{share:.1%} of the candidates ({int(absent.sum())} of {int(frame.asked.sum())}) have a price and no "
+            f"entry, more than {config.max_missing:.1%}; the first is {_first(absent, frame.signal_days, frame)}; "
+            "build the cache for these days and tickers, start later, or raise --max-missing"
+        )
+    return share
+
+
+def _first(absent: Bool, days: Days, frame: Frame) -> str:
+    row, column = np.argwhere(absent)[0]
+    return f"{frame.sessions.tickers[column]} on {day_text(days[row])}"

@@ -1,0 +1,156 @@
+"""From what the model says of the candidates to weights: confidence gate, ranking, top k. Knows arrays of rebalances ×
+candidates; nothing of prices to trade at, money or files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash.arrays import Bool, Float32, Float64, Int64
+from encash.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picks:
+    """The names of R rebalances, best first."""
+
+    column: Int64
+    """Place among the candidates, −1 where fewer than k were found; shape (R, k)."""
+    score: Float64
+    """forecast × confidence, (R, N); NaN for those not ranked."""
+
+    def chosen(self) -> Bool:
+        """True for the picked candidates, shape (R, N)."""
+        rows, ranks = np.nonzero(self.column >= 0)
+        mask = np.zeros(self.score.shape, dtype=bool)
+        mask[rows, self.column[rows, ranks]] = True
+        return mask
+
+
+def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, percentile: float = 0.0) -> Picks:
+    """The top k of forecast × confidence among the admitted whose confidence is at or above the percentile.
+
+    Ties go to the first column; columns are sorted by ticker, so to the first name.
+
+    Args:
+        forecast: shape (R, N); NaN where there is none.
+        confidence: shape (R, N).
+        admitted: candidates that the filter kept, shape (R, N).
+        top_k: names at most.
+        percentile: of the confidences of the admitted of each rebalance (linear interpolation), 0 to 100.
+
+    >>> picks = pick(np.float32([[1, 3, 3, 2]]), np.float32([[1, 1, 1, 0]]), np.ones((1, 4), bool), top_k=2)
+    >>> picks.column.tolist()
+    [[1, 2]]
+    """
+    ranked = admitted & ~np.isnan(forecast) & ~np.isnan(confidence)
+    if percentile > 0:
+        ranked = _confident(confidence, ranked, percentile)
+    score = np.where(ranked, forecast.astype(np.float64) * confidence.astype(np.float64), np.nan)
+    return Picks(column=_best(score, top_k), score=score)
+
+
+def equal_weights(column: Int64) -> Float64:
+    """1 / (names picked) for each name of each rebalance, shape (R, k).
+
+    >>> equal_weights(np.array([[4, 2], [7, -1]])).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    held = column >= 0
+    weights: Float64 = held / np.maximum(held.sum(axis=1, keepdims=True), 1)
+    return weights
+
+
+def forecast_weights(column: Int64, score: Float64) -> Float64:
+    """In proportion to the score where it is above 0; equal weights in a rebalance without any such score.
+
+    >>> forecast_weights(np.array([[0, 1]]), np.array([[0.03, 0.01]])).tolist()
+    [[0.75, 0.25]]
+    """
+    picked = np.take_along_axis(score, np.maximum(column, 0), axis=1)
+    return _proportional(column, np.where(column >= 0, np.maximum(np.nan_to_num(picked), 0.0), 0.0))
+
+
+def inverse_volatility_weights(column: Int64, deviation: Float64) -> Float64:
+    """In proportion to 1 / deviation; a name without one (too short a history, no movement) gets the smallest share.
+
+    Args:
+        column: picks, shape (R, k).
+        deviation: of the past returns of each pick, shape (R, k); NaN or 0 where it is not known.
+
+    >>> inverse_volatility_weights(np.array([[0, 1]]), np.array([[0.01, 0.03]])).round(6).tolist()
+    [[0.75, 0.25]]
+    """
+    known = (column >= 0) & (np.nan_to_num(deviation) > 0)
+    raw = np.where(known, 1.0 / np.where(known, deviation, 1.0), np.inf)
+    smallest = raw.min(axis=1, keepdims=True)
+    raw = np.where(known, raw, np.where(np.isfinite(smallest), smallest, 0.0))
+    return _proportional(column, np.where(column >= 0, raw, 0.0))
+
+
+def past_deviation(close: Float64, rows: Int64, column: Int64, sessions: int) -> Float64:
+    """Deviation (ddof 1) of the daily returns of each pick over the sessions up to and including its signal.
+
+    Args:
+        close: shape (T, N), with the sessions before the run.
+        rows: session of each signal in `close`, shape (R,).
+        column: shape (R, k).
+        sessions: how many returns at most; fewer than 2 there give NaN.
+
+    Returns:
+        shape (R, k).
+
+    Raises:
+        InputError: fewer than 2 sessions asked.
+    """
+    if sessions < 2:
+        raise InputError(f"a deviation over {sessions} sessions; expected 2 or more")
+    back = rows[:, None] - np.arange(sessions, -1, -1)
+    window = close[np.maximum(back, 0)[:, None, :], np.maximum(column, 0)[:, :, None]]
+    window = np.where((back >= 0)[:, None, :], window, np.nan)
+    returns = window[:, :, 1:] / window[:, :, :-1] - 1.0
+    present = ~np.isnan(returns)
+    count = present.sum(axis=2)
+    mean = np.where(present, returns, 0.0).sum(axis=2) / np.maximum(count, 1)
+    square = np.where(present, (returns - mean[:, :, None]) ** 2, 0.0).sum(axis=2)
+    result: Float64 = np.where(count >= 2, np.sqrt(square / np.maximum(count - 1, 1)), np.nan)
+    return result
+
+
+def _confident(confidence: Float32, ranked: Bool, percentile: float) -> Bool:
+    """Those at or above the percentile of their rebalance."""
+    passed = np.zeros(ranked.shape, dtype=bool)
+    for row, mask in enumerate(ranked):
+        if mask.any():
+            values = confidence[row].astype(np.float64)
+            passed[row] = mask & (values >= np.percentile(values[mask], percentile))
+    return passed
+
+
+def _best(score: Float64, top_k: int) -> Int64:
+    """Columns of the highest scores of each row, best first, ties by column; −1 where there are fewer."""
+    rows, width = score.shape
+    best = np.full((rows, top_k), -1, dtype=np.int64)
+    loss = np.where(np.isnan(score), np.inf, -score)
+    if width > 4 * top_k:  # leave only what can be among the best, ties of the last one included
+        limit = np.partition(loss, top_k - 1, axis=1)[:, top_k - 1]
+        for row in range(rows):
+            near = np.flatnonzero(loss[row] <= limit[row])
+            best[row] = _padded(near[np.argsort(loss[row][near], kind="stable")][:top_k], top_k)
+    else:
+        order = np.argsort(loss, axis=1, kind="stable")[:, :top_k]
+        best[:, : order.shape[1]] = order
+    ranked = np.take_along_axis(loss, np.maximum(best, 0), axis=1) < np.inf
+    return np.where(ranked & (best >= 0), best, -1)
+
+
+def _padded(columns: Int64, length: int) -> Int64:
+    """Filled up with −1."""
+    return np.concatenate([columns, np.full(length - len(columns), -1, dtype=np.int64)])
+
+
+def _proportional(column: Int64, raw: Float64) -> Float64:
+    """Shares that sum to 1 a row; equal ones where nothing speaks for anybody."""
+    total = raw.sum(axis=1, keepdims=True)
+    return np.where(total > 0, raw / np.where(total > 0, total, 1.0), equal_weights(column))

@@ -1,0 +1,214 @@
+"""What a backtest hands back, and its run folder. Knows outcomes and files; nothing of how signals were read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Bool, Days, Float32, Float64, Int32, Text
+from encash.backtest.ledger import Ledger, make_ledger
+from encash.backtest.outcome import Outcome
+from encash.errors import InputError
+
+_STALE_FILES = ("result.json", "report.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickTable:
+    """One row for each candidate of each rebalance, by day and ticker; all of shape (n,)."""
+
+    date: Days
+    ticker: Text
+    cluster: Int32
+    """−1 where there is none."""
+    distance: Float32
+    kept: Bool
+    forecast: Float32
+    """NaN where the candidate has no entry."""
+    confidence: Float32
+    score: Float64
+    """forecast × confidence, NaN for those not ranked."""
+    picked: Bool
+    weight: Float64
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.date)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Any series to compare with, such as an index."""
+
+    days: Days
+    """shape (n,), ascending."""
+    values: Float64
+    """shape (n,), above 0."""
+    name: str = "reference"
+
+    def on(self, days: Days, capital: float) -> Float64:
+        """The series on the sessions of a run, beginning with the same capital; the last value carried on.
+
+        Raises:
+            InputError: it does not reach from the first to the last session.
+        """
+        place = np.searchsorted(self.days, days, side="right") - 1
+        if not len(self.days) or place[0] < 0 or self.days[-1] < days[0]:
+            span = f"from {self.days[0]} to {self.days[-1]}" if len(self.days) else "over no day"
+            raise InputError(
+                f"the series {self.name!r} runs {span}, the backtest from {days[0]} to {days[-1]}: no overlap at its "
+                "start; give a series that covers it"
+            )
+        growth: Float64 = self.values[place] / self.values[place[0]]
+        return capital * growth
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult:
+    """One backtest: figures, equity, ledger and picks."""
+
+    outcome: Outcome
+    facts: Mapping[str, Any]
+    """What is no figure of the money: tally, look-ahead, fingerprints, versions; plain JSON values."""
+    stages: Mapping[str, float]
+    """Seconds of each stage."""
+    reference: Series | None = None
+
+    @property
+    def days(self) -> Days:
+        """The sessions, shape (S,)."""
+        return self.outcome.days
+
+    @property
+    def net(self) -> Float64:
+        """Equity after costs, shape (S,)."""
+        return self.outcome.net
+
+    @property
+    def gross(self) -> Float64:
+        """Equity of the same picks without costs, shape (S,)."""
+        return self.outcome.gross
+
+    @property
+    def benchmark(self) -> Float64:
+        """The universe in equal weights, rebalanced every session, without costs; shape (S,)."""
+        return self.outcome.benchmark
+
+    @cached_property
+    def summary(self) -> dict[str, float | int]:
+        """The figures of the run."""
+        return self.outcome.summary()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Every order."""
+        names = np.asarray(self.outcome.frame.sessions.tickers)[self.outcome.columns]
+        return make_ledger(self.outcome.simulation.trades, self.days, names)
+
+    @cached_property
+    def picks(self) -> PickTable:
+        """Every candidate of every rebalance."""
+        return pick_table(self.outcome)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the tables, as plain JSON values; what is not defined is null."""
+        delistings = self.outcome.final_by_delisting()
+        return {
+            **{name: _plain(value) for name, value in self.summary.items()},
+            **self.facts,
+            "seconds": sum(self.stages.values()),
+            "stages": dict(self.stages),
+            "start": str(self.days[0]),
+            "end": str(self.days[-1]),
+            "sessions": len(self.days),
+            "final_capital_by_delisting": {policy: _plain(value) for policy, value in delistings.items()},
+            "seed": self.outcome.config.seed,
+            "configuration": self.outcome.config.describe(),
+        }
+
+
+def pick_table(outcome: Outcome) -> PickTable:
+    """The candidates of an outcome, one row each."""
+    frame, signals = outcome.frame, outcome.signals
+    row, column = np.nonzero(frame.asked)
+    forecast, confidence = signals.of_horizon(outcome.config.signal_horizon)
+    weight = np.zeros(frame.asked.shape)
+    rebalance, rank = np.nonzero(outcome.picks.column >= 0)
+    weight[rebalance, outcome.picks.column[rebalance, rank]] = outcome.weight[rebalance, rank]
+    cells = (row, column)
+    return PickTable(
+        date=frame.signal_days[row],
+        ticker=np.asarray(frame.sessions.tickers)[column],
+        cluster=signals.cluster[cells],
+        distance=signals.distance[cells],
+        kept=outcome.kept[cells],
+        forecast=forecast[cells],
+        confidence=confidence[cells],
+        score=outcome.picks.score[cells],
+        picked=outcome.picks.chosen()[cells],
+        weight=weight[cells],
+    )
+
+
+def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
+    """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
+
+    The result and the report of an earlier run in the same folder are removed first: a folder with a `result.json` is
+    a whole run. The same configuration and data give the same bytes in `equity.parquet` and `ledger.csv`.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _STALE_FILES:
+        (folder / name).unlink(missing_ok=True)
+    _replace(folder / "equity.parquet", _parquet(_equity_columns(result)))
+    _replace(folder / "ledger.csv", result.ledger.to_csv().encode())
+    _replace(folder / "picks.parquet", _parquet(_pick_columns(result.picks)))
+    document = {**result.to_json(), "run_dir": str(folder)}
+    _replace(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    return folder
+
+
+def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:
+    columns = {"date": result.days, "gross": result.gross, "net": result.net, "benchmark": result.benchmark}
+    if result.reference is not None:
+        columns["reference"] = result.reference.on(result.days, result.outcome.config.initial_capital)
+    return columns
+
+
+def _pick_columns(picks: PickTable) -> dict[str, np.ndarray]:
+    names = ("date", "ticker", "cluster", "distance", "kept", "forecast", "confidence", "score", "picked", "weight")
+    return {name: getattr(picks, name) for name in names}
+
+
+def _parquet(columns: Mapping[str, np.ndarray]) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    import pyarrow as pa  # noqa: PLC0415 a backtest that is not written down does without
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    sink = pa.BufferOutputStream()
+    table = pa.table({name: pa.array(column) for name, column in columns.items()})
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that its name never stands for half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _plain(value: float | int) -> float | int | None:
+    """A number, or None where it is not defined."""
+    return value if math.isfinite(value) else None

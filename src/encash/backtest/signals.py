@@ -1,0 +1,264 @@
+"""What the model says of the candidates, read once: dense arrays of days × tickers. Knows the lookup and what a filter
+needs of embeddings; nothing of picks, prices or money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
+from encash.clusters.filter import FilterModel
+from encash.errors import InputError, MismatchError
+
+Progress = Callable[[int, int], None]
+
+
+class Chunk(Protocol):
+    """Signals of cells start … stop − 1 of those asked (`encash.cache.lookup.Signals`)."""
+
+    start: int
+    stop: int
+    embedding: Float32 | None
+    forecast: Float32
+    confidence: Float32
+    found: Bool
+
+
+class Reader(Protocol):
+    """Where signals come from (`encash.cache.lookup.Lookup`)."""
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Horizons of the forecasts."""
+
+    def read(
+        self, days: Days, tickers: Text, *, embeddings: bool, forecasts: bool = True, progress: Progress | None = None
+    ) -> Iterator[Chunk]:
+        """Signals of n cells, in chunks, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalGrid:
+    """Signals of D days × N tickers, held in memory and shared by as many backtests as one likes."""
+
+    days: Days
+    """shape (D,), ascending."""
+    tickers: tuple[str, ...]
+    """N names, sorted."""
+    horizons: tuple[int, ...]
+    """H of them."""
+    asked: Bool
+    """Cells that were looked up; the others say nothing. Shape (D, N)."""
+    found: Bool
+    """Cells with an entry. Shape (D, N)."""
+    forecast: Float32
+    """Expected return as a fraction, NaN where not found; shape (H, D, N)."""
+    confidence: Float32
+    """shape (H, D, N)."""
+    cluster: Int32
+    """−1 where not found or not assigned; shape (D, N)."""
+    distance: Float32
+    """To the centroid of the cluster, NaN where there is none; shape (D, N)."""
+
+    def select(self, days: Days, tickers: tuple[str, ...]) -> SignalGrid:
+        """The same signals for some days and tickers, in this order.
+
+        Raises:
+            MismatchError: a day or ticker that was not looked up.
+        """
+        rows = positions(self.days, days)
+        columns = positions(np.asarray(self.tickers), np.asarray(tickers))
+        if (rows < 0).any() or (columns < 0).any():
+            raise MismatchError("a day or a ticker of this run was not prepared; prepare with the widest settings")
+        if len(rows) == len(self.days) and len(columns) == len(self.tickers):
+            return self
+        at = np.ix_(rows, columns)
+        each = np.ix_(np.arange(len(self.horizons)), rows, columns)
+        return SignalGrid(
+            days=days,
+            tickers=tickers,
+            horizons=self.horizons,
+            asked=self.asked[at],
+            found=self.found[at],
+            forecast=self.forecast[each],
+            confidence=self.confidence[each],
+            cluster=self.cluster[at],
+            distance=self.distance[at],
+        )
+
+    def of_horizon(self, horizon: int) -> tuple[Float32, Float32]:
+        """Forecast and confidence of one horizon, each (D, N).
+
+        Raises:
+            InputError: a horizon without forecasts.
+        """
+        if horizon not in self.horizons:
+            raise InputError(f"no forecasts for a horizon of {horizon} sessions; there are {_listed(self.horizons)}")
+        place = self.horizons.index(horizon)
+        return self.forecast[place], self.confidence[place]
+
+
+def read_signals(
+    reader: Reader,
+    days: Days,
+    tickers: tuple[str, ...],
+    asked: Bool,
+    *,
+    horizons: tuple[int, ...],
+    filters: Sequence[FilterModel | None] = (None,),
+    progress: Progress | None = None,
+) -> tuple[SignalGrid, ...]:
+    """Look every asked cell up once and keep what the ranking and the filters need.
+
+    Embeddings are read for those cells alone whose cluster a filter needs and has not kept.
+
+    Args:
+        reader: hits and misses are its business.
+        days: shape (D,), ascending.
+        tickers: N names, sorted.
+        asked: shape (D, N).
+        horizons: of the forecasts to keep.
+        filters: whose clusters are assigned while the embeddings pass by; None assigns nothing.
+        progress: called with cells done and cells in all.
+
+    Returns:
+        One grid for each filter; they share their forecasts.
+
+    Raises:
+        InputError: a horizon without forecasts.
+    """
+    if missing := [horizon for horizon in horizons if horizon not in reader.horizons]:
+        raise InputError(
+            f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(reader.horizons)}; "
+            "give a cache or a model that forecasts it"
+        )
+    places = [_Places.of(filter, days, tickers, asked.shape) for filter in filters]
+    told = _Told.empty(asked.shape, len(horizons))
+    unassigned = np.zeros(asked.shape, dtype=bool)
+    for place in places:
+        unassigned |= place.wanting()
+    passes = [mask for mask in (asked & ~unassigned, asked & unassigned) if mask.any()]
+    done, total = 0, int(asked.sum())
+    for mask in passes:
+        row, column = np.nonzero(mask)
+        cells = _Cells(row=row, column=column, days=days[row], tickers=np.asarray(tickers)[column])
+        which = [reader.horizons.index(horizon) for horizon in horizons]
+        embeddings = bool(unassigned[row[0], column[0]])
+        report = None if progress is None else _shifted(progress, done, total)
+        for chunk in reader.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
+            part = cells.part(chunk.start, chunk.stop)
+            found = told.take(chunk, part, which)
+            for place in places:
+                place.assign(chunk, part, found)
+        done += len(row)
+    return tuple(
+        SignalGrid(
+            days=days,
+            tickers=tickers,
+            horizons=horizons,
+            asked=asked,
+            found=told.found,
+            forecast=told.forecast,
+            confidence=told.confidence,
+            cluster=place.cluster,
+            distance=place.distance,
+        )
+        for place in places
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """Some cells of the grid, in the order in which they are read."""
+
+    row: Int64
+    column: Int64
+    days: Days
+    tickers: Text
+
+    def part(self, start: int, stop: int) -> _Cells:
+        """Those of one chunk."""
+        cells = slice(start, stop)
+        return self.where(cells)
+
+    def where(self, cells: slice | Bool) -> _Cells:
+        """Some of them."""
+        return _Cells(
+            row=self.row[cells], column=self.column[cells], days=self.days[cells], tickers=self.tickers[cells]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What the model says of each cell."""
+
+    found: Bool
+    forecast: Float32
+    confidence: Float32
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], num_horizons: int) -> _Told:
+        """Nothing yet."""
+        return cls(
+            found=np.zeros(shape, dtype=bool),
+            forecast=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
+            confidence=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
+        )
+
+    def take(self, chunk: Chunk, cells: _Cells, which: list[int]) -> Bool:
+        """Write one chunk down; an entry without finite forecasts is none.
+
+        Returns:
+            Which cells of the chunk have an entry.
+        """
+        forecast, confidence = chunk.forecast[:, which], chunk.confidence[:, which]
+        found: Bool = chunk.found & np.isfinite(forecast).all(axis=1) & np.isfinite(confidence).all(axis=1)
+        self.found[cells.row, cells.column] = found
+        self.forecast[:, cells.row, cells.column] = np.where(found, forecast.T, np.nan)
+        self.confidence[:, cells.row, cells.column] = np.where(found, confidence.T, np.nan)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Cluster and distance of each cell under one filter."""
+
+    filter: FilterModel | None
+    cluster: Int32
+    distance: Float32
+
+    @classmethod
+    def of(cls, filter: FilterModel | None, days: Days, tickers: tuple[str, ...], shape: tuple[int, ...]) -> _Places:
+        """What the filter has kept, or nothing yet."""
+        if filter is not None and filter.needs_clusters and not filter.needs_embeddings:
+            cluster, distance = filter.stored(days, tickers)
+            return cls(filter=filter, cluster=cluster, distance=distance)
+        nothing = np.full(shape, np.nan, dtype=np.float32)
+        return cls(filter=filter, cluster=np.full(shape, -1, dtype=np.int32), distance=nothing)
+
+    def wanting(self) -> Bool:
+        """Cells whose cluster the filter needs and does not know."""
+        needed = self.filter is not None and self.filter.needs_clusters
+        return (self.cluster < 0) & needed
+
+    def assign(self, chunk: Chunk, cells: _Cells, found: Bool) -> None:
+        """Clusters of one chunk, from its embeddings."""
+        if self.filter is None or not self.filter.needs_clusters or chunk.embedding is None:
+            return
+        todo = found & (self.cluster[cells.row, cells.column] < 0)
+        if todo.any():
+            cells = cells.where(todo)
+            at = (cells.row, cells.column)
+            self.cluster[at], self.distance[at] = self.filter.assign(cells.days, cells.tickers, chunk.embedding[todo])
+
+
+def _shifted(progress: Progress, done: int, total: int) -> Progress:
+    """Progress of one of several passes."""
+    return lambda part, _: progress(done + part, total)
+
+
+def _listed(horizons: tuple[int, ...]) -> str:
+    return ", ".join(map(str, horizons)) or "none"

@@ -1,0 +1,91 @@
+"""A lookup of arrays and random prices: what a backtest sees, without cache, panel or model."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from encash.panel.panel import PriceTable
+
+
+@dataclass
+class Tally:
+    hits: int = 0
+    misses: int = 0
+    stale: int | None = None
+    computed: int = 0
+    unavailable: int = 0
+    model_loaded: bool = False
+
+
+@dataclass(frozen=True)
+class Signals:
+    start: int
+    stop: int
+    embedding: object
+    forecast: np.ndarray
+    confidence: np.ndarray
+    found: np.ndarray
+
+
+@dataclass
+class ArrayLookup:
+    """Signals of arrays over days × tickers, handed out in chunks of 7 cells."""
+
+    days: np.ndarray
+    tickers: tuple
+    forecast: np.ndarray
+    confidence: np.ndarray
+    horizons: tuple = (1, 5)
+    embedding: np.ndarray | None = None
+    absent: np.ndarray | None = None
+    tally: Tally = field(default_factory=Tally)
+    train_end: str | None = None
+    reads: list = field(default_factory=list)
+    chunk: int = 7
+
+    def read(self, days, tickers, *, embeddings, forecasts=True, progress=None):
+        self.reads.append((len(days), embeddings))
+        row = np.searchsorted(self.days, days)
+        place = {ticker: column for column, ticker in enumerate(self.tickers)}
+        column = np.array([place[ticker] for ticker in tickers.tolist()], dtype=int)
+        for start in range(0, len(days), self.chunk):
+            cells = slice(start, min(start + self.chunk, len(days)))
+            r, c = row[cells], column[cells]
+            found = np.ones(len(r), bool) if self.absent is None else ~self.absent[r, c]
+            self.tally.hits += int(found.sum())
+            self.tally.unavailable += int((~found).sum())
+            repeated = np.repeat(np.where(found, self.forecast[r, c], np.nan)[:, None], len(self.horizons), axis=1)
+            sure = np.repeat(np.where(found, self.confidence[r, c], np.nan)[:, None], len(self.horizons), axis=1)
+            vectors = self.embedding[r, c] if embeddings else None
+            yield Signals(cells.start, cells.stop, vectors, repeated.astype("f4"), sure.astype("f4"), found)
+            if progress is not None:
+                progress(cells.stop, len(days))
+
+
+def random_prices(seed=0, num_sessions=60, num_tickers=12, *, drift=0.0, opens=False, start="2024-01-01"):
+    """Random walks on business days; tickers T00, T01, …"""
+    rng = np.random.default_rng(seed)
+    days = np.busday_offset(start, np.arange(num_sessions), roll="forward").astype("datetime64[D]")
+    steps = rng.normal(drift, 0.02, (num_sessions, num_tickers))
+    close = rng.uniform(5, 200, num_tickers) * np.exp(np.cumsum(steps, axis=0))
+    tickers = tuple(f"T{number:02d}" for number in range(num_tickers))
+    open_ = close * np.exp(rng.normal(0, 0.005, close.shape)) if opens else None
+    return PriceTable(days=days, tickers=tickers, close=close, open=open_)
+
+
+def random_lookup(prices, seed=0, **changes):
+    """Forecasts and confidences drawn at random for every cell of the prices."""
+    rng = np.random.default_rng(seed + 1000)
+    shape = prices.close.shape
+    return ArrayLookup(prices.days, prices.tickers, rng.normal(0, 0.01, shape), rng.uniform(0.2, 1.0, shape), **changes)
+
+
+@pytest.fixture
+def make_prices():
+    return random_prices
+
+
+@pytest.fixture
+def make_lookup():
+    return random_lookup

@@ -1,0 +1,324 @@
+"""A whole backtest on arrays: the old money, candidates, refusals, determinism, the run folder."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from encash.backtest import BacktestConfig, Membership, Series, run_backtest, write_run
+from encash.clusters.filter import FilterModel
+from encash.errors import InputError, LookaheadError, UnknownKeyError
+
+
+def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
+    """The seed's own simulator, written anew: everything is sold, all capital goes in equal parts into the top k."""
+    dates, tickers = prices.days, list(prices.tickers)
+    day = 0
+    while day + horizon < len(dates):
+        rows = []
+        for name in tickers:
+            column = tickers.index(name)
+            price = prices.close[day, column]
+            if not np.isnan(price):
+                rows.append(
+                    (name, column, np.float32(lookup.forecast[day, column]), np.float32(lookup.confidence[day, column]))
+                )
+        threshold = np.percentile([float(row[3]) for row in rows], percentile)
+        rows = [row for row in rows if row[3] >= threshold]
+        rows.sort(key=lambda row: (-(float(row[2]) * float(row[3])), row[0]))
+        chosen = rows[:top_k]
+        if chosen:
+            part = capital / len(chosen)
+            proceeds = 0.0
+            for _, column, _, _ in chosen:
+                growth = prices.close[day + horizon, column] / prices.close[day, column]
+                proceeds += part * growth * (1 - sell_fee)
+            capital = proceeds
+        day += horizon
+    return capital
+
+
+@pytest.mark.parametrize(("horizon", "top_k", "percentile"), [(1, 5, 0.0), (5, 3, 60.0), (7, 1, 25.0)])
+def test_the_money_of_the_old_simulator_is_reproduced_to_the_cent(make_prices, make_lookup, horizon, top_k, percentile):
+    """Full liquidation, buy fee 0 and a fee on the proceeds give what the seed's simulator gives."""
+    prices = make_prices(seed=horizon, num_sessions=84)
+    lookup = make_lookup(prices, horizons=(1, 5, 7))
+    config = BacktestConfig(horizon=horizon, top_k=top_k, confidence_percentile=percentile, buy_fee=0.0, sell_fee=0.001)
+    result = run_backtest(config, prices=prices, lookup=lookup)
+    expected = old_money(
+        prices, lookup, horizon=horizon, top_k=top_k, percentile=percentile, capital=100_000.0, sell_fee=0.001
+    )
+    assert abs(result.summary["final_capital"] - expected) < 0.005
+    assert result.summary["rebalances"] == (84 - 1) // horizon
+
+
+def test_the_subset_depends_on_seed_and_day_alone(make_prices, make_lookup):
+    """Starting later draws the same candidates on the days that both runs share; another seed draws others."""
+    prices = make_prices(num_sessions=40)
+    config = BacktestConfig(horizon=1, top_k=2, subset_size=4)
+    whole = run_backtest(config, prices=prices, lookup=make_lookup(prices)).picks
+    later = run_backtest(replace(config, start=prices.days[20]), prices=prices, lookup=make_lookup(prices)).picks
+    other = run_backtest(replace(config, seed=43), prices=prices, lookup=make_lookup(prices)).picks
+    shared = whole.date >= prices.days[20]
+    assert (whole.ticker[shared] == later.ticker).all()
+    assert (np.unique(whole.date, return_counts=True)[1] == 4).all()
+    assert len(np.unique(whole.ticker)) == 12
+    assert (whole.ticker != other.ticker).any()
+
+
+def test_a_smaller_subset_lies_within_a_larger_one(make_prices, make_lookup):
+    """The draw takes the lowest lots, so growing the subset only adds names."""
+    prices = make_prices()
+    small, large = (
+        run_backtest(BacktestConfig(top_k=2, subset_size=size), prices=prices, lookup=make_lookup(prices)).picks
+        for size in (4, 7)
+    )
+    pairs = set(zip(large.date.tolist(), large.ticker.tolist(), strict=True))
+    assert set(zip(small.date.tolist(), small.ticker.tolist(), strict=True)) < pairs
+
+
+def test_the_universe_is_the_last_tickers_by_name(make_prices, make_lookup):
+    """num_test_stocks takes the last N by name and all where there are fewer."""
+    prices = make_prices()
+    picks = run_backtest(BacktestConfig(top_k=2, num_test_stocks=3), prices=prices, lookup=make_lookup(prices)).picks
+    assert set(picks.ticker) == {"T09", "T10", "T11"}
+    everybody = BacktestConfig(top_k=2, num_test_stocks=2000, subset_size=100)
+    assert len(set(run_backtest(everybody, prices=prices, lookup=make_lookup(prices)).picks.ticker)) == 12
+
+
+def test_members_are_candidates_on_their_days_only(make_prices, make_lookup):
+    """A point-in-time membership admits a ticker from its first to its last day."""
+    prices = make_prices(num_sessions=30)
+    membership = Membership(
+        tickers=np.array(["T01", "T02", "T03"]), first=prices.days[[0, 0, 15]], last=prices.days[[29, 9, 29]]
+    )
+    picks = run_backtest(
+        BacktestConfig(horizon=1, top_k=1), prices=prices, lookup=make_lookup(prices), candidates=membership
+    ).picks
+    by_day = {day: set(picks.ticker[picks.date == day]) for day in prices.days[:29]}
+    assert by_day[prices.days[9]] == {"T01", "T02"}
+    assert by_day[prices.days[10]] == {"T01"}
+    assert by_day[prices.days[15]] == {"T01", "T03"}
+
+
+def test_a_candidate_without_a_price_that_day_is_none(make_prices, make_lookup):
+    """A ticker in a gap is not asked for, and is no hole."""
+    prices = make_prices(num_sessions=11)
+    prices.close[5, 3] = np.nan
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+    day = result.picks.date == prices.days[5]
+    assert "T03" not in set(result.picks.ticker[day])
+    assert day.sum() == 11
+    assert result.facts["missing_share"] == 0
+
+
+def test_ties_go_to_the_first_name(make_prices, make_lookup):
+    """Equal scores are ranked by ticker."""
+    prices = make_prices()
+    lookup = make_lookup(prices)
+    lookup.forecast[:], lookup.confidence[:] = 0.01, 0.5
+    picks = run_backtest(BacktestConfig(top_k=3), prices=prices, lookup=lookup).picks
+    assert set(picks.ticker[picks.picked]) == {"T00", "T01", "T02"}
+
+
+def test_the_same_configuration_gives_the_same_bytes(make_prices, make_lookup, tmp_path):
+    """equity.parquet and ledger.csv hold no time and no path."""
+    prices = make_prices()
+    for name in ("a", "b"):
+        result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+        write_run(result, tmp_path / name)
+    for file in ("equity.parquet", "ledger.csv", "picks.parquet"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup, tmp_path):
+    """Columns, keys, and numbers that read back exactly; an earlier report does not outlive the run."""
+    prices = make_prices()
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+    (tmp_path / "report.html").write_text("of an earlier run")
+    write_run(result, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "equity.parquet",
+        "ledger.csv",
+        "picks.parquet",
+        "result.json",
+    ]
+    equity = pq.read_table(tmp_path / "equity.parquet")
+    assert [(field.name, str(field.type)) for field in equity.schema] == [
+        ("date", "date32[day]"),
+        ("gross", "double"),
+        ("net", "double"),
+        ("benchmark", "double"),
+    ]
+    assert equity["net"].to_numpy().tolist() == result.net.tolist()
+    picks = pq.read_table(tmp_path / "picks.parquet")
+    assert picks.column_names == [
+        "date",
+        "ticker",
+        "cluster",
+        "distance",
+        "kept",
+        "forecast",
+        "confidence",
+        "score",
+        "picked",
+        "weight",
+    ]
+    rows = list(csv.DictReader((tmp_path / "ledger.csv").open()))
+    assert list(rows[0]) == ["date", "ticker", "side", "shares", "price", "fee"]
+    assert [float(row["shares"]) for row in rows] == result.ledger.shares.tolist()
+    written = json.loads((tmp_path / "result.json").read_text())
+    promised = (
+        "final_capital total_return cagr sharpe max_drawdown turnover trades win_rate hits misses stale computed "
+        "keep_rate lookahead model_loaded seconds stages run_dir"
+    )
+    assert set(promised.split()) <= set(written)
+    assert written["lookahead"] is False
+    assert written["training_period"] == "training period unknown"
+    assert written["configuration"]["top_k"] == 2
+
+
+def test_prices_after_the_end_change_nothing(make_prices, make_lookup, tmp_path):
+    """Poison behind the last session: same equity, same ledger."""
+    prices = make_prices()
+    config = BacktestConfig(top_k=2, end=prices.days[40], weights="inverse_vol")
+    clean = run_backtest(config, prices=prices, lookup=make_lookup(prices))
+    poisoned = prices.close.copy()
+    poisoned[41:] = -1e9
+    other = run_backtest(config, prices=replace(prices, close=poisoned), lookup=make_lookup(prices))
+    assert clean.ledger.to_csv() == other.ledger.to_csv()
+    assert clean.net.tolist() == other.net.tolist()
+    assert clean.benchmark.tolist() == other.benchmark.tolist()
+
+
+def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup):
+    """A candidate with a price and without an entry counts as missing, warm-up or not."""
+    prices = make_prices()
+    few, many = np.zeros(prices.close.shape, bool), np.zeros(prices.close.shape, bool)
+    few[0, 0], many[:, :2] = True, True
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices, absent=few))
+    assert 0 < result.facts["missing_share"] < 0.05
+    assert result.facts["unavailable"] == 1
+    with pytest.raises(InputError, match=r"16\.7% of the candidates .* T00 on 2024-01-01; build the cache"):
+        run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices, absent=many))
+    allowed = BacktestConfig(top_k=2, max_missing=0.2)
+    picks = run_backtest(allowed, prices=prices, lookup=make_lookup(prices, absent=many)).picks
+    assert not picks.kept[np.isin(picks.ticker, ["T00", "T01"])].any()
+
+
+def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
+    """The training period is compared with the first signal; a reason lets it through and marks the result."""
+    prices = make_prices()
+    lookup = make_lookup(prices, train_end=str(prices.days[0]))
+    with pytest.raises(LookaheadError, match="trained on days up to 2024-01-01"):
+        run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=lookup)
+    allowed = run_backtest(BacktestConfig(top_k=2, allow_lookahead="a demo"), prices=prices, lookup=lookup)
+    assert allowed.facts["lookahead"].startswith("a demo (")
+    later = run_backtest(BacktestConfig(top_k=2, start=prices.days[1]), prices=prices, lookup=lookup)
+    assert later.facts["lookahead"] is False
+    assert later.facts["training_period"] == str(prices.days[0])
+
+
+def test_a_random_filter_keeps_its_share_and_needs_no_embeddings(make_prices, make_lookup):
+    """keep_rate is the share of the candidates with an entry that went on."""
+    prices = make_prices()
+    lookup = make_lookup(prices)
+    result = run_backtest(
+        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)
+    )
+    assert result.summary["keep_rate"] == 0.5
+    assert [embeddings for _, embeddings in lookup.reads] == [False]
+    assert not (result.picks.picked & ~result.picks.kept).any()
+
+
+def wrong_prices(prices, value):
+    close = prices.close.copy()
+    close[7, 4] = value
+    return replace(prices, close=close)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, np.inf])
+def test_what_is_no_price_is_refused(make_prices, make_lookup, value):
+    """Zero, negative and infinite prices are named with ticker and day."""
+    prices = make_prices()
+    with pytest.raises(InputError, match="close of T04 on 2024-01-10 is"):
+        run_backtest(BacktestConfig(top_k=2), prices=wrong_prices(prices, value), lookup=make_lookup(prices))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"horizon": 60, "top_k": 2}, "horizon of 60 sessions goes beyond the data: 60 sessions"),
+        ({"horizon": 58, "lag": 2, "fill": "open", "top_k": 2}, "with a lag of 2"),
+        ({"start": "2031-01-01", "top_k": 2}, "no session from 2031-01-01"),
+        ({"test_sessions": 61, "top_k": 2}, "61 test sessions asked, 60 are there"),
+        ({"top_k": 13}, "top_k is 13, and only 12 candidates"),
+        ({"top_k": 5, "subset_size": 4}, "top_k is 5, and only 4 candidates"),
+        ({"horizon": 7, "top_k": 2}, "no forecasts for a horizon of 7 sessions; there are 1, 5"),
+        ({"lag": 1, "fill": "open", "top_k": 2}, "the prices have no opens"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused(make_prices, make_lookup, changes, message):
+    """One clear line: what came and what was expected."""
+    prices = make_prices()
+    with pytest.raises(InputError, match=message):
+        run_backtest(BacktestConfig(**changes), prices=prices, lookup=make_lookup(prices))
+
+
+def test_candidates_that_do_not_exist_are_refused(make_prices, make_lookup):
+    """An unknown ticker, an empty list, a membership of nobody."""
+    prices = make_prices()
+    with pytest.raises(UnknownKeyError, match="no prices for candidate 'NOPE'"):
+        run_backtest(BacktestConfig(), prices=prices, lookup=make_lookup(prices), candidates=["T01", "NOPE"])
+    with pytest.raises(InputError, match="no candidates"):
+        run_backtest(BacktestConfig(), prices=prices, lookup=make_lookup(prices), candidates=[])
+    gone = Membership(tickers=np.array(["T01"]), first=prices.days[:1] - 9, last=prices.days[:1] - 5)
+    with pytest.raises(InputError, match="no candidates"):
+        run_backtest(BacktestConfig(top_k=1), prices=prices, lookup=make_lookup(prices), candidates=gone)
+
+
+def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_path):
+    """A series that begins after the run or ends before it is no comparison; one that covers it becomes a column."""
+    prices = make_prices()
+    for days in (prices.days - 200, prices.days + 200):
+        with pytest.raises(InputError, match="no overlap"):
+            run_backtest(
+                BacktestConfig(top_k=2),
+                prices=prices,
+                lookup=make_lookup(prices),
+                reference=Series(days=days, values=np.ones(60)),
+            )
+    index = Series(days=prices.days, values=np.linspace(10, 20, 60))
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices), reference=index)
+    write_run(result, tmp_path)
+    assert pq.read_table(tmp_path / "equity.parquet")["reference"][-1].as_py() == 200_000.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"top_k": 0}, "top_k is 0"), ({"horizon": 0}, "horizon is 0"), ({"horizon": 2.5}, "horizon is 2.5"),
+        ({"sell_fee": 1.0}, "sell_fee is 1.0"), ({"buy_fee": -0.1}, "buy_fee"), ({"slippage": np.nan}, "slippage"),
+        ({"initial_capital": 0}, "initial_capital"), ({"subset_size": 0}, "subset_size"), ({"lag": -1}, "lag"),
+        ({"start": "soon"}, "not a day"), ({"start": "2024-02-01", "end": "2024-01-01"}, "lies behind"),
+        ({"phase": 5}, "phase is 5"), ({"fill": "open"}, "give lag 1"), ({"weights": "best"}, "weights is 'best'"),
+        ({"delisting": "hope"}, "delisting is 'hope'"), ({"max_missing": 2.0}, "max_missing"),
+        ({"allow_lookahead": " "}, "the reason"), ({"confidence_percentile": 101}, "confidence_percentile"),
+        ({"start": "2024-01-01", "test_sessions": 5}, "both say"), ({"tranches": True, "phase": 1}, "tranches"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_makes_no_sense_is_refused(changes, message):
+    """The configuration names the value and what was expected."""
+    with pytest.raises(InputError, match=message):
+        BacktestConfig(**changes)
+
+
+def test_a_configuration_reads_back_what_it_describes():
+    """describe and from_description are inverse; an unknown key is refused."""
+    config = BacktestConfig(start="2024-01-02", top_k=7, delisting="zero", tranches=True)
+    assert BacktestConfig.from_description(config.describe()) == config
+    with pytest.raises(InputError, match="'topk' is no setting"):
+        BacktestConfig.from_description({"topk": 3})
