@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from encash.panel.panel import FeatureRows, FeatureSource, Panel, PriceTable
+from encash.panel.prepare import PrepareReport, prepare
 from encash.panel.windows import Reason, WindowGrid, gather_windows, window_grid
 
 if TYPE_CHECKING:
     from encash.panel.features import Bars, FeatureConfig
     from encash.panel.load import ArraySource, open_panel, open_prices
     from encash.panel.toy import RegimePanel, regime_panel, toy_panel
+    from encash.panel.write import write_panel
 
 __all__ = [
     "ArraySource",
@@ -20,6 +22,7 @@ __all__ = [
     "FeatureRows",
     "FeatureSource",
     "Panel",
+    "PrepareReport",
     "PriceTable",
     "Reason",
     "RegimePanel",
@@ -27,9 +30,11 @@ __all__ = [
     "gather_windows",
     "open_panel",
     "open_prices",
+    "prepare",
     "regime_panel",
     "toy_panel",
     "window_grid",
+    "write_panel",
 ]
 
 # HDF5 takes a while to import; these come when they are asked for.
@@ -42,6 +47,7 @@ _LAZY = {
     "open_prices": "load",
     "regime_panel": "toy",
     "toy_panel": "toy",
+    "write_panel": "write",
 }
 
 

@@ -115,7 +115,7 @@ def check_prices(tickers: tuple[str, ...], days: Days, prices: Float64, *, of: s
         column = int(np.argmax(bad.any(axis=0)))
         row = int(np.argmax(bad[:, column]))
         raise FormatError(
-            f"{tickers[column]!r} has a {of} of {prices[row, column]:g} on {days[row]} ({int(bad.sum())} such prices "
+            f"the {of} of {tickers[column]!r} on {days[row]} is {prices[row, column]:g} ({int(bad.sum())} such prices "
             "in all); expected a price above zero, or NaN where it did not trade"
         )
 

@@ -29,7 +29,7 @@ Columns = dict[str, Float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Bars:
-    """The sessions of one ticker: at least their closes, perhaps open, high and low together, perhaps volume."""
+    """The sessions of one ticker: at least their closes; perhaps open, high and low, perhaps volume."""
 
     days: Days
     """The ticker's own sessions, ascending and distinct; shape (n,)."""
@@ -90,10 +90,10 @@ def own_features(bars: Bars, config: FeatureConfig) -> Columns:
         Each of shape (n − longest,), for the sessions from number `longest` on; empty for a shorter history.
     """
     columns = _close_features(bars, config)
-    if bars.open is not None:
-        columns |= _bar_features(bars, config)
+    if bars.open is not None and bars.high is not None and bars.low is not None:
+        columns |= _bar_features(bars.close, np.log(bars.open), np.log(bars.high), np.log(bars.low), config)
     if bars.volume is not None:
-        columns |= _volume_features(bars, config)
+        columns |= _volume_features(bars.close, bars.volume, config)
     return {name: np.clip(column, -LIMIT, LIMIT) for name, column in columns.items()}
 
 
@@ -249,12 +249,9 @@ def _close_features(bars: Bars, config: FeatureConfig) -> Columns:
     return columns
 
 
-def _bar_features(bars: Bars, config: FeatureConfig) -> Columns:
-    assert bars.open is not None
-    assert bars.high is not None
-    assert bars.low is not None
-    past = _Past(bars.close, config)
-    opened, high, low = np.log(bars.open), np.log(bars.high), np.log(bars.low)
+def _bar_features(close: Float64, opened: Float64, high: Float64, low: Float64, config: FeatureConfig) -> Columns:
+    """From closes and the logarithms of open, high and low."""
+    past = _Past(close, config)
     height = high - low
     columns: Columns = {
         "gap_1": past.in_units(past.tail(opened[1:] - past.log_close[:-1])),
@@ -271,17 +268,16 @@ def _bar_features(bars: Bars, config: FeatureConfig) -> Columns:
     return columns
 
 
-def _volume_features(bars: Bars, config: FeatureConfig) -> Columns:
-    assert bars.volume is not None
-    past = _Past(bars.close, config)
-    volume = np.log1p(bars.volume)
+def _volume_features(close: Float64, shares: Float64, config: FeatureConfig) -> Columns:
+    past = _Past(close, config)
+    volume = np.log1p(shares)
     usual = past.mean(volume, config.longest)
     columns: Columns = {f"volume_{span}": past.tail(volume) - past.mean(volume, span) for span in config.between(5)}
     for span in config.between(5, config.longest):
         columns[f"volume_trend_{span}"] = past.mean(volume, span) - usual
-    columns["idle_share"] = past.mean((bars.volume == 0).astype(np.float64), config.longest)
+    columns["idle_share"] = past.mean((shares == 0).astype(np.float64), config.longest)
     # Ten million a session is the middle: from a hundred thousand (−2) to a billion (2).
-    dollars = past.mean(bars.close * bars.volume, config.scale_span)
+    dollars = past.mean(close * shares, config.scale_span)
     columns["dollar_volume_level"] = np.log10(1 + dollars) - 7
     return columns
 

@@ -1,0 +1,360 @@
+"""Price tables of users (CSV, CSV.gz, Parquet; long or wide) → bars by ticker. The one file of this room that reads
+tables. Knows no feature and no HDF5; refuses what it cannot be sure of."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+from pyarrow import parquet
+
+from encash.arrays import Bool, Days, Float64, Int64, Text
+from encash.errors import FormatError, MissingFileError
+from encash.panel.features import Bars
+
+SYNONYMS = {
+    "date": (
+        "date",
+        "day",
+        "session",
+        "datetime",
+        "timestamp",
+        "time",
+        "trade date",
+        "trading day",
+        "index",
+        "index level 0",
+    ),
+    "ticker": ("ticker", "symbol", "asset", "instrument"),
+    "adjusted": ("adj close", "adjusted close", "adjclose", "close adj", "close adjusted"),
+    "close": ("close", "price", "prices", "close price", "closing price"),
+    "open": ("open", "open price"),
+    "high": ("high", "high price"),
+    "low": ("low", "low price"),
+    "volume": ("volume", "vol"),
+}
+"""Names of columns, in lower case, with single spaces for anything between words."""
+VALUES = ("close", "open", "high", "low", "volume")
+NO_CLOSE = "close not above zero"
+NO_BAR = "open, high or low absent or not above zero"
+NO_VOLUME = "volume absent or below zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceBars:
+    """What a price table holds."""
+
+    layout: str
+    """``long`` (a row is one ticker's day) or ``wide`` (a row is a day, a column a ticker's closes)."""
+    columns: dict[str, str]
+    """The column of the file that each of close, open, high, low and volume was read from."""
+    bars: dict[str, Bars]
+    """By ticker, in order of their names; days on which it did not trade are absent."""
+    never_traded: tuple[str, ...]
+    """Tickers that the table names and that have no price on any day."""
+    not_traded: int
+    """Rows or cells without a close."""
+    dropped: dict[str, int]
+    """Bars that were dropped, by reason; only where dropping was allowed."""
+    out_of_bounds: int
+    """Bars whose high or low does not hold their open and close; these were widened to do so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Long:
+    """One row a (ticker, day), in the order of the file."""
+
+    days: Days
+    ticker: Int64
+    """Position in `names`."""
+    names: Text
+    values: dict[str, Float64]
+
+
+def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
+    """The bars of a price table.
+
+    Long tables have columns date, ticker, close and perhaps open, high, low, volume (any order and case, usual
+    synonyms). Where there is an adjusted close, it is the close, and open, high and low are adjusted by the same
+    factor. Wide tables have a date column, and every other column is the closes of the ticker that it names.
+    An empty or NaN close is a day without a trade. The order of the rows does not matter.
+
+    Args:
+        path: ``.csv``, ``.csv.gz``, ``.parquet`` or ``.pq``.
+        drop_bad: drop and count bars that are refused otherwise.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: no date column; dates that cannot be read; a (date, ticker) twice; values that are no numbers;
+            and, unless `drop_bad`, a close of zero or below, bars with a hole, a negative volume.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist; expected a CSV, CSV.gz or Parquet file of prices")
+    header = _parquet_header(path) if _is_parquet(path) else _csv_header(path)
+    roles = _roles(path, header)
+    layout = "long" if "ticker" in roles else "wide"
+    read = _read_parquet if _is_parquet(path) else _read_csv
+    kept = list(header) if layout == "wide" else list(roles.values())
+    table = read(path, list(header), kept, {roles[role] for role in ("date", "ticker") if role in roles})
+    long = _from_long(path, table, roles) if layout == "long" else _from_wide(path, table, roles["date"])
+    values, columns = _adjusted(path, long.values, roles)
+    return _bars(path, long, values, layout=layout, columns=columns, drop_bad=drop_bad)
+
+
+def _is_parquet(path: Path) -> bool:
+    if path.suffix in (".parquet", ".pq"):
+        return True
+    if path.suffix == ".csv" or path.suffixes[-2:] == [".csv", ".gz"]:
+        return False
+    raise FormatError(f"{path} is neither .csv, .csv.gz nor .parquet; rename it, or convert it to one of these")
+
+
+def _parquet_header(path: Path) -> tuple[str, ...]:
+    try:
+        schema = parquet.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FormatError(f"{path} is not a Parquet file ({error}); write it again") from None
+    return tuple(schema.names)
+
+
+def _csv_header(path: Path) -> tuple[str, ...]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} is not a CSV file in UTF-8 ({error}); write it again") from None
+    return tuple(name.strip() for name in header)
+
+
+def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
+    """Which column is what; a wide table has but a date."""
+    if len(header) < 2:
+        raise FormatError(f"{path} has {len(header)} columns; expected a comma-separated table with dates and prices")
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise FormatError(f"{path} has two columns {doubled[0]!r}; give each its own name")
+    plain = {re.sub(r"[\W_]+", " ", name.lower()).strip(): name for name in reversed(header)}
+    roles = {role: plain[word] for role, words in SYNONYMS.items() for word in reversed(words) if word in plain}
+    if "ticker" in roles:
+        if "date" not in roles:
+            raise FormatError(f"{path} has no date column among {', '.join(header)}; name one of them date")
+        if not {"close", "adjusted"} & roles.keys():
+            raise FormatError(f"{path} has no close among {', '.join(header)}; name the column of prices close")
+        return roles
+    if {"adjusted"} & roles.keys() or "close" in plain:
+        raise FormatError(
+            f"{path} has a close and no ticker; expected columns date, ticker, close …, or a date and then "
+            "one column of closes a ticker"
+        )
+    return {"date": roles.get("date", header[0])}
+
+
+def _read_csv(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
+    """The table, dates and tickers as they are written, everything else as floats."""
+    types = {name: pa.string() if name in text else pa.float64() for name in kept}
+    try:
+        return arrow_csv.read_csv(
+            path,
+            read_options=arrow_csv.ReadOptions(column_names=header, skip_rows=1),
+            convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=kept),
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FormatError(f"{path}: {_first_line(error)}; expected numbers, or nothing where there is none") from None
+
+
+def _read_parquet(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
+    try:
+        table = parquet.read_table(path, columns=kept)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FormatError(f"{path} cannot be read ({_first_line(error)}); write it again") from None
+    for name in kept:
+        kind = table.schema.field(name).type
+        number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+        if name not in text and not (number or pa.types.is_null(kind)):
+            raise FormatError(f"{path}: the column {name!r} is {kind}; expected numbers")
+    return table
+
+
+def _from_long(path: Path, table: pa.Table, roles: Mapping[str, str]) -> _Long:
+    days = _days(path, table[roles["date"]], roles["date"])
+    tickers = table[roles["ticker"]]
+    encoded = _plain_text(tickers).combine_chunks().dictionary_encode()
+    if encoded.null_count or "" in (names := [name.strip() for name in encoded.dictionary.to_pylist()]):
+        raise FormatError(f"{path} has rows without a ticker; name one in each row of {roles['ticker']!r}")
+    values = {role: _numbers(table[column]) for role, column in roles.items() if role in (*VALUES, "adjusted")}
+    distinct, place = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
+    return _Long(days=days, ticker=place[encoded.indices.to_numpy()], names=distinct, values=values)
+
+
+def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
+    days = _days(path, table[date], date)
+    tickers = sorted(name for name in table.column_names if name != date)
+    if "" in tickers:
+        raise FormatError(f"{path} has a column without a name; expected one ticker a column")
+    close = [_numbers(table[name]) for name in tickers]
+    return _Long(
+        days=np.tile(days, len(tickers)),
+        ticker=np.repeat(np.arange(len(tickers)), len(days)),
+        names=np.asarray(tickers, dtype=np.str_),
+        values={"close": np.concatenate(close)},
+    )
+
+
+def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
+    """Days of dates, of times (their own calendar day) or of text YYYY-MM-DD or YYYYMMDD, with or without a time."""
+    if column.null_count:
+        raise FormatError(f"{path} has rows without a date; write one in each row of {name!r}")
+    if pa.types.is_timestamp(column.type):
+        local = column if column.type.tz is None else pc.local_timestamp(column)
+        days: Days = local.to_numpy().astype("datetime64[D]")
+        return days
+    if pa.types.is_date(column.type):
+        days = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
+        return days
+    encoded = _plain_text(column).combine_chunks().dictionary_encode()
+    distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
+    days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
+    return days
+
+
+def _day(path: Path, text: str, name: str) -> np.datetime64:
+    form = re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)([T ].*)?", text.strip())
+    try:
+        assert form is not None
+        return np.datetime64("-".join(form.group(1, 2, 3)), "D")
+    except (AssertionError, ValueError):
+        raise FormatError(f"{path}: {text!r} in {name!r} is no date; expected YYYY-MM-DD in every row") from None
+
+
+def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as it is, and whole numbers as text (7203, 20240102)."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.string())
+
+
+def _numbers(column: pa.ChunkedArray) -> Float64:
+    values: Float64 = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+    return values
+
+
+def _adjusted(
+    path: Path, values: dict[str, Float64], roles: Mapping[str, str]
+) -> tuple[dict[str, Float64], dict[str, str]]:
+    """With the adjusted close as close, and the other prices by the same factor."""
+    columns = {role: roles[role] for role in VALUES if role in values and role in roles}
+    if "adjusted" not in values:
+        return values, columns or {"close": "one column a ticker"}
+    others: list[str] = [role for role in ("open", "high", "low") if role in values]
+    if others and "close" not in values:
+        raise FormatError(
+            f"{path} has {others[0]} and an adjusted close only; add the close, so that both are adjusted"
+        )
+    factor = values["adjusted"] / values["close"] if others else 1.0
+    scaled = {role: values[role] * factor for role in others}
+    return {**values, **scaled, "close": values["adjusted"]}, {**columns, "close": roles["adjusted"]}
+
+
+def _bars(
+    path: Path, long: _Long, values: dict[str, Float64], *, layout: str, columns: dict[str, str], drop_bad: bool
+) -> PriceBars:
+    """Bars by ticker: sorted, each day once, bad ones refused or dropped, widened where high and low are too narrow."""
+    order = np.lexsort((long.days, long.ticker))
+    long = _Long(
+        days=long.days[order],
+        ticker=long.ticker[order],
+        names=long.names,
+        values={role: values[role][order] for role in VALUES if role in values},
+    )
+    _check_once(path, long)
+    traded = ~np.isnan(long.values["close"])
+    good, dropped = _good(path, long, traded, drop_bad=drop_bad)
+    kept = {role: column[good] for role, column in long.values.items()}
+    out_of_bounds = _widen(kept)
+    bars = _by_ticker(long.names, long.ticker[good], long.days[good], kept)
+    return PriceBars(
+        layout=layout,
+        columns=columns,
+        bars=bars,
+        never_traded=tuple(str(name) for name in long.names if str(name) not in bars),
+        not_traded=int((~traded).sum()),
+        dropped=dropped,
+        out_of_bounds=out_of_bounds,
+    )
+
+
+def _check_once(path: Path, long: _Long) -> None:
+    same = (long.days[1:] == long.days[:-1]) & (long.ticker[1:] == long.ticker[:-1])
+    if same.any():
+        at = int(np.argmax(same))
+        raise FormatError(
+            f"{path} has {str(long.names[long.ticker[at]])!r} on {long.days[at]} twice ({int(same.sum())} such rows); "
+            "keep one of them"
+        )
+
+
+def _good(path: Path, long: _Long, traded: Bool, *, drop_bad: bool) -> tuple[Bool, dict[str, int]]:
+    """Which rows are good bars, and how many were dropped for which reason (the first that applies)."""
+    good, dropped = traded, {}
+    for reason, bad in _faults(long.values).items():
+        found = good & bad
+        if not found.any():
+            continue
+        if not drop_bad:
+            at = int(np.argmax(found))
+            raise FormatError(
+                f"{path}: {str(long.names[long.ticker[at]])!r} on {long.days[at]}: {reason} ({int(found.sum())} such "
+                "bars); mend them, or prepare with --drop-bad to leave them out"
+            )
+        dropped[reason] = int(found.sum())
+        good = good & ~bad
+    return good, dropped
+
+
+def _by_ticker(names: Text, ticker: Int64, days: Days, values: Mapping[str, Float64]) -> dict[str, Bars]:
+    """Rows that are sorted by ticker, cut into bars; tickers without any are left out."""
+    ends = np.searchsorted(ticker, np.arange(len(names) + 1))
+    return {
+        str(name): Bars(days=days[first:stop], **{role: column[first:stop] for role, column in values.items()})
+        for name, first, stop in zip(names, ends[:-1], ends[1:], strict=True)
+        if stop > first
+    }
+
+
+def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
+    """What is wrong with which bars."""
+    faults = {NO_CLOSE: ~_price(values["close"])}
+    if others := [values[role] for role in ("open", "high", "low") if role in values]:
+        faults[NO_BAR] = ~np.logical_and.reduce([_price(other) for other in others])
+    if "volume" in values:
+        faults[NO_VOLUME] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
+    return faults
+
+
+def _price(values: Float64) -> Bool:
+    good: Bool = (values > 0) & (values < np.inf)
+    return good
+
+
+def _widen(values: dict[str, Float64]) -> int:
+    """Let high and low hold open and close; the number of bars where they did not."""
+    if not {"open", "high", "low"} <= values.keys():
+        return 0
+    high = np.maximum.reduce([values["high"], values["open"], values["close"]])
+    low = np.minimum.reduce([values["low"], values["open"], values["close"]])
+    widened = int(((high > values["high"]) | (low < values["low"])).sum())
+    values["high"], values["low"] = high, low
+    return widened
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
