@@ -1,1 +1,48 @@
 """The cache: where panel, encoder and store meet."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encash.cache.build import BuildReport as BuildReport
+    from encash.cache.build import Failure as Failure
+    from encash.cache.cache import Cache as Cache
+    from encash.cache.cache import CacheInfo as CacheInfo
+    from encash.cache.cache import Coverage as Coverage
+    from encash.cache.cache import list_caches as list_caches
+    from encash.cache.cache import open_cache as open_cache
+    from encash.cache.lookup import Lookup as Lookup
+    from encash.cache.lookup import Signals as Signals
+    from encash.cache.lookup import Tally as Tally
+    from encash.cache.plan import Plan as Plan
+    from encash.cache.plan import State as State
+    from encash.cache.plan import make_plan as make_plan
+    from encash.cache.selection import Selection as Selection
+
+_HOMES = {
+    "BuildReport": "build",
+    "Cache": "cache",
+    "CacheInfo": "cache",
+    "Coverage": "cache",
+    "Failure": "build",
+    "Lookup": "lookup",
+    "Plan": "plan",
+    "Selection": "selection",
+    "Signals": "lookup",
+    "State": "plan",
+    "Tally": "lookup",
+    "list_caches": "cache",
+    "make_plan": "plan",
+    "open_cache": "cache",
+}
+"""Where each name lives; loaded when it is first asked for."""
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"encash.cache has no {name!r}; it has {', '.join(sorted(_HOMES))}")
+    return getattr(import_module(f"encash.cache.{_HOMES[name]}"), name)

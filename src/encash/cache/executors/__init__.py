@@ -1,1 +1,1 @@
-"""Executors: where the blocks of a build are run."""
+"""Where tasks run: in this process, or on Ray."""

@@ -1,0 +1,277 @@
+"""Making every missing or stale entry valid: read, encode and commit, block by block, each while the others go on.
+Knows panel, plan, executor and store; nothing of how an encoder works."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Int64
+from encash.cache.ahead import read_ahead
+from encash.cache.executors.base import Executor
+from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
+from encash.cache.task import Cells, Task, TaskResult, join_entries, read_tasks
+from encash.encoders.base import EncoderSpec
+from encash.errors import EncashError
+from encash.panel.panel import Panel
+from encash.store.base import EmbeddingStore, Entries
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) entries."""
+
+FIRST_BLOCK = 1_024
+"""Entries of the first block where the encoder's rate is unknown; each is twice as large as the last until it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Cells that could not be encoded, and why. The others were."""
+
+    tickers: tuple[str, ...]
+    first: str
+    """First day, YYYY-MM-DD."""
+    last: str
+    entries: int
+    cause: str
+
+    def __str__(self) -> str:
+        names = ", ".join(self.tickers[:5]) + (f" and {len(self.tickers) - 5} more" if len(self.tickers) > 5 else "")
+        return f"{self.entries:,} entries failed ({names}; {self.first} to {self.last}): {self.cause}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What a build did."""
+
+    computed: int
+    """Entries encoded and committed."""
+    reused: int
+    """Entries that were valid already."""
+    unavailable: int
+    """Cells without a window."""
+    failed: int
+    """Cells that could not be encoded; above 0 the work is incomplete."""
+    seconds: float
+    encode_seconds: float
+    """Spent inside the encoder, summed over the workers."""
+    entries_per_second: float
+    """Computed entries over all seconds."""
+    precision: str
+    device: str
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """What a build needs."""
+
+    panel: Panel
+    spec: EncoderSpec
+    store: EmbeddingStore
+    plan: Plan
+    executor: Executor
+    device: str = "cpu"
+    rate: float | None = None
+    """The encoder's entries a second, where it is known."""
+    block: BlockSize = field(default_factory=BlockSize)
+
+
+def build(work: Work, progress: Progress | None = None) -> BuildReport:
+    """Encode what the plan says and commit it block by block.
+
+    Reading the next rows, encoding and writing the last block overlap. A block that fails is reported and does not
+    stop the others. Interrupted at any instant, what is committed stays; a new plan goes on from there.
+
+    Args:
+        work: what to do and with what; the executor stays open.
+        progress: told (done, total) entries about five times a second.
+
+    Raises:
+        WorkError: the store could not be written; earlier blocks stay.
+        KeyboardInterrupt: after the commit at hand has ended.
+    """
+    return _Builder(work, progress).run()
+
+
+@dataclass(frozen=True)
+class _BlockEnd:
+    """All tasks of a block have been handed out."""
+
+
+_Step = Task | Failure | _BlockEnd
+_Pending = tuple[Task, Future[TaskResult]] | Failure | _BlockEnd
+
+
+class _Builder:
+    """One run of a build: the counts as they grow."""
+
+    def __init__(self, work: Work, progress: Progress | None):
+        self._work = work
+        self._progress = progress
+        self._began = time.perf_counter()
+        self._total = work.plan.to_compute
+        self._computed = self._encoded = self._gone = 0
+        self._encode_seconds = 0.0
+        self._failures: list[Failure] = []
+        self._block: list[Entries] = []
+        self._writing: Future[int] | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="encash-write")
+
+    def run(self) -> BuildReport:
+        """Every step in order; the store is left with whole blocks, however this ends."""
+        try:
+            with closing(read_ahead(self._steps(), depth=self._work.executor.workers)) as steps:
+                for pending in self._hand_out(steps):
+                    self._take(pending)
+            self._wait_for_commit()
+        except BaseException:
+            self._work.executor.shutdown()
+            raise
+        finally:
+            self._writer.shutdown(wait=True)
+        return self._report()
+
+    def _steps(self) -> Iterator[_Step]:
+        """Tasks in order of the blocks; runs in the thread that reads."""
+        work = self._work
+        days, tickers = work.plan.days, np.asarray(work.plan.tickers)
+        for cells in _blocks(work, self._rate):
+            block = Cells(days=days[cells[0]], tickers=tickers[cells[1]])
+            yield from self._read(block)
+            yield _BlockEnd()
+
+    def _read(self, block: Cells) -> Iterator[_Step]:
+        """The tasks of a block, or what kept them from being read."""
+        work, left = self._work, np.ones(len(block), dtype=np.bool_)
+        try:
+            for task in read_tasks(
+                work.panel, block, work.spec.lookback, work.store.spec.dtype, work.block.feature_bytes
+            ):
+                left[task.places] = False
+                yield task
+        except (EncashError, OSError) as error:
+            yield _failure(block.take(np.flatnonzero(left)), error)
+            return
+        self._gone += int(left.sum())
+
+    def _hand_out(self, steps: Iterator[_Step]) -> Iterator[_Pending]:
+        """Each step in order, tasks with their future; enough of them under way to keep every worker busy."""
+        waiting: deque[_Pending] = deque()
+        under_way = 0
+        for step in steps:
+            task = isinstance(step, Task)
+            waiting.append((step, self._work.executor.submit(step)) if isinstance(step, Task) else step)
+            under_way += task
+            while under_way > self._work.executor.workers:
+                pending = waiting.popleft()
+                under_way -= isinstance(pending, tuple)
+                yield pending
+        yield from waiting
+
+    def _take(self, pending: _Pending) -> None:
+        """Wait for a step and keep what it gave."""
+        match pending:
+            case _BlockEnd():
+                self._commit()
+            case Failure():
+                self._failures.append(pending)
+            case (task, future):
+                self._wait(future)
+                if (error := future.exception()) is not None:
+                    self._failures.append(_failure(task.cells, error))
+                    return
+                result = future.result()
+                self._encode_seconds += result.encode_seconds
+                self._encoded += len(result.entries)
+                self._block.append(result.entries)
+
+    def _commit(self) -> None:
+        """Write the block while the next is encoded; one commit at a time."""
+        self._wait_for_commit()
+        if self._block:
+            entries, self._block = self._block, []
+            self._computed += sum(len(part) for part in entries)
+            self._writing = self._writer.submit(_write, self._work.store, entries)
+
+    def _wait_for_commit(self) -> None:
+        if self._writing is not None:
+            self._wait(self._writing)
+            self._writing.result()
+            self._writing = None
+
+    def _wait(self, future: Future[Any]) -> None:
+        while wait([future], timeout=0.2).not_done:
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            failed = sum(failure.entries for failure in self._failures)
+            self._progress(min(self._work.executor.encoded + self._gone + failed, self._total), self._total)
+
+    def _rate(self) -> float | None:
+        """Entries a second: what this run has measured, else what was known before."""
+        if self._encode_seconds == 0:
+            return self._work.rate
+        return self._work.executor.workers * self._encoded / self._encode_seconds
+
+    def _report(self) -> BuildReport:
+        seconds = time.perf_counter() - self._began
+        return BuildReport(
+            computed=self._computed,
+            reused=self._work.plan.valid,
+            unavailable=self._work.plan.unavailable + self._gone,
+            failed=sum(failure.entries for failure in self._failures),
+            seconds=seconds,
+            encode_seconds=self._encode_seconds,
+            entries_per_second=self._computed / seconds,
+            precision=self._work.spec.precision,
+            device=self._work.device,
+            failures=tuple(self._failures),
+        )
+
+
+def _blocks(work: Work, rate: Callable[[], float | None]) -> Iterator[tuple[Int64, Int64]]:
+    """The cells of each block as numbers of days and of tickers, by day and ticker."""
+    plan, size = work.plan, work.block
+    months, before = plan.days.astype("datetime64[M]").astype(np.int64), work_by_day(plan.state)
+    start, cautious = 0, FIRST_BLOCK
+    while start < before[-1]:
+        most = size.most_entries(work.spec.dim, known := rate())
+        if known is None:
+            most, cautious = min(most, cautious), 2 * cautious
+        stop = cut_block(months, before, start, size.entries, most)
+        yield _cells(plan, before, start, stop)
+        start = stop
+
+
+def _cells(plan: Plan, before: Int64, start: int, stop: int) -> tuple[Int64, Int64]:
+    """Days and tickers (as numbers) of the cells start … stop − 1 among those to compute."""
+    first = int(np.searchsorted(before, start, side="right")) - 1
+    last = int(np.searchsorted(before, stop))
+    state = plan.state[first:last]
+    day, ticker = np.nonzero((state == State.STALE) | (state == State.MISSING))
+    part = slice(start - int(before[first]), stop - int(before[first]))
+    return day[part] + first, ticker[part]
+
+
+def _write(store: EmbeddingStore, parts: list[Entries]) -> int:
+    """Commit a block; entries that another builder wrote meanwhile from the same windows are left as they are."""
+    return store.write(join_entries(parts), skip_valid=True)
+
+
+def _failure(cells: Cells, error: BaseException) -> Failure:
+    return Failure(
+        tickers=tuple(np.unique(cells.tickers).tolist()),
+        first=str(cells.days.min()),
+        last=str(cells.days.max()),
+        entries=len(cells),
+        cause=f"{type(error).__name__}: {error}",
+    )

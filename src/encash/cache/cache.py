@@ -1,0 +1,506 @@
+"""One cache of one encoder: read it, look at it, build it. Knows a store, and panels and encoders where they are given;
+nothing of clusters and portfolios."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, day_text, positions, to_day
+from encash.cache import identity
+from encash.cache.ahead import read_ahead
+from encash.cache.build import BuildReport, Progress, Work, build
+from encash.cache.executors.base import Executor
+from encash.cache.executors.local import LocalExecutor
+from encash.cache.plan import BlockSize, Plan, State, compare, make_plan, window_digests
+from encash.cache.selection import Selection, SelectionFields
+from encash.encoders.base import Encoder, EncoderSpec
+from encash.errors import InputError, MissingFileError, UnknownKeyError
+from encash.panel.panel import Panel
+from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
+from encash.store.locator import ensure_store, open_store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from encash.cache.lookup import Lookup
+    from encash.cache.verify import VerifyReport
+
+PREFETCHED_DAYS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheInfo:
+    """What a cache holds, under the keys of ``encash cache info --json``."""
+
+    engine: str
+    entries: int
+    tickers: int
+    sessions: int
+    first: str | None
+    """First day, YYYY-MM-DD; None for an empty cache."""
+    last: str | None
+    dim: int
+    dtype: str
+    horizons: tuple[int, ...]
+    encoder: str
+    """Fingerprint of the encoder; empty where nobody knows which it was."""
+    bytes: int
+    bytes_per_entry: float | None
+    versions: int
+    """How many commits can still be opened."""
+    version: int
+    verified: bool
+    """False for a cache imported on trust."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coverage:
+    """What is valid, stale, missing or unavailable, cell by cell."""
+
+    days: Days
+    """shape (T,)."""
+    tickers: tuple[str, ...]
+    """N tickers."""
+    state: Int8
+    """A `State` for each cell; shape (T, N)."""
+
+    def counts(self) -> dict[str, int]:
+        """Cells of each state."""
+        found = np.bincount(self.state.reshape(-1), minlength=len(State))
+        return {state.name.lower(): int(found[state]) for state in State}
+
+    def by_ticker(self) -> dict[str, dict[str, int]]:
+        """Cells of each state, for each ticker."""
+        found = np.stack([(self.state == state).sum(axis=0) for state in State], axis=1)
+        names = [state.name.lower() for state in State]
+        return {
+            ticker: dict(zip(names, row, strict=True)) for ticker, row in zip(self.tickers, found.tolist(), strict=True)
+        }
+
+
+class Cache:
+    """Embeddings and forecasts of one encoder by (day, ticker).
+
+    An instance sees one version of the cache until `refresh` or its own build. It may be read from several threads;
+    it may not cross a fork.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None):
+        self.path = os.fspath(path)
+        self._store = store
+        self._reading = threading.Lock()
+        self._seen: tuple[int, EntryIndex] | None = None
+        self._day_places: dict[DayLike, int] = {}
+        self._ticker_places: dict[tuple[str, ...], Int64] = {}
+
+    # -- what it is
+
+    @property
+    def store(self) -> EmbeddingStore:
+        """Where the entries are.
+
+        Raises:
+            MissingFileError: nothing has been built here yet.
+        """
+        if self._store is None:
+            raise MissingFileError(
+                f"there is no cache at {self.path}; build it first: encash build --model M --data F --cache {self.path}"
+            )
+        return self._store
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything has been built here."""
+        return self._store is not None
+
+    @property
+    def spec(self) -> StoreSpec:
+        """What all entries have in common."""
+        return self.store.spec
+
+    @property
+    def encoder_spec(self) -> EncoderSpec | None:
+        """The encoder that made the entries; None where nobody wrote it down."""
+        return identity.encoder_of(self.spec)
+
+    @property
+    def version(self) -> int:
+        """The version that this instance sees."""
+        return self.store.version
+
+    def check(self, spec: EncoderSpec, *, dtype: str | None = None, forecasts: bool = False) -> None:
+        """Refuse an encoder that did not make this cache.
+
+        Raises:
+            MismatchError: names each field that differs.
+        """
+        identity.check_encoder(self.spec, spec, dtype=dtype, forecasts=forecasts)
+
+    def recognises(self, model_path: str | Path) -> bool:
+        """Whether a model file is, byte for byte, one that this cache was built from; nothing is loaded.
+
+        False is no proof of the contrary: load the model and `check` its spec.
+        """
+        return identity.recognises(self.spec, model_path)
+
+    def info(self) -> CacheInfo:
+        """What is in it, and how large it is."""
+        index, size, spec = self.index(), self.store.size_bytes(), self.spec
+        held = index.days[(index.row >= 0).any(axis=1)]
+        encoder = identity.encoder_of(spec)
+        return CacheInfo(
+            engine=self.store.engine,
+            entries=index.entries,
+            tickers=int((index.row >= 0).any(axis=0).sum()),
+            sessions=len(held),
+            first=day_text(held[0]) if len(held) else None,
+            last=day_text(held[-1]) if len(held) else None,
+            dim=spec.dim,
+            dtype=spec.dtype,
+            horizons=spec.horizons,
+            encoder="" if encoder is None else encoder.fingerprint,
+            bytes=size,
+            bytes_per_entry=size / index.entries if index.entries else None,
+            versions=len(self.store.versions()),
+            version=self.version,
+            verified=not identity.is_unverified(spec),
+        )
+
+    def refresh(self) -> None:
+        """See the newest version."""
+        with self._reading:
+            self.store.refresh()
+
+    # -- reading
+
+    def index(self) -> EntryIndex:
+        """Keys and digests of all entries."""
+        store = self.store
+        if self._seen is None or self._seen[0] != store.version:
+            with self._reading:
+                self._seen = store.version, store.index()
+                self._day_places.clear()
+                self._ticker_places.clear()
+        return self._seen[1]
+
+    def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
+        """Embeddings of some tickers on one day.
+
+        Args:
+            day: any calendar day.
+            tickers: n of them, in any order.
+
+        Returns:
+            Vectors, shape (n, dim), NaN where there is no entry, and which were found, shape (n,).
+        """
+        rows = self._rows(day, tickers)
+        found = rows >= 0
+        with self._reading:
+            if found.all():
+                return self.store.vectors(rows), found
+            vectors = np.full((len(rows), self.spec.dim), np.nan, dtype=np.float32)
+            vectors[found] = self.store.vectors(rows[found])
+        return vectors, found
+
+    def forecasts(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Float32, Bool]:
+        """Expected returns (fractions) and confidences, shape (n, H) each, and which were found, shape (n,)."""
+        rows = self._rows(day, tickers)
+        found = rows >= 0
+        forecast = np.full((len(rows), len(self.spec.horizons)), np.nan, dtype=np.float32)
+        confidence = forecast.copy()
+        with self._reading:
+            forecast[found], confidence[found] = self.store.forecasts(rows[found])
+        return forecast, confidence, found
+
+    def days(
+        self, start: DayLike | None = None, end: DayLike | None = None
+    ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
+        """One cross-section a day: the day, its tickers (n,), embeddings (n, dim); the next are read meanwhile."""
+        index = self.index()
+        first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
+        stop = len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
+        with closing(read_ahead(self._cross_sections(index, first, stop), PREFETCHED_DAYS)) as sections:
+            yield from sections
+
+    def history(self, ticker: str) -> tuple[Days, Float32]:
+        """The days of one ticker, ascending (n,), and its embeddings (n, dim).
+
+        Raises:
+            UnknownKeyError: the cache has no entry of this ticker.
+        """
+        index = self.index()
+        column = int(positions(index.tickers, np.asarray([ticker]))[0])
+        if column < 0:
+            raise UnknownKeyError(f"the cache has no entry of {ticker!r}; it has {len(index.tickers)} other tickers")
+        rows = index.row[:, column]
+        with self._reading:
+            return index.days[rows >= 0], self.store.vectors(rows[rows >= 0].astype(np.int64))
+
+    def scan(self, batch_rows: int = 4_096) -> Iterator[Entries]:
+        """All entries in batches with bounded memory, in the store's own order."""
+        return self.store.scan(batch_rows)
+
+    def to_arrow(self, batch_rows: int = 4_096) -> pa.RecordBatchReader:
+        """All entries as a stream of Arrow batches; ``.read_all()`` makes a table of it."""
+        from encash.cache.views import arrow_reader  # noqa: PLC0415 - pyarrow is imported when it is asked for
+
+        return arrow_reader(self.spec, lambda: self.scan(batch_rows))
+
+    def to_xarray(self, start: DayLike | None = None, end: DayLike | None = None) -> Any:
+        """The entries of a range as an ``xarray.Dataset`` on days × tickers, NaN where there is none.
+
+        Raises:
+            MissingExtraError: xarray is not installed.
+        """
+        from encash.cache.views import xarray_dataset  # noqa: PLC0415 - likewise
+
+        return xarray_dataset(self, start, end)
+
+    def torch_dataset(self) -> Any:
+        """All entries as a map-style ``torch.utils.data.Dataset``.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        from encash.cache.views import torch_dataset  # noqa: PLC0415 - likewise
+
+        return torch_dataset(self)
+
+    def with_fallback(
+        self, panel: Panel, encoder: Encoder | Callable[[], Encoder], *, write_back: bool = False
+    ) -> Lookup:
+        """Read through: stale and missing cells are encoded, counted, and written back if asked."""
+        from encash.cache.lookup import Lookup  # noqa: PLC0415 - it imports this file
+
+        if isinstance(encoder, Encoder):
+            given = encoder
+            return Lookup(cache=self, panel=panel, encoder=lambda: given, spec=given.spec, write_back=write_back)
+        return Lookup(cache=self, panel=panel, encoder=encoder, write_back=write_back)
+
+    # -- building
+
+    def plan(
+        self,
+        panel: Panel,
+        encoder: Encoder | EncoderSpec,
+        selection: Selection | None = None,
+        *,
+        dtype: str | None = None,
+        **choice: Unpack[SelectionFields],
+    ) -> Plan:
+        """What `build` would do.
+
+        Args:
+            panel: the data.
+            encoder: the model, or its spec.
+            selection: days and tickers; or give its fields as keywords (``months=6``).
+            dtype: how vectors are kept; None takes the cache's, float32 for a new one.
+
+        Raises:
+            MismatchError: the cache belongs to another encoder or dtype, or the features are not the encoder's.
+        """
+        spec = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
+        if self._store is not None:
+            self.refresh()
+        return make_plan(panel, spec, self._store, _selection(selection, choice), dtype=dtype, rate=known_rate(encoder))
+
+    def build(
+        self,
+        panel: Panel,
+        encoder: Encoder,
+        selection: Selection | None = None,
+        *,
+        dtype: str | None = None,
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        **choice: Unpack[SelectionFields],
+    ) -> BuildReport:
+        """Make every missing or stale entry of a selection valid; resumes by itself.
+
+        Args:
+            panel: the data.
+            encoder: the model.
+            selection: days and tickers; or give its fields as keywords (``months=6``).
+            dtype: how vectors are kept; None takes the cache's, float32 for a new one.
+            executor: where tasks run; None runs them in this process. It stays open.
+            progress: told (done, total) entries.
+
+        Raises:
+            MismatchError: as `plan`.
+            WorkError: the store could not be written; what was committed before stays.
+        """
+        plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
+        if self._store is None:
+            spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
+            self._store = ensure_store(self.path, spec)
+        with LocalExecutor(encoder) as local:
+            work = Work(
+                panel=panel,
+                spec=encoder.spec,
+                store=self._store,
+                plan=plan,
+                executor=local if executor is None else executor,
+                device=str(getattr(encoder, "device", "cpu")),
+                rate=known_rate(encoder),
+                block=BlockSize(),
+            )
+            return build(work, progress)
+
+    # -- looking after it
+
+    def coverage(self, panel: Panel, selection: Selection | None = None, **choice: Unpack[SelectionFields]) -> Coverage:
+        """The state of every cell of a panel; no model is needed.
+
+        Raises:
+            MismatchError: the cache does not say which model made it, or the panel has other features.
+        """
+        spec, selection = identity.known_encoder(self.spec), _selection(selection, choice)
+        spec.check_features(panel.num_features, panel.feature_names)
+        days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
+        windows = window_digests(panel, tickers, days, spec.lookback)
+        return Coverage(days=days, tickers=tickers, state=compare(windows, self.index(), days, tickers))
+
+    def verify(
+        self,
+        panel: Panel | None = None,
+        encoder: Encoder | None = None,
+        *,
+        sample: int = 256,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
+        """Check every row, compare it with the panel, and encode a sample again; see `encash.cache.verify`."""
+        from encash.cache.verify import verify  # noqa: PLC0415 - it imports this file
+
+        return verify(self, panel, encoder, sample=sample, progress=progress)
+
+    def versions(self) -> list[StoreVersion]:
+        """The commits that can still be opened, oldest first."""
+        return self.store.versions()
+
+    def tag(self, name: str, version: int | None = None) -> None:
+        """Name a version (the one seen by default), so that it is kept and can be opened by that name."""
+        self.store.tag(name, version)
+
+    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+        """Join small pieces, drop replaced rows, forget old versions that have no tag."""
+        return self.store.compact(keep_versions=keep_versions)
+
+    # -- inside
+
+    def _rows(self, day: DayLike, tickers: Sequence[str]) -> Int64:
+        """The row of each ticker on a day, −1 where there is none; shape (n,)."""
+        index = self.index()
+        columns = self._columns(index, tickers)
+        if (place := self._day_places.get(day)) is None:
+            place = self._day_places[day] = int(positions(index.days, np.asarray([to_day(day)]))[0])
+        if place < 0 or index.row.size == 0:
+            return np.full(len(columns), -1, dtype=np.int64)
+        rows: Int64 = index.row[place].take(columns).astype(np.int64)
+        if columns.min(initial=0) < 0:
+            rows[columns < 0] = -1
+        return rows
+
+    def _columns(self, index: EntryIndex, tickers: Sequence[str]) -> Int64:
+        """The place of each ticker in the index; remembered, since a backtest asks for the same lists again."""
+        names = tuple(tickers)
+        if (places := self._ticker_places.get(names)) is None:
+            places = positions(index.tickers, np.asarray(names, dtype=np.str_))
+            if len(self._ticker_places) >= 256:
+                self._ticker_places.clear()
+            self._ticker_places[names] = places
+        return places
+
+    def _cross_sections(
+        self, index: EntryIndex, first: int, stop: int
+    ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
+        for place in range(first, stop):
+            row = index.row[place]
+            held = np.flatnonzero(row >= 0)
+            with self._reading:
+                vectors = self.store.vectors(row[held].astype(np.int64))
+            yield index.days[place], index.tickers[held], vectors
+
+
+def open_cache(
+    path: str | os.PathLike[str],
+    *,
+    version: int | str | None = None,
+    encoder: Encoder | EncoderSpec | str | None = None,
+) -> Cache:
+    """The cache at a path or URL; no model is needed to read it.
+
+    Where nothing is there yet, the cache can be built and nothing else: whatever reads it says that it is missing.
+
+    Args:
+        path: ends in .lance, or in .h5 for an interchange file; or a folder of caches, with `encoder`.
+        version: a version number or tag to read as of; None for the newest.
+        encoder: the encoder whose cache it must be, or the first digits of its fingerprint; picks it from a folder.
+
+    Raises:
+        FormatError: what is there is not what its name says.
+        MissingFileError: no such version, or no cache of this encoder in the folder.
+        MismatchError: the cache belongs to another encoder.
+    """
+    if encoder is not None and Path(path).is_dir() and Path(path).suffix != ".lance":
+        path = _choose(Path(path), encoder)
+    try:
+        cache = Cache(path, open_store(path, version=version))
+    except MissingFileError:
+        if version is not None:
+            raise
+        return Cache(path, None)
+    if isinstance(encoder, Encoder | EncoderSpec):
+        cache.check(encoder if isinstance(encoder, EncoderSpec) else encoder.spec)
+    return cache
+
+
+def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
+    """The caches in a folder by path, each with what its entries have in common.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise MissingFileError(f"there is no folder {os.fspath(folder)}")
+    return {
+        str(path): open_store(path).spec for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")
+    }
+
+
+def known_rate(encoder: Encoder | EncoderSpec) -> float | None:
+    """The entries a second that an encoder measured when it was loaded, where it did."""
+    rate = getattr(encoder, "entries_per_second", None)
+    return float(rate) if rate else None
+
+
+def _selection(selection: Selection | None, choice: SelectionFields) -> Selection:
+    if selection is not None and choice:
+        raise InputError(f"both a selection and {', '.join(sorted(choice))} are given; give one of them")
+    if selection is None:
+        names = choice.get("tickers")
+        return replace(Selection(**choice), tickers=None if names is None else tuple(names))
+    return selection
+
+
+def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
+    """The one cache of an encoder in a folder."""
+    wanted = encoder.spec.fingerprint if isinstance(encoder, Encoder) else encoder
+    wanted = wanted.fingerprint if isinstance(wanted, EncoderSpec) else wanted
+    found = []
+    for path, spec in list_caches(folder).items():
+        known = identity.encoder_of(spec)
+        if known is not None and wanted and known.fingerprint.startswith(wanted):
+            found.append(path)
+    if not found:
+        raise MissingFileError(f"{folder} holds no cache of the encoder {wanted[:12]}; build it there first")
+    if len(found) > 1:
+        raise InputError(f"{folder} holds several caches of this encoder: {', '.join(found)}; give the path of one")
+    return found[0]

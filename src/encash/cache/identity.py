@@ -1,0 +1,124 @@
+"""Which encoder a cache belongs to, and the proof of it. Knows specs alone: no rows, no panel, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from encash.encoders.base import EncoderSpec
+from encash.errors import MismatchError
+from encash.fingerprint import explain_difference, file_digest, fingerprint
+from encash.store.base import StoreSpec
+
+SOURCES = "sources"
+"""Note: SHA-256 of the model files that this cache is known to come from."""
+UNVERIFIED = "unverified"
+"""Note: why nobody knows which model made these vectors; present only in caches imported on trust."""
+
+
+def cache_fingerprint(spec: EncoderSpec, dtype: str) -> str:
+    """Identity of the entries of one encoder kept as one dtype (64 hexadecimal digits)."""
+    return fingerprint(_identity(spec, dtype))
+
+
+def store_spec(spec: EncoderSpec, dtype: str, sources: Sequence[str | None] = ()) -> StoreSpec:
+    """What a new store for an encoder is created with.
+
+    Args:
+        spec: the encoder.
+        dtype: float32, float16 or int8.
+        sources: digests of the files that the encoder was read from.
+    """
+    return StoreSpec(
+        dim=spec.dim,
+        dtype=dtype,
+        horizons=spec.horizons,
+        encoder=spec.describe(),
+        fingerprint=cache_fingerprint(spec, dtype),
+        forecast_fingerprint=spec.forecast_fingerprint,
+        notes={SOURCES: [digest for digest in sources if digest]},
+    )
+
+
+def encoder_of(store: StoreSpec) -> EncoderSpec | None:
+    """The encoder that made a cache; None where the cache has no provenance."""
+    return EncoderSpec.from_description(store.encoder) if store.encoder else None
+
+
+def known_encoder(store: StoreSpec) -> EncoderSpec:
+    """The encoder that made a cache.
+
+    Raises:
+        MismatchError: nobody wrote it down.
+    """
+    if (spec := encoder_of(store)) is None:
+        raise MismatchError(
+            "this cache does not say which model made it, so its windows are unknown; "
+            "`encash cache verify CACHE --model M --data F` finds out whether it was this one"
+        )
+    return spec
+
+
+def is_unverified(store: StoreSpec) -> bool:
+    """Whether nobody knows which model made these vectors."""
+    return not store.fingerprint or UNVERIFIED in (store.notes or {})
+
+
+def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = None, forecasts: bool = False) -> None:
+    """Refuse a cache that another encoder made, whatever its dimension.
+
+    Args:
+        store: the cache.
+        spec: the encoder in hand.
+        dtype: the dtype asked for; None takes the cache's.
+        forecasts: the forecasts must be the same too (other bin edges change them and leave the embeddings alone).
+
+    Raises:
+        MismatchError: names each field that differs.
+    """
+    if is_unverified(store):
+        raise MismatchError(
+            "this cache does not say which model made it, so nothing can be added to it or checked against a model; "
+            "`encash cache verify CACHE --model M --data F` finds out whether it was this one"
+        )
+    dtype = store.dtype if dtype is None else dtype
+    if store.fingerprint == cache_fingerprint(spec, dtype):
+        if not forecasts or store.forecast_fingerprint == spec.forecast_fingerprint:
+            return
+        lines = explain_difference(_forecast_rule(encoder_of(store)), _forecast_rule(spec))
+    else:
+        lines = explain_difference(_stored_identity(store), _identity(spec, dtype))
+    raise MismatchError(
+        "the cache was built with another encoder or dtype (cache here, yours there): "
+        + "; ".join(_shorten(line) for line in lines)
+        + "; give the model that built the cache, or build another cache for this one"
+    )
+
+
+def recognises(store: StoreSpec, model_path: str | Path) -> bool:
+    """Whether a model file is, byte for byte, one that this cache was built from; nothing is loaded.
+
+    False is no proof of the contrary: the same weights may lie in another file. Then load the model and call
+    `check_encoder`.
+    """
+    known = (store.notes or {}).get(SOURCES, [])
+    return bool(known) and Path(model_path).is_file() and file_digest(model_path) in known
+
+
+def _identity(spec: EncoderSpec, dtype: str) -> dict[str, Any]:
+    return {**spec.identity(), "dtype": dtype}
+
+
+def _stored_identity(store: StoreSpec) -> dict[str, Any]:
+    spec = encoder_of(store)
+    return {"dtype": store.dtype} if spec is None else _identity(spec, store.dtype)
+
+
+def _forecast_rule(spec: EncoderSpec | None) -> dict[str, Any]:
+    return {} if spec is None else {"forecast_rule": spec.forecast_rule, "horizons": list(spec.horizons)}
+
+
+def _shorten(line: str) -> str:
+    """Hashes of 64 digits tell no more than their first 12."""
+    return " ".join(word[:12] + "…" if len(word) >= 64 else word for word in line.split(" "))
