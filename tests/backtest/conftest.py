@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from encash.encoders.base import EncoderSpec
 from encash.panel.panel import PriceTable
 
 
@@ -15,6 +16,9 @@ class Tally:
     stale: int | None = None
     computed: int = 0
     unavailable: int = 0
+    unserved: int = 0
+    unchecked: int = 0
+    verified: bool = True
     model_loaded: bool = False
 
 
@@ -40,7 +44,7 @@ class ArrayLookup:
     embedding: np.ndarray | None = None
     absent: np.ndarray | None = None
     tally: Tally = field(default_factory=Tally)
-    train_end: str | None = None
+    encoder_spec: EncoderSpec | None = None
     reads: list = field(default_factory=list)
     chunk: int = 7
 

@@ -10,6 +10,7 @@ import pytest
 
 from encash.backtest import BacktestConfig, Membership, Series, run_backtest, write_run
 from encash.clusters.filter import FilterModel
+from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, LookaheadError, UnknownKeyError
 
 
@@ -212,7 +213,11 @@ def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup
 def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
     """The training period is compared with the first signal; a reason lets it through and marks the result."""
     prices = make_prices()
-    lookup = make_lookup(prices, train_end=str(prices.days[0]))
+    spec = EncoderSpec(
+        architecture="none", weights="", lookback=1, num_features=1, dim=1, horizons=(1, 5),
+        train_end=str(prices.days[0]),
+    )  # fmt: skip
+    lookup = make_lookup(prices, encoder_spec=spec)
     with pytest.raises(LookaheadError, match="trained on days up to 2024-01-01"):
         run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=lookup)
     allowed = run_backtest(BacktestConfig(top_k=2, allow_lookahead="a demo"), prices=prices, lookup=lookup)

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float64, Int64, day_text
+from encash.arrays import Bool, Days, Float64, Int64, UInt64, day_text
 from encash.backtest.config import BacktestConfig, Delisting
 from encash.backtest.market import Market
 from encash.backtest.universe import Candidates, Membership, Schedule, candidate_mask, schedule, session_span, universe
+from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
 
@@ -35,6 +36,11 @@ class Sessions:
     def close(self) -> Float64:
         """Shape (S, N)."""
         return self.history.close[self.first :]
+
+    @cached_property
+    def keys(self) -> UInt64:
+        """A number for each ticker, for draws; shape (N,)."""
+        return ticker_keys(self.tickers)
 
     @cached_property
     def traded(self) -> Bool:
@@ -129,7 +135,7 @@ def make_frame(config: BacktestConfig, sessions: Sessions) -> Frame:
     """
     plan = schedule(config, len(sessions.days))
     member = None if sessions.member is None else sessions.member[plan.signal]
-    asked = candidate_mask(config, sessions.days[plan.signal], sessions.tickers, sessions.traded[plan.signal], member)
+    asked = candidate_mask(config, sessions.days[plan.signal], sessions.keys, sessions.traded[plan.signal], member)
     if not asked.any():
         raise InputError(
             "no candidates: nobody of the universe has a price on any signal day; give other days or tickers"

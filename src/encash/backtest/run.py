@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,32 +17,18 @@ from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.honesty import TRAINING_UNKNOWN, check_lookahead, check_missing
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
-from encash.backtest.signals import Progress, Reader, SignalGrid, read_signals
+from encash.backtest.signals import Progress, SignalGrid, read_signals
 from encash.backtest.universe import Candidates
+from encash.cache.identity import cache_fingerprint
+from encash.cache.lookup import Lookup, Tally
 from encash.clusters.filter import FilterModel
+from encash.encoders.base import EncoderSpec
+from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
+from encash.store.codec import DTYPES
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
-
-
-class Tally(Protocol):
-    """What a lookup counts while it is read (`encash.cache.lookup.Tally`)."""
-
-    hits: int
-    misses: int
-    stale: int | None
-    computed: int
-    unavailable: int
-    model_loaded: bool
-
-
-class Lookup(Reader, Protocol):
-    """Where signals come from, with its count (`encash.cache.lookup.Lookup`)."""
-
-    @property
-    def tally(self) -> Tally:
-        """Counts since it was made."""
 
 
 @dataclass
@@ -96,7 +82,9 @@ def run_backtest(
         frame = make_frame(config, sessions)
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
-        train_end = _train_end(lookup)
+        spec = lookup.encoder_spec
+        _check_encoder(filter, spec)
+        train_end = None if spec is None else spec.train_end
         lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, train_end=train_end)
     before = _counts(lookup.tally)
     with watch.stage("signals"):
@@ -111,7 +99,7 @@ def run_backtest(
             "lookahead": lookahead,
             "training_period": train_end or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.kind,
-            "fingerprints": {**_fingerprints(config, sessions, lookup), "filter": filter.fingerprint if filter else ""},
+            "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)
@@ -120,7 +108,7 @@ def run_backtest(
 def prepare(
     config: BacktestConfig,
     frame: Frame,
-    lookup: Reader,
+    lookup: Lookup,
     filter: FilterModel | None = None,
     progress: Progress | None = None,
 ) -> SignalGrid:
@@ -137,15 +125,23 @@ def prepare(
     return signals
 
 
-def _train_end(lookup: Reader) -> str | None:
-    """The last day that the model's training has seen, where the lookup knows it."""
-    day: str | None = getattr(lookup, "train_end", None)
-    return day
+def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:
+    """Refuse clusters of another encoder, where both are known."""
+    if filter is None or spec is None or not filter.encoder:
+        return
+    if filter.encoder not in {spec.fingerprint, *(cache_fingerprint(spec, dtype) for dtype in DTYPES)}:
+        raise MismatchError(
+            f"the clusters were fitted on embeddings of another encoder ({filter.encoder[:12]}…, here "
+            f"{spec.fingerprint[:12]}…); fit them on this cache"
+        )
+
+
+_COUNTS = ("hits", "misses", "stale", "computed", "unavailable", "unserved", "unchecked")
 
 
 def _counts(tally: Tally) -> dict[str, int]:
     """The counts of a tally as they stand."""
-    return {name: getattr(tally, name) or 0 for name in ("hits", "misses", "stale", "computed", "unavailable")}
+    return {name: getattr(tally, name) or 0 for name in _COUNTS}
 
 
 def _tally_since(before: dict[str, int], tally: Tally) -> dict[str, Any]:
@@ -153,14 +149,20 @@ def _tally_since(before: dict[str, int], tally: Tally) -> dict[str, Any]:
     counts: dict[str, Any] = {name: value - before[name] for name, value in _counts(tally).items()}
     if tally.stale is None:
         counts["stale"] = None
-    return {**counts, "model_loaded": tally.model_loaded}
+    return {**counts, "model_loaded": tally.model_loaded, "verified": tally.verified}
 
 
-def _fingerprints(config: BacktestConfig, sessions: Sessions, lookup: Reader) -> dict[str, str]:
-    """What the result depends on, as hashes: configuration, prices and encoder."""
-    encoder: str = getattr(lookup, "fingerprint", "")
-    prices = fingerprint([sessions.days.astype(np.int64), sessions.tickers, sessions.close])
-    return {"configuration": fingerprint(config.describe()), "prices": prices, "encoder": encoder}
+def _fingerprints(
+    config: BacktestConfig, sessions: Sessions, filter: FilterModel | None, spec: EncoderSpec | None
+) -> dict[str, str]:
+    """What the result depends on, as hashes; empty where nobody knows."""
+    return {
+        "configuration": fingerprint(config.describe()),
+        "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
+        "encoder": "" if spec is None else spec.fingerprint,
+        "forecast": "" if spec is None else spec.forecast_fingerprint,
+        "filter": "" if filter is None else filter.fingerprint,
+    }
 
 
 def _versions() -> dict[str, str]:

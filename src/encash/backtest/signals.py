@@ -3,41 +3,17 @@ needs of embeddings; nothing of picks, prices or money."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
+from encash.cache.lookup import Lookup, Signals
 from encash.clusters.filter import FilterModel
 from encash.errors import InputError, MismatchError
 
 Progress = Callable[[int, int], None]
-
-
-class Chunk(Protocol):
-    """Signals of cells start … stop − 1 of those asked (`encash.cache.lookup.Signals`)."""
-
-    start: int
-    stop: int
-    embedding: Float32 | None
-    forecast: Float32
-    confidence: Float32
-    found: Bool
-
-
-class Reader(Protocol):
-    """Where signals come from (`encash.cache.lookup.Lookup`)."""
-
-    @property
-    def horizons(self) -> tuple[int, ...]:
-        """Horizons of the forecasts."""
-
-    def read(
-        self, days: Days, tickers: Text, *, embeddings: bool, forecasts: bool = True, progress: Progress | None = None
-    ) -> Iterator[Chunk]:
-        """Signals of n cells, in chunks, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +78,7 @@ class SignalGrid:
 
 
 def read_signals(
-    reader: Reader,
+    lookup: Lookup,
     days: Days,
     tickers: tuple[str, ...],
     asked: Bool,
@@ -116,7 +92,7 @@ def read_signals(
     Embeddings are read for those cells alone whose cluster a filter needs and has not kept.
 
     Args:
-        reader: hits and misses are its business.
+        lookup: hits and misses are its business.
         days: shape (D,), ascending.
         tickers: N names, sorted.
         asked: shape (D, N).
@@ -130,9 +106,9 @@ def read_signals(
     Raises:
         InputError: a horizon without forecasts.
     """
-    if missing := [horizon for horizon in horizons if horizon not in reader.horizons]:
+    if missing := [horizon for horizon in horizons if horizon not in lookup.horizons]:
         raise InputError(
-            f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(reader.horizons)}; "
+            f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
             "give a cache or a model that forecasts it"
         )
     places = [_Places.of(filter, days, tickers, asked.shape) for filter in filters]
@@ -145,10 +121,10 @@ def read_signals(
     for mask in passes:
         row, column = np.nonzero(mask)
         cells = _Cells(row=row, column=column, days=days[row], tickers=np.asarray(tickers)[column])
-        which = [reader.horizons.index(horizon) for horizon in horizons]
+        which = [lookup.horizons.index(horizon) for horizon in horizons]
         embeddings = bool(unassigned[row[0], column[0]])
         report = None if progress is None else _shifted(progress, done, total)
-        for chunk in reader.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
+        for chunk in lookup.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
             part = cells.part(chunk.start, chunk.stop)
             found = told.take(chunk, part, which)
             for place in places:
@@ -208,7 +184,7 @@ class _Told:
             confidence=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
         )
 
-    def take(self, chunk: Chunk, cells: _Cells, which: list[int]) -> Bool:
+    def take(self, chunk: Signals, cells: _Cells, which: list[int]) -> Bool:
         """Write one chunk down; an entry without finite forecasts is none.
 
         Returns:
@@ -244,7 +220,7 @@ class _Places:
         needed = self.filter is not None and self.filter.needs_clusters
         return (self.cluster < 0) & needed
 
-    def assign(self, chunk: Chunk, cells: _Cells, found: Bool) -> None:
+    def assign(self, chunk: Signals, cells: _Cells, found: Bool) -> None:
         """Clusters of one chunk, from its embeddings."""
         if self.filter is None or not self.filter.needs_clusters or chunk.embedding is None:
             return

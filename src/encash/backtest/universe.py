@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Int64, Text, day_text, to_day, to_days
+from encash.arrays import Bool, Days, Int64, Text, UInt64, day_text, to_day, to_days
 from encash.backtest.config import BacktestConfig
-from encash.clusters.draw import draw_scores, ticker_keys
+from encash.clusters.draw import draw_scores
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.panel.panel import PriceTable
 
@@ -119,9 +119,7 @@ def universe(config: BacktestConfig, prices: PriceTable, candidates: Candidates)
     return tuple(tickers)
 
 
-def candidate_mask(
-    config: BacktestConfig, days: Days, tickers: tuple[str, ...], priced: Bool, member: Bool | None
-) -> Bool:
+def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Bool, member: Bool | None) -> Bool:
     """The candidates of each signal day: the day's draw from the members of that day, with a price on it.
 
     The draw takes the `subset_size` members with the lowest number that (seed, day, ticker) give: it depends on
@@ -130,7 +128,7 @@ def candidate_mask(
     Args:
         config: the settings.
         days: signal days, shape (R,).
-        tickers: the universe, N names.
+        keys: of the tickers of the universe, from `ticker_keys`; shape (N,).
         priced: where a ticker has a price on the day, shape (R, N).
         member: who belongs to the universe on the day, shape (R, N); None for everybody.
 
@@ -139,10 +137,9 @@ def candidate_mask(
     """
     member = np.ones(priced.shape, dtype=bool) if member is None else member
     size = config.subset_size
-    if size is None or size >= len(tickers):
+    if size is None or size >= len(keys):
         return member & priced
-    keys = ticker_keys(tickers)
-    scores = draw_scores(config.seed ^ _SUBSET_STREAM, np.repeat(days, len(tickers)), np.tile(keys, len(days))).reshape(
+    scores = draw_scores(config.seed ^ _SUBSET_STREAM, np.repeat(days, len(keys)), np.tile(keys, len(days))).reshape(
         priced.shape
     )
     scores = np.where(member, scores, np.iinfo(np.uint64).max)

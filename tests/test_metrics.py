@@ -1,0 +1,132 @@
+"""The conventions of the measures, pinned: against closed forms, against scipy where it is installed, and their NaN."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encash import metrics
+from encash.errors import InputError
+
+
+def series(seed, count=500):
+    return np.random.default_rng(seed).normal(0.0005, 0.01, count)
+
+
+def test_cagr_counts_sessions_and_not_calendar_days():
+    """The growth of 1,008 sessions at 0.05 % is 13.43 % a year at 252 sessions, whatever the dates."""
+    equity = 100.0 * 1.0005 ** np.arange(1009)
+    assert metrics.cagr(equity) == pytest.approx(1.0005**252 - 1, rel=1e-12)
+    assert metrics.cagr(equity, sessions_per_year=260) == pytest.approx(1.0005**260 - 1, rel=1e-12)
+
+
+def test_sharpe_is_arithmetic_with_a_sample_deviation():
+    """Mean over standard deviation with n − 1, times √252; the risk-free rate is that of a session."""
+    returns = series(1)
+    expected = returns.mean() / np.sqrt(((returns - returns.mean()) ** 2).sum() / 499) * np.sqrt(252)
+    assert metrics.sharpe(returns) == pytest.approx(expected, rel=1e-12)
+    assert metrics.sharpe(returns, risk_free=0.0001) == pytest.approx(
+        (returns.mean() - 0.0001) / returns.std(ddof=1) * np.sqrt(252), rel=1e-12
+    )
+
+
+def test_returns_and_equity_agree():
+    """Compounding the simple returns gives the total return; a drawdown is negative."""
+    equity = 100.0 * np.cumprod(1 + series(2))
+    assert np.prod(1 + metrics.simple_returns(equity)) - 1 == pytest.approx(metrics.total_return(equity))
+    worst = min(equity[j] / equity[i] - 1 for i in range(0, 500, 1) for j in range(i, min(i + 500, 500), 1))
+    assert metrics.max_drawdown(equity) == pytest.approx(worst)
+
+
+def test_missing_sessions_are_left_out():
+    """NaN returns do not count as sessions; NaN in an equity makes the result NaN."""
+    returns = series(3)
+    holed = np.insert(returns, [5, 77], np.nan)
+    for measure in (metrics.sharpe, metrics.sortino, metrics.volatility, metrics.win_rate):
+        assert measure(holed) == measure(returns)
+    equity = np.array([1.0, np.nan, 2.0])
+    assert np.isnan(metrics.max_drawdown(equity))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        metrics.sharpe(np.array([0.01])),
+        metrics.sharpe(np.zeros(10)),
+        metrics.sortino(np.array([0.01, 0.02])),
+        metrics.volatility(np.array([])),
+        metrics.win_rate(np.array([])),
+        metrics.cagr(np.array([1.0])),
+        metrics.total_return(np.array([1.0])),
+        metrics.max_drawdown(np.array([])),
+        metrics.icir(np.array([0.1])),
+        metrics.newey_west_t(np.array([0.1]), lags=3),
+        metrics.turnover(5.0, np.array([1.0])),
+        metrics.information_ratio(np.ones(3), np.ones(3)),
+    ],
+)
+def test_what_is_not_defined_is_nan(value):
+    """Never 0, never infinite."""
+    assert np.isnan(value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_ic_and_rank_ic_are_pearson_and_spearman(seed, ties):
+    """Each day agrees with scipy over the tickers that have both."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy comes with the test extra")
+    rng = np.random.default_rng(seed)
+    forecast, realised = rng.normal(size=(4, 15)), rng.normal(size=(4, 15))
+    if ties:
+        forecast, realised = forecast.round(0), realised.round(0)
+    forecast[rng.random((4, 15)) < 0.2] = np.nan
+    realised[rng.random((4, 15)) < 0.2] = np.nan
+    both = ~np.isnan(forecast) & ~np.isnan(realised)
+    for day in range(4):
+        left, right = forecast[day][both[day]], realised[day][both[day]]
+        if len(left) >= 3 and left.std() > 0 and right.std() > 0:
+            assert metrics.ic(forecast, realised)[day] == pytest.approx(stats.pearsonr(left, right)[0], abs=1e-12)
+            assert metrics.rank_ic(forecast, realised)[day] == pytest.approx(stats.spearmanr(left, right)[0], abs=1e-12)
+
+
+def test_a_day_without_spread_has_no_coefficient():
+    """Fewer than three tickers, or one side that does not vary: NaN."""
+    assert np.isnan(metrics.ic(np.array([[1.0, 2.0, np.nan]]), np.array([[1.0, 2.0, 3.0]]))).all()
+    assert np.isnan(metrics.rank_ic(np.ones((1, 5)), np.arange(5.0)[None])).all()
+    with pytest.raises(InputError, match="two of"):
+        metrics.ic(np.ones((1, 2)), np.ones((1, 3)))
+
+
+def test_newey_west_widens_what_overlaps():
+    """Without lags it is the t of a plain mean; a 5-session moving sum has its t cut by about √5."""
+    draws = np.random.default_rng(0).normal(0.1, 1.0, 20_000)
+    plain = draws.mean() / (draws.std() / np.sqrt(len(draws)))
+    assert metrics.newey_west_t(draws, lags=0) == pytest.approx(plain)
+    overlapping = np.convolve(draws, np.ones(5), mode="valid")
+    naive = metrics.newey_west_t(overlapping, lags=0)
+    honest = metrics.newey_west_t(overlapping, lags=40)
+    assert naive / honest == pytest.approx(np.sqrt(5), rel=0.1)
+    assert honest == pytest.approx(plain, rel=0.1)
+    with pytest.raises(InputError, match="lags is -1"):
+        metrics.newey_west_t(draws, lags=-1)
+
+
+def test_the_bootstrap_covers_the_mean():
+    """95 % intervals of a mean hold the truth in about 95 of 100 series, and one seed gives one interval."""
+    covered = 0
+    for seed in range(200):
+        sample = np.random.default_rng(seed).normal(0.0, 1.0, 200)
+        low, high = metrics.block_bootstrap(sample, lambda x: x.mean(axis=1), block=5, draws=400, seed=seed)
+        covered += low <= 0.0 <= high
+    assert 180 <= covered <= 200
+    sample = series(5)
+    twice = [metrics.block_bootstrap(sample, lambda x: x.mean(axis=1), block=5, seed=3) for _ in range(2)]
+    assert twice[0] == twice[1]
+    with pytest.raises(InputError, match="block 0"):
+        metrics.block_bootstrap(sample, lambda x: x.mean(axis=1), block=0)
+
+
+def test_information_ratio_needs_the_same_sessions():
+    """Two series of different length are refused."""
+    with pytest.raises(InputError, match="the same sessions"):
+        metrics.information_ratio(np.ones(3), np.ones(4))
