@@ -1,0 +1,273 @@
+"""Price tables of users: long or wide, read as what they are, counted, or refused in one line."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from encash.errors import FormatError, InputError, MissingFileError
+from encash.panel import FeatureConfig, open_panel, open_prices, prepare
+from encash.panel.tables import read_bars
+
+SMALL = FeatureConfig(spans=(1, 2, 5), scale_span=5)
+DAYS = [f"2024-01-{day:02d}" for day in (2, 3, 4, 5, 8, 9, 10, 11)]
+
+
+def long_text(*, header: str = "date,ticker,open,high,low,close,volume", sep: str = "\n") -> str:
+    lines = [header]
+    for n, day in enumerate(DAYS):
+        lines += [f"{day},{ticker},{10 + n},{12 + n},{9 + n},{11 + n},{1000 * n}" for ticker in ("BBB", "AAA")]
+    return sep.join(lines) + sep
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(source: Path, folder: Path, **options):
+    options = {"config": SMALL, **options}
+    return prepare(source, features_out=folder / "f.h5", prices_out=folder / "p.h5", **options)
+
+
+def test_a_long_table_becomes_two_files_that_open(tmp_path):
+    """Features and prices agree with the table; the report counts what was read, dropped and written."""
+    done: list[tuple[int, int]] = []
+    report = run(table(tmp_path / "long.csv", long_text()), tmp_path, progress=lambda *event: done.append(event))
+    panel = open_panel(report.features_out, prices=report.prices_out)
+    assert (report.layout, report.tickers, report.sessions, report.bars) == ("long", 2, 8, 16)
+    assert (report.first, report.last) == (DAYS[0], DAYS[-1])
+    assert (report.rows, report.rows_dropped_warmup) == (6, 10)
+    assert report.columns == {name: name for name in ("close", "open", "high", "low", "volume")}
+    assert panel.feature_names == report.feature_names
+    assert len(report.feature_names) == report.features == panel.num_features
+    assert {"return_1", "gap_1", "volume_5", "rank_return_1"} <= set(report.feature_names)
+    assert panel.rows().values.shape == (6, report.features)
+    assert panel.prices.close[:, 0].tolist() == [11 + n for n in range(8)]
+    assert panel.prices.open[:, 1].tolist() == [10 + n for n in range(8)]
+    assert done == [(1, 2), (2, 2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "long.csv", "p.h5"]
+    with h5py.File(report.features_out) as file:
+        assert file.attrs["source_file"] == "long.csv"
+
+
+def test_a_wide_table_is_read_as_closes(tmp_path):
+    """A date and one column a ticker; an empty cell is a day on which it did not trade, and is counted."""
+    lines = ["Date,LOW,OPEN,NONE"] + [f"{day},{n + 1},{'' if n == 3 else n + 5}," for n, day in enumerate(DAYS)]
+    report = run(table(tmp_path / "wide.csv", "\n".join(lines)), tmp_path)
+    assert (report.layout, report.tickers, report.bars, report.not_traded) == ("wide", 2, 15, 9)
+    assert report.tickers_never_traded == ("NONE",)
+    prices = open_prices(report.prices_out)
+    assert prices.tickers == ("LOW", "OPEN")
+    assert np.isnan(prices.close[:, 1]).tolist() == [n == 3 for n in range(8)]
+    # The gap closes up: the return over it is one session of the ticker's own.
+    panel = open_panel(report.features_out)
+    assert str(panel.days("OPEN")[0]) == DAYS[6]
+
+
+def test_csv_gzip_and_parquet_say_the_same(tmp_path):
+    """The same table in any of the three forms, rows in any order, gives the same bytes."""
+    plain = table(tmp_path / "a.csv", long_text())
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    shuffled = plain.read_text().splitlines()
+    table(tmp_path / "b.csv", "\n".join([shuffled[0], *sorted(shuffled[1:], key=lambda line: line[::-1])]))
+    frame = pa.csv.read_csv(plain)
+    pq.write_table(frame, tmp_path / "a.parquet")
+    pq.write_table(
+        frame.set_column(0, "date", frame["date"].cast(pa.timestamp("ns"))).set_column(
+            1, "ticker", frame["ticker"].dictionary_encode()
+        ),
+        tmp_path / "b.parquet",
+    )
+    found = []
+    for name in ("a.csv", "a.csv.gz", "b.csv", "a.parquet", "b.parquet"):
+        bars = read_bars(tmp_path / name).bars
+        assert list(bars) == ["AAA", "BBB"]
+        found.append(
+            [column.tobytes() for own in bars.values() for column in (own.days, own.close, own.low, own.volume)]
+        )
+    assert all(same == found[0] for same in found)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Symbol,Date,Close", "asset,datetime,PRICE", "instrument, Trading Day ,Closing_Price", "\ufeffticker,date,close"],
+)
+def test_usual_names_of_columns_are_known(tmp_path, header):
+    """Synonyms in any case and order."""
+    lines = [header, *(f"A,{day},{n + 1}" for n, day in enumerate(DAYS))]
+    found = read_bars(table(tmp_path / "t.csv", "\n".join(lines)))
+    assert found.layout == "long"
+    assert found.bars["A"].close.tolist() == list(range(1, 9))
+
+
+def test_an_adjusted_close_adjusts_the_bar(tmp_path):
+    """Open, high and low are scaled by adjusted close / close; without a close that cannot be."""
+    text = "date,ticker,open,high,low,close,adj close\n2024-01-02,A,10,20,5,10,5\n"
+    found = read_bars(table(tmp_path / "t.csv", text))
+    own = found.bars["A"]
+    assert (own.close[0], own.open[0], own.high[0], own.low[0]) == (5, 5, 10, 2.5)
+    assert found.columns["close"] == "adj close"
+    with pytest.raises(FormatError, match="add the close"):
+        read_bars(table(tmp_path / "t.csv", "date,ticker,open,adj close\n2024-01-02,A,10,5\n"))
+    only = read_bars(table(tmp_path / "t.csv", "date,ticker,adj close\n2024-01-02,A,5\n"))
+    assert only.bars["A"].close.tolist() == [5]
+
+
+@pytest.mark.parametrize("text", ["20240102", "2024-01-02 00:00:00-05:00", "2024-01-02T21:00:00Z", "2024-01-02"])
+def test_dates_may_carry_a_time_which_is_left(tmp_path, text):
+    """The calendar day is the one that is written, whatever its time zone."""
+    found = read_bars(table(tmp_path / "t.csv", f"date,ticker,close\n{text},A,1\n"))
+    assert str(found.bars["A"].days[0]) == "2024-01-02"
+
+
+def test_parquet_times_with_a_zone_keep_their_own_day(tmp_path):
+    """Midnight in Tokyo is that day in Tokyo, not the one before in Greenwich; whole numbers are dates too."""
+    day = np.array(["2024-01-02"], dtype="datetime64[s]") - np.timedelta64(9, "h")
+    dates = pa.array(day).cast(pa.timestamp("s", tz="Asia/Tokyo"))
+    for column in (dates, pa.array([20240102]), pa.array(["2024-01-02"])):
+        pq.write_table(pa.table({"date": column, "ticker": [7203], "close": [1]}), tmp_path / "t.parquet")
+        found = read_bars(tmp_path / "t.parquet")
+        assert str(found.bars["7203"].days[0]) == "2024-01-02"
+
+
+def test_tickers_that_look_like_numbers_or_nothing_stay_what_they_are(tmp_path):
+    """`007`, `NA`, `TRUE` and `ÆTHER` are tickers."""
+    text = "date,ticker,close\n" + "".join(f"2024-01-02,{name},1\n" for name in ("007", "NA", "TRUE", "ÆTHER"))
+    assert list(read_bars(table(tmp_path / "t.csv", text)).bars) == ["007", "NA", "TRUE", "ÆTHER"]
+
+
+def test_bars_out_of_bounds_are_widened_and_counted(tmp_path):
+    """A high below the close and a low above the open are moved to hold them; the count says how many bars."""
+    text = (
+        "date,ticker,open,high,low,close\n2024-01-02,A,10,9,8,11\n2024-01-03,A,10,12,10.5,11\n2024-01-04,A,10,12,9,11\n"
+    )
+    found = read_bars(table(tmp_path / "t.csv", text))
+    assert found.out_of_bounds == 2
+    assert found.bars["A"].high.tolist() == [11, 12, 12]
+    assert found.bars["A"].low.tolist() == [8, 10, 9]
+
+
+def test_bad_bars_are_refused_or_dropped_and_counted(tmp_path):
+    """Zero and negative prices, holes in a bar and negative volumes: an error by default, a count on request."""
+    good = "2024-01-02,A,10,12,9,11,5\n"
+    bad = {
+        "close not above zero": ["2024-01-03,A,10,12,9,0,5\n", "2024-01-04,A,10,12,9,-1,5\n"],
+        "open, high or low absent or not above zero": ["2024-01-05,A,,12,9,11,5\n", "2024-01-08,A,10,12,0,11,5\n"],
+        "volume absent or below zero": ["2024-01-09,A,10,12,9,11,-5\n"],
+    }
+    head = "date,ticker,open,high,low,close,volume\n"
+    for reason, rows in bad.items():
+        with pytest.raises(FormatError, match=f"'A' on .*: {reason} .{len(rows)} such bars.*--drop-bad"):
+            read_bars(table(tmp_path / "t.csv", head + good + "".join(rows)))
+    everything = head + good + "".join(row for rows in bad.values() for row in rows)
+    found = read_bars(table(tmp_path / "t.csv", everything), drop_bad=True)
+    assert found.dropped == {reason: len(rows) for reason, rows in bad.items()}
+    assert found.bars["A"].days.astype(str).tolist() == ["2024-01-02"]
+
+
+BAD = {
+    "no date": ("ticker,close\nA,1\n", "no date column among ticker, close"),
+    "no close": ("date,ticker,open\n2024-01-02,A,1\n", "no close among"),
+    "no ticker": ("Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,1\n", "has a close and no ticker"),
+    "bad date": ("date,ticker,close\n2024-01-02,A,1\nsoon,A,2\n", "'soon' in 'date' is no date"),
+    "american date": ("date,ticker,close\n01/02/2024,A,1\n", "'01/02/2024' in 'date' is no date"),
+    "no such day": ("date,ticker,close\n2024-02-30,A,1\n", "'2024-02-30' in 'date' is no date"),
+    "empty date": ("date,ticker,close\n,A,1\n", "'' in 'date' is no date"),
+    "first column no date": ("A,B\n1,2\n", "'1' in 'A' is no date"),
+    "twice": ("date,ticker,close\n2024-01-02,A,1\n2024-01-02,A,1\n", "'A' on 2024-01-02 twice"),
+    "wide twice": ("date,A,B\n2024-01-02,1,1\n2024-01-02,1,1\n", "'A' on 2024-01-02 twice"),
+    "text": ("date,ticker,close\n2024-01-02,A,one\n", "invalid value 'one'"),
+    "infinite": ("date,ticker,close\n2024-01-02,A,inf\n", "close not above zero"),
+    "empty ticker": ("date,ticker,close\n2024-01-02,,1\n", "rows without a ticker"),
+    "two columns of one name": ("date,A,A\n2024-01-02,1,1\n", "two columns 'A'"),
+    "no name": ("date,A,\n2024-01-02,1,1\n", "a column without a name"),
+    "one column": ("date;A;B\n2024-01-02;1;1\n", "has 1 columns"),
+    "ragged": ("date,A,B\n2024-01-02,1\n", "Expected 3 columns, got 2"),
+    "empty": ("", "has 0 columns"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_tables_that_cannot_be_understood_get_one_clear_line(tmp_path, case):
+    """What came, what was expected; exit code 2; nothing is written."""
+    text, message = BAD[case]
+    with pytest.raises(FormatError, match=message) as caught:
+        run(table(tmp_path / "t.csv", text), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path):
+    """No file, an unknown suffix, bytes that are not what the suffix says, text where numbers belong."""
+    with pytest.raises(MissingFileError, match="does not exist"):
+        read_bars(tmp_path / "nowhere.csv")
+    (tmp_path / "t.xlsx").write_bytes(b"PK")
+    with pytest.raises(FormatError, match=r"neither \.csv"):
+        read_bars(tmp_path / "t.xlsx")
+    for name in ("t.parquet", "t.csv.gz"):
+        (tmp_path / name).write_bytes(b"date,ticker\n\xff")
+        with pytest.raises(FormatError, match="write it again"):
+            read_bars(tmp_path / name)
+    (tmp_path / "latin.csv").write_bytes("dät,A\n".encode("latin-1"))
+    with pytest.raises(FormatError, match="UTF-8"):
+        read_bars(tmp_path / "latin.csv")
+    pq.write_table(pa.table({"date": ["2024-01-02"], "A": ["one"]}), tmp_path / "t.parquet")
+    with pytest.raises(FormatError, match="column 'A' is string"):
+        read_bars(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"date": pa.array([None], pa.date32()), "A": [1.0]}), tmp_path / "t.parquet")
+    with pytest.raises(FormatError, match="rows without a date"):
+        read_bars(tmp_path / "t.parquet")
+
+
+def test_short_histories_are_named_and_no_history_is_refused(tmp_path):
+    """A ticker that never leaves the warm-up has prices and no features; a table of such tickers alone is an error."""
+    text = long_text() + "".join(f"{day},NEW,1,1,1,1,1\n" for day in DAYS[-3:])
+    report = run(table(tmp_path / "t.csv", text), tmp_path)
+    assert report.tickers_too_short == ("NEW",)
+    assert open_prices(report.prices_out).tickers == ("AAA", "BBB", "NEW")
+    assert open_panel(report.features_out).tickers == ("AAA", "BBB")
+    with pytest.raises(InputError, match="more than 120 sessions"):
+        run(tmp_path / "t.csv", tmp_path, config=FeatureConfig())
+
+
+def test_the_same_table_gives_the_same_bytes_and_its_own_file_is_never_overwritten(tmp_path):
+    """Preparing again changes nothing; an output path that is the input is refused."""
+    source = table(tmp_path / "t.csv", long_text())
+    run(source, tmp_path)
+    before = [(tmp_path / name).read_bytes() for name in ("f.h5", "p.h5")]
+    run(source, tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in ("f.h5", "p.h5")] == before
+    with pytest.raises(InputError, match="three files"):
+        prepare(source, features_out=tmp_path / "f.h5", prices_out=source)
+    with pytest.raises(MissingFileError, match="folder"):
+        prepare(source, features_out=tmp_path / "no" / "f.h5", prices_out=tmp_path / "p.h5", config=SMALL)
+
+
+def test_a_ticker_that_hdf5_cannot_name_is_refused(tmp_path):
+    """`BRK/B` would be a group in a group; the message says how to write it."""
+    source = table(tmp_path / "t.csv", long_text().replace("AAA", "BRK/B"))
+    with pytest.raises(InputError, match=r"'BRK/B'.*BRK\.B"):
+        run(source, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_later_rows_of_a_table_do_not_move_earlier_features(tmp_path):
+    """Truncating the user's own file leaves the features up to that day the same, bit for bit."""
+    random = np.random.default_rng(0)
+    close = 50 * np.exp(np.cumsum(0.02 * random.normal(size=(60, 3)), axis=0))
+    days = np.datetime64("2024-01-01") + np.arange(60)
+    lines = [f"{day},{','.join(map(str, row))}" for day, row in zip(days, close.tolist(), strict=True)]
+    rows = []
+    for stop in (60, 40):
+        source = table(tmp_path / f"{stop}.csv", "\n".join(["date,A,B,C", *lines[:stop]]))
+        rows.append(open_panel(run(source, tmp_path).features_out).rows(end=days[39]).values.tobytes())
+    assert rows[0] == rows[1]
