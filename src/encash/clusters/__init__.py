@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
@@ -17,32 +18,55 @@ from encash.clusters.ranking_files import (
 )
 
 if TYPE_CHECKING:
+    from encash.clusters.choose import Choice, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
+    from encash.clusters.similar import Neighbours, find_similar, last_known_day, what_followed
+    from encash.clusters.summary import cluster_map, cluster_returns, occupancy, staying, walk_drift
+    from encash.clusters.walk import Refit, WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
-_FIT = ("FitConfig", "Sample", "draw_entries", "fit_clusters", "fit_sample", "sample_vectors")
+_LATER = {
+    "choose": ("Choice", "choose_k"),
+    "fit": ("FitConfig", "Sample", "draw_entries", "fit_clusters", "fit_sample", "sample_vectors"),
+    "similar": ("Neighbours", "find_similar", "last_known_day", "what_followed"),
+    "summary": ("cluster_map", "cluster_returns", "occupancy", "staying", "walk_drift"),
+    "walk": ("Refit", "WalkConfig", "WalkModel", "load_walk", "match_clusters", "walk_forward"),
+}
 
 __all__ = [
     "KINDS",
     "METRICS",
     "Assignments",
+    "Choice",
     "ClusterModel",
     "FilterModel",
     "FitConfig",
+    "Neighbours",
     "RankConfig",
     "Ranking",
+    "Refit",
     "Rule",
     "Sample",
     "Term",
+    "WalkConfig",
+    "WalkModel",
     "assign_batches",
     "check_ids",
+    "choose_k",
+    "cluster_map",
+    "cluster_returns",
     "describe_ranking",
     "draw_entries",
+    "find_similar",
     "first_allowed_day",
     "fit_clusters",
     "fit_sample",
+    "last_known_day",
     "load_assignments",
     "load_clusters",
     "load_ranking",
+    "load_walk",
+    "match_clusters",
+    "occupancy",
     "rank_clusters",
     "read_best_clusters",
     "sample_vectors",
@@ -50,14 +74,17 @@ __all__ = [
     "single_term",
     "stability",
     "static_clusters",
+    "staying",
+    "walk_drift",
+    "walk_forward",
+    "what_followed",
     "write_ranking",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """What fits clusters, and with it faiss, is imported when it is first asked for."""
-    if name in _FIT:
-        from encash.clusters import fit  # noqa: PLC0415  faiss takes 0.15 s, and a backtest fits nothing
-
-        return getattr(fit, name)
+    """What fits clusters, and with it faiss, is imported when it is first asked for: a backtest fits nothing."""
+    for file, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(f"encash.clusters.{file}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -235,7 +235,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
     window_open = session + config.horizon >= len(known.days)
     returns = np.full(len(row), np.nan)
     priced = ~(no_session | no_ticker | window_open)
-    returns[priced] = _forward_returns(known.close, session[priced], ticker[priced], config.horizon)
+    returns[priced] = forward_returns(known.close, session[priced], ticker[priced], config.horizon)
     used = np.isfinite(returns)
     counts = {
         "used": int(used.sum()),
@@ -255,7 +255,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
     return entries, counts
 
 
-def _forward_returns(close: Float64, session: Int64, ticker: Int64, horizon: int) -> Float64:
+def forward_returns(close: Float64, session: Int64, ticker: Int64, horizon: int) -> Float64:
     """Returns from one close to the close `horizon` sessions later; NaN where a price is missing or not positive."""
     before, after = close[session, ticker], close[session + horizon, ticker]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,0 +1,308 @@
+"""Walk forward: fit and rank again every N sessions, each time on the past alone. Knows sessions, prices and a function
+that reads entries of a range of days; nothing of where they are kept, and nothing of backtests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, to_day
+from encash.clusters.assignments import Assignments, assign_batches, load_assignments
+from encash.clusters.files import read_json, write_json
+from encash.clusters.filter import FilterModel, Term, single_term, static_clusters
+from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
+from encash.clusters.model import ClusterModel, load_clusters
+from encash.clusters.rank import RankConfig, Ranking, Rule, rank_clusters, select_best
+from encash.clusters.ranking_files import load_ranking, write_ranking
+from encash.errors import FormatError, InputError
+from encash.fingerprint import fingerprint
+from encash.panel.panel import PriceTable
+
+_FORMAT = 1
+_FACTS_FILE, _STATIC_FILE = "walk.json", "static.npz"
+_REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
+Read = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
+"""Entries from one day to another, both included, as batches of days (n,), tickers (n,) and vectors (n, d)."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkConfig:
+    """How to walk. `embargo` has no default."""
+
+    every: int
+    """Sessions from one refit to the next."""
+    horizon: int
+    embargo: int
+    """Sessions from the end of what a refit knows to the first day on which it is used; at least the horizon."""
+    fit: FitConfig
+    rule: Rule = field(default_factory=lambda: Rule(top_k=5))
+    window: int | None = None
+    """Sessions that a refit looks back (rolling); None takes all of the past (expanding)."""
+    history: int = 252
+    """Sessions before the end of the first fit."""
+    start: DayLike | None = None
+    """First day of entries; None begins with the prices."""
+    end: DayLike | None = None
+    """Last day on which a model is to be in force; None goes as far as the prices."""
+    metric: str = "mean_return"
+    winsorize: tuple[float, float] | None = (0.005, 0.995)
+    draws: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refit:
+    """One step of the walk."""
+
+    term: Term
+    """The model, its best clusters, and the first day on which they are used."""
+    ranking: Ranking
+    drift: Float64
+    """How far each centroid lies from the one of the same id before, in the deviations of this fit, divided by the
+    square root of the dimensions; NaN in the first refit. Shape (k,)."""
+    agreement: float
+    """Share of the fitted entries to which the model before gives the same id; NaN in the first refit."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WalkModel:
+    """Refits in order of their first days. Cluster ids are matched from each refit to the next: cluster 3 of one is
+    the cluster of the next that lies closest, as the best assignment of all to all has it."""
+
+    refits: tuple[Refit, ...]
+    rule: Rule
+    notes: dict[str, Any] = field(default_factory=dict)
+    """How it was made, for people."""
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return self.refits[0].term.model.k
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What a `FilterModel` takes."""
+        return tuple(refit.term for refit in self.refits)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity: models, best clusters and first days (64 hexadecimal digits)."""
+        return fingerprint([[term.model.fingerprint, term.best.tolist(), str(term.first_day)] for term in self.terms])
+
+    def filter(
+        self, kind: str, *, keep_share: float | None = None, seed: int = 0, assignments: Assignments | None = None
+    ) -> FilterModel:
+        """A filter that uses the model in force on each day.
+
+        Raises:
+            InputError: as `FilterModel`.
+        """
+        return FilterModel(kind=kind, terms=self.terms, keep_share=keep_share, seed=seed, assignments=assignments)
+
+    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
+        """Cluster (n,) and distance (n,) of each entry under the model in force on its day."""
+        return self.filter("hard").assign(days, np.empty(len(days), dtype=np.str_), vectors)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a numbered folder for each refit, then `walk.json`."""
+        folder = Path(folder)
+        for number, refit in enumerate(self.refits):
+            part = _part(folder, number)
+            refit.term.model.save(part)
+            write_ranking(part, refit.ranking, refit.term.best, rule=self.rule)
+            if refit.term.static is not None:
+                refit.term.static.save(part / _STATIC_FILE)
+        write_json(folder / _FACTS_FILE, {"format": _FORMAT, "fingerprint": self.fingerprint, **self._facts()})
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "k": self.k,
+            "rule": vars(self.rule),
+            "notes": self.notes,
+            "refits": [
+                {
+                    "folder": _part(Path(), number).name,
+                    "model": refit.term.model.fingerprint,
+                    "fit_start": refit.term.model.fit_start,
+                    "fit_end": refit.term.model.fit_end,
+                    "rank_end": refit.term.rank_end,
+                    "first_day": str(refit.term.first_day),
+                    "horizon": refit.ranking.horizon,
+                    "embargo": refit.term.embargo,
+                    "best": refit.term.best.tolist(),
+                    "agreement": refit.agreement,
+                    "drift": refit.drift.tolist(),
+                }
+                for number, refit in enumerate(self.refits)
+            ],
+        }
+
+
+def walk_forward(
+    prices: PriceTable, read: Read, *, config: WalkConfig, encoder: str, progress: Progress | None = None
+) -> WalkModel:
+    """Fit and rank every N sessions, each time on what was known then.
+
+    A refit at session e fits on entries up to e, ranks on returns that have ended by e, and is used from session
+    e + embargo until the next one is.
+
+    Args:
+        prices: its days are the sessions.
+        read: entries of a range of days; called with ranges of the past alone.
+        config: how often, how far back, and what to fit.
+        encoder: fingerprint of the encoder; empty where it is unknown.
+        progress: called with refits done and refits in all.
+
+    Raises:
+        InputError: an embargo shorter than the horizon, too few sessions for one refit, or a refit after which no
+            cluster passes the rule.
+    """
+    ends = _refit_ends(prices.days, config)
+    refits: list[Refit] = []
+    for number, end in enumerate(ends):
+        refits.append(_refit(prices, read, int(end), config, encoder, refits[-1] if refits else None))
+        if progress is not None:
+            progress(number + 1, len(ends))
+    names = ("every", "horizon", "embargo", "window", "history", "metric")
+    return WalkModel(refits=tuple(refits), rule=config.rule, notes={name: getattr(config, name) for name in names})
+
+
+def load_walk(folder: str | Path) -> WalkModel:
+    """What `WalkModel.save` wrote.
+
+    Raises:
+        MissingFileError: no walk there, or a part of it is missing.
+        FormatError: a file is damaged, or the parts do not belong together.
+    """
+    folder = Path(folder)
+    facts = read_json(folder / _FACTS_FILE, mend=_REWALK)
+    try:
+        refits = tuple(_load_refit(folder / entry["folder"], entry) for entry in facts["refits"])
+        made = WalkModel(refits=refits, rule=Rule(**facts["rule"]), notes=facts["notes"])
+        belongs = facts["format"] == _FORMAT and facts["fingerprint"] == made.fingerprint
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise FormatError(f"{folder / _FACTS_FILE} is no walk ({error!r}); walk again: {_REWALK}") from None
+    if not belongs:
+        raise FormatError(f"the refits in {folder} are not those of its {_FACTS_FILE}; walk again: {_REWALK}")
+    return made
+
+
+def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterModel, Float64]:
+    """The later model with ids that continue those of the earlier one, and how far each centroid has moved.
+
+    The assignment problem on squared distances between centroids (Kuhn, "The Hungarian method", 1955), in the later
+    model's deviations.
+
+    Raises:
+        InputError: another number of clusters or dimensions.
+    """
+    if before.k != after.k or before.dim != after.dim:
+        raise InputError(
+            f"cannot match {before.k} clusters of {before.dim} dimensions with {after.k} of {after.dim}; "
+            "a walk keeps one encoder and one number of clusters"
+        )
+    # 0.3 s, and only a walk needs it; scipy ships no types
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    old, new = (_centroids_among_embeddings(model) / after.scale for model in (before, after))
+    squares = np.stack([np.square(old[cluster] - new).sum(axis=1) for cluster in range(before.k)])
+    _, place = linear_sum_assignment(squares)
+    drift: Float64 = np.sqrt(squares[np.arange(before.k), place] / after.dim)
+    return replace(after, centroids=after.centroids[place], counts=after.counts[place]), drift
+
+
+def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
+    """The sessions whose close is the last thing that each refit knows."""
+    if config.embargo < config.horizon:
+        raise InputError(
+            f"the embargo of {config.embargo} sessions is shorter than the horizon of {config.horizon}; "
+            f"give an embargo of {config.horizon} or more"
+        )
+    if config.every < 1 or config.history <= config.horizon:
+        raise InputError(
+            f"a refit every {config.every} sessions after a history of {config.history}; expected 1 or more, and "
+            f"more than the horizon of {config.horizon}"
+        )
+    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
+    stop = len(sessions) if config.end is None else int(np.searchsorted(sessions, to_day(config.end), side="right"))
+    ends = np.arange(first + config.history - 1, stop - config.embargo, config.every, dtype=np.int64)
+    if not len(ends):
+        raise InputError(
+            f"{stop - first} sessions are too few for a history of {config.history} and an embargo of "
+            f"{config.embargo}; give a shorter history or more sessions"
+        )
+    return ends
+
+
+def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder: str, before: Refit | None) -> Refit:
+    sessions = prices.days
+    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
+    first = first if config.window is None else max(first, end + 1 - config.window)
+
+    def past() -> Iterator[Batch]:
+        yield from read(sessions[first], sessions[end])
+
+    sample = sample_vectors(past(), config=config.fit)
+    model = fit_sample(sample, config=config.fit, encoder=encoder)
+    drift = np.full(model.k, np.nan)
+    agreement = float("nan")
+    if before is not None:
+        model, drift = match_clusters(before.term.model, model)
+        agreement = float(np.mean(model.assign(sample.vectors)[0] == before.term.model.assign(sample.vectors)[0]))
+    whole = [(sample.days, sample.tickers, sample.vectors)] if sample.seen == len(sample.days) else past()
+    assigned = assign_batches(whole, lambda _, vectors: model.assign(vectors), k=model.k, model=model.fingerprint)
+    ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
+    best = select_best(ranking, config.rule)
+    static = static_clusters(assigned, model.fit_end)
+    term = single_term(model, best, ranking, sessions, static=static)
+    return Refit(term=term, ranking=ranking, drift=drift, agreement=agreement)
+
+
+def _rank_config(config: WalkConfig, model: ClusterModel, end: np.datetime64) -> RankConfig:
+    return RankConfig(
+        horizon=config.horizon,
+        end=end,
+        embargo=config.embargo,
+        metric=config.metric,
+        winsorize=config.winsorize,
+        draws=config.draws,
+        seed=config.fit.seed,
+        fit_end=model.fit_end,
+        model=model.fingerprint,
+        encoder=model.encoder,
+    )
+
+
+def _centroids_among_embeddings(model: ClusterModel) -> Float64:
+    """Centroids as embeddings, shape (k, d)."""
+    space = model.centroids.astype(np.float64)
+    if model.components is not None:
+        space = space @ model.components
+    among: Float64 = space * model.scale + model.mean
+    return among
+
+
+def _load_refit(folder: Path, entry: dict[str, Any]) -> Refit:
+    static = folder / _STATIC_FILE
+    term = Term(
+        model=load_clusters(folder),
+        best=np.array(entry["best"], dtype=np.int32),
+        first_day=to_day(entry["first_day"]),
+        rank_end=entry["rank_end"],
+        embargo=entry["embargo"],
+        static=load_assignments(static) if static.exists() else None,
+    )
+    agreement = float("nan") if entry["agreement"] is None else entry["agreement"]
+    drift = np.array(entry["drift"], dtype=np.float64)
+    return Refit(term=term, ranking=load_ranking(folder, entry["horizon"]), drift=drift, agreement=agreement)
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}"
