@@ -40,18 +40,30 @@ def range_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=day, metavar="DAY")
     parser.add_argument("--end", type=day, metavar="DAY")
     parser.add_argument("--tickers", metavar="A,B|@FILE", help="these tickers alone")
-    parser.add_argument("--num-stocks", type=int, metavar="N", help="the last N by name")
-    parser.add_argument("--skip", type=int, default=0, metavar="N", help="without the first N of these")
+    parser.add_argument(
+        "--num-stocks", type=int, metavar="N", help="the last N by name; with --skip, N counted from there"
+    )
+    parser.add_argument(
+        "--skip",
+        type=int,
+        default=None,
+        metavar="N",
+        help="without the first N by name; --num-stocks then counts from there",
+    )
 
 
 def build_flags(parser: argparse.ArgumentParser) -> None:
     """What plan, build and update take."""
-    parser.add_argument("--model", required=True, metavar="M", help="a checkpoint (.pt), .onnx, .pt2 or module:attribute")
+    parser.add_argument(
+        "--model", required=True, metavar="M", help="a checkpoint (.pt), .onnx, .pt2 or module:attribute"
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
     range_flags(parser)
     model_flags(parser)
-    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)"
+    )
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, default=None)
     common(parser)
@@ -61,7 +73,9 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     """How a model is run."""
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
-    parser.add_argument("--precision", default="auto", help="float32, bfloat16, … (auto: the cache's, else the fastest that agrees)")
+    parser.add_argument(
+        "--precision", default="auto", help="float32, bfloat16, … (auto: the cache's, else the fastest that agrees)"
+    )
     parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
 
 
@@ -121,7 +135,13 @@ def _info(cache: Any) -> None:
 
 
 def _coverage(cache: Any) -> None:
-    parser = _sub(cache, "coverage", "valid, stale, missing, unavailable: table and picture", "cache.lance --data features.h5 --out c.png", run_coverage)
+    parser = _sub(
+        cache,
+        "coverage",
+        "valid, stale, missing, unavailable: table and picture",
+        "cache.lance --data features.h5 --out c.png",
+        run_coverage,
+    )
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--data", type=Path, required=True, metavar="F")
     parser.add_argument("--out", type=Path, default=None, help="a picture, sessions × tickers (.svg or .png)")
@@ -129,7 +149,13 @@ def _coverage(cache: Any) -> None:
 
 
 def _verify(cache: Any) -> None:
-    parser = _sub(cache, "verify", "check what is stored; exit 3 where something is found", "cache.lance --model m.pt --data f.h5", run_verify)
+    parser = _sub(
+        cache,
+        "verify",
+        "check what is stored; exit 3 where something is found",
+        "cache.lance --model m.pt --data f.h5",
+        run_verify,
+    )
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--model", default=None, metavar="M", help="encode a sample again with this model")
     parser.add_argument("--data", type=Path, default=None, metavar="F")
@@ -160,4 +186,91 @@ def _import(cache: Any) -> None:
 def _compact(cache: Any) -> None:
     parser = _sub(cache, "compact", "join small fragments and bound the history", "cache.lance", run_compact)
     parser.add_argument("cache", metavar="C")
-    parser.add_argument("--keep-days", type=float, default=7.0, help="versions younger than this are kept; tagged ones always (7)")
+    parser.add_argument(
+        "--keep-versions", type=int, default=20, metavar="N", help="the last N versions stay, and all tagged ones (20)"
+    )
+
+
+def run_info(arguments: argparse.Namespace, console: Console) -> int:
+    """What a cache holds."""
+    from encash.cache import open_cache
+
+    values = plain(asdict(open_cache(arguments.cache).info()))
+    console.result(values, lines(values))
+    return 0
+
+
+def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
+    """The state of every cell."""
+    from encash.cache import open_cache
+    from encash.panel import open_panel
+
+    coverage = open_cache(arguments.cache).coverage(open_panel(arguments.data), selection(arguments))
+    counts, by_ticker = coverage.counts(), coverage.by_ticker()
+    if arguments.out is not None:
+        from encash.report import coverage_picture
+
+        coverage_picture(coverage.state, coverage.days, coverage.tickers, arguments.out)
+    width = max(len(ticker) for ticker in by_ticker)
+    table = [
+        f"{ticker:<{width}}  " + "  ".join(f"{state} {number:,}" for state, number in found.items())
+        for ticker, found in by_ticker.items()
+    ]
+    console.result({**counts, "by_ticker": by_ticker}, [*lines(counts), "", *table])
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace, console: Console) -> int:
+    """Check what is stored; exit code 3 where something is found."""
+    from encash import pipeline
+    from encash.cache import open_cache
+
+    cache, sources = open_cache(arguments.cache), pipeline.Sources.of(arguments)
+    encoder = None if arguments.model is None else sources.encoder(cache)
+    with console.progress("checking", "entries") as progress:
+        report = cache.verify(sources.panel(), encoder, sample=arguments.sample, progress=progress)
+    values = plain(asdict(report))
+    console.result(values, lines(values))
+    return FOUND if report.found else 0
+
+
+def run_merge(arguments: argparse.Namespace, console: Console) -> int:
+    """Join partial caches."""
+    from encash.cache import merge_caches
+
+    values = plain(asdict(merge_caches(arguments.caches, arguments.into)))
+    console.result(values, lines(values))
+    return 1 if values.get("conflicts") else 0
+
+
+def run_export(arguments: argparse.Namespace, console: Console) -> int:
+    """A cache → HDF5."""
+    from encash.cache import export_hdf5, open_cache
+
+    with console.progress("export", "entries") as progress:
+        entries = export_hdf5(open_cache(arguments.cache), arguments.out, progress=progress)
+    values = {"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size}
+    console.result(values, lines(values))
+    return 0
+
+
+def run_import(arguments: argparse.Namespace, console: Console) -> int:
+    """HDF5 → a cache."""
+    from encash.cache import import_hdf5
+
+    with console.progress("import", "entries") as progress:
+        entries = import_hdf5(
+            arguments.source, arguments.cache, trust=arguments.trust, dtype=arguments.dtype, progress=progress
+        )
+    values = {"entries": entries, "cache": arguments.cache, "verified": not arguments.trust}
+    console.result(values, lines(values))
+    return 0
+
+
+def run_compact(arguments: argparse.Namespace, console: Console) -> int:
+    """Join fragments, bound the history."""
+    from encash.cache import open_cache
+
+    values = plain(asdict(open_cache(arguments.cache).compact(keep_versions=arguments.keep_versions)))
+    console.result(values, lines(values))
+    return 0

@@ -96,7 +96,12 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     ['max abs diff  0.5']
     """
     width = max((len(name) for name in values), default=0)
-    return [f"{name.replace('_', ' '):<{width}}  {value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{name.replace('_', ' '):<{width}}  {value}" for name, value in values.items()]
+    return [
+        f"{name.replace('_', ' '):<{width}}  {value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else f"{name.replace('_', ' '):<{width}}  {value}"
+        for name, value in values.items()
+    ]
 
 
 def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
@@ -142,7 +147,9 @@ def ticker_list(text: str | None) -> tuple[str, ...] | None:
             with open(text[1:], encoding="utf-8") as file:
                 names = file.read().split("\n")
         except OSError as error:
-            raise InputError(f"cannot read the tickers from {text[1:]}: {error.strerror}; give a text file, one a line") from None
+            raise InputError(
+                f"cannot read the tickers from {text[1:]}: {error.strerror}; give a text file, one a line"
+            ) from None
     else:
         names = text.split(",")
     tickers = tuple(name.strip() for name in names if name.strip())

@@ -18,10 +18,16 @@ def register(commands: Any) -> None:
         help="CSV or Parquet prices → the two HDF5 files, with features that use the past only",
         epilog="example:\n  encash prepare prices.csv --features-out features.h5 --prices-out prices.h5",
     )
-    prepare.add_argument("prices_file", metavar="PRICES", type=Path, help="CSV, CSV.gz or Parquet; long or wide; OHLCV or close only")
+    prepare.add_argument(
+        "prices_file", metavar="PRICES", type=Path, help="CSV, CSV.gz or Parquet; long or wide; OHLCV or close only"
+    )
     prepare.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
     prepare.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")
-    prepare.add_argument("--drop-bad", action="store_true", help="drop bars with a price of zero or below, and count them, instead of refusing the file")
+    prepare.add_argument(
+        "--drop-bad",
+        action="store_true",
+        help="drop bars with a price of zero or below, and count them, instead of refusing the file",
+    )
     common(prepare)
     prepare.set_defaults(handler=run_prepare)
 
@@ -35,7 +41,9 @@ def register(commands: Any) -> None:
     train.add_argument("--out", type=Path, required=True, metavar="M", help="the checkpoint to write (.pt)")
     train.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
     train.add_argument("--train-end", type=day, required=True, metavar="DAY", help="last day that training may see")
-    train.add_argument("--epochs", type=int, default=None, help="at most this many passes (early stopping may end before)")
+    train.add_argument(
+        "--epochs", type=int, default=None, help="at most this many passes (early stopping may end before)"
+    )
     train.add_argument("--seed", type=int, default=0)
     common(train)
     train.set_defaults(handler=run_train)
@@ -65,10 +73,11 @@ def run_train(arguments: argparse.Namespace, console: Console) -> int:
 
     panel = open_panel(arguments.data, prices=arguments.prices)
     chosen = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    config = TrainConfig(preset=arguments.preset, train_end=day_text(arguments.train_end), seed=arguments.seed, **chosen)
+    config = TrainConfig(
+        preset=arguments.preset, train_end=day_text(arguments.train_end), seed=arguments.seed, **chosen
+    )
     with console.progress("training", "steps") as progress:
         report = train(panel, arguments.out, config=config, progress=progress)
     values = plain(asdict(report))
     console.result(values, lines(values))
     return 0
-

@@ -1,0 +1,67 @@
+"""``python -m cluster.analyze_clusters``: rank clusters by what followed, and name the best."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from encash import guide
+from encash.cli.console import Console, Parser, common, run
+
+
+def parser() -> Parser:
+    """The flags of the guide, and the held-out months."""
+    flags = Parser(
+        prog="python -m cluster.analyze_clusters",
+        description="Forward returns by cluster; the last months are held out for the backtest.",
+        epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --dataset-path data.h5 --prices-path prices.h5",
+    )
+    flags.add_argument("--cluster-dir", type=Path, default=Path("cluster_results"))
+    flags.add_argument(
+        "--dataset-path", type=Path, default=None, help="not needed: the assignments lie in the cluster folder"
+    )
+    flags.add_argument("--prices-path", type=Path, required=True)
+    flags.add_argument("--horizons", type=int, nargs="+", default=[1, 5, 10, 20])
+    flags.add_argument(
+        "--top-k-percent-coverage",
+        type=float,
+        default=0.1,
+        help="best clusters until this share of entries is covered (0.1)",
+    )
+    flags.add_argument(
+        "--ranking-metric", default="mean_return", choices=("mean_return", "median_return", "win_rate", "sharpe")
+    )
+    flags.add_argument("--min-return", type=float, default=None)
+    flags.add_argument("--min-win-rate", type=float, default=None)
+    flags.add_argument("--min-sharpe", type=float, default=None)
+    flags.add_argument("--top-k", type=int, default=None, help="this many clusters instead of a coverage")
+    flags.add_argument("--output-dir", type=Path, default=None, help="the cluster folder unless given")
+    more = flags.add_argument_group("beyond the guide")
+    more.add_argument(
+        "--holdout-months", type=int, default=6, help="months of 21 sessions at the end that are not looked at (6)"
+    )
+    common(flags)
+    return flags
+
+
+def analyze(arguments: argparse.Namespace, console: Console) -> int:
+    """Rank for each horizon."""
+    values = guide.analyze_clusters(guide.Analysis.of(arguments))
+    text = [
+        f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
+        for horizon, found in values["horizons"].items()
+    ]
+    console.result(values, text)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    flags = parser()
+    return run(analyze, flags.parse_args(argv), flags.prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""``python -m cluster.cache_embeddings``: encode stocks, day by day, into an embeddings cache."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from encash import guide, pipeline
+from encash.cli.caches import report_build, selection
+from encash.cli.console import Console, Parser, common, run
+
+
+def parser() -> Parser:
+    """The flags of the guide, and a few that it wished for."""
+    flags = Parser(
+        prog="python -m cluster.cache_embeddings",
+        description="Encode every stock on every day once and keep the embeddings.",
+        epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 --output-path cache.h5 --num-months 6",
+    )
+    flags.add_argument("--model-path", dest="model", required=True)
+    flags.add_argument("--dataset-path", dest="data", type=Path, required=True)
+    flags.add_argument(
+        "--output-path", dest="cache", required=True, help=".h5 for the layout file[ticker][date], or .lance"
+    )
+    flags.add_argument("--num-months", dest="months", type=int, default=6, help="months of 30 calendar days (6)")
+    flags.add_argument("--num-stocks", type=int, default=None, help="the last N by name (all)")
+    flags.add_argument("--batch-size", type=int, default=32)
+    flags.add_argument("--device", default="auto")
+    more = flags.add_argument_group("beyond the guide")
+    more.add_argument(
+        "--skip", type=int, default=None, help="without the first N by name; --num-stocks then counts from there"
+    )
+    more.add_argument("--tickers", default=None, metavar="A,B|@FILE")
+    more.add_argument(
+        "--seq-len", dest="lookback", type=int, default=None, help="sessions in a window (the checkpoint's, else 60)"
+    )
+    more.add_argument("--bin-edges", type=Path, default=None)
+    common(flags)
+    flags.set_defaults(start=None, end=None)
+    return flags
+
+
+def build(arguments: argparse.Namespace, console: Console) -> int:
+    """Build, and write HDF5 where the name asks for it."""
+    sources = pipeline.Sources.of(arguments)
+    with console.progress("encoding", "entries") as progress:
+        report = guide.build_named(sources, selection(arguments), progress=progress)
+    return report_build(report, console)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    flags = parser()
+    return run(build, flags.parse_args(argv), flags.prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

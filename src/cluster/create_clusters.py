@@ -1,0 +1,61 @@
+"""``python -m cluster.create_clusters``: encode a sample of the past of each stock and group it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from encash import guide, pipeline
+from encash.cli.console import Console, Parser, common, lines, run
+
+
+def parser() -> Parser:
+    """The flags of the guide, and the held-out months."""
+    flags = Parser(
+        prog="python -m cluster.create_clusters",
+        description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
+        epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5 --n-clusters 50",
+    )
+    flags.add_argument("--model-path", dest="model", required=True)
+    flags.add_argument("--dataset-path", dest="data", type=Path, required=True)
+    flags.add_argument("--n-clusters", type=int, default=50)
+    flags.add_argument("--method", default="kmeans")
+    flags.add_argument("--standardize", action="store_true", help="scale each dimension to unit variance first")
+    flags.add_argument("--use-pca", action="store_true")
+    flags.add_argument("--pca-components", type=int, default=50)
+    flags.add_argument("--samples-per-stock", type=int, default=100, help="sessions drawn of each stock (100)")
+    flags.add_argument("--max-stocks", type=int, default=None, help="the last N by name (all)")
+    flags.add_argument("--batch-size", type=int, default=None)
+    flags.add_argument("--output-dir", type=Path, default=Path("cluster_results"))
+    flags.add_argument("--visualize", action="store_true", help="also draw a map of the clusters, clusters.svg")
+    flags.add_argument("--device", default="auto")
+    more = flags.add_argument_group("beyond the guide")
+    more.add_argument(
+        "--holdout-months", type=int, default=6, help="months of 21 sessions at the end that are not looked at (6)"
+    )
+    more.add_argument("--seq-len", dest="lookback", type=int, default=None)
+    more.add_argument("--seed", type=int, default=42)
+    common(flags)
+    return flags
+
+
+def create(arguments: argparse.Namespace, console: Console) -> int:
+    """Encode the sample, fit, save."""
+    with console.progress("encoding", "entries") as progress:
+        values = guide.create_clusters(
+            pipeline.Sources.of(arguments), guide.SampledFit.of(arguments), progress=progress
+        )
+    console.result(values, lines(values))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    flags = parser()
+    return run(create, flags.parse_args(argv), flags.prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""``demo``: the whole story on real prices, as the commands that a user would type, each in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encash.cli.console import Console, common
+from encash.errors import MissingExtraError, MissingFileError, WorkError
+
+TRAIN_END = "2010-12-31"
+RANK_START, RANK_END = "2011-02-01", "2015-12-31"
+TEST_START, TEST_END = "2016-02-01", "2022-12-28"
+"""The encoder sees the first period, the clusters the second, the backtest trades in the third."""
+
+
+def register(commands: Any) -> None:
+    """Add the command of this file."""
+    parser = commands.add_parser(
+        "demo", help="the whole story on real prices", epilog="example:\n  encash demo --out demo"
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    parser.add_argument(
+        "--offline-data",
+        default="skfolio",
+        metavar="NAME",
+        help="the installed package whose prices are used (skfolio)",
+    )
+    common(parser)
+    parser.set_defaults(handler=run_demo)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One command of the demo and what it gave."""
+
+    title: str
+    result: dict[str, Any]
+    seconds: float
+    """Wall clock of the whole process."""
+
+
+def run_demo(arguments: argparse.Namespace, console: Console) -> int:
+    """Prices → features → model → cache → clusters → backtest live and cached → report."""
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    demo = Demo(out, console)
+    began = time.monotonic()
+    demo.say(f"prices: {arguments.offline_data}, daily closes, read from the installed package")
+    demo.step(
+        "prepare", "prepare", str(package_prices(arguments.offline_data)), *demo.files("features-out", "prices-out")
+    )
+    demo.step(
+        "train",
+        "train",
+        *demo.files("data", "prices"),
+        "--out",
+        demo.path("model.pt"),
+        "--preset",
+        "tiny",
+        "--train-end",
+        TRAIN_END,
+    )
+    build = demo.step("build", "build", *demo.built())
+    again = demo.step("build again", "build", *demo.built())
+    where = ("--clusters", demo.path("clusters"))
+    ranked = ("--cache", demo.path("cache.lance"), "--start", RANK_START, "--end", RANK_END)
+    demo.step("fit", "clusters", "fit", *ranked, "-k", "20", "--out", demo.path("clusters"))
+    demo.step(
+        "rank", "clusters", "rank", *where, *ranked, "--prices", demo.path("prices.h5"), "--horizon", "5", "--top", "8"
+    )
+    test = (
+        *demo.files("data", "prices"),
+        *where,
+        "--start",
+        TEST_START,
+        "--end",
+        TEST_END,
+        "--horizon",
+        "5",
+        "--top-k",
+        "5",
+        "--tranches",
+    )
+    live = demo.step(
+        "backtest live", "backtest", *test, "--model", demo.path("model.pt"), "--run-dir", demo.path("live")
+    )
+    cached = demo.step(
+        "backtest cached", "backtest", *test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached")
+    )
+    same = same_picks(out / "live", out / "cached")
+    page = demo.report(live, cached)
+    summary = {
+        "entries": build.result["computed"] + build.result["reused"],
+        "computed_by_second_build": again.result["computed"],
+        "build_seconds": build.result["seconds"],
+        "live_seconds": live.result["seconds"],
+        "cached_seconds": cached.result["seconds"],
+        "speedup": live.result["seconds"] / cached.result["seconds"],
+        "live_process_seconds": live.seconds,
+        "cached_process_seconds": cached.seconds,
+        "process_speedup": live.seconds / cached.seconds,
+        "hits": cached.result["hits"],
+        "misses": cached.result["misses"],
+        "torch_imported_by_cached": cached.result["torch_imported"],
+        "picks_identical": same,
+        "report": str(page),
+        "seconds": time.monotonic() - began,
+    }
+    console.result(summary, summary_lines(summary))
+    return 0 if same else 1
+
+
+class Demo:
+    """Runs the commands of the demo one after the other, saying each."""
+
+    def __init__(self, out: Path, console: Console):
+        self._out, self._console = out, console
+
+    def path(self, name: str) -> str:
+        """A file of the demo's folder."""
+        return str(self._out / name)
+
+    def files(self, features: str, prices: str) -> tuple[str, ...]:
+        """The two HDF5 files under the names of these flags."""
+        return (f"--{features}", self.path("features.h5"), f"--{prices}", self.path("prices.h5"))
+
+    def built(self) -> tuple[str, ...]:
+        """What a build takes."""
+        return (
+            "--model",
+            self.path("model.pt"),
+            "--data",
+            self.path("features.h5"),
+            "--cache",
+            self.path("cache.lance"),
+        )
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self._console.as_json:
+            print(text, flush=True)
+
+    def step(self, title: str, *command: str) -> Stage:
+        """Run one command in a process of its own; its result is its JSON.
+
+        Raises:
+            WorkError: the command failed.
+        """
+        self.say(f"\n$ encash {' '.join(command)}")
+        quiet = ["--quiet"] if self._console.quiet else []
+        began = time.monotonic()
+        done = subprocess.run(  # noqa: S603  the command is our own, its arguments a list
+            [sys.executable, "-m", "encash", *command, "--json", *quiet], stdout=subprocess.PIPE, check=False, text=True
+        )
+        seconds = time.monotonic() - began
+        if done.returncode:
+            raise WorkError(f"the step '{title}' ended with exit code {done.returncode}; its message stands above")
+        stage = Stage(title=title, result=json.loads(done.stdout), seconds=seconds)
+        self.say(f"  {step_line(stage)}   [{seconds:.1f} s]")
+        return stage
+
+    def report(self, live: Stage, cached: Stage) -> Path:
+        """The page, with the times of both backtests."""
+        from encash import pipeline
+
+        timings = {"live": live.seconds, "cached": cached.seconds}
+        return pipeline.write_report([self._out / "cached"], self._out / "report.html", timings=timings)
+
+
+def package_prices(package: str) -> Path:
+    """The file of daily US closes that an installed package ships, found without importing the package.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        MissingFileError: it is, but has no such file.
+    """
+    from importlib import metadata
+
+    try:
+        files = metadata.files(package) or []
+    except metadata.PackageNotFoundError:
+        raise MissingExtraError(
+            f"the demo reads prices from the package {package}, which is not installed: pip install --no-deps {package}"
+        ) from None
+    for file in files:
+        if file.name == "sp500_dataset.csv.gz":
+            return Path(str(file.locate()))
+    raise MissingFileError(
+        f"the package {package} has no sp500_dataset.csv.gz; encash prepare takes any CSV or Parquet file"
+    )
+
+
+def same_picks(one: Path, other: Path) -> bool:
+    """Whether two runs traded the same: every row of the ledgers, and every pick of every day."""
+    return all(_rows(one / name) == _rows(other / name) for name in ("ledger.csv", "picks.parquet"))
+
+
+def _rows(path: Path) -> list[Any]:
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    picks = pq.read_table(path, columns=["date", "ticker", "kept", "picked"])
+    rows: list[Any] = picks.filter(pc.field("picked")).to_pylist()
+    return rows
+
+
+def step_line(stage: Stage) -> str:
+    """What one step gave, in one line."""
+    result = stage.result
+    match stage.title:
+        case "prepare":
+            return f"{result['tickers']} tickers, {result['sessions']:,} sessions, {result['features']} features"
+        case "train":
+            return f"rank IC on validation: {result['rank_ic']}"
+        case "build" | "build again":
+            rate = f", {result['entries_per_second']:,.0f} entries/s" if result["computed"] else ""
+            return f"computed {result['computed']:,}, reused {result['reused']:,}, unavailable {result['unavailable']:,}{rate}"
+        case "fit":
+            return f"{result['k']} clusters on {result['entries']:,} entries up to {result['fit_end']}"
+        case "rank":
+            return f"best clusters {result['best']}, on returns that ended by {result['rank_end']}"
+        case _:
+            return (
+                f"${result['final_capital']:,.0f} from $100,000, Sharpe {result['sharpe']:.2f}, "
+                f"hits {result['hits']:,}, misses {result['misses']:,}, {result['seconds']:.2f} s"
+            )
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The closing table for people."""
+    return [
+        "",
+        f"entries           {summary['entries']:,}   (second build computed {summary['computed_by_second_build']})",
+        f"build             {summary['build_seconds']:.1f} s",
+        f"backtest, live    {summary['live_seconds']:.2f} s   (whole process {summary['live_process_seconds']:.2f} s)",
+        f"backtest, cached  {summary['cached_seconds']:.2f} s   (whole process {summary['cached_process_seconds']:.2f} s, "
+        f"torch imported: {'yes' if summary['torch_imported_by_cached'] else 'no'})",
+        f"faster            {summary['speedup']:.0f}×   (whole process {summary['process_speedup']:.0f}×)",
+        f"hits, misses      {summary['hits']:,}, {summary['misses']:,}",
+        f"picks identical:  {'yes' if summary['picks_identical'] else 'NO'}",
+        f"report            {summary['report']}",
+        f"all               {summary['seconds']:.0f} s",
+    ]

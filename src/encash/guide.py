@@ -1,0 +1,310 @@
+"""The workflow of the guide: its four commands on the files that its users have. Knows the guide's defaults; the work
+is `pipeline`'s."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encash import pipeline
+from encash.arrays import Days, day_text
+from encash.errors import InputError, MismatchError
+from encash.pipeline import Progress, Sources
+
+if TYPE_CHECKING:
+    from encash.cache import BuildReport, Selection
+
+SESSIONS_OF_A_MONTH = 21
+HORIZONS = (1, 5, 10, 20)
+BINS = 100
+MARGIN_SESSIONS = 5
+"""Days by which a features file may reach beyond its prices."""
+OLD_SELL_FEE = 0.001
+"""0.1 % of the proceeds, nothing on buying."""
+
+
+def build_named(sources: Sources, selection: Selection, *, progress: Progress | None = None) -> BuildReport:
+    """Build the cache of a name: in place for .lance, by way of one for .h5.
+
+    An HDF5 file cannot be written safely in place. Entries go to a Lance cache beside it, block by block, and the
+    HDF5 file is written from that and moved to its name when it is whole. A build that was killed goes on from the
+    cache beside; a whole older file stays until then.
+    """
+    assert sources.cache is not None
+    sources = with_bin_edges(sources)
+    if Path(sources.cache or "").suffix not in (".h5", ".hdf5"):
+        return pipeline.build_cache(sources, selection, progress=progress)
+    from encash.cache import export_hdf5, import_hdf5, open_cache
+
+    target = Path(sources.cache or "")
+    beside = target.with_name(target.name + ".lance")
+    if target.exists() and not beside.exists():
+        _check_ours(target)
+        import_hdf5(target, beside)
+    report = pipeline.build_cache(replace(sources, cache=str(beside)), selection, progress=progress)
+    if not report.failed:
+        export_hdf5(open_cache(beside), target)
+        shutil.rmtree(beside)
+    return report
+
+
+def with_bin_edges(sources: Sources) -> Sources:
+    """The same sources; a classifier whose bin edges are nowhere to be found ranks by equal bins from −25 % to +25 %.
+
+    The guide's commands name no file of edges. The rule becomes part of the encoder's forecast fingerprint.
+    """
+    if sources.bin_edges is not None or sources.encoder().spec.horizons:
+        return sources
+    return replace(sources, bin_edges="uniform")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledFit:
+    """What ``cluster.create_clusters`` is asked for."""
+
+    n_clusters: int = 50
+    method: str = "kmeans"
+    standardize: bool = False
+    use_pca: bool = False
+    pca_components: int = 50
+    samples_per_stock: int = 100
+    max_stocks: int | None = None
+    holdout_months: int = 6
+    seed: int = 42
+    output_dir: Path = Path("cluster_results")
+    visualize: bool = False
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> SampledFit:
+        """The options among the flags of the command."""
+        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
+
+
+def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Encode a seeded sample of past sessions of each stock, fit clusters to them, keep model and assignments.
+
+    The last `holdout_months` of the data, and a margin for the longest horizon, are not looked at.
+    """
+    from encash.cache import Selection, window_digests
+    from encash.clusters import Assignments, FitConfig, draw_entries, fit_clusters
+
+    panel = sources.the_panel()
+    encoder = sources.encoder()
+    encoder.spec.check_features(panel.num_features, panel.feature_names)
+    tickers = Selection(num_stocks=asked.max_stocks).choose_tickers(panel.tickers)
+    days = held_in(panel.sessions, asked.holdout_months, max(HORIZONS) + MARGIN_SESSIONS)
+    row, column = np.nonzero(window_digests(panel, tickers, days, encoder.spec.lookback).digest)
+    config = FitConfig(
+        k=asked.n_clusters,
+        seed=asked.seed,
+        method=asked.method,
+        standardize=asked.standardize,
+        pca_components=asked.pca_components if asked.use_pca else None,
+        samples_per_ticker=asked.samples_per_stock,
+    )
+    cell_days, cell_tickers = days[row], np.asarray(tickers)[column]
+    drawn = draw_entries(cell_days, cell_tickers, config=config)
+    cell_days, cell_tickers = cell_days[drawn], cell_tickers[drawn]
+    lookup = Sources.lookup(replace(sources, cache=None), panel)
+    chunks = list(lookup.read(cell_days, cell_tickers, embeddings=True, forecasts=False, progress=progress))
+    if not chunks:
+        raise InputError(
+            f"no stock has a window of {encoder.spec.lookback} sessions by {day_text(days[-1])}; give a longer history "
+            "or a smaller --holdout-months"
+        )
+    vectors = np.concatenate([chunk.embedding for chunk in chunks if chunk.embedding is not None])
+    model = fit_clusters(
+        vectors,
+        cell_days,
+        cell_tickers,
+        config=replace(config, samples_per_ticker=None),
+        encoder=encoder.spec.fingerprint,
+    )
+    model.save(asked.output_dir)
+    cluster, distance = model.assign(vectors)
+    assigned = Assignments.of_rows(cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint)
+    assigned.save(asked.output_dir / "assignments.npz")
+    if asked.visualize:
+        from encash.report import cluster_map
+
+        cluster_map(model.project(vectors), cluster, asked.output_dir / "clusters.svg")
+    return {
+        "k": model.k,
+        "entries": len(cluster),
+        "tickers": len(set(cell_tickers.tolist())),
+        "fit_start": model.fit_start,
+        "fit_end": model.fit_end,
+        "output_dir": str(asked.output_dir),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What ``cluster.analyze_clusters`` is asked for."""
+
+    cluster_dir: Path
+    prices_path: Path
+    horizons: Sequence[int] = HORIZONS
+    top_k_percent_coverage: float = 0.1
+    ranking_metric: str = "mean_return"
+    min_return: float | None = None
+    min_win_rate: float | None = None
+    min_sharpe: float | None = None
+    top_k: int | None = None
+    holdout_months: int = 6
+    output_dir: Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Analysis:
+        """The options among the flags of the command."""
+        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
+
+
+def analyze_clusters(asked: Analysis) -> dict[str, Any]:
+    """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
+    from encash.clusters import RankConfig, Rule, load_assignments, load_clusters
+    from encash.panel import open_prices
+
+    model = load_clusters(asked.cluster_dir)
+    assignments = load_assignments(asked.cluster_dir / "assignments.npz")
+    prices = open_prices(asked.prices_path)
+    out = asked.output_dir or asked.cluster_dir
+    if out != asked.cluster_dir:
+        model.save(out)
+    coverage = None if asked.top_k is not None else asked.top_k_percent_coverage
+    rule = Rule(
+        top_k=asked.top_k,
+        coverage=coverage,
+        min_return=asked.min_return,
+        min_win_rate=asked.min_win_rate,
+        min_sharpe=asked.min_sharpe,
+    )
+    found: dict[str, Any] = {}
+    for horizon in asked.horizons:
+        known = held_in(prices.days, asked.holdout_months, horizon)
+        config = RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=asked.ranking_metric)
+        ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=rule)
+        found[str(horizon)] = {"best": best.tolist(), "rank_end": ranking.rank_end, "samples": ranking.counts["used"]}
+    return {"horizons": found, "output_dir": str(out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What ``inference.backtest_simulation`` is asked for, beside its sources."""
+
+    num_test_stocks: int = 2000
+    subset_size: int | None = None
+    top_k: int = 5
+    horizon_idx: int = 1
+    confidence_percentile: float = 0.0
+    test_months: int = 6
+    cluster_dir: Path | None = None
+    best_clusters_file: Path | None = None
+    cluster_top_k_percent: float | None = None
+    initial_capital: float = 100_000.0
+    max_missing: float = 0.5
+    seed: int = 42
+    output: Path | None = None
+    allow_lookahead: str | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Simulation:
+        """The options among the flags of the command."""
+        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
+
+
+def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None = None) -> dict[str, Any]:
+    """The guide's backtest: its universe, its filter, its money; the result as plain values."""
+    from encash.backtest import BacktestConfig
+
+    horizon = HORIZONS[asked.horizon_idx]
+    config = BacktestConfig(
+        test_sessions=asked.test_months * SESSIONS_OF_A_MONTH,
+        horizon=horizon,
+        top_k=asked.top_k,
+        num_test_stocks=asked.num_test_stocks,
+        subset_size=asked.subset_size,
+        confidence_percentile=asked.confidence_percentile,
+        initial_capital=asked.initial_capital,
+        buy_fee=0.0,
+        sell_fee=OLD_SELL_FEE,
+        max_missing=asked.max_missing,
+        seed=asked.seed,
+        allow_lookahead=asked.allow_lookahead,
+    )
+    choice = pipeline.FilterChoice(
+        clusters=_cluster_folder(asked),
+        kind=None if asked.cluster_top_k_percent is None else "nearest",
+        keep=_share(asked.cluster_top_k_percent),
+        best_file=asked.best_clusters_file,
+        horizon=horizon,
+        seed=asked.seed,
+    )
+    as_json = asked.output is not None and asked.output.suffix == ".json"
+    run_dir = asked.output.with_suffix("") if as_json and asked.output is not None else asked.output
+    result, folder = pipeline.backtest(_like_the_cache(sources), config, choice, run_dir=run_dir, progress=progress)
+    pipeline.write_report([folder], folder / "report.html")
+    if as_json and asked.output is not None:
+        shutil.copyfile(folder / "result.json", asked.output)
+    return {**result.to_json(), "run_dir": str(folder)}
+
+
+def held_in(sessions: Days, months: int, embargo: int) -> Days:
+    """The sessions that may be known: all but the last months of 21 sessions each and an embargo before them.
+
+    Weekends, which a features file may hold, are no sessions here.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    weekdays = sessions[np.is_busday(sessions)]
+    left = len(weekdays) - months * SESSIONS_OF_A_MONTH - embargo + 1
+    if left <= 0:
+        raise InputError(
+            f"{len(weekdays)} sessions are too few to hold out {months} months of {SESSIONS_OF_A_MONTH} and an embargo "
+            f"of {embargo}; give a longer history or a smaller --holdout-months"
+        )
+    return sessions[sessions <= weekdays[left - 1]]
+
+
+def _like_the_cache(sources: Sources) -> Sources:
+    """The same sources, with the bin edges that the cache was built with where the flags name none."""
+    from encash.encoders.bins import UNIFORM, uniform_edges
+
+    cache = sources.open_cache()
+    known = None if cache is None else cache.encoder_spec
+    if known is None or not known.horizons:
+        return with_bin_edges(sources)
+    ranked_evenly = known.forecast_rule == uniform_edges(BINS).rule
+    return replace(sources, bin_edges=UNIFORM) if ranked_evenly and sources.bin_edges is None else sources
+
+
+def _cluster_folder(asked: Simulation) -> Path | None:
+    if asked.cluster_dir is None and asked.best_clusters_file is not None:
+        return asked.best_clusters_file.parent
+    return asked.cluster_dir
+
+
+def _share(percent: float | None) -> float | None:
+    """A share of 1, from a share or a percentage.
+
+    >>> _share(0.3), _share(30)
+    (0.3, 0.3)
+    """
+    return percent if percent is None or percent <= 1 else percent / 100
+
+
+def _check_ours(path: Path) -> None:
+    from encash.cache import open_cache
+
+    if open_cache(path).encoder_spec is None:
+        raise MismatchError(
+            f"{path} exists and does not say which model made it, so it is neither continued nor overwritten; "
+            "give another --output-path, or move it away"
+        )

@@ -1,0 +1,347 @@
+"""The whole book on one page: which room is called with what, from a model and data to a page. Knows every room by its
+public names; calculates nothing itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encash.arrays import DayLike, Days, Float32, Int32, Text
+from encash.errors import InputError, MismatchError
+
+if TYPE_CHECKING:
+    from encash.backtest import BacktestConfig, BacktestResult
+    from encash.cache import BuildReport, Cache, Lookup, Plan, Selection
+    from encash.clusters import Assignments, ClusterModel, FilterModel, FitConfig, RankConfig, Ranking, Rule
+    from encash.encoders import Encoder
+    from encash.panel import Panel, PriceTable
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a piece of work finds what it reads; nothing is opened before it is asked for."""
+
+    data: Path | None = None
+    """Features, HDF5."""
+    prices: Path | None = None
+    """Prices, HDF5."""
+    cache: str | None = None
+    model: str | None = None
+    ensemble_models: tuple[str, ...] = ()
+    """Further models whose forecasts are averaged with those of `model`."""
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    lookback: int | None = None
+    bin_edges: str | Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Sources:
+        """The sources among the flags of a command."""
+        given = {field.name: getattr(arguments, field.name, None) for field in fields(cls)}
+        given["ensemble_models"] = tuple(given["ensemble_models"] or ())
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+    def panel(self) -> Panel | None:
+        """Features, with prices where both are given; None without features."""
+        from encash.panel import open_panel
+
+        return None if self.data is None else open_panel(self.data, prices=self.prices)
+
+    def the_panel(self) -> Panel:
+        """The panel, which must be given.
+
+        Raises:
+            InputError: no features were named.
+        """
+        if (panel := self.panel()) is None:
+            raise InputError("no features were named; give --data F")
+        return panel
+
+    def price_table(self) -> PriceTable:
+        """The prices, which must be given.
+
+        Raises:
+            InputError: no prices were named.
+        """
+        from encash.panel import open_prices
+
+        if self.prices is None:
+            raise InputError("no prices were named; give --prices P")
+        return open_prices(self.prices)
+
+    def open_cache(self) -> Cache | None:
+        """The cache; None where none was named."""
+        from encash.cache import open_cache
+
+        return None if self.cache is None else open_cache(self.cache)
+
+    def encoder(self, cache: Cache | None = None) -> Encoder:
+        """Load the model, in the precision and with the window of the cache that it is to fill or to stand in for.
+
+        Raises:
+            InputError: no model was named.
+        """
+        from encash.encoders import load_encoder
+
+        if self.model is None:
+            raise InputError("no model was named; give --model M")
+        known = cache.encoder_spec if cache is not None and cache.exists else None
+        precision = known.precision if known is not None and self.precision == "auto" else self.precision
+        lookback = known.lookback if known is not None and self.lookback is None else self.lookback
+        members = [
+            load_encoder(
+                model,
+                device=self.device,
+                precision=precision,
+                batch_size=self.batch_size,
+                lookback=lookback,
+                bin_edges=self.bin_edges,
+            )
+            for model in (self.model, *self.ensemble_models)
+        ]
+        return members[0] if len(members) == 1 else _ensemble(members)
+
+    def lookup(self, panel: Panel | None) -> Lookup:
+        """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
+
+        Raises:
+            MismatchError: the cache was built with another model.
+        """
+        from encash.cache import Lookup
+
+        cache = self.open_cache()
+        if self.model is None:
+            return Lookup(cache=cache, panel=panel)
+        if cache is not None and not self._changes_forecasts() and cache.recognises(self.model):
+            return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
+        encoder = self.encoder(cache)
+        if cache is not None:
+            cache.check(encoder.spec)
+        return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
+
+    def _changes_forecasts(self) -> bool:
+        """Whether the flags make other forecasts of the same model."""
+        return bool(self.ensemble_models or self.bin_edges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How a cache is built."""
+
+    dtype: str | None = None
+    executor: str = "local"
+    workers: int | None = None
+
+
+def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:
+    """What a build would do; the model is loaded to know what it is, nothing is encoded."""
+    cache = _named_cache(sources)
+    return cache.plan(sources.the_panel(), sources.encoder(cache), selection, dtype=dtype)
+
+
+def build_cache(
+    sources: Sources, selection: Selection, options: BuildOptions | None = None, *, progress: Progress | None = None
+) -> BuildReport:
+    """Make every missing or stale entry of a selection valid."""
+    options = options or BuildOptions()
+    cache, panel = _named_cache(sources), sources.the_panel()
+    encoder = sources.encoder(cache)
+    if options.executor == "local":
+        return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
+    from encash.cache.executors.ray import RayExecutor
+
+    with RayExecutor(lambda: sources.encoder(cache), workers=options.workers) as executor:
+        return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
+
+
+def cached_batches(
+    cache: Cache, start: DayLike | None, end: DayLike | None, batch_days: int = 64
+) -> Iterator[tuple[Days, Text, Float32]]:
+    """The entries of a range as (days, tickers, vectors), many days at a time."""
+    pending: list[tuple[Days, Text, Float32]] = []
+    for day, tickers, vectors in cache.days(start, end):
+        pending.append((np.full(len(tickers), day, dtype="datetime64[D]"), tickers, vectors))
+        if len(pending) == batch_days:
+            yield _joined(pending)
+            pending = []
+    if pending:
+        yield _joined(pending)
+
+
+def fit_clusters(
+    cache: Cache, config: FitConfig, out: Path, *, start: DayLike | None = None, end: DayLike
+) -> ClusterModel:
+    """Fit clusters on the cached entries up to a day, and save them."""
+    from encash.clusters import fit_sample, sample_vectors
+
+    sample = sample_vectors(cached_batches(cache, start, end), config=config)
+    model = fit_sample(sample, config=config, encoder=encoder_fingerprint(cache))
+    model.save(out)
+    return model
+
+
+def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
+    """The cluster of every cached entry of a range.
+
+    Raises:
+        MismatchError: the clusters were fitted on another encoder's entries.
+    """
+    from encash.clusters import assign_batches
+
+    model.check_encoder(encoder_fingerprint(cache))
+    origin = {"model": model.fingerprint, "cache": cache.spec.fingerprint, "version": cache.version}
+    return assign_batches(
+        cached_batches(cache, start, end), lambda _, vectors: model.assign(vectors), k=model.k, **origin
+    )
+
+
+def rank_clusters(
+    assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: Rule
+) -> tuple[Ranking, Int32]:
+    """Rank the clusters of a folder by what their entries earned, and write the ranking beside them."""
+    from encash.clusters import load_clusters, rank_clusters, select_best, write_ranking
+
+    model = load_clusters(folder)
+    known = replace(config, fit_end=model.fit_end, model=model.fingerprint, encoder=model.encoder)
+    ranking = rank_clusters(assignments, prices, config=known)
+    best = select_best(ranking, rule)
+    write_ranking(folder, ranking, best, rule=rule)
+    return ranking, best
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterChoice:
+    """Which filter a backtest uses."""
+
+    clusters: Path | None = None
+    """A folder of clusters and their ranking."""
+    kind: str | None = None
+    """None: hard with clusters, else none."""
+    keep: float | None = None
+    best_file: Path | None = None
+    """Instead of the best clusters of the ranking."""
+    horizon: int = 5
+    seed: int = 42
+
+
+def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> FilterModel | None:
+    """The filter of a backtest; None for none.
+
+    Raises:
+        InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
+    """
+    from encash.clusters import FilterModel, load_clusters, single_term, static_clusters
+
+    kind = choice.kind or ("none" if choice.clusters is None else "hard")
+    if kind == "none" or (kind == "random" and choice.clusters is None):
+        return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
+    if choice.clusters is None:
+        raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
+    model = load_clusters(choice.clusters)
+    ranking, best = _ranking(choice)
+    static = None
+    if kind == "static":
+        if cache is None:
+            raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
+        assignments = assign_entries(cache, model, start=model.fit_start, end=model.fit_end)
+        static = static_clusters(assignments, model.fit_end)
+    term = single_term(model, best, ranking, sessions, static=static)
+    return FilterModel(kind=kind, terms=(term,), keep_share=choice.keep, seed=choice.seed)
+
+
+def backtest(
+    sources: Sources,
+    config: BacktestConfig,
+    choice: FilterChoice,
+    *,
+    run_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[BacktestResult, Path]:
+    """One backtest, written into its run folder.
+
+    Raises:
+        MismatchError: cache, model and clusters do not belong together.
+    """
+    from encash.backtest import run_backtest, write_run
+
+    prices, panel = sources.price_table(), sources.panel()
+    lookup = sources.lookup(panel)
+    cache = sources.open_cache()
+    chosen = open_filter(choice, prices.days, cache)
+    if chosen is not None and lookup.fingerprint and chosen.encoder not in ("", lookup.fingerprint):
+        raise MismatchError(
+            f"the clusters were fitted on the embeddings of encoder {chosen.encoder[:12]}, the entries are of "
+            f"{lookup.fingerprint[:12]}; fit them again on this cache: encash clusters fit"
+        )
+    candidates = _known_tickers(panel, cache, prices)
+    result = run_backtest(config, prices=prices, lookup=lookup, filter=chosen, candidates=candidates, progress=progress)
+    extra = {"tickers_without_features": len(prices.tickers) - len(candidates)}
+    result = replace(result, facts={**result.facts, **extra})
+    folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]
+    return result, write_run(result, folder)
+
+
+def write_report(runs: Sequence[Path], out: Path, *, timings: Mapping[str, float] | None = None) -> Path:
+    """The page of one or several runs."""
+    from encash.report import Extras, render_report
+
+    return render_report(runs, out, extras=Extras(timings=dict(timings or {})))
+
+
+def encoder_fingerprint(cache: Cache) -> str:
+    """Identity of the encoder that made a cache; empty where nobody wrote it down."""
+    return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
+
+
+def _named_cache(sources: Sources) -> Cache:
+    if (cache := sources.open_cache()) is None:
+        raise InputError("no cache was named; give --cache C")
+    return cache
+
+
+def _ranking(choice: FilterChoice) -> tuple[Ranking | None, Int32]:
+    """The ranking of a folder, where there is one, and the best clusters."""
+    from encash.clusters import load_ranking, read_best_clusters
+
+    assert choice.clusters is not None
+    folder, horizon = choice.clusters, choice.horizon
+    best = read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
+    known = (folder / f"ranking_{horizon}d.json").is_file()
+    return (load_ranking(folder, horizon) if known else None), best
+
+
+def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> tuple[str, ...]:
+    """The tickers with prices of which the panel, or else the cache, knows anything at all.
+
+    Raises:
+        InputError: there are none.
+    """
+    if panel is not None:
+        known = set(panel.tickers)
+    else:
+        assert cache is not None
+        known = set(cache.index().tickers.tolist())
+    if not (both := tuple(sorted(known & set(prices.tickers)))):
+        raise InputError("no ticker has both prices and features; give files of the same tickers")
+    return both
+
+
+def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:
+    days, tickers, vectors = zip(*parts, strict=True)
+    return np.concatenate(days), np.concatenate(tickers), np.concatenate(vectors)
+
+
+def _ensemble(members: list[Encoder]) -> Encoder:
+    from encash.encoders import Ensemble
+
+    ensemble: Encoder = Ensemble(members)
+    return ensemble

@@ -1,0 +1,96 @@
+"""``python -m inference.backtest_simulation``: the backtest of the guide, live or from an embeddings cache."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from encash import guide, pipeline
+from encash.cli.backtest import backtest_lines
+from encash.cli.console import Console, Parser, common, run
+
+
+def parser() -> Parser:
+    """The flags of the guide."""
+    flags = Parser(
+        prog="python -m inference.backtest_simulation",
+        description="Rebalance into the best forecasts among the stocks of good clusters, over the last months.",
+        epilog="example:\n  python -m inference.backtest_simulation --data data.h5 --model model.pt --prices prices.h5 --embeddings-cache cache.h5",
+    )
+    flags.add_argument("--data", type=Path, required=True)
+    flags.add_argument("--prices", type=Path, required=True)
+    flags.add_argument("--model", required=True)
+    flags.add_argument("--ensemble-models", nargs="*", default=[], help="further checkpoints; forecasts are averaged")
+    flags.add_argument(
+        "--bin-edges", type=Path, default=None, help="adaptive_bin_edges.pt (looked for beside the model)"
+    )
+    flags.add_argument("--num-test-stocks", type=int, default=2000, help="the last N by name (2000)")
+    flags.add_argument("--subset-size", type=int, default=None, help="candidates drawn anew each day (all)")
+    flags.add_argument("--top-k", type=int, default=5)
+    flags.add_argument(
+        "--horizon-idx", type=int, choices=(0, 1, 2, 3), default=1, help="0..3 for 1, 5, 10, 20 sessions (1)"
+    )
+    flags.add_argument("--confidence-percentile", type=float, default=0.0)
+    flags.add_argument(
+        "--test-months", type=int, default=6, help="months of 21 sessions, counted back from the end (6)"
+    )
+    flags.add_argument("--cluster-dir", type=Path, default=None)
+    flags.add_argument("--best-clusters-file", type=Path, default=None)
+    flags.add_argument(
+        "--cluster-batch-size", type=int, default=None, help="the larger of this and --batch-size is used"
+    )
+    flags.add_argument(
+        "--cluster-top-k-percent", type=float, default=None, help="keep this share by distance to the best clusters"
+    )
+    flags.add_argument("--embeddings-cache", dest="cache", default=None, help=".h5 or .lance")
+    flags.add_argument("--initial-capital", type=float, default=100_000.0)
+    flags.add_argument(
+        "--seq-len", dest="lookback", type=int, default=None, help="sessions in a window (the checkpoint's, else 60)"
+    )
+    flags.add_argument("--batch-size", type=int, default=None)
+    flags.add_argument("--device", default="auto")
+    flags.add_argument(
+        "--compile", action="store_true", help="taken for the sake of old scripts; the engine is chosen by measurement"
+    )
+    flags.add_argument("--output", type=Path, default=None, help="the run folder, or a .json file for the result alone")
+    flags.add_argument("--seed", type=int, default=42)
+    flags.add_argument("--num-trials", type=int, default=1)
+    flags.add_argument(
+        "--features-cache",
+        type=Path,
+        default=None,
+        help="taken for the sake of old scripts; rows are read as they are needed",
+    )
+    flags.add_argument("--save-features-cache", action="store_true", help="likewise")
+    flags.add_argument("--no-preload", action="store_true", help="likewise")
+    flags.add_argument(
+        "--max-missing",
+        type=float,
+        default=0.5,
+        help="refuse a run with a larger share of candidates without an entry (0.5)",
+    )
+    flags.add_argument(
+        "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"
+    )
+    common(flags)
+    return flags
+
+
+def simulate(arguments: argparse.Namespace, console: Console) -> int:
+    """Run, write the run folder, print the hit rate and the figures."""
+    with console.progress("entries", "cells") as progress:
+        values = guide.simulate(pipeline.Sources.of(arguments), guide.Simulation.of(arguments), progress=progress)
+    console.result(values, backtest_lines(values))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    flags = parser()
+    return run(simulate, flags.parse_args(argv), flags.prog)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
