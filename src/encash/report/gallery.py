@@ -1,0 +1,223 @@
+"""Which charts a page shows, and the sentence that says what one sees in each. Knows runs and extras; how lines are
+drawn is the business of charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash import metrics
+from encash.arrays import Int64
+from encash.errors import InputError
+from encash.report import charts
+from encash.report.charts import Band, Bar, Line, Mark
+from encash.report.extras import Extras
+from encash.report.summary import Occupancy, Run, occupancy, thin
+from encash.report.verdict import rank_among
+from encash.report.wording import count, money, number, percent, signed_percent
+
+POINTS = 1000
+"""Points of a line at the most."""
+POINTS_OF_ALL = 12_000
+"""Points of all lines of several runs."""
+NAMED = 8
+"""Lines of several runs that carry their name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One drawing and what it says."""
+
+    title: str
+    svg: str
+    note: str = ""
+    wide: bool = False
+
+
+def run_charts(run: Run, extras: Extras) -> tuple[Chart, ...]:
+    """The charts of one run, as far as there is something to draw."""
+    candidates = (
+        _equity(run, extras),
+        _draws(run, extras),
+        _phases(run, extras),
+        _ranking(extras),
+        _skill(extras),
+        _occupancy(run),
+    )
+    return tuple(chart for chart in candidates if chart is not None)
+
+
+def runs_chart(runs: Sequence[Run]) -> Chart:
+    """Several runs in one drawing; of many, only the best are named."""
+    growth = [run.path / run.capital for run in runs]
+    order = sorted(range(len(runs)), key=lambda place: -growth[place][-1])
+    best, worst = runs[order[0]], runs[order[-1]]
+    roles = ("net", "bench", "good", "bad", "gross", "ink", "muted", "muted")
+    most = max(40, min(POINTS, POINTS_OF_ALL // len(runs)))
+    lines = []
+    for rank, place in enumerate(order):
+        points = thin([growth[place]], most)
+        named = rank < NAMED
+        lines.append(
+            (
+                runs[place].equity.days[points],
+                Line(
+                    label=_short(runs[place].name) if named else "",
+                    values=growth[place][points],
+                    role=roles[rank] if named else "muted",
+                    width=1.9 if named else 0.7,
+                ),
+            )
+        )
+    most_grown, least_grown = (number(growth[order[end]][-1]) for end in (0, -1))
+    title = f"1 became {most_grown} in {best.name}, the best, and {least_grown} in {worst.name}, the worst"
+    return Chart(title=title, svg=charts.runs_chart(title, lines), wide=True)
+
+
+def _equity(run: Run, extras: Extras) -> Chart:
+    equity, path = run.equity, run.path
+    points = thin([path], POINTS)
+    lines = [
+        Line(label="net", values=path[points], role="net", width=2.2),
+        Line(label="gross", values=equity.gross[points], role="gross", width=1.4),
+    ]
+    underwater = [Line(label="net", values=metrics.drawdowns(path)[points], role="net", width=1.2)]
+    title = (
+        f"{money(run.capital)} became {money(path[-1])} after costs; costs took {money(equity.gross[-1] - path[-1])}"
+    )
+    if run.has_benchmark:
+        lines.append(Line(label="benchmark", values=equity.benchmark[points], role="bench", width=1.6))
+        drawn = metrics.drawdowns(equity.benchmark)[points]
+        underwater.append(Line(label="benchmark", values=drawn, role="bench", width=1.2))
+        title += f". The candidates in equal weights made {money(equity.benchmark[-1])}"
+    band, note = _phase_band(run, extras, points)
+    return Chart(
+        title=title, svg=charts.equity_chart(title, equity.days[points], lines, underwater, band), note=note, wide=True
+    )
+
+
+def _phase_band(run: Run, extras: Extras, points: Int64) -> tuple[Band | None, str]:
+    """Lowest and highest equity over all phases, on the sessions that are drawn."""
+    if extras.phase_low is None or extras.phase_high is None:
+        return None, ""
+    low, high = (np.asarray(side, dtype=np.float64) for side in (extras.phase_low, extras.phase_high))
+    if len(low) != len(run.equity.days) or len(high) != len(run.equity.days):
+        raise InputError(
+            f"the phase band has {len(low)} and {len(high)} sessions, the run {len(run.equity.days)}; "
+            "give the same sessions"
+        )
+    return Band(low=low[points], high=high[points]), "Shaded: from the worst to the best first session."
+
+
+def _draws(run: Run, extras: Extras) -> Chart | None:
+    final = float(run.equity.net[-1])
+    rank = rank_among(final, extras.random_filters)
+    if rank is None:
+        return None
+    marks = [Mark(label=f"this run {money(final)}", value=final, role="net")]
+    if extras.no_filter is not None:
+        marks.append(Mark(label=f"no filter {money(extras.no_filter)}", value=extras.no_filter, role="bench"))
+    if len(extras.shuffled_labels):
+        middle = float(np.median(np.asarray(extras.shuffled_labels)))
+        marks.append(Mark(label=f"shuffled labels {money(middle)} (median)", value=middle, role="muted"))
+    below = percent(rank.percentile / 100, 0)
+    title = f"{below} of {count(rank.draws)} random filters with its keep-rate ended below the run"
+    svg = charts.draws_chart(title, np.asarray(extras.random_filters, dtype=np.float64), marks)
+    return Chart(title=title, svg=svg, note=f"Chance of ending this high at random: p = {number(rank.p_better, 3)}.")
+
+
+def _phases(run: Run, extras: Extras) -> Chart | None:
+    if len(extras.phases) < 2:
+        return None
+    low, high = min(extras.phases), max(extras.phases)
+    title = f"By the session on which it begins, it ends between {money(low)} and {money(high)}"
+    phase = run.config.get("phase")
+    own = phase if isinstance(phase, int) and not run.config.get("tranches") else None
+    yardstick = None
+    if extras.no_filter is not None:
+        yardstick = Mark(label="no filter", value=extras.no_filter, role="bench")
+    return Chart(title=title, svg=charts.phases_chart(title, extras.phases, own, yardstick))
+
+
+def _ranking(extras: Extras) -> Chart | None:
+    known = sorted((one for one in extras.ranking if np.isfinite(one.mean_return)), key=lambda one: -one.mean_return)
+    if not known:
+        return None
+    span = f" in {extras.ranking_horizon} sessions" if extras.ranking_horizon else ""
+    best, most = known[0].cluster, signed_percent(known[0].mean_return, 2)
+    title = f"When clusters were ranked, entries of cluster {best} earned most: {most}{span}"
+    bars = [
+        Bar(
+            label=str(one.cluster),
+            value=one.mean_return,
+            half_width=None if one.error is None or not np.isfinite(one.error) else 1.96 * one.error,
+            role="net" if one.best else "muted",
+        )
+        for one in known
+    ]
+    overlap = "Blue clusters are kept. " if any(one.best for one in known) else ""
+    note = overlap + "Lines: 95 % interval of the mean; where they overlap, the order is mostly noise."
+    svg = charts.bars_chart(
+        title,
+        "ranking",
+        bars,
+        title="mean return in the ranking period",
+        below="cluster, best first",
+        unit=charts.signed,
+    )
+    return Chart(title=title, svg=svg, note=note)
+
+
+def _skill(extras: Extras) -> Chart | None:
+    if not extras.skill:
+        return None
+    best = max(extras.skill, key=lambda one: one.rank_ic)
+    title = f"Forecasts rank what follows best {best.horizon} sessions ahead: rank IC {number(best.rank_ic, 3)}"
+    bars = [
+        Bar(
+            label=str(one.horizon),
+            value=one.rank_ic,
+            half_width=abs(1.96 * one.rank_ic / one.t) if one.t else None,
+            role="net" if one.t is not None and one.t > 1.96 else "muted",
+        )
+        for one in extras.skill
+    ]
+    svg = charts.bars_chart(
+        title, "skill", bars, title="mean daily rank IC", below="horizon, sessions", unit=lambda value: number(value, 2)
+    )
+    return Chart(
+        title=title, svg=svg, note="Lines: 95 % interval, robust to overlapping returns; blue where it lies above 0."
+    )
+
+
+def _occupancy(run: Run) -> Chart | None:
+    found = occupancy(run.picks)
+    if found is None or len(found.clusters) < 2:
+        return None
+    kept, mean = found.kept > 0.5, found.share.mean(axis=1)
+    order = np.lexsort((found.clusters, -mean, ~kept))
+    fullest = int(mean.argmax())
+    title = (
+        f"Of {len(found.clusters)} clusters, {int(kept.sum())} are kept; cluster {found.clusters[fullest]} is the "
+        f"fullest, with {percent(float(mean[fullest]), 0)} of the candidates"
+    )
+    svg = charts.occupancy_chart(title, found.clusters[order], kept[order], found.labels, found.share[order])
+    return Chart(title=title, svg=svg, wide=True, note=_drift_note(found))
+
+
+def _drift_note(found: Occupancy) -> str:
+    """How much the shares moved from the first half of the run to the second."""
+    half = found.share.shape[1] // 2
+    if half == 0:
+        return ""
+    moved = 0.5 * np.abs(found.share[:, :half].mean(axis=1) - found.share[:, half:].mean(axis=1)).sum()
+    return (
+        f"Between the first and the second half of the run {percent(float(moved), 0)} of the candidates changed cluster "
+        "on balance."
+    )
+
+
+def _short(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

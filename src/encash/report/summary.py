@@ -1,0 +1,264 @@
+"""A run folder as plain frozen values: what was written, and what follows from it by arithmetic. Knows the files of a
+run; nothing of the page, its words or its colours."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encash import metrics
+from encash.arrays import Bool, Days, Float64, Int32, Int64
+from encash.errors import FormatError, MissingFileError
+
+FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
+NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
+"""Figures without which a folder is no run."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Equity:
+    """What the money did, once a session."""
+
+    days: Days
+    """shape (S,)."""
+    net: Float64
+    """After all costs, shape (S,)."""
+    gross: Float64
+    """The same picks traded for nothing, shape (S,)."""
+    benchmark: Float64
+    """Every candidate in equal weights, without costs, from the same capital; NaN where there is none; shape (S,)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picks:
+    """Who stood for choice: one row a (rebalance, candidate)."""
+
+    days: Days
+    """shape (n,), as all."""
+    cluster: Int32
+    """−1 where there is none."""
+    kept: Bool
+    picked: Bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One run folder."""
+
+    name: str
+    result: Mapping[str, Any]
+    """`result.json` as it was written."""
+    equity: Equity
+    picks: Picks
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings of the run."""
+        return mapping(self.result.get("configuration"))
+
+    @property
+    def horizon(self) -> int | None:
+        """Sessions between two rebalances."""
+        value = self.config.get("horizon")
+        return value if isinstance(value, int) else None
+
+    @property
+    def capital(self) -> float:
+        """What the run began with."""
+        return float(self.config.get("initial_capital", self.equity.net[0]))
+
+    @property
+    def path(self) -> Float64:
+        """Net equity with the capital that it began with in the first place, so that the first costs count."""
+        path = self.equity.net.copy()
+        path[0] = self.capital
+        return path
+
+    @property
+    def has_benchmark(self) -> bool:
+        """Whether there is something to hold it against."""
+        return bool(np.isfinite(self.equity.benchmark[[0, -1]]).all())
+
+    def figure(self, name: str) -> float | None:
+        """One number of the result; None where it is absent or not defined."""
+        value = self.result.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        return float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Year:
+    """Returns of one calendar year."""
+
+    year: int
+    months: tuple[float | None, ...]
+    """Twelve, January first; None without a session."""
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Occupancy:
+    """Which share of the candidates each cluster held, over time."""
+
+    labels: tuple[str, ...]
+    """Spans of time, oldest first; shape (B,)."""
+    clusters: Int32
+    """shape (k,)."""
+    share: Float64
+    """shape (k, B); each column sums to 1."""
+    kept: Float64
+    """The share of each cluster's candidates that the filter kept, over the whole run; shape (k,)."""
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        MissingFileError: no such folder, or one of its files is not there.
+        FormatError: a file that is not what its name says.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"no run folder {folder}; expected the folder that a backtest wrote (--run-dir)")
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise MissingFileError(f"{folder} has no {name}, so it is no run folder; expected {', '.join(FILES)}")
+    return Run(
+        name=folder.resolve().name,
+        result=_read_result(folder / "result.json"),
+        equity=_read_equity(folder / "equity.parquet"),
+        picks=_read_picks(folder / "picks.parquet"),
+    )
+
+
+def monthly_returns(days: Days, path: Float64) -> tuple[Year, ...]:
+    """Returns of calendar months and years, compounded; the first and the last may be parts of one.
+
+    >>> days = np.array(["2024-01-31", "2024-02-29", "2024-03-28"], dtype="datetime64[D]")
+    >>> [round(month, 3) for month in monthly_returns(days, np.array([100.0, 110.0, 99.0]))[0].months if month]
+    [0.1, -0.1]
+    """
+    month = days.astype("datetime64[M]").astype(np.int64)
+    ends = np.flatnonzero(np.append(np.diff(month) > 0, True))
+    before = np.concatenate([[0], ends[:-1]])
+    growth = path[ends] / path[before]
+    year, place = month[ends] // 12 + 1970, month[ends] % 12
+    rows = []
+    for one in np.unique(year):
+        months: list[float | None] = [None] * 12
+        for at in np.flatnonzero(year == one):
+            months[place[at]] = float(growth[at] - 1.0)
+        rows.append(Year(year=int(one), months=tuple(months), total=float(np.prod(growth[year == one]) - 1.0)))
+    return tuple(rows)
+
+
+def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
+    """Share of candidates by cluster over at most so many equal spans of time; None where nobody has a cluster."""
+    assigned = picks.cluster >= 0
+    if not assigned.any():
+        return None
+    days, cluster, kept = picks.days[assigned], picks.cluster[assigned], picks.kept[assigned]
+    every_day = np.unique(days)
+    spans = np.array_split(np.arange(len(every_day)), min(most_spans, len(every_day)))
+    span_of_day = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
+    span = span_of_day[np.searchsorted(every_day, days)]
+    clusters, place = np.unique(cluster, return_inverse=True)
+    counts = np.zeros((len(clusters), len(spans)))
+    np.add.at(counts, (place, span), 1.0)
+    keeps = np.bincount(place, weights=kept.astype(np.float64), minlength=len(clusters))
+    return Occupancy(
+        labels=tuple(str(every_day[span[0]]) for span in spans),
+        clusters=clusters.astype(np.int32),
+        share=counts / counts.sum(axis=0),
+        kept=keeps / counts.sum(axis=1),
+    )
+
+
+def sharpe_interval(run: Run) -> tuple[float, float]:
+    """95 % interval of the annual Sharpe ratio: block bootstrap in blocks of at least the horizon and 10 sessions."""
+    return metrics.block_bootstrap(
+        metrics.simple_returns(run.path), _sharpe_of_rows, block=max(run.horizon or 1, 10), draws=500, seed=0
+    )
+
+
+def _sharpe_of_rows(returns: Float64) -> Float64:
+    deviation = returns.std(axis=1, ddof=1)
+    safe = np.where(deviation > 0, deviation, np.nan)
+    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(metrics.SESSIONS_PER_YEAR)
+    return result
+
+
+def thin(values: Sequence[Float64], most: int) -> Int64:
+    """Which of n points to draw so that several lines keep their shape: of each stretch, the first line's extremes.
+
+    >>> thin([np.array([1.0, 9.0, 2.0, 3.0, 0.0, 4.0])], most=4).tolist()
+    [0, 1, 4, 5]
+    """
+    line = values[0]
+    if len(line) <= most:
+        return np.arange(len(line), dtype=np.int64)
+    stretches = np.array_split(np.arange(len(line)), max(1, most // 2))
+    lowest = [stretch[np.argmin(line[stretch])] for stretch in stretches]
+    highest = [stretch[np.argmax(line[stretch])] for stretch in stretches]
+    return np.unique(np.array([0, len(line) - 1, *lowest[1:-1], *highest[1:-1]], dtype=np.int64))
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _read_result(path: Path) -> Mapping[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise FormatError(f"{path} is no JSON ({problem}); run the backtest again") from None
+    if not isinstance(result, dict):
+        raise FormatError(f"{path} holds a {type(result).__name__}; expected one object with the figures of a backtest")
+    if absent := [name for name in NEEDED if name not in result]:
+        raise FormatError(f"{path} has no {absent[0]!r}; expected the result of a backtest with {', '.join(NEEDED)}")
+    return result
+
+
+def _read_equity(path: Path) -> Equity:
+    table = _read_table(path, ("date", "gross", "net", "benchmark"))
+    if table.num_rows < 2:
+        raise FormatError(f"{path} holds {table.num_rows} sessions; expected at least two")
+    lines = {name: _floats(table, name) for name in ("net", "gross", "benchmark")}
+    if not np.isfinite(lines["net"]).all() or not np.isfinite(lines["gross"]).all():
+        raise FormatError(f"{path} holds an equity that is NaN or infinite; run the backtest again")
+    return Equity(days=_days(table, path), **lines)
+
+
+def _read_picks(path: Path) -> Picks:
+    table = _read_table(path, ("date", "cluster", "kept", "picked"))
+    cluster = np.nan_to_num(_floats(table, "cluster"), nan=-1.0).astype(np.int32)
+    kept, picked = (_floats(table, name) > 0 for name in ("kept", "picked"))
+    return Picks(days=_days(table, path), cluster=cluster, kept=kept, picked=picked)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=list(columns), partitioning=None).select(list(columns))
+    except (pa.ArrowException, KeyError, ValueError) as problem:
+        raise FormatError(f"{path} is no table of {', '.join(columns)} ({problem}); run the backtest again") from None
+
+
+def _days(table: pa.Table, path: Path) -> Days:
+    try:
+        return np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
+    except pa.ArrowException as problem:
+        raise FormatError(f"{path}: the column date holds no days ({problem}); run the backtest again") from None
+
+
+def _floats(table: pa.Table, name: str) -> Float64:
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -1,0 +1,356 @@
+"""Whether a run is worth anything, in plain words, by stated rules. Knows figures; nothing of files or pages.
+
+The page shows `RULES` beside the verdict: who changes a rule here changes what is told there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from encash.report.extras import Extras
+from encash.report.summary import Run, mapping, sharpe_interval
+from encash.report.wording import ahead, count, money, number, ordinal, percent
+
+LEVEL = 0.05
+FEWEST_DRAWS = 19
+"""With fewer random filters even the best rank has p > 0.05."""
+SHORT_SESSIONS = 252
+FEW_REBALANCES = 30
+
+RULES = (
+    "The verdict compares final capitals after costs, on the same days, with the same costs and settings.",
+    "Against chance: with n random filters of the same daily keep-rate, p = (1 + how many ended at or above the run) "
+    "/ (n + 1). The filter is “better than chance” if p ≤ 0.05, “worse than chance” if (1 + how many ended at or "
+    f"below it) / (n + 1) ≤ 0.05, else “no better than chance”. Fewer than {FEWEST_DRAWS} draws allow no verdict.",
+    "The percentile is the share of random filters that ended below the run, ties counted half.",
+    "Sharpe interval: 95 %, circular block bootstrap of daily net returns, blocks of the horizon and at least "
+    "10 sessions, 500 draws, seed 0.",
+    f"A run shorter than {SHORT_SESSIONS} sessions or with fewer than {FEW_REBALANCES} rebalances is called too short.",
+    "One test on one period: p says how rare such a rank is among random filters in this run. It says nothing about "
+    "the next year, and is too good if this run was chosen among many.",
+)
+
+State = Literal["good", "doubt", "bad", "unknown"]
+Tone = Literal["good", "neutral", "bad", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One question, how it stands, and why."""
+
+    question: str
+    state: State
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the page says first."""
+
+    statement: str
+    """What happened, with numbers."""
+    finding: str
+    """What that means."""
+    tone: Tone
+    warning: str | None
+    """Why the run may know its future; None if it does not."""
+    checks: tuple[Check, ...]
+
+    @property
+    def headline(self) -> str:
+        """Both as one sentence."""
+        return f"{self.statement}: {self.finding}." if self.finding else f"{self.statement}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """Where a run stands among random filters."""
+
+    draws: int
+    percentile: float
+    """0 to 100."""
+    p_better: float
+    p_worse: float
+
+    @property
+    def against_chance(self) -> str:
+        """The finding in words."""
+        if self.draws < FEWEST_DRAWS:
+            return f"too few draws to tell it from chance ({FEWEST_DRAWS} are needed)"
+        if self.p_better <= LEVEL:
+            return "better than chance"
+        return "worse than chance" if self.p_worse <= LEVEL else "no better than chance"
+
+
+def judge(run: Run, extras: Extras) -> Verdict:
+    """The verdict of a run and the reasons for and against it."""
+    rank = rank_among(run.equity.net[-1], extras.random_filters)
+    warning = lookahead(run)
+    statement, finding, tone = _compare(run, extras, rank)
+    if warning is not None:
+        finding, tone = "it may have known its future, so this proves nothing", "bad"
+    checks = [check(run, extras) for check in _CHECKS]
+    return Verdict(
+        statement=statement,
+        finding=finding,
+        tone=tone,
+        warning=warning,
+        checks=tuple(check for check in checks if check is not None),
+    )
+
+
+def lookahead(run: Run) -> str | None:
+    """Why the run may know its future; None only where the result says that it does not."""
+    value = run.result.get("lookahead", "the result does not say whether the run knew its future")
+    if value is False:
+        return None
+    return str(value) if isinstance(value, str) and value.strip() else "no reason was written down"
+
+
+def rank_among(capital: float, others: Sequence[float]) -> Rank | None:
+    """The rank of a final capital among others; None without others.
+
+    >>> rank_among(105.0, [100.0] * 38).p_better.__round__(4)
+    0.0256
+    """
+    draws = np.asarray(others, dtype=np.float64)
+    if not len(draws):
+        return None
+    below, level = int((draws < capital).sum()), int((draws == capital).sum())
+    return Rank(
+        draws=len(draws),
+        percentile=100.0 * (below + level / 2.0) / len(draws),
+        p_better=(1 + len(draws) - below) / (len(draws) + 1),
+        p_worse=(1 + below + level) / (len(draws) + 1),
+    )
+
+
+def filters(run: Run) -> bool:
+    """Whether the run had a filter."""
+    kind, rate = run.result.get("filter"), run.figure("keep_rate")
+    return kind != "none" if isinstance(kind, str) else rate is None or rate < 1.0
+
+
+def train_end(run: Run) -> str | None:
+    """Last day that the encoder was trained on, YYYY-MM-DD; None where nobody knows."""
+    day = run.result.get("training_period")
+    return day if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day) else None
+
+
+def _compare(run: Run, extras: Extras, rank: Rank | None) -> tuple[str, str, Tone]:
+    """Statement, finding and tone of a run, its look-ahead aside."""
+    if not filters(run):
+        return f"After costs the strategy, without a filter, ended {_against_benchmark(run)}", "", "neutral"
+    lead = None
+    if extras.no_filter is not None:
+        lead = f"ended {ahead(run.equity.net[-1], extras.no_filter)} the same strategy without a filter"
+    if rank is None:
+        statement = f"After costs the filter {lead or f'ended {_against_benchmark(run)}'}"
+        return statement, f"whether that is more than chance is not known, as {_NO_DRAWS}", "unknown"
+    place = f"{_percentile(rank)} percentile of {count(rank.draws)} random filters with its keep-rate"
+    statement = (
+        f"After costs the filter {lead} and lies in the {place}"
+        if lead
+        else f"After costs the filter ended in the {place}"
+    )
+    return statement, _conclusion(run, extras, rank), _tone(run, extras, rank)
+
+
+_NO_DRAWS = "it was not compared with random filters"
+
+
+def _conclusion(run: Run, extras: Extras, rank: Rank) -> str:
+    """What the rank means, tempered by the run without a filter."""
+    finding = rank.against_chance
+    if finding == "better than chance" and extras.no_filter is not None and extras.no_filter > run.equity.net[-1]:
+        return "better than chance, yet no filter at all did better"
+    return finding
+
+
+def _tone(run: Run, extras: Extras, rank: Rank) -> Tone:
+    tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
+    return tones.get(_conclusion(run, extras, rank), "unknown" if rank.draws < FEWEST_DRAWS else "neutral")
+
+
+def _percentile(rank: Rank) -> str:
+    """A percentile as an ordinal that never claims the 0th or the 100th."""
+    return ordinal(min(99, max(1, round(rank.percentile))))
+
+
+def _against_benchmark(run: Run) -> str:
+    if not run.has_benchmark:
+        return f"with {money(run.equity.net[-1])} from {money(run.capital)}; there is no benchmark to hold it against"
+    return f"{ahead(run.equity.net[-1], run.equity.benchmark[-1])} the candidates in equal weights"
+
+
+def _check_lookahead(run: Run, extras: Extras) -> Check:
+    reason = lookahead(run)
+    if reason is None:
+        answer = "No: clusters were ranked, with an embargo, before the first session of the run."
+        if not filters(run):
+            answer = "No: the result says that nothing after a day was used on it."
+        return Check(question="Does it know its future?", state="good", answer=answer)
+    return Check(question="Does it know its future?", state="bad", answer=f"It may: {reason}.")
+
+
+def _check_training(run: Run, extras: Extras) -> Check:
+    question, end = "Was the encoder trained before?", train_end(run)
+    first = str(run.equity.days[0])
+    if end is None:
+        answer = "Training period unknown: the model may have seen these sessions."
+        return Check(question=question, state="unknown", answer=answer)
+    if end < first:
+        return Check(question=question, state="good", answer=f"Yes: trained up to {end}, the run begins on {first}.")
+    answer = f"No: trained up to {end}, and the run begins on {first}."
+    return Check(question=question, state="bad", answer=answer)
+
+
+def _check_chance(run: Run, extras: Extras) -> Check | None:
+    if not filters(run):
+        return None
+    question, rank = "Better than chance?", rank_among(run.equity.net[-1], extras.random_filters)
+    if rank is None:
+        return Check(question=question, state="unknown", answer=f"Not known: {_NO_DRAWS}.")
+    states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
+    state = states.get(rank.against_chance, "unknown" if rank.draws < FEWEST_DRAWS else "doubt")
+    median = float(np.median(np.asarray(extras.random_filters)))
+    answer = (
+        f"{count(rank.draws)} random filters with the same keep-rate ended at {money(median)} in the middle; "
+        f"{percent(rank.percentile / 100.0, 0)} of them ended below this run (p = {number(rank.p_better, 3)})."
+    )
+    return Check(question=question, state=state, answer=answer)
+
+
+def _check_no_filter(run: Run, extras: Extras) -> Check | None:
+    if not filters(run):
+        return None
+    question = "Better than no filter?"
+    if extras.no_filter is None:
+        return Check(question=question, state="unknown", answer="Not known: no run without the filter was handed over.")
+    better = run.equity.net[-1] > extras.no_filter
+    lead = ahead(run.equity.net[-1], extras.no_filter)
+    answer = f"{_sentence(lead)} the same strategy without a filter, which ended at {money(extras.no_filter)}."
+    return Check(question=question, state="good" if better else "bad", answer=answer)
+
+
+def _check_benchmark(run: Run, extras: Extras) -> Check:
+    question = "Better than holding everything?"
+    if not run.has_benchmark:
+        return Check(question=question, state="unknown", answer="Not known: the run has no benchmark.")
+    better = run.equity.net[-1] > run.equity.benchmark[-1]
+    lead = _sentence(ahead(run.equity.net[-1], run.equity.benchmark[-1]))
+    answer = f"{lead} the candidates in equal weights, which ended at {money(run.equity.benchmark[-1])} without costs."
+    return Check(question=question, state="good" if better else "bad", answer=answer)
+
+
+def _check_next_session(run: Run, extras: Extras) -> Check:
+    question, later = "Does it need the same close?", extras.next_session
+    lag = run.config.get("lag")
+    if isinstance(lag, int) and lag > 0:
+        answer = f"No: signals are filled {count(lag)} session{'s' if lag > 1 else ''} later already."
+        return Check(question=question, state="good", answer=answer)
+    if later is None:
+        answer = "Signal and fill are at the same close; a fill one session later was not tried."
+        return Check(question=question, state="unknown", answer=answer)
+    net, capital = run.equity.net[-1], run.capital
+    kept = later >= net or (net > capital and later - capital >= 0.5 * (net - capital))
+    answer = f"Filled one session later it ends at {money(later)} instead of {money(net)}."
+    return Check(question=question, state="good" if kept else "doubt", answer=answer)
+
+
+def _check_phases(run: Run, extras: Extras) -> Check:
+    question = "Luck of the first day?"
+    if run.config.get("tranches"):
+        answer = "Spread over all first days: overlapping tranches, one begun each session."
+        return Check(question=question, state="good", answer=answer)
+    if len(extras.phases) < 2:
+        return Check(question=question, state="unknown", answer="Other first days were not tried.")
+    low, high = min(extras.phases), max(extras.phases)
+    yardstick = extras.no_filter if extras.no_filter is not None else run.capital
+    name = "the run without a filter" if extras.no_filter is not None else "what it began with"
+    place = 1 + sum(phase > run.equity.net[-1] for phase in extras.phases)
+    answer = (
+        f"Begun on {count(len(extras.phases))} different sessions it ends between {money(low)} and {money(high)}; this "
+        f"run is the {ordinal(place)} best. "
+        + (f"All end above {name}." if low > yardstick else f"Not all end above {name}, {money(yardstick)}.")
+    )
+    return Check(question=question, state="good" if low > yardstick else "doubt", answer=answer)
+
+
+def _check_delisting(run: Run, extras: Extras) -> Check | None:
+    policies = {name: value for name, value in mapping(run.result.get("final_capital_by_delisting")).items() if value}
+    delistings, question = run.figure("delistings"), "Flattering exits?"
+    if delistings is None or (delistings and not policies):
+        return Check(question=question, state="unknown", answer="Stops of trading were not counted in this run.")
+    if not delistings:
+        return Check(question=question, state="good", answer="No position was held when its ticker stopped trading.")
+    spread = ", ".join(f"{money(value)} ({name})" for name, value in policies.items())
+    small = min(policies.values()) >= 0.99 * run.equity.net[-1]
+    answer = (
+        f"{count(delistings)} positions were held when their ticker stopped trading. By policy it ends at {spread}."
+    )
+    return Check(question=question, state="good" if small else "doubt", answer=answer)
+
+
+def _check_strength(run: Run, extras: Extras) -> Check:
+    low, high = sharpe_interval(run)
+    sessions = len(run.equity.days) - 1
+    rebalances = run.figure("rebalances")
+    short = sessions < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
+    answer = f"95 % interval of the Sharpe ratio: {number(low)} to {number(high)}, over {count(sessions)} sessions."
+    if short:
+        answer += f" Too short to tell: {count(rebalances)} rebalances."
+    state: State = "good" if low > 0 and not short else "bad" if high < 0 else "doubt"
+    return Check(question="Return clearly above 0?", state=state, answer=answer)
+
+
+def _check_trials(run: Run, extras: Extras) -> Check | None:
+    if extras.trials is None or extras.trials < 2:
+        return None
+    question = "Chosen among many?"
+    if extras.deflated_sharpe is None:
+        answer = f"{count(extras.trials)} configurations were tried; the Sharpe ratio is not corrected for that."
+        return Check(question=question, state="doubt", answer=answer)
+    answer = (
+        f"{count(extras.trials)} configurations were tried; with that in mind the true Sharpe ratio is above 0 with "
+        f"probability {percent(extras.deflated_sharpe, 0)} (deflated Sharpe ratio)."
+    )
+    return Check(question=question, state="good" if extras.deflated_sharpe >= 1 - LEVEL else "doubt", answer=answer)
+
+
+def _check_data(run: Run, extras: Extras) -> Check:
+    question = "Holes in the data?"
+    share, candidates = run.figure("missing_share"), len(run.picks.days)
+    if share is None:
+        return Check(question=question, state="unknown", answer="Not known: the run did not count what it lacked.")
+    if not share:
+        return Check(question=question, state="good", answer=f"None: all {count(candidates)} candidates had an entry.")
+    answer = (
+        f"{count(share * candidates)} of {count(candidates)} candidates ({percent(share, 2)}) had no entry and were "
+        "left out."
+    )
+    return Check(question=question, state="good" if share <= 0.01 else "doubt", answer=answer)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_CHECKS: tuple[Callable[[Run, Extras], Check | None], ...] = (
+    _check_chance,
+    _check_no_filter,
+    _check_benchmark,
+    _check_strength,
+    _check_trials,
+    _check_next_session,
+    _check_phases,
+    _check_delisting,
+    _check_lookahead,
+    _check_training,
+    _check_data,
+)
