@@ -85,11 +85,11 @@ def random_lookup(prices, seed=0, **changes):
     return ArrayLookup(prices.days, prices.tickers, rng.normal(0, 0.01, shape), rng.uniform(0.2, 1.0, shape), **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_prices():
     return random_prices
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_lookup():
     return random_lookup
