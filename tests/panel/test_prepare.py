@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ import pytest
 
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.panel import FeatureConfig, open_panel, open_prices, prepare
+from encash.panel.features import panel_features
 from encash.panel.tables import read_bars
 
 SMALL = FeatureConfig(spans=(1, 2, 5), scale_span=5)
@@ -271,3 +273,31 @@ def test_later_rows_of_a_table_do_not_move_earlier_features(tmp_path):
         source = table(tmp_path / f"{stop}.csv", "\n".join(["date,A,B,C", *lines[:stop]]))
         rows.append(open_panel(run(source, tmp_path).features_out).rows(end=days[39]).values.tobytes())
     assert rows[0] == rows[1]
+
+
+def test_the_prices_that_a_package_ships_are_prepared():
+    """Twenty US stocks over 33 years, wide and gzipped: all sessions, a finite row for each after the warm-up."""
+    try:
+        shipped = [file for file in files("skfolio") or [] if file.name == "sp500_dataset.csv.gz"]
+    except PackageNotFoundError:
+        pytest.skip("skfolio, whose prices these are, is not installed")
+    found = read_bars(Path(str(shipped[0].locate())))
+    assert (found.layout, len(found.bars), found.not_traded) == ("wide", 20, 0)
+    rows = {ticker: values for ticker, _, values in panel_features(found.bars, FeatureConfig())}
+    assert {values.shape for values in rows.values()} == {(8313 - 120, 41)}
+    assert all(np.isfinite(values).all() for values in rows.values())
+
+
+NYSE = Path(__file__).parents[3] / "shared" / "data" / "nyse403.parquet"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NYSE.exists(), reason="real prices for trying at scale, not part of the project, are not here")
+def test_real_bars_with_known_flaws_are_counted(tmp_path):
+    """403 tickers of real bars: 1.7 % break their bounds and are counted, jumps are kept, every row is finite."""
+    report = prepare(NYSE, features_out=tmp_path / "f.h5", prices_out=tmp_path / "p.h5")
+    assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_591_290, 64)
+    assert (report.bars_out_of_bounds, report.bars_dropped) == (43_632, {})
+    panel = open_panel(tmp_path / "f.h5", tmp_path / "p.h5")
+    assert np.nanmax(panel.prices.close[1:] / panel.prices.close[:-1]) > 36
+    assert all(np.isfinite(panel.rows((ticker,)).values).all() for ticker in panel.tickers[::20])

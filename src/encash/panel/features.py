@@ -127,7 +127,9 @@ def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[
         rows = np.searchsorted(days, own.days[config.longest :])
         for name in config.ranked:
             if name in features:
-                grids.setdefault(name, np.full((len(days), len(bars)), np.nan))[rows, column] = features[name]
+                if name not in grids:
+                    grids[name] = np.full((len(days), len(bars)), np.nan)
+                grids[name][rows, column] = features[name]
     ranks = {f"rank_{name}": cross_ranks(grid) for name, grid in grids.items()}
     for column, (ticker, own) in enumerate(bars.items()):
         own_days = own.days[config.longest :]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import h5py
 import numpy as np
-from h5py import h5d, h5s
+from h5py import h5d, h5i, h5s, h5t
 from numpy.typing import NDArray
 
 from encash.arrays import Days, Float32, Float64
@@ -99,7 +99,8 @@ class HdfSource:
         """Fill `out`, shape (rows, F), with the rows of one ticker from number `first` on."""
         num_rows = _known(self._num_rows, ticker)
         if len(out):
-            self._reader.read_into(ticker, "features", out, None if len(out) == num_rows else first)
+            dataset = self._reader.open(ticker, "features")
+            self._reader.fill(out, dataset, None if len(out) == num_rows else first)
 
     def _check_shapes(self) -> tuple[dict[str, int], int]:
         """The number of rows of each ticker and the number of features of all."""
@@ -159,6 +160,7 @@ class _Reader:
         self._file = file
         self._path = path
         self._parsed: dict[bytes, Days] = {}
+        self._types: dict[np.dtype[np.generic], h5t.TypeID] = {}
 
     def tickers(self) -> tuple[str, ...]:
         """The names of the groups, sorted."""
@@ -197,32 +199,40 @@ class _Reader:
                 "and values"
             ) from None
 
-    def read_into(self, ticker: str, name: str, out: NDArray[np.generic], first: int | None = None) -> None:
-        """Fill an array from a whole dataset, or from its rows from `first` on; HDF5 converts to the array's dtype."""
-        dataset = self.open(ticker, name)
+    def fill(self, out: NDArray[np.generic], dataset: h5d.DatasetID, first: int | None = None) -> None:
+        """Fill an array from a whole dataset, or from its rows from `first` on; HDF5 converts to the array's dtype.
+
+        Raises:
+            FormatError: the bytes are not there or cannot be unpacked.
+        """
+        if len(out) == 0:
+            return
         memory = stored = h5s.ALL
         if first is not None:
             memory, stored = h5s.create_simple(out.shape), dataset.get_space()
             stored.select_hyperslab((first,) + (0,) * (out.ndim - 1), out.shape)
+        if out.dtype not in self._types:  # making one takes as long as a small read
+            self._types[out.dtype] = h5t.py_create(out.dtype)
         try:
-            dataset.read(memory, stored, out)
+            dataset.read(memory, stored, out, self._types[out.dtype])
         except OSError as error:
+            place = h5i.get_name(dataset).decode(errors="replace")
             raise FormatError(
-                f"{name} of {ticker!r} in {self._path} cannot be read ({error}); the file is damaged, copy it again"
+                f"{place} in {self._path} cannot be read ({error}); the file is damaged, copy it again"
             ) from None
 
     def days(self, ticker: str) -> Days:
         """A ticker's days, ascending and distinct. Equal bytes are parsed once: most tickers share their sessions."""
         dataset = self.open(ticker, "dates")
-        if len(dataset.shape) != 1 or dataset.dtype.kind not in "SO":
+        dtype, shape = dataset.dtype, dataset.shape
+        if len(shape) != 1 or dtype.kind not in "SO":
             raise FormatError(
-                f"the dates of {ticker!r} in {self._path} have dtype {dataset.dtype} and shape {dataset.shape}; "
+                f"the dates of {ticker!r} in {self._path} have dtype {dtype} and shape {shape}; "
                 "expected bytes YYYY-MM-DD, one a row"
             )
-        dates = np.empty(dataset.shape, dtype=dataset.dtype)
-        if len(dates):
-            self.read_into(ticker, "dates", dates)
-        if dates.dtype.kind == "O":  # strings of variable length
+        dates = np.empty(shape, dtype=dtype)
+        self.fill(dates, dataset)
+        if dtype.kind == "O":  # strings of variable length
             dates = np.array([_bytes(date) for date in dates], dtype=np.bytes_)
         key = dates.tobytes()
         if key not in self._parsed:
@@ -230,6 +240,18 @@ class _Reader:
             check_days(ticker, days)
             self._parsed[key] = days
         return self._parsed[key]
+
+    def prices(self, ticker: str, name: str) -> Float64:
+        """One price of a ticker on each of its days, shape (rows,)."""
+        dataset = self.open(ticker, name)
+        shape = dataset.shape
+        if len(shape) != 1 or dataset.get_type().get_class() not in (h5t.FLOAT, h5t.INTEGER):
+            raise FormatError(
+                f"{name} of {ticker!r} has dtype {dataset.dtype} and shape {shape}; expected float32, one price a date"
+            )
+        values = np.empty(shape, dtype=np.float64)
+        self.fill(values, dataset)
+        return values
 
 
 def _open(path: str | Path) -> h5py.File:
@@ -247,17 +269,12 @@ def _open(path: str | Path) -> h5py.File:
 def _on_grid(reader: _Reader, name: str, tickers: tuple[str, ...], own_days: list[Days], days: Days) -> Float64:
     """One price of every ticker on the grid of all days, NaN where it has no row; shape (T, N)."""
     grid = np.full((len(tickers), len(days)), np.nan)
+    shared = {id(own): own for own in own_days}  # most tickers share their days
+    places = {key: np.searchsorted(days, own) for key, own in shared.items()}
     for line, ticker, own in zip(grid, tickers, own_days, strict=True):
-        dataset = reader.open(ticker, name)
-        if len(dataset.shape) != 1 or dataset.dtype.kind not in "fiu":
-            raise FormatError(
-                f"{name} of {ticker!r} has dtype {dataset.dtype} and shape {dataset.shape}; expected float32 (dates,)"
-            )
-        values = np.empty(dataset.shape, dtype=np.float64)
+        values = reader.prices(ticker, name)
         check_one_day_a_row(ticker, own, len(values), of=name)
-        if len(values):
-            reader.read_into(ticker, name, values)
-            line[np.searchsorted(days, own)] = values
+        line[places[id(own)]] = values
     return np.ascontiguousarray(grid.T)
 
 
