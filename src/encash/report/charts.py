@@ -2,7 +2,8 @@
 labels; nothing of runs or verdicts.
 
 Lines and bars are drawn in stand-in colours that become CSS variables of the page, so that one drawing reads in light
-and in dark. Text stays text. The same values give the same bytes.
+and in dark. Text stays text. Ticks are drawn as plain lines and words: matplotlib's own take half of its time. The
+same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from encash.arrays import Bool, Days, Float64, Int8, Int32, Int64
 from encash.errors import InputError
 from encash.report.files import write_whole
-from encash.report.wording import money, number, percent, signed_percent
+from encash.report.wording import money, number, percent
 
 WIDE, HALF = 1000, 490
 """Widths of drawings, in pixels of the page."""
 LOG_RANGE = 4.0
-"""Equity is drawn on a logarithmic axis where its highest value is so many times its lowest."""
+"""Capital is drawn on a logarithmic axis where its highest value is so many times its lowest."""
 
-_ROLES = ("ink", "muted", "grid", "net", "gross", "bench", "good", "bad", "surface")
+_ROLES = ("ink", "muted", "grid", "net", "gross", "bench", "good", "bad")
 _COLOUR = {role: f"#0102{place:02x}" for place, role in enumerate(_ROLES, start=16)}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -43,16 +44,11 @@ _STYLE: dict[Any, Any] = {
     "font.size": 12.5,
     "font.family": ["DejaVu Sans"],
     "text.color": _COLOUR["muted"],
-    "axes.edgecolor": _COLOUR["muted"],
-    "axes.linewidth": 1.0,
-    "grid.color": _COLOUR["grid"],
-    "grid.linewidth": 1.0,
-    "xtick.color": _COLOUR["muted"],
-    "ytick.color": _COLOUR["muted"],
-    "xtick.major.pad": 7.0,
-    "ytick.major.pad": 7.0,
 }
+_SMALL = 11.5
+_DASHES = (0, (5, 3))
 _HEAT = (59, 124, 214)  # seen through its opacity, on white and on black
+_STATES = (("valid", "#2f6fd0"), ("stale", "#f0a030"), ("missing", "#d6403a"), ("unavailable", "#e3e6ea"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,8 +59,7 @@ class Line:
     values: Float64
     """shape (S,)."""
     role: str
-    """A colour of the page: net, gross, bench, muted."""
-    dashed: bool = False
+    """A colour of the page: net, gross, bench, good, bad, ink, muted."""
     width: float = 1.9
 
 
@@ -98,6 +93,20 @@ class Bar:
     role: str = "muted"
 
 
+@dataclass(frozen=True, kw_only=True)
+class BarWords:
+    """What a chart of bars says beside its bars."""
+
+    name: str
+    """Of the drawing, unique on the page."""
+    title: str
+    """What the values are."""
+    below: str
+    """What the bars are."""
+    unit: Callable[[float], str]
+    """Writes a value on the axis."""
+
+
 def equity_chart(alt: str, days: Days, lines: Sequence[Line], underwater: Sequence[Line], band: Band | None) -> str:
     """Equity over time above its drawdowns; the names of the lines stand at their ends.
 
@@ -109,185 +118,127 @@ def equity_chart(alt: str, days: Days, lines: Sequence[Line], underwater: Sequen
         band: lowest and highest equity among variants of the run.
     """
     with mpl.rc_context(_STYLE):
-        figure = _figure(WIDE, 440)
-        top, below = figure.add_axes((0.075, 0.36, 0.745, 0.575)), figure.add_axes((0.075, 0.07, 0.745, 0.2))
-        when = _times(days)
+        figure, when = _figure(WIDE, 440), _times(days)
+        top, below = _axes(figure, (0.075, 0.36, 0.745, 0.57)), _axes(figure, (0.075, 0.075, 0.745, 0.195))
         if band is not None:
             top.fill_between(when, band.low, band.high, color=_COLOUR["net"], alpha=0.15, linewidth=0)
         _draw(top, when, lines)
-        _money_axis(top, lines)
-        _end_labels(
-            top,
-            [
-                Mark(label=f"{one.label} {money(one.values[-1])}", value=float(one.values[-1]), role=one.role)
-                for one in lines
-            ],
-        )
-        _axis_title(top, "capital, in the currency of the prices" + (", logarithmic" if _is_wide(lines) else ""))
+        _upright(top, money, wide=_is_wide(lines))
+        _end_labels(top, lines, money)
+        _axis_title(top, "capital, in the currency of the prices" + _scale_note(lines))
         _draw(below, when, underwater)
         below.fill_between(when, underwater[0].values, 0.0, color=_COLOUR["net"], alpha=0.2, linewidth=0)
         below.set_ylim(top=0.0)
-        _plain_axis(below, lambda value: percent(value, 0), most_ticks=3)
+        _upright(below, lambda value: percent(value, 0), most=3)
         _axis_title(below, "drawdown: below the highest value so far")
-        for axes in (top, below):
-            _time_axis(axes, when)
-        top.tick_params(labelbottom=False)
+        _time_axis(top, when, named=False)
+        _time_axis(below, when)
         return _svg(figure, "equity", alt)
 
 
 def runs_chart(alt: str, runs: Sequence[tuple[Days, Line]]) -> str:
-    """Growth of 1 in several runs, each over its own days."""
+    """Growth of 1 in several runs, each over its own days; lines without a label stay in the background."""
+    lines = [line for _, line in runs]
     with mpl.rc_context(_STYLE):
-        figure = _figure(WIDE, 360)
-        axes = figure.add_axes((0.06, 0.09, 0.74, 0.83))
+        figure = _figure(WIDE, 380)
+        axes = _axes(figure, (0.05, 0.09, 0.73, 0.83))
         for days, line in reversed(runs):
             _draw(axes, _times(days), [line])
-        lines = [line for _, line in runs]
-        if _is_wide(lines):
-            axes.set_yscale("log")
-            axes.yaxis.set_minor_formatter(NullFormatter())
-        _plain_axis(axes, lambda value: number(value, 1), most_ticks=None if _is_wide(lines) else 6)
-        named = [line for line in lines if line.label]
-        _end_labels(
-            axes,
-            [
-                Mark(label=f"{line.label} {number(line.values[-1])}", value=float(line.values[-1]), role=line.role)
-                for line in named
-            ],
-        )
-        _axis_title(axes, "growth of 1, after costs" + (", logarithmic" if _is_wide(lines) else ""))
+        _upright(axes, lambda value: number(value, 2).rstrip("0").rstrip("."), wide=_is_wide(lines))
+        _end_labels(axes, [line for line in lines if line.label], number)
+        _axis_title(axes, "growth of 1, after costs" + _scale_note(lines))
         _time_axis(axes, np.concatenate([_times(days) for days, _ in runs]))
         return _svg(figure, "runs", alt)
 
 
 def draws_chart(alt: str, draws: Float64, marks: Sequence[Mark]) -> str:
-    """Histogram of final capitals with marks."""
+    """Histogram of final capitals; the first mark is the run, the others what it is compared with."""
     with mpl.rc_context(_STYLE):
-        figure = _figure(HALF, 270)
-        axes = figure.add_axes((0.085, 0.19, 0.885, 0.5))
+        figure = _figure(HALF, 300)
+        axes = _axes(figure, (0.085, 0.17, 0.9, 0.5))
+        values = np.concatenate([draws, [mark.value for mark in marks]])
+        margin = 0.03 * max(float(np.ptp(values)), 1e-3 * float(np.abs(values).max()))
         bins = max(8, min(40, round(2.0 * len(draws) ** 0.5)))
-        low, high = draws.min(), draws.max()
-        margin = max(high - low, 1e-3 * abs(high)) * 0.03
-        counts, edges = np.histogram(draws, bins=bins, range=(low - margin, high + margin))
+        counts, edges = np.histogram(draws, bins=bins, range=(draws.min() - margin / 3, draws.max() + margin / 3))
         width = edges[1] - edges[0]
-        axes.bar(edges[:-1] + width / 2, counts, width=width * 0.86, color=_COLOUR["muted"], alpha=0.45)
-        _plain_axis(axes, money, most_ticks=4, integer=True)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: money(value)))
-        values = [mark.value for mark in marks]
-        axes.set_xlim(min(low - margin, *values) - margin, max(high + margin, *values) + margin)
-        _flags(axes, marks)
-        figure.text(0.5275, 0.03, "final capital, in the currency of the prices", ha="center")
-        _axis_title(axes, "random filters")
+        axes.bar(edges[:-1] + width / 2, counts, width=0.86 * width, color=_COLOUR["muted"], alpha=0.45)
+        axes.set_xlim(values.min() - margin, values.max() + margin)
+        _upright(axes, money, most=4, integer=True)
+        ticks = _within(MaxNLocator(5).tick_values(*axes.get_xlim()), axes.get_xlim())
+        _base(axes, ticks, [money(tick) for tick in ticks], "final capital, in the currency of the prices")
+        _marks(axes, marks)
         return _svg(figure, "draws", alt)
 
 
 def phases_chart(alt: str, finals: Sequence[float], own: int | None, yardstick: Mark | None) -> str:
     """Final capital by the session on which the run began; the run's own is marked."""
     with mpl.rc_context(_STYLE):
-        figure = _figure(HALF, 270)
-        axes = figure.add_axes((0.15, 0.19, 0.8, 0.67))
-        for phase, capital in enumerate(finals):
-            role = "net" if phase == own else "muted"
-            axes.plot([phase], [capital], "o", markersize=11 if phase == own else 8, color=_COLOUR[role])
-            axes.annotate(
-                money(capital),
-                (phase, capital),
-                (0, 10),
-                textcoords="offset points",
-                ha="center",
-                color=_COLOUR["ink" if phase == own else "muted"],
-                fontsize=11.5,
-            )
+        figure = _figure(HALF, 300)
+        axes = _axes(figure, (0.145, 0.17, 0.84, 0.68))
         every = [*finals, *([yardstick.value] if yardstick else [])]
         span = max(max(every) - min(every), 1e-3 * max(every))
-        axes.set_ylim(min(every) - 0.12 * span, max(every) + 0.2 * span)
+        axes.set_ylim(min(every) - 0.12 * span, max(every) + 0.16 * span)
         axes.set_xlim(-0.5, len(finals) - 0.5)
         if yardstick is not None:
-            axes.axhline(yardstick.value, color=_COLOUR[yardstick.role], linewidth=1.4, linestyle=(0, (5, 3)))
-            axes.annotate(
-                yardstick.label,
-                (0.0, yardstick.value),
-                (4, 5),
-                ("axes fraction", "data"),
-                textcoords="offset points",
-                color=_COLOUR[yardstick.role],
-                fontsize=11.5,
-            )
-        _plain_axis(axes, money, most_ticks=5)
-        axes.set_xticks(range(len(finals)), [str(phase) for phase in range(len(finals))])
-        figure.text(0.55, 0.03, "first signal, sessions after the start", ha="center")
-        _axis_title(axes, "final capital")
+            axes.axhline(yardstick.value, color=_COLOUR[yardstick.role], linewidth=1.5, linestyle=_DASHES)
+        for phase, capital in enumerate(finals):
+            role, size = ("net", 12) if phase == own else ("muted", 8)
+            axes.plot([phase], [capital], "o", markersize=size, markeredgewidth=0, color=_COLOUR[role])
+        _upright(axes, money, most=6)
+        _base(axes, range(len(finals)), list(map(str, range(len(finals)))), "first signal, sessions after the start")
+        dashed = f"; dashed: {yardstick.label} {money(yardstick.value)}" if yardstick else ""
+        _axis_title(axes, f"final capital{dashed}")
         return _svg(figure, "phases", alt)
 
 
 def occupancy_chart(alt: str, clusters: Int32, kept: Bool, labels: Sequence[str], share: Float64) -> str:
-    """Which share of the candidates each cluster held over time; one row a cluster, kept ones on top.
+    """Which share of the candidates each cluster held over time; one row a cluster.
 
     Args:
         alt: what one sees.
-        clusters: shape (k,), in the order of the rows.
+        clusters: in the order of the rows, kept ones first; shape (k,).
         kept: whether the filter keeps it, shape (k,).
         labels: first day of each column, shape (B,).
         share: shape (k, B).
     """
     with mpl.rc_context(_STYLE):
-        height = 80 + max(8, min(22, 900 // len(clusters))) * len(clusters)
+        row = max(8, min(21, 900 // len(clusters)))
+        height = 66 + row * len(clusters)
         figure = _figure(WIDE, height)
-        axes = figure.add_axes((0.06, 44 / height, 0.925, 1 - 80 / height))
+        axes = _axes(figure, (0.05, 34 / height, 0.95, 1 - 66 / height))
         colours = np.zeros((*share.shape, 4), dtype=np.uint8)
         colours[..., :3] = _HEAT
         colours[..., 3] = np.round(255 * np.sqrt(share / share.max()))
         axes.imshow(colours, aspect="auto", interpolation="none")
-        _bare(axes)
-        step = max(1, -(-len(clusters) * 14 // (height - 80)))
-        places = range(0, len(clusters), step)
-        axes.set_yticks(places, [str(clusters[place]) for place in places], fontsize=11)
-        for tick, place in zip(axes.get_yticklabels(), places, strict=True):
-            tick.set_color(_COLOUR["net" if kept[place] else "muted"])
-            tick.set_fontweight("bold" if kept[place] else "normal")
-        columns = np.unique(np.linspace(0, len(labels) - 1, min(8, len(labels))).round().astype(int))
-        axes.set_xticks(columns, [labels[column][:7] for column in columns])
+        for place in range(0, len(clusters), -(-13 // row)):
+            role, weight = ("net", "bold") if kept[place] else ("muted", "normal")
+            _left(axes, place, str(clusters[place]), color=_COLOUR[role], fontweight=weight, fontsize=_SMALL)
+        columns = np.unique(np.linspace(0, len(labels) - 1, min(9, len(labels))).round().astype(int))
+        _base(axes, columns, [labels[column][:7] for column in columns], line=False)
         if 0 < kept.sum() < len(kept):
             axes.axhline(float(kept.sum()) - 0.5, color=_COLOUR["ink"], linewidth=1.2)
-        _axis_title(
-            axes, f"cluster (kept ones bold, on top); darkest: {percent(float(share.max()), 0)} of the candidates"
-        )
+        _axis_title(axes, f"cluster; kept ones bold, on top; the darkest cell holds {percent(float(share.max()), 0)}")
         return _svg(figure, "occupancy", alt)
 
 
-def bars_chart(
-    alt: str, name: str, bars: Sequence[Bar], *, title: str, below: str, unit: Callable[[float], str], width: int = HALF
-) -> str:
-    """Values with their intervals, from zero up or down.
-
-    Args:
-        alt: what one sees.
-        name: of the drawing, unique on the page.
-        bars: from left to right.
-        title: what the values are.
-        below: what the bars are.
-        unit: writes a value on the axis.
-        width: pixels of the page.
-    """
+def bars_chart(alt: str, bars: Sequence[Bar], words: BarWords) -> str:
+    """Values with their intervals, from zero up or down, in the order given."""
     with mpl.rc_context(_STYLE):
-        figure = _figure(width, 270)
-        left = 62 / width
-        axes = figure.add_axes((left, 0.19, 1 - left - 0.02, 0.67))
+        figure = _figure(HALF, 300)
+        axes = _axes(figure, (0.125, 0.17, 0.86, 0.68))
         for place, bar in enumerate(bars):
             axes.bar(place, bar.value, width=0.68, color=_COLOUR[bar.role], alpha=0.85 if bar.role == "net" else 0.5)
             if bar.half_width is not None:
                 ends = (bar.value - bar.half_width, bar.value + bar.half_width)
                 axes.vlines(place, *ends, color=_COLOUR["ink"], linewidth=1.4)
-        axes.axhline(0.0, color=_COLOUR["muted"], linewidth=1.0)
-        _plain_axis(axes, unit, most_ticks=6)
-        axes.spines["bottom"].set_visible(False)
-        step = max(1, -(-len(bars) * 26 // width))
-        axes.set_xticks(range(0, len(bars), step), [bar.label for bar in bars[::step]])
         axes.set_xlim(-0.6, len(bars) - 0.4)
-        figure.text(left + (1 - left) / 2, 0.03, below, ha="center")
-        _axis_title(axes, title)
-        return _svg(figure, name, alt)
+        _upright(axes, words.unit)
+        axes.axhline(0.0, color=_COLOUR["muted"], linewidth=1.2)
+        step = -(-len(bars) // 22)
+        shown = range(0, len(bars), step)
+        _base(axes, shown, [bars[place].label for place in shown], words.below, line=False)
+        _axis_title(axes, words.title)
+        return _svg(figure, words.name, alt)
 
 
 def coverage_picture(states: Int8, days: Days, tickers: Sequence[str], out_path: str | Path) -> Path:
@@ -309,39 +260,159 @@ def coverage_picture(states: Int8, days: Days, tickers: Sequence[str], out_path:
     """
     path = Path(out_path)
     _check_coverage(states, days, tickers, path)
-    with mpl.rc_context({**_STYLE, **_ON_PAPER}):
+    with mpl.rc_context({**_STYLE, "text.color": "#3c4450"}):
         figure = Figure(figsize=(1100 / 72, 640 / 72), dpi=72, facecolor="white")
-        axes = figure.add_axes((0.09, 0.13, 0.89, 0.76))
-        colours = np.array([mpl.colors.to_rgb(colour) for _, colour in _STATES])[states.T]
-        axes.imshow(_blend(_blend(colours, 900, axis=0), 1600, axis=1), aspect="auto", interpolation="nearest")
-        _bare(axes)
-        _place_names(
-            axes.set_yticks, [name if len(name) <= 10 else f"{name[:9]}…" for name in tickers], colours.shape[0], 24
-        )
-        _place_names(axes.set_xticks, [str(day) for day in days], colours.shape[1], 9)
-        _legend(figure, np.bincount(states.ravel(), minlength=4))
+        axes = _axes(figure, (0.09, 0.06, 0.895, 0.85))
+        colours = np.array([to_rgb(colour) for _, colour in _STATES])[states.T]
+        shown = _blend(_blend(colours, 900, axis=0), 1600, axis=1)
+        axes.imshow(shown, aspect="auto", interpolation="nearest")
+        for place in _some(len(tickers), 24):
+            _left(axes, _scaled(place, len(tickers), shown.shape[0]), _cut(tickers[place], 11), fontsize=_SMALL)
+        columns = _some(len(days), 9)
+        names = [str(days[column]) for column in columns]
+        _base(axes, [_scaled(column, len(days), shown.shape[1]) for column in columns], names, line=False)
+        _legend(figure, np.bincount(states.ravel(), minlength=len(_STATES)))
         buffer = io.BytesIO()
-        kept = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        figure.savefig(buffer, format=path.suffix[1:], dpi=72 if path.suffix == ".svg" else 144, metadata=kept)
+        vector = path.suffix == ".svg"
+        # a drawing carries neither the day nor the program: the same states give the same bytes
+        hidden: dict[str, Any] = {"Date": None, "Creator": None} if vector else {"Software": None}
+        figure.savefig(buffer, format=path.suffix[1:], dpi=72 if vector else 144, metadata=hidden)
     return write_whole(path, buffer.getvalue())
 
 
-def signed(value: float) -> str:
-    """A tick of returns."""
-    return signed_percent(value, 1) if value else "0 %"
+def _figure(width: int, height: int) -> Figure:
+    """A figure in which one point is one pixel of the page."""
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    figure.patch.set_visible(False)
+    FigureCanvasSVG(figure)
+    return figure
 
 
-_STATES = (("valid", "#2f6fd0"), ("stale", "#f0a030"), ("missing", "#d6403a"), ("unavailable", "#e3e6ea"))
-_ON_PAPER: dict[Any, Any] = {name: "#3c4450" for name in ("text.color", "xtick.color", "ytick.color")}
+def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
+    """Bare axes: left, bottom, width and height as shares of the figure."""
+    axes = figure.add_axes(box)
+    axes.set_axis_off()
+    axes.margins(x=0)
+    return axes
+
+
+def _upright(
+    axes: Axes, unit: Callable[[float], str], *, most: int = 6, integer: bool = False, wide: bool = False
+) -> None:
+    """Lines across at round values, which `unit` writes to the left of them."""
+    if wide:
+        axes.set_yscale("log")
+    limits = axes.get_ylim()
+    locator = LogLocator(subs=(1.0, 2.0, 5.0)) if wide else MaxNLocator(most, integer=integer)
+    ticks = _within(locator.tick_values(*limits), limits)
+    axes.hlines(ticks, 0, 1, transform=axes.get_yaxis_transform(), color=_COLOUR["grid"], linewidth=1.0, zorder=0)
+    for tick in ticks:
+        _left(axes, tick, unit(float(tick)))
+    axes.set_ylim(*limits)
+
+
+def _base(
+    axes: Axes, places: Sequence[float] | Int64 | Float64, names: Sequence[str], below: str = "", line: bool = True
+) -> None:
+    """Names under their places, a line above them, and what they are below them."""
+    down = 1.0 / axes.bbox.height
+    for place, name in zip(places, names, strict=True):
+        axes.text(place, -8 * down, name, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=12)
+    if line:
+        axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=_COLOUR["muted"], linewidth=1.0, clip_on=False)
+    axes.text(0.5, -42 * down, below, transform=axes.transAxes, ha="center", va="bottom", fontsize=12)
+
+
+def _left(axes: Axes, place: float, text: str, **style: Any) -> None:
+    """A word to the left of the axes at a height."""
+    at = -10.0 / axes.bbox.width
+    axes.text(at, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", **style)
+
+
+def _within(ticks: Sequence[float] | Float64, limits: tuple[float, float]) -> Float64:
+    """The ticks that lie on the axis."""
+    ticks = np.asarray(ticks, dtype=np.float64)
+    low, high = min(limits), max(limits)
+    slack = 1e-9 * (high - low)
+    return ticks[(ticks >= low - slack) & (ticks <= high + slack)]
+
+
+def _is_wide(lines: Sequence[Line]) -> bool:
+    values = np.concatenate([line.values for line in lines])
+    values = values[np.isfinite(values)]
+    return bool(values.min() > 0 and values.max() / values.min() > LOG_RANGE)
+
+
+def _scale_note(lines: Sequence[Line]) -> str:
+    return "; logarithmic" if _is_wide(lines) else ""
+
+
+def _times(days: Days) -> Float64:
+    """Days since 1970."""
+    return days.astype("datetime64[D]").astype(np.float64)
+
+
+def _time_axis(axes: Axes, when: Float64, named: bool = True) -> None:
+    """Years or months under their first days, ten of them at the most."""
+    axes.set_xlim(when.min(), when.max())
+    first, last = (np.datetime64(int(end), "D") for end in (when.min(), when.max()))
+    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
+    months = months[months.astype("datetime64[D]") >= first]
+    number_of_month = months.astype(np.int64)
+    step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if (number_of_month % step == 0).sum() <= 10)
+    chosen = months[number_of_month % step == 0]
+    if len(chosen) < 2:
+        chosen = np.array([first, last])
+    names = [str(day)[:4] if step >= 12 and len(chosen) > 2 else str(day) for day in chosen]
+    _base(axes, chosen.astype("datetime64[D]").astype(np.float64) if named else [], names if named else [])
+
+
+def _draw(axes: Axes, when: Float64, lines: Sequence[Line]) -> None:
+    """Lines, the first on top."""
+    for order, line in enumerate(lines):
+        axes.plot(when, line.values, color=_COLOUR[line.role], linewidth=line.width, zorder=3.0 - 0.01 * order)
+
+
+def _end_labels(axes: Axes, lines: Sequence[Line], unit: Callable[[float], str], gap: float = 17.0) -> None:
+    """Names and last values at the right end of the lines, moved apart where they would touch."""
+    lines = sorted((line for line in lines if np.isfinite(line.values[-1])), key=lambda line: float(line.values[-1]))
+    height, bottom = axes.bbox.height, axes.bbox.y0
+    heights: list[float] = []
+    for line in lines:
+        wanted = float(axes.transData.transform((0.0, line.values[-1]))[1]) - bottom
+        heights.append(max(wanted, heights[-1] + gap) if heights else wanted)
+    excess = max(0.0, heights[-1] - height) if heights else 0.0
+    for line, at in zip(lines, heights, strict=True):
+        text = f"{line.label} {unit(float(line.values[-1]))}"
+        place = (1 + 8 / axes.bbox.width, (at - excess) / height)
+        axes.text(*place, text, transform=axes.transAxes, va="center", color=_COLOUR[line.role])
+
+
+def _marks(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Upright lines, and their names one below the other over the drawing."""
+    for order, mark in enumerate(marks):
+        style: dict[str, Any] = {"color": _COLOUR[mark.role], "linewidth": 2.4 if order == 0 else 1.7, "clip_on": False}
+        dashes = "-" if order == 0 else _DASHES
+        axes.plot([mark.value] * 2, [0, 1.03], transform=axes.get_xaxis_transform(), linestyle=dashes, **style)
+        level = 1.0 + (92 - 20 * order) / axes.bbox.height
+        axes.plot([-0.09, -0.03], [level, level], transform=axes.transAxes, linestyle=dashes, **style)
+        axes.text(-0.015, level, f"{mark.label} {money(mark.value)}", transform=axes.transAxes, va="center",
+                  color=_COLOUR[mark.role])  # fmt: skip
+    axes.text(-0.09, 1.0 + 16 / axes.bbox.height, "random filters in each bar", transform=axes.transAxes, va="center",
+              fontsize=12)  # fmt: skip
+
+
+def _axis_title(axes: Axes, text: str) -> None:
+    """What the upright axis measures, written level above it, from the left edge of the drawing."""
+    figure = axes.figure
+    figure.text(0.0, axes.get_position().y1 + 18 / figure.bbox.height, text, va="center", fontsize=12)
 
 
 def _check_coverage(states: Int8, days: Days, tickers: Sequence[str], path: Path) -> None:
     if path.suffix not in (".svg", ".png"):
         raise InputError(f"a picture of coverage is written as .svg or .png, not {path.name!r}; give one of these")
     if states.shape != (len(days), len(tickers)):
-        raise InputError(
-            f"states of shape {states.shape} for {len(days)} days and {len(tickers)} tickers; expected (days, tickers)"
-        )
+        raise InputError(f"states of shape {states.shape}; expected ({len(days)} days, {len(tickers)} tickers)")
     if not states.size:
         raise InputError("no cell to draw: no session or no ticker; choose a wider range")
     if states.min() < 0 or states.max() >= len(_STATES):
@@ -362,11 +433,18 @@ def _blend(colours: Float64, most: int, axis: int) -> Float64:
     return sums / np.diff(edges).reshape(shape)
 
 
-def _place_names(set_ticks: Callable[..., object], names: Sequence[str], shown: int, most: int) -> None:
-    """Some of the names, evenly, at their places among the rows or columns that are shown."""
-    chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(np.int64))
-    places = (chosen + 0.5) * shown / len(names) - 0.5
-    set_ticks(places, [names[place] for place in chosen], fontsize=11)
+def _some(count: int, most: int) -> Int64:
+    """At most so many of `count` places, evenly, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
+
+
+def _scaled(place: float, count: int, shown: int) -> float:
+    """The place of a row or column after blending."""
+    return (place + 0.5) * shown / count - 0.5
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _legend(figure: Figure, counts: Int64) -> None:
@@ -374,136 +452,8 @@ def _legend(figure: Figure, counts: Int64) -> None:
     whole = int(counts.sum())
     for order, ((name, colour), cells) in enumerate(zip(_STATES, counts.tolist(), strict=True)):
         left = 0.09 + 0.225 * order
-        figure.text(left, 0.945, "■", color=colour, fontsize=17, va="center")
-        figure.text(left + 0.02, 0.945, f"{name}  {cells:,}  ({percent(cells / whole)})", va="center")
-
-
-def _figure(width: int, height: int) -> Figure:
-    """A transparent figure in which one point is one pixel of the page."""
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_visible(False)
-    FigureCanvasSVG(figure)
-    return figure
-
-
-def _bare(axes: Axes) -> None:
-    """No frame, no ticks."""
-    axes.patch.set_visible(False)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    axes.tick_params(which="both", bottom=False, left=False)
-
-
-def _plain_axis(axes: Axes, unit: Callable[[float], str], *, most_ticks: int | None, integer: bool = False) -> None:
-    """A frame of one line below and a grid across, with values written by `unit`."""
-    _bare(axes)
-    axes.spines["bottom"].set_visible(True)
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: unit(value)))
-    if most_ticks is not None:
-        axes.yaxis.set_major_locator(MaxNLocator(most_ticks, integer=integer))
-
-
-def _money_axis(axes: Axes, lines: Sequence[Line]) -> None:
-    if _is_wide(lines):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    _plain_axis(axes, money, most_ticks=None if _is_wide(lines) else 6)
-
-
-def _is_wide(lines: Sequence[Line]) -> bool:
-    values = np.concatenate([line.values for line in lines])
-    values = values[np.isfinite(values)]
-    return bool(values.min() > 0 and values.max() / values.min() > LOG_RANGE)
-
-
-def _times(days: Days) -> Float64:
-    """Days as matplotlib counts them, since 1970."""
-    return days.astype("datetime64[D]").astype(np.float64)
-
-
-def _time_axis(axes: Axes, when: Float64) -> None:
-    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
-    axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]  # as above
-    axes.xaxis.set_major_formatter(formatter)
-    axes.set_xlim(when.min(), when.max())
-
-
-def _draw(axes: Axes, when: Float64, lines: Sequence[Line]) -> None:
-    """Lines, the first on top."""
-    for order, line in enumerate(lines):
-        axes.plot(
-            when,
-            line.values,
-            color=_COLOUR[line.role],
-            linewidth=line.width,
-            zorder=3.0 - 0.01 * order,
-            linestyle=(0, (5, 3)) if line.dashed else "-",
-        )
-
-
-def _end_labels(axes: Axes, marks: Sequence[Mark], gap: float = 17.0) -> None:
-    """Names at the right end of their lines, moved apart where they would touch."""
-    marks = [mark for mark in marks if np.isfinite(mark.value)]
-    axes.get_ylim()  # settles the scale
-    height = axes.get_window_extent().height
-    bottom = axes.get_window_extent().y0
-    wanted = [axes.transData.transform((0.0, mark.value))[1] - bottom for mark in marks]
-    order = sorted(range(len(marks)), key=lambda place: wanted[place])
-    floor = -np.inf
-    heights = {}
-    for place in order:
-        floor = heights[place] = max(wanted[place], floor + gap)
-    excess = max(0.0, floor - height)
-    for place in order:
-        axes.annotate(
-            marks[place].label,
-            (1.0, (heights[place] - excess) / height),
-            (8, 0),
-            "axes fraction",
-            textcoords="offset points",
-            va="center",
-            color=_COLOUR[marks[place].role],
-            annotation_clip=False,
-        )
-
-
-def _flags(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Upright lines, their names one above the other over the drawing."""
-    low, high = axes.get_xlim()
-    for order, mark in enumerate(marks):
-        place = (mark.value - low) / (high - low)
-        level = 1.06 + 0.13 * (len(marks) - 1 - order)
-        axes.plot(
-            [place, place],
-            [0.0, level + 0.02],
-            color=_COLOUR[mark.role],
-            linewidth=2.2 if order == 0 else 1.6,
-            linestyle="-" if order == 0 else (0, (4, 3)),
-            transform=axes.transAxes,
-            clip_on=False,
-            zorder=4,
-        )
-        right = place < 0.55
-        axes.annotate(
-            mark.label,
-            (place, level),
-            (6 if right else -6, 0),
-            "axes fraction",
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="center",
-            color=_COLOUR[mark.role],
-            annotation_clip=False,
-        )
-
-
-def _axis_title(axes: Axes, text: str) -> None:
-    """What the upright axis measures, written level above it, from the left edge of the drawing."""
-    axes.figure.text(0.0, axes.get_position().y1 + 13 / axes.figure.bbox.height, text, va="center", fontsize=12)
+        figure.text(left, 0.953, "■", color=colour, fontsize=18, va="center")
+        figure.text(left + 0.02, 0.957, f"{name}  {cells:,}  ({percent(cells / whole)})", va="center")
 
 
 def _svg(figure: Figure, name: str, alt: str) -> str:
@@ -529,6 +479,7 @@ def _svg(figure: Figure, name: str, alt: str) -> str:
 def _shorten(attribute: re.Match[str]) -> str:
     """Coordinates to a tenth of a pixel, on one line, without repeated commands."""
     text = re.sub(r"(\.\d)\d+", r"\1", attribute[0])
-    text = re.sub(r"\s+", " ", text).replace(' "', '"')
-    head, *rest = text.split(" L ")
-    return " L ".join([head, " ".join(rest)]) if len(rest) > 0 and not re.search("[A-KM-Zz]", " ".join(rest)) else text
+    text = re.sub(r"\s+", " ", text).replace(' "', '"').replace(".0 ", " ")
+    start, *rest = text.split(" L ")
+    straight = rest and not re.search("[A-KM-Zz]", " ".join(rest))
+    return f" {start.strip()} L {' '.join(rest)}" if straight else text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from encash import metrics
-from encash.report.summary import Run, mapping, sharpe_interval
+from encash.report.summary import Run, mapping
 from encash.report.wording import count, money, number, percent, seconds, signed_percent, undefined
 
 GLOSSARY = {
@@ -75,7 +75,7 @@ def tiles(run: Run) -> tuple[Tile, ...]:
         Tile(
             term="Sharpe ratio",
             value=number(figure("sharpe")),
-            note="95 %: {} to {}".format(*map(number, sharpe_interval(run))),
+            note="95 %: {} to {}".format(*map(number, run.sharpe_interval)),
         ),
         Tile(
             term="Max drawdown",
@@ -93,14 +93,12 @@ def tiles(run: Run) -> tuple[Tile, ...]:
 
 def data_line(run: Run) -> tuple[tuple[str, str], ...]:
     """Where the entries came from and what was lacking: (count, what)."""
-    names = (
-        ("hits", "from the cache"),
-        ("computed", "computed"),
-        ("stale", "stale"),
-        ("unavailable", "unavailable"),
-        ("failed", "failed"),
+    names = {"hits": "from the cache", "computed": "computed", "stale": "stale", "unavailable": "unavailable"}
+    known = {key: run.figure(key) for key in (*names, "failed")}
+    return tuple(
+        (count(known[key]), words) if known[key] is not None else ("not counted:", words)
+        for key, words in {**names, "failed": "failed"}.items()
     )
-    return tuple((count(run.figure(key)), words) for key, words in names)
 
 
 def stages(run: Run) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from encash import metrics
 from encash.arrays import Int64
 from encash.errors import InputError
 from encash.report import charts
-from encash.report.charts import Band, Bar, Line, Mark
+from encash.report.charts import Band, Bar, BarWords, Line, Mark
 from encash.report.extras import Extras
 from encash.report.summary import Occupancy, Run, occupancy, thin
 from encash.report.verdict import rank_among
@@ -116,12 +116,12 @@ def _draws(run: Run, extras: Extras) -> Chart | None:
     rank = rank_among(final, extras.random_filters)
     if rank is None:
         return None
-    marks = [Mark(label=f"this run {money(final)}", value=final, role="net")]
+    marks = [Mark(label="this run", value=final, role="net")]
     if extras.no_filter is not None:
-        marks.append(Mark(label=f"no filter {money(extras.no_filter)}", value=extras.no_filter, role="bench"))
+        marks.append(Mark(label="no filter", value=extras.no_filter, role="bench"))
     if len(extras.shuffled_labels):
         middle = float(np.median(np.asarray(extras.shuffled_labels)))
-        marks.append(Mark(label=f"shuffled labels {money(middle)} (median)", value=middle, role="muted"))
+        marks.append(Mark(label="shuffled labels, median", value=middle, role="muted"))
     below = percent(rank.percentile / 100, 0)
     title = f"{below} of {count(rank.draws)} random filters with its keep-rate ended below the run"
     svg = charts.draws_chart(title, np.asarray(extras.random_filters, dtype=np.float64), marks)
@@ -159,15 +159,13 @@ def _ranking(extras: Extras) -> Chart | None:
     ]
     overlap = "Blue clusters are kept. " if any(one.best for one in known) else ""
     note = overlap + "Lines: 95 % interval of the mean; where they overlap, the order is mostly noise."
-    svg = charts.bars_chart(
-        title,
-        "ranking",
-        bars,
+    words = BarWords(
+        name="ranking",
         title="mean return in the ranking period",
         below="cluster, best first",
-        unit=charts.signed,
+        unit=lambda value: signed_percent(value) if value else "0 %",
     )
-    return Chart(title=title, svg=svg, note=note)
+    return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note)
 
 
 def _skill(extras: Extras) -> Chart | None:
@@ -184,12 +182,14 @@ def _skill(extras: Extras) -> Chart | None:
         )
         for one in extras.skill
     ]
-    svg = charts.bars_chart(
-        title, "skill", bars, title="mean daily rank IC", below="horizon, sessions", unit=lambda value: number(value, 2)
+    words = BarWords(
+        name="skill",
+        title="mean daily rank IC",
+        below="horizon, sessions",
+        unit=lambda value: number(value, 3),
     )
-    return Chart(
-        title=title, svg=svg, note="Lines: 95 % interval, robust to overlapping returns; blue where it lies above 0."
-    )
+    note = "Lines: 95 % interval, robust to overlapping returns; blue where it lies above 0."
+    return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note)
 
 
 def _occupancy(run: Run) -> Chart | None:
@@ -214,8 +214,8 @@ def _drift_note(found: Occupancy) -> str:
         return ""
     moved = 0.5 * np.abs(found.share[:, :half].mean(axis=1) - found.share[:, half:].mean(axis=1)).sum()
     return (
-        f"Between the first and the second half of the run {percent(float(moved), 0)} of the candidates changed cluster "
-        "on balance."
+        f"Between the first and the second half of the run {percent(float(moved), 0)} of the candidates changed "
+        "cluster on balance."
     )
 
 

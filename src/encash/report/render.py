@@ -15,7 +15,7 @@ from encash.report import figures, gallery, wording
 from encash.report.extras import Extras
 from encash.report.files import write_whole
 from encash.report.summary import Run, mapping, monthly_returns, read_run
-from encash.report.verdict import RULES, judge
+from encash.report.verdict import RULES, examine, judge
 
 
 def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Extras | None = None) -> Path:
@@ -53,6 +53,7 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         "run.html.j2",
         run=run,
         verdict=judge(run, extras),
+        checks=examine(run, extras),
         tiles=figures.tiles(run),
         data_line=figures.data_line(run),
         charts=gallery.run_charts(run, extras),

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Run:
         """What the run began with."""
         return float(self.config.get("initial_capital", self.equity.net[0]))
 
-    @property
+    @cached_property
     def path(self) -> Float64:
         """Net equity with the capital that it began with in the first place, so that the first costs count."""
         path = self.equity.net.copy()
@@ -86,6 +87,12 @@ class Run:
     def has_benchmark(self) -> bool:
         """Whether there is something to hold it against."""
         return bool(np.isfinite(self.equity.benchmark[[0, -1]]).all())
+
+    @cached_property
+    def sharpe_interval(self) -> tuple[float, float]:
+        """95 % interval of the Sharpe ratio: block bootstrap in blocks of the horizon and at least 10 sessions."""
+        returns = metrics.simple_returns(self.path)
+        return metrics.block_bootstrap(returns, _sharpe_of_rows, block=max(self.horizon or 1, 10), draws=500, seed=0)
 
     def figure(self, name: str) -> float | None:
         """One number of the result; None where it is absent or not defined."""
@@ -183,20 +190,6 @@ def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
     )
 
 
-def sharpe_interval(run: Run) -> tuple[float, float]:
-    """95 % interval of the annual Sharpe ratio: block bootstrap in blocks of at least the horizon and 10 sessions."""
-    return metrics.block_bootstrap(
-        metrics.simple_returns(run.path), _sharpe_of_rows, block=max(run.horizon or 1, 10), draws=500, seed=0
-    )
-
-
-def _sharpe_of_rows(returns: Float64) -> Float64:
-    deviation = returns.std(axis=1, ddof=1)
-    safe = np.where(deviation > 0, deviation, np.nan)
-    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(metrics.SESSIONS_PER_YEAR)
-    return result
-
-
 def thin(values: Sequence[Float64], most: int) -> Int64:
     """Which of n points to draw so that several lines keep their shape: of each stretch, the first line's extremes.
 
@@ -215,6 +208,13 @@ def thin(values: Sequence[Float64], most: int) -> Int64:
 def mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _sharpe_of_rows(returns: Float64) -> Float64:
+    deviation = returns.std(axis=1, ddof=1)
+    safe = np.where(deviation > 0, deviation, np.nan)
+    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(metrics.SESSIONS_PER_YEAR)
+    return result
 
 
 def _read_result(path: Path) -> Mapping[str, Any]:

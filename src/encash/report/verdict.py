@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from encash.report.extras import Extras
-from encash.report.summary import Run, mapping, sharpe_interval
+from encash.report.summary import Run, mapping
 from encash.report.wording import ahead, count, money, number, ordinal, percent
 
 LEVEL = 0.05
@@ -59,7 +59,6 @@ class Verdict:
     tone: Tone
     warning: str | None
     """Why the run may know its future; None if it does not."""
-    checks: tuple[Check, ...]
 
     @property
     def headline(self) -> str:
@@ -88,20 +87,18 @@ class Rank:
 
 
 def judge(run: Run, extras: Extras) -> Verdict:
-    """The verdict of a run and the reasons for and against it."""
-    rank = rank_among(run.equity.net[-1], extras.random_filters)
+    """The verdict of a run."""
     warning = lookahead(run)
-    statement, finding, tone = _compare(run, extras, rank)
+    statement, finding, tone = _compare(run, extras, rank_among(run.equity.net[-1], extras.random_filters))
     if warning is not None:
         finding, tone = "it may have known its future, so this proves nothing", "bad"
-    checks = [check(run, extras) for check in _CHECKS]
-    return Verdict(
-        statement=statement,
-        finding=finding,
-        tone=tone,
-        warning=warning,
-        checks=tuple(check for check in checks if check is not None),
-    )
+    return Verdict(statement=statement, finding=finding, tone=tone, warning=warning)
+
+
+def examine(run: Run, extras: Extras) -> tuple[Check, ...]:
+    """What speaks for a run, what against it and what is not known."""
+    checks = (check(run, extras) for check in _CHECKS)
+    return tuple(check for check in checks if check is not None)
 
 
 def lookahead(run: Run) -> str | None:
@@ -298,7 +295,7 @@ def _check_delisting(run: Run, extras: Extras) -> Check | None:
 
 
 def _check_strength(run: Run, extras: Extras) -> Check:
-    low, high = sharpe_interval(run)
+    low, high = run.sharpe_interval
     sessions = len(run.equity.days) - 1
     rebalances = run.figure("rebalances")
     short = sessions < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
