@@ -109,7 +109,6 @@ def check_prices(tickers: tuple[str, ...], days: Days, prices: Float64, *, of: s
     Raises:
         FormatError: such a price; the message names the ticker and the day.
     """
-    # One comparison each for all that is well: NaN passes as not bad, anything else must lie inside (0, inf).
     bad = (prices <= 0) | (prices == np.inf)
     if bad.any():
         column = int(np.argmax(bad.any(axis=0)))

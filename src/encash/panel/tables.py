@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,12 +228,10 @@ def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
 
 
 def _day(path: Path, text: str, name: str) -> np.datetime64:
-    form = re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)([T ].*)?", text.strip())
-    try:
-        assert form is not None
-        return np.datetime64("-".join(form.group(1, 2, 3)), "D")
-    except (AssertionError, ValueError):
-        raise FormatError(f"{path}: {text!r} in {name!r} is no date; expected YYYY-MM-DD in every row") from None
+    if form := re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)([T ].*)?", text.strip()):
+        with suppress(ValueError):  # a month 13, a 30th of February
+            return np.datetime64("-".join(form.group(1, 2, 3)), "D")
+    raise FormatError(f"{path}: {text!r} in {name!r} is no date; expected YYYY-MM-DD in every row")
 
 
 def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
