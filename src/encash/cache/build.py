@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -264,7 +264,10 @@ def _cells(plan: Plan, before: Int64, start: int, stop: int) -> tuple[Int64, Int
 
 def _write(store: EmbeddingStore, parts: list[Entries]) -> int:
     """Commit a block; entries that another builder wrote meanwhile from the same windows are left as they are."""
-    return store.write(join_entries(parts), skip_valid=True)
+    entries = join_entries(parts)
+    if not store.spec.horizons:  # a cache without forecasts, imported perhaps, stays one
+        entries = replace(entries, forecast=entries.forecast[:, :0], confidence=entries.confidence[:, :0])
+    return store.write(entries, skip_valid=True)
 
 
 def _failure(cells: Cells, error: BaseException) -> Failure:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, day_text, positions, to_day
 from encash.cache import identity
+from encash.cache.agreement import LEAST_AGREEMENT, sample_agreement
 from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Progress, Work, build
 from encash.cache.executors.base import Executor
@@ -319,6 +320,7 @@ class Cache:
         selection: Selection | None = None,
         *,
         dtype: str | None = None,
+        least_agreement: float = LEAST_AGREEMENT,
         executor: Executor | None = None,
         progress: Progress | None = None,
         **choice: Unpack[SelectionFields],
@@ -330,16 +332,22 @@ class Cache:
             encoder: the model.
             selection: days and tickers; or give its fields as keywords (``months=6``).
             dtype: how vectors are kept; None takes the cache's, float32 for a new one.
+            least_agreement: a new cache narrower than float32 is refused if it keeps less than this share of the
+                cluster assignments and of the order of distances on a sample (`measure_agreement`).
             executor: where tasks run; None runs them in this process. It stays open.
             progress: told (done, total) entries.
 
         Raises:
-            MismatchError: as `plan`.
+            MismatchError: as `plan`; or the dtype changes too much.
             WorkError: the store could not be written; what was committed before stays.
         """
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
+            agreement = sample_agreement(panel, encoder, plan, spec.dtype)
+            if agreement is not None:
+                agreement.check(least_agreement)
+                spec = replace(spec, notes={**(spec.notes or {}), "agreement": asdict(agreement)})
             self._store = ensure_store(self.path, spec)
         with LocalExecutor(encoder) as local:
             work = Work(

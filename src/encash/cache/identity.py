@@ -84,7 +84,7 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
         )
     dtype = store.dtype if dtype is None else dtype
     if store.fingerprint == cache_fingerprint(spec, dtype):
-        if not forecasts or store.forecast_fingerprint == spec.forecast_fingerprint:
+        if not (forecasts and store.horizons) or store.forecast_fingerprint == spec.forecast_fingerprint:
             return
         lines = explain_difference(_forecast_rule(encoder_of(store)), _forecast_rule(spec))
     else:

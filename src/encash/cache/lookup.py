@@ -268,7 +268,6 @@ class Lookup:
             confidence=_unknown(len(part.cells), horizons),
             found=np.zeros(len(part.cells), dtype=np.bool_),
         )
-        self._count(part.kind)
         hits = np.flatnonzero(part.kind == Kind.HIT)
         self._read_hits(part, hits, wanted, signals)
         misses = np.flatnonzero((part.kind == Kind.MISS) | (part.kind == Kind.STALE))
@@ -277,7 +276,8 @@ class Lookup:
             encode = np.flatnonzero(part.kind != Kind.UNAVAILABLE)
         if self._make_encoder is not None and len(encode):
             self._encode(part, encode, signals, progress)
-        self.tally.unserved += int((~signals.found[misses]).sum())
+            part.kind[misses[~signals.found[misses]]] = Kind.UNAVAILABLE  # the panel was asked and has no window
+        self._count(part.kind, signals.found)
         if progress is not None:
             progress(signals.stop, part.total)
         return signals
@@ -300,6 +300,9 @@ class Lookup:
     def _encode(self, part: _Part, places: Int64, signals: Signals, progress: Progress | None) -> None:
         """Encode these cells of a chunk and put the results where they belong; each distinct cell once."""
         encoder = self._load()
+        places = places[np.isin(part.cells.tickers[places], np.asarray(self._the_panel().tickers, dtype=np.str_))]
+        if len(places) == 0:
+            return
         cells, copies = _distinct(part.cells.take(places))
         fresh: list[Entries] = []
         done = 0
@@ -343,8 +346,9 @@ class Lookup:
             signals.embedding[to[fresh]] = entries.embedding[take[fresh]]
         signals.found[to] = True
 
-    def _count(self, kind: Int8) -> None:
+    def _count(self, kind: Int8, found: Bool) -> None:
         counts = np.bincount(kind, minlength=len(Kind))
+        self.tally.unserved += int((~found & (kind != Kind.UNAVAILABLE)).sum())
         self.tally.hits += int(counts[Kind.HIT])
         self.tally.misses += int(counts[Kind.MISS])
         self.tally.unavailable += int(counts[Kind.UNAVAILABLE])

@@ -168,7 +168,7 @@ def make_plan(
         blocks=len(sizes),
         bytes_estimate=work * entry_bytes(spec, dtype or "float32"),
         seconds_estimate=None if rate is None else work / rate,
-        peak_memory_bytes=_peak_memory(spec, block, max(sizes, default=0), state.size),
+        peak_memory_bytes=_peak_memory(spec, block, max(sizes, default=0), state.shape),
     )
 
 
@@ -259,9 +259,9 @@ def _count_reasons(reason: Int8) -> dict[str, int]:
     return {kind.name.lower(): int(found[kind]) for kind in Reason if kind is not Reason.OK}
 
 
-def _peak_memory(spec: EncoderSpec, block: BlockSize, most_entries: int, cells: int) -> int:
-    """Rows of the tasks in flight, the blocks encoded and written, the grid of keys and digests."""
-    if most_entries == 0:
-        return CHUNK_BYTES + cells * 32
+def _peak_memory(spec: EncoderSpec, block: BlockSize, most_entries: int, shape: tuple[int, ...]) -> int:
+    """Feature rows of the tasks in flight, the blocks being encoded and written, the grids of keys and digests."""
+    days, tickers = shape
+    all_rows = tickers * (days + spec.lookback) * spec.num_features * 4
     vectors = most_entries * 4 * (spec.dim + 2 * len(spec.horizons))
-    return max(CHUNK_BYTES, 4 * block.feature_bytes) + 4 * vectors + cells * 32
+    return min(max(CHUNK_BYTES, 4 * block.feature_bytes), 4 * all_rows) + 4 * vectors + days * tickers * 32

@@ -9,6 +9,8 @@ _HOMES = {
     "MemoryStore": "encash.testing.memory_store",
     "StoreContract": "encash.testing.store_contract",
     "BrokenEncoder": "encash.testing.encoders",
+    "ExecutorContract": "encash.testing.executor_contract",
+    "RaiseIfRun": "encash.testing.executor_contract",
     "EncoderContract": "encash.testing.encoder_contract",
     "MeanEncoder": "encash.testing.encoders",
     "write_checkpoint": "encash.testing.checkpoints",

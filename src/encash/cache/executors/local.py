@@ -32,6 +32,6 @@ class LocalExecutor(Executor):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _on_batch(self, windows: int) -> None:
-        self.encoded += windows
         if self._stopping:
             raise CancelledError("the executor was shut down")
+        self.encoded += windows

@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+
+from encash.cache import Lookup, open_cache
+from encash.cache import lookup as lookup_module
+from encash.encoders.base import EncoderSpec
+from encash.errors import InputError, MismatchError, WorkError
+from encash.testing import BrokenEncoder, MeanEncoder
+
+
+def every_cell(panel, *names):
+    """All sessions × tickers as two parallel arrays, and a ticker that nobody has."""
+    names = names or (*panel.tickers, "NOBODY")
+    days = np.repeat(panel.sessions, len(names))
+    return days, np.tile(np.asarray(names), len(panel.sessions))
+
+
+def read(lookup, days, tickers, **how):
+    """All chunks joined: embedding, forecast, confidence, found."""
+    parts = list(lookup.read(days, tickers, **{"embeddings": True, **how}))
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == len(days)
+    names = ("embedding", "forecast", "confidence", "found")
+    return tuple(np.concatenate([getattr(part, name) for part in parts]) for name in names)
+
+
+def raises():
+    raise AssertionError("the model must not be loaded")
+
+
+@pytest.fixture
+def reference(panel, make_encoder):
+    """What the model says of every cell, live, with a tally."""
+    lookup = Lookup(panel=panel, encoder=make_encoder)
+    return read(lookup, *every_cell(panel)), lookup.tally
+
+
+def same(ours, theirs):
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_full_cache_answers_everything_without_the_model(panel, cache, reference, windows):
+    """Hit = miss, bit for bit: every value read from the cache is the one that the model gives live."""
+    lookup = Lookup(cache=cache, panel=panel, encoder=raises)
+    days, tickers = every_cell(panel)
+    assert same(read(lookup, days, tickers), reference[0])
+    tally = lookup.tally
+    assert (tally.hits, tally.misses, tally.stale, tally.computed) == (len(windows), 0, 0, 0)
+    assert tally.unavailable == len(days) - len(windows)
+    assert not tally.model_loaded
+
+
+def test_live_cells_are_found_exactly_where_there_is_a_window(panel, reference, windows):
+    """A late listing, an early end, a gap and NaN are unavailable by their own dates, and counted."""
+    (_, _, _, found), tally = reference
+    days, tickers = every_cell(panel)
+    assert {(str(day), str(name)) for day, name in zip(days[found], tickers[found], strict=True)} == set(windows)
+    assert (tally.misses, tally.computed, tally.stale) == (len(windows), len(windows), None)
+    assert (tally.unavailable, tally.unserved) == (len(days) - len(windows), 0)
+
+
+def test_cells_without_a_window_are_nan(reference):
+    (embedding, forecast, confidence, found), _ = reference
+    for values in (embedding, forecast, confidence):
+        assert np.isnan(values[~found]).all()
+        assert np.isfinite(values[found]).all()
+
+
+def test_a_day_without_any_cached_row_is_encoded_and_counted(panel, path, encoder, make_encoder, reference, windows):
+    """The seed's guide gave no candidates there; here each cell is looked up alone."""
+    cache = open_cache(path)
+    part = cache.build(panel, encoder, end="2020-04-15", skip=0, num_stocks=5).computed
+    lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder)
+    assert same(read(lookup, *every_cell(panel)), reference[0])
+    tally = lookup.tally
+    assert (tally.hits, tally.misses, tally.computed) == (part, len(windows) - part, len(windows) - part)
+    assert tally.model_loaded
+    assert cache.index().entries == part, "nothing is written unless asked"
+
+
+def test_without_a_model_misses_are_not_found_and_counted(panel, path, encoder, windows):
+    cache = open_cache(path)
+    part = cache.build(panel, encoder, end="2020-04-15").computed
+    lookup = Lookup(cache=cache, panel=panel)
+    found = read(lookup, *every_cell(panel))[-1]
+    assert (lookup.tally.hits, lookup.tally.misses, lookup.tally.unserved) == (
+        part,
+        len(windows) - part,
+        len(windows) - part,
+    )
+    assert found.sum() == part
+
+
+def test_without_a_panel_staleness_is_unknown_and_said_so(panel, cache, windows):
+    lookup = Lookup(cache=cache)
+    read(lookup, *every_cell(panel))
+    assert (lookup.tally.hits, lookup.tally.stale, lookup.tally.unavailable) == (len(windows), None, 0)
+
+
+def test_a_stale_entry_is_never_served(panel, cache, restate, make_encoder):
+    """After a restatement 8 windows differ: encoded anew with a model, not found without; counted either way."""
+    changed = restate({"T0001": {40: 9.0}})
+    days, tickers = every_cell(panel)
+    truth = read(Lookup(panel=changed, encoder=make_encoder), days, tickers)
+    lookup = Lookup(cache=cache, panel=changed, encoder=make_encoder)
+    assert same(read(lookup, days, tickers), truth)
+    assert (lookup.tally.stale, lookup.tally.misses, lookup.tally.computed) == (8, 0, 8)
+    alone = Lookup(cache=cache, panel=changed)
+    found = read(alone, days, tickers)[-1]
+    assert (alone.tally.stale, alone.tally.unserved) == (8, 8)
+    assert truth[-1].sum() - found.sum() == 8
+
+
+def test_an_entry_whose_window_has_gone_is_not_served(panel, cache, restate):
+    lookup = Lookup(cache=cache, panel=restate({"T0001": {40: np.nan}}), encoder=raises)
+    day = panel.days("T0001")[40:41]
+    found = read(lookup, day, np.array(["T0001"]))[-1]
+    assert (found.tolist(), lookup.tally.unavailable) == ([False], 1)
+
+
+def test_cells_may_come_in_any_order_and_twice(panel, cache, path, make_encoder, reference):
+    """The answer to cell i stands at place i; a doubled miss goes through the model once."""
+    days, tickers = every_cell(panel)
+    order = np.random.default_rng(0).integers(0, len(days), 3 * len(days))
+    lookup = Lookup(panel=panel, encoder=make_encoder)
+    shuffled = read(lookup, days[order], tickers[order])
+    assert same(shuffled, tuple(values[order] for values in reference[0]))
+    assert lookup.tally.computed <= reference[1].computed
+
+
+def test_chunks_change_nothing(panel, cache, make_encoder, reference, monkeypatch):
+    """Read in chunks of 7 cells, half of them missing: the same values and the same counts."""
+    monkeypatch.setattr(lookup_module, "MOST_CELLS", 7)
+    lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder)
+    assert same(read(lookup, *every_cell(panel)), reference[0])
+
+
+def test_write_back_makes_the_next_read_a_hit(panel, path, encoder, make_encoder, reference, monkeypatch, windows):
+    """What was encoded is kept, even while later chunks are still read from the same cache."""
+    monkeypatch.setattr(lookup_module, "MOST_CELLS", 100)
+    cache = open_cache(path)
+    cache.build(panel, encoder, tickers=("T0000", "T0002"))
+    lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder, write_back=True)
+    assert same(read(lookup, *every_cell(panel)), reference[0])
+    assert cache.index().entries == len(windows)
+    again = Lookup(cache=open_cache(path), panel=panel, encoder=raises)
+    assert same(read(again, *every_cell(panel)), reference[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_a_miss_goes_through_the_rounding_of_the_cache(panel, path, make_encoder, dtype, windows):
+    """Half from a narrow cache, half live: every vector is as if it had come from the cache."""
+    cache = open_cache(path)
+    cache.build(panel, make_encoder(), dtype=dtype, least_agreement=0.5, end="2020-04-15")
+    mixed = read(Lookup(cache=cache, panel=panel, encoder=make_encoder), *every_cell(panel))
+    cache.build(panel, make_encoder())
+    assert same(mixed, read(Lookup(cache=cache, panel=panel, encoder=raises), *every_cell(panel)))
+    live = Lookup(panel=panel, encoder=make_encoder, dtype=dtype)
+    assert same(mixed, read(live, *every_cell(panel)))
+
+
+def test_embeddings_alone_or_forecasts_alone(panel, cache, reference):
+    days, tickers = every_cell(panel)
+    (part,) = Lookup(cache=cache, panel=panel).read(days, tickers, embeddings=False)
+    assert part.embedding is None
+    assert np.array_equal(part.forecast, reference[0][1], equal_nan=True)
+    (part,) = Lookup(cache=cache, panel=panel).read(days, tickers, embeddings=True, forecasts=False)
+    assert part.forecast.shape == (len(days), 0)
+    assert np.array_equal(part.embedding, reference[0][0], equal_nan=True)
+
+
+def test_a_cache_of_another_model_is_refused_as_soon_as_the_model_is_known(panel, path, encoder, make_encoder):
+    """Same dimension, other weights: an error, never a mixture."""
+    cache = open_cache(path)
+    cache.build(panel, encoder, end="2020-04-15")
+    other = make_encoder(seed=5)
+    with pytest.raises(MismatchError, match="weights"):
+        Lookup(cache=cache, panel=panel, encoder=lambda: other, spec=other.spec)
+    with pytest.raises(MismatchError, match="weights"):
+        read(Lookup(cache=cache, panel=panel, encoder=lambda: other), *every_cell(panel))
+
+
+def test_forecasts_of_another_rule_are_not_used(panel, cache, make_encoder, windows):
+    """Same embeddings, other bin edges: embeddings come from the cache, forecasts from the model."""
+    other = make_encoder()
+    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "another"})
+    lookup = Lookup(cache=cache, panel=panel, encoder=lambda: other, spec=other.spec)
+    read(lookup, *every_cell(panel))
+    assert (lookup.tally.hits, lookup.tally.computed) == (len(windows), len(windows))
+
+
+def test_forecasts_of_two_rules_are_never_mixed(panel, path, encoder, make_encoder):
+    """Where cached forecasts were given before the model was known, a model with another rule is an error."""
+    cache = open_cache(path)
+    cache.build(panel, encoder, end="2020-04-15")
+    other = make_encoder()
+    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "another"})
+    lookup = Lookup(cache=cache, panel=panel, encoder=lambda: other)
+    days, tickers = every_cell(panel, "T0001")
+    old = days <= np.datetime64("2020-04-15")
+    read(lookup, days[old], tickers[old])
+    with pytest.raises(MismatchError, match="forecast_rule"):
+        read(lookup, days[~old], tickers[~old])
+
+
+def test_a_cache_without_forecasts_takes_them_from_the_model(panel, path, make_encoder, windows):
+    """Embeddings are hits; every cell that has a window goes through the model for its forecast."""
+    silent = make_encoder(horizons=())
+    cache = open_cache(path)
+    cache.build(panel, silent)
+    with pytest.raises(MismatchError, match="neither the cache nor a model"):
+        read(Lookup(cache=cache, panel=panel), *every_cell(panel))
+    lookup = Lookup(cache=cache, panel=panel)
+    assert lookup.horizons == ()
+    found = read(lookup, *every_cell(panel), forecasts=False)[-1]
+    assert found.sum() == len(windows)
+
+
+def test_nothing_to_read_from_is_refused(panel, cache, make_encoder, tmp_path):
+    with pytest.raises(InputError, match="neither a cache nor a model"):
+        Lookup(panel=panel)
+    with pytest.raises(InputError, match="give the panel"):
+        Lookup(cache=cache, encoder=make_encoder)
+    with pytest.raises(FileNotFoundError, match="no cache at"):
+        Lookup(cache=open_cache(tmp_path / "none.lance"))
+
+
+def test_a_model_that_fails_names_tickers_and_days(panel):
+    broken = BrokenEncoder(panel.num_features, "nan", lookback=8)
+    with pytest.raises(WorkError, match=r"T0001 … T0001, 2020-05-04 to 2020-05-04.*NaN"):
+        Lookup(panel=panel, encoder=lambda: broken).get("2020-05-04", ["T0001"])
+
+
+def test_get_gives_one_day(panel, cache, make_encoder):
+    """The read-through of one day has the shape of the cache's own `get`."""
+    names = ["T0002", "NOBODY", "T0000"]
+    live = cache.with_fallback(panel, make_encoder())
+    vectors, found = live.get("2020-05-04", names)
+    expected, _ = cache.get("2020-05-04", names)
+    assert np.array_equal(vectors, expected, equal_nan=True)
+    assert found.tolist() == [True, False, True]
+    assert cache.with_fallback(panel, make_encoder).get("2020-05-04", [])[0].shape == (0, 6)
+
+
+def test_progress_ends_at_the_whole(panel, make_encoder):
+    told = []
+    days, tickers = every_cell(panel)
+    read(Lookup(panel=panel, encoder=make_encoder), days, tickers, progress=lambda *done: told.append(done))
+    assert told[-1] == (len(days), len(days))
+    assert told == sorted(told)
+
+
+def test_expected_digests_are_read_again_only_for_new_days(panel, cache, monkeypatch):
+    """Trials over the same days compare against digests that were computed once."""
+    lookup = Lookup(cache=cache, panel=panel)
+    read(lookup, *every_cell(panel))
+    monkeypatch.setattr(lookup_module, "window_digests", None)
+    read(lookup, *every_cell(panel))
+    monkeypatch.undo()
+    assert isinstance(lookup.get("2020-05-04", ["T0001"])[1][0], np.bool_)

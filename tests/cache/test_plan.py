@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from encash.cache import Selection, State, make_plan
+from encash.cache.plan import BlockSize, cut_blocks
+from encash.errors import MismatchError
+from encash.panel.load import ArraySource
+from encash.panel.panel import Panel
+
+EVERYTHING = Selection()
+
+
+def test_without_a_cache_every_window_is_missing_and_every_other_cell_has_its_reason(panel, encoder, windows):
+    """A late listing, an early end, a gap and NaN are each counted by their own dates."""
+    plan = make_plan(panel, encoder.spec, None, EVERYTHING)
+    missing = {(str(plan.days[day]), plan.tickers[ticker]) for day, ticker in np.argwhere(plan.state == State.MISSING)}
+    assert missing == set(windows)
+    assert (plan.valid, plan.stale, plan.missing) == (0, 0, len(windows))
+    assert sum(plan.reasons.values()) == plan.unavailable == plan.state.size - len(windows)
+    assert min(plan.reasons.values()) > 0, "the odd tickers have all three reasons"
+
+
+def test_the_plan_of_a_full_cache_computes_nothing(panel, encoder, cache, windows):
+    plan = cache.plan(panel, encoder)
+    assert (plan.valid, plan.to_compute, plan.blocks, plan.bytes_estimate) == (len(windows), 0, 0, 0)
+
+
+def test_a_restated_row_makes_exactly_the_windows_that_hold_it_stale(panel, encoder, cache, restate):
+    """One row lies in as many windows as the lookback is long: those, and no others, are stale."""
+    days = panel.days("T0001")
+    plan = cache.plan(restate({"T0001": {40: 9.0}}), encoder)
+    stale = [(plan.tickers[ticker], str(plan.days[day])) for day, ticker in np.argwhere(plan.state == State.STALE)]
+    assert stale == [("T0001", str(day)) for day in days[40:48]]
+
+
+def test_a_row_that_becomes_nan_withdraws_its_windows(panel, encoder, cache, restate):
+    plan = cache.plan(restate({"T0001": {40: np.nan}}), encoder)
+    assert (plan.stale, plan.missing, plan.withdrawn) == (0, 0, 8)
+
+
+def test_estimates_follow_the_work(panel, encoder, cache, restate, tmp_path):
+    """Bytes and seconds grow with what is to be computed; seconds are unknown where the rate is."""
+    new = make_plan(panel, encoder.spec, None, EVERYTHING, rate=10.0)
+    assert new.seconds_estimate == pytest.approx(new.missing / 10)
+    assert new.bytes_estimate == new.missing * (6 * 4 + 8 * 4 + 14)
+    assert make_plan(panel, encoder.spec, None, EVERYTHING, dtype="int8").bytes_estimate < new.bytes_estimate
+    assert make_plan(panel, encoder.spec, None, EVERYTHING).seconds_estimate is None
+
+
+def test_the_summary_has_the_keys_of_the_command(panel, encoder):
+    keys = {"valid", "stale", "missing", "unavailable", "bytes_estimate", "seconds_estimate", "peak_memory_bytes"}
+    assert keys <= set(make_plan(panel, encoder.spec, None, EVERYTHING).summary())
+
+
+def test_features_of_another_width_or_order_are_refused(panel, make_encoder):
+    """A panel that is not the encoder's is refused before anything is read."""
+    rows = {name: (panel.days(name), panel.rows((name,)).values[:, 1:]) for name in panel.tickers}
+    with pytest.raises(MismatchError, match=r"\d features"):
+        make_plan(Panel(ArraySource(rows)), make_encoder().spec, None, EVERYTHING)
+
+
+def test_blocks_are_whole_months_until_they_are_large_enough_and_never_too_large():
+    """Together the blocks are all cells once, in order."""
+    days = np.arange("2024-01-01", "2024-05-01", dtype="datetime64[D]")
+    state = np.full((len(days), 3), State.MISSING, dtype=np.int8)
+    state[5:9] = State.VALID
+    blocks = list(cut_blocks(days, state, least=100, most=150))
+    assert blocks[0][0] == 0
+    assert [start for start, _ in blocks[1:]] == [stop for _, stop in blocks[:-1]]
+    assert blocks[-1][1] == int((state == State.MISSING).sum())
+    assert max(stop - start for start, stop in blocks) <= 150
+    assert blocks[0] == (0, 81 + 87 - 18), "cut at 150, before the second month ends"
+    assert list(cut_blocks(days, state, least=100, most=1000))[0] == (0, (31 + 29 - 4) * 3)
+
+
+def test_a_block_is_bounded_in_bytes_and_in_seconds():
+    size = BlockSize(vector_bytes=4_000, seconds=60)
+    assert size.most_entries(dim=10, rate=None) == 100
+    assert size.most_entries(dim=10, rate=0.5) == 30
+    assert size.most_entries(dim=10, rate=1e-9) == 1
