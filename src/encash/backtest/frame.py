@@ -3,6 +3,7 @@ nothing of forecasts, filters or money."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -141,6 +142,17 @@ def make_frame(config: BacktestConfig, sessions: Sessions) -> Frame:
             "no candidates: nobody of the universe has a price on any signal day; give other days or tickers"
         )
     return Frame(sessions=sessions, schedule=plan, asked=asked)
+
+
+def all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
+    """The signal days of some frames of one universe, ascending (D,), and whoever is a candidate on them, (D, N)."""
+    if len(frames) == 1:
+        return frames[0].signal_days, frames[0].asked
+    days = np.unique(np.concatenate([frame.signal_days for frame in frames]))
+    asked = np.zeros((len(days), frames[0].asked.shape[1]), dtype=bool)
+    for frame in frames:
+        asked[np.searchsorted(days, frame.signal_days)] |= frame.asked
+    return days, asked
 
 
 def _check_prices(values: Float64, days: Days, tickers: tuple[str, ...], name: str) -> None:

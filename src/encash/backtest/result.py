@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Text
+from encash.backtest.files import replace_file, table_bytes
 from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.errors import InputError
@@ -171,11 +171,11 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in _STALE_FILES:
         (folder / name).unlink(missing_ok=True)
-    _replace(folder / "equity.parquet", _parquet(_equity_columns(result)))
-    _replace(folder / "ledger.csv", result.ledger.to_csv().encode())
-    _replace(folder / "picks.parquet", _parquet(_pick_columns(result.picks)))
+    replace_file(folder / "equity.parquet", table_bytes(_equity_columns(result)))
+    replace_file(folder / "ledger.csv", result.ledger.to_csv().encode())
+    replace_file(folder / "picks.parquet", table_bytes(_pick_columns(result.picks)))
     document = {**result.to_json(), "run_dir": str(folder)}
-    _replace(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    replace_file(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
     return folder
 
 
@@ -189,24 +189,6 @@ def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:
 def _pick_columns(picks: PickTable) -> dict[str, np.ndarray]:
     names = ("date", "ticker", "cluster", "distance", "kept", "forecast", "confidence", "score", "picked", "weight")
     return {name: getattr(picks, name) for name in names}
-
-
-def _parquet(columns: Mapping[str, np.ndarray]) -> bytes:
-    """A table as the bytes of a Parquet file."""
-    import pyarrow as pa  # noqa: PLC0415 a backtest that is not written down does without
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    sink = pa.BufferOutputStream()
-    table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that its name never stands for half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _plain(value: float | int) -> float | int | None:

@@ -4,7 +4,7 @@ prices by their seams; nothing of files' formats or of models."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from encash.backtest.config import BacktestConfig
-from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
+from encash.backtest.frame import Frame, Sessions, all_candidates, make_frame, open_sessions
 from encash.backtest.honesty import TRAINING_UNKNOWN, check_lookahead, check_missing
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
@@ -88,7 +88,8 @@ def run_backtest(
         lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, train_end=train_end)
     before = _counts(lookup.tally)
     with watch.stage("signals"):
-        signals = prepare(config, frame, lookup, filter, progress)
+        horizons = (config.signal_horizon,)
+        (signals,) = prepare([frame], lookup, horizons=horizons, filters=(filter,), progress=progress)
         missing = check_missing(config, frame, signals)
     with watch.stage("simulate"):
         outcome = evaluate(config, frame, signals, filter)
@@ -106,23 +107,28 @@ def run_backtest(
 
 
 def prepare(
-    config: BacktestConfig,
-    frame: Frame,
+    frames: Sequence[Frame],
     lookup: Lookup,
-    filter: FilterModel | None = None,
+    *,
+    horizons: tuple[int, ...],
+    filters: Sequence[FilterModel | None] = (None,),
     progress: Progress | None = None,
-) -> SignalGrid:
-    """The signals of all candidates of a frame, read in one pass; many configurations may share them."""
-    (signals,) = read_signals(
-        lookup,
-        frame.signal_days,
-        frame.sessions.tickers,
-        frame.asked,
-        horizons=(config.signal_horizon,),
-        filters=(filter,),
-        progress=progress,
-    )
-    return signals
+) -> tuple[SignalGrid, ...]:
+    """The signals of all candidates of some frames of one universe, read in one pass; the frames then share them.
+
+    Args:
+        frames: rebalances and candidates, all of the same sessions.
+        lookup: where signals come from.
+        horizons: of the forecasts.
+        filters: whose clusters are assigned while the embeddings pass by.
+        progress: called with cells done and cells in all.
+
+    Returns:
+        One grid for each filter; they share their forecasts.
+    """
+    days, asked = all_candidates(frames)
+    tickers = frames[0].sessions.tickers
+    return read_signals(lookup, days, tickers, asked, horizons=horizons, filters=filters, progress=progress)
 
 
 def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:

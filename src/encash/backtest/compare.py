@@ -1,0 +1,402 @@
+"""Was it the filter, or was it luck? The same configuration beside what it must beat. Knows how to run variants of a
+configuration; nothing of charts or pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash import metrics
+from encash.arrays import Bool, Days, Float64, Int32
+from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.evidence import Evidence, evidence
+from encash.backtest.files import replace_file, table_bytes
+from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
+from encash.backtest.honesty import check_lookahead, check_missing
+from encash.backtest.outcome import Outcome, evaluate, keep
+from encash.backtest.run import prepare
+from encash.backtest.signals import SignalGrid
+from encash.backtest.universe import Candidates
+from encash.cache.lookup import Lookup
+from encash.clusters.filter import FilterModel
+from encash.panel.panel import PriceTable
+
+Progress = Callable[[int, int], None]
+FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One way to do it differently, run n times: once, or once a draw, a phase or a policy."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...]
+    """What is different in each run."""
+    equity: Float64
+    """After costs, shape (n, S)."""
+    figures: dict[str, Float64]
+    """Each of FIGURES for each run, shape (n,)."""
+
+    def mean(self, figure: str) -> float:
+        """Mean over the runs."""
+        return float(np.mean(self.figures[figure]))
+
+    def deviation(self, figure: str) -> float:
+        """Sample deviation over the runs; NaN for a single one."""
+        values = self.figures[figure]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
+        """The middle share of the runs."""
+        tail = (1.0 - level) / 2.0 * 100.0
+        low, high = np.percentile(self.figures[figure], [tail, 100.0 - tail])
+        return float(low), float(high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        rows = {
+            name: {
+                "mean": _plain(self.mean(name)),
+                "sd": _plain(self.deviation(name)),
+                "interval": [_plain(value) for value in self.interval(name)],
+                "values": [_plain(value) for value in values.tolist()],
+            }
+            for name, values in self.figures.items()
+        }
+        return {
+            "name": self.name,
+            "meaning": self.meaning,
+            "runs": len(self.labels),
+            "labels": list(self.labels),
+            **rows,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Does the filter help, against random filters that keep as many candidates on each day?"""
+
+    excess: float
+    """Total return less the mean of the random filters'."""
+    excess_interval: tuple[float, float]
+    """95 % interval of the mean daily excess return over the random filters' mean, a year (× 252), block bootstrap."""
+    p_value: float
+    """The share of random filters, and of the filter itself, that earned at least as much."""
+    draws: int
+
+    @property
+    def helps(self) -> bool:
+        """Better than 95 % of the random filters, and an interval above 0."""
+        return self.p_value <= 0.05 and self.excess_interval[0] > 0
+
+    @property
+    def sentence(self) -> str:
+        """The first line of a report."""
+        place = f"p = {self.p_value:.3f} against {self.draws} random filters with the same daily keep-rate"
+        if self.helps:
+            return f"The filter is better than chance: {self.excess:+.2%} over the run, {place}."
+        return f"The filter is no better than chance: {self.excess:+.2%} over the run, {place}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "excess": _plain(self.excess),
+            "excess_interval": [_plain(value) for value in self.excess_interval],
+            "p_value": _plain(self.p_value),
+            "draws": self.draws,
+            "helps": self.helps,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparisons:
+    """Everything that stands beside one run."""
+
+    base: Outcome
+    rows: tuple[Comparison, ...]
+    verdict: Verdict | None
+    """None for a run without a filter."""
+    evidence: tuple[Evidence, ...]
+    """For each horizon of the forecasts, on all candidates of every session."""
+
+    @property
+    def days(self) -> Days:
+        """The sessions, shape (S,)."""
+        return self.base.days
+
+    def row(self, name: str) -> Comparison | None:
+        """One comparison by its name, None where it was not made."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "rows": [row.to_json() for row in self.rows],
+            "evidence": [row.to_json() for row in self.evidence],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """How much to compare."""
+
+    draws: int = 200
+    """Random filters, and shufflings of the clusters."""
+    seed: int = 0
+    block: int = 10
+    """Sessions in a block of the bootstrap."""
+
+
+def compare(
+    config: BacktestConfig,
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filter: FilterModel | None = None,
+    candidates: Candidates = None,
+    settings: CompareConfig | None = None,
+    progress: Progress | None = None,
+) -> Comparisons:
+    """Run a configuration and what it must be compared with, on one reading of the signals of every session.
+
+    Rows, as far as they make sense for the configuration: ``filter`` (the run itself, with one), ``no filter``,
+    ``random filter`` (as many candidates on each day, drawn at random), ``shuffled clusters`` (the same clusters, but
+    which of them are best is drawn at random), ``phases`` (begun on each session of the horizon), ``lag + 1`` (filled
+    one session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
+
+    Raises:
+        InputError: as `run_backtest`.
+        LookaheadError: as `run_backtest`.
+    """
+    settings = CompareConfig() if settings is None else settings
+    bench = _open_bench(config, prices, lookup, filter, candidates, progress)
+    base = bench.run(config)
+    check_missing(config, base.frame, base.signals)
+    makers = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
+    rows = tuple(row for maker in makers if (row := maker(bench, base, settings)) is not None)
+    named = {row.name: row for row in rows}
+    return Comparisons(
+        base=base,
+        rows=rows,
+        verdict=_verdict(base, named["random filter"], settings) if "random filter" in named else None,
+        evidence=tuple(evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
+    )
+
+
+def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
+    """Write `comparisons.json` (figures) and `comparisons.parquet` (date, name, low, median, high of the equities).
+
+    Returns:
+        The folder.
+    """
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    bands = [np.percentile(row.equity, [2.5, 50.0, 97.5], axis=0) for row in comparisons.rows]
+    columns = {
+        "date": np.tile(comparisons.days, len(bands)),
+        "name": np.repeat([row.name for row in comparisons.rows], len(comparisons.days)),
+        "low": np.concatenate([band[0] for band in bands]),
+        "median": np.concatenate([band[1] for band in bands]),
+        "high": np.concatenate([band[2] for band in bands]),
+    }
+    replace_file(folder / "comparisons.parquet", table_bytes(columns))
+    document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
+    replace_file(folder / "comparisons.json", document.encode())
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """One reading of the signals of every session, on which variants run."""
+
+    sessions: Sessions
+    signals: SignalGrid
+    filter: FilterModel | None
+
+    def frame(self, config: BacktestConfig) -> Frame:
+        """The rebalances of a variant."""
+        return make_frame(config, self.sessions)
+
+    def run(self, config: BacktestConfig) -> Outcome:
+        """A variant with the filter."""
+        return evaluate(config, self.frame(config), self.signals, self.filter)
+
+
+def _open_bench(
+    config: BacktestConfig,
+    prices: PriceTable,
+    lookup: Lookup,
+    filter: FilterModel | None,
+    candidates: Candidates,
+    progress: Progress | None,
+) -> _Bench:
+    sessions = open_sessions(config, prices, candidates)
+    spec = lookup.encoder_spec
+    first = make_frame(config, sessions).signal_days[0]
+    check_lookahead(config, first, filter=filter, train_end=None if spec is None else spec.train_end)
+    frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
+    horizons = tuple(sorted({config.signal_horizon, *lookup.horizons}))
+    (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,), progress=progress)
+    return _Bench(sessions=sessions, signals=signals, filter=filter)
+
+
+def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
+    """The phases that leave at least one whole holding period."""
+    if config.tranches:
+        return [0]
+    room = len(sessions.days) - config.lag - config.horizon
+    return sorted({config.phase, *range(min(config.horizon, room))})
+
+
+def _filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
+    if bench.filter is None:
+        return None
+    return _comparison("filter", f"the run itself: {bench.filter.kind} filter", [bench.filter.kind], [base])
+
+
+def _no_filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
+    outcome = evaluate(base.config, base.frame, bench.signals)
+    return _comparison("no filter", "the same picks from all candidates", ["no filter"], [outcome])
+
+
+def _random(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
+    if bench.filter is None:
+        return None
+    candidates = base.frame.asked & base.signals.found
+    quota = base.kept.sum(axis=1)
+    outcomes = (
+        evaluate(base.config, base.frame, bench.signals, kept=kept)
+        for kept in random_filters(candidates, quota, draws=settings.draws, seed=settings.seed)
+    )
+    labels = [f"draw {number}" for number in range(settings.draws)]
+    return _comparison("random filter", "as many candidates on each day, drawn at random", labels, outcomes)
+
+
+def _shuffled(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
+    if bench.filter is None or bench.filter.kind != "hard":
+        return None
+    candidates = base.frame.asked & base.signals.found
+    kept = shuffled_clusters(bench.filter, base.frame, base.signals, candidates, settings)
+    outcomes = (evaluate(base.config, base.frame, bench.signals, kept=mask) for mask in kept)
+    labels = [f"shuffle {number}" for number in range(settings.draws)]
+    return _comparison("shuffled clusters", "the same clusters; which are best is drawn at random", labels, outcomes)
+
+
+def _phases(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
+    if base.config.tranches or base.config.horizon == 1:
+        return None
+    phases = _possible_phases(base.config, bench.sessions)
+    outcomes = (bench.run(replace(base.config, phase=phase)) for phase in phases)
+    meaning = "the first rebalance on each session of the horizon"
+    return _comparison("phases", meaning, [f"phase {phase}" for phase in phases], outcomes)
+
+
+def _lagged(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
+    later = replace(base.config, lag=base.config.lag + 1)
+    if len(bench.sessions.days) <= later.phase + later.lag + later.horizon:
+        return None
+    outcome = bench.run(later)
+    return _comparison("lag + 1", "every trade one session later", [f"lag {later.lag}"], [outcome])
+
+
+def _delistings(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
+    outcomes = [bench.run(replace(base.config, delisting=policy)) for policy in DELISTING_POLICIES]
+    return _comparison("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, outcomes)
+
+
+def _gross(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
+    return _of_equities("gross", "the same picks without any cost", ["gross"], base.gross[None], base)
+
+
+def _benchmark(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
+    meaning = "the universe in equal weights, rebalanced every session, without costs"
+    return _of_equities("benchmark", meaning, ["benchmark"], base.benchmark[None], base)
+
+
+def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int) -> Iterator[Bool]:
+    """Masks that keep a given number of candidates of each row, drawn at random: a function of (seed, draw) alone.
+
+    Args:
+        candidates: shape (R, N).
+        quota: how many to keep of each row, shape (R,).
+        draws: how many masks.
+        seed: same seed, same masks.
+    """
+    columns = [np.flatnonzero(row) for row in candidates]
+    for draw in range(draws):
+        generator = np.random.Generator(np.random.Philox(key=[seed, draw]))
+        kept = np.zeros(candidates.shape, dtype=bool)
+        for row, able in enumerate(columns):
+            if quota[row]:
+                kept[row, generator.permutation(able)[: quota[row]]] = True
+        yield kept
+
+
+def shuffled_clusters(
+    filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool, settings: CompareConfig
+) -> Iterator[Bool]:
+    """What a hard filter would keep if other clusters of the same model were the best ones."""
+    num_clusters = max(term.model.k for term in filter.terms)
+    for draw in range(settings.draws):
+        generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
+        other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)
+        yield keep(filter, frame, replace(signals, cluster=other[signals.cluster]), candidates)
+
+
+def _comparison(
+    name: str, meaning: str, labels: Sequence[str], outcomes: Sequence[Outcome] | Iterator[Outcome]
+) -> Comparison:
+    """Outcomes as one row; each is let go as soon as its equity is known."""
+    equity, paths = [], []
+    for outcome in outcomes:
+        equity.append(outcome.net)
+        paths.append(outcome.path)
+    return _row(name, meaning, labels, np.array(equity), np.array(paths))
+
+
+def _of_equities(name: str, meaning: str, labels: Sequence[str], equity: Float64, base: Outcome) -> Comparison:
+    path = equity.copy()
+    path[:, 0] = base.config.initial_capital
+    return _row(name, meaning, labels, equity, path)
+
+
+def _row(name: str, meaning: str, labels: Sequence[str], equity: Float64, paths: Float64) -> Comparison:
+    figures = {
+        "final_capital": paths[:, -1],
+        "total_return": np.array([metrics.total_return(path) for path in paths]),
+        "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
+        "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
+    }
+    return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
+
+
+def _verdict(base: Outcome, random: Comparison, settings: CompareConfig) -> Verdict:
+    """The run against its random filters."""
+    earned = metrics.total_return(base.path)
+    others = random.figures["total_return"]
+    paths = random.equity.copy()
+    paths[:, 0] = base.config.initial_capital
+    typical = np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
+    excess = metrics.simple_returns(base.path) - typical
+    low, high = metrics.block_bootstrap(
+        excess, lambda drawn: drawn.mean(axis=1), block=min(settings.block, len(excess)), seed=settings.seed
+    )
+    year = metrics.SESSIONS_PER_YEAR
+    return Verdict(
+        excess=earned - float(others.mean()),
+        excess_interval=(low * year, high * year),
+        p_value=float((1 + int((others >= earned - 1e-12).sum())) / (len(others) + 1)),
+        draws=len(others),
+    )
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,160 @@
+"""Chance is called chance, skill is found: comparisons and evidence on forecasts whose worth is known."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from encash.backtest import BacktestConfig, run_backtest
+from encash.backtest.compare import CompareConfig, compare, random_filters, write_comparisons
+from encash.backtest.evidence import evidence, forward_returns
+from encash.backtest.frame import make_frame, open_sessions
+from encash.backtest.outcome import evaluate
+from encash.backtest.run import prepare
+from encash.clusters.filter import FilterModel, Term
+from encash.clusters.model import ClusterModel
+
+FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
+
+
+def two_clusters(best=1, first_day="2000-01-01"):
+    """Clusters of one-number embeddings: 0 below zero, 1 above."""
+    model = ClusterModel(
+        centroids=np.float32([[-1], [1]]), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="", fit_start="",
+        fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
+    )  # fmt: skip
+    return Term(model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999")
+
+
+def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
+    lookup = make_lookup(prices, seed=seed)
+    lookup.embedding = embedding.astype("f4")[:, :, None]
+    return lookup
+
+
+def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_prices, make_lookup):
+    """Over 200 seeds the mean excess over a random filter lies within two standard errors of 0."""
+    excess = []
+    for seed in range(200):
+        prices = make_prices(seed=seed, num_sessions=31, num_tickers=20)
+        config = BacktestConfig(top_k=3, **FREE)
+        embedding = np.random.default_rng(seed + 9).normal(size=prices.close.shape)
+        lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
+        filter = FilterModel(kind="hard", terms=(two_clusters(),))
+        base = run_backtest(config, prices=prices, lookup=lookup, filter=filter).outcome
+        (kept,) = random_filters(base.frame.asked, base.kept.sum(axis=1), draws=1, seed=seed)
+        other = evaluate(config, base.frame, base.signals, kept=kept)
+        assert (other.kept.sum(axis=1) == base.kept.sum(axis=1)).all()
+        excess.append(np.log(base.net[-1] / other.net[-1]))
+    mean, error = np.mean(excess), np.std(excess, ddof=1) / np.sqrt(len(excess))
+    assert abs(mean) < 2 * error
+    assert error < 0.02
+
+
+def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, make_lookup):
+    """Forecasts with a correlation of 0.3 to the coming return show an IC of 0.3, on the right day, and money."""
+    prices = make_prices(seed=1, num_sessions=300, num_tickers=60)
+    coming = forward_returns(prices.close, 1)
+    shape = coming.shape
+    noise = np.random.default_rng(2).normal(size=shape)
+    standard = np.nan_to_num((coming - np.nanmean(coming)) / np.nanstd(coming))
+    lookup = make_lookup(prices, horizons=(1,))
+    lookup.forecast[:] = 0.01 * (0.3 * standard + np.sqrt(1 - 0.09) * noise)
+    config = BacktestConfig(horizon=1, top_k=5, **FREE)
+    sessions = open_sessions(config, prices)
+    (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(1,))
+    found = evidence(sessions, signals, 1)
+    assert found.days == 299
+    assert found.ic == pytest.approx(0.3, abs=0.02)
+    assert found.rank_ic == pytest.approx(0.29, abs=0.03)
+    assert found.ic_t > 20
+    assert found.spread_t > 20
+    assert list(found.quantile_returns) == sorted(found.quantile_returns)
+    decay = dict(found.decay)
+    assert decay[0] == found.rank_ic
+    assert all(abs(decay[later]) < 0.03 for later in (1, 2, 5))
+    result = run_backtest(config, prices=prices, lookup=lookup)
+    assert result.summary["total_return"] > 1.0
+    assert result.summary["information_ratio"] > 3
+
+
+def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup):
+    """Clusters that tell the coming direction beat every random filter; clusters of noise do not."""
+    prices = make_prices(seed=4, num_sessions=121, num_tickers=30)
+    coming = np.nan_to_num(forward_returns(prices.close, 5))
+    config = BacktestConfig(top_k=3)
+    noise = np.random.default_rng(0).normal(size=coming.shape)
+    verdicts = {}
+    for name, embedding in (("knows", coming), ("noise", noise)):
+        lookup = lookup_with_clusters(make_lookup, prices, embedding, seed=8)
+        filter = FilterModel(kind="hard", terms=(two_clusters(),))
+        verdicts[name] = compare(
+            config, prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=60)
+        ).verdict
+    assert verdicts["knows"].helps
+    assert verdicts["knows"].p_value == pytest.approx(1 / 61)
+    assert verdicts["knows"].sentence.startswith("The filter is better than chance")
+    assert not verdicts["noise"].helps
+    assert "no better than chance" in verdicts["noise"].sentence
+
+
+def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, tmp_path):
+    """All rows are there, the base is among its phases, and the files hold them."""
+    prices = make_prices(num_sessions=41)
+    prices.close[22:, 0] = np.nan
+    embedding = np.random.default_rng(1).normal(size=prices.close.shape)
+    lookup = lookup_with_clusters(make_lookup, prices, embedding)
+    config = BacktestConfig(top_k=3)
+    found = compare(
+        config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
+        settings=CompareConfig(draws=9),
+    )  # fmt: skip
+    assert [(row.name, len(row.labels)) for row in found.rows] == [
+        ("filter", 1), ("no filter", 1), ("random filter", 9), ("shuffled clusters", 9), ("phases", 5), ("lag + 1", 1),
+        ("delisting", 4), ("gross", 1), ("benchmark", 1),
+    ]  # fmt: skip
+    base = run_backtest(config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)))
+    assert found.base.net.tolist() == base.net.tolist()
+    assert found.row("phases").equity[0].tolist() == base.net.tolist()
+    assert found.row("delisting").equity[0].tolist() == base.net.tolist()
+    assert found.row("gross").mean("final_capital") > found.row("filter").mean("final_capital")
+    assert [row.horizon for row in found.evidence] == [1, 5]
+    write_comparisons(found, tmp_path)
+    document = json.loads((tmp_path / "comparisons.json").read_text())
+    assert document["verdict"]["draws"] == 9
+    assert len(document["rows"][2]["sharpe"]["values"]) == 9
+    bands = pq.read_table(tmp_path / "comparisons.parquet")
+    assert bands.num_rows == 9 * 41
+    again = compare(
+        config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
+        settings=CompareConfig(draws=9),
+    )  # fmt: skip
+    assert again.to_json() == found.to_json()
+
+
+def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup):
+    """With two clusters every shuffling is either the filter or its opposite."""
+    prices = make_prices(num_sessions=41)
+    embedding = np.random.default_rng(1).normal(size=prices.close.shape)
+    lookup = lookup_with_clusters(make_lookup, prices, embedding)
+    finals = []
+    for best in (0, 1):
+        filter = FilterModel(kind="hard", terms=(two_clusters(best),))
+        found = compare(
+            BacktestConfig(top_k=3), prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=12)
+        )
+        finals.append(found.row("filter").mean("final_capital"))
+    assert set(found.row("shuffled clusters").figures["final_capital"]) == set(finals)
+
+
+def test_a_run_without_a_filter_has_no_verdict(make_prices, make_lookup):
+    """There is nothing to compare with random filters."""
+    prices = make_prices(num_sessions=41)
+    found = compare(
+        replace(BacktestConfig(top_k=3), tranches=True), prices=prices, lookup=make_lookup(prices),
+        settings=CompareConfig(draws=3),
+    )  # fmt: skip
+    assert found.verdict is None
+    assert {row.name for row in found.rows} == {"no filter", "lag + 1", "delisting", "gross", "benchmark"}
