@@ -66,7 +66,7 @@ def read_arrays(path: Path, *, mend: str, names: tuple[str, ...] | None = None) 
             return {name: file[name] for name in file.files if names is None or name in names}
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {mend}") from None
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path} is damaged ({error}); make it again: {mend}") from None
 
 

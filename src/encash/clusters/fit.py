@@ -93,8 +93,11 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
         config: `samples_per_ticker`, `max_entries` and `seed` count here.
 
     Raises:
-        InputError: no entries.
+        InputError: no entries, or a sample of none.
     """
+    for name in ("samples_per_ticker", "max_entries"):
+        if (most := getattr(config, name)) is not None and most < 1:
+            raise InputError(f"{name} is {most}; expected 1 or more, or None for all entries")
     kept: list[Batch] = []
     seen = pending = 0
     for batch in batches:

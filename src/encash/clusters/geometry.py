@@ -73,10 +73,11 @@ class Geometry:
 
     def _distances(self, vectors: Float32, first: int) -> Float32:
         """A float64 product, and pair by pair where its error could change how a distance is rounded to float32."""
+        norms = _norms(vectors, first)
         space = self.project(vectors)
         own = np.vecdot(space, space)[:, None]
         squares = vectors.astype(np.float64) @ self._weights + self._constants + own
-        error = (self._score_error(_norms(vectors, first), np.float64) + len(self._mean) * 1e-15 * own[:, 0])[:, None]
+        error = (self._score_error(norms, np.float64) + len(self._mean) * 1e-15 * own[:, 0])[:, None]
         low, high = (np.sqrt(np.maximum(bound, 0)).astype(np.float32) for bound in (squares - error, squares + error))
         rows, ids = np.nonzero(low != high)
         low[rows, ids] = np.sqrt(self._squares(vectors, rows, ids))
@@ -123,7 +124,8 @@ def _norms(vectors: Float32, first: int) -> Float64:
     Raises:
         InputError: a row holds NaN, infinity or what overflows when squared.
     """
-    squares = np.vecdot(vectors, vectors)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.vecdot(vectors, vectors)
     if not np.isfinite(squares).all():
         row = first + int(np.flatnonzero(~np.isfinite(squares))[0])
         raise InputError(

@@ -325,6 +325,8 @@ def _bootstrap(entries: _Entries, config: RankConfig) -> Float64:
     Circular blocks (Politis & Romano 1992) of the horizon, or the cube root of the number of days if that is more.
     The median takes a pass over all entries in each draw, so it is there only where clusters are ranked by it.
     """
+    if config.draws == 0:
+        return np.empty((0, len(METRICS), entries.num_clusters))
     ones = np.ones(len(entries.returns))
     count, total, square, won = (
         entries.sums(values) for values in (ones, entries.returns, entries.returns**2, 1.0 * (entries.returns > 0))
