@@ -10,20 +10,25 @@ from encash.store.base import (
     StoreVersion,
 )
 from encash.store.codec import DTYPES, round_vectors
-from encash.store.locator import check_same, create_store, ensure_store, open_store
+from encash.store.locator import check_same, create_store, ensure_store, export_hdf5, open_store
+from encash.store.merge import Conflict, MergeReport, merge
 
 __all__ = [
     "DTYPES",
     "CompactReport",
+    "Conflict",
     "EmbeddingStore",
     "Entries",
     "EntryIndex",
+    "MergeReport",
     "StoreCheck",
     "StoreSpec",
     "StoreVersion",
     "check_same",
     "create_store",
     "ensure_store",
+    "export_hdf5",
+    "merge",
     "open_store",
     "round_vectors",
 ]

@@ -74,8 +74,8 @@ class Entries:
         """Number of rows."""
         return len(self.days)
 
-    def take(self, rows: Int64 | Bool) -> Entries:
-        """Some of the rows, by place or by mask."""
+    def take(self, rows: Int64 | Bool | slice) -> Entries:
+        """Some of the rows, by place, by mask or as a slice (a view)."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def sorted(self) -> Entries:
@@ -192,6 +192,26 @@ class EmbeddingStore(ABC):
 
         Arrays of a batch may be views of the store and are not to be written to.
         """
+
+    def by_day(self, batch_rows: int) -> Iterator[Entries]:
+        """All entries in batches of at most `batch_rows`, sorted by day, then ticker; a doubled key comes once."""
+        index = self.index()
+        days_at_once = max(1, batch_rows // max(1, len(index.tickers)))
+        for first in range(0, len(index.days), days_at_once):
+            part = index.row[first : first + days_at_once]
+            day, ticker = np.nonzero(part >= 0)
+            for at in range(0, len(day), batch_rows):
+                some = slice(at, at + batch_rows)
+                rows = part[day[some], ticker[some]].astype(np.int64)
+                forecast, confidence = self.forecasts(rows)
+                yield Entries(
+                    days=index.days[first + day[some]],
+                    tickers=index.tickers[ticker[some]],
+                    digest=index.digest[rows],
+                    embedding=self.vectors(rows),
+                    forecast=forecast,
+                    confidence=confidence,
+                )
 
     @abstractmethod
     def write(self, entries: Entries, *, skip_valid: bool = False) -> int:

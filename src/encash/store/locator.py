@@ -7,10 +7,11 @@ from pathlib import PurePosixPath
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
-from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.base import EmbeddingStore, Progress, StoreSpec
 
 _LANCE = (".lance",)
 _HDF5 = (".h5", ".hdf5")
+_EXPORT_ROWS = 16_384
 
 
 def open_store(location: str | os.PathLike[str], *, version: int | str | None = None) -> EmbeddingStore:
@@ -68,6 +69,24 @@ def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
             store = open_store(location)
     check_same(spec, store)
     return store
+
+
+def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+    """Write all entries of a store as an interchange file: whole, or not at all.
+
+    Returns:
+        Entries written.
+
+    Raises:
+        InputError: a path that does not end in .h5.
+        WorkError: the disk refused; the file that was there before is kept.
+    """
+    if _suffix(os.fspath(path)) not in _HDF5:
+        raise InputError(f"{os.fspath(path)} is no name of an interchange file; end it in .h5")
+    from encash.store.hdf5 import write_hdf5  # noqa: PLC0415 - h5py takes a tenth of a second to import
+
+    total = store.index().entries
+    return write_hdf5(path, store.spec, store.by_day(_EXPORT_ROWS), progress=progress, total=total)
 
 
 def check_same(spec: StoreSpec, store: EmbeddingStore) -> None:

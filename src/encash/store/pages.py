@@ -48,7 +48,7 @@ class MappedFile:
         """
         row_bytes = dtype.itemsize * max(width, 1)
         parts = []
-        for page in pages:
+        for page in _joined(pages, row_bytes):
             if page.position < 0 or page.position + page.rows * row_bytes > self.size:
                 raise FormatError(f"a page of {self.path} lies outside the file; restore it from a copy")
             flat = np.frombuffer(self._map, dtype, count=page.rows * max(width, 1), offset=page.position)
@@ -74,6 +74,12 @@ class PagedColumn:
         first, last = self._page_of(int(rows.min())), self._page_of(int(rows.max()))
         if first == last:
             return _copy(self._pages[first], rows - self._starts[first], out)
+        if is_run(rows):
+            done = 0
+            for block in self.blocks(int(rows[0]), int(rows[-1]) + 1):
+                out[done : done + len(block)] = block
+                done += len(block)
+            return
         place = np.searchsorted(self._starts, rows, side="right") - 1
         for page in range(first, last + 1):
             if len(here := np.flatnonzero(place == page)):
@@ -89,10 +95,30 @@ class PagedColumn:
         return int(np.searchsorted(self._starts, row, side="right")) - 1
 
 
+def _joined(pages: list[Page], row_bytes: int) -> list[Page]:
+    """Pages that follow each other in the file without a gap become one."""
+    joined: list[Page] = []
+    for page in pages:
+        if joined and joined[-1].position + joined[-1].rows * row_bytes == page.position:
+            joined[-1] = Page(position=joined[-1].position, rows=joined[-1].rows + page.rows)
+        else:
+            joined.append(page)
+    return joined
+
+
+def is_run(rows: Int64) -> bool:
+    """Whether rows follow each other without a gap.
+
+    >>> is_run(np.array([4, 5, 6])), is_run(np.array([4, 6, 5]))
+    (True, False)
+    """
+    count = len(rows)
+    return bool(rows[-1] - rows[0] == count - 1) and (count == 1 or bool((np.diff(rows) == 1).all()))
+
+
 def _copy(page: np.ndarray, rows: Int64, out: np.ndarray) -> None:
     """One page's rows to `out`; as one piece where they follow each other."""
-    count = len(rows)
-    if rows[-1] - rows[0] == count - 1 and (count == 1 or bool((np.diff(rows) == 1).all())):
-        out[:] = page[rows[0] : rows[0] + count]
+    if is_run(rows):
+        out[:] = page[rows[0] : rows[0] + len(rows)]
     else:
         np.take(page, rows, axis=0, out=out, mode="clip")

@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "MemoryStore": "encash.testing.memory_store",
     "StoreContract": "encash.testing.store_contract",
+    "StoreReadContract": "encash.testing.store_contract",
     "BrokenEncoder": "encash.testing.encoders",
     "ExecutorContract": "encash.testing.executor_contract",
     "RaiseIfRun": "encash.testing.executor_contract",

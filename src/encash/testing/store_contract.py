@@ -66,10 +66,117 @@ def everything(store: EmbeddingStore, batch_rows: int = 1000) -> dict[tuple[str,
     }
 
 
-class StoreContract:
-    """Tests for a store that can be written. Implement `create` and `reopen`."""
+class StoreReadContract:
+    """Tests for any store. Implement `filled`."""
 
     dtypes: tuple[str, ...] = DTYPES
+
+    def filled(self, folder: Path, entries: Entries, spec: StoreSpec) -> EmbeddingStore:
+        """A store with these entries, opened for reading."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("dim", [1, 7, 8, 64])
+    def test_gives_back_what_was_written(self, tmp_path: Path, dtype: str, dim: int) -> None:
+        """What is written is read back bit for bit, by row, in any order, by scan and by day."""
+        spec = make_spec(dtype, dim)
+        entries = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
+        store = self.filled(tmp_path, entries, spec)
+        rows = store.index().locate(entries.days, entries.tickers)
+        assert sorted(rows) == list(range(6))
+        mixed = np.array([5, 0, 3, 3, 1])
+        np.testing.assert_array_equal(store.vectors(rows[mixed]), entries.embedding[mixed])
+        forecast, confidence = store.forecasts(rows[mixed])
+        np.testing.assert_array_equal(forecast, entries.forecast[mixed])
+        np.testing.assert_array_equal(confidence, entries.confidence[mixed])
+        np.testing.assert_array_equal(store.index().digest[rows], entries.digest)
+        assert everything(store, 4) == everything(store, 1000)
+        assert len(everything(store)) == 6
+        assert store.spec == spec
+
+    def test_what_it_gives_is_the_callers(self, tmp_path: Path) -> None:
+        """Writing into vectors that were given out changes nothing in the store."""
+        spec = make_spec()
+        entries = make_entries(spec, ["2024-01-02"], ["A", "B", "C"])
+        store = self.filled(tmp_path, entries, spec)
+        rows = store.index().locate(entries.days, entries.tickers)
+        store.vectors(rows)[:] = 0
+        store.forecasts(rows)[0][:] = 0
+        np.testing.assert_array_equal(store.vectors(rows), entries.embedding)
+        np.testing.assert_array_equal(store.forecasts(rows)[0], entries.forecast)
+
+    def test_scan_numbers_rows_as_the_index_does(self, tmp_path: Path) -> None:
+        """The n-th row that scan yields is row n of the index, whatever the size of the batches."""
+        spec = make_spec()
+        both = make_entries(spec, ["2024-01-03", "2024-01-04", "2024-01-05"], ["A", "B", "C", "D"])
+        store = self.filled(tmp_path, both.take(np.array([0, 2, 3, 5, 6, 7, 9, 10])), spec)
+        for batch_rows in (1, 2, 3, 100):
+            parts = list(store.scan(batch_rows))
+            assert max(len(part) for part in parts) <= batch_rows
+            days, tickers = (np.concatenate([getattr(p, name) for p in parts]) for name in ("days", "tickers"))
+            np.testing.assert_array_equal(store.index().locate(days, tickers), np.arange(8))
+            vectors = np.concatenate([part.embedding for part in parts])
+            np.testing.assert_array_equal(vectors, store.vectors(np.arange(8)))
+
+    def test_by_day_is_sorted_and_whole(self, tmp_path: Path) -> None:
+        """By day all entries come once, sorted by day and ticker, in batches of the size asked at most."""
+        spec = make_spec()
+        entries = make_entries(spec, ["2024-01-03", "2024-01-04", "2024-01-05"], ["A", "B", "C", "D"])
+        store = self.filled(tmp_path, entries, spec)
+        for batch_rows in (1, 3, 5, 8, 100):
+            parts = list(store.by_day(batch_rows))
+            assert max(len(part) for part in parts) <= batch_rows
+            for name in vars(entries):
+                together = np.concatenate([getattr(part, name) for part in parts])
+                np.testing.assert_array_equal(together, getattr(entries, name))
+
+    def test_without_forecasts(self, tmp_path: Path) -> None:
+        """A store without horizons keeps vectors alone."""
+        spec = make_spec(horizons=())
+        store = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec)
+        assert store.forecasts(np.array([1, 0]))[0].shape == (2, 0)
+        assert len(everything(store)) == 2
+
+    def test_odd_tickers(self, tmp_path: Path) -> None:
+        """Tickers that look like paths, have quotes, spaces or other letters are stored and found, and nothing
+        appears outside the store."""
+        spec = make_spec()
+        entries = make_entries(spec, ["2024-01-02"], ODD_TICKERS)
+        folder = tmp_path / "inside"
+        folder.mkdir()
+        store = self.filled(folder, entries, spec)
+        assert store.index().tickers.tolist() == sorted(ODD_TICKERS)
+        rows = store.index().locate(entries.days, entries.tickers)
+        np.testing.assert_array_equal(store.vectors(rows), entries.embedding)
+        assert store.verify().passed
+        assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+    def test_extreme_values(self, tmp_path: Path) -> None:
+        """Zeros, equal rows, tiny and huge finite values come back bit for bit."""
+        spec = make_spec()
+        entries = make_entries(spec, ["2024-01-02"], list("ABCDE"))
+        entries.embedding[:] = np.array([0.0, 1.0, 1e-42, 3.4e38, -3.4e38], dtype=np.float32)[:, None]
+        entries.forecast[:] = 0
+        store = self.filled(tmp_path, entries, spec)
+        rows = store.index().locate(entries.days, entries.tickers)
+        assert store.vectors(rows).tobytes() == entries.embedding.tobytes()
+        assert store.forecasts(rows)[0].tobytes() == entries.forecast.tobytes()
+
+    def test_refuses_rows_it_does_not_have(self, tmp_path: Path) -> None:
+        """A row outside the version is an error, −1 among them."""
+        spec = make_spec()
+        store = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec)
+        for row in (-1, 2):
+            with pytest.raises(InputError, match="rows"):
+                store.vectors(np.array([row]))
+            with pytest.raises(InputError, match="rows"):
+                store.forecasts(np.array([0, row]))
+        with pytest.raises(InputError, match="batch_rows"):
+            next(iter(store.scan(0)))
+
+
+class StoreContract(StoreReadContract):
+    """Tests for a store that can be written. Implement `create` and `reopen`."""
 
     def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
         """A new, empty store."""
@@ -79,40 +186,13 @@ class StoreContract:
         """The same store, opened anew."""
         raise NotImplementedError
 
-    @pytest.mark.parametrize("dtype", DTYPES)
-    @pytest.mark.parametrize("dim", [1, 7, 8, 64])
-    def test_gives_back_what_was_written(self, tmp_path: Path, dtype: str, dim: int) -> None:
-        """What is written is read back bit for bit, by row, in any order, and by scan."""
-        spec = make_spec(dtype, dim)
-        store = self.create(tmp_path, spec)
-        entries = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
-        store.write(entries)
-        for seen in (store, self.reopen(store)):
-            rows = seen.index().locate(entries.days, entries.tickers)
-            assert sorted(rows) == list(range(6))
-            mixed = np.array([5, 0, 3, 3, 1])
-            np.testing.assert_array_equal(seen.vectors(rows[mixed]), entries.embedding[mixed])
-            forecast, confidence = seen.forecasts(rows[mixed])
-            np.testing.assert_array_equal(forecast, entries.forecast[mixed])
-            np.testing.assert_array_equal(confidence, entries.confidence[mixed])
-            np.testing.assert_array_equal(seen.index().digest[rows], entries.digest)
-            assert everything(seen, 4) == everything(seen, 1000)
-            assert len(everything(seen)) == 6
-            assert seen.spec == spec
-
-    def test_scan_numbers_rows_as_the_index_does(self, tmp_path: Path) -> None:
-        """The n-th row that scan yields is row n of the index."""
-        spec = make_spec()
-        store = self.create(tmp_path, spec)
-        store.write(make_entries(spec, ["2024-01-03", "2024-01-05"], ["A", "B", "C"]))
-        store.write(make_entries(spec, ["2024-01-03", "2024-01-04"], ["B", "D"], seed=1))
-        for batch_rows in (1, 2, 3, 100):
-            parts = list(store.scan(batch_rows))
-            assert max(len(part) for part in parts) <= batch_rows
-            days, tickers = (np.concatenate([getattr(p, name) for p in parts]) for name in ("days", "tickers"))
-            np.testing.assert_array_equal(store.index().locate(days, tickers), np.arange(len(days)))
-            vectors = np.concatenate([part.embedding for part in parts])
-            np.testing.assert_array_equal(vectors, store.vectors(np.arange(len(days))))
+    def filled(self, folder: Path, entries: Entries, spec: StoreSpec) -> EmbeddingStore:
+        """A store with these entries, written in two commits."""
+        store = self.create(folder, spec)
+        half = len(entries) // 2
+        store.write(entries.take(slice(half)))
+        store.write(entries.take(slice(half, None)))
+        return self.reopen(store)
 
     def test_empty(self, tmp_path: Path) -> None:
         """An empty store has no rows, no days and no tickers, and says so everywhere."""
@@ -124,15 +204,6 @@ class StoreContract:
         assert store.forecasts(np.empty(0, dtype=np.int64))[0].shape == (0, 2)
         assert store.index().locate(to_days(["2024-01-02"]), np.array(["A"])).tolist() == [-1]
         assert store.verify().passed
-
-    def test_without_forecasts(self, tmp_path: Path) -> None:
-        """A store without horizons keeps vectors alone."""
-        spec = make_spec(horizons=())
-        store = self.create(tmp_path, spec)
-        entries = make_entries(spec, ["2024-01-02"], ["A", "B"])
-        store.write(entries)
-        assert store.forecasts(np.array([1, 0]))[0].shape == (2, 0)
-        assert len(everything(store)) == 2
 
     def test_replaces_by_key(self, tmp_path: Path) -> None:
         """Writing a key again replaces its row and leaves all others as they were."""
@@ -177,18 +248,6 @@ class StoreContract:
         store.write(make_entries(spec, ["2024-01-03"], ["A"], seed=9, digest=0), skip_valid=True)
         unknown = make_entries(spec, ["2024-01-03"], ["A"], seed=9, digest=0)
         assert everything(store)[("2024-01-03", "A")][1] == unknown.embedding[0].tobytes()
-
-    def test_odd_tickers(self, tmp_path: Path) -> None:
-        """Tickers that look like paths, have quotes, spaces or other letters are stored and found."""
-        spec = make_spec()
-        store = self.create(tmp_path, spec)
-        entries = make_entries(spec, ["2024-01-02"], ODD_TICKERS)
-        store.write(entries)
-        again = self.reopen(store)
-        assert again.index().tickers.tolist() == sorted(ODD_TICKERS)
-        rows = again.index().locate(entries.days, entries.tickers)
-        np.testing.assert_array_equal(again.vectors(rows), entries.embedding)
-        assert again.verify().passed
 
     def test_an_instance_sees_one_version(self, tmp_path: Path) -> None:
         """A reader sees the version it opened until it refreshes, whatever is written meanwhile."""
@@ -244,17 +303,6 @@ class StoreContract:
         assert len(everything(store)) == len(before)
         with pytest.raises(InputError, match="keep_versions"):
             store.compact(keep_versions=1)
-
-    def test_refuses_rows_it_does_not_have(self, tmp_path: Path) -> None:
-        """A row outside the version is an error, −1 among them."""
-        spec = make_spec()
-        store = self.create(tmp_path, spec)
-        store.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
-        for row in (-1, 2):
-            with pytest.raises(InputError, match="rows"):
-                store.vectors(np.array([row]))
-            with pytest.raises(InputError, match="rows"):
-                store.forecasts(np.array([0, row]))
 
     @pytest.mark.parametrize(
         ("field", "value", "message"),

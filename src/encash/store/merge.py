@@ -1,0 +1,159 @@
+"""Joining stores of one encoder: what they agree on once, what they disagree on reported, nothing lost in silence.
+Knows the seam alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from encash.arrays import Bool, Int64
+from encash.errors import InputError, MismatchError
+from encash.fingerprint import row_digests
+from encash.store.base import EmbeddingStore, Entries, Progress
+from encash.store.locator import check_same
+
+_BATCH_ROWS = 16_384
+_SHOWN = 20
+"""Conflicts that a report lists one by one."""
+
+OnConflict = Literal["refuse", "first", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """One key under which two stores keep different things."""
+
+    day: str
+    ticker: str
+    first: str
+    """Location of the store that comes first."""
+    second: str
+    what: str
+    """``input`` (the windows differ) or ``values`` (same window, other vector or forecast)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeReport:
+    """What a merge did."""
+
+    added: int
+    """Entries that the target has gained."""
+    same: int
+    """Entries of the sources that were there already, equal in every bit."""
+    replaced: int
+    """Entries of the target that a later source replaced (only where conflicts go to the last)."""
+    conflicts: int
+    """Keys under which two of the stores differ."""
+    examples: tuple[Conflict, ...]
+    """The first of them."""
+
+
+def merge(
+    sources: Sequence[EmbeddingStore],
+    into: EmbeddingStore,
+    *,
+    on_conflict: OnConflict = "refuse",
+    progress: Progress | None = None,
+) -> MergeReport:
+    """Bring all entries of some stores into one.
+
+    All of them are compared before anything is written. An entry of unknown input (digest 0) is compared by its values.
+
+    Args:
+        sources: in order; none of them is changed.
+        into: takes the entries; what it has already counts as the first source.
+        on_conflict: ``refuse`` to write nothing, ``first`` or ``last`` to let the store win that comes first or last.
+        progress: called with (entries looked at, total).
+
+    Raises:
+        MismatchError: a store of another encoder, or one whose encoder is not known; or conflicts, when refused.
+        InputError: a store that is merged into itself, or another way to settle conflicts.
+    """
+    _check(sources, into, on_conflict)
+    conflicts, examples = _compare([into, *sources])
+    if conflicts and on_conflict == "refuse":
+        first = examples[0]
+        raise MismatchError(
+            f"{conflicts:,} entries differ, first ({first.day}, {first.ticker}) in {first.first} and {first.second} "
+            f"({first.what}); nothing was written: settle it with --on-conflict first or last"
+        )
+    added = same = replaced = done = 0
+    total = sum(source.index().entries for source in sources)
+    for source in sources:
+        for batch in source.by_day(_BATCH_ROWS):
+            rows = into.index().locate(batch.days, batch.tickers)
+            known = rows >= 0
+            differs = known.copy()
+            differs[known] = _differences(into, rows[known], batch.take(known)) != ""
+            wanted = ~known | differs if on_conflict == "last" else ~known
+            into.write(batch.take(wanted))
+            added += int(np.count_nonzero(~known))
+            same += int(np.count_nonzero(known & ~differs))
+            replaced += int(np.count_nonzero(wanted & known))
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+    return MergeReport(added=added, same=same, replaced=replaced, conflicts=conflicts, examples=tuple(examples))
+
+
+def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore, on_conflict: str) -> None:
+    """Refuse what cannot be merged before anything is read."""
+    if on_conflict not in ("refuse", "first", "last"):
+        raise InputError(f"{on_conflict!r} does not settle conflicts; choose refuse, first or last")
+    for source in sources:
+        if os.path.realpath(source.location) == os.path.realpath(into.location):
+            raise InputError(f"{into.location} cannot be merged into itself; name another target")
+        if not source.spec.fingerprint:
+            raise MismatchError(
+                f"nobody wrote down which encoder made {source.location}, so it cannot be merged; import it first"
+            )
+        check_same(into.spec, source)
+
+
+def _compare(stores: list[EmbeddingStore]) -> tuple[int, list[Conflict]]:
+    """Count the keys under which two stores differ; each store is compared with all before it."""
+    found, examples = 0, list[Conflict]()
+    for place, later in enumerate(stores):
+        for batch in later.by_day(_BATCH_ROWS) if place else ():
+            differing = np.zeros(len(batch), dtype=bool)
+            for earlier in stores[:place]:
+                rows = earlier.index().locate(batch.days, batch.tickers)
+                known = np.flatnonzero((rows >= 0) & ~differing)
+                what = _differences(earlier, rows[known], batch.take(known))
+                for at in np.flatnonzero(what != "")[: max(0, _SHOWN - len(examples))]:
+                    examples.append(_conflict(batch, int(known[at]), earlier, later, str(what[at])))
+                differing[known[what != ""]] = True
+            found += int(np.count_nonzero(differing))
+    return found, examples
+
+
+def _conflict(batch: Entries, at: int, first: EmbeddingStore, second: EmbeddingStore, what: str) -> Conflict:
+    return Conflict(
+        day=str(batch.days[at]),
+        ticker=str(batch.tickers[at]),
+        first=first.location,
+        second=second.location,
+        what=what,
+    )
+
+
+def _differences(store: EmbeddingStore, rows: Int64, entries: Entries) -> np.ndarray:
+    """In what each entry differs from the row of a store: ``""``, ``input`` or ``values``."""
+    if len(rows) == 0:
+        return np.empty(0, dtype="<U6")
+    ours, theirs = store.index().digest[rows], entries.digest
+    other_input = (ours != theirs) & (ours != 0) & (theirs != 0)
+    forecast, confidence = store.forecasts(rows)
+    equal: Bool = _equal_rows(store.vectors(rows), entries.embedding)
+    equal &= _equal_rows(forecast, entries.forecast) & _equal_rows(confidence, entries.confidence)
+    return np.where(other_input, "input", np.where(equal, "", "values"))
+
+
+def _equal_rows(ours: np.ndarray, theirs: np.ndarray) -> Bool:
+    """Whether two rows have the same bytes."""
+    equal: Bool = row_digests(ours) == row_digests(theirs)
+    return equal

@@ -1,0 +1,275 @@
+"""The interchange format: what we export is what other tools read, and what they wrote is what we read."""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from encash.arrays import to_days
+from encash.errors import FormatError, InputError, MissingFileError, WorkError
+from encash.store import create_store, export_hdf5, open_store
+from encash.store.base import EmbeddingStore, Entries, StoreSpec
+from encash.store.hdf5 import escape_ticker, unescape_ticker, write_hdf5
+from encash.testing import StoreReadContract
+from encash.testing.store_contract import ODD_TICKERS, everything, make_entries, make_spec
+
+DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
+
+
+class TestHdf5Store(StoreReadContract):
+    """An exported file keeps the reading half of the contract."""
+
+    def filled(self, folder: Path, entries: Entries, spec: StoreSpec) -> EmbeddingStore:
+        write_hdf5(folder / "out ü.h5", spec, [entries.take(slice(3)), entries.take(slice(3, None))])
+        return open_store(folder / "out ü.h5")
+
+
+def seed_file(path: Path, dim: int = 16, tickers: tuple[str, ...] = ("AAPL", "GOOGL")) -> dict[tuple[str, str], bytes]:
+    """A file as the seed's own code writes it, and what it holds."""
+    rng = np.random.default_rng(0)
+    held = {}
+    with h5py.File(path, "w") as file:
+        for ticker in tickers:
+            group = file.create_group(ticker)
+            for day in reversed(DAYS):
+                vector = rng.standard_normal(dim).astype(np.float32)
+                group.create_dataset(day, data=vector, compression="gzip")
+                held[day, ticker] = vector.tobytes()
+    return held
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    """An export of ours under the path that the guide uses."""
+    spec = make_spec(dim=1024)
+    (tmp_path / "data").mkdir()
+    store = create_store(tmp_path / "c.lance", spec)
+    store.write(make_entries(spec, ["2024-01-01", *DAYS], ["AAPL", "GOOGL", "MSFT"]))
+    export_hdf5(store, tmp_path / "data" / "embeddings_cache.h5")
+    monkeypatch.chdir(tmp_path / "data")
+    os.symlink(tmp_path / "data", tmp_path / "data" / "data")
+    return store
+
+
+CONTENTS = """
+import h5py
+
+with h5py.File('data/embeddings_cache.h5', 'r') as f:
+    print(f"Tickers in cache: {len(f.keys())}")
+
+    # Check specific ticker
+    if 'AAPL' in f:
+        dates = list(f['AAPL'].keys())
+        print(f"AAPL has {len(dates)} cached dates")
+        print(f"Date range: {dates[0]} to {dates[-1]}")
+"""
+COMPRESSION = """
+import h5py
+with h5py.File('embeddings_cache.h5', 'r') as f:
+    # Check compression
+    dataset = f['AAPL']['2024-01-01']
+    print(f"Compression: {dataset.compression}")  # Should be 'gzip'
+"""
+MISSES = """
+import h5py
+
+with h5py.File('data/embeddings_cache.h5', 'r') as f:
+    # Check if ticker exists
+    if 'AAPL' not in f:
+        print("AAPL not in cache!")
+
+    # Check if date exists
+    elif '2024-01-01' not in f['AAPL']:
+        print("2024-01-01 not cached for AAPL!")
+"""
+
+
+@pytest.mark.parametrize(
+    ("snippet", "printed"),
+    [
+        (CONTENTS, "Tickers in cache: 3\nAAPL has 4 cached dates\nDate range: 2024-01-01 to 2024-01-04\n"),
+        (COMPRESSION, "Compression: gzip\n"),
+        (MISSES, ""),
+    ],
+)
+def test_the_snippets_of_the_guide_run_on_an_export(exported, snippet, printed):
+    """The guide's three Python snippets run unchanged on what we export and print what they promise."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(snippet, "guide", "exec"), {})
+    assert out.getvalue() == printed
+
+
+def test_an_export_reads_back_as_the_store_it_came_from(exported):
+    """Export and reading back changes no entry, no forecast, no digest and no spec."""
+    again = open_store("embeddings_cache.h5")
+    assert everything(again) == everything(exported)
+    assert again.spec == exported.spec
+    assert again.verify().passed
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_narrow_types_survive_a_round_trip(tmp_path, dtype):
+    """A store of a narrow type, exported and written into a new store, is the same store."""
+    spec = make_spec(dtype)
+    store = create_store(tmp_path / "a.lance", spec)
+    store.write(make_entries(spec, DAYS, ODD_TICKERS))
+    export_hdf5(store, tmp_path / "b.h5")
+    back = create_store(tmp_path / "c.lance", spec)
+    for batch in open_store(tmp_path / "b.h5").by_day(7):
+        back.write(batch)
+    assert everything(back) == everything(store)
+
+
+def test_bytes_of_a_vector(tmp_path):
+    """A vector of 1,024 floats takes about 4,170 bytes in an export, not the 6,311 of the default layout."""
+    spec = make_spec(dim=1024, horizons=())
+    entries = make_entries(
+        spec, [str(day) for day in np.arange("2024-01-01", "2024-04-30", dtype="datetime64[D]")], ["A", "B"]
+    )
+    write_hdf5(tmp_path / "a.h5", spec, [entries])
+    assert os.path.getsize(tmp_path / "a.h5") / len(entries) < 4_250
+
+
+def test_reads_a_foreign_file(tmp_path):
+    """A file without provenance is read as it is, with no fingerprint, no forecasts and no digests."""
+    held = seed_file(tmp_path / "seed.h5")
+    store = open_store(tmp_path / "seed.h5")
+    assert (store.spec.fingerprint, store.spec.horizons, store.spec.dim) == ("", (), 16)
+    assert {key: entry[1] for key, entry in everything(store).items()} == held
+    assert (store.index().digest == 0).all()
+    assert store.index().days.tolist() == to_days(DAYS).tolist()
+    assert store.verify().passed
+
+
+def test_names_in_foreign_files_are_taken_literally(tmp_path):
+    """A percent sign in another tool's ticker is a percent sign."""
+    seed_file(tmp_path / "seed.h5", tickers=("A%2FB",))
+    assert open_store(tmp_path / "seed.h5").index().tickers.tolist() == ["A%2FB"]
+
+
+@pytest.mark.parametrize("ticker", [*ODD_TICKERS, "%2F", "..", "...", "%", "a%2Eb"])
+def test_escaped_tickers_come_back(ticker):
+    """Escaping gives a name that is one plain step in a file, and it is reversible."""
+    name = escape_ticker(ticker)
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert unescape_ticker(name) == ticker
+
+
+def test_a_file_is_not_written_in_place(tmp_path):
+    """Writing, tagging and compacting an interchange file are refused with a way out."""
+    seed_file(tmp_path / "seed.h5")
+    store = open_store(tmp_path / "seed.h5")
+    for attempt in (lambda: store.write(next(iter(store.scan(9)))), lambda: store.tag("x"), store.compact):
+        with pytest.raises(InputError, match="interchange file"):
+            attempt()
+    with pytest.raises(InputError, match=r"build a \.lance cache"):
+        create_store(tmp_path / "new.h5", make_spec())
+
+
+def test_missing_file(tmp_path):
+    """A missing file is named."""
+    with pytest.raises(MissingFileError, match="no file"):
+        open_store(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an HDF5 file at all", b"\x89HDF\r\n\x1a\n"])
+def test_not_hdf5(tmp_path, content):
+    """A file that is no HDF5 is refused in one line."""
+    (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(FormatError) as caught:
+        open_store(tmp_path / "x.h5")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_cut_short(tmp_path, share):
+    """A file that was cut short is refused in one line, or found damaged; it is never read as if it were whole."""
+    seed_file(tmp_path / "x.h5", dim=512)
+    data = (tmp_path / "x.h5").read_bytes()
+    (tmp_path / "x.h5").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(FormatError) as caught:
+        open_store(tmp_path / "x.h5")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_contents(tmp_path):
+    """Files with something else in them are refused by name of what is wrong."""
+    cases = {
+        "holds no vectors": lambda f: f.create_group("AAPL"),
+        "at the root is no group": lambda f: f.create_dataset("AAPL", data=np.zeros(3, np.float32)),
+        "no vector of float32": lambda f: f.create_dataset("AAPL/2024-01-02", data=np.zeros((2, 3), np.float32)),
+        "datasets named YYYY-MM-DD": lambda f: f.create_dataset("AAPL/features", data=np.zeros(3, np.float32)),
+    }
+    for number, (message, fill) in enumerate(cases.items()):
+        path = tmp_path / f"{number}.h5"
+        with h5py.File(path, "w") as file:
+            fill(file)
+        with pytest.raises(FormatError, match=message):
+            open_store(path).index()
+
+
+def test_vectors_of_two_models_in_one_file(tmp_path):
+    """A vector of another length than the first is refused, by name."""
+    seed_file(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file.create_dataset("MSFT/2024-01-02", data=np.zeros(8, np.float32))
+    store = open_store(tmp_path / "x.h5")
+    with pytest.raises(FormatError, match=r"2024-01-02, MSFT"):
+        store.vectors(np.arange(7))
+    check = store.verify()
+    assert (check.checked, check.corrupt) == (7, 1)
+
+
+def test_verify_finds_a_changed_vector(exported):
+    """A vector of an export that another tool overwrote is found by its checksum."""
+    with h5py.File("embeddings_cache.h5", "a") as file:
+        file["AAPL"]["2024-01-03"][7] += 1
+    check = open_store("embeddings_cache.h5").verify()
+    assert (check.corrupt, check.passed) == (1, False)
+    assert "2024-01-03" in check.findings[0]
+
+
+def test_an_export_that_fails_leaves_the_old_file(tmp_path):
+    """An export that breaks off leaves the complete older file as it was, and no half file."""
+    spec = make_spec()
+    entries = make_entries(spec, DAYS, ["A", "B"])
+    write_hdf5(tmp_path / "x.h5", spec, [entries])
+    before = (tmp_path / "x.h5").read_bytes()
+
+    def broken():
+        yield entries
+        raise WorkError("the source broke")
+
+    with pytest.raises(WorkError, match="the source broke"):
+        write_hdf5(tmp_path / "x.h5", spec, broken())
+    with pytest.raises(InputError, match="comes twice"):
+        write_hdf5(tmp_path / "x.h5", spec, [entries, entries])
+    assert (tmp_path / "x.h5").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
+    """What a killed export left behind is removed by the next one; what another is writing right now is not."""
+    from encash.store.atomic import whole_file
+
+    target = tmp_path / "x [1].h5"
+    dead = tmp_path / ".x [1].h5.abc.part"
+    dead.write_bytes(b"half")
+    with whole_file(target) as living:
+        assert not dead.exists()
+        write_hdf5(target, make_spec(), [make_entries(make_spec(), DAYS, ["A"])])
+        assert living.exists()
+        living.write_bytes(b"whole")
+    assert target.read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_no_folder(tmp_path):
+    """A folder that does not exist is an error in one line."""
+    with pytest.raises(WorkError, match="cannot be written"):
+        write_hdf5(tmp_path / "none" / "x.h5", make_spec(), [])

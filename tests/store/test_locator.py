@@ -1,0 +1,73 @@
+import lance
+import pyarrow as pa
+import pytest
+
+from encash.errors import ConflictError, FormatError, InputError, MismatchError, MissingFileError, WorkError
+from encash.store import create_store, ensure_store, open_store
+from encash.store.base import StoreSpec
+from encash.testing.store_contract import make_entries, make_spec
+
+
+def test_the_suffix_names_the_engine(tmp_path):
+    """A name that ends in neither .lance nor .h5 is refused."""
+    for name in ("cache", "cache.zarr", "cache.lance.bak"):
+        with pytest.raises(InputError, match=r"\.lance or \.h5"):
+            open_store(tmp_path / name)
+
+
+def test_missing(tmp_path):
+    """Where nothing is, or nothing was finished, there is no cache."""
+    with pytest.raises(MissingFileError, match="no cache at"):
+        open_store(tmp_path / "none.lance")
+    (tmp_path / "begun.lance").mkdir()
+    (tmp_path / "begun.lance" / "_encash.lock").touch()
+    with pytest.raises(MissingFileError, match="no cache at"):
+        open_store(tmp_path / "begun.lance")
+    create_store(tmp_path / "begun.lance", make_spec())
+
+
+def test_something_else_lies_there(tmp_path):
+    """A file, a folder of other things, or another program's Lance dataset is refused as what it is."""
+    (tmp_path / "file.lance").write_text("hello")
+    with pytest.raises(FormatError, match="is no cache"):
+        open_store(tmp_path / "file.lance")
+    (tmp_path / "folder.lance").mkdir()
+    (tmp_path / "folder.lance" / "notes.txt").touch()
+    with pytest.raises(FormatError, match="is no cache"):
+        open_store(tmp_path / "folder.lance")
+    lance.write_dataset(pa.table({"a": [1]}), tmp_path / "foreign.lance")
+    with pytest.raises(FormatError, match="no cache of encash"):
+        open_store(tmp_path / "foreign.lance")
+
+
+def test_create_does_not_overwrite(tmp_path):
+    """Creating where a store is changes nothing and says so."""
+    store = create_store(tmp_path / "a.lance", make_spec())
+    store.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
+    with pytest.raises(ConflictError, match="is a store already"):
+        create_store(tmp_path / "a.lance", make_spec("int8"))
+    assert open_store(tmp_path / "a.lance").index().entries == 1
+    (tmp_path / "file.lance").write_text("hello")
+    with pytest.raises(WorkError):
+        create_store(tmp_path / "file.lance", make_spec())
+
+
+def test_ensure_opens_or_creates(tmp_path):
+    """The first of several builders creates the store, the others open it; another encoder is told the difference."""
+    first = ensure_store(tmp_path / "a.lance", make_spec())
+    first.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
+    assert ensure_store(tmp_path / "a.lance", make_spec()).index().entries == 1
+    with pytest.raises(MismatchError, match="dtype: float16 here, float32 there"):
+        ensure_store(tmp_path / "a.lance", make_spec("float16"))
+    other = StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={"dim": 9}, fingerprint="f" * 64)
+    with pytest.raises(MismatchError, match="encoder dim: 9 here, 8 there"):
+        ensure_store(tmp_path / "a.lance", other)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [(make_spec(dim=0), "dim is 0"), (make_spec("float64"), "is no storage type")]
+)
+def test_impossible_specs(tmp_path, spec, message):
+    """A spec that no store can have is refused."""
+    with pytest.raises(InputError, match=message):
+        create_store(tmp_path / "a.lance", spec)

@@ -1,0 +1,73 @@
+import pytest
+
+from encash.errors import InputError, MismatchError
+from encash.store import merge
+from encash.store.base import EmbeddingStore, StoreSpec
+from encash.testing import MemoryStore
+from encash.testing.store_contract import everything, make_entries, make_spec
+
+DAYS = ["2024-01-02", "2024-01-03"]
+
+
+def filled(name: str, days: list[str], tickers: list[str], seed: int = 0, digest: int = 1) -> EmbeddingStore:
+    store = MemoryStore(make_spec(), name)
+    store.write(make_entries(store.spec, days, tickers, seed=seed, digest=digest))
+    return store
+
+
+def test_parts_become_a_whole():
+    """Merging parts gives every entry of each once, as it was."""
+    left, right = filled("a", DAYS[:1], ["A", "B"]), filled("b", DAYS[1:], ["A", "C"], seed=1)
+    into = MemoryStore(make_spec(), "c")
+    seen: list[tuple[int, int]] = []
+    report = merge([left, right], into, progress=lambda done, total: seen.append((done, total)))
+    assert everything(into) == {**everything(left), **everything(right)}
+    assert (report.added, report.same, report.conflicts) == (4, 0, 0)
+    assert seen[-1] == (4, 4)
+
+
+def test_what_is_equal_is_no_conflict():
+    """An entry that two parts share in every bit is kept once; merging again adds nothing."""
+    left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS, ["A", "B"])
+    into = MemoryStore(make_spec(), "c")
+    report = merge([left, right], into)
+    assert (report.added, report.same, report.conflicts) == (4, 4, 0)
+    version = into.version
+    assert merge([left, right], into).same == 8
+    assert into.version == version
+
+
+@pytest.mark.parametrize(("digest", "what"), [(1, "values"), (2, "input")])
+def test_conflicts_are_refused_with_a_report(digest, what):
+    """Two entries of one key that differ are reported with key, stores and kind, and nothing is written."""
+    left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS[1:], ["B"], seed=9, digest=digest)
+    into = MemoryStore(make_spec(), "c")
+    with pytest.raises(MismatchError, match=rf"1 entries differ, first \(2024-01-03, B\) in a and b \({what}\)"):
+        merge([left, right], into)
+    assert into.index().entries == 0
+
+
+def test_conflicts_are_settled_as_asked():
+    """The first or the last store wins, the report lists what lost, and all else is merged."""
+    left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS[1:], ["B", "C"], seed=9, digest=2)
+    for choice, winner in (("first", left), ("last", right)):
+        into = MemoryStore(make_spec(), "c")
+        report = merge([left, right], into, on_conflict=choice)
+        assert everything(into)[DAYS[1], "B"] == everything(winner)[DAYS[1], "B"]
+        assert (report.conflicts, report.examples[0].ticker, report.added) == (1, "B", 5)
+        assert set(everything(into)) == {*everything(left), *everything(right)}
+
+
+def test_only_stores_of_one_encoder():
+    """A store of another encoder is refused, field by field; one without provenance too; and itself."""
+    one = filled("a", DAYS, ["A"])
+    other = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={"dim": 8}, fingerprint="e" * 64))
+    with pytest.raises(MismatchError, match="fingerprint: eeee"):
+        merge([one], other)
+    unknown = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={}, fingerprint=""), "u")
+    with pytest.raises(MismatchError, match="nobody wrote down"):
+        merge([unknown], one)
+    with pytest.raises(InputError, match="into itself"):
+        merge([one], one)
+    with pytest.raises(InputError, match="does not settle"):
+        merge([one], MemoryStore(make_spec(), "c"), on_conflict="newest")
