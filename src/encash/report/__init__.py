@@ -7,37 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from encash.report.charts import coverage_picture
-    from encash.report.extras import ClusterReturn, Extras, Skill
+    from encash.report.comparisons import read_comparisons
+    from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread
     from encash.report.render import render_report
     from encash.report.summary import Run, read_run
-    from encash.report.verdict import Verdict, judge
+    from encash.report.verdict import Check, Verdict, examine, judge
 
 __all__ = [
+    "Alternative",
+    "Check",
     "ClusterReturn",
     "Extras",
+    "Range",
     "Run",
     "Skill",
+    "Spread",
     "Verdict",
     "coverage_picture",
+    "examine",
     "judge",
+    "read_comparisons",
     "read_run",
     "render_report",
 ]
 
 _HOMES = {
+    "Alternative": "extras",
+    "Check": "verdict",
     "ClusterReturn": "extras",
     "Extras": "extras",
+    "Range": "extras",
     "Run": "summary",
     "Skill": "extras",
+    "Spread": "extras",
     "Verdict": "verdict",
     "coverage_picture": "charts",
+    "examine": "verdict",
     "judge": "verdict",
+    "read_comparisons": "comparisons",
     "read_run": "summary",
     "render_report": "render",
 }
 
 
 def __getattr__(name: str) -> Any:
+    """A public name, from the file where it lives."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ class Band:
     """shape (S,)."""
     high: Float64
     """shape (S,)."""
+    role: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ class BarWords:
     """Writes a value on the axis."""
 
 
-def equity_chart(alt: str, days: Days, lines: Sequence[Line], underwater: Sequence[Line], band: Band | None) -> str:
+def equity_chart(alt: str, days: Days, lines: Sequence[Line], underwater: Sequence[Line], bands: Sequence[Band]) -> str:
     """Equity over time above its drawdowns; the names of the lines stand at their ends.
 
     Args:
@@ -115,13 +116,13 @@ def equity_chart(alt: str, days: Days, lines: Sequence[Line], underwater: Sequen
         days: shape (S,), ascending.
         lines: equities; the first is drawn on top.
         underwater: drawdowns, as fractions; the area of the first is filled.
-        band: lowest and highest equity among variants of the run.
+        bands: ranges of equity behind the lines.
     """
     with mpl.rc_context(_STYLE):
         figure, when = _figure(WIDE, 440), _times(days)
         top, below = _axes(figure, (0.075, 0.36, 0.745, 0.57)), _axes(figure, (0.075, 0.075, 0.745, 0.195))
-        if band is not None:
-            top.fill_between(when, band.low, band.high, color=_COLOUR["net"], alpha=0.15, linewidth=0)
+        for band in bands:
+            top.fill_between(when, band.low, band.high, color=_COLOUR[band.role], alpha=0.17, linewidth=0)
         _draw(top, when, lines)
         _upright(top, money, wide=_is_wide(lines))
         _end_labels(top, lines, money)
@@ -170,22 +171,22 @@ def draws_chart(alt: str, draws: Float64, marks: Sequence[Mark]) -> str:
         return _svg(figure, "draws", alt)
 
 
-def phases_chart(alt: str, finals: Sequence[float], own: int | None, yardstick: Mark | None) -> str:
+def phases_chart(alt: str, finals: Mapping[int, float], own: int | None, yardstick: Mark | None) -> str:
     """Final capital by the session on which the run began; the run's own is marked."""
     with mpl.rc_context(_STYLE):
         figure = _figure(HALF, 300)
-        axes = _axes(figure, (0.145, 0.17, 0.84, 0.68))
-        every = [*finals, *([yardstick.value] if yardstick else [])]
+        axes = _axes(figure, (0.145, 0.17, 0.84, 0.735))
+        every = [*finals.values(), *([yardstick.value] if yardstick else [])]
         span = max(max(every) - min(every), 1e-3 * max(every))
         axes.set_ylim(min(every) - 0.12 * span, max(every) + 0.16 * span)
-        axes.set_xlim(-0.5, len(finals) - 0.5)
+        axes.set_xlim(min(finals) - 0.5, max(finals) + 0.5)
         if yardstick is not None:
             axes.axhline(yardstick.value, color=_COLOUR[yardstick.role], linewidth=1.5, linestyle=_DASHES)
-        for phase, capital in enumerate(finals):
+        for phase, capital in finals.items():
             role, size = ("net", 12) if phase == own else ("muted", 8)
             axes.plot([phase], [capital], "o", markersize=size, markeredgewidth=0, color=_COLOUR[role])
         _upright(axes, money, most=6)
-        _base(axes, range(len(finals)), list(map(str, range(len(finals)))), "first signal, sessions after the start")
+        _base(axes, list(finals), list(map(str, finals)), "first signal, sessions after the start")
         dashed = f"; dashed: {yardstick.label} {money(yardstick.value)}" if yardstick else ""
         _axis_title(axes, f"final capital{dashed}")
         return _svg(figure, "phases", alt)
@@ -225,7 +226,7 @@ def bars_chart(alt: str, bars: Sequence[Bar], words: BarWords) -> str:
     """Values with their intervals, from zero up or down, in the order given."""
     with mpl.rc_context(_STYLE):
         figure = _figure(HALF, 300)
-        axes = _axes(figure, (0.125, 0.17, 0.86, 0.68))
+        axes = _axes(figure, (0.125, 0.17, 0.86, 0.735))
         for place, bar in enumerate(bars):
             axes.bar(place, bar.value, width=0.68, color=_COLOUR[bar.role], alpha=0.85 if bar.role == "net" else 0.5)
             if bar.half_width is not None:

@@ -4,10 +4,10 @@ ranked or timed hands over numbers, and what nobody handed over is said to be un
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from encash.errors import FormatError
+from encash.arrays import Float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,27 +19,63 @@ class ClusterReturn:
     """As a fraction, over the horizon."""
     error: float | None = None
     """Standard error of the mean."""
-    samples: int | None = None
     best: bool = False
     """Whether the filter keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """How well the forecasts of one horizon ranked what followed."""
+    """How the forecasts of one horizon ranked what followed. NaN where something is not defined."""
 
     horizon: int
     """In sessions."""
     rank_ic: float
     """Mean of the daily rank correlations."""
-    t: float | None = None
-    """Its t-statistic, robust to overlapping horizons."""
-    ic: float | None = None
-    icir: float | None = None
+    rank_ic_t: float = float("nan")
+    """Its t-statistic, robust to overlapping returns."""
+    rank_icir: float = float("nan")
+    """Mean over deviation of the daily rank correlations, not annualised."""
+    ic: float = float("nan")
+    """Mean of the daily Pearson correlations."""
     days: int | None = None
+    quantile_returns: tuple[float, ...] = ()
+    """Mean return of each group of tickers by forecast, lowest first."""
+    spread_t: float = float("nan")
+    """t-statistic of the highest group less the lowest."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One figure of several runs."""
+
+    mean: float
+    deviation: float
+    """Sample deviation; NaN for a single run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """One way to do it differently, run once or many times: a row of the table of comparisons."""
+
+    name: str
+    meaning: str
+    runs: int
+    final_capital: Spread
+    sharpe: Spread
+    max_drawdown: Spread
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Range:
+    """The range of equities of many runs, on the sessions of this one."""
+
+    low: Float64
+    """shape (S,)."""
+    high: Float64
+    """shape (S,)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Extras:
     """Comparisons on the same days and costs, and whatever else is known. All of it is optional.
 
@@ -50,18 +86,20 @@ class Extras:
     """The same strategy without a filter."""
     random_filters: Sequence[float] = ()
     """One capital a draw: filters that keep as many candidates each day as the run did, at random."""
+    random_range: Range | None = None
+    """The middle 95 % of the equities of the random filters."""
+    excess_interval: tuple[float, float] | None = None
+    """95 % interval of the yearly excess return over the mean of the random filters."""
     shuffled_labels: Sequence[float] = ()
-    """One capital a draw: the run with its cluster labels shuffled."""
-    phases: Sequence[float] = ()
-    """The run begun 0, 1, … horizon − 1 sessions later."""
-    phase_days: Any = None
-    """Sessions of `phase_low` and `phase_high`, days of shape (n,)."""
-    phase_low: Any = None
-    """Lowest equity over all phases on each session, shape (n,)."""
-    phase_high: Any = None
-    """Highest equity over all phases on each session, shape (n,)."""
-    next_session: float | None = None
-    """The run filled one session later."""
+    """One capital a draw: which clusters are the best ones is drawn at random."""
+    phases: Mapping[int, float] = field(default_factory=dict)
+    """Sessions after the start on which the first signal is taken → capital."""
+    phase_range: Range | None = None
+    """The middle 95 % of the equities of the phases."""
+    later: float | None = None
+    """The run with every fill one session later than it was."""
+    alternatives: Sequence[Alternative] = ()
+    """Rows of the table of comparisons."""
     trials: int | None = None
     """Configurations tried before this one was shown."""
     deflated_sharpe: float | None = None
@@ -70,33 +108,26 @@ class Extras:
     ranking_horizon: int | None = None
     """Sessions of the returns in `ranking`."""
     skill: Sequence[Skill] = ()
+    """One a horizon, shortest first."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the same work done in several ways, as ``{"live": 61.0, "cached": 0.4}``."""
     same_picks: bool | None = None
-    """Whether the live and the cached run picked the same."""
+    """Whether all of these ways picked the same."""
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Extras:
-        """Extras from plain JSON values, as a run folder keeps them.
+    def over(self, other: Extras) -> Extras:
+        """These, and where they say nothing, the other's."""
+        return replace(other, **self._said())
 
-        Raises:
-            FormatError: a key that is none of these.
+    @property
+    def empty(self) -> bool:
+        """Whether they say nothing at all."""
+        return not self._said()
 
-        >>> Extras.from_plain({"no_filter": 101_000.0}).no_filter
-        101000.0
-        """
-        names = {one.name for one in fields(cls)}
-        if unknown := sorted(set(plain) - names):
-            raise FormatError(f"{unknown[0]!r} is no comparison; expected some of {', '.join(sorted(names))}")
-        parts: dict[str, Any] = dict(plain)
-        for name, kind in (("ranking", ClusterReturn), ("skill", Skill)):
-            parts[name] = tuple(_read(kind, one) for one in parts.get(name, ()))
-        return cls(**parts)
-
-
-def _read(kind: type[Any], plain: Any) -> Any:
-    """One row of a table, from a mapping of its fields."""
-    try:
-        return plain if isinstance(plain, kind) else kind(**plain)
-    except TypeError as problem:
-        raise FormatError(f"{plain!r} is no {kind.__name__}: {problem}") from None
+    def _said(self) -> dict[str, Any]:
+        """The fields that hold something."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and not (hasattr(value, "__len__") and len(value) == 0)
+        }

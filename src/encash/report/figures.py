@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from encash import metrics
+from encash.report.extras import Extras, Spread
 from encash.report.summary import Run, mapping
-from encash.report.wording import count, money, number, percent, seconds, signed_percent, undefined
+from encash.report.wording import ABSENT, count, money, number, percent, seconds, signed_percent, undefined
 
 GLOSSARY = {
     "CAGR": "Compound growth a year: (last / first) ^ (252 / sessions) − 1.",
@@ -28,6 +29,8 @@ GLOSSARY = {
     "Random filter": "A filter that keeps, each day, as many candidates as the run's filter did, drawn at random.",
     "Percentile": "Share of the random filters that ended below the run.",
     "Rank IC": "Spearman's correlation, across the tickers of a day, of forecasts and what followed; mean over days.",
+    "IC": "Pearson's correlation, across the tickers of a day, of forecasts and what followed; mean over days.",
+    "Rank ICIR": "Mean over standard deviation of the daily rank ICs; not annualised.",
     "Horizon": "Sessions ahead: of a forecast, of a holding period.",
     "Phase": "Sessions from the start to the first signal. A rebalance every H sessions has H phases.",
     "Tranches": "H overlapping portfolios with an equal share of the capital each, one begun each session.",
@@ -91,14 +94,21 @@ def tiles(run: Run) -> tuple[Tile, ...]:
     )
 
 
-def data_line(run: Run) -> tuple[tuple[str, str], ...]:
-    """Where the entries came from and what was lacking: (count, what)."""
+def data_line(run: Run) -> tuple[tuple[str, str, str], ...]:
+    """Where the entries came from and what was lacking: (count, what, how that is meant)."""
     names = {"hits": "from the cache", "computed": "computed", "stale": "stale", "unavailable": "unavailable"}
-    known = {key: run.figure(key) for key in (*names, "failed")}
-    return tuple(
-        (count(known[key]), words) if known[key] is not None else ("not counted:", words)
-        for key, words in {**names, "failed": "failed"}.items()
-    )
+    if run.figure("unserved"):
+        names["unserved"] = "missed, with no model to encode them"
+    line = [
+        (
+            "not compared:" if run.figure(key) is None else count(run.figure(key)),
+            words,
+            GLOSSARY.get(words.capitalize(), ""),
+        )
+        for key, words in names.items()
+    ]
+    failed = run.figure("failed") or 0.0
+    return (*line, (count(failed), "failed", "An encoding that fails ends the run: a run with a result has none."))
 
 
 def stages(run: Run) -> tuple[Part, ...]:
@@ -117,8 +127,7 @@ def row(run: Run) -> tuple[str, ...]:
     """One run in a table of several, in the order of `ROW_TERMS`."""
     figure = run.figure
     return (
-        str(run.equity.days[0]),
-        str(run.equity.days[-1]),
+        f"{str(run.equity.days[0])[:7]} to {str(run.equity.days[-1])[:7]}",
         money(figure("final_capital")),
         signed_percent(figure("cagr")),
         number(figure("sharpe")),
@@ -127,13 +136,11 @@ def row(run: Run) -> tuple[str, ...]:
         percent(figure("win_rate")),
         count(figure("trades")),
         percent(figure("keep_rate")),
-        f"{count(figure('hits'))} / {count(figure('misses'))}",
     )
 
 
 ROW_TERMS = (
-    "First day",
-    "Last day",
+    "Sessions",
     "Final capital",
     "CAGR",
     "Sharpe ratio",
@@ -142,7 +149,6 @@ ROW_TERMS = (
     "Win rate",
     "Trades",
     "Keep-rate",
-    "Hits / misses",
 )
 
 
@@ -156,9 +162,43 @@ def differences(runs: Sequence[Run]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((name, values) for name, values in rows if len(set(values)) > 1)
 
 
+def comparison_rows(run: Run, extras: Extras) -> tuple[tuple[str, str, str, str, str, str], ...]:
+    """The run and what stands beside it: (name, meaning, runs, final capital, Sharpe ratio, max drawdown)."""
+    if not extras.alternatives:
+        return ()
+    figure = run.figure
+    own = (money(figure("final_capital")), number(figure("sharpe")), percent(figure("max_drawdown")))
+    rows = [("this run", "", "1", *own)]
+    for one in extras.alternatives:
+        figures = (
+            _spread(one.final_capital, money),
+            _spread(one.sharpe, number),
+            _spread(one.max_drawdown, percent),
+        )
+        rows.append((one.name, one.meaning, count(one.runs), *figures))
+    return tuple(rows)
+
+
+def skill_rows(extras: Extras) -> tuple[tuple[str, ...], ...]:
+    """Evidence by horizon: horizon, days, IC, rank IC, its t, rank ICIR, best less worst group, its t."""
+    return tuple(
+        (
+            str(one.horizon),
+            count(one.days),
+            number(one.ic, 3),
+            number(one.rank_ic, 3),
+            number(one.rank_ic_t, 1),
+            number(one.rank_icir),
+            signed_percent(one.quantile_returns[-1] - one.quantile_returns[0], 2) if one.quantile_returns else ABSENT,
+            number(one.spread_t, 1),
+        )
+        for one in extras.skill
+    )
+
+
 def tables(run: Run) -> dict[str, list[tuple[str, str]]]:
     """What decided the run: settings, fingerprints, versions and whatever else its result says."""
-    shown = {"configuration", "fingerprints", "versions", "stages", "comparisons", "final_capital_by_delisting"}
+    shown = {"configuration", "fingerprints", "versions", "stages", "final_capital_by_delisting"}
     return {
         "Configuration": _rows(run.config),
         "Final capital by delisting policy": _rows(mapping(run.result.get("final_capital_by_delisting"))),
@@ -177,6 +217,11 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}".replace("-", "−") if abs(value) < 1e6 else number(value, 0)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _spread(spread: Spread, words: Callable[[float | None], str]) -> str:
+    """Mean ± deviation."""
+    return words(spread.mean) + ("" if undefined(spread.deviation) else f" ± {words(spread.deviation)}")
 
 
 def _parts(durations: Mapping[str, float], whole: float) -> tuple[Part, ...]:

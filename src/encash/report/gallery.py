@@ -15,7 +15,7 @@ from encash.report import charts
 from encash.report.charts import Band, Bar, BarWords, Line, Mark
 from encash.report.extras import Extras
 from encash.report.summary import Occupancy, Run, occupancy, thin
-from encash.report.verdict import rank_among
+from encash.report.verdict import rank_of
 from encash.report.wording import count, money, number, percent, signed_percent
 
 POINTS = 1000
@@ -44,6 +44,7 @@ def run_charts(run: Run, extras: Extras) -> tuple[Chart, ...]:
         _phases(run, extras),
         _ranking(extras),
         _skill(extras),
+        _groups(run, extras),
         _occupancy(run),
     )
     return tuple(chart for chart in candidates if chart is not None)
@@ -92,28 +93,32 @@ def _equity(run: Run, extras: Extras) -> Chart:
         drawn = metrics.drawdowns(equity.benchmark)[points]
         underwater.append(Line(label="benchmark", values=drawn, role="bench", width=1.2))
         title += f". The candidates in equal weights made {money(equity.benchmark[-1])}"
-    band, note = _phase_band(run, extras, points)
-    return Chart(
-        title=title, svg=charts.equity_chart(title, equity.days[points], lines, underwater, band), note=note, wide=True
-    )
+    bands, note = _bands(run, extras, points)
+    svg = charts.equity_chart(title, equity.days[points], lines, underwater, bands)
+    return Chart(title=title, svg=svg, note=note, wide=True)
 
 
-def _phase_band(run: Run, extras: Extras, points: Int64) -> tuple[Band | None, str]:
-    """Lowest and highest equity over all phases, on the sessions that are drawn."""
-    if extras.phase_low is None or extras.phase_high is None:
-        return None, ""
-    low, high = (np.asarray(side, dtype=np.float64) for side in (extras.phase_low, extras.phase_high))
-    if len(low) != len(run.equity.days) or len(high) != len(run.equity.days):
-        raise InputError(
-            f"the phase band has {len(low)} and {len(high)} sessions, the run {len(run.equity.days)}; "
-            "give the same sessions"
-        )
-    return Band(low=low[points], high=high[points]), "Shaded: from the worst to the best first session."
+def _bands(run: Run, extras: Extras, points: Int64) -> tuple[list[Band], str]:
+    """Where random filters and other first days would have led, on the sessions that are drawn."""
+    bands, notes = [], []
+    for found, role, words in (
+        (extras.random_range, "muted", "Grey: the middle 95 % of the random filters."),
+        (extras.phase_range, "net", "Blue: the middle 95 % over the first days."),
+    ):
+        if found is None:
+            continue
+        if len(found.low) != len(run.equity.days) or len(found.high) != len(run.equity.days):
+            raise InputError(
+                f"a range of {len(found.low)} sessions beside a run of {len(run.equity.days)}; compare again"
+            )
+        bands.append(Band(low=found.low[points], high=found.high[points], role=role))
+        notes.append(words)
+    return bands, " ".join(notes)
 
 
 def _draws(run: Run, extras: Extras) -> Chart | None:
     final = float(run.equity.net[-1])
-    rank = rank_among(final, extras.random_filters)
+    rank = rank_of(run, extras)
     if rank is None:
         return None
     marks = [Mark(label="this run", value=final, role="net")]
@@ -131,7 +136,7 @@ def _draws(run: Run, extras: Extras) -> Chart | None:
 def _phases(run: Run, extras: Extras) -> Chart | None:
     if len(extras.phases) < 2:
         return None
-    low, high = min(extras.phases), max(extras.phases)
+    low, high = min(extras.phases.values()), max(extras.phases.values())
     title = f"By the session on which it begins, it ends between {money(low)} and {money(high)}"
     phase = run.config.get("phase")
     own = phase if isinstance(phase, int) and not run.config.get("tranches") else None
@@ -169,18 +174,19 @@ def _ranking(extras: Extras) -> Chart | None:
 
 
 def _skill(extras: Extras) -> Chart | None:
-    if not extras.skill:
+    known = [one for one in extras.skill if np.isfinite(one.rank_ic)]
+    if not known:
         return None
-    best = max(extras.skill, key=lambda one: one.rank_ic)
+    best = max(known, key=lambda one: one.rank_ic)
     title = f"Forecasts rank what follows best {best.horizon} sessions ahead: rank IC {number(best.rank_ic, 3)}"
     bars = [
         Bar(
             label=str(one.horizon),
             value=one.rank_ic,
-            half_width=abs(1.96 * one.rank_ic / one.t) if one.t else None,
-            role="net" if one.t is not None and one.t > 1.96 else "muted",
+            half_width=abs(1.96 * one.rank_ic / one.rank_ic_t) if abs(one.rank_ic_t) > 0 else None,
+            role="net" if one.rank_ic_t > 1.96 else "muted",
         )
-        for one in extras.skill
+        for one in known
     ]
     words = BarWords(
         name="skill",
@@ -189,6 +195,29 @@ def _skill(extras: Extras) -> Chart | None:
         unit=lambda value: number(value, 3),
     )
     note = "Lines: 95 % interval, robust to overlapping returns; blue where it lies above 0."
+    return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note)
+
+
+def _groups(run: Run, extras: Extras) -> Chart | None:
+    """What tickers earned by the rank of their forecast, for the horizon that the run trades on."""
+    horizon = run.config.get("forecast_horizon") or run.horizon
+    skill = next((one for one in extras.skill if one.horizon == horizon and len(one.quantile_returns) > 1), None)
+    if skill is None or not np.isfinite(skill.quantile_returns).all():
+        return None
+    spread = signed_percent(skill.quantile_returns[-1] - skill.quantile_returns[0], 2)
+    title = f"In {horizon} sessions the highest fifth by forecast earned {spread} against the lowest"
+    names = {0: "lowest", len(skill.quantile_returns) - 1: "highest"}
+    bars = [
+        Bar(label=names.get(place, str(place + 1)), value=value, role="net")
+        for place, value in enumerate(skill.quantile_returns)
+    ]
+    words = BarWords(
+        name="groups",
+        title=f"mean return over {horizon} sessions",
+        below="tickers by forecast, in fifths of each day",
+        unit=lambda value: signed_percent(value, 2) if value else "0 %",
+    )
+    note = f"Highest less lowest: t = {number(skill.spread_t, 1)}, robust to overlapping returns."
     return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note)
 
 

@@ -4,7 +4,6 @@ a page has; the numbers, words and drawings come from elsewhere."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from encash.errors import InputError
 from encash.report import figures, gallery, wording
+from encash.report.comparisons import read_comparisons
 from encash.report.extras import Extras
 from encash.report.files import write_whole
-from encash.report.summary import Run, mapping, monthly_returns, read_run
-from encash.report.verdict import RULES, examine, judge
+from encash.report.summary import Run, monthly_returns, read_run
+from encash.report.verdict import RULES, Verdict, examine, judge
 
 
 def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Extras | None = None) -> Path:
     """Write the page of one run, or of several side by side.
 
-    What a run's `result.json` holds under ``comparisons`` (the fields of `Extras`) is shown; `extras` adds to it and
-    goes before it.
+    What a run folder holds in `comparisons.json` is shown; `extras` adds to it and goes before it.
 
     Args:
         run_dirs: run folders.
@@ -39,7 +38,7 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
     """
     if not run_dirs:
         raise InputError("no run was given; expected at least one run folder")
-    if extras is not None and len(run_dirs) > 1:
+    if extras is not None and not extras.empty and len(run_dirs) > 1:
         raise InputError(f"extras belong to one run, and {len(run_dirs)} were given; give one run, or no extras")
     runs = [read_run(folder) for folder in run_dirs]
     page = _page_of_one(runs[0], extras or Extras()) if len(runs) == 1 else _page_of_many(runs)
@@ -47,7 +46,7 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
 
 
 def _page_of_one(run: Run, extras: Extras) -> str:
-    extras = merged(run, extras)
+    extras = extras.over(read_comparisons(run.folder))
     years = monthly_returns(run.equity.days, run.path)
     return _render(
         "run.html.j2",
@@ -57,6 +56,8 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         tiles=figures.tiles(run),
         data_line=figures.data_line(run),
         charts=gallery.run_charts(run, extras),
+        comparisons=figures.comparison_rows(run, extras),
+        skill=figures.skill_rows(extras),
         years=years,
         extreme=max((abs(month) for year in years for month in year.months if month is not None), default=0.0),
         stages=figures.stages(run),
@@ -67,7 +68,7 @@ def _page_of_one(run: Run, extras: Extras) -> str:
 
 
 def _page_of_many(runs: Sequence[Run]) -> str:
-    verdicts = [judge(run, merged(run, Extras())) for run in runs]
+    verdicts = [judge(run, read_comparisons(run.folder)) for run in runs]
     return _render(
         "runs.html.j2",
         runs=list(zip(runs, verdicts, [figures.row(run) for run in runs], strict=True)),
@@ -75,20 +76,15 @@ def _page_of_many(runs: Sequence[Run]) -> str:
         warnings=[(run.name, verdict.warning) for run, verdict in zip(runs, verdicts, strict=True) if verdict.warning],
         chart=gallery.runs_chart(runs),
         differences=figures.differences(runs),
-        best=max(runs, key=lambda run: float(run.path[-1] / run.capital)),
+        best=_best(runs, verdicts),
+        same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,
     )
 
 
-def merged(run: Run, extras: Extras) -> Extras:
-    """The comparisons that a run folder keeps, under those handed over."""
-    kept = Extras.from_plain(mapping(run.result.get("comparisons")))
-    given = {name: value for name, value in vars(extras).items() if value is not None and len_or_one(value)}
-    return replace(kept, **given)
-
-
-def len_or_one(value: Any) -> int:
-    """The length of what has one, else 1: an empty table was not handed over."""
-    return len(value) if hasattr(value, "__len__") else 1
+def _best(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Run | None:
+    """The run that grew most among those that did not know their future."""
+    honest = [run for run, verdict in zip(runs, verdicts, strict=True) if verdict.warning is None]
+    return max(honest, key=lambda run: float(run.path[-1] / run.capital), default=None)
 
 
 def _render(template: str, **values: Any) -> str:

@@ -54,11 +54,16 @@ class Picks:
 class Run:
     """One run folder."""
 
-    name: str
+    folder: Path
     result: Mapping[str, Any]
     """`result.json` as it was written."""
     equity: Equity
     picks: Picks
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.resolve().name
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -140,7 +145,7 @@ def read_run(folder: str | Path) -> Run:
         if not (folder / name).is_file():
             raise MissingFileError(f"{folder} has no {name}, so it is no run folder; expected {', '.join(FILES)}")
     return Run(
-        name=folder.resolve().name,
+        folder=folder,
         result=_read_result(folder / "result.json"),
         equity=_read_equity(folder / "equity.parquet"),
         picks=_read_picks(folder / "picks.parquet"),
@@ -210,6 +215,38 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object.
+
+    Raises:
+        FormatError: it holds anything else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise FormatError(f"{path} is no JSON ({problem}); run the backtest again") from None
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} holds a {type(value).__name__}; expected one object; run the backtest again")
+    return value
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    """Some columns of a Parquet file.
+
+    Raises:
+        FormatError: it is none, or a column is missing.
+    """
+    try:
+        return pq.read_table(path, columns=list(columns), partitioning=None).select(list(columns))
+    except (pa.ArrowException, KeyError, ValueError) as problem:
+        raise FormatError(f"{path} is no table of {', '.join(columns)} ({problem}); run the backtest again") from None
+
+
+def floats(table: pa.Table, name: str) -> Float64:
+    """A column as float64, NaN where it is null."""
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
 def _sharpe_of_rows(returns: Float64) -> Float64:
     deviation = returns.std(axis=1, ddof=1)
     safe = np.where(deviation > 0, deviation, np.nan)
@@ -218,39 +255,27 @@ def _sharpe_of_rows(returns: Float64) -> Float64:
 
 
 def _read_result(path: Path) -> Mapping[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise FormatError(f"{path} is no JSON ({problem}); run the backtest again") from None
-    if not isinstance(result, dict):
-        raise FormatError(f"{path} holds a {type(result).__name__}; expected one object with the figures of a backtest")
+    result = read_object(path)
     if absent := [name for name in NEEDED if name not in result]:
         raise FormatError(f"{path} has no {absent[0]!r}; expected the result of a backtest with {', '.join(NEEDED)}")
     return result
 
 
 def _read_equity(path: Path) -> Equity:
-    table = _read_table(path, ("date", "gross", "net", "benchmark"))
+    table = read_table(path, ("date", "gross", "net", "benchmark"))
     if table.num_rows < 2:
         raise FormatError(f"{path} holds {table.num_rows} sessions; expected at least two")
-    lines = {name: _floats(table, name) for name in ("net", "gross", "benchmark")}
+    lines = {name: floats(table, name) for name in ("net", "gross", "benchmark")}
     if not np.isfinite(lines["net"]).all() or not np.isfinite(lines["gross"]).all():
         raise FormatError(f"{path} holds an equity that is NaN or infinite; run the backtest again")
     return Equity(days=_days(table, path), **lines)
 
 
 def _read_picks(path: Path) -> Picks:
-    table = _read_table(path, ("date", "cluster", "kept", "picked"))
-    cluster = np.nan_to_num(_floats(table, "cluster"), nan=-1.0).astype(np.int32)
-    kept, picked = (_floats(table, name) > 0 for name in ("kept", "picked"))
+    table = read_table(path, ("date", "cluster", "kept", "picked"))
+    cluster = np.nan_to_num(floats(table, "cluster"), nan=-1.0).astype(np.int32)
+    kept, picked = (floats(table, name) > 0 for name in ("kept", "picked"))
     return Picks(days=_days(table, path), cluster=cluster, kept=kept, picked=picked)
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=list(columns), partitioning=None).select(list(columns))
-    except (pa.ArrowException, KeyError, ValueError) as problem:
-        raise FormatError(f"{path} is no table of {', '.join(columns)} ({problem}); run the backtest again") from None
 
 
 def _days(table: pa.Table, path: Path) -> Days:
@@ -258,7 +283,3 @@ def _days(table: pa.Table, path: Path) -> Days:
         return np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
     except pa.ArrowException as problem:
         raise FormatError(f"{path}: the column date holds no days ({problem}); run the backtest again") from None
-
-
-def _floats(table: pa.Table, name: str) -> Float64:
-    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -5,8 +5,9 @@ The page shows `RULES` beside the verdict: who changes a rule here changes what 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from encash.report.extras import Extras
 from encash.report.summary import Run, mapping
-from encash.report.wording import ahead, count, money, number, ordinal, percent
+from encash.report.wording import ahead, count, money, number, ordinal, percent, signed_percent
 
 LEVEL = 0.05
 FEWEST_DRAWS = 19
@@ -25,8 +26,10 @@ FEW_REBALANCES = 30
 RULES = (
     "The verdict compares final capitals after costs, on the same days, with the same costs and settings.",
     "Against chance: with n random filters of the same daily keep-rate, p = (1 + how many ended at or above the run) "
-    "/ (n + 1). The filter is “better than chance” if p ≤ 0.05, “worse than chance” if (1 + how many ended at or "
-    f"below it) / (n + 1) ≤ 0.05, else “no better than chance”. Fewer than {FEWEST_DRAWS} draws allow no verdict.",
+    "/ (n + 1). The filter is “better than chance” if p ≤ 0.05 and the 95 % interval of its yearly excess return over "
+    "the random filters, where it is known, lies above 0. It is “worse than chance” if (1 + how many ended at or below "
+    "the run) / (n + 1) ≤ 0.05 and that interval lies below 0; else “no better than chance”. "
+    f"Fewer than {FEWEST_DRAWS} draws allow no verdict.",
     "The percentile is the share of random filters that ended below the run, ties counted half.",
     "Sharpe interval: 95 %, circular block bootstrap of daily net returns, blocks of the horizon and at least "
     "10 sessions, 500 draws, seed 0.",
@@ -75,21 +78,24 @@ class Rank:
     """0 to 100."""
     p_better: float
     p_worse: float
+    excess_interval: tuple[float, float] | None = None
+    """95 % interval of the yearly excess return over the mean of the random filters; None where it is not known."""
 
     @property
     def against_chance(self) -> str:
         """The finding in words."""
         if self.draws < FEWEST_DRAWS:
             return f"too few draws to tell it from chance ({FEWEST_DRAWS} are needed)"
-        if self.p_better <= LEVEL:
+        low, high = self.excess_interval or (math.inf, -math.inf)
+        if self.p_better <= LEVEL and low > 0:
             return "better than chance"
-        return "worse than chance" if self.p_worse <= LEVEL else "no better than chance"
+        return "worse than chance" if self.p_worse <= LEVEL and high < 0 else "no better than chance"
 
 
 def judge(run: Run, extras: Extras) -> Verdict:
     """The verdict of a run."""
     warning = lookahead(run)
-    statement, finding, tone = _compare(run, extras, rank_among(run.equity.net[-1], extras.random_filters))
+    statement, finding, tone = _compare(run, extras, rank_of(run, extras))
     if warning is not None:
         finding, tone = "it may have known its future, so this proves nothing", "bad"
     return Verdict(statement=statement, finding=finding, tone=tone, warning=warning)
@@ -109,21 +115,19 @@ def lookahead(run: Run) -> str | None:
     return str(value) if isinstance(value, str) and value.strip() else "no reason was written down"
 
 
-def rank_among(capital: float, others: Sequence[float]) -> Rank | None:
-    """The rank of a final capital among others; None without others.
-
-    >>> rank_among(105.0, [100.0] * 38).p_better.__round__(4)
-    0.0256
-    """
-    draws = np.asarray(others, dtype=np.float64)
+def rank_of(run: Run, extras: Extras) -> Rank | None:
+    """Where a run stands among its random filters; None without any."""
+    draws = np.asarray(extras.random_filters, dtype=np.float64)
     if not len(draws):
         return None
+    capital = float(run.equity.net[-1])
     below, level = int((draws < capital).sum()), int((draws == capital).sum())
     return Rank(
         draws=len(draws),
         percentile=100.0 * (below + level / 2.0) / len(draws),
         p_better=(1 + len(draws) - below) / (len(draws) + 1),
         p_worse=(1 + below + level) / (len(draws) + 1),
+        excess_interval=extras.excess_interval,
     )
 
 
@@ -210,7 +214,7 @@ def _check_training(run: Run, extras: Extras) -> Check:
 def _check_chance(run: Run, extras: Extras) -> Check | None:
     if not filters(run):
         return None
-    question, rank = "Better than chance?", rank_among(run.equity.net[-1], extras.random_filters)
+    question, rank = "Better than chance?", rank_of(run, extras)
     if rank is None:
         return Check(question=question, state="unknown", answer=f"Not known: {_NO_DRAWS}.")
     states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
@@ -220,6 +224,9 @@ def _check_chance(run: Run, extras: Extras) -> Check | None:
         f"{count(rank.draws)} random filters with the same keep-rate ended at {money(median)} in the middle; "
         f"{percent(rank.percentile / 100.0, 0)} of them ended below this run (p = {number(rank.p_better, 3)})."
     )
+    if rank.excess_interval is not None:
+        low, high = map(signed_percent, rank.excess_interval)
+        answer += f" Excess over them, a year: {low} to {high} (95 % interval)."
     return Check(question=question, state=state, answer=answer)
 
 
@@ -245,38 +252,36 @@ def _check_benchmark(run: Run, extras: Extras) -> Check:
     return Check(question=question, state="good" if better else "bad", answer=answer)
 
 
-def _check_next_session(run: Run, extras: Extras) -> Check:
-    question, later = "Does it need the same close?", extras.next_session
+def _check_later(run: Run, extras: Extras) -> Check:
+    question, later = "Does it need this very close?", extras.later
     lag = run.config.get("lag")
-    if isinstance(lag, int) and lag > 0:
-        answer = f"No: signals are filled {count(lag)} session{'s' if lag > 1 else ''} later already."
-        return Check(question=question, state="good", answer=answer)
+    when = f"{count(lag)} sessions after the signal" if isinstance(lag, int) and lag else "at the close of the signal"
     if later is None:
-        answer = "Signal and fill are at the same close; a fill one session later was not tried."
-        return Check(question=question, state="unknown", answer=answer)
+        return Check(question=question, state="unknown", answer=f"Filled {when}; one session later was not tried.")
     net, capital = run.equity.net[-1], run.capital
     kept = later >= net or (net > capital and later - capital >= 0.5 * (net - capital))
-    answer = f"Filled one session later it ends at {money(later)} instead of {money(net)}."
+    answer = f"Filled {when} it ends at {money(net)}, one session later at {money(later)}."
     return Check(question=question, state="good" if kept else "doubt", answer=answer)
 
 
 def _check_phases(run: Run, extras: Extras) -> Check:
-    question = "Luck of the first day?"
-    if run.config.get("tranches"):
-        answer = "Spread over all first days: overlapping tranches, one begun each session."
+    question, ends = "Luck of the first day?", list(extras.phases.values())
+    if run.config.get("tranches") or run.horizon == 1:
+        answer = (
+            "None: capital is spread over all first days." if run.horizon != 1 else "None: it trades every session."
+        )
         return Check(question=question, state="good", answer=answer)
-    if len(extras.phases) < 2:
+    if len(ends) < 2:
         return Check(question=question, state="unknown", answer="Other first days were not tried.")
-    low, high = min(extras.phases), max(extras.phases)
-    yardstick = extras.no_filter if extras.no_filter is not None else run.capital
-    name = "the run without a filter" if extras.no_filter is not None else "what it began with"
-    place = 1 + sum(phase > run.equity.net[-1] for phase in extras.phases)
+    yardstick, name = (run.capital, "what it began with")
+    if extras.no_filter is not None:
+        yardstick, name = extras.no_filter, f"the run without a filter, {money(extras.no_filter)}"
+    place = 1 + sum(end > run.equity.net[-1] for end in ends)
     answer = (
-        f"Begun on {count(len(extras.phases))} different sessions it ends between {money(low)} and {money(high)}; this "
-        f"run is the {ordinal(place)} best. "
-        + (f"All end above {name}." if low > yardstick else f"Not all end above {name}, {money(yardstick)}.")
-    )
-    return Check(question=question, state="good" if low > yardstick else "doubt", answer=answer)
+        f"Begun on {count(len(ends))} different sessions it ends between {money(min(ends))} and {money(max(ends))}; "
+        f"this one is the {ordinal(place)} best. {'All' if min(ends) > yardstick else 'Not all'} end above {name}."
+    ).replace("1st best", "best")
+    return Check(question=question, state="good" if min(ends) > yardstick else "doubt", answer=answer)
 
 
 def _check_delisting(run: Run, extras: Extras) -> Check | None:
@@ -325,13 +330,23 @@ def _check_data(run: Run, extras: Extras) -> Check:
     share, candidates = run.figure("missing_share"), len(run.picks.days)
     if share is None:
         return Check(question=question, state="unknown", answer="Not known: the run did not count what it lacked.")
-    if not share:
-        return Check(question=question, state="good", answer=f"None: all {count(candidates)} candidates had an entry.")
-    answer = (
-        f"{count(share * candidates)} of {count(candidates)} candidates ({percent(share, 2)}) had no entry and were "
-        "left out."
-    )
-    return Check(question=question, state="good" if share <= 0.01 else "doubt", answer=answer)
+    answer = f"None: all {count(candidates)} candidates had an entry."
+    if share:
+        lost = f"{count(share * candidates)} of {count(candidates)} candidates ({percent(share, 2)})"
+        answer = f"{lost} had no entry and could not be picked."
+    doubts = _provenance(run)
+    state: State = "doubt" if share > 0.01 or doubts else "good"
+    return Check(question=question, state=state, answer=" ".join([answer, *doubts]))
+
+
+def _provenance(run: Run) -> list[str]:
+    """What nobody checked of the entries."""
+    doubts = []
+    if run.figure("unchecked"):
+        doubts.append(f"{count(run.figure('unchecked'))} entries do not say which input they were made from.")
+    if run.result.get("verified") is False:
+        doubts.append("The cache was imported on trust: which model made it is not known.")
+    return doubts
 
 
 def _sentence(text: str) -> str:
@@ -344,7 +359,7 @@ _CHECKS: tuple[Callable[[Run, Extras], Check | None], ...] = (
     _check_benchmark,
     _check_strength,
     _check_trials,
-    _check_next_session,
+    _check_later,
     _check_phases,
     _check_delisting,
     _check_lookahead,
