@@ -5,7 +5,7 @@ from encash.cache import Lookup, open_cache
 from encash.cache import lookup as lookup_module
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError, WorkError
-from encash.testing import BrokenEncoder, MeanEncoder
+from encash.testing import BrokenEncoder
 
 
 def every_cell(panel, *names):

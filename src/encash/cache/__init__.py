@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from encash.cache.agreement import Agreement as Agreement
+    from encash.cache.agreement import measure_agreement as measure_agreement
     from encash.cache.build import BuildReport as BuildReport
     from encash.cache.build import Failure as Failure
     from encash.cache.cache import Cache as Cache
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from encash.cache.cache import Coverage as Coverage
     from encash.cache.cache import list_caches as list_caches
     from encash.cache.cache import open_cache as open_cache
+    from encash.cache.exchange import export_hdf5 as export_hdf5
+    from encash.cache.exchange import import_hdf5 as import_hdf5
+    from encash.cache.exchange import merge_caches as merge_caches
+    from encash.cache.executors.base import Executor as Executor
+    from encash.cache.executors.local import LocalExecutor as LocalExecutor
     from encash.cache.lookup import Lookup as Lookup
     from encash.cache.lookup import Signals as Signals
     from encash.cache.lookup import Tally as Tally
@@ -20,21 +27,32 @@ if TYPE_CHECKING:
     from encash.cache.plan import State as State
     from encash.cache.plan import make_plan as make_plan
     from encash.cache.selection import Selection as Selection
+    from encash.cache.verify import VerifyReport as VerifyReport
+    from encash.cache.verify import adopt as adopt
 
 _HOMES = {
+    "Agreement": "agreement",
     "BuildReport": "build",
     "Cache": "cache",
     "CacheInfo": "cache",
     "Coverage": "cache",
+    "Executor": "executors.base",
     "Failure": "build",
+    "LocalExecutor": "executors.local",
     "Lookup": "lookup",
     "Plan": "plan",
     "Selection": "selection",
     "Signals": "lookup",
     "State": "plan",
     "Tally": "lookup",
+    "VerifyReport": "verify",
+    "adopt": "verify",
+    "export_hdf5": "exchange",
+    "import_hdf5": "exchange",
     "list_caches": "cache",
     "make_plan": "plan",
+    "measure_agreement": "agreement",
+    "merge_caches": "exchange",
     "open_cache": "cache",
 }
 """Where each name lives; loaded when it is first asked for."""

@@ -102,6 +102,10 @@ class Cache:
         self._day_places: dict[DayLike, int] = {}
         self._ticker_places: dict[tuple[str, ...], Int64] = {}
 
+    def __reduce__(self) -> tuple[Callable[[str], Cache], tuple[str]]:
+        """Another process opens the cache by itself."""
+        return open_cache, (self.path,)
+
     # -- what it is
 
     @property

@@ -55,6 +55,11 @@ class VerifyReport:
     """One line for each kind of damage."""
 
     @property
+    def found(self) -> bool:
+        """Something was found."""
+        return not self.passed
+
+    @property
     def passed(self) -> bool:
         """Nothing was found."""
         return not (self.corrupt or self.duplicates or self.not_finite or self.stale or self.differing or self.findings)

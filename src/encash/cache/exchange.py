@@ -1,0 +1,123 @@
+"""Caches in and out: merged, exported to the interchange format, imported from it. Knows stores and their identities;
+no panel and no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from encash.cache.cache import Cache
+from encash.cache.identity import SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
+from encash.errors import InputError, MismatchError
+from encash.fingerprint import file_digest
+from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.codec import DTYPES, check_dtype, round_vectors
+from encash.store.locator import ensure_store, open_store
+from encash.store.locator import export_hdf5 as export_store
+from encash.store.merge import MergeReport, OnConflict, merge
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) entries."""
+BATCH_BYTES = 64 * 2**20
+
+
+def merge_caches(
+    paths: Sequence[str | os.PathLike[str]],
+    into: str | os.PathLike[str],
+    *,
+    on_conflict: OnConflict = "refuse",
+    progress: Progress | None = None,
+) -> MergeReport:
+    """Bring the entries of partial caches of one encoder into one; the sources stay as they are.
+
+    Args:
+        paths: caches, in order.
+        into: the cache that takes them; made where there is none.
+        on_conflict: ``refuse`` writes nothing where two caches differ under one key; ``first`` or ``last`` wins.
+        progress: told (done, total) entries.
+
+    Raises:
+        MismatchError: caches of different encoders, or of none that is known; or conflicts, when refused.
+        InputError: no cache at all, or a cache merged into itself.
+    """
+    if not paths:
+        raise InputError("no cache to merge was named; give one or more")
+    sources = [open_store(path) for path in paths]
+    first = sources[0].spec
+    if not first.fingerprint:
+        raise MismatchError(
+            f"{sources[0].location} does not say which model made it, so it cannot be merged; verify it"
+        )
+    known = {digest for source in sources for digest in (source.spec.notes or {}).get(SOURCES, [])}
+    target = ensure_store(into, replace(first, notes={**(first.notes or {}), SOURCES: sorted(known)}))
+    return merge(sources, target, on_conflict=on_conflict, progress=progress)
+
+
+def export_hdf5(cache: Cache, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+    """Write a cache as ``/<TICKER>/<YYYY-MM-DD>``, whole or not at all; its provenance goes into attributes.
+
+    Returns:
+        Entries written.
+
+    Raises:
+        WorkError: the disk refused; a file that was there before is kept.
+    """
+    return export_store(cache.store, path, progress=progress)
+
+
+def import_hdf5(
+    source: str | os.PathLike[str],
+    into: str | os.PathLike[str],
+    *,
+    trust: bool = False,
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Read an interchange file into a cache; begun again after a kill, it goes on.
+
+    Args:
+        source: a file that `export_hdf5` or the seed's own command wrote.
+        into: the cache that takes the entries; made where there is none.
+        trust: take a file that does not say which model made it; the cache is marked as unverified.
+        dtype: how vectors are kept, at most as wide as in the file; None keeps the file's.
+        progress: told (done, total) entries.
+
+    Returns:
+        Entries read.
+
+    Raises:
+        MismatchError: a file without provenance and no trust; a wider dtype than the file's; another cache there.
+        FormatError: no file of this form.
+    """
+    store = open_store(source)
+    target = ensure_store(into, _imported_spec(store, dtype or store.spec.dtype, trust=trust))
+    done, total = 0, store.index().entries
+    for entries in store.by_day(max(256, BATCH_BYTES // (4 * store.spec.dim))):
+        rounded = replace(entries, embedding=round_vectors(entries.embedding, target.spec.dtype))
+        target.write(rounded, skip_valid=True)
+        done += len(entries)
+        if progress is not None:
+            progress(done, total)
+    return done
+
+
+def _imported_spec(store: EmbeddingStore, dtype: str, *, trust: bool) -> StoreSpec:
+    """What the cache of an imported file says of itself."""
+    spec, notes = store.spec, dict(store.spec.notes or {})
+    check_dtype(dtype)
+    if DTYPES.index(dtype) < DTYPES.index(spec.dtype):
+        raise MismatchError(
+            f"{store.location} keeps {spec.dtype}, and {dtype} would only pretend to be more exact; leave --dtype out"
+        )
+    encoder = encoder_of(spec)
+    if encoder is not None and spec.fingerprint:
+        return replace(spec, dtype=dtype, fingerprint=cache_fingerprint(encoder, dtype), notes=notes)
+    if not trust:
+        raise MismatchError(
+            f"{store.location} does not say which model made it; import it with --trust, then let `encash cache verify "
+            "CACHE --model M --data F` find out"
+        )
+    imported = {UNVERIFIED: f"imported on trust from {Path(store.location).name}", "file": file_digest(store.location)}
+    return replace(spec, dtype=dtype, notes={**notes, **imported})

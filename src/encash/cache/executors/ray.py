@@ -1,0 +1,146 @@
+"""Tasks on Ray actors, one a GPU or a share of the cores. The only file that imports ray. Knows actors; nothing of
+stores: the driver alone commits."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from encash.cache.executors.base import Executor
+from encash.cache.task import Task, TaskResult, run_task
+from encash.encoders.base import Encoder
+from encash.errors import MissingExtraError, WorkError
+
+try:
+    import ray
+    from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+except ImportError:
+    raise MissingExtraError("ray is not installed; pip install 'encash[ray]', or use --executor local") from None
+
+MOST_DEATHS = 3
+"""Workers that a task may cost before it counts as failed."""
+_POLL_SECONDS = 0.2
+
+
+class RayExecutor(Executor):
+    """Runs tasks on actors that each hold an encoder; a task whose worker dies runs again on a new one.
+
+    Joins the Ray cluster that is running or that RAY_ADDRESS names, else starts one on this machine and stops it again.
+    """
+
+    def __init__(
+        self,
+        make_encoder: Callable[[], Encoder],
+        *,
+        workers: int | None = None,
+        cpus_each: float | None = None,
+        gpus_each: float | None = None,
+    ):
+        """Start the workers.
+
+        Args:
+            make_encoder: gives the model, in each worker once.
+            workers: how many; None takes one a GPU, else one for every two cores.
+            cpus_each: cores of one worker; None shares them out.
+            gpus_each: GPUs of one worker; None gives one where there is one each.
+        """
+        self._owns_ray = not ray.is_initialized()
+        if self._owns_ray:
+            address = "auto" if os.environ.get("RAY_ADDRESS") else None
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call] # ray leaves it out
+        gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
+        self.workers = workers or gpus or max(1, int(cores) // 2)
+        self._make_encoder = make_encoder
+        self._cpus = cpus_each if cpus_each is not None else max(0.1, min(cores / self.workers, cores))
+        self._gpus = gpus_each if gpus_each is not None else (1.0 if gpus >= self.workers else gpus / self.workers)
+        self._stopping = False
+        self._counting = threading.Lock()
+        self._tasks: queue.SimpleQueue[tuple[Task, Future[TaskResult]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._drive, daemon=True) for _ in range(self.workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Task) -> Future[TaskResult]:
+        """Queue a task for the next worker that is free."""
+        future: Future[TaskResult] = Future()
+        self._tasks.put((task, future))
+        return future
+
+    def shutdown(self) -> None:
+        """End the workers; tasks that run are dropped."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        while not self._tasks.empty():
+            if (left := self._tasks.get()) is not None:
+                left[1].cancel()
+        if self._owns_ray:
+            ray.shutdown()
+
+    def _drive(self) -> None:
+        """One worker's life, from this side: a thread that waits for its actor."""
+        actor: Any = None
+        while (item := self._tasks.get()) is not None:
+            task, future = item
+            if self._stopping or not future.set_running_or_notify_cancel():
+                future.cancel()
+                continue
+            actor = self._run(task, future, actor)
+        if actor is not None:
+            ray.kill(actor)
+
+    def _run(self, task: Task, future: Future[TaskResult], actor: Any) -> Any:
+        """One task to its end, on new actors if need be; gives back the actor that is alive."""
+        for _ in range(MOST_DEATHS):
+            actor = self._new_actor() if actor is None else actor
+            try:
+                result = self._wait(actor.run.remote(task))
+            except RayActorError as error:
+                cause, actor = error, None
+                continue
+            except RayTaskError as error:
+                future.set_exception(error.cause if isinstance(error.cause, Exception) else WorkError(str(error)))
+                return actor
+            if result is None:
+                future.set_exception(WorkError("the executor was shut down"))
+                return actor
+            with self._counting:
+                self.encoded += len(task.cells)
+            future.set_result(result)
+            return actor
+        future.set_exception(WorkError(f"{MOST_DEATHS} workers died over this task: {cause}"))
+        return None
+
+    def _wait(self, pending: Any) -> TaskResult | None:
+        """The result of a task; None if the executor is shut down first."""
+        while not self._stopping:
+            try:
+                result: TaskResult = ray.get(pending, timeout=_POLL_SECONDS)
+            except GetTimeoutError:
+                continue
+            return result
+        return None
+
+    def _new_actor(self) -> Any:
+        worker = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)(_Worker)
+        return worker.remote(self._make_encoder)
+
+
+class _Worker:
+    """Lives in a process of its own, with an encoder of its own."""
+
+    def __init__(self, make_encoder: Callable[[], Encoder]):
+        self._encoder = make_encoder()
+
+    def run(self, task: Task) -> TaskResult:
+        """Run one task."""
+        return run_task(task, self._encoder)
