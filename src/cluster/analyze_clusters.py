@@ -16,7 +16,7 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m cluster.analyze_clusters",
         description="Forward returns by cluster; the last months are held out for the backtest.",
-        epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --dataset-path data.h5 --prices-path prices.h5",
+        epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --prices-path prices.h5",
     )
     flags.add_argument("--cluster-dir", type=Path, default=Path("cluster_results"))
     flags.add_argument(

@@ -17,7 +17,8 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m cluster.cache_embeddings",
         description="Encode every stock on every day once and keep the embeddings.",
-        epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 --output-path cache.h5 --num-months 6",
+        epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 \\\n"
+        "      --output-path cache.h5 --num-months 6",
     )
     flags.add_argument("--model-path", dest="model", required=True)
     flags.add_argument("--dataset-path", dest="data", type=Path, required=True)

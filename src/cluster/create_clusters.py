@@ -16,7 +16,7 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m cluster.create_clusters",
         description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
-        epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5 --n-clusters 50",
+        epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5",
     )
     flags.add_argument("--model-path", dest="model", required=True)
     flags.add_argument("--dataset-path", dest="data", type=Path, required=True)

@@ -270,7 +270,8 @@ def held_in(sessions: Days, months: int, embargo: int) -> Days:
             f"{len(weekdays)} sessions are too few to hold out {months} months of {SESSIONS_OF_A_MONTH} and an embargo "
             f"of {embargo}; give a longer history or a smaller --holdout-months"
         )
-    return sessions[sessions <= weekdays[left - 1]]
+    known: Days = sessions[sessions <= weekdays[left - 1]]
+    return known
 
 
 def _like_the_cache(sources: Sources) -> Sources:

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -198,9 +198,13 @@ def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, 
     from encash.clusters import assign_batches
 
     model.check_encoder(encoder_fingerprint(cache))
-    origin = {"model": model.fingerprint, "cache": cache.spec.fingerprint, "version": cache.version}
     return assign_batches(
-        cached_batches(cache, start, end), lambda _, vectors: model.assign(vectors), k=model.k, **origin
+        cached_batches(cache, start, end),
+        lambda _, vectors: model.assign(vectors),
+        k=model.k,
+        model=model.fingerprint,
+        cache=cache.spec.fingerprint,
+        version=cache.version,
     )
 
 

@@ -17,7 +17,9 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m inference.backtest_simulation",
         description="Rebalance into the best forecasts among the stocks of good clusters, over the last months.",
-        epilog="example:\n  python -m inference.backtest_simulation --data data.h5 --model model.pt --prices prices.h5 --embeddings-cache cache.h5",
+        epilog="example:\n"
+        "  python -m inference.backtest_simulation --data data.h5 --model model.pt --prices prices.h5 \\\n"
+        "      --embeddings-cache cache.h5",
     )
     flags.add_argument("--data", type=Path, required=True)
     flags.add_argument("--prices", type=Path, required=True)

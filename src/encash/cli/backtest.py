@@ -44,10 +44,27 @@ def _backtest(commands: Any) -> None:
     parser = commands.add_parser(
         "backtest",
         help="one run → a run folder",
-        epilog="example:\n  encash backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters "
-        "--horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28",
+        epilog="example:\n"
+        "  encash backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
+        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28",
     )
-    sources = parser.add_argument_group("what it reads")
+    source_flags(parser.add_argument_group("what it reads"))
+    universe_flags(parser.add_argument_group("which stocks"))
+    money_flags(parser.add_argument_group("the money"))
+    honesty_flags(parser.add_argument_group("honesty"))
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument(
+        "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
+    )
+    common(parser)
+    parser.set_defaults(handler=run_backtest)
+
+
+def source_flags(sources: Any) -> None:
+    """What a backtest reads."""
     sources.add_argument(
         "--data",
         type=Path,
@@ -62,7 +79,10 @@ def _backtest(commands: Any) -> None:
     sources.add_argument("--model", default=None, metavar="M", help="loaded only where an entry is missing or stale")
     sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
     model_flags(sources)
-    chosen = parser.add_argument_group("which stocks")
+
+
+def universe_flags(chosen: Any) -> None:
+    """Which stocks may be picked."""
     chosen.add_argument("--num-test-stocks", type=int, default=None, metavar="N", help="the last N by name (all)")
     chosen.add_argument(
         "--subset-size", type=int, default=None, metavar="N", help="drawn anew each day from (seed, day) alone (all)"
@@ -80,7 +100,10 @@ def _backtest(commands: Any) -> None:
         "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest and random"
     )
     chosen.add_argument("--confidence-percentile", type=float, default=None, metavar="P")
-    money = parser.add_argument_group("the money")
+
+
+def money_flags(money: Any) -> None:
+    """When and how much is traded, and what it costs."""
     money.add_argument("--start", type=day, default=None, metavar="DAY")
     money.add_argument("--end", type=day, default=None, metavar="DAY")
     money.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held (5)")
@@ -97,22 +120,16 @@ def _backtest(commands: Any) -> None:
     money.add_argument(
         "--delisting", default="last", help="last, -30%%, zero or flat: the price of a ticker that stopped trading"
     )
-    honesty = parser.add_argument_group("honesty")
+
+
+def honesty_flags(honesty: Any) -> None:
+    """What a run may do without being refused."""
     honesty.add_argument(
         "--max-missing", type=float, default=0.05, help="refuse a run with a larger share of missing candidates (0.05)"
     )
     honesty.add_argument(
         "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"
     )
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument(
-        "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
-    )
-    parser.add_argument(
-        "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
-    )
-    common(parser)
-    parser.set_defaults(handler=run_backtest)
 
 
 def _report(commands: Any) -> None:
@@ -168,18 +185,22 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
     rate = values["hits"] / looked_up if looked_up else 0.0
     stale = "not checked (no --data)" if values["stale"] is None else f"{values['stale']:,}"
     warning = [f"LOOK-AHEAD: {values['lookahead']}"] if values["lookahead"] else []
+    training = values["training_period"]
     return [
         *warning,
-        f"entries        hits {values['hits']:,}, misses {values['misses']:,}, stale {stale}, unavailable {values['unavailable']:,}",
-        f"hit rate       {rate:.1%}   ({values['computed']:,} computed, model loaded: {'yes' if values['model_loaded'] else 'no'})",
+        f"entries        hits {values['hits']:,}, misses {values['misses']:,}, stale {stale}, "
+        f"unavailable {values['unavailable']:,}",
+        f"hit rate       {rate:.1%}   ({values['computed']:,} computed, "
+        f"model loaded: {'yes' if values['model_loaded'] else 'no'})",
         f"period         {values['start']} to {values['end']}, {values['sessions']:,} sessions",
         f"final capital  ${values['final_capital']:,.2f}",
         f"total return   {figure(values['total_return'], '.2%')}",
         f"CAGR           {figure(values['cagr'], '.2%')}",
         f"Sharpe         {figure(values['sharpe'], '.2f')}",
         f"max drawdown   {figure(values['max_drawdown'], '.2%')}",
-        f"trades         {values['trades']:,}   win rate {figure(values['win_rate'], '.1%')}, kept by the filter {figure(values['keep_rate'], '.1%')}",
-        f"model          {values['training_period'] if 'unknown' in values['training_period'] else 'trained up to ' + values['training_period']}",
+        f"trades         {values['trades']:,}   win rate {figure(values['win_rate'], '.1%')}, "
+        f"kept by the filter {figure(values['keep_rate'], '.1%')}",
+        f"model          {training if 'unknown' in training else f'trained up to {training}'}",
         f"seconds        {values['seconds']:.3f}",
         f"run            {values['run_dir']}",
     ]

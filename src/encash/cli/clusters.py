@@ -46,7 +46,8 @@ def _rank(clusters: Any) -> None:
     parser = clusters.add_parser(
         "rank",
         help="forward returns by cluster, on entries whose forward return has ended",
-        epilog="example:\n  encash clusters rank --clusters clusters --cache cache.lance --prices prices.h5 --end 2015-12-31 --horizon 5",
+        epilog="example:\n  encash clusters rank --clusters clusters --cache cache.lance --prices prices.h5 \\\n"
+        "      --end 2015-12-31 --horizon 5",
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cache", required=True, metavar="C")
@@ -158,7 +159,8 @@ def ranking_lines(rows: list[dict[str, Any]], best: set[int]) -> list[str]:
     """The ranking as a table; a star marks the best clusters."""
     head = "   cluster  stocks  samples   mean return   ± error  win rate"
     return [head] + [
-        f"{'*' if row['cluster_id'] in best else ' '}  {row['cluster_id']:>7}  {row['num_stocks']:>6}  {row['num_samples']:>7,}  "
+        f"{'*' if row['cluster_id'] in best else ' '}  {row['cluster_id']:>7}  "
+        f"{row['num_stocks']:>6}  {row['num_samples']:>7,}  "
         f"{row['mean_return']:>11.3%}  {row['mean_error']:>8.3%}  {row['win_rate']:>8.1%}"
         for row in rows
     ]

@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **keywords: Any):
         keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **keywords)
+        keywords.setdefault("allow_abbrev", False)
+        super().__init__(*args, **keywords)
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit code 2."""

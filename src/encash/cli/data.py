@@ -34,7 +34,8 @@ def register(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="fit the reference transformer on the past, split by date",
-        epilog="example:\n  encash train --data features.h5 --prices prices.h5 --out model.pt --preset tiny --train-end 2015-12-31",
+        epilog="example:\n  encash train --data features.h5 --prices prices.h5 --out model.pt \\\n"
+        "      --preset tiny --train-end 2015-12-31",
     )
     train.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     train.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")

@@ -225,7 +225,8 @@ def step_line(stage: Stage) -> str:
             return f"rank IC on validation: {result['rank_ic']}"
         case "build" | "build again":
             rate = f", {result['entries_per_second']:,.0f} entries/s" if result["computed"] else ""
-            return f"computed {result['computed']:,}, reused {result['reused']:,}, unavailable {result['unavailable']:,}{rate}"
+            counts = ", ".join(f"{name} {result[name]:,}" for name in ("computed", "reused", "unavailable"))
+            return counts + rate
         case "fit":
             return f"{result['k']} clusters on {result['entries']:,} entries up to {result['fit_end']}"
         case "rank":
@@ -244,7 +245,8 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"entries           {summary['entries']:,}   (second build computed {summary['computed_by_second_build']})",
         f"build             {summary['build_seconds']:.1f} s",
         f"backtest, live    {summary['live_seconds']:.2f} s   (whole process {summary['live_process_seconds']:.2f} s)",
-        f"backtest, cached  {summary['cached_seconds']:.2f} s   (whole process {summary['cached_process_seconds']:.2f} s, "
+        f"backtest, cached  {summary['cached_seconds']:.2f} s   "
+        f"(whole process {summary['cached_process_seconds']:.2f} s, "
         f"torch imported: {'yes' if summary['torch_imported_by_cached'] else 'no'})",
         f"faster            {summary['speedup']:.0f}×   (whole process {summary['process_speedup']:.0f}×)",
         f"hits, misses      {summary['hits']:,}, {summary['misses']:,}",

@@ -1,4 +1,4 @@
-"""The parser of ``encash``: which commands there are. Imports no room; each command imports what it needs when it runs."""
+"""The parser of ``encash``: which commands there are. Imports no room; a command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def parser() -> Parser:
     whole = Parser(
         prog="encash",
         description="Encode every stock on every trading day once, and backtest on it for ever.",
-        epilog="start here:\n  encash demo --out demo        the whole story on real prices\n  encash COMMAND --help         flags and an example",
+        epilog="start here:\n"
+        "  encash demo --out demo        the whole story on real prices\n"
+        "  encash COMMAND --help         flags and an example",
     )
     whole.add_argument("--version", action="version", version=_version())
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
