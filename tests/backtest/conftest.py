@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from encash.clusters.filter import Term
+from encash.clusters.model import ClusterModel
 from encash.encoders.base import EncoderSpec
 from encash.panel.panel import PriceTable
 
@@ -85,6 +87,15 @@ def random_lookup(prices, seed=0, **changes):
     return ArrayLookup(prices.days, prices.tickers, rng.normal(0, 0.01, shape), rng.uniform(0.2, 1.0, shape), **changes)
 
 
+def sign_clusters(best=1, first_day="2000-01-01"):
+    """Clusters of one-number embeddings: 0 below zero, 1 above."""
+    model = ClusterModel(
+        centroids=np.float32([[-1], [1]]), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="", fit_start="",
+        fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
+    )  # fmt: skip
+    return Term(model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999")
+
+
 @pytest.fixture(scope="session")
 def make_prices():
     return random_prices
@@ -93,3 +104,8 @@ def make_prices():
 @pytest.fixture(scope="session")
 def make_lookup():
     return random_lookup
+
+
+@pytest.fixture(scope="session")
+def two_clusters():
+    return sign_clusters

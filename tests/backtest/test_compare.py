@@ -13,19 +13,9 @@ from encash.backtest.evidence import evidence, forward_returns
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
 from encash.backtest.run import prepare
-from encash.clusters.filter import FilterModel, Term
-from encash.clusters.model import ClusterModel
+from encash.clusters.filter import FilterModel
 
 FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
-
-
-def two_clusters(best=1, first_day="2000-01-01"):
-    """Clusters of one-number embeddings: 0 below zero, 1 above."""
-    model = ClusterModel(
-        centroids=np.float32([[-1], [1]]), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="", fit_start="",
-        fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
-    )  # fmt: skip
-    return Term(model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999")
 
 
 def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
@@ -34,7 +24,7 @@ def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
     return lookup
 
 
-def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_prices, make_lookup):
+def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_prices, make_lookup, two_clusters):
     """Over 200 seeds the mean excess over a random filter lies within two standard errors of 0."""
     excess = []
     for seed in range(200):
@@ -80,7 +70,7 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     assert result.summary["information_ratio"] > 3
 
 
-def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup):
+def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup, two_clusters):
     """Clusters that tell the coming direction beat every random filter; clusters of noise do not."""
     prices = make_prices(seed=4, num_sessions=121, num_tickers=30)
     coming = np.nan_to_num(forward_returns(prices.close, 5))
@@ -100,7 +90,7 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
     assert "no better than chance" in verdicts["noise"].sentence
 
 
-def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, tmp_path):
+def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_clusters, tmp_path):
     """All rows are there, the base is among its phases, and the files hold them."""
     prices = make_prices(num_sessions=41)
     prices.close[22:, 0] = np.nan
@@ -134,7 +124,7 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, tmp_pa
     assert again.to_json() == found.to_json()
 
 
-def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup):
+def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, two_clusters):
     """With two clusters every shuffling is either the filter or its opposite."""
     prices = make_prices(num_sessions=41)
     embedding = np.random.default_rng(1).normal(size=prices.close.shape)

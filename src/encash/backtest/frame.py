@@ -4,7 +4,7 @@ nothing of forecasts, filters or money."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,7 @@ class Sessions:
     """The row of the first session in the history."""
     member: Bool | None
     """Who belonged to the universe when, shape (S, N); None for everybody always."""
+    _benchmarks: dict[Delisting, Float64] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def close(self) -> Float64:
@@ -76,16 +77,9 @@ class Sessions:
         trading counts once more, on the session after its last price, with what the policy pays (``flat``: nothing
         lost). Without anybody the return is 0. Shape (S,).
         """
-        market = Market(close=self.close, fill=self.close)
-        rows = np.arange(1, len(self.days))[:, None]
-        before, now = market.mark[:-1], market.mark[1:]
-        paid = {"last": 1.0, "-30%": 0.7, "zero": 0.0, "flat": 1.0}[delisting]
-        returns = np.where(rows == market.last_row + 1, paid, now / before) - 1.0
-        counted = ~np.isnan(before) & (rows <= market.last_row + 1)
-        if self.member is not None:
-            counted &= self.member[:-1]
-        mean = np.where(counted, returns, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-        return np.concatenate([[1.0], np.cumprod(1.0 + mean)])
+        if delisting not in self._benchmarks:
+            self._benchmarks[delisting] = _benchmark(self, delisting)
+        return self._benchmarks[delisting]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +147,20 @@ def all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
     for frame in frames:
         asked[np.searchsorted(days, frame.signal_days)] |= frame.asked
     return days, asked
+
+
+def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:
+    """The growth of the universe, shape (S,)."""
+    market = Market(close=sessions.close, fill=sessions.close)
+    rows = np.arange(1, len(sessions.days))[:, None]
+    before, now = market.mark[:-1], market.mark[1:]
+    paid = {"last": 1.0, "-30%": 0.7, "zero": 0.0, "flat": 1.0}[delisting]
+    returns = np.where(rows == market.last_row + 1, paid, now / before) - 1.0
+    counted = ~np.isnan(before) & (rows <= market.last_row + 1)
+    if sessions.member is not None:
+        counted &= sessions.member[:-1]
+    mean = np.where(counted, returns, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    return np.concatenate([[1.0], np.cumprod(1.0 + mean)])
 
 
 def _check_prices(values: Float64, days: Days, tickers: tuple[str, ...], name: str) -> None:

@@ -1,0 +1,123 @@
+"""One configuration under many seeds: how much of a result is the luck of the draw. Knows configurations and files of
+rows; nothing of charts."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from encash.arrays import Days, Float64, Int64
+from encash.backtest.config import BacktestConfig
+from encash.backtest.frame import make_frame, open_sessions
+from encash.backtest.honesty import check_lookahead, check_missing
+from encash.backtest.outcome import evaluate
+from encash.backtest.run import prepare
+from encash.backtest.universe import Candidates
+from encash.cache.lookup import Lookup
+from encash.clusters.filter import FilterModel
+from encash.errors import InputError
+from encash.panel.panel import PriceTable
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """n runs that differ in their seeds alone: in the daily subsets, and in what a random filter draws."""
+
+    seeds: Int64
+    days: Days
+    equity: Float64
+    """After costs, shape (n, sessions)."""
+    figures: dict[str, Float64]
+    """Each figure of `Outcome.summary`, shape (n,)."""
+
+    def mean(self, figure: str) -> float:
+        """Mean over the trials; trials in which it is not defined are left out."""
+        values = self._defined(figure)
+        return float(values.mean()) if len(values) else math.nan
+
+    def deviation(self, figure: str) -> float:
+        """Sample deviation over the trials."""
+        values = self._defined(figure)
+        return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
+        """The middle share of the trials."""
+        values = self._defined(figure)
+        if not len(values):
+            return math.nan, math.nan
+        tail = (1.0 - level) / 2.0 * 100.0
+        low, high = np.percentile(values, [tail, 100.0 - tail])
+        return float(low), float(high)
+
+    def _defined(self, figure: str) -> Float64:
+        values = self.figures[figure]
+        return values[~np.isnan(values)]
+
+
+def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
+    config: BacktestConfig,
+    num_trials: int,
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filter: FilterModel | None = None,
+    candidates: Candidates = None,
+    path: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Trials:
+    """Run a configuration with the seeds seed, seed + 1, … on one reading of the signals.
+
+    Args:
+        config: its seed is that of the first trial.
+        num_trials: how many.
+        prices: as for `run_backtest`.
+        lookup: as for `run_backtest`.
+        filter: a random one draws with its own seed + the number of the trial.
+        candidates: as for `run_backtest`.
+        path: a CSV file to which the row of each trial is appended as it comes; an older one is replaced.
+        progress: called with trials done and trials in all.
+
+    Raises:
+        InputError: fewer than 1 trial; else as `run_backtest`.
+        LookaheadError: as `run_backtest`.
+    """
+    if num_trials < 1:
+        raise InputError(f"num_trials is {num_trials}; expected 1 or more")
+    configs = [replace(config, seed=config.seed + number) for number in range(num_trials)]
+    sessions = open_sessions(config, prices, candidates)
+    frames = [make_frame(trial, sessions) for trial in configs]
+    spec = lookup.encoder_spec
+    train_end = None if spec is None else spec.train_end
+    check_lookahead(config, frames[0].signal_days[0], filter=filter, train_end=train_end)
+    (signals,) = prepare(frames, lookup, horizons=(config.signal_horizon,), filters=(filter,))
+    rows: list[dict[str, float | int]] = []
+    equity = np.empty((num_trials, len(sessions.days)))
+    for number, (trial, frame) in enumerate(zip(configs, frames, strict=True)):
+        own = filter if filter is None else replace(filter, seed=filter.seed + number)
+        outcome = evaluate(trial, frame, signals, own)
+        check_missing(trial, frame, outcome.signals)
+        equity[number] = outcome.net
+        rows.append({"trial": number, "seed": trial.seed, **outcome.summary()})
+        if path is not None:
+            _append(Path(path), rows[-1], first=number == 0)
+        if progress is not None:
+            progress(number + 1, num_trials)
+    figures = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in list(rows[0])[2:]}
+    seeds = np.array([trial.seed for trial in configs], dtype=np.int64)
+    return Trials(seeds=seeds, days=sessions.days, equity=equity, figures=figures)
+
+
+def _append(path: Path, row: dict[str, float | int], *, first: bool) -> None:
+    """One more row of a CSV file, on disk before the next trial begins."""
+    with open(path, "w" if first else "a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if first:
+            writer.writerow(row)
+        writer.writerow(row.values())

@@ -1,0 +1,238 @@
+"""Sweeps and trials: every run is the run it would be alone, counted once, and there after a crash."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from encash.backtest import BacktestConfig, run_backtest
+from encash.backtest.grid import make_points, read_grid
+from encash.backtest.overfitting import judge
+from encash.backtest.sweep import heat_map, sweep
+from encash.backtest.trials import run_trials
+from encash.clusters.filter import FilterModel
+from encash.errors import FormatError, InputError, LookaheadError, MismatchError, MissingFileError, UnknownKeyError
+
+GRID = """
+[base]
+top_k = 2
+subset_size = 6
+
+[grid]
+horizon = [1, 5]
+seed = [1, 2, 3]
+delisting = ["last", "zero"]
+"""
+
+
+def filters():
+    return {"half": FilterModel(kind="random", keep_share=0.5)}
+
+
+def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_lookup, tmp_path):
+    """Shared signals and shared sessions change nothing."""
+    prices = make_prices(num_sessions=41)
+    prices.close[20:, 3] = np.nan
+    points = make_points(
+        {"top_k": 2},
+        {"filter": ["none", "half"], "horizon": [1, 5], "phase": [0], "num_test_stocks": [6, 9], "subset_size": [3, 5],
+         "tranches": [False, True], "start": ["2024-01-03", "2024-01-15"]},
+    )  # fmt: skip
+    result = sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    table = pq.read_table(result.table).to_pydict()
+    assert result.runs == result.computed == result.trials == len(points) == 64
+    for place in range(0, 64, 7):
+        alone = run_backtest(
+            points[place].config, prices=prices, lookup=make_lookup(prices), filter=points[place].chosen(filters())
+        )
+        assert table["final_capital"][place] == alone.summary["final_capital"]
+        assert table["sharpe"][place] == alone.summary["sharpe"]
+        assert table["trades"][place] == alone.summary["trades"]
+    assert result.best["sharpe"] == max(table["sharpe"])
+    assert result.overfitting is None
+    assert "not of the same sessions" in result.note
+
+
+def test_processes_give_what_one_process_gives(make_prices, make_lookup, tmp_path):
+    """Two workers, same rows in the same order."""
+    prices = make_prices(num_sessions=31)
+    points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(60))})
+    tables = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        sweep(points, folder, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=workers)
+        tables.append((folder / "sweep.parquet").read_bytes())
+    assert tables[0] == tables[1]
+
+
+def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path):
+    """Half a line and returns without a line are forgotten; everything else is not run again."""
+    prices = make_prices(num_sessions=31)
+    (tmp_path / "grid.toml").write_text(GRID)
+    points = read_grid(tmp_path / "grid.toml")
+    whole = sweep(points, tmp_path / "whole", prices=prices, lookup=make_lookup(prices), workers=1)
+    torn = tmp_path / "torn"
+    sweep(points[:7], torn, prices=prices, lookup=make_lookup(prices), workers=1)
+    with (torn / "runs.jsonl").open("a") as file:
+        file.write('{"key": "half a li')
+    with (torn / "returns.f8").open("ab") as file:
+        file.write(b"123456789")
+    done = []
+    resumed = sweep(
+        points, torn, prices=prices, lookup=make_lookup(prices), workers=1, progress=lambda *now: done.append(now)
+    )
+    assert (resumed.runs, resumed.computed) == (12, 5)
+    assert done == [(number, 12) for number in range(8, 13)]
+    assert whole.table.read_bytes() == resumed.table.read_bytes()
+    assert resumed.overfitting == whole.overfitting
+    lookup = make_lookup(prices)
+    assert sweep(points, torn, prices=prices, lookup=lookup, workers=1).computed == 0
+    assert lookup.reads == []
+
+
+def test_other_settings_and_other_filters_are_other_runs(make_prices, make_lookup, tmp_path):
+    """What is edited is run again, and the trials of before still count."""
+    prices = make_prices(num_sessions=31)
+    points = make_points({"top_k": 2, "filter": "half"}, {"seed": [1, 2]})
+    sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    edited = {"half": FilterModel(kind="random", keep_share=0.5, seed=9)}
+    again = sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=edited, workers=1)
+    assert (again.runs, again.computed, again.trials) == (2, 2, 4)
+
+
+def test_a_folder_of_other_data_is_refused(make_prices, make_lookup, tmp_path):
+    """Trials of different prices are never counted together."""
+    points = make_points({"top_k": 2}, {"seed": [1, 2]})
+    for seed in (0, 1):
+        prices = make_prices(seed=seed, num_sessions=31)
+        if seed:
+            with pytest.raises(MismatchError, match="other prices"):
+                sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+        else:
+            sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+
+
+def test_a_sweep_refuses_what_a_backtest_refuses(make_prices, make_lookup, tmp_path):
+    """Look-ahead, holes and settings that do not fit stop it before or when they are met."""
+    prices = make_prices(num_sessions=31)
+    with pytest.raises(InputError, match="goes beyond the data"):
+        sweep(make_points({"top_k": 2}, {"horizon": [40]}), tmp_path, prices=prices, lookup=make_lookup(prices))
+    holes = np.zeros(prices.close.shape, bool)
+    holes[:, :3] = True
+    with pytest.raises(InputError, match=r"no entry, more than 5\.0%"):
+        sweep(
+            make_points({"top_k": 2}, {"seed": [1]}), tmp_path / "b", prices=prices,
+            lookup=make_lookup(prices, absent=holes), workers=1,
+        )  # fmt: skip
+    with pytest.raises(UnknownKeyError, match="filter 'best' is not there"):
+        sweep(make_points({"filter": "best"}, {}), tmp_path / "c", prices=prices, lookup=make_lookup(prices))
+
+
+def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup, two_clusters, tmp_path):
+    """One point that starts too early is enough."""
+    prices = make_prices(num_sessions=31)
+    late = {"late": FilterModel(kind="hard", terms=(two_clusters(first_day="2024-01-20"),))}
+    points = make_points({"top_k": 1, "filter": "late"}, {"start": ["2024-01-25", "2024-01-03"]})
+    with pytest.raises(LookaheadError, match="may be used from 2024-01-20"):
+        sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=late)
+
+
+def test_noise_is_judged_as_noise_and_skill_as_skill():
+    """The deflated Sharpe ratio of the best of many worthless runs is low; a good run among them is recognised."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    noise = np.random.default_rng(0).normal(0, 0.01, (60, 504))
+    found = judge(noise, trials=60)
+    assert found.deflated_sharpe < 0.8
+    assert 0.2 < found.overfitting < 0.9
+    skilled = noise.copy()
+    skilled[7] += 0.003
+    better = judge(skilled, trials=60)
+    assert better.deflated_sharpe > 0.95
+    assert better.overfitting < 0.1
+    assert judge(skilled, trials=100_000).deflated_sharpe < better.deflated_sharpe
+    with pytest.raises(InputError, match="at least 2 runs"):
+        judge(noise[:1], trials=1)
+
+
+def test_a_grid_is_every_combination_and_a_draw_is_reproducible(tmp_path):
+    """Lists are crossed; random settings lie in their ranges and depend on the seed alone."""
+    random = {
+        "runs": 20, "seed": 4, "top_k": {"low": 2, "high": 4}, "weights": ["equal", "forecast"],
+        "sell_fee": {"low": 1e-4, "high": 1e-2, "log": True},
+    }  # fmt: skip
+    points = make_points({}, {"horizon": [1, 5]}, random)
+    assert len(points) == 40
+    assert {point.config.top_k for point in points} == {2, 3, 4}
+    assert all(1e-4 <= point.config.sell_fee <= 1e-2 for point in points)
+    assert points == make_points({}, {"horizon": [1, 5]}, random)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("[grid\n", FormatError, "is not TOML"),
+        ("[gird]\nhorizon = [1]\n", FormatError, r"section \[gird\]"),
+        ("[grid]\nhorizons = [1]\n", InputError, "'horizons' is no setting"),
+        ("[grid]\nhorizon = 5\n", InputError, "expected a list of values"),
+        ("[grid]\nhorizon = [3]\nphase = [4]\n", InputError, "makes no sense: phase is 4"),
+        ("[random]\ntop_k = [1]\n", InputError, "random.runs is None"),
+        ("[random]\nruns = 2\ntop_k = 3\n", InputError, "random.top_k is 3"),
+        ("[base]\nkeep = 0.5\n[grid]\nseed = [1]\n", InputError, "keep is 0.5 and there is no filter"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(tmp_path, make_prices, make_lookup, text, kind, message):
+    """The file, the section or the setting is named."""
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    prices = make_prices()
+    with pytest.raises(kind, match=message):
+        sweep(read_grid(path), tmp_path / "out", prices=prices, lookup=make_lookup(prices))
+    with pytest.raises(MissingFileError):
+        read_grid(tmp_path / "nothing.toml")
+
+
+def test_a_heat_map_is_the_mean_over_the_other_settings():
+    """Cells without a run are NaN, undefined figures are left out."""
+    table = {
+        "a": np.array([1, 1, 2, 2]), "b": np.array(["x", "x", "x", "y"]), "sharpe": np.array([1.0, 3.0, np.nan, 5.0])
+    }  # fmt: skip
+    found = heat_map(table, "a", "b")
+    np.testing.assert_array_equal(found["values"], [[2.0, np.nan], [np.nan, 5.0]])
+    assert (found["rows"].tolist(), found["columns"].tolist()) == ([1, 2], ["x", "y"])
+
+
+def test_trials_are_on_disk_as_they_come(make_prices, make_lookup, tmp_path):
+    """Each seed is the run it would be alone, and its row is there before the next begins."""
+    prices = make_prices(num_sessions=41)
+    config = BacktestConfig(top_k=2, subset_size=5)
+    path = tmp_path / "trials.csv"
+    seen = []
+    trials = run_trials(
+        config, 6, prices=prices, lookup=make_lookup(prices), path=path,
+        progress=lambda done, total: seen.append((done, sum(1 for _ in path.open()) - 1)),
+    )  # fmt: skip
+    assert seen == [(number, number) for number in range(1, 7)]
+    rows = list(csv.DictReader(path.open()))
+    alone = run_backtest(BacktestConfig(top_k=2, subset_size=5, seed=45), prices=prices, lookup=make_lookup(prices))
+    assert float(rows[3]["final_capital"]) == alone.summary["final_capital"] == trials.figures["final_capital"][3]
+    assert trials.equity[3].tolist() == alone.net.tolist()
+    values = trials.figures["sharpe"]
+    assert trials.mean("sharpe") == pytest.approx(values.mean())
+    assert trials.deviation("sharpe") == pytest.approx(values.std(ddof=1))
+    assert len(set(values.tolist())) > 1
+    with pytest.raises(InputError, match="num_trials is 0"):
+        run_trials(config, 0, prices=prices, lookup=make_lookup(prices))
+
+
+def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_path):
+    """Keys of the interface, with the verdict on overfitting."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    prices = make_prices(num_sessions=61)
+    points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(8)), "horizon": [1, 5]})
+    sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    document = json.loads((tmp_path / "sweep.json").read_text())
+    assert {"runs", "seconds", "best", "table", "deflated_sharpe", "probability_of_overfitting"} <= set(document)
+    assert 0 <= document["deflated_sharpe"] <= 1
+    assert document["best"]["horizon"] in (1, 5)
