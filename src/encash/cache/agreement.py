@@ -110,10 +110,12 @@ def _distances(vectors: Float32, centroids: Float32) -> Float64:
 
 
 def _rank_correlation(ours: Float64, theirs: Float64) -> float:
-    """Pearson's correlation of the ranks; 1 where all are equal."""
+    """Pearson's correlation of the ranks; 1 where no rank changes, 0 where one side has none."""
     ranks = [np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (ours, theirs)]
+    if np.array_equal(ranks[0], ranks[1]):
+        return 1.0
     if min(rank.std() for rank in ranks) == 0:
-        return float(np.array_equal(ranks[0], ranks[1]))
+        return 0.0
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from encash.cache.verify import VerifyReport
 
 PREFETCHED_DAYS = 4
+SECONDS_OF_A_RATE = 1.0
+"""Encoding for less than this says nothing of how fast an encoder is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +317,7 @@ class Cache:
         spec = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
         if self._store is not None:
             self.refresh()
-        return make_plan(panel, spec, self._store, _selection(selection, choice), dtype=dtype, rate=known_rate(encoder))
+        return make_plan(panel, spec, self._store, _selection(selection, choice), dtype=dtype, rate=self._rate(encoder))
 
     def build(
         self,
@@ -361,10 +363,12 @@ class Cache:
                 plan=plan,
                 executor=local if executor is None else executor,
                 device=str(getattr(encoder, "device", "cpu")),
-                rate=known_rate(encoder),
+                rate=self._rate(encoder),
                 block=BlockSize(),
             )
-            return build(work, progress)
+            report = build(work, progress)
+        self._remember(encoder, report)
+        return report
 
     # -- looking after it
 
@@ -406,6 +410,21 @@ class Cache:
         return self.store.compact(keep_versions=keep_versions)
 
     # -- inside
+
+    def _rate(self, encoder: Encoder | EncoderSpec) -> float | None:
+        """Entries a second: what the encoder has measured, else what was noted when this cache was built."""
+        rate = getattr(encoder, "entries_per_second", None)
+        if not rate and self._store is not None:
+            rate = (self.spec.notes or {}).get(identity.RATE)
+        return float(rate) if rate else None
+
+    def _remember(self, encoder: Encoder, report: BuildReport) -> None:
+        """Note the model's file and speed with the cache, where they are new."""
+        long_enough = report.encode_seconds >= SECONDS_OF_A_RATE
+        rate = report.computed / report.encode_seconds if long_enough else None
+        spec = identity.remember(self.spec, encoder.source_digest, rate)
+        if spec is not self.spec:
+            self.store.adopt(spec)
 
     def _rows(self, day: DayLike, tickers: Sequence[str]) -> Int64:
         """The row of each ticker on a day, −1 where there is none; shape (n,)."""
@@ -485,12 +504,6 @@ def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
     return {
         str(path): open_store(path).spec for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")
     }
-
-
-def known_rate(encoder: Encoder | EncoderSpec) -> float | None:
-    """The entries a second that an encoder measured when it was loaded, where it did."""
-    rate = getattr(encoder, "entries_per_second", None)
-    return float(rate) if rate else None
 
 
 def _selection(selection: Selection | None, choice: SelectionFields) -> Selection:

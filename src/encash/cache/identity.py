@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from encash.store.base import StoreSpec
 
 SOURCES = "sources"
 """Note: SHA-256 of the model files that this cache is known to come from."""
+RATE = "entries_per_second"
+"""Note: how fast the encoder was when it filled this cache; for estimates."""
 UNVERIFIED = "unverified"
 """Note: why nobody knows which model made these vectors; present only in caches imported on trust."""
 
@@ -94,6 +97,22 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
         + "; ".join(_shorten(line) for line in lines)
         + "; give the model that built the cache, or build another cache for this one"
     )
+
+
+def remember(store: StoreSpec, source: str | None, rate: float | None) -> StoreSpec:
+    """A spec that knows this model file, and how fast the model was where it did not know; itself, if it knew both.
+
+    Args:
+        store: the cache.
+        source: digest of the file that the encoder was read from.
+        rate: entries a second, where it was measured.
+    """
+    notes = dict(store.notes or {})
+    if source and source not in notes.get(SOURCES, []):
+        notes[SOURCES] = [*notes.get(SOURCES, []), source]
+    if rate is not None:
+        notes.setdefault(RATE, rate)
+    return store if notes == (store.notes or {}) else replace(store, notes=notes)
 
 
 def recognises(store: StoreSpec, model_path: str | Path) -> bool:

@@ -1,0 +1,150 @@
+import h5py
+import numpy as np
+import pytest
+
+from encash.cache import Lookup, adopt, export_hdf5, import_hdf5, merge_caches, open_cache
+from encash.errors import InputError, MismatchError
+
+
+@pytest.fixture
+def exported(cache, tmp_path):
+    path = tmp_path / "out.h5"
+    assert export_hdf5(cache, path) == cache.index().entries
+    return path
+
+
+@pytest.fixture
+def foreign(exported, tmp_path):
+    """The same vectors as the seed's own tool would have written them: no provenance at all."""
+    path = tmp_path / "foreign.h5"
+    with h5py.File(exported) as ours, h5py.File(path, "w") as theirs:
+        for ticker in ours:
+            for day in ours[ticker]:
+                theirs.create_dataset(f"{ticker}/{day}", data=ours[ticker][day][:], compression="gzip")
+    return path
+
+
+def equal(ours, theirs):
+    """Every entry of two caches, bit for bit."""
+    a, b = (list(cache.store.by_day(10_000)) for cache in (ours, theirs))
+    names = ("days", "tickers", "digest", "embedding", "forecast", "confidence")
+    return len(a) == len(b) and all(
+        np.array_equal(getattr(x, name), getattr(y, name)) for x, y in zip(a, b, strict=True) for name in names
+    )
+
+
+def test_an_export_comes_back_bit_for_bit_with_its_provenance(cache, exported, panel, encoder, tmp_path):
+    back = open_cache(tmp_path / "back.lance")
+    import_hdf5(exported, back.path)
+    back = open_cache(back.path)
+    assert equal(cache, back)
+    assert back.build(panel, encoder).computed == 0
+    assert back.info().verified
+
+
+def test_an_export_is_read_through_like_any_cache(cache, exported, panel):
+    """Directly from the .h5: hits with forecasts, staleness checked, no model."""
+    lookup = Lookup(cache=open_cache(exported), panel=panel)
+    names = np.asarray(panel.tickers)
+    days = np.full(len(names), np.datetime64("2020-05-04"))
+    (signals,) = lookup.read(days, names, embeddings=True)
+    vectors, found = cache.get("2020-05-04", panel.tickers)
+    assert np.array_equal(signals.embedding, vectors, equal_nan=True)
+    assert np.array_equal(signals.found, found)
+    assert (lookup.tally.stale, lookup.tally.unchecked) == (0, 0)
+
+
+def test_a_file_without_provenance_needs_trust(foreign, tmp_path):
+    """Read directly or imported: without a word of who made it, it is refused; nothing is made of it."""
+    with pytest.raises(MismatchError, match="--trust"):
+        Lookup(cache=open_cache(foreign))
+    with pytest.raises(MismatchError, match="--trust"):
+        import_hdf5(foreign, tmp_path / "t.lance")
+    assert not (tmp_path / "t.lance").exists()
+
+
+def test_a_trusted_import_is_marked_and_can_be_proven(foreign, cache, panel, encoder, tmp_path):
+    """Unverified until a sample is what this model makes of these data; then it is like any other cache."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    trusted = open_cache(path)
+    assert not trusted.info().verified
+    with pytest.raises(MismatchError, match="does not say which model"):
+        trusted.build(panel, encoder)
+    lookup = Lookup(cache=trusted, panel=panel)
+    assert lookup.get("2020-05-04", ["T0001"])[1].all()
+    assert (lookup.tally.verified, lookup.tally.stale) == (False, None)
+    report = trusted.verify(panel, encoder)
+    assert report.verified
+    assert (report.differing, report.max_abs_diff) == (0, 0.0)
+    adopt(trusted, panel, encoder, report)
+    proven = open_cache(path)
+    assert proven.info().verified
+    assert np.array_equal(np.sort(proven.index().digest), np.sort(cache.index().digest))
+    assert proven.build(panel, encoder).computed == 0
+    assert proven.spec.horizons == ()
+
+
+def test_a_trusted_import_of_another_model_stays_unverified(foreign, panel, make_encoder, tmp_path):
+    """Same dimension, other weights: the sample differs, and nothing is written down."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    trusted, other = open_cache(path), make_encoder(seed=9)
+    report = trusted.verify(panel, other)
+    assert report.found
+    assert report.differing == report.sampled > 0
+    with pytest.raises(MismatchError, match="not proven"):
+        adopt(trusted, panel, other, report)
+    assert not open_cache(path).info().verified
+
+
+def test_an_import_may_narrow_but_not_pretend(exported, cache, panel, make_encoder, tmp_path):
+    """float32 → float16 is the cache that a float16 build makes; float16 → float32 is refused."""
+    narrow = tmp_path / "n.lance"
+    import_hdf5(exported, narrow, dtype="float16")
+    assert open_cache(narrow).build(panel, make_encoder()).computed == 0
+    export_hdf5(open_cache(narrow), tmp_path / "n.h5")
+    with pytest.raises(MismatchError, match="pretend"):
+        import_hdf5(tmp_path / "n.h5", tmp_path / "w.lance", dtype="float32")
+
+
+def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
+    path = tmp_path / "b.lance"
+    import_hdf5(exported, path)
+    version = open_cache(path).version
+    import_hdf5(exported, path)
+    assert open_cache(path).version == version, "nothing was written twice"
+
+
+def test_partial_caches_are_merged_and_each_entry_kept_once(panel, cache, make_encoder, tmp_path):
+    """Two halves that overlap: everything once, bit for bit what one build would have made."""
+    for name, choice in (("a", {"num_stocks": 5, "skip": 0}), ("b", {"skip": 3})):
+        open_cache(tmp_path / f"{name}.lance").build(panel, make_encoder(), **choice)
+    report = merge_caches([tmp_path / "a.lance", tmp_path / "b.lance"], tmp_path / "c.lance")
+    assert (report.conflicts, report.replaced) == (0, 0)
+    assert report.same > 0
+    assert report.added == cache.index().entries
+    assert equal(cache, open_cache(tmp_path / "c.lance"))
+
+
+def test_caches_of_different_models_are_not_merged(panel, make_encoder, foreign, tmp_path):
+    for seed in range(2):
+        open_cache(tmp_path / f"{seed}.lance").build(panel, make_encoder(seed=seed), months=1)
+    with pytest.raises(MismatchError, match="weights"):
+        merge_caches([tmp_path / "0.lance", tmp_path / "1.lance"], tmp_path / "c.lance")
+    with pytest.raises(MismatchError, match="does not say which model"):
+        merge_caches([foreign], tmp_path / "d.lance")
+    with pytest.raises(InputError, match="one or more"):
+        merge_caches([], tmp_path / "d.lance")
+
+
+def test_conflicts_are_reported_and_nothing_is_written_unless_settled(panel, restate, make_encoder, tmp_path):
+    """The same key from two versions of the data: refused by default, decided by name if asked."""
+    open_cache(tmp_path / "a.lance").build(panel, make_encoder())
+    open_cache(tmp_path / "b.lance").build(restate({"T0001": {40: 9.0}}), make_encoder())
+    both = [tmp_path / "a.lance", tmp_path / "b.lance"]
+    with pytest.raises(MismatchError, match="8 entries differ"):
+        merge_caches(both, tmp_path / "c.lance")
+    report = merge_caches(both, tmp_path / "d.lance", on_conflict="last")
+    assert (report.conflicts, report.replaced) == (8, 8)
+    assert equal(open_cache(tmp_path / "b.lance"), open_cache(tmp_path / "d.lance"))

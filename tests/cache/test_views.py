@@ -1,0 +1,54 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from encash.cache import open_cache
+
+
+def test_arrow_holds_every_entry(cache):
+    """A stream of batches that reads into a table of the same keys and values."""
+    table = cache.to_arrow(batch_rows=100).read_all()
+    assert table.num_rows == cache.index().entries
+    assert table.column_names == ["date", "ticker", "digest", "embedding", "forecast", "confidence"]
+    row = table.slice(250, 1).to_pylist()[0]
+    vectors, found = cache.get(row["date"], [row["ticker"]])
+    assert found.all()
+    assert np.array_equal(np.float32(row["embedding"]), vectors[0])
+
+
+def test_a_cache_without_forecasts_has_no_such_columns(tmp_path, panel, make_encoder):
+    cache = open_cache(tmp_path / "c.lance")
+    cache.build(panel, make_encoder(horizons=()), months=1)
+    assert "forecast" not in cache.to_arrow().schema.names
+
+
+def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
+    pytest.importorskip("xarray")
+    data = cache.to_xarray("2020-04-01", "2020-05-31")
+    for day, ticker in (("2020-05-04", "T0001"), ("2020-04-01", "LATE")):
+        vectors, _ = cache.get(day, [ticker])
+        assert np.array_equal(data.embedding.sel(day=day, ticker=ticker).values, vectors[0], equal_nan=True)
+    assert data.sizes["horizon"] == 4
+    assert str(data.day.values[0])[:10] >= "2020-04-01"
+
+
+def test_the_torch_dataset_has_every_entry_once(cache):
+    """A loader's batches together are all entries; a batch is one read."""
+    torch = pytest.importorskip("torch")
+    dataset = cache.torch_dataset()
+    assert isinstance(dataset, torch.utils.data.Dataset)
+    keys = set()
+    for batch in torch.utils.data.DataLoader(dataset, batch_size=100, shuffle=True):
+        keys |= set(zip(batch["day"].tolist(), batch["ticker"], strict=True))
+        day = np.datetime64(int(batch["day"][0]), "D")
+        assert np.array_equal(batch["embedding"][0].numpy(), cache.get(day, [batch["ticker"][0]])[0][0])
+    assert len(keys) == len(dataset) == cache.index().entries
+
+
+def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
+    """What is sent is where the cache is, never what is open."""
+    again = pickle.loads(pickle.dumps(cache))
+    assert again.index().entries == cache.index().entries
+    pytest.importorskip("torch")
+    assert len(pickle.loads(pickle.dumps(cache.torch_dataset()))) == cache.index().entries
