@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, UInt64, positions
+from encash.errors import InputError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -250,6 +251,24 @@ class EmbeddingStore(ABC):
         Raises:
             InputError: the name belongs to another version already, or has letters a name may not have.
         """
+
+    def adopt(self, spec: StoreSpec) -> None:
+        """Commit another description of the same rows: which encoder made them has turned out, say.
+
+        Raises:
+            InputError: the description is of other rows (dim, dtype, horizons), or this store cannot be described anew.
+        """
+        raise InputError(f"{self.location} cannot be described anew; import it into a .lance cache")
+
+    def check_same_rows(self, spec: StoreSpec) -> None:
+        """Refuse a description of rows of another shape.
+
+        Raises:
+            InputError: dim, dtype or horizons differ.
+        """
+        ours, theirs = ((of.dim, of.dtype, of.horizons) for of in (self.spec, spec))
+        if ours != theirs:
+            raise InputError(f"{self.location} holds rows of {ours}; {theirs} describes others")
 
     @abstractmethod
     def compact(self, *, keep_versions: int = 20) -> CompactReport:

@@ -231,6 +231,21 @@ class LanceStore(EmbeddingStore):
                 self._dataset.tags.create(name, number)
                 sync(Path(self.location, "_refs", "tags"))
 
+    def adopt(self, spec: StoreSpec) -> None:
+        """Commit another description of the same rows."""
+        self._check_writable()
+        self.check_same_rows(spec)
+        with _writer(self.location), _lance_errors(self.location, "describe"):
+            self.refresh()
+            described = schema(spec).metadata
+            self._dataset.update_schema_metadata(
+                {key.decode(): text.decode() for key, text in described.items()}, replace=True
+            )
+            dataset = lance.dataset(self.location, session=self._session)
+            sync_commit(self.location, dataset.version)
+            self.spec = read_spec(self.location, dataset)
+            self._see(dataset)
+
     def compact(self, *, keep_versions: int = 20) -> CompactReport:
         """Join small pieces, drop replaced rows, forget all but the newest and the tagged versions."""
         self._check_writable()

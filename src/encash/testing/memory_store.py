@@ -142,6 +142,11 @@ class MemoryStore(EmbeddingStore):
         if self._tags.setdefault(name, number) != number:
             raise InputError(f"tag {name!r} names version {self._tags[name]} already")
 
+    def adopt(self, spec: StoreSpec) -> None:
+        """Another description of the same rows."""
+        self.check_same_rows(spec)
+        self.spec = spec
+
     def compact(self, *, keep_versions: int = 20) -> CompactReport:
         """Forget all but the newest and the tagged versions."""
         if keep_versions < 2:
