@@ -216,6 +216,13 @@ def session_key(config: BacktestConfig) -> str:
     return json.dumps([*(plain[name] for name in names), config.top_k, config.subset_size])
 
 
+def _frame_key(config: BacktestConfig) -> str:
+    """What decides the rebalances and the candidates of a run."""
+    names = ("horizon", "phase", "lag", "tranches", "last_period")
+    drawn = config.seed if config.subset_size else 0
+    return json.dumps([session_key(config), *(getattr(config, name) for name in names), drawn])
+
+
 def _prepare(
     points: Sequence[Point],
     prices: PriceTable,
@@ -241,8 +248,7 @@ def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tupl
     frames: dict[str, Frame] = {}
     for point in points:
         config = point.config
-        key = json.dumps([session_key(config), config.horizon, config.phase, config.lag, config.tranches,
-                          config.last_period, config.seed if config.subset_size else 0])  # fmt: skip
+        key = _frame_key(config)
         if key not in frames:
             frames[key] = make_frame(config, material.sessions(config))
         filter = point.chosen(material.filters)
@@ -296,15 +302,22 @@ class _Worker:
 
 
 def run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
-    """Some runs, one after the other."""
-    return [_run_point(point, material) for point in points]
+    """Some runs, one after the other; neighbours with the same candidates share their frame and signals."""
+    rows, key = [], ""
+    for point in points:
+        needed = json.dumps([_frame_key(point.config), point.filter])
+        if needed != key:
+            frame = make_frame(point.config, material.sessions(point.config))
+            signals = material.signals[point.filter].select(frame.signal_days, frame.sessions.tickers)
+            key = needed
+        rows.append(_run_point(point, frame, signals, point.chosen(material.filters)))
+    return rows
 
 
-def _run_point(point: Point, material: Material) -> Row:
+def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterModel | None) -> Row:
     """One run and what is written down of it."""
-    config, filter = point.config, point.chosen(material.filters)
-    frame = make_frame(config, material.sessions(config))
-    outcome = evaluate(config, frame, material.signals[point.filter], filter)
+    config = point.config
+    outcome = evaluate(config, frame, signals, filter)
     missing = check_missing(config, frame, outcome.signals)
     values = {
         **dict(point.varied),
