@@ -160,8 +160,8 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
     state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
     partial = Path(f"{path}.{os.getpid()}.partial")
     try:
-        torch.save({"model_state_dict": state, **extras, "config": config}, partial)
-        with open(partial, "rb+") as file:
+        with open(partial, "wb") as file:
+            torch.save({"model_state_dict": state, **extras, "config": config}, file)
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
