@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from encash.arrays import DayLike, day_text
@@ -101,7 +101,7 @@ class BacktestConfig:
 
     def describe(self) -> dict[str, Any]:
         """All fields as plain JSON values, days as YYYY-MM-DD."""
-        plain = asdict(self)
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("start", "end"):
             plain[name] = None if plain[name] is None else day_text(plain[name])
         return plain

@@ -45,11 +45,11 @@ class SignalGrid:
         Raises:
             MismatchError: a day or ticker that was not looked up.
         """
-        rows = positions(self.days, days)
-        columns = positions(np.asarray(self.tickers), np.asarray(tickers))
+        rows, same = positions(self.days, days), tickers == self.tickers
+        columns = np.arange(len(tickers)) if same else positions(np.asarray(self.tickers), np.asarray(tickers))
         if (rows < 0).any() or (columns < 0).any():
             raise MismatchError("a day or a ticker of this run was not prepared; prepare with the widest settings")
-        if len(rows) == len(self.days) and len(columns) == len(self.tickers):
+        if same and len(rows) == len(self.days):
             return self
         at = np.ix_(rows, columns)
         each = np.ix_(np.arange(len(self.horizons)), rows, columns)
