@@ -30,7 +30,7 @@ def write_run_folder(
     *,
     seed: int = 0,
     sessions: int = 300,
-    drift: float = 0.0004,
+    drift: float = 0.0012,
     tickers: tuple[str, ...] = ("AAA", "BBB", "CCC", "DDD"),
     clusters: int = 3,
     configuration: dict[str, Any] | None = None,
@@ -41,7 +41,8 @@ def write_run_folder(
     days = np.busday_offset("2016-02-01", np.arange(sessions), roll="forward")
     market = draw.normal(0.0003, 0.009, sessions)
     benchmark = 100_000.0 * np.exp(np.cumsum(market) - market[0])
-    gross = 100_000.0 * np.exp(np.cumsum(market + draw.normal(drift - 0.0003, 0.004, sessions)) - market[0])
+    own = market + draw.normal(drift - 0.0003, 0.004, sessions)
+    gross = 100_000.0 * np.exp(np.cumsum(own) - own[0])
     net = gross * (1 - 0.00004 * np.arange(1, sessions + 1))
     folder.mkdir(parents=True)
     write_table(folder / "equity.parquet", date=days, gross=gross, net=net, benchmark=benchmark)

@@ -175,7 +175,7 @@ def phases_chart(alt: str, finals: Mapping[int, float], own: int | None, yardsti
     """Final capital by the session on which the run began; the run's own is marked."""
     with mpl.rc_context(_STYLE):
         figure = _figure(HALF, 300)
-        axes = _axes(figure, (0.145, 0.17, 0.84, 0.735))
+        axes = _axes(figure, (0.145, 0.17, 0.84, 0.72))
         every = [*finals.values(), *([yardstick.value] if yardstick else [])]
         span = max(max(every) - min(every), 1e-3 * max(every))
         axes.set_ylim(min(every) - 0.12 * span, max(every) + 0.16 * span)
@@ -226,7 +226,7 @@ def bars_chart(alt: str, bars: Sequence[Bar], words: BarWords) -> str:
     """Values with their intervals, from zero up or down, in the order given."""
     with mpl.rc_context(_STYLE):
         figure = _figure(HALF, 300)
-        axes = _axes(figure, (0.125, 0.17, 0.86, 0.735))
+        axes = _axes(figure, (0.145, 0.17, 0.84, 0.72))
         for place, bar in enumerate(bars):
             axes.bar(place, bar.value, width=0.68, color=_COLOUR[bar.role], alpha=0.85 if bar.role == "net" else 0.5)
             if bar.half_width is not None:
@@ -406,7 +406,7 @@ def _marks(axes: Axes, marks: Sequence[Mark]) -> None:
 def _axis_title(axes: Axes, text: str) -> None:
     """What the upright axis measures, written level above it, from the left edge of the drawing."""
     figure = axes.figure
-    figure.text(0.0, axes.get_position().y1 + 18 / figure.bbox.height, text, va="center", fontsize=12)
+    figure.text(0.0, axes.get_position().y1 + 21 / figure.bbox.height, text, va="center", fontsize=12)
 
 
 def _check_coverage(states: Int8, days: Days, tickers: Sequence[str], path: Path) -> None:

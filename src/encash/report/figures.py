@@ -152,14 +152,20 @@ ROW_TERMS = (
 )
 
 
-def differences(runs: Sequence[Run]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The settings and inputs in which runs differ: (setting, its value in each run)."""
+def names(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Names that tell runs apart: those of their folders, or whole paths where two folders have one name."""
+    short = tuple(run.name for run in runs)
+    return short if len(set(short)) == len(short) else tuple(str(run.folder) for run in runs)
+
+
+def differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """The settings and inputs in which runs differ: each with its value in every run."""
     settings = [
         {**run.config, **mapping(run.result.get("fingerprints")), "filter": run.result.get("filter")} for run in runs
     ]
-    names = sorted({name for one in settings for name in one})
-    rows = ((name, tuple(plain(one.get(name)) for one in settings)) for name in names)
-    return tuple((name, values) for name, values in rows if len(set(values)) > 1)
+    every = sorted({name for one in settings for name in one})
+    rows = {name: tuple(plain(one.get(name)) for one in settings) for name in every}
+    return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 
 def comparison_rows(run: Run, extras: Extras) -> tuple[tuple[str, str, str, str, str, str], ...]:

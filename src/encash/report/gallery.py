@@ -50,22 +50,22 @@ def run_charts(run: Run, extras: Extras) -> tuple[Chart, ...]:
     return tuple(chart for chart in candidates if chart is not None)
 
 
-def runs_chart(runs: Sequence[Run]) -> Chart:
+def runs_chart(runs: Sequence[Run], names: Sequence[str]) -> Chart:
     """Several runs in one drawing; of many, only the best are named."""
     growth = [run.path / run.capital for run in runs]
     order = sorted(range(len(runs)), key=lambda place: -growth[place][-1])
-    best, worst = runs[order[0]], runs[order[-1]]
+    best, worst = names[order[0]], names[order[-1]]
     roles = ("net", "bench", "good", "bad", "gross", "ink", "muted", "muted")
     most = max(40, min(POINTS, POINTS_OF_ALL // len(runs)))
     lines = []
     for rank, place in enumerate(order):
-        points = thin([growth[place]], most)
+        points = thin(growth[place], most)
         named = rank < NAMED
         lines.append(
             (
                 runs[place].equity.days[points],
                 Line(
-                    label=_short(runs[place].name) if named else "",
+                    label=_short(names[place]) if named else "",
                     values=growth[place][points],
                     role=roles[rank] if named else "muted",
                     width=1.9 if named else 0.7,
@@ -73,13 +73,13 @@ def runs_chart(runs: Sequence[Run]) -> Chart:
             )
         )
     most_grown, least_grown = (number(growth[order[end]][-1]) for end in (0, -1))
-    title = f"1 became {most_grown} in {best.name}, the best, and {least_grown} in {worst.name}, the worst"
+    title = f"1 became {most_grown} in {best}, the best, and {least_grown} in {worst}, the worst"
     return Chart(title=title, svg=charts.runs_chart(title, lines), wide=True)
 
 
 def _equity(run: Run, extras: Extras) -> Chart:
     equity, path = run.equity, run.path
-    points = thin([path], POINTS)
+    points = thin(path, POINTS)
     lines = [
         Line(label="net", values=path[points], role="net", width=2.2),
         Line(label="gross", values=equity.gross[points], role="gross", width=1.4),

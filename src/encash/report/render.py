@@ -69,22 +69,26 @@ def _page_of_one(run: Run, extras: Extras) -> str:
 
 def _page_of_many(runs: Sequence[Run]) -> str:
     verdicts = [judge(run, read_comparisons(run.folder)) for run in runs]
+    names = figures.names(runs)
+    best = _best(runs, verdicts)
     return _render(
         "runs.html.j2",
         runs=list(zip(runs, verdicts, [figures.row(run) for run in runs], strict=True)),
+        names=names,
         columns=figures.ROW_TERMS,
-        warnings=[(run.name, verdict.warning) for run, verdict in zip(runs, verdicts, strict=True) if verdict.warning],
-        chart=gallery.runs_chart(runs),
+        warnings=[(name, verdict.warning) for name, verdict in zip(names, verdicts, strict=True) if verdict.warning],
+        chart=gallery.runs_chart(runs, names),
         differences=figures.differences(runs),
-        best=_best(runs, verdicts),
+        best=None if best is None else runs[best],
+        best_name="" if best is None else names[best],
         same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,
     )
 
 
-def _best(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Run | None:
-    """The run that grew most among those that did not know their future."""
-    honest = [run for run, verdict in zip(runs, verdicts, strict=True) if verdict.warning is None]
-    return max(honest, key=lambda run: float(run.path[-1] / run.capital), default=None)
+def _best(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> int | None:
+    """The place of the run that grew most among those that did not know their future; None without such a run."""
+    honest = [place for place, verdict in enumerate(verdicts) if verdict.warning is None]
+    return max(honest, key=lambda place: float(runs[place].path[-1] / runs[place].capital), default=None)
 
 
 def _render(template: str, **values: Any) -> str:

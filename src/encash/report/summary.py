@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,19 +195,23 @@ def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
     )
 
 
-def thin(values: Sequence[Float64], most: int) -> Int64:
-    """Which of n points to draw so that several lines keep their shape: of each stretch, the first line's extremes.
+def thin(line: Float64, most: int) -> Int64:
+    """Which points of a line to draw so that it keeps its shape: both ends, and the extremes of each stretch.
 
-    >>> thin([np.array([1.0, 9.0, 2.0, 3.0, 0.0, 4.0])], most=4).tolist()
+    Args:
+        line: shape (n,).
+        most: about how many points; all of them where there are no more.
+
+    >>> thin(np.array([1.0, 9.0, 2.0, 3.0, 0.0, 4.0]), most=4).tolist()
     [0, 1, 4, 5]
     """
-    line = values[0]
-    if len(line) <= most:
-        return np.arange(len(line), dtype=np.int64)
-    stretches = np.array_split(np.arange(len(line)), max(1, most // 2))
-    lowest = [stretch[np.argmin(line[stretch])] for stretch in stretches]
-    highest = [stretch[np.argmax(line[stretch])] for stretch in stretches]
-    return np.unique(np.array([0, len(line) - 1, *lowest[1:-1], *highest[1:-1]], dtype=np.int64))
+    count = len(line)
+    if count <= most:
+        return np.arange(count, dtype=np.int64)
+    stretches = np.array_split(np.arange(count, dtype=np.int64), max(1, most // 2))
+    lowest = [stretch[line[stretch].argmin()] for stretch in stretches]
+    highest = [stretch[line[stretch].argmax()] for stretch in stretches]
+    return np.unique(np.array([0, count - 1, *lowest, *highest], dtype=np.int64))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

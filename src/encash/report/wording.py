@@ -8,22 +8,24 @@ from __future__ import annotations
 import math
 
 ABSENT = "–"
+_SPACE = "\u00a0"
+"""Between a number and its unit: a line never breaks there."""
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as a percentage.
 
-    >>> percent(-0.1234), percent(float("nan"))
-    ('−12.3 %', '–')
+    >>> print(percent(-0.1234), percent(float("nan")))
+    −12.3 % –
     """
-    return ABSENT if undefined(fraction) else f"{number(fraction * 100.0, digits)} %"  # type: ignore[operator]  # checked
+    return ABSENT if undefined(fraction) else f"{number(fraction * 100.0, digits)}{_SPACE}%"  # type: ignore[operator]  # checked
 
 
 def signed_percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as a percentage that shows its sign.
 
-    >>> signed_percent(0.05)
-    '+5.0 %'
+    >>> print(signed_percent(0.05))
+    +5.0 %
     """
     text = percent(fraction, digits)
     return text if text == ABSENT or text.startswith("−") else f"+{text}"
@@ -63,14 +65,16 @@ def count(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     """A span of time in the unit that suits it.
 
-    >>> seconds(0.0123), seconds(2.5), seconds(754.0)
-    ('12 ms', '2.5 s', '12 min 34 s')
+    >>> print(seconds(0.0123), seconds(2.5), seconds(754.0))
+    12 ms 2.5 s 12 min 34 s
     """
     if value is None or math.isnan(value):
         return ABSENT
     if value < 0.9995:
-        return f"{value * 1000.0:.{0 if value >= 0.00995 else 1}f} ms"
-    return f"{value:.1f} s" if value < 119.95 else f"{int(value) // 60} min {int(value) % 60} s"
+        return f"{value * 1000.0:.{0 if value >= 0.00995 else 1}f}{_SPACE}ms"
+    if value < 119.95:
+        return f"{value:.1f}{_SPACE}s"
+    return f"{int(value) // 60}{_SPACE}min {int(value) % 60}{_SPACE}s"
 
 
 def ordinal(rank: int) -> str:
@@ -86,8 +90,8 @@ def ordinal(rank: int) -> str:
 def ahead(ours: float, theirs: float) -> str:
     """How far one capital ended from another.
 
-    >>> ahead(110.0, 100.0), ahead(90.0, 100.0), ahead(100.0, 100.0)
-    ('10.0 % ahead of', '10.0 % behind', 'level with')
+    >>> print(ahead(110.0, 100.0), ahead(90.0, 100.0), ahead(100.0, 100.0), sep=", ")
+    10.0 % ahead of, 10.0 % behind, level with
     """
     lead = ours / theirs - 1.0
     if abs(lead) < 0.0005:

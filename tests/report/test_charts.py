@@ -1,0 +1,101 @@
+"""Drawings, and pictures of coverage."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encash.errors import InputError
+from encash.report import coverage_picture
+from encash.report.charts import Line, equity_chart
+
+DAYS = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")
+TICKERS = tuple(f"T{number}" for number in range(5))
+
+
+def states():
+    """Sixty sessions of five tickers, in all four states."""
+    cells = np.zeros((len(DAYS), len(TICKERS)), dtype=np.int8)
+    cells[:10, 1], cells[20:25, 2], cells[:, 3] = 3, 2, 1
+    return cells
+
+
+def test_a_drawing_is_well_formed_and_themed():
+    """A chart is XML whose colours are those of the page and whose text is text."""
+    line = Line(label="net & <co>", values=np.linspace(1.0, 2.0, len(DAYS)), role="net")
+    drawing = equity_chart('what "one" sees <here>', DAYS, [line], [line], [])
+    root = ET.fromstring(drawing)
+    assert root.get("aria-label") == 'what "one" sees <here>'
+    assert any(text.text == "net & <co> 2" for text in root.iter("text"))
+    assert "var(--net)" in drawing
+    assert "#0102" not in drawing
+    assert "font-family" not in drawing
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_a_picture_of_coverage_is_written(tmp_path, suffix):
+    """The suffix says how it is written; twice the same states are the same bytes."""
+    one, two = (coverage_picture(states(), DAYS, TICKERS, tmp_path / f"{name}{suffix}") for name in "ab")
+    assert one.read_bytes() == two.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
+
+
+def test_the_legend_counts_the_cells(tmp_path):
+    """Every state stands in the picture with its number of cells."""
+    text = coverage_picture(states(), DAYS, TICKERS, tmp_path / "c.svg").read_text()
+    for words in ("valid  225", "stale  60", "missing  5", "unavailable  10"):
+        assert words in text
+
+
+def test_the_colours_are_those_of_the_states(tmp_path):
+    """The row of a stale ticker is amber, that of a valid one blue."""
+    pixels = np.asarray(Image.open(coverage_picture(states(), DAYS, TICKERS, tmp_path / "c.png")).convert("RGB"))
+    height, width, _ = pixels.shape
+    top, rows = 0.09 * height, 0.85 * height / len(TICKERS)
+    colour = [pixels[int(top + (row + 0.5) * rows), width // 2].tolist() for row in range(len(TICKERS))]
+    assert colour[0] == [0x2F, 0x6F, 0xD0]
+    assert colour[3] == [0xF0, 0xA0, 0x30]
+
+
+def test_a_single_missing_cell_among_thousands_is_blended_not_dropped(tmp_path):
+    """One bad cell in a million still tints the pixel that stands for it."""
+    cells = np.zeros((3000, 400), dtype=np.int8)
+    days = np.datetime64("2000-01-01") + np.arange(3000)
+    tickers = [f"T{number}" for number in range(400)]
+    clean = np.asarray(Image.open(coverage_picture(cells, days, tickers, tmp_path / "a.png")).convert("RGB"))
+    cells[1501, 200] = 2
+    marked = np.asarray(Image.open(coverage_picture(cells, days, tickers, tmp_path / "b.png")).convert("RGB"))
+    plot = slice(int(0.1 * clean.shape[0]), int(0.93 * clean.shape[0]))
+    assert (clean[plot] != marked[plot]).any()
+
+
+@pytest.mark.parametrize(
+    ("cells", "name", "message"),
+    [
+        (states(), "c.gif", "svg or .png"),
+        (states()[:, :2], "c.svg", "shape"),
+        (states()[:0], "c.svg", "shape"),
+        (states() + np.int8(4), "c.svg", "states from"),
+    ],
+)
+def test_what_is_no_coverage_is_refused(tmp_path, cells, name, message):
+    """Another suffix, another shape or an unknown state is an error and writes nothing."""
+    with pytest.raises(InputError, match=message):
+        coverage_picture(cells, DAYS, TICKERS, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_draw_is_refused(tmp_path):
+    """No session is no picture."""
+    with pytest.raises(InputError, match="no cell"):
+        coverage_picture(np.zeros((0, 5), dtype=np.int8), DAYS[:0], TICKERS, tmp_path / "c.svg")
+
+
+def test_the_room_opens_without_its_heavy_guests():
+    """Importing the report loads neither the charting nor the templating library."""
+    code = "import sys, encash.report; print([name for name in ('matplotlib', 'jinja2') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

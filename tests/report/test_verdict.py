@@ -1,0 +1,201 @@
+"""The verdict: each rule that the page states."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encash.report import Extras, examine, judge, read_run
+from encash.report.summary import Equity, Run
+from encash.report.verdict import rank_of
+
+
+@pytest.fixture
+def run(write_run):
+    return read_run(write_run())
+
+
+def draws(run, below, above):
+    """Random filters of which so many ended below the run and so many above."""
+    final = run.equity.net[-1]
+    return [final * 0.9] * below + [final * 1.1] * above
+
+
+def state(run, extras, question):
+    """How one question stands."""
+    (check,) = (one for one in examine(run, extras) if one.question.startswith(question))
+    return check.state
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "finding", "tone"),
+    [
+        (199, 1, "better than chance", "good"),
+        (191, 9, "better than chance", "good"),
+        (190, 10, "no better than chance", "neutral"),
+        (100, 100, "no better than chance", "neutral"),
+        (10, 190, "no better than chance", "neutral"),
+        (9, 191, "worse than chance", "bad"),
+    ],
+)
+def test_the_rank_among_random_filters_decides(run, below, above, finding, tone):
+    """p ≤ 0.05 on either side is a finding; anything between is chance."""
+    verdict = judge(run, Extras(random_filters=draws(run, below, above)))
+    assert (verdict.finding, verdict.tone) == (finding, tone)
+
+
+def test_few_draws_allow_no_verdict(run):
+    """Eighteen random filters cannot tell a filter from chance, however it ranks."""
+    verdict = judge(run, Extras(random_filters=draws(run, 18, 0)))
+    assert "too few draws" in verdict.finding
+    assert verdict.tone == "unknown"
+    assert judge(run, Extras(random_filters=draws(run, 19, 0))).finding == "better than chance"
+
+
+def test_an_interval_around_zero_is_chance(run):
+    """A rare rank whose daily excess may be zero is not called better than chance."""
+    extras = Extras(random_filters=draws(run, 199, 1), excess_interval=(-0.01, 0.2))
+    assert judge(run, extras).finding == "no better than chance"
+    extras = Extras(random_filters=draws(run, 199, 1), excess_interval=(0.01, 0.2))
+    assert judge(run, extras).finding == "better than chance"
+
+
+def test_better_than_chance_and_worse_than_no_filter_is_said(run):
+    """Beating random filters is no praise where no filter at all did better."""
+    extras = Extras(random_filters=draws(run, 200, 0), no_filter=run.equity.net[-1] * 1.2)
+    verdict = judge(run, extras)
+    assert verdict.finding == "better than chance, yet no filter at all did better"
+    assert verdict.tone == "neutral"
+    assert "16.7\u00a0% behind the same strategy without a filter" in verdict.statement
+
+
+def test_the_statement_names_the_numbers(run):
+    """Lead, percentile and number of draws stand in the first line."""
+    extras = Extras(random_filters=draws(run, 73, 27), no_filter=run.equity.net[-1] / 1.1)
+    headline = judge(run, extras).headline
+    assert headline == (
+        "After costs the filter ended 10.0\u00a0% ahead of the same strategy without a filter and lies in the 73rd "
+        "percentile of 100 random filters with its keep-rate: no better than chance."
+    )
+
+
+def test_without_comparisons_chance_is_not_known(run):
+    """A run alone is held against its benchmark, and the rest is said to be unknown."""
+    verdict = judge(run, Extras())
+    assert "candidates in equal weights" in verdict.statement
+    assert "not known" in verdict.finding
+    assert verdict.tone == "unknown"
+    assert state(run, Extras(), "Better than chance") == "unknown"
+    assert state(run, Extras(), "Better than no filter") == "unknown"
+
+
+def test_a_run_without_a_filter_is_not_asked_about_one(write_run):
+    """Without a filter there is no question of chance, only of the benchmark."""
+    run = read_run(write_run(filter="none", keep_rate=1.0))
+    assert "without a filter, ended" in judge(run, Extras()).statement
+    assert not [check for check in examine(run, Extras()) if "chance" in check.question]
+
+
+@pytest.mark.parametrize(
+    ("lookahead", "reason"),
+    [
+        ("for a demo (ranked up to 2020)", "for a demo (ranked up to 2020)"),
+        (True, "no reason was written down"),
+        ("", "no reason was written down"),
+        (None, "the result does not say"),
+    ],
+)
+def test_look_ahead_overrules_everything(write_run, lookahead, reason):
+    """A run that may have known its future proves nothing, however well it ranks."""
+    run = read_run(write_run(lookahead=lookahead))
+    verdict = judge(run, Extras(random_filters=draws(run, 200, 0)))
+    assert reason in verdict.warning
+    assert verdict.tone == "bad"
+    assert "proves nothing" in verdict.headline
+    assert state(run, Extras(), "Does it know its future") == "bad"
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [("2010-12-31", "good"), ("2016-02-01", "bad"), ("training period unknown", "unknown"), (None, "unknown")],
+)
+def test_the_training_period_is_compared(write_run, period, expected):
+    """Trained before the first session is good, within the run is bad, unknown is said."""
+    assert state(read_run(write_run(training_period=period)), Extras(), "Was the encoder") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "good"),
+        ({"missing_share": 0.002}, "good"),
+        ({"missing_share": 0.03}, "doubt"),
+        ({"missing_share": None}, "unknown"),
+        ({"verified": False}, "doubt"),
+        ({"unchecked": 7}, "doubt"),
+    ],
+)
+def test_holes_in_the_data_are_weighed(write_run, changes, expected):
+    """More than 1 % of missing candidates, or entries of unknown origin, are a doubt."""
+    assert state(read_run(write_run(**changes)), Extras(), "Holes") == expected
+
+
+def test_delisting_policies_are_compared(write_run):
+    """A run whose end depends on the price of a dead ticker is doubtful, and all policies are told."""
+    policies = {"last": 100_000.0, "-30%": 90_000.0, "zero": 70_000.0, "flat": 110_000.0}
+    run = read_run(write_run(delistings=3, final_capital_by_delisting=policies))
+    (check,) = (one for one in examine(run, Extras()) if one.question == "Flattering exits?")
+    assert check.state == "doubt"
+    assert "70,000 (zero)" in check.answer
+    assert state(read_run(write_run("second")), Extras(), "Flattering") == "good"
+
+
+def test_other_first_days_are_told(run):
+    """The spread over phases is shown, with the place of this run in it."""
+    final = run.equity.net[-1]
+    extras = Extras(phases={0: final, 1: final * 0.5, 2: final * 1.2})
+    (check,) = (one for one in examine(run, extras) if one.question == "Luck of the first day?")
+    assert check.state == "doubt"
+    assert "2nd best" in check.answer
+
+
+def test_a_fill_one_session_later_is_weighed(run):
+    """A run that loses what it earned when filled a session later needs an unreal close."""
+    final = run.equity.net[-1]
+    assert final > run.capital
+    assert state(run, Extras(later=run.capital * 0.99), "Does it need this very close") == "doubt"
+    assert state(run, Extras(later=final), "Does it need this very close") == "good"
+    assert state(run, Extras(), "Does it need this very close") == "unknown"
+
+
+def test_many_trials_are_held_against_it(run):
+    """The best of a hundred is doubtful unless its deflated Sharpe ratio says otherwise."""
+    assert state(run, Extras(trials=100), "Chosen among many") == "doubt"
+    assert state(run, Extras(trials=100, deflated_sharpe=0.6), "Chosen among many") == "doubt"
+    assert state(run, Extras(trials=100, deflated_sharpe=0.99), "Chosen among many") == "good"
+
+
+def test_a_short_run_is_never_clearly_above_zero(write_run):
+    """Fewer than a year of sessions is too short, whatever the interval says."""
+    run = read_run(write_run(sessions=60, drift=0.01))
+    assert run.sharpe_interval[0] > 0
+    assert state(run, Extras(), "Return clearly") == "doubt"
+
+
+@given(st.lists(st.sampled_from([1.8, 2.0, 2.2]), min_size=1, max_size=60))
+def test_the_rank_is_a_permutation_test(ends):
+    """p-values of both sides overlap in the ties alone, are never 0, and the percentile lies between 0 and 100."""
+    rank = rank_of(two_sessions(final=2.0), Extras(random_filters=ends))
+    assert 0 < rank.p_better <= 1
+    assert 0 < rank.p_worse <= 1
+    assert (rank.p_better + rank.p_worse) * (len(ends) + 1) == pytest.approx(len(ends) + 2 + ends.count(2.0))
+    assert 0 <= rank.percentile <= 100
+
+
+def two_sessions(final):
+    """The shortest of runs."""
+    line = np.array([1.0, final])
+    days = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
+    return Run(folder=Path(), result={}, equity=Equity(days=days, net=line, gross=line, benchmark=line), picks=None)
