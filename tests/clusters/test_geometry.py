@@ -82,7 +82,7 @@ def test_more_rows_than_a_block():
     random = np.random.default_rng(3)
     centroids = (0.02 * random.normal(size=(12, 256))).astype(np.float32)
     mean, scale = random.normal(size=256).astype(np.float32), random.uniform(0.5, 2, 256).astype(np.float32)
-    vectors = (mean + scale * random.normal(size=(2500, 256))).astype(np.float32)
+    vectors = (mean + scale * random.normal(size=(4300, 256))).astype(np.float32)
     geometry = Geometry(centroids, mean, scale, None)
     ids, distances = geometry.assign(vectors)
     squares = brute(vectors, centroids, mean, scale, None)
@@ -97,11 +97,11 @@ def test_more_rows_than_a_block():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
 def test_what_is_not_finite_is_refused_by_row(bad):
     """NaN, infinity and what overflows name the first row that holds them, also beyond the first block."""
-    vectors = np.zeros((1500, 3), dtype=np.float32)
-    vectors[1200, 1] = bad
+    vectors = np.zeros((5500, 3), dtype=np.float32)
+    vectors[5200, 1] = bad
     geometry = Geometry(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), np.ones(3, np.float32), None)
     for ask in (geometry.assign, geometry.distances):
-        with pytest.raises(InputError, match="vector 1200 "):
+        with pytest.raises(InputError, match="vector 5200 "):
             ask(vectors)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from encash.arrays import Float32, Float64, Int32, Int64
 from encash.errors import InputError
 
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 4096  # large products meet few thread barriers, which cost most where the cores are shared
 _PAIR_ROWS = 128  # 128 × 1,024 float64 stay in the second-level cache
 
 
