@@ -13,12 +13,15 @@ import pyarrow as pa
 
 from encash.arrays import Days, Float32
 from encash.errors import FormatError, InputError
+from encash.fingerprint import fingerprint
 from encash.store.base import Entries, StoreSpec
 from encash.store.codec import check_dtype
 from encash.store.rows import row_checksums
 
-_SPEC_KEY = b"encash"
+_SPEC_KEY = "encash"
 """Where the spec stands in the schema's metadata, as JSON."""
+_DIGEST_KEY = "encash-digest"
+"""Where its fingerprint stands: a flipped bit must not make another spec of it."""
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 _PLAIN = {"lance-encoding:structural-encoding": "fullzip", "lance-encoding:compression": "none"}
 """Asks for a column written as plain row-major pages."""
@@ -46,7 +49,7 @@ def schema(spec: StoreSpec) -> pa.Schema:
             pa.field("checksum", pa.uint64(), nullable=False),
             *plain,
         ],
-        metadata={_SPEC_KEY: json.dumps(spec.describe(), sort_keys=True).encode()},
+        metadata={_SPEC_KEY: (text := json.dumps(spec.describe(), sort_keys=True)), _DIGEST_KEY: fingerprint(text)},
     )
 
 
@@ -59,7 +62,8 @@ def column_type(spec: StoreSpec, name: str) -> tuple[np.dtype[np.generic], int]:
 
 def read_spec(location: str, dataset: Any) -> StoreSpec:
     """The spec in a dataset's schema, checked against its columns."""
-    text = (dataset.schema.metadata or {}).get(_SPEC_KEY)
+    metadata = {key.decode(): value.decode() for key, value in (dataset.schema.metadata or {}).items()}
+    text = metadata.get(_SPEC_KEY)
     if text is None:
         raise FormatError(
             f"{location} is a Lance dataset, but no cache of encash; give a cache that `encash build` made"
@@ -67,6 +71,8 @@ def read_spec(location: str, dataset: Any) -> StoreSpec:
     try:
         spec = StoreSpec.from_description(json.loads(text))
         expected = schema(spec)
+        if metadata[_DIGEST_KEY] != fingerprint(text):
+            raise ValueError("its digest differs")
     except (ValueError, TypeError, KeyError) as error:
         raise FormatError(f"the description in {location} is damaged ({error}); restore it from a copy") from None
     if not dataset.schema.equals(expected):

@@ -37,16 +37,18 @@ from encash.store.base import (
 )
 from encash.store.codec import decode
 from encash.store.columns import column_type, read_spec, schema, table, to_numpy
-from encash.store.durable import sync, sync_commit, sync_data
+from encash.store.durable import sync_files
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
-from encash.store.pages import MappedFile, PagedColumn
+from encash.store.pages import MappedFile, Page, PagedColumn, join_pages
 from encash.store.plain_pages import plain_pages
 from encash.store.rows import check_rows, encode_entries
+from encash.store.seal import FOLDER as SEALS
+from encash.store.seal import Range, break_seal, check_seal, remove_stale_seals, seal
 from encash.store.tally import Tally
 
 _LOCK_NAME = "_encash.lock"
-_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices"}
+_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", SEALS}
 _STORAGE_VERSION = "2.2"
 _SCAN_ROWS = 1 << 18
 _MAPPED_FILES = 256
@@ -87,11 +89,11 @@ class LanceStore(EmbeddingStore):
         self.writable = not pinned
         self._session = session
         self._local = "://" not in location
-        self.spec = read_spec(location, dataset)
         self._names = TickerNames()
         self._keys: dict[tuple[int, str | None], PieceKeys] = {}
         self._offsets: dict[tuple[int, str | None], Int64] = {}
         self._mapped: OrderedDict[int, dict[str, PagedColumn] | None] = OrderedDict()
+        self._whole: set[str] = set()
         self._see(dataset)
 
     @classmethod
@@ -116,7 +118,7 @@ class LanceStore(EmbeddingStore):
             dataset = lance.write_dataset(
                 columns.empty_table(), location, schema=columns, data_storage_version=_STORAGE_VERSION, session=session
             )
-            sync_commit(location, dataset.version)
+            _finish(location, dataset.version)
         return cls(location, dataset, session)
 
     @classmethod
@@ -229,7 +231,8 @@ class LanceStore(EmbeddingStore):
                 raise InputError(f"tag {name!r} names version {held['version']} already; choose another name")
             if held is None:
                 self._dataset.tags.create(name, number)
-                sync(Path(self.location, "_refs", "tags"))
+                if self._local:
+                    sync_files(Path(self.location, "_refs", "tags"), [f"{name}.json"])
 
     def adopt(self, spec: StoreSpec) -> None:
         """Commit another description of the same rows."""
@@ -237,13 +240,13 @@ class LanceStore(EmbeddingStore):
         self.check_same_rows(spec)
         with _writer(self.location), _lance_errors(self.location, "describe"):
             self.refresh()
+            self._forget_seal()
             described = schema(spec).metadata
             self._dataset.update_schema_metadata(
                 {key.decode(): text.decode() for key, text in described.items()}, replace=True
             )
             dataset = lance.dataset(self.location, session=self._session)
-            sync_commit(self.location, dataset.version)
-            self.spec = read_spec(self.location, dataset)
+            _finish(self.location, dataset.version)
             self._see(dataset)
 
     def compact(self, *, keep_versions: int = 20) -> CompactReport:
@@ -259,6 +262,8 @@ class LanceStore(EmbeddingStore):
             stats = self._dataset.cleanup_old_versions(
                 retain_versions=keep_versions, error_if_tagged_old_versions=False
             )
+            if self._local:
+                remove_stale_seals(Path(self.location), ["data", "_versions", "_deletions"])
         return CompactReport(
             rows_rewritten=len(rows), versions_removed=int(stats.old_versions), bytes_removed=int(stats.bytes_removed)
         )
@@ -268,6 +273,7 @@ class LanceStore(EmbeddingStore):
         tally, done = Tally(), 0
         for piece in self._pieces:
             try:
+                self._check_whole(piece, again=True)
                 with _lance_errors(self.location, "read"):
                     for batch in _batches(self._dataset, None, [piece], batch_rows):
                         tally.add(batch, self.spec)
@@ -287,16 +293,11 @@ class LanceStore(EmbeddingStore):
 
     def _see(self, dataset: Any) -> None:
         """Make this version the one that is read; what it shares with the one before stays known."""
-        pieces = [
-            _Piece(
-                handle=handle,
-                number=handle.fragment_id,
-                rows=handle.physical_rows - handle.num_deletions,
-                physical_rows=handle.physical_rows,
-                deleted=handle.deletion_file() if handle.num_deletions else None,
-            )
-            for handle in dataset.get_fragments()
-        ]
+        with _lance_errors(self.location, "open"):
+            if self._local:
+                check_seal(Path(self.location), _manifest(dataset.version))
+            self.spec = read_spec(self.location, dataset)
+            pieces = [_piece(handle) for handle in dataset.get_fragments()]
         known = {piece.identity for piece in pieces}
         self._dataset, self._pieces, self.version = dataset, pieces, int(dataset.version)
         self._starts = np.concatenate([[0], np.cumsum([piece.rows for piece in pieces])]).astype(np.int64)
@@ -315,10 +316,22 @@ class LanceStore(EmbeddingStore):
             self._indexed = build_index(pieces, self._names.names)
         return self._indexed
 
+    def _check_whole(self, piece: _Piece, *, again: bool = False) -> None:
+        """Compare a piece's files with their seals before Lance decodes them; once an instance."""
+        if not self._local:
+            return
+        names = [f"data/{file.path}" for file in piece.handle.data_files()]
+        for name in [*names, *([piece.deleted] if piece.deleted else [])]:
+            if again or name not in self._whole:
+                check_seal(Path(self.location), name)
+                self._whole.add(name)
+
     def _load_keys(self, pieces: list[_Piece]) -> None:
         """Read the keys of pieces in one pass."""
         if not pieces:
             return
+        for piece in pieces:
+            self._check_whole(piece)
         days, tickers, digests = [], [], []
         with _lance_errors(self.location, "read"):
             for batch in _batches(self._dataset, ["date", "ticker", "digest"], pieces, _SCAN_ROWS):
@@ -340,6 +353,7 @@ class LanceStore(EmbeddingStore):
         if piece.deleted is None:
             return None
         if piece.identity not in self._offsets:
+            self._check_whole(piece)
             with _lance_errors(self.location, "read"):
                 batches = list(_batches(self._dataset, [], [piece], _SCAN_ROWS, addresses=True))
             addresses = np.concatenate([batch.column("_rowaddr").to_numpy() for batch in batches])
@@ -435,11 +449,29 @@ class LanceStore(EmbeddingStore):
             )
         else:
             operation = lance.LanceOperation.Append(added)
-        if self._local:
-            sync_data(self.location, added, bool(updated))
+        self._secure(added, updated)
+        self._forget_seal()
         dataset = lance.LanceDataset.commit(self._dataset, operation, read_version=self.version)
-        sync_commit(self.location, dataset.version)
+        _finish(self.location, dataset.version)
         self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
+
+    def _secure(self, added: list[Any], updated: list[Any]) -> None:
+        """Seal the new files of a commit and wait until they are on the disk, before the commit names them."""
+        if not self._local:
+            return
+        root, names = Path(self.location), list[str]()
+        for file in (file for fragment in added for file in fragment.files):
+            names.append(f"data/{file.path}")
+            seal(root, names[-1], _value_ranges(self.location, self._dataset, file, self.spec))
+        for fragment in updated:
+            names.append(fragment.deletion_file.path(fragment.id))
+            seal(root, names[-1])
+        sync_files(root, names)
+
+    def _forget_seal(self) -> None:
+        """Whoever wrote the next version before was undone by hand; its seal must not stand for ours."""
+        if self._local:
+            break_seal(Path(self.location), _manifest(self.version + 1))
 
     def _tables(self, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> Iterator[pa.Table]:
         """Entries in the small tables that Lance writes fastest."""
@@ -496,6 +528,17 @@ class LanceStore(EmbeddingStore):
             yield table(self._dataset.schema, entries, self._read("embedding", part), scale)
 
 
+def _piece(handle: Any) -> _Piece:
+    """What is asked of a fragment again and again."""
+    return _Piece(
+        handle=handle,
+        number=handle.fragment_id,
+        rows=handle.physical_rows - handle.num_deletions,
+        physical_rows=handle.physical_rows,
+        deleted=handle.deletion_file() if handle.num_deletions else None,
+    )
+
+
 def _batches(
     dataset: Any, columns: list[str] | None, pieces: list[_Piece], batch_rows: int, *, addresses: bool = False
 ) -> Iterator[pa.RecordBatch]:
@@ -512,25 +555,37 @@ def _batches(
 
 def _map_columns(location: str, dataset: Any, piece: _Piece, spec: StoreSpec) -> dict[str, PagedColumn] | None:
     """The columns of a piece that can be read without Lance; None unless all pages of all of them are plain."""
-    files = piece.handle.data_files()
-    if len(files) != 1 or files[0].base_id is not None:
-        return None
-    path = os.path.join(location, "data", files[0].path)
-    mapped = MappedFile(path, files[0].file_size_bytes)
     with _lance_errors(location, "read"):
-        meta = LanceFileReader(path).metadata()
-    column_of = dict(zip(files[0].fields, files[0].column_indices, strict=True))
-    field_of = {field.name(): field.id() for field in dataset.lance_schema.fields()}
-    columns = {}
-    for name in ("scale", "forecast", "confidence", "embedding"):
-        if name not in field_of:
-            continue
-        dtype, width = column_type(spec, name)
-        pages = plain_pages(meta.columns[column_of[field_of[name]]].pages, dtype, width)
-        if pages is None or sum(page.rows for page in pages) != piece.physical_rows:
+        files = piece.handle.data_files()
+        if len(files) != 1 or files[0].base_id is not None:
             return None
-        columns[name] = mapped.column(pages, dtype, width)
-    return columns
+        mapped = MappedFile(os.path.join(location, "data", files[0].path), files[0].file_size_bytes)
+        pages_of = _value_pages(location, dataset, files[0], spec)
+    if any(pages is None or sum(page.rows for page in pages) != piece.physical_rows for pages in pages_of.values()):
+        return None
+    return {name: mapped.column(pages or [], *column_type(spec, name)) for name, pages in pages_of.items()}
+
+
+def _value_pages(location: str, dataset: Any, file: Any, spec: StoreSpec) -> dict[str, list[Page] | None]:
+    """Where the columns of values lie in a data file; None for a column with a page that is not plain."""
+    meta = LanceFileReader(os.path.join(location, "data", file.path)).metadata()
+    column_of = dict(zip(file.fields, file.column_indices, strict=True))
+    return {
+        field.name(): plain_pages(meta.columns[column_of[field.id()]].pages, *column_type(spec, field.name()))
+        for field in dataset.lance_schema.fields()
+        if field.name() in ("scale", "forecast", "confidence", "embedding")
+    }
+
+
+def _value_ranges(location: str, dataset: Any, file: Any, spec: StoreSpec) -> list[Range]:
+    """The bytes of a data file that hold values in plain pages, ascending."""
+    ranges = []
+    for name, pages in _value_pages(location, dataset, file, spec).items():
+        dtype, width = column_type(spec, name)
+        row_bytes = dtype.itemsize * max(width, 1)
+        for page in join_pages(pages or [], row_bytes):
+            ranges.append((page.position, page.position + page.rows * row_bytes))
+    return sorted(ranges)
 
 
 # Lance's ways
@@ -551,6 +606,18 @@ def _session() -> Any:
 def _writer(location: str) -> AbstractContextManager[None]:
     """The right to write."""
     return nullcontext() if "://" in location else writer_lock(Path(location, _LOCK_NAME))
+
+
+def _manifest(version: int) -> str:
+    """The file that is a version."""
+    return f"_versions/{(1 << 64) - 1 - int(version):020d}.manifest"
+
+
+def _finish(location: str, version: int) -> None:
+    """Wait until a commit is on the disk, then seal it."""
+    if "://" not in location:
+        sync_files(Path(location), [_manifest(version)])
+        seal(Path(location), _manifest(version))
 
 
 def _exists(location: str, session: Any) -> bool:
@@ -578,11 +645,15 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
         yield
     except EncashError:
         raise
-    except (ValueError, OSError, RuntimeError, pa.ArrowInvalid) as error:
+    except (ValueError, OSError, RuntimeError, LookupError, pa.ArrowException) as error:
+        _translate(error, location, doing, version)
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":  # a panic inside Lance, on a damaged file; it is no Exception
+            raise
         _translate(error, location, doing, version)
 
 
-def _translate(error: Exception, location: str, doing: str, version: int | str | None) -> NoReturn:
+def _translate(error: BaseException, location: str, doing: str, version: int | str | None) -> NoReturn:
     """Raise what the one who catches can act on."""
     text = str(error).split(", /")[0].split("\n")[0]
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):

@@ -48,7 +48,7 @@ class MappedFile:
         """
         row_bytes = dtype.itemsize * max(width, 1)
         parts = []
-        for page in _joined(pages, row_bytes):
+        for page in join_pages(pages, row_bytes):
             if page.position < 0 or page.position + page.rows * row_bytes > self.size:
                 raise FormatError(f"a page of {self.path} lies outside the file; restore it from a copy")
             flat = np.frombuffer(self._map, dtype, count=page.rows * max(width, 1), offset=page.position)
@@ -95,7 +95,7 @@ class PagedColumn:
         return int(np.searchsorted(self._starts, row, side="right")) - 1
 
 
-def _joined(pages: list[Page], row_bytes: int) -> list[Page]:
+def join_pages(pages: list[Page], row_bytes: int) -> list[Page]:
     """Pages that follow each other in the file without a gap become one."""
     joined: list[Page] = []
     for page in pages:
