@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from encash.report.charts import coverage_picture
     from encash.report.comparisons import read_comparisons
-    from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread
+    from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
     from encash.report.render import render_report
     from encash.report.summary import Run, read_run
     from encash.report.verdict import Check, Verdict, examine, judge
@@ -23,6 +23,7 @@ __all__ = [
     "Skill",
     "Spread",
     "Verdict",
+    "cluster_returns",
     "coverage_picture",
     "examine",
     "judge",
@@ -41,6 +42,7 @@ _HOMES = {
     "Skill": "extras",
     "Spread": "extras",
     "Verdict": "verdict",
+    "cluster_returns": "extras",
     "coverage_picture": "charts",
     "examine": "verdict",
     "judge": "verdict",

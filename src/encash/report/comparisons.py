@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
+import numpy as np
 
 from encash.errors import FormatError
 from encash.report.extras import Alternative, Extras, Range, Skill, Spread
@@ -88,12 +88,12 @@ def _ranges(path: Path) -> dict[str, Range]:
     if not path.is_file():
         return {}
     table = read_table(path, ("name", "low", "high"))
-    found = {}
-    for name in ("random filter", "phases"):
-        rows = table.filter(pc.equal(table["name"], name))
-        if rows.num_rows:
-            found[name] = Range(low=floats(rows, "low"), high=floats(rows, "high"))
-    return found
+    names, low, high = np.array(table["name"].to_pylist()), floats(table, "low"), floats(table, "high")
+    return {
+        name: Range(low=low[names == name], high=high[names == name])
+        for name in ("random filter", "phases")
+        if (names == name).any()
+    }
 
 
 def _number(value: float | None) -> float:

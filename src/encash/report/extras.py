@@ -131,3 +131,25 @@ class Extras:
             for name, value in values.items()
             if value is not None and not (hasattr(value, "__len__") and len(value) == 0)
         }
+
+
+def cluster_returns(rows: Sequence[Mapping[str, Any]], best: Sequence[int]) -> tuple[ClusterReturn, ...]:
+    """The rows of a ranking as the page draws them.
+
+    Args:
+        rows: one a cluster, with ``cluster_id``, ``mean_return`` and, where it is known, ``mean_error``.
+        best: ids of the clusters that the filter keeps.
+
+    >>> cluster_returns([{"cluster_id": 7, "mean_return": 0.01}], best=[7])[0].best
+    True
+    """
+    kept = {int(one) for one in best}
+    return tuple(
+        ClusterReturn(
+            cluster=int(row["cluster_id"]),
+            mean_return=float(row["mean_return"]),
+            error=row.get("mean_error"),
+            best=int(row["cluster_id"]) in kept,
+        )
+        for row in rows
+    )
