@@ -228,6 +228,8 @@ def test_a_run_that_starts_too_early_is_refused(planted):
     unknown = FilterModel(kind="hard", terms=(single_term(model, best, None, truth.days),))
     with pytest.raises(LookaheadError, match="nobody wrote down"):
         unknown.check_start("2030-01-01")
+    by_hand = single_term(model, best, replace(ranking, best=(int(best[0]) ^ 1,)), truth.days)
+    assert by_hand.first_day is None, "best clusters that the ranking did not choose"
     with pytest.raises(MismatchError, match="rank again"):
         single_term(model, best, replace(ranking, model="f" * 64), truth.days)
     with pytest.raises(UnknownKeyError, match="cluster 3 does not exist"):

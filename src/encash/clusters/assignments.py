@@ -83,8 +83,7 @@ class Assignments:
         (['A', 'B'], [[0, 1]])
         """
         grid_days, day_at = np.unique(days, return_inverse=True)
-        codes, _ = ticker_codes(tickers)
-        names = np.array(sorted(set(tickers.tolist())), dtype=np.str_)
+        codes, names = ticker_codes(tickers)
         cell = day_at * len(names) + codes
         if len(np.unique(cell)) != len(cell):
             raise InputError("some (day, ticker) is given twice; an entry has one cluster")

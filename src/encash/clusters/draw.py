@@ -44,17 +44,18 @@ def ticker_keys(tickers: Iterable[str]) -> UInt64:
     return np.fromiter((int.from_bytes(digest, "little") for digest in digests), dtype=np.uint64)
 
 
-def ticker_codes(tickers: Text) -> tuple[Int64, UInt64]:
-    """The place of each ticker among the distinct ones (n,), and the key of each distinct one in alphabetical order.
+def ticker_codes(tickers: Text) -> tuple[Int64, Text]:
+    """The place of each ticker among the distinct ones (n,), and these in alphabetical order.
 
-    >>> codes, keys = ticker_codes(np.array(["B", "A", "B"]))
-    >>> codes.tolist(), len(keys)
-    ([1, 0, 1], 2)
+    >>> codes, names = ticker_codes(np.array(["B", "A", "B"]))
+    >>> codes.tolist(), names.tolist()
+    ([1, 0, 1], ['A', 'B'])
     """
-    names = tickers.tolist()
-    distinct = sorted(set(names))
-    place = {name: code for code, name in enumerate(distinct)}
-    return np.fromiter((place[name] for name in names), dtype=np.int64, count=len(names)), ticker_keys(distinct)
+    each = tickers.tolist()
+    names = sorted(set(each))
+    place = {name: code for code, name in enumerate(names)}
+    codes = np.fromiter(map(place.__getitem__, each), dtype=np.int64, count=len(each))
+    return codes, np.array(names, dtype=np.str_)
 
 
 def group_ranks(groups: Int64, *keys: NDArray[np.generic]) -> Int64:

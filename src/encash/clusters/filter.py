@@ -257,7 +257,8 @@ def single_term(
     Args:
         model: the clusters.
         best: ids of the best ones.
-        ranking: what chose them; None where nobody knows, which a run then has to allow.
+        ranking: what chose them; None where nobody knows, which a run then has to allow. A ranking that was written
+            with other best clusters knows nothing of how these were chosen.
         sessions: trading days, ascending, for counting the embargo.
         static: from `static_clusters`, for the static filter.
 
@@ -266,7 +267,7 @@ def single_term(
         MismatchError: the ranking is of another model.
     """
     check_ids(best, model.k)
-    if ranking is None:
+    if ranking is None or (ranking.best is not None and set(ranking.best) != set(best.tolist())):
         return Term(model=model, best=best, first_day=None, static=static)
     if ranking.model and ranking.model != model.fingerprint:
         raise MismatchError(

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, day_text
-from encash.clusters.draw import draw_scores, group_ranks, ticker_codes
+from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_keys
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError
@@ -125,8 +125,8 @@ def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
     chosen = np.ones(len(days), dtype=np.bool_)
     if config.samples_per_ticker is None and (config.max_entries is None or len(days) <= config.max_entries):
         return chosen
-    codes, keys = ticker_codes(tickers)
-    scores = draw_scores(config.seed, days, keys[codes])
+    codes, names = ticker_codes(tickers)
+    scores = draw_scores(config.seed, days, ticker_keys(names)[codes])
     if config.samples_per_ticker is not None:
         chosen = group_ranks(codes, scores) < config.samples_per_ticker
     if config.max_entries is not None and chosen.sum() > config.max_entries:

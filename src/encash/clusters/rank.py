@@ -93,6 +93,8 @@ class Ranking:
     fit_end: str = ""
     model: str = ""
     encoder: str = ""
+    best: tuple[int, ...] | None = None
+    """The clusters that were written as the best ones; None where it was never written."""
 
     @property
     def k(self) -> int:
