@@ -16,7 +16,7 @@ import numpy as np
 
 from encash.backtest import BacktestConfig, BacktestResult, run_backtest
 from encash.backtest.grid import make_points
-from encash.backtest.sweep import sweep
+from encash.backtest.sweep import run_sweep
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
 from encash.clusters import (
@@ -209,7 +209,7 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     points = make_points(base, axes)[:runs]
     lookup = Lookup(cache=open_cache(bench.folder / "cache.lance"))
     began = time.perf_counter()
-    done = sweep(points, bench.folder / "sweep", prices=bench.prices, lookup=lookup, filters={"hard": bench.filter})
+    done = run_sweep(points, bench.folder / "sweep", prices=bench.prices, lookup=lookup, filters={"hard": bench.filter})
     seconds = time.perf_counter() - began
     rows = [json.loads(line) for line in (bench.folder / "sweep" / "runs.jsonl").read_text().splitlines()[1:]]
     sample = range(0, len(points), max(1, len(points) // 20))

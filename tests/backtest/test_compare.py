@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from encash.backtest import BacktestConfig, run_backtest
-from encash.backtest.compare import CompareConfig, compare, random_filters, write_comparisons
-from encash.backtest.evidence import evidence, forward_returns
+from encash.backtest.compare import CompareConfig, random_filters, run_comparisons, write_comparisons
+from encash.backtest.evidence import forward_returns, rank_evidence
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
 from encash.backtest.run import prepare
@@ -55,7 +55,7 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     config = BacktestConfig(horizon=1, top_k=5, **FREE)
     sessions = open_sessions(config, prices)
     (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(1,))
-    found = evidence(sessions, signals, 1)
+    found = rank_evidence(sessions, signals, 1)
     assert found.days == 299
     assert found.ic == pytest.approx(0.3, abs=0.02)
     assert found.rank_ic == pytest.approx(0.29, abs=0.03)
@@ -80,7 +80,7 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
     for name, embedding in (("knows", coming), ("noise", noise)):
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed=8)
         filter = FilterModel(kind="hard", terms=(two_clusters(),))
-        verdicts[name] = compare(
+        verdicts[name] = run_comparisons(
             config, prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=60)
         ).verdict
     assert verdicts["knows"].helps
@@ -97,7 +97,7 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     embedding = np.random.default_rng(1).normal(size=prices.close.shape)
     lookup = lookup_with_clusters(make_lookup, prices, embedding)
     config = BacktestConfig(top_k=3)
-    found = compare(
+    found = run_comparisons(
         config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
         settings=CompareConfig(draws=9),
     )  # fmt: skip
@@ -117,7 +117,7 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     assert len(document["rows"][2]["sharpe"]["values"]) == 9
     bands = pq.read_table(tmp_path / "comparisons.parquet")
     assert bands.num_rows == 9 * 41
-    again = compare(
+    again = run_comparisons(
         config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
         settings=CompareConfig(draws=9),
     )  # fmt: skip
@@ -132,7 +132,7 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
     finals = []
     for best in (0, 1):
         filter = FilterModel(kind="hard", terms=(two_clusters(best),))
-        found = compare(
+        found = run_comparisons(
             BacktestConfig(top_k=3), prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=12)
         )
         finals.append(found.row("filter").mean("final_capital"))
@@ -142,7 +142,7 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
 def test_a_run_without_a_filter_has_no_verdict(make_prices, make_lookup):
     """There is nothing to compare with random filters."""
     prices = make_prices(num_sessions=41)
-    found = compare(
+    found = run_comparisons(
         replace(BacktestConfig(top_k=3), tranches=True), prices=prices, lookup=make_lookup(prices),
         settings=CompareConfig(draws=3),
     )  # fmt: skip

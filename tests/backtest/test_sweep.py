@@ -10,7 +10,7 @@ import pytest
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.grid import make_points, read_grid
 from encash.backtest.overfitting import judge
-from encash.backtest.sweep import heat_map, sweep
+from encash.backtest.sweep import heat_map, run_sweep
 from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
 from encash.errors import FormatError, InputError, LookaheadError, MismatchError, MissingFileError, UnknownKeyError
@@ -40,7 +40,7 @@ def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_look
         {"filter": ["none", "half"], "horizon": [1, 5], "phase": [0], "num_test_stocks": [6, 9], "subset_size": [3, 5],
          "tranches": [False, True], "start": ["2024-01-03", "2024-01-15"]},
     )  # fmt: skip
-    result = sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    result = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
     table = pq.read_table(result.table).to_pydict()
     assert result.runs == result.computed == result.trials == len(points) == 64
     for place in range(0, 64, 7):
@@ -62,7 +62,7 @@ def test_processes_give_what_one_process_gives(make_prices, make_lookup, tmp_pat
     tables = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        sweep(points, folder, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=workers)
+        run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=workers)
         tables.append((folder / "sweep.parquet").read_bytes())
     assert tables[0] == tables[1]
 
@@ -72,15 +72,15 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     prices = make_prices(num_sessions=31)
     (tmp_path / "grid.toml").write_text(GRID)
     points = read_grid(tmp_path / "grid.toml")
-    whole = sweep(points, tmp_path / "whole", prices=prices, lookup=make_lookup(prices), workers=1)
+    whole = run_sweep(points, tmp_path / "whole", prices=prices, lookup=make_lookup(prices), workers=1)
     torn = tmp_path / "torn"
-    sweep(points[:7], torn, prices=prices, lookup=make_lookup(prices), workers=1)
+    run_sweep(points[:7], torn, prices=prices, lookup=make_lookup(prices), workers=1)
     with (torn / "runs.jsonl").open("a") as file:
         file.write('{"key": "half a li')
     with (torn / "returns.f8").open("ab") as file:
         file.write(b"123456789")
     done = []
-    resumed = sweep(
+    resumed = run_sweep(
         points, torn, prices=prices, lookup=make_lookup(prices), workers=1, progress=lambda *now: done.append(now)
     )
     assert (resumed.runs, resumed.computed) == (12, 5)
@@ -88,7 +88,7 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     assert whole.table.read_bytes() == resumed.table.read_bytes()
     assert resumed.overfitting == whole.overfitting
     lookup = make_lookup(prices)
-    assert sweep(points, torn, prices=prices, lookup=lookup, workers=1).computed == 0
+    assert run_sweep(points, torn, prices=prices, lookup=lookup, workers=1).computed == 0
     assert lookup.reads == []
 
 
@@ -96,9 +96,9 @@ def test_other_settings_and_other_filters_are_other_runs(make_prices, make_looku
     """What is edited is run again, and the trials of before still count."""
     prices = make_prices(num_sessions=31)
     points = make_points({"top_k": 2, "filter": "half"}, {"seed": [1, 2]})
-    sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
     edited = {"half": FilterModel(kind="random", keep_share=0.5, seed=9)}
-    again = sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=edited, workers=1)
+    again = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=edited, workers=1)
     assert (again.runs, again.computed, again.trials) == (2, 2, 4)
 
 
@@ -109,25 +109,25 @@ def test_a_folder_of_other_data_is_refused(make_prices, make_lookup, tmp_path):
         prices = make_prices(seed=seed, num_sessions=31)
         if seed:
             with pytest.raises(MismatchError, match="other prices"):
-                sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+                run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
         else:
-            sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+            run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
 
 
 def test_a_sweep_refuses_what_a_backtest_refuses(make_prices, make_lookup, tmp_path):
     """Look-ahead, holes and settings that do not fit stop it before or when they are met."""
     prices = make_prices(num_sessions=31)
     with pytest.raises(InputError, match="goes beyond the data"):
-        sweep(make_points({"top_k": 2}, {"horizon": [40]}), tmp_path, prices=prices, lookup=make_lookup(prices))
+        run_sweep(make_points({"top_k": 2}, {"horizon": [40]}), tmp_path, prices=prices, lookup=make_lookup(prices))
     holes = np.zeros(prices.close.shape, bool)
     holes[:, :3] = True
     with pytest.raises(InputError, match=r"no entry, more than 5\.0%"):
-        sweep(
+        run_sweep(
             make_points({"top_k": 2}, {"seed": [1]}), tmp_path / "b", prices=prices,
             lookup=make_lookup(prices, absent=holes), workers=1,
         )  # fmt: skip
     with pytest.raises(UnknownKeyError, match="filter 'best' is not there"):
-        sweep(make_points({"filter": "best"}, {}), tmp_path / "c", prices=prices, lookup=make_lookup(prices))
+        run_sweep(make_points({"filter": "best"}, {}), tmp_path / "c", prices=prices, lookup=make_lookup(prices))
 
 
 def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup, two_clusters, tmp_path):
@@ -136,7 +136,7 @@ def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup
     late = {"late": FilterModel(kind="hard", terms=(two_clusters(first_day="2024-01-20"),))}
     points = make_points({"top_k": 1, "filter": "late"}, {"start": ["2024-01-25", "2024-01-03"]})
     with pytest.raises(LookaheadError, match="may be used from 2024-01-20"):
-        sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=late)
+        run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=late)
 
 
 def test_noise_is_judged_as_noise_and_skill_as_skill():
@@ -188,7 +188,7 @@ def test_a_grid_that_makes_no_sense_is_refused(tmp_path, make_prices, make_looku
     path.write_text(text)
     prices = make_prices()
     with pytest.raises(kind, match=message):
-        sweep(read_grid(path), tmp_path / "out", prices=prices, lookup=make_lookup(prices))
+        run_sweep(read_grid(path), tmp_path / "out", prices=prices, lookup=make_lookup(prices))
     with pytest.raises(MissingFileError):
         read_grid(tmp_path / "nothing.toml")
 
@@ -231,7 +231,7 @@ def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_pat
     pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
     prices = make_prices(num_sessions=61)
     points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(8)), "horizon": [1, 5]})
-    sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
     document = json.loads((tmp_path / "sweep.json").read_text())
     assert {"runs", "seconds", "best", "table", "deflated_sharpe", "probability_of_overfitting"} <= set(document)
     assert 0 <= document["deflated_sharpe"] <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encash.backtest import BacktestConfig, run_backtest, write_run
-from encash.backtest.compare import CompareConfig, compare, write_comparisons
+from encash.backtest.compare import CompareConfig, run_comparisons, write_comparisons
 from encash.cache.lookup import Signals, Tally
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable
@@ -51,7 +51,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "real"
     write_run(run_backtest(config, prices=prices, lookup=DrawnLookup(), filter=chosen), folder)
     settings = CompareConfig(draws=25)
-    write_comparisons(compare(config, prices=prices, lookup=DrawnLookup(), filter=chosen, settings=settings), folder)
+    write_comparisons(
+        run_comparisons(config, prices=prices, lookup=DrawnLookup(), filter=chosen, settings=settings), folder
+    )
     return folder
 
 

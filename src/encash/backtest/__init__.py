@@ -1,19 +1,96 @@
 """Backtests on cached signals: who is picked, what becomes of the money, and whether it was luck."""
 
-from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
-from encash.backtest.costs import Costs
-from encash.backtest.result import BacktestResult, Series, write_run
-from encash.backtest.run import run_backtest
-from encash.backtest.universe import Membership, read_membership
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encash.backtest.compare import (
+        CompareConfig,
+        Comparison,
+        Comparisons,
+        Verdict,
+        run_comparisons,
+        write_comparisons,
+    )
+    from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
+    from encash.backtest.costs import Costs
+    from encash.backtest.evidence import Evidence, rank_evidence
+    from encash.backtest.grid import Point, make_points, read_grid
+    from encash.backtest.overfitting import Overfitting
+    from encash.backtest.picks import PickTable, picks_of_day
+    from encash.backtest.result import BacktestResult, Series, write_run
+    from encash.backtest.run import run_backtest
+    from encash.backtest.sweep import SweepResult, heat_map, run_sweep
+    from encash.backtest.trials import Trials, run_trials
+    from encash.backtest.universe import Membership, read_membership
 
 __all__ = [
     "DELISTING_POLICIES",
     "BacktestConfig",
     "BacktestResult",
+    "CompareConfig",
+    "Comparison",
+    "Comparisons",
     "Costs",
+    "Evidence",
     "Membership",
+    "Overfitting",
+    "PickTable",
+    "Point",
     "Series",
+    "SweepResult",
+    "Trials",
+    "Verdict",
+    "heat_map",
+    "make_points",
+    "picks_of_day",
+    "rank_evidence",
+    "read_grid",
     "read_membership",
     "run_backtest",
+    "run_comparisons",
+    "run_sweep",
+    "run_trials",
+    "write_comparisons",
     "write_run",
 ]
+
+_HOMES = {
+    "CompareConfig": "compare",
+    "Comparison": "compare",
+    "Comparisons": "compare",
+    "Verdict": "compare",
+    "run_comparisons": "compare",
+    "write_comparisons": "compare",
+    "DELISTING_POLICIES": "config",
+    "BacktestConfig": "config",
+    "Costs": "costs",
+    "Evidence": "evidence",
+    "rank_evidence": "evidence",
+    "Point": "grid",
+    "make_points": "grid",
+    "read_grid": "grid",
+    "Overfitting": "overfitting",
+    "PickTable": "picks",
+    "picks_of_day": "picks",
+    "BacktestResult": "result",
+    "Series": "result",
+    "write_run": "result",
+    "run_backtest": "run",
+    "SweepResult": "sweep",
+    "heat_map": "sweep",
+    "run_sweep": "sweep",
+    "Trials": "trials",
+    "run_trials": "trials",
+    "Membership": "universe",
+    "read_membership": "universe",
+}
+"""The file of each name, loaded when it is first asked for: a backtest needs no sweep."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"encash.backtest has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"encash.backtest.{_HOMES[name]}"), name)

@@ -14,7 +14,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32
 from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
-from encash.backtest.evidence import Evidence, evidence
+from encash.backtest.evidence import Evidence, rank_evidence
 from encash.backtest.files import replace_file, table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
@@ -155,7 +155,7 @@ class CompareConfig:
     """Sessions in a block of the bootstrap."""
 
 
-def compare(
+def run_comparisons(
     config: BacktestConfig,
     *,
     prices: PriceTable,
@@ -187,7 +187,7 @@ def compare(
         base=base,
         rows=rows,
         verdict=_verdict(base, named["random filter"], settings) if "random filter" in named else None,
-        evidence=tuple(evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
+        evidence=tuple(rank_evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
     )
 
 

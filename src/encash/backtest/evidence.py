@@ -47,7 +47,7 @@ class Evidence:
         return {name: _plain(value) for name, value in plain.items()}
 
 
-def evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None) -> Evidence:
+def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None) -> Evidence:
     """The evidence for one horizon on the days of the signals.
 
     A return is the close `horizon` sessions later over the close of the day, less 1; a ticker without both has none

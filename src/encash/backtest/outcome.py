@@ -30,10 +30,9 @@ from encash.clusters.filter import FilterModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """All that one configuration does on one set of signals."""
+class Choice:
+    """Who is held from each rebalance, before any money moves."""
 
-    config: BacktestConfig
     frame: Frame
     signals: SignalGrid
     """Of the rebalances and the universe of the frame."""
@@ -42,12 +41,46 @@ class Outcome:
     picks: Picks
     weight: Float64
     """Of each pick, shape (R, k)."""
+
+    @property
+    def keep_rate(self) -> float:
+        """The share of candidates with an entry that the filter kept."""
+        candidates = int((self.frame.asked & self.signals.found).sum())
+        return float(self.kept.sum() / candidates) if candidates else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that one configuration does on one set of signals."""
+
+    config: BacktestConfig
+    choice: Choice
     simulation: Simulation
     targets: Targets
     """Columns are those of the market below."""
     market: Market
     columns: Int64
     """The tickers of the market by their place in the universe."""
+
+    @property
+    def frame(self) -> Frame:
+        """Sessions and candidates."""
+        return self.choice.frame
+
+    @property
+    def signals(self) -> SignalGrid:
+        """Of the rebalances and the universe of the frame."""
+        return self.choice.signals
+
+    @property
+    def kept(self) -> Bool:
+        """Who passed the filter, shape (R, N)."""
+        return self.choice.kept
+
+    @property
+    def picks(self) -> Picks:
+        """The names of each rebalance."""
+        return self.choice.picks
 
     @property
     def days(self) -> Days:
@@ -76,12 +109,6 @@ class Outcome:
         path = self.net.copy()
         path[0] = self.config.initial_capital
         return path
-
-    @property
-    def keep_rate(self) -> float:
-        """The share of candidates with an entry that the filter kept."""
-        candidates = int((self.frame.asked & self.signals.found).sum())
-        return float(self.kept.sum() / candidates) if candidates else float("nan")
 
     def simulate_with(self, **changes: Any) -> Simulation:
         """The same picks under other rules: other costs, another delisting policy."""
@@ -120,7 +147,7 @@ class Outcome:
             "win_rate": metrics.win_rate(got / paid - 1.0),
             "rebalances": len(self.frame.schedule.signal),
             "idle_rebalances": int((self.picks.column < 0).all(axis=1).sum()),
-            "keep_rate": self.keep_rate,
+            "keep_rate": self.choice.keep_rate,
             "delistings": self.simulation.count(Cause.DELISTED),
             "deferred_sales": self.simulation.count(Cause.DEFERRED),
             "unfilled": self.simulation.unfilled,
@@ -147,6 +174,29 @@ def evaluate(
         InputError: no forecasts for the horizon.
         MismatchError: signals that do not cover the frame.
     """
+    choice = choose(config, frame, signals, filter, kept)
+    picked = choice.picks.column
+    columns = np.unique(picked[picked >= 0]).astype(np.int64)
+    targets = _targets(choice, columns)
+    market = frame.sessions.market(columns, fill=config.fill)
+    return Outcome(
+        config=config,
+        choice=choice,
+        simulation=simulate(market, targets, _rules(config)),
+        targets=targets,
+        market=market,
+        columns=columns,
+    )
+
+
+def choose(
+    config: BacktestConfig,
+    frame: Frame,
+    signals: SignalGrid,
+    filter: FilterModel | None = None,
+    kept: Bool | None = None,
+) -> Choice:
+    """Filter, rank and pick; arguments and errors as for `evaluate`."""
     signals = signals.select(frame.signal_days, frame.sessions.tickers)
     candidates = frame.asked & signals.found
     if kept is None:
@@ -154,22 +204,7 @@ def evaluate(
     kept = kept & candidates
     forecast, confidence = signals.of_horizon(config.signal_horizon)
     picks = pick(forecast, confidence, kept, top_k=config.top_k, percentile=config.confidence_percentile)
-    weight = _weights(config, frame, picks)
-    columns = np.unique(picks.column[picks.column >= 0]).astype(np.int64)
-    targets = _targets(frame, picks, weight, columns)
-    market = frame.sessions.market(columns, fill=config.fill)
-    return Outcome(
-        config=config,
-        frame=frame,
-        signals=signals,
-        kept=kept,
-        picks=picks,
-        weight=weight,
-        simulation=simulate(market, targets, _rules(config)),
-        targets=targets,
-        market=market,
-        columns=columns,
-    )
+    return Choice(frame=frame, signals=signals, kept=kept, picks=picks, weight=_weights(config, frame, picks))
 
 
 def keep(filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
@@ -189,16 +224,16 @@ def _weights(config: BacktestConfig, frame: Frame, picks: Picks) -> Float64:
     return equal_weights(picks.column)
 
 
-def _targets(frame: Frame, picks: Picks, weight: Float64, columns: Int64) -> Targets:
+def _targets(choice: Choice, columns: Int64) -> Targets:
     """The picks as targets, with the places of the market."""
-    plan = frame.schedule
-    place = np.where(picks.column >= 0, np.searchsorted(columns, np.maximum(picks.column, 0)), -1)
+    plan, picked = choice.frame.schedule, choice.picks.column
+    place = np.where(picked >= 0, np.searchsorted(columns, np.maximum(picked, 0)), -1)
     return Targets(
         fill=plan.fill,
         exit=plan.exit,
         tranche=plan.tranche,
         column=place.astype(np.int64),
-        weight=weight,
+        weight=choice.weight,
         num_tranches=plan.num_tranches,
     )
 

@@ -12,36 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Float64, Int32, Text
+from encash.arrays import Days, Float64
 from encash.backtest.files import replace_file, table_bytes
 from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
+from encash.backtest.picks import PickTable, pick_table
 from encash.errors import InputError
 
 _STALE_FILES = ("result.json", "report.html")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PickTable:
-    """One row for each candidate of each rebalance, by day and ticker; all of shape (n,)."""
-
-    date: Days
-    ticker: Text
-    cluster: Int32
-    """−1 where there is none."""
-    distance: Float32
-    kept: Bool
-    forecast: Float32
-    """NaN where the candidate has no entry."""
-    confidence: Float32
-    score: Float64
-    """forecast × confidence, NaN for those not ranked."""
-    picked: Bool
-    weight: Float64
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.date)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +94,7 @@ class BacktestResult:
     @cached_property
     def picks(self) -> PickTable:
         """Every candidate of every rebalance."""
-        return pick_table(self.outcome)
+        return pick_table(self.outcome.choice, self.outcome.config.signal_horizon)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the tables, as plain JSON values; what is not defined is null."""
@@ -135,29 +113,6 @@ class BacktestResult:
         }
 
 
-def pick_table(outcome: Outcome) -> PickTable:
-    """The candidates of an outcome, one row each."""
-    frame, signals = outcome.frame, outcome.signals
-    row, column = np.nonzero(frame.asked)
-    forecast, confidence = signals.of_horizon(outcome.config.signal_horizon)
-    weight = np.zeros(frame.asked.shape)
-    rebalance, rank = np.nonzero(outcome.picks.column >= 0)
-    weight[rebalance, outcome.picks.column[rebalance, rank]] = outcome.weight[rebalance, rank]
-    cells = (row, column)
-    return PickTable(
-        date=frame.signal_days[row],
-        ticker=np.asarray(frame.sessions.tickers)[column],
-        cluster=signals.cluster[cells],
-        distance=signals.distance[cells],
-        kept=outcome.kept[cells],
-        forecast=forecast[cells],
-        confidence=confidence[cells],
-        score=outcome.picks.score[cells],
-        picked=outcome.picks.chosen()[cells],
-        weight=weight[cells],
-    )
-
-
 def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
 
@@ -173,7 +128,7 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
         (folder / name).unlink(missing_ok=True)
     replace_file(folder / "equity.parquet", table_bytes(_equity_columns(result)))
     replace_file(folder / "ledger.csv", result.ledger.to_csv().encode())
-    replace_file(folder / "picks.parquet", table_bytes(_pick_columns(result.picks)))
+    replace_file(folder / "picks.parquet", table_bytes(result.picks.columns()))
     document = {**result.to_json(), "run_dir": str(folder)}
     replace_file(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
     return folder
@@ -184,11 +139,6 @@ def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:
     if result.reference is not None:
         columns["reference"] = result.reference.on(result.days, result.outcome.config.initial_capital)
     return columns
-
-
-def _pick_columns(picks: PickTable) -> dict[str, np.ndarray]:
-    names = ("date", "ticker", "cluster", "distance", "kept", "forecast", "confidence", "score", "picked", "weight")
-    return {name: getattr(picks, name) for name in names}
 
 
 def _plain(value: float | int) -> float | int | None:

@@ -106,7 +106,7 @@ class Row:
     """Daily net returns, shape (sessions − 1,)."""
 
 
-def sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
+def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     points: Sequence[Point],
     out: str | Path,
     *,

@@ -1,0 +1,122 @@
+"""The candidates and picks of rebalances as a table, and the list of one day for live use. Knows choices; nothing of
+money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, day_text, to_day
+from encash.backtest.config import BacktestConfig
+from encash.backtest.frame import Frame, open_sessions
+from encash.backtest.honesty import check_lookahead, check_missing
+from encash.backtest.outcome import Choice, choose
+from encash.backtest.signals import read_signals
+from encash.backtest.universe import Candidates, Schedule, candidate_mask
+from encash.cache.lookup import Lookup
+from encash.clusters.filter import FilterModel
+from encash.errors import InputError
+from encash.panel.panel import PriceTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickTable:
+    """One row for each candidate of each rebalance, by day and ticker; all of shape (n,)."""
+
+    date: Days
+    ticker: Text
+    cluster: Int32
+    """−1 where there is none."""
+    distance: Float32
+    kept: Bool
+    forecast: Float32
+    """NaN where the candidate has no entry."""
+    confidence: Float32
+    score: Float64
+    """forecast × confidence, NaN for those not ranked."""
+    picked: Bool
+    weight: Float64
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All columns by name."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    def picked_first(self) -> PickTable:
+        """The picks alone, best first within a day."""
+        rows = np.flatnonzero(self.picked)
+        return self._rows(rows[np.lexsort((self.ticker[rows], -self.score[rows], self.date[rows]))])
+
+    def _rows(self, rows: Int64) -> PickTable:
+        return PickTable(**{name: column[rows] for name, column in self.columns().items()})
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.date)
+
+
+def pick_table(choice: Choice, horizon: int) -> PickTable:
+    """The candidates of all rebalances, one row each; forecasts are those of the horizon."""
+    frame, signals = choice.frame, choice.signals
+    row, column = np.nonzero(frame.asked)
+    forecast, confidence = signals.of_horizon(horizon)
+    weight = np.zeros(frame.asked.shape)
+    rebalance, rank = np.nonzero(choice.picks.column >= 0)
+    weight[rebalance, choice.picks.column[rebalance, rank]] = choice.weight[rebalance, rank]
+    cells = (row, column)
+    return PickTable(
+        date=frame.signal_days[row],
+        ticker=np.asarray(frame.sessions.tickers)[column],
+        cluster=signals.cluster[cells],
+        distance=signals.distance[cells],
+        kept=choice.kept[cells],
+        forecast=forecast[cells],
+        confidence=confidence[cells],
+        score=choice.picks.score[cells],
+        picked=choice.picks.chosen()[cells],
+        weight=weight[cells],
+    )
+
+
+def picks_of_day(
+    config: BacktestConfig,
+    day: DayLike,
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filter: FilterModel | None = None,
+    candidates: Candidates = None,
+) -> PickTable:
+    """What a backtest that rebalances on a day would pick: the same draw, filter, ranking and weights.
+
+    Args:
+        config: its universe, subset, gate, top k and weights; its dates and its money do not matter.
+        day: a session of the prices; nothing after it is looked at.
+        prices: as for `run_backtest`.
+        lookup: as for `run_backtest`.
+        filter: as for `run_backtest`.
+        candidates: as for `run_backtest`.
+
+    Returns:
+        A row for each candidate of the day; `picked_first` gives the list.
+
+    Raises:
+        InputError: no session, nobody with a price, or too many candidates without an entry.
+        LookaheadError: the filter or the model knows that day.
+    """
+    own = replace(config, start=to_day(day), end=to_day(day), test_sessions=None)
+    sessions = open_sessions(own, prices, candidates)
+    now = np.zeros(1, dtype=np.int64)
+    member = None if sessions.member is None else sessions.member[:1]
+    asked = candidate_mask(own, sessions.days, sessions.keys, sessions.traded[:1], member)
+    if not asked.any():
+        raise InputError(f"no candidates: nobody of the universe has a price on {day_text(day)}")
+    schedule = Schedule(signal=now, fill=now, exit=now, tranche=now, num_tranches=1)
+    frame = Frame(sessions=sessions, schedule=schedule, asked=asked)
+    spec = lookup.encoder_spec
+    check_lookahead(own, sessions.days[0], filter=filter, train_end=None if spec is None else spec.train_end)
+    (signals,) = read_signals(
+        lookup, sessions.days, sessions.tickers, asked, horizons=(own.signal_horizon,), filters=(filter,)
+    )
+    check_missing(own, frame, signals)
+    return pick_table(choose(own, frame, signals, filter), own.signal_horizon)
