@@ -1,0 +1,310 @@
+"""The command line: one JSON object, one line for an error, the exit codes of the contract."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from encash.cli import main
+from encash.panel import toy_panel, write_panel
+from encash.testing import write_checkpoint
+
+LOOKBACK = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features, prices, a model, a cache, clusters and a ranking."""
+    where = tmp_path_factory.mktemp("cli")
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    write_panel(panel, where / "f.h5", where / "p.h5")
+    write_checkpoint(where / "m.pt", num_features=panel.num_features, lookback=LOOKBACK)
+    days = [str(day) for day in panel.sessions]
+    assert main(["build", *models(where), "--cache", str(where / "c.lance"), "--quiet"]) == 0
+    clusters = ["--cache", str(where / "c.lance"), "--end", days[80]]
+    assert main(["clusters", "fit", *clusters, "-k", "3", "--out", str(where / "k")]) == 0
+    ranked = [*clusters, "--clusters", str(where / "k"), "--prices", str(where / "p.h5"), "--horizon", "5"]
+    assert main(["clusters", "rank", *ranked, "--top", "2"]) == 0
+    (where / "days.txt").write_text("\n".join(days))
+    return where
+
+
+def models(where: Path) -> list[str]:
+    return ["--model", str(where / "m.pt"), "--data", str(where / "f.h5")]
+
+
+def runs(where: Path, *more: str) -> list[str]:
+    days = (where / "days.txt").read_text().split()
+    return [
+        *("backtest", "--data", str(where / "f.h5"), "--prices", str(where / "p.h5"), "--clusters", str(where / "k")),
+        *("--start", days[100], "--end", days[150], "--top-k", "2", "--run-dir", str(where / "run"), "--quiet", *more),
+    ]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *command: str) -> dict:
+    """The one JSON object of a command that succeeds."""
+    capsys.readouterr()
+    assert main([*command, "--json", "--quiet"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    """The one line of a command that is refused with exit code 2."""
+    capsys.readouterr()
+    assert main([*command, "--quiet"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1, line
+    return line
+
+
+def test_plan_and_build_agree_and_a_second_build_computes_nothing(folder, capsys, tmp_path):
+    """`plan` tells what `build` then does."""
+    where = [*models(folder), "--cache", str(tmp_path / "new.lance"), "--months", "2"]
+    plan = answer(capsys, "plan", *where)
+    assert {"valid", "stale", "missing", "unavailable", "bytes_estimate", "seconds_estimate"} < set(plan)
+    built = answer(capsys, "build", *where)
+    assert built["computed"] == plan["missing"] > 0
+    assert built["failed"] == 0
+    again = answer(capsys, "update", *where)
+    assert (again["computed"], again["reused"]) == (0, built["computed"])
+
+
+def test_stages_of_a_build_add_up(folder, capsys, tmp_path):
+    """The first three stocks, the next three and all the rest are together the whole."""
+    where = [*models(folder), "--cache", str(tmp_path / "new.lance"), "--months", "1"]
+    first = answer(capsys, "build", *where, "--skip", "0", "--num-stocks", "3")
+    second = answer(capsys, "build", *where, "--skip", "3", "--num-stocks", "3")
+    rest = answer(capsys, "build", *where)
+    assert first["computed"] + second["computed"] == rest["reused"] > 0
+    assert answer(capsys, "cache", "info", str(tmp_path / "new.lance"))["tickers"] == 8
+
+
+def test_tickers_come_from_a_file(folder, capsys, tmp_path):
+    """`--tickers @FILE`: one ticker a line."""
+    names = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[:2]
+    (tmp_path / "tickers.txt").write_text("\n".join(names) + "\n")
+    where = [*models(folder), "--cache", str(tmp_path / "new.lance"), "--months", "1"]
+    answer(capsys, "build", *where, "--tickers", f"@{tmp_path / 'tickers.txt'}")
+    assert answer(capsys, "cache", "info", str(tmp_path / "new.lance"))["tickers"] == 2
+
+
+def test_info_coverage_and_verify_have_their_keys(folder, capsys, tmp_path):
+    """The JSON keys that others rely on."""
+    cache = str(folder / "c.lance")
+    info = answer(capsys, "cache", "info", cache)
+    expected = "engine entries tickers sessions first last dim dtype horizons encoder bytes bytes_per_entry versions"
+    assert set(expected.split()) <= set(info)
+    picture = tmp_path / "coverage.png"
+    coverage = answer(capsys, "cache", "coverage", cache, "--data", str(folder / "f.h5"), "--out", str(picture))
+    assert coverage["valid"] == info["entries"]
+    assert {"stale", "missing", "unavailable", "by_ticker"} < set(coverage)
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    verified = answer(capsys, "cache", "verify", cache, *models(folder))
+    assert verified["checked"] == info["entries"]
+    assert (verified["corrupt"], verified["duplicates"], verified["stale"]) == (0, 0, 0)
+    assert verified["max_abs_diff"] < 1e-6
+
+
+def test_verify_finds_flipped_bits_with_exit_code_3(folder, capsys, tmp_path):
+    """A changed byte in the data is a finding."""
+    import shutil
+
+    copy = tmp_path / "c.lance"
+    shutil.copytree(folder / "c.lance", copy)
+    largest = max((copy / "data").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[100] ^= 0x10
+    largest.write_bytes(content)
+    assert main(["cache", "verify", str(copy), "--json", "--quiet"]) == 3
+    assert json.loads(capsys.readouterr().out)["corrupt"] >= 1
+
+
+def test_export_and_import_are_inverse(folder, capsys, tmp_path):
+    """Lance → HDF5 → Lance holds the same entries, and a foreign file needs --trust."""
+    out, back = tmp_path / "x.h5", tmp_path / "back.lance"
+    entries = answer(capsys, "cache", "export", str(folder / "c.lance"), str(out))["entries"]
+    assert answer(capsys, "cache", "import", str(out), str(back))["entries"] == entries
+    original, copy = (answer(capsys, "cache", "info", str(path)) for path in (folder / "c.lance", back))
+    assert (original["entries"], original["encoder"]) == (copy["entries"], copy["encoder"])
+    foreign = tmp_path / "foreign.h5"
+    with h5py.File(foreign, "w") as file:
+        file.create_dataset("AAPL/2024-01-02", data=np.zeros(16, np.float32))
+    assert "--trust" in refusal(capsys, "cache", "import", str(foreign), str(tmp_path / "t.lance"))
+
+
+def test_backtest_live_and_cached_agree_and_the_cached_one_needs_no_model(folder, capsys):
+    """Same ledger and equity to the byte; a folder with everything that the contract names."""
+    live = answer(capsys, *runs(folder, "--model", str(folder / "m.pt")))
+    files = [folder / "run" / name for name in ("ledger.csv", "equity.parquet", "picks.parquet")]
+    first = [path.read_bytes() for path in files]
+    cached = answer(capsys, *runs(folder, "--cache", str(folder / "c.lance")))
+    assert [path.read_bytes() for path in files[:2]] == first[:2]
+    assert cached["hits"] == live["computed"]
+    assert (cached["misses"], cached["stale"], cached["model_loaded"]) == (0, 0, False)
+    assert (folder / "run" / "report.html").stat().st_size > 10_000
+    assert json.loads((folder / "run" / "result.json").read_text())["final_capital"] == cached["final_capital"]
+
+
+def test_restated_features_are_found_by_a_backtest(folder, capsys, tmp_path):
+    """A cache built before a restatement: stale entries are counted and encoded anew, never served."""
+    restated = tmp_path / "f.h5"
+    restated.write_bytes((folder / "f.h5").read_bytes())
+    with h5py.File(restated, "r+") as file:
+        ticker = next(iter(file))
+        file[ticker]["features"][:] = file[ticker]["features"][:] * 1.01
+    command = runs(folder, "--cache", str(folder / "c.lance"), "--model", str(folder / "m.pt"))
+    command[command.index("--data") + 1] = str(restated)
+    found = answer(capsys, *command)
+    assert found["stale"] == found["computed"] > 0
+    assert found["hits"] > 0
+
+
+def test_a_run_that_would_know_its_future_is_refused(folder, capsys):
+    """Starting before the ranking may be used: exit 2; allowed with a reason, which the result keeps."""
+    days = (folder / "days.txt").read_text().split()
+    command = runs(folder, "--cache", str(folder / "c.lance"))
+    command[command.index("--start") + 1] = days[60]
+    assert "allow-lookahead" in refusal(capsys, *command)
+    allowed = answer(capsys, *command, "--allow-lookahead", "for the test")
+    assert "for the test" in allowed["lookahead"]
+
+
+@pytest.mark.parametrize(
+    "filter_flags",
+    [
+        ["--filter", "nearest", "--keep", "0.5"],
+        ["--filter", "static"],
+        ["--filter", "random", "--keep", "0.5"],
+        ["--filter", "none"],
+    ],
+)
+def test_every_filter_runs(filter_flags, folder, capsys):
+    """hard, nearest, static, random and none."""
+    found = answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), *filter_flags))
+    assert found["trades"] > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda path: path.unlink(), "no features file"),
+        (lambda path: path.write_text("no HDF5"), "HDF5"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "HDF5"),
+    ],
+)
+def test_bad_files_are_one_line(spoil, expected, folder, capsys, tmp_path):
+    """Missing, not HDF5, truncated: exit code 2 and one line that names the file."""
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes((folder / "f.h5").read_bytes())
+    spoil(bad)
+    line = refusal(
+        capsys, "build", "--model", str(folder / "m.pt"), "--data", str(bad), "--cache", str(tmp_path / "c.lance")
+    )
+    assert "bad.h5" in line
+
+
+def edit(path: Path, change) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file[next(iter(file))])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda group: group.__delitem__("dates"),
+        lambda group: group["dates"].__setitem__(slice(0, 2), group["dates"][:2][::-1]),
+        lambda group: group["dates"].__setitem__(1, group["dates"][0]),
+    ],
+    ids=["no dates", "unsorted", "doubled"],
+)
+def test_bad_dates_are_one_line(change, folder, capsys, tmp_path):
+    """A ticker without dates, dates unsorted, dates doubled: exit code 2, naming the ticker."""
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes((folder / "f.h5").read_bytes())
+    edit(bad, change)
+    with h5py.File(bad, "r") as file:
+        ticker = next(iter(file))
+    line = refusal(
+        capsys, "build", "--model", str(folder / "m.pt"), "--data", str(bad), "--cache", str(tmp_path / "c.lance")
+    )
+    assert ticker in line
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_line(folder, capsys, tmp_path):
+    """Another number of features, missing weights, extra weights."""
+    import torch
+
+    wide = write_checkpoint(tmp_path / "wide.pt", num_features=5, lookback=LOOKBACK)
+    where = ["--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert "5" in refusal(capsys, "build", "--model", str(wide), *where)
+    for change in ("missing", "extra"):
+        content = torch.load(folder / "m.pt", weights_only=True)
+        state = content["model_state_dict"]
+        if change == "missing":
+            del state["input_proj.0.bias"]
+        else:
+            state["surprise"] = torch.zeros(1)
+        torch.save(content, tmp_path / f"{change}.pt")
+        line = refusal(capsys, "build", "--model", str(tmp_path / f"{change}.pt"), *where)
+        assert ("input_proj.0.bias" if change == "missing" else "surprise") in line
+
+
+def test_no_session_in_range_is_one_line(folder, capsys, tmp_path):
+    """A range outside the data, for a build and for a backtest."""
+    line = refusal(capsys, "build", *models(folder), "--cache", str(tmp_path / "c.lance"), "--start", "2090-01-01")
+    assert "session" in line
+    command = runs(folder, "--cache", str(folder / "c.lance"))
+    command[command.index("--start") + 1 : command.index("--start") + 4] = ["2090-01-01", "--end", "2090-02-01"]
+    assert "session" in refusal(capsys, *command)
+
+
+def test_wrong_usage_is_one_line_and_exit_code_2(capsys):
+    """An unknown flag, a bad day, no command."""
+    for command in (["build", "--nonsense"], ["backtest", "--prices", "p.h5", "--start", "yesterday"], []):
+        with pytest.raises(SystemExit) as stop:
+            main(command)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_command_explains_itself_with_an_example(capsys):
+    """`--help` of each command shows an example."""
+    names = (
+        "demo",
+        "prepare",
+        "train",
+        "plan",
+        "build",
+        "update",
+        "backtest",
+        "report",
+        "sweep",
+        "picks",
+        "audit",
+        "similar",
+    )
+    nested = [("cache", name) for name in ("info", "coverage", "verify", "merge", "export", "import", "compact")]
+    nested += [("clusters", name) for name in ("fit", "rank", "walk", "show")]
+    for command in [(name,) for name in names] + nested:
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--help"])
+        assert stop.value.code == 0
+        assert "example" in capsys.readouterr().out, command
+
+
+def test_the_core_reads_and_backtests_without_torch(folder):
+    """`encash backtest` on a cache imports none of torch, ray, onnxruntime; neither does help."""
+    script = (
+        "import sys; from encash.cli import main\n"
+        f"code = main({runs(folder, '--cache', str(folder / 'c.lance'), '--json')!r})\n"
+        "heavy = {'torch', 'ray', 'onnxruntime'} & set(sys.modules)\n"
+        "sys.exit(code or len(heavy) * 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
