@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -13,6 +14,10 @@ from encash.arrays import UInt64
 
 Canonical = None | bool | int | float | str | bytes | Sequence["Canonical"] | Mapping[str, "Canonical"] | np.ndarray
 """What can be fingerprinted: plain values, sequences and mappings of them, numpy arrays."""
+
+
+RUN_BASE = 0x9E3779B97F4A7C15
+"""The odd number nearest to 2⁶⁴ over the golden ratio."""
 
 
 def fingerprint(value: Canonical) -> str:
@@ -63,13 +68,33 @@ def row_digests(rows: np.ndarray) -> UInt64:
     rows = np.ascontiguousarray(rows)
     if rows.size == 0:
         return np.zeros(len(rows), dtype=np.uint64)
-    data, width, digest = (
-        rows.reshape(-1).view(np.uint8).data,
-        rows.nbytes // len(rows),
-        xxhash.xxh3_64_intdigest,
-    )
-    starts = range(0, rows.nbytes, width)
-    return np.fromiter((digest(data[at : at + width]) for at in starts), dtype=np.uint64, count=len(rows))
+    pieces = rows.reshape(-1).view(np.uint8).reshape(len(rows), -1)
+    digest: Callable[[Any], int] = xxhash.xxh3_64_intdigest
+    return np.fromiter(map(digest, pieces), dtype=np.uint64, count=len(rows))
+
+
+def run_digests(digests: UInt64, length: int) -> UInt64:
+    """One digest for each run of `length` neighbours, of all runs at once: Σ dᵢ·b^(length−1−i) modulo 2⁶⁴.
+
+    The base b is odd, so a change of one digest always changes the runs that hold it; two runs of digests that are
+    themselves hashes agree by chance about once in 2⁵⁶.
+
+    Args:
+        digests: shape (n,), as `row_digests` gives them.
+        length: at most n.
+
+    Returns:
+        shape (n − length + 1,); item i belongs to ``digests[i : i + length]``, wherever it stands.
+
+    >>> one, two, again = run_digests(np.array([5, 6, 5, 6], dtype=np.uint64), 2)
+    >>> bool(one == again), bool(one == two)
+    (True, False)
+    """
+    inverse = pow(RUN_BASE, -1, 2**64)
+    powers, inverses = (_powers(base, len(digests)) for base in (RUN_BASE, inverse))
+    before = np.concatenate([[np.uint64(0)], np.cumsum(digests * inverses, dtype=np.uint64)])
+    runs: UInt64 = (before[length:] - before[: len(before) - length]) * powers[length - 1 :]
+    return runs
 
 
 def file_digest(path: str | Path) -> str:
@@ -80,6 +105,13 @@ def file_digest(path: str | Path) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _powers(base: int, count: int) -> UInt64:
+    """1, b, b², … modulo 2⁶⁴."""
+    factors = np.full(count, base, dtype=np.uint64)
+    factors[:1] = 1
+    return np.cumprod(factors, dtype=np.uint64)
 
 
 def _parts(value: Canonical) -> list[bytes | memoryview]:

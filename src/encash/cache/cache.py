@@ -20,7 +20,16 @@ from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Progress, Work, build
 from encash.cache.executors.base import Executor
 from encash.cache.executors.local import LocalExecutor
-from encash.cache.plan import BlockSize, Plan, State, compare, make_plan, window_digests
+from encash.cache.plan import (
+    BlockSize,
+    Plan,
+    State,
+    compare,
+    count_states,
+    make_plan,
+    rows_on_grid,
+    window_digests,
+)
 from encash.cache.selection import Selection, SelectionFields
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MissingFileError, UnknownKeyError
@@ -77,8 +86,7 @@ class Coverage:
 
     def counts(self) -> dict[str, int]:
         """Cells of each state."""
-        found = np.bincount(self.state.reshape(-1), minlength=len(State))
-        return {state.name.lower(): int(found[state]) for state in State}
+        return {state.name.lower(): number for state, number in count_states(self.state).items()}
 
     def by_ticker(self) -> dict[str, dict[str, int]]:
         """Cells of each state, for each ticker."""
@@ -382,7 +390,8 @@ class Cache:
         spec.check_features(panel.num_features, panel.feature_names)
         days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
         windows = window_digests(panel, tickers, days, spec.lookback)
-        return Coverage(days=days, tickers=tickers, state=compare(windows, self.index(), days, tickers))
+        row = rows_on_grid(self.index(), days, tickers)
+        return Coverage(days=days, tickers=tickers, state=compare(windows, self.index(), row))
 
     def verify(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, UInt64, to_day
 from encash.cache.ahead import read_ahead
 from encash.cache.identity import check_encoder, encoder_of, is_unverified
-from encash.cache.plan import CHUNK_BYTES, window_digests
+from encash.cache.plan import window_digests
 from encash.cache.task import Cells, Task, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import EncashError, InputError, MismatchError, WorkError
@@ -29,6 +29,8 @@ Progress = Callable[[int, int], None]
 
 MOST_CELLS = 65_536
 """Cells of one chunk where no embeddings are asked for."""
+CHUNK_BYTES = 64 * 2**20
+"""Embeddings of one chunk."""
 TASK_BYTES = 32 * 2**20
 """Feature rows read at once for cells that are encoded."""
 

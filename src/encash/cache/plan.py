@@ -20,7 +20,7 @@ from encash.store.base import EmbeddingStore, EntryIndex
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 KEY_BYTES = 8 + 4 + 2
 """An entry's digest, its day and about what its ticker takes when names repeat."""
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 16 * 2**20
 """Feature rows that are held while windows are compared."""
 
 
@@ -149,22 +149,22 @@ def make_plan(
         dtype = store.spec.dtype
     days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
     windows = window_digests(panel, tickers, days, spec.lookback)
-    state = compare(windows, None if store is None else store.index(), days, tickers)
-    held = None if store is None else rows_on_grid(store.index(), days, tickers) >= 0
-    counts = np.bincount(state.reshape(-1), minlength=len(State))
-    work = int(counts[State.STALE] + counts[State.MISSING])
+    row = None if store is None else rows_on_grid(store.index(), days, tickers)
+    state = compare(windows, None if store is None else store.index(), row)
+    counts = count_states(state)
+    work = counts[State.STALE] + counts[State.MISSING]
     block = BlockSize() if block is None else block
     sizes = [stop - start for start, stop in cut_blocks(days, state, block.entries, block.most_entries(spec.dim, rate))]
     return Plan(
         days=days,
         tickers=tickers,
         state=state,
-        valid=int(counts[State.VALID]),
-        stale=int(counts[State.STALE]),
-        missing=int(counts[State.MISSING]),
-        unavailable=int(counts[State.UNAVAILABLE]),
+        valid=counts[State.VALID],
+        stale=counts[State.STALE],
+        missing=counts[State.MISSING],
+        unavailable=counts[State.UNAVAILABLE],
         reasons=_count_reasons(windows.reason),
-        withdrawn=0 if held is None else int((held & (state == State.UNAVAILABLE)).sum()),
+        withdrawn=0 if row is None else int(np.count_nonzero((row >= 0) & (state == State.UNAVAILABLE))),
         blocks=len(sizes),
         bytes_estimate=work * entry_bytes(spec, dtype or "float32"),
         seconds_estimate=None if rate is None else work / rate,
@@ -190,15 +190,27 @@ def window_digests(panel: Panel, tickers: tuple[str, ...], days: Days, lookback:
     return WindowDigests(digest=digest, reason=reason)
 
 
-def compare(windows: WindowDigests, index: EntryIndex | None, days: Days, tickers: tuple[str, ...]) -> Int8:
-    """A `State` for each cell; shape (T, N)."""
-    missing = np.where(windows.reason == Reason.OK, State.MISSING, State.UNAVAILABLE).astype(np.int8)
-    if index is None or index.entries == 0:
-        return missing
-    row = rows_on_grid(index, days, tickers)
-    same = index.digest[row] == windows.digest
-    held = np.where(same, State.VALID, State.STALE).astype(np.int8)
-    return np.where((row >= 0) & (missing == State.MISSING), held, missing)
+def compare(windows: WindowDigests, index: EntryIndex | None, row: Int32 | None) -> Int8:
+    """A `State` for each cell; shape (T, N).
+
+    Args:
+        windows: of the panel.
+        index: of the store; None where there is none.
+        row: the store's row of each cell, as `rows_on_grid` gives it.
+    """
+    state = np.full(windows.reason.shape, State.UNAVAILABLE, dtype=np.int8)
+    there = windows.reason == Reason.OK
+    state[there] = State.MISSING
+    if index is not None and row is not None and index.entries:
+        held = there & (row >= 0)
+        same = index.digest[row[held]] == windows.digest[held]
+        state[held] = np.where(same, np.int8(State.VALID), np.int8(State.STALE))
+    return state
+
+
+def count_states(state: Int8) -> dict[State, int]:
+    """How many cells have each state."""
+    return {kind: int(np.count_nonzero(state == kind)) for kind in State}
 
 
 def rows_on_grid(index: EntryIndex, days: Days, tickers: tuple[str, ...]) -> Int32:
@@ -255,8 +267,7 @@ def _ticker_chunks(panel: Panel, tickers: tuple[str, ...], rows_each: int) -> It
 
 
 def _count_reasons(reason: Int8) -> dict[str, int]:
-    found = np.bincount(reason.reshape(-1), minlength=len(Reason))
-    return {kind.name.lower(): int(found[kind]) for kind in Reason if kind is not Reason.OK}
+    return {kind.name.lower(): int(np.count_nonzero(reason == kind)) for kind in Reason if kind is not Reason.OK}
 
 
 def _peak_memory(spec: EncoderSpec, block: BlockSize, most_entries: int, shape: tuple[int, ...]) -> int:

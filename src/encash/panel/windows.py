@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-import xxhash
 
 from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions
 from encash.errors import InputError
-from encash.fingerprint import row_digests
+from encash.fingerprint import row_digests, run_digests
 from encash.panel.panel import FeatureRows
 
 
@@ -151,8 +150,8 @@ def _not_finite(values: Float32) -> Bool:
 
 
 def _window_digests(digests: UInt64, ends: Int64, lookback: int) -> UInt64:
-    """`row_digests` of the windows over the digests of rows, hashed in place instead of copied; never 0."""
-    data, digest, width = digests.view(np.uint8).data, xxhash.xxh3_64_intdigest, lookback * digests.itemsize
-    starts = ((ends - lookback + 1) * digests.itemsize).tolist()
-    windows = np.fromiter((digest(data[at : at + width]) for at in starts), dtype=np.uint64, count=len(starts))
+    """One digest for each window, out of those of its rows; never 0."""
+    if len(ends) == 0:
+        return np.empty(0, dtype=np.uint64)
+    windows = run_digests(digests, lookback)[ends - lookback + 1]
     return np.maximum(windows, np.uint64(1))  # 0 says that there is no window

@@ -1,0 +1,329 @@
+"""P1, P3, P4, P11 and P12: building, reading, checking and growing a cache, as a user does it. Each checks its answer by a
+second way. Knows nothing of clusters and backtests."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from encash.cache import Cache, Selection, make_plan, open_cache
+from encash.cache.identity import store_spec
+from encash.cache.plan import window_digests
+from encash.encoders import load_encoder
+from encash.encoders.base import Encoder
+from encash.panel import open_panel
+from encash.panel.load import ArraySource
+from encash.panel.panel import Panel
+from encash.panel.windows import gather_windows, window_grid
+from encash.panel.write import write_panel
+from encash.store.base import Entries
+from encash.store.locator import create_store
+from encash.testing import MeanEncoder, write_checkpoint
+
+TICKERS, SESSIONS, DIM, FEATURES, LOOKBACK = 2_000, 120, 1_024, 64, 60
+SUBSET = 100
+Row = dict[str, Any]
+
+
+def run(scale: float = 1.0) -> list[Row]:
+    """Rows of the table; `scale` 1 is 2,000 tickers × 120 sessions × 1,024 floats."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        rows = [*_build_rows(place, scale)]
+        tickers = max(SUBSET, int(TICKERS * scale))
+        panel = _panel_on_disk(place, tickers)
+        cache, vectors = _filled_cache(place, panel)
+        rows += [*_read_rows(place, cache, vectors), _staleness_row(cache, panel, vectors)]
+    return [*rows, *_growth_rows(scale)]
+
+
+# P1
+
+
+def _build_rows(place: Path, scale: float) -> Iterator[Row]:
+    """A build end to end against the bare encoder on the same windows."""
+    big = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16}
+    tiny = {"hidden_dim": 64, "num_layers": 2, "num_heads": 4}
+    for name, sizes, windows, share in (
+        ("100m model", big, max(64, int(512 * scale)), 0.95),
+        ("tiny model (hidden 64, 2 layers)", tiny, max(2_000, int(16_000 * scale)), 0.75),
+    ):
+        model = write_checkpoint(place / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
+        yield _build_row(place, name, load_encoder(model), windows, share)
+
+
+def _build_row(place: Path, name: str, encoder: Encoder, windows: int, share: float) -> Row:
+    tickers = 40
+    days = windows // tickers
+    panel = _random_panel(place / f"{name}.h5", tickers, days + LOOKBACK - 1)
+    bare, expected = _bare_loop(panel, encoder)
+    cache = open_cache(place / f"{name}.lance")
+    seconds, report = _timed(lambda: cache.build(panel, encoder))
+    assert report.computed == len(expected) == days * tickers, "the build did not encode each window once"
+    stored = np.concatenate([entries.embedding for entries in cache.store.by_day(4_096)])
+    assert np.abs(stored - expected).max() < 1e-5, "a stored vector is not what the bare loop gave"
+    ours, theirs = report.computed / seconds, len(expected) / bare
+    return {
+        "id": "P1",
+        "what": f"build end to end, {name}, {report.computed:,} windows of {LOOKBACK} × {FEATURES}, plan, reading and "
+        f"commits included ({encoder.spec.precision}, batch {encoder.batch_size})",
+        "figure": ours,
+        "unit": "entries/s",
+        "baseline": theirs,
+        "limit": None,
+        "ratio_baseline": ours / theirs,
+        "ratio_limit": None,
+        "goal": f"≥ {share:.0%} of the bare encoder loop",
+        "met": ours >= share * theirs,
+    }
+
+
+def _bare_loop(panel: Panel, encoder: Encoder) -> tuple[float, np.ndarray]:
+    """Seconds to encode all windows, ready in memory, batch by batch; and the vectors by day and ticker."""
+    rows = panel.rows(lookback=LOOKBACK)
+    ends = window_grid(rows, panel.sessions, LOOKBACK).end_row
+    windows = gather_windows(rows, ends[ends >= 0], LOOKBACK)
+    encoder.encode(windows[: encoder.batch_size])
+
+    def loop() -> np.ndarray:
+        batches = range(0, len(windows), encoder.batch_size)
+        return np.concatenate([encoder.encode(windows[at : at + encoder.batch_size]).embedding for at in batches])
+
+    return _timed(loop)
+
+
+# P3, P4
+
+
+def _filled_cache(place: Path, panel: Panel) -> tuple[Cache, np.ndarray]:
+    """A cache of every window of the panel with random vectors, and those vectors in a memory map (T, N, D)."""
+    encoder = MeanEncoder(FEATURES, lookback=LOOKBACK, dim=DIM)
+    sessions, names = panel.sessions[LOOKBACK - 1 :], np.asarray(panel.tickers)
+    digest = window_digests(panel, panel.tickers, sessions, LOOKBACK).digest
+    vectors = np.memmap(place / "vectors.raw", np.float32, "w+", shape=(len(sessions), len(names), DIM))
+    store = create_store(place / "cache.lance", store_spec(encoder.spec, "float32"))
+    random = np.random.default_rng(0)
+    for first in range(0, len(sessions), 21):
+        part = slice(first, min(first + 21, len(sessions)))
+        vectors[part] = random.standard_normal(vectors[part].shape, dtype=np.float32)
+        count = len(sessions[part]) * len(names)
+        signals = np.zeros((count, len(encoder.spec.horizons)), dtype=np.float32)
+        store.write(
+            Entries(
+                days=np.repeat(sessions[part], len(names)),
+                tickers=np.tile(names, len(sessions[part])),
+                digest=digest[part].reshape(-1),
+                embedding=np.ascontiguousarray(vectors[part]).reshape(count, DIM),
+                forecast=signals,
+                confidence=signals,
+            )
+        )
+    return open_cache(place / "cache.lance"), vectors
+
+
+def _read_rows(place: Path, cache: Cache, vectors: np.ndarray) -> Iterator[Row]:
+    index = cache.index()
+    days, names = index.days, index.tickers
+    random = np.random.default_rng(1)
+    chosen = np.sort(random.choice(len(names), SUBSET, replace=False))
+    seed_file = _seed_layout(place / "seed.h5", vectors, names)
+    for number, what, columns, factor, most in (
+        ("P3", f"cache.get, {SUBSET} tickers of a session", chosen, 100, 2.0),
+        ("P4", f"cache.get, a full session of {len(names):,}", np.arange(len(names)), 200, 1.5),
+    ):
+        asked = names[columns].tolist()
+        got, found = cache.get(days[3], asked)
+        assert found.all(), "an entry was not found"
+        assert np.array_equal(got, vectors[3][columns]), "a vector is not the one that was written"
+        ours = _median([lambda day=day: cache.get(day, asked) for day in days])
+        limit = _median([lambda at=at: np.take(vectors[at], columns, axis=0) for at in range(len(days))])
+        baseline = _median([lambda: _seed_get(seed_file, asked)], times=3)
+        yield {
+            "id": number,
+            "what": f"{what}, {len(names):,} × {len(days)} × {DIM:,}, warm; the limit gathers from a memory map",
+            "figure": ours * 1e3,
+            "unit": "ms",
+            "baseline": baseline * 1e3,
+            "limit": limit * 1e3,
+            "ratio_baseline": baseline / ours,
+            "ratio_limit": ours / limit,
+            "goal": f"≥ {factor}× the seed's layout; ≤ {most}× the limit",
+            "met": baseline >= factor * ours and ours <= most * limit,
+        }
+
+
+def _seed_layout(path: Path, vectors: np.ndarray, names: np.ndarray) -> Path:
+    """One session in the seed's layout, as its own code wrote it."""
+    with h5py.File(path, "w") as file:
+        for column, name in enumerate(names.tolist()):
+            file.create_group(name).create_dataset("2024-01-02", data=vectors[0, column], compression="gzip")
+    return path
+
+
+def _seed_get(path: Path, names: list[str]) -> np.ndarray:
+    with h5py.File(path) as file:
+        return np.stack([file[name]["2024-01-02"][:] for name in names])
+
+
+# P11
+
+
+def _staleness_row(cache: Cache, panel: Panel, vectors: np.ndarray) -> Row:
+    """What a plan takes that compares every entry with the panel, after some rows were restated."""
+    restated, expected = _restated(panel)
+    encoder = MeanEncoder(FEATURES, lookback=LOOKBACK, dim=DIM)
+    plan = make_plan(restated, encoder.spec, cache.store, Selection())
+    assert (plan.stale, plan.valid + plan.stale) == (expected, vectors.shape[0] * vectors.shape[1]), plan.summary()
+    limit = _median([lambda: panel.rows(lookback=LOOKBACK)], times=5)
+    ours = _median([lambda: make_plan(panel, encoder.spec, cache.store, Selection())], times=5)
+    return {
+        "id": "P11",
+        "what": f"is each of {plan.valid + plan.stale:,} entries made from the window that the panel has now? "
+        f"({expected:,} were not, to the entry); the limit reads the features once",
+        "figure": ours,
+        "unit": "s",
+        "baseline": None,
+        "limit": limit,
+        "ratio_baseline": None,
+        "ratio_limit": ours / limit,
+        "goal": "≤ 2× that read",
+        "met": ours <= 2 * limit,
+    }
+
+
+def _restated(panel: Panel) -> tuple[Panel, int]:
+    """The panel in memory with one row changed of every tenth ticker, and how many windows hold those rows."""
+    rows, touched = {}, 0
+    for number, name in enumerate(panel.tickers):
+        part = panel.rows((name,))
+        values = part.values.copy()
+        if number % 10 == 0:
+            at = LOOKBACK + number % 50
+            values[at] += 1
+            touched += min(LOOKBACK, len(values) - at)
+        rows[name] = part.days, values
+    return Panel(ArraySource(rows)), touched
+
+
+# P12
+
+
+def _growth_rows(scale: float) -> Iterator[Row]:
+    """Build, plan, look up and scan at three sizes, each in a process of its own."""
+    sizes = [max(6_000, int(size * scale)) for size in (24_000, 240_000, 2_400_000)]
+    measured = [_grown(size) for size in sizes]
+    for name in ("build", "plan", "lookup", "scan"):
+        seconds = [figures[name] for figures in measured]
+        exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+        listed = ", ".join(f"{size:,}: {second:.2f} s" for size, second in zip(sizes, seconds, strict=True))
+        yield _growth_row(f"growth of {name} with the entries ({listed})", exponent, "exponent", 1.05)
+    extra = measured[-1]["scan_mib"]
+    yield _growth_row(f"memory of a scan of {sizes[-1]:,} entries beside the process and its index", extra, "MiB", 1024)
+
+
+def _growth_row(what: str, figure: float, unit: str, most: float) -> Row:
+    return {
+        "id": "P12",
+        "what": what,
+        "figure": figure,
+        "unit": unit,
+        "baseline": None,
+        "limit": most,
+        "ratio_baseline": None,
+        "ratio_limit": figure / most,
+        "goal": f"≤ {most:g}",
+        "met": figure <= most,
+    }
+
+
+def _grown(entries: int) -> dict[str, float]:
+    """The figures of one size, measured in a fresh process."""
+    command = [sys.executable, __file__, "grow", str(entries)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {name: float(value) for name, value in (line.split() for line in done.stdout.splitlines())}
+
+
+def _grow(entries: int) -> None:
+    """Print the figures of one size: 16 floats an entry, windows of 8 × 4."""
+    tickers = 400
+    sessions = entries // tickers
+    with tempfile.TemporaryDirectory() as folder:
+        random = np.random.default_rng(0)
+        days = np.datetime64("1980-01-01") + np.arange(sessions + 7)
+        rows = {f"T{at:04d}": (days, random.standard_normal((len(days), 4), dtype=np.float32)) for at in range(tickers)}
+        panel = Panel(ArraySource(rows))
+        encoder = MeanEncoder(4, lookback=8, dim=16, batch_size=1_024)
+        cache = open_cache(Path(folder, "c.lance"))
+        figures = {}
+        figures["build"], report = _timed(lambda: cache.build(panel, encoder))
+        assert report.computed == sessions * tickers, "the build did not encode each window once"
+        figures["plan"], plan = _timed(lambda: cache.plan(panel, encoder))
+        assert plan.to_compute == 0, "the second build would compute something"
+        figures["lookup"], hits = _timed(lambda: _look_up(cache, panel))
+        assert hits == report.computed, "an entry was not found"
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        figures["scan"], total = _timed(
+            lambda: sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.scan())
+        )
+        figures["scan_mib"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        again = sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.store.by_day(10_000))
+        assert np.isclose(total, again), "a scan and a reading by day do not agree"
+    print("\n".join(f"{name} {value}" for name, value in figures.items()))
+
+
+def _look_up(cache: Cache, panel: Panel) -> int:
+    from encash.cache import Lookup  # noqa: PLC0415 - the child alone needs it
+
+    lookup = Lookup(cache=cache, panel=panel)
+    names = np.asarray(panel.tickers)
+    days = panel.sessions[7:]
+    for _ in lookup.read(np.repeat(days, len(names)), np.tile(names, len(days)), embeddings=True):
+        pass
+    return lookup.tally.hits
+
+
+# what they share
+
+
+def _panel_on_disk(place: Path, tickers: int) -> Panel:
+    return _random_panel(place / "panel.h5", tickers, SESSIONS + LOOKBACK - 1)
+
+
+def _random_panel(path: Path, tickers: int, sessions: int) -> Panel:
+    random = np.random.default_rng(0)
+    days = np.datetime64("2023-01-02") + np.arange(sessions)
+    rows = {
+        f"T{at:04d}": (days, random.standard_normal((sessions, FEATURES), dtype=np.float32)) for at in range(tickers)
+    }
+    write_panel(Panel(ArraySource(rows)), path)
+    return open_panel(path)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def _median(works: list[Callable[[], Any]], times: int = 5) -> float:
+    """Median seconds of these pieces of work, each run once to warm up."""
+    for work in works:
+        work()
+    return float(np.median([_timed(work)[0] for _ in range(times) for work in works]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["grow"]:
+        _grow(int(sys.argv[2]))
+    else:
+        for row in run(float(sys.argv[1]) if sys.argv[1:] else 1.0):
+            print(row)
