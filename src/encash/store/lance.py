@@ -51,6 +51,8 @@ _LOCK_NAME = "_encash.lock"
 _OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", SEALS}
 _STORAGE_VERSION = "2.2"
 _SCAN_ROWS = 1 << 18
+_LOCK_SECONDS = 120.0
+"""How long a writer waits for another."""
 _MAPPED_FILES = 256
 """Files mapped at once; each takes a file descriptor."""
 _BATCH_BYTES = 2 << 20
@@ -189,6 +191,8 @@ class LanceStore(EmbeddingStore):
         with _lance_errors(self.location, "read"):
             tagged = {name: int(tag["version"]) for name, tag in self._dataset.tags.list().items()}
             listed = self._dataset.versions()
+        if not listed:
+            raise FormatError(f"the versions of {self.location} are gone; restore it from a copy, or build it again")
         return [
             StoreVersion(
                 number=int(item["version"]),
@@ -605,7 +609,9 @@ def _session() -> Any:
 
 def _writer(location: str) -> AbstractContextManager[None]:
     """The right to write."""
-    return nullcontext() if "://" in location else writer_lock(Path(location, _LOCK_NAME))
+    return (
+        nullcontext() if "://" in location else writer_lock(Path(location, _LOCK_NAME), timeout_seconds=_LOCK_SECONDS)
+    )
 
 
 def _manifest(version: int) -> str:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from encash.errors import ConflictError, WorkError
@@ -31,8 +31,9 @@ def writer_lock(path: Path, *, timeout_seconds: float = 120.0) -> Iterator[None]
         raise WorkError(f"{path.parent} cannot be written ({error.strerror}); nothing was changed") from None
     try:
         _wait(handle, path, timeout_seconds)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # who holds it is a courtesy to those who wait; on a full disk they do without
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)

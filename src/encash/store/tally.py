@@ -27,12 +27,12 @@ class Tally:
         wrong = np.flatnonzero(sums != batch.column("checksum").to_numpy())
         if len(wrong):
             at = int(wrong[0])
-            self._find(f"checksums differ, first at ({entries.days[at]}, {entries.tickers[at]!r})", self.corrupt)
+            self._find(f"checksums differ, first at ({entries.days[at]}, {str(entries.tickers[at])!r})", self.corrupt)
         values = [codes, entries.forecast, entries.confidence]
         finite = np.logical_and.reduce([np.isfinite(value).all(axis=1) for value in values])
         if not finite.all():
             at = int(np.argmin(finite))
-            self._find(f"NaN or infinity, first at ({entries.days[at]}, {entries.tickers[at]!r})", self.not_finite)
+            self._find(f"NaN or infinity, first at ({entries.days[at]}, {str(entries.tickers[at])!r})", self.not_finite)
         self.checked += len(entries)
         self.corrupt += len(wrong)
         self.not_finite += int(np.count_nonzero(~finite))

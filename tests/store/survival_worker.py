@@ -1,0 +1,75 @@
+"""What the processes do that the survival tests kill; a step is announced on stdout when it is committed."""
+
+import itertools
+import sys
+
+from encash.store import ensure_store, export_hdf5, merge, open_store
+from encash.testing.store_contract import make_entries, make_spec
+
+TICKERS = [f"T{number:03}" for number in range(150)]
+SPEC = make_spec("float32", 64)
+
+
+def step_entries(step: int):
+    """Step n writes day n, and day n − 1 again with other values."""
+    days = [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in (max(step - 1, 0), step)]
+    return make_entries(SPEC, sorted(set(days)), TICKERS, seed=step, digest=step + 1)
+
+
+def write(path: str, first: str) -> None:
+    """Write step after step."""
+    store = ensure_store(path, SPEC)
+    announce("ready")
+    for step in range(int(first), 300):
+        store.write(step_entries(step))
+        announce(step)
+
+
+def compact(path: str, first: str) -> None:
+    """Write a step, compact, and again."""
+    store = ensure_store(path, SPEC)
+    announce("ready")
+    for step in range(int(first), 300):
+        store.write(step_entries(step))
+        announce(step)
+        store.compact(keep_versions=2)
+
+
+def join(into: str, *sources: str) -> None:
+    """Merge two stores into a third."""
+    target = ensure_store(into, SPEC)
+    announce("ready")
+    merge([open_store(source) for source in sources], target)
+    announce("merged")
+
+
+def export(path: str, target: str) -> None:
+    """Export again and again."""
+    store = open_store(path)
+    announce("ready")
+    for number in itertools.count():
+        export_hdf5(store, target)
+        announce(number)
+
+
+def contend(path: str, number: str) -> None:
+    """One of several builders of the same 12 days, each beginning elsewhere; every third block replaces."""
+    store = ensure_store(path, SPEC)
+    announce("ready")
+    sys.stdin.readline()
+    for turn in range(12):
+        day = (int(number) * 5 + turn) % 12
+        entries = make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1)
+        store.write(entries, skip_valid=turn % 3 != 2)
+    announce("done")
+
+
+def announce(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    {"write": write, "compact": compact, "merge": join, "export": export, "contend": contend}[sys.argv[1]](
+        *sys.argv[2:]
+    )

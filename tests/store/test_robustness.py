@@ -1,0 +1,281 @@
+"""What a store survives without another process: damage, full disks, read-only folders, other tools."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from encash.errors import ConflictError, EncashError, FormatError, WorkError
+from encash.store import create_store, ensure_store, open_store
+from encash.store import lance as lance_store
+from encash.store.lock import writer_lock
+from encash.testing.store_contract import everything, make_entries, make_spec
+
+DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store with two data files, replaced rows and a tag."""
+    spec = make_spec("int8", 16)
+    filled = create_store(tmp_path / "a.lance", spec)
+    filled.write(make_entries(spec, DAYS, ["A", "B", "C"]))
+    filled.write(make_entries(spec, DAYS[2:], ["B", "D"], seed=3, digest=5))
+    filled.tag("run")
+    return filled
+
+
+def data_files(store) -> list[Path]:
+    """The data files of a store, oldest first."""
+    return sorted(Path(store.location, "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("dim", [1, 3, 8, 100])
+def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
+    """The memory map is in use, and gives what Lance's own reader gives, replaced rows and all."""
+    spec = make_spec(dtype, dim)
+    store = create_store(tmp_path / "a.lance", spec)
+    rng = np.random.default_rng(1)
+    for seed in range(3):
+        store.write(make_entries(spec, DAYS, [f"T{i:03}" for i in rng.choice(200, 80, replace=False)], seed=seed))
+    rows = rng.integers(0, store.index().entries, 300)
+    assert all(store._columns(piece) is not None for piece in store._pieces)
+    mapped = store.vectors(rows), *store.forecasts(rows), everything(store)
+    monkeypatch.setattr(lance_store, "plain_pages", lambda *_: None)
+    other = open_store(store.location)
+    assert all(other._columns(piece) is None for piece in other._pieces)
+    taken = other.vectors(rows), *other.forecasts(rows), everything(other)
+    for ours, theirs in zip(mapped[:3], taken[:3], strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    assert mapped[3] == taken[3]
+
+
+def test_many_batches_become_one_run(tmp_path, monkeypatch):
+    """Rows that were handed over in many batches are one piece in the file, and read back in any order."""
+    monkeypatch.setattr(lance_store, "_BATCH_BYTES", 64 * 32)
+    spec = make_spec(dim=8)
+    store = create_store(tmp_path / "a.lance", spec)
+    entries = make_entries(spec, DAYS, [f"T{i:03}" for i in range(200)])
+    store.write(entries)
+    np.testing.assert_array_equal(store.vectors(np.arange(600)), entries.embedding)
+    np.testing.assert_array_equal(store.vectors(np.arange(600)[::-7]), entries.embedding[::-7])
+    assert len(list(store._code_blocks(10**6))) < 5
+
+
+def test_flipped_bits_are_noticed(store, tmp_path):
+    """Wherever a bit flips in a store, reading it is right, or a clear error, or `verify` says what is wrong."""
+    truth, rng, outcomes = everything(store), random.Random(0), set()
+    files = [path for path in Path(store.location).rglob("*") if path.is_file() and path.stat().st_size]
+    for number in range(120):
+        path = rng.choice(files)
+        data = bytearray(path.read_bytes())
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        copy = tmp_path / f"{number}.lance"
+        shutil.copytree(store.location, copy)
+        (copy / path.relative_to(store.location)).write_bytes(data)
+        outcomes.add(judge(copy, truth))
+        shutil.rmtree(copy)
+    assert {"right", "error"} <= outcomes <= {"right", "error", "found"}
+
+
+def judge(path: Path, truth) -> str:
+    """How a damaged store presents itself."""
+    try:
+        damaged = open_store(path)
+        passed = damaged.verify().passed
+        right = everything(damaged) == truth
+    except FormatError as error:
+        return "error" if "\n" not in str(error) else "an error of many lines"
+    return "right" if right else "wrong and passed" if passed else "found"
+
+
+def test_verify_names_the_vector_that_changed(store):
+    """One bit of one vector is found by its row's checksum, with day and ticker; all other rows pass."""
+    path = data_files(store)[0]
+    data = path.read_bytes()
+    vector = store.vectors(store.index().locate(np.array([DAYS[1]], "datetime64[D]"), np.array(["C"])))
+    codes, _ = lance_store.encode_entries(store.spec, make_entries(store.spec, DAYS, ["A", "B", "C"]))
+    at = data.index(codes[5].tobytes())
+    assert vector.shape == (1, 16)
+    path.write_bytes(data[: at + 3] + bytes([data[at + 3] ^ 1]) + data[at + 4 :])
+    check = open_store(store.location).verify()
+    assert (check.checked, check.corrupt) == (10, 1)
+    assert "2024-01-03, 'C'" in check.findings[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_file_cut_short(store, share):
+    """A data file that was cut short is a clear error on reading and a finding of verify; the other rows are read."""
+    path = data_files(store)[0]
+    os.truncate(path, int(path.stat().st_size * share))
+    again = open_store(store.location)
+    with pytest.raises(FormatError, match="were written"):
+        again.index()
+    check = again.verify()
+    assert (check.checked, check.passed) == (2, False)
+    assert "fragment 0" in check.findings[0]
+
+
+def test_a_file_that_is_gone(store):
+    """A data file that is missing is a clear error and a finding."""
+    data_files(store)[1].unlink()
+    again = open_store(store.location)
+    with pytest.raises(FormatError, match="is gone"):
+        again.index()
+    assert not again.verify().passed
+
+
+def test_a_torn_manifest(store):
+    """A newest version that was cut short is a clear error; an older one can still be opened."""
+    newest = min(Path(store.location, "_versions").glob("*.manifest"))
+    os.truncate(newest, 100)
+    with pytest.raises(FormatError, match=r"a\.lance"):
+        open_store(store.location)
+    assert open_store(store.location, version=2).index().entries == 9
+
+
+def test_a_duplicate_of_another_tool(store):
+    """A doubled key that another tool appended shows its last row, is counted, found by verify, and compacted away."""
+    spec = store.spec
+    rival = make_entries(spec, DAYS[:1], ["A"], seed=42, digest=99)
+    codes, scale = lance_store.encode_entries(spec, rival)
+    rows = lance_store.table(store._dataset.schema, rival, codes, scale)
+    lance.write_dataset(rows, store.location, mode="append")
+    store.refresh()
+    index = store.index()
+    assert (index.duplicates, index.entries) == (1, 10)
+    assert everything(store)[DAYS[0], "A"][0] == 99
+    assert sum(len(batch) for batch in store.by_day(3)) == 10
+    assert store.verify().duplicates == 1
+    store.compact()
+    assert store.verify().passed
+    assert everything(store)[DAYS[0], "A"][0] == 99
+    assert store.index().entries == 10
+
+
+def test_a_column_of_another_tool(store):
+    """A store to which another tool added a column is refused: its rows are no longer what was written."""
+    dataset = lance.dataset(store.location)
+    dataset.add_columns({"twice": "digest * 2"})
+    with pytest.raises(FormatError, match="columns"):
+        open_store(store.location)
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+FULL = """
+import resource, sys
+from encash.errors import WorkError
+from encash.store import open_store
+from encash.testing.store_contract import everything, make_entries
+store = open_store(sys.argv[1])
+before = everything(store)
+entries = make_entries(store.spec, ["2024-02-01", "2024-01-02"], [f"T{i}" for i in range(3000)], seed=1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    store.write(entries)
+except WorkError as error:
+    print("WorkError", "\\n" in str(error), error)
+assert everything(open_store(sys.argv[1])) == before
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.write(entries)
+assert len(everything(open_store(sys.argv[1]))) == len(before) + 6000
+print("recovered")
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 300, 5_000, 100_000])
+def test_disk_full(store, limit):
+    """When the disk is full, a write is a clear error, all committed entries are there, and it works once there is
+    room again."""
+    done = run_python(FULL, store.location, limit)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("WorkError False"), done.stdout
+    assert done.stdout.endswith("recovered\n")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_read_only_folder(store):
+    """A store in a read-only folder is read as always; writing to it is a clear error."""
+    truth = everything(store)
+    folders = [Path(store.location), *(path for path in Path(store.location).rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        again = open_store(store.location)
+        assert everything(again) == truth
+        with pytest.raises(WorkError):
+            again.write(make_entries(store.spec, DAYS, ["Z"]))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_a_lock_that_cannot_be_had(store, monkeypatch):
+    """A writer that waits too long for another is told by whom it was kept out; then nothing is written."""
+    before = everything(store)
+    monkeypatch.setattr(lance_store, "_LOCK_SECONDS", 0.05)
+    with (
+        writer_lock(Path(store.location, "_encash.lock")),
+        pytest.raises(ConflictError, match=f"written by process {os.getpid()}"),
+    ):
+        open_store(store.location).write(make_entries(store.spec, DAYS, ["Z"]))
+    assert everything(open_store(store.location)) == before
+
+
+@pytest.mark.parametrize("name", ["with space", "ümläut 株", "100% #1?", "a&b=c", "quote'\"s"])
+def test_paths(tmp_path, monkeypatch, name):
+    """Stores live under paths with spaces, signs and other letters, absolute or relative, and nowhere else."""
+    folder = tmp_path / name
+    folder.mkdir()
+    spec = make_spec()
+    store = ensure_store(folder / f"{name}.lance", spec)
+    store.write(make_entries(spec, DAYS, ["A"]))
+    store.write(make_entries(spec, DAYS[:1], ["A"], seed=1))
+    monkeypatch.chdir(folder)
+    again = open_store(f"{name}.lance")
+    again.write(make_entries(spec, DAYS[:1], ["B"], seed=1))
+    assert len(everything(open_store(folder / f"{name}.lance"))) == 4
+    assert [path.name for path in folder.iterdir()] == [f"{name}.lance"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
+    """A store of many small files is read with a bounded number of them open."""
+    monkeypatch.setattr(lance_store, "_MAPPED_FILES", 3)
+    spec = make_spec()
+    store = create_store(tmp_path / "a.lance", spec)
+    for seed in range(8):
+        store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], ["A", "B"], seed=seed))
+    truth = np.concatenate([part.embedding for part in store.scan(2)])
+    np.testing.assert_array_equal(store.vectors(np.arange(16)), truth)
+    assert len(store._mapped) <= 3
+
+
+def test_only_encash_errors_for_a_store_in_pieces(store):
+    """A store whose folders were deleted under a reader raises nothing but our own errors."""
+    again = open_store(store.location)
+    shutil.rmtree(store.location)
+    for attempt in (again.index, again.refresh, again.versions, again.compact, lambda: again.vectors(np.arange(2))):
+        with pytest.raises(EncashError):
+            attempt()
+
+
+def test_arrow_sees_plain_columns(store):
+    """Other tools read the same files: keys, digests and vectors are ordinary Arrow columns."""
+    rows = lance.dataset(store.location).to_table(columns=["date", "ticker", "embedding"])
+    assert rows.schema.field("date").type == pa.date32()
+    assert rows.schema.field("ticker").type == pa.string()
+    assert rows.num_rows == 10

@@ -1,0 +1,173 @@
+"""What a store survives from other processes: SIGKILL at any instant, many writers at once, readers beside them."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from encash.store import create_store, ensure_store, export_hdf5, open_store
+from encash.testing import MemoryStore
+from encash.testing.store_contract import everything, make_entries
+
+sys.path.insert(0, str(Path(__file__).parent))
+from survival_worker import SPEC, TICKERS, step_entries
+
+WORKER = Path(__file__).with_name("survival_worker.py")
+KILLS = int(os.environ.get("ENCASH_KILLS", "25"))
+"""Kills of each kind."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def report(request):
+    """Shows a line of figures beside the result of the test."""
+    plugins = request.config.pluginmanager
+
+    def show(line: str) -> None:
+        with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
+            plugins.get_plugin("terminalreporter").write_line(f"\n{line}")
+
+    return show
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A worker that is ready to work."""
+    command = [sys.executable, str(WORKER), *map(str, arguments)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def kill_after(seconds: float, *arguments: object) -> list[str]:
+    """Let a worker work for a moment, kill it, and return what it had announced."""
+    worker = start(*arguments)
+    time.sleep(seconds)
+    worker.kill()
+    announced = worker.communicate()[0].split()
+    assert worker.returncode in (0, -9)
+    return announced
+
+
+@pytest.mark.parametrize("task", ["write", "compact"])
+def test_killed_writers_lose_nothing(tmp_path, report, task):
+    """However often a writer is killed, every announced commit is there and right, a commit is whole or absent, and
+    the next writer goes on from it."""
+    rng, path = random.Random(1), tmp_path / "a.lance"
+    expected, step = MemoryStore(SPEC), 0
+    for _ in range(KILLS):
+        announced = kill_after(rng.uniform(0, 0.12), task, path, step)
+        for _ in announced:
+            expected.write(step_entries(step))
+            step += 1
+        store = open_store(path)
+        if everything(store) != everything(expected):
+            expected.write(step_entries(step))  # committed, and killed before it could say so
+            step += 1
+            assert everything(store) == everything(expected)
+    assert open_store(path).verify().passed
+    assert step > 0
+    orphans = len(list((path / "data").iterdir())) - len(open_store(path)._pieces)
+    report(f"  {task}: {KILLS} kills, {step} commits of {len(step_entries(1))} entries, 0 lost, {orphans} orphan files")
+
+
+def test_killed_merges_are_finished_by_the_next(tmp_path, report):
+    """A killed merge leaves whole commits of right entries; merging again completes it; the sources are untouched."""
+    left, right = (create_store(tmp_path / name, SPEC) for name in ("a.lance", "b.lance"))
+    for step in range(12):
+        (left if step % 2 else right).write(step_entries(step * 3))
+    left.write(step_entries(40))
+    right.write(step_entries(40))
+    truth = {**everything(left), **everything(right)}
+    rng, partial = random.Random(2), 0
+    for number in range(KILLS):
+        into = tmp_path / f"{number}.lance"
+        kill_after(rng.uniform(0, 0.15), "merge", into, left.location, right.location)
+        seen = everything(open_store(into))
+        assert seen.items() <= truth.items()
+        partial += 0 < len(seen) < len(truth)
+        worker = start("merge", into, left.location, right.location)
+        assert worker.communicate(timeout=60)[0] == "merged\n"
+        assert everything(open_store(into)) == truth
+    assert everything(left) | everything(right) == truth
+    report(f"  merge: {KILLS} kills, {partial} in the middle, all finished by the next run, 0 lost")
+
+
+def test_killed_exports_leave_the_old_file(tmp_path, report):
+    """A killed export leaves the complete file that was there, or the complete new one, and at most one half file,
+    which the next export removes."""
+    store = create_store(tmp_path / "a.lance", SPEC)
+    for step in range(4):
+        store.write(step_entries(step))
+    target = tmp_path / "out.h5"
+    export_hdf5(store, target)
+    truth, rng, halves = everything(store), random.Random(3), 0
+    for _ in range(KILLS):
+        kill_after(rng.uniform(0, 0.4), "export", store.location, target)
+        assert everything(open_store(target)) == truth
+        halves += len(left := list(tmp_path.glob(".out.h5.*")))
+        assert len(left) <= 1
+    export_hdf5(store, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lance", "out.h5"]
+    report(f"  export: {KILLS} kills, {halves} in the middle, the file was complete each time, no half file left")
+
+
+def test_many_writers_end_with_every_key_once(tmp_path, report):
+    """8 processes that write overlapping blocks at once end with every key once and right; readers beside them see
+    whole blocks only."""
+    path = tmp_path / "a.lance"
+    ensure_store(path, SPEC)
+    workers = [start("contend", path, number) for number in range(8)]
+    stop, looks, torn = threading.Event(), [], []
+
+    def look() -> None:
+        while not stop.is_set():
+            counts = (open_store(path).index().row >= 0).sum(axis=1)
+            looks.append(len(counts))
+            torn.extend(counts[counts != len(TICKERS)])
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    ends = [worker.communicate(timeout=120)[0] for worker in workers]
+    stop.set()
+    reader.join()
+    assert ends == ["done\n"] * 8
+    store, truth = open_store(path), MemoryStore(SPEC)
+    for day in range(12):
+        truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
+    assert everything(store) == everything(truth)
+    assert store.index().duplicates == 0
+    assert store.verify().passed
+    assert torn == []
+    report(f"  8 writers, {12 * len(TICKERS)} keys, every key once; {len(looks)} looks beside them, 0 torn")
+
+
+def test_a_killed_holder_locks_nobody_out(tmp_path):
+    """The lock of a killed writer is gone with it."""
+    path = tmp_path / "a.lance"
+    ensure_store(path, SPEC)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path / "_encash.lock")], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    assert open_store(path).write(step_entries(0)) == 2
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from encash.store.lock import writer_lock
+with writer_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
