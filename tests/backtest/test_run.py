@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encash.backtest import BacktestConfig, Membership, Series, run_backtest, write_run
+from encash.backtest import BacktestConfig, Membership, Series, read_membership, run_backtest, write_run
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
-from encash.errors import InputError, LookaheadError, UnknownKeyError
+from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
 
 
 def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
@@ -193,6 +193,89 @@ def test_prices_after_the_end_change_nothing(make_prices, make_lookup, tmp_path)
     assert clean.ledger.to_csv() == other.ledger.to_csv()
     assert clean.net.tolist() == other.net.tolist()
     assert clean.benchmark.tolist() == other.benchmark.tolist()
+
+
+def test_a_lag_fills_later_and_at_the_open_if_asked(make_prices, make_lookup):
+    """The same picks, filled n sessions after the signal at that session's close or open, and left as late."""
+    prices = make_prices(opens=True)
+    runs = {
+        (lag, fill): run_backtest(
+            BacktestConfig(top_k=2, lag=lag, fill=fill, last_period="partial"),
+            prices=prices,
+            lookup=make_lookup(prices),
+        )
+        for lag, fill in ((0, "close"), (2, "close"), (2, "open"))
+    }
+    picked = [set(zip(run.picks.date, run.picks.ticker, strict=True)) for run in runs.values()]
+    assert picked[0] == picked[1] == picked[2]
+    for (lag, fill), run in runs.items():
+        table = prices.close if fill == "close" else prices.open
+        row = np.searchsorted(prices.days, run.ledger.date)
+        column = np.searchsorted(np.array(prices.tickers), run.ledger.ticker)
+        assert run.ledger.price.tolist() == table[row, column].tolist()
+        buys = run.ledger.side == "buy"
+        assert set(row[buys] % 5) == {lag}
+        assert run.net[lag - 1 if lag else 0] == pytest.approx(100_000.0, rel=1e-3)
+
+
+def test_the_last_period_is_left_out_or_cut_short(make_prices, make_lookup):
+    """Full periods only: sold at the last exit, idle until the end; partial: held until the last session."""
+    prices = make_prices(num_sessions=33)
+    full, partial = (
+        run_backtest(BacktestConfig(top_k=2, last_period=period), prices=prices, lookup=make_lookup(prices))
+        for period in ("full", "partial")
+    )
+    assert full.ledger.date.max() == prices.days[30]
+    assert full.net[30:].tolist() == [full.net[30]] * 3
+    assert partial.ledger.date.max() == prices.days[32]
+    assert partial.net[:30].tolist() == full.net[:30].tolist()
+    assert partial.summary["rebalances"] == full.summary["rebalances"] + 1
+
+
+def test_the_benchmark_is_the_universe_in_equal_weights(make_prices, make_lookup):
+    """Its daily return is the mean over those that trade; a death is counted once under the policy."""
+    prices = make_prices(num_sessions=21, num_tickers=3)
+    prices.close[8:, 2] = np.nan
+    growth = {}
+    for policy in ("last", "-30%", "zero"):
+        config = BacktestConfig(top_k=1, delisting=policy)
+        growth[policy] = run_backtest(config, prices=prices, lookup=make_lookup(prices)).benchmark
+    returns = prices.close[1:] / prices.close[:-1] - 1
+    expected = [*returns[:7].mean(axis=1), (returns[7, 0] + returns[7, 1]) / 3, *returns[8:, :2].mean(axis=1)]
+    assert growth["last"][1:] / growth["last"][:-1] - 1 == pytest.approx(expected)
+    assert growth["zero"][8] / growth["zero"][7] - 1 == pytest.approx((returns[7, 0] + returns[7, 1] - 1) / 3)
+    assert growth["-30%"][8] / growth["-30%"][7] - 1 == pytest.approx((returns[7, 0] + returns[7, 1] - 0.3) / 3)
+
+
+def test_idle_capital_stays_as_it_is(make_prices, make_lookup, two_clusters):
+    """When the filter keeps nobody nothing is bought, nothing is lost, and the rebalance is counted as idle."""
+    prices = make_prices()
+    lookup = make_lookup(prices)
+    lookup.embedding = np.full((*prices.close.shape, 1), -1.0, dtype="f4")
+    result = run_backtest(
+        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))
+    )
+    assert set(result.net) == {100_000.0}
+    assert (len(result.ledger), result.summary["idle_rebalances"]) == (0, result.summary["rebalances"])
+    assert result.to_json()["sharpe"] is None
+
+
+def test_a_membership_file_reads_as_it_was_meant(tmp_path):
+    """Both ends included, an empty end is still in; what is no stay is refused with its line."""
+    path = tmp_path / "members.csv"
+    path.write_text("ticker,from,until\nAAA,2024-01-02,2024-01-03\nBBB,2024-01-03,\n")
+    days = np.array(["2024-01-02", "2024-01-03", "2024-01-04"], dtype="datetime64[D]")
+    assert read_membership(path).mask(days, ("AAA", "BBB")).tolist() == [[True, False], [True, True], [False, True]]
+    for text, message in (
+        ("name,from,until\n", "expected ticker,from,until"),
+        ("ticker,from,until\nAAA\n", "line 2"),
+        ("ticker,from,until\nAAA,2024-01-03,2024-01-02\n", "ends before it begins"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FormatError, match=message):
+            read_membership(path)
+    with pytest.raises(MissingFileError, match="no membership file"):
+        read_membership(tmp_path / "nobody.csv")
 
 
 def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup):

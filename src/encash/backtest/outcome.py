@@ -176,7 +176,7 @@ def evaluate(
     """
     choice = choose(config, frame, signals, filter, kept)
     picked = choice.picks.column
-    columns = np.unique(picked[picked >= 0]).astype(np.int64)
+    columns = np.unique(np.maximum(picked, 0)).astype(np.int64)  # one at least, where nobody is picked
     targets = _targets(choice, columns)
     market = frame.sessions.market(columns, fill=config.fill)
     return Outcome(
