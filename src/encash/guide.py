@@ -132,9 +132,11 @@ def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress |
     assigned = Assignments.of_rows(cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint)
     assigned.save(asked.output_dir / "assignments.npz")
     if asked.visualize:
-        from encash.report import cluster_map
+        from encash.clusters import cluster_map
+        from encash.report import cluster_picture
 
-        cluster_map(model.project(vectors), cluster, asked.output_dir / "clusters.svg")
+        plane = cluster_map(model, vectors)
+        cluster_picture(plane.centroids, plane.entries, plane.cluster, asked.output_dir / "clusters.svg")
     return {
         "k": model.k,
         "entries": len(cluster),
@@ -211,6 +213,7 @@ class Simulation:
     initial_capital: float = 100_000.0
     max_missing: float = 0.5
     seed: int = 42
+    num_trials: int = 1
     output: Path | None = None
     allow_lookahead: str | None = None
 
@@ -249,8 +252,12 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
     )
     as_json = asked.output is not None and asked.output.suffix == ".json"
     run_dir = asked.output.with_suffix("") if as_json and asked.output is not None else asked.output
-    result, folder = pipeline.backtest(_like_the_cache(sources), config, choice, run_dir=run_dir, progress=progress)
-    pipeline.write_report([folder], folder / "report.html")
+    trading = pipeline.open_trading(_like_the_cache(sources), choice)
+    result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
+    if asked.num_trials > 1:
+        pipeline.trials(trading, config, asked.num_trials, folder)
+    extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
+    pipeline.write_report([folder], folder / "report.html", extras)
     if as_json and asked.output is not None:
         shutil.copyfile(folder / "result.json", asked.output)
     return {**result.to_json(), "run_dir": str(folder)}

@@ -5,19 +5,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
-from encash.errors import InputError, MismatchError
+from encash.errors import InputError
 
 if TYPE_CHECKING:
-    from encash.backtest import BacktestConfig, BacktestResult
+    from encash.backtest import BacktestConfig, BacktestResult, Comparisons, SweepResult, Trials
     from encash.cache import BuildReport, Cache, Lookup, Plan, Selection
-    from encash.clusters import Assignments, ClusterModel, FilterModel, FitConfig, RankConfig, Ranking, Rule
+    from encash.clusters import (
+        Assignments,
+        ClusterModel,
+        FilterModel,
+        FitConfig,
+        RankConfig,
+        Ranking,
+        Rule,
+        WalkConfig,
+        WalkModel,
+    )
     from encash.encoders import Encoder
     from encash.panel import Panel, PriceTable
 
@@ -46,7 +56,7 @@ class Sources:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Sources:
         """The sources among the flags of a command."""
-        given = {field.name: getattr(arguments, field.name, None) for field in fields(cls)}
+        given = {one.name: getattr(arguments, one.name, None) for one in fields(cls)}
         given["ensemble_models"] = tuple(given["ensemble_models"] or ())
         return cls(**{name: value for name, value in given.items() if value is not None})
 
@@ -237,19 +247,55 @@ class FilterChoice:
     seed: int = 42
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trading:
+    """Everything that a backtest, a comparison, a sweep or a list of the day is run on, opened once."""
+
+    prices: PriceTable
+    lookup: Lookup
+    filter: FilterModel | None
+    candidates: tuple[str, ...]
+    """Tickers with prices of which the panel, or else the cache, knows anything at all."""
+
+    @property
+    def without_features(self) -> int:
+        """Tickers with prices that are not among the candidates for want of features."""
+        return len(self.prices.tickers) - len(self.candidates)
+
+
+def open_trading(sources: Sources, choice: FilterChoice) -> Trading:
+    """Open prices, panel, cache and filter.
+
+    Raises:
+        MismatchError: cache and model do not belong together.
+        InputError: no ticker has both prices and features.
+    """
+    panel = sources.panel()
+    prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
+    cache = sources.open_cache()
+    return Trading(
+        prices=prices,
+        lookup=sources.lookup(panel),
+        filter=open_filter(choice, prices.days, cache),
+        candidates=_known_tickers(panel, cache, prices),
+    )
+
+
 def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> FilterModel | None:
     """The filter of a backtest; None for none.
 
     Raises:
         InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
     """
-    from encash.clusters import FilterModel, load_clusters, single_term, static_clusters
+    from encash.clusters import FilterModel, load_clusters, load_walk, single_term, static_clusters
 
     kind = choice.kind or ("none" if choice.clusters is None else "hard")
     if kind == "none" or (kind == "random" and choice.clusters is None):
         return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
     if choice.clusters is None:
         raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
+    if (choice.clusters / "walk.json").is_file():
+        return load_walk(choice.clusters).filter(kind, keep_share=choice.keep, seed=choice.seed)
     model = load_clusters(choice.clusters)
     ranking, best = _ranking(choice)
     static = None
@@ -263,42 +309,104 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
 
 
 def backtest(
-    sources: Sources,
-    config: BacktestConfig,
-    choice: FilterChoice,
-    *,
-    run_dir: Path | None = None,
-    progress: Progress | None = None,
+    trading: Trading, config: BacktestConfig, *, run_dir: Path | None = None, progress: Progress | None = None
 ) -> tuple[BacktestResult, Path]:
-    """One backtest, written into its run folder.
-
-    Raises:
-        MismatchError: cache, model and clusters do not belong together.
-    """
+    """One backtest, written into its run folder."""
     from encash.backtest import run_backtest, write_run
 
-    prices, panel = sources.price_table(), sources.panel()
-    lookup = sources.lookup(panel)
-    cache = sources.open_cache()
-    chosen = open_filter(choice, prices.days, cache)
-    if chosen is not None and lookup.fingerprint and chosen.encoder not in ("", lookup.fingerprint):
-        raise MismatchError(
-            f"the clusters were fitted on the embeddings of encoder {chosen.encoder[:12]}, the entries are of "
-            f"{lookup.fingerprint[:12]}; fit them again on this cache: encash clusters fit"
-        )
-    candidates = _known_tickers(panel, cache, prices)
-    result = run_backtest(config, prices=prices, lookup=lookup, filter=chosen, candidates=candidates, progress=progress)
-    extra = {"tickers_without_features": len(prices.tickers) - len(candidates)}
+    result = run_backtest(config, **_parts(trading), progress=progress)
+    extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
     folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]
     return result, write_run(result, folder)
 
 
-def write_report(runs: Sequence[Path], out: Path, *, timings: Mapping[str, float] | None = None) -> Path:
-    """The page of one or several runs."""
-    from encash.report import Extras, render_report
+def compare(
+    trading: Trading, config: BacktestConfig, run_dir: Path, *, draws: int = 200, progress: Progress | None = None
+) -> Comparisons:
+    """What a run must be compared with, on the same days and costs, written beside it."""
+    from encash.backtest import CompareConfig, run_comparisons, write_comparisons
 
-    return render_report(runs, out, extras=Extras(timings=dict(timings or {})))
+    comparisons = run_comparisons(config, **_parts(trading), settings=CompareConfig(draws=draws), progress=progress)
+    write_comparisons(comparisons, run_dir)
+    return comparisons
+
+
+def trials(
+    trading: Trading, config: BacktestConfig, count: int, run_dir: Path, *, progress: Progress | None = None
+) -> Trials:
+    """The same run under other seeds; a row of `trials.csv` each, written as it comes."""
+    from encash.backtest import run_trials
+
+    return run_trials(config, count, **_parts(trading), path=run_dir / "trials.csv", progress=progress)
+
+
+def sweep(
+    trading: Trading,
+    filters: Mapping[str, FilterModel],
+    grid: Path,
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SweepResult:
+    """All runs of a grid on one reading of the signals."""
+    from encash.backtest import read_grid, run_sweep
+
+    return run_sweep(
+        read_grid(grid),
+        out,
+        prices=trading.prices,
+        lookup=trading.lookup,
+        filters=filters,
+        candidates=trading.candidates,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def write_walk(
+    cache: Cache, prices: PriceTable, config: WalkConfig, out: Path, *, progress: Progress | None
+) -> WalkModel:
+    """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use."""
+    from encash.clusters import walk_forward
+
+    walk = walk_forward(
+        prices,
+        lambda start, end: cached_batches(cache, start, end),
+        config=config,
+        encoder=encoder_fingerprint(cache),
+        progress=progress,
+    )
+    walk.save(out)
+    return walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageExtras:
+    """What a page shows beside its runs."""
+
+    clusters: Path | None = None
+    """A folder with the ranking of `horizon`: return by cluster."""
+    horizon: int = 5
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of the same work done in several ways."""
+    same_picks: bool | None = None
+
+
+def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = None) -> Path:
+    """The page of one or several runs."""
+    from encash.report import Extras, cluster_returns, render_report
+
+    given = extras or PageExtras()
+    ranked: dict[str, Any] = {}
+    if given.clusters is not None and (given.clusters / f"ranking_{given.horizon}d.json").is_file():
+        from encash.clusters import load_ranking, read_best_clusters
+
+        ranking = load_ranking(given.clusters, given.horizon)
+        best = read_best_clusters(given.clusters / f"best_clusters_{given.horizon}d.txt")
+        ranked = {"ranking": cluster_returns(ranking.rows(), best.tolist()), "ranking_horizon": given.horizon}
+    return render_report(runs, out, extras=Extras(timings=given.timings, same_picks=given.same_picks, **ranked))
 
 
 def encoder_fingerprint(cache: Cache) -> str:
@@ -337,6 +445,15 @@ def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable)
     if not (both := tuple(sorted(known & set(prices.tickers)))):
         raise InputError("no ticker has both prices and features; give files of the same tickers")
     return both
+
+
+def _parts(trading: Trading) -> dict[str, Any]:
+    return {
+        "prices": trading.prices,
+        "lookup": trading.lookup,
+        "filter": trading.filter,
+        "candidates": trading.candidates,
+    }
 
 
 def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:

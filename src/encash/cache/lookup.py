@@ -152,18 +152,6 @@ class Lookup:
             return encoder_of(self._cache.spec)
         return self._known_spec()
 
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the encoder whose embeddings these are; empty where nobody knows which it was."""
-        spec = self._spec_at_hand()
-        return "" if spec is None else spec.fingerprint
-
-    @property
-    def train_end(self) -> str | None:
-        """The last day that the model's training has seen, YYYY-MM-DD; None where nobody wrote it down."""
-        spec = self._spec_at_hand()
-        return None if spec is None else spec.train_end
-
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
         """Embeddings of some tickers on one day, (n, dim), and which were found, (n,); NaN where not."""
         names = np.asarray(tickers, dtype=np.str_)
@@ -399,11 +387,6 @@ class Lookup:
         if self._spec is not None:
             return self._spec
         return None if self._make_encoder is None else self._load().spec
-
-    def _spec_at_hand(self) -> EncoderSpec | None:
-        """The encoder as the cache describes it, so that no model is loaded to ask; else the model's own spec."""
-        kept = None if self._cache is None else encoder_of(self._cache.spec)
-        return self._known_spec() if self._spec is not None or kept is None else kept
 
     def _lookback(self) -> int | None:
         if self._spec is not None:

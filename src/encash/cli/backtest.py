@@ -6,11 +6,17 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import model_flags
-from encash.cli.console import Console, common, day
+from encash.cli.console import Console, common, day, lines
 
+if TYPE_CHECKING:
+    from encash import pipeline
+    from encash.backtest import BacktestConfig
+
+TRIED = ("final_capital", "sharpe", "max_drawdown")
+"""The figures shown over several seeds."""
 CONFIGURED = (
     "start",
     "end",
@@ -37,6 +43,8 @@ CONFIGURED = (
 def register(commands: Any) -> None:
     """Add the commands of this file."""
     _backtest(commands)
+    _sweep(commands)
+    _picks(commands)
     _report(commands)
 
 
@@ -52,7 +60,16 @@ def _backtest(commands: Any) -> None:
     universe_flags(parser.add_argument_group("which stocks"))
     money_flags(parser.add_argument_group("the money"))
     honesty_flags(parser.add_argument_group("honesty"))
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--num-trials", type=int, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
+    parser.add_argument(
+        "--compare",
+        type=int,
+        nargs="?",
+        const=200,
+        default=0,
+        metavar="DRAWS",
+        help="also run what it must beat: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
+    )
     parser.add_argument(
         "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
     )
@@ -72,6 +89,9 @@ def source_flags(sources: Any) -> None:
         metavar="F",
         help="features, HDF5; lets it find stale entries and encode misses",
     )
+    sources.add_argument(
+        "--clusters", type=Path, default=None, metavar="DIR", help="a folder of clusters fit and rank, or of walk"
+    )
     sources.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
     sources.add_argument(
         "--cache", default=None, metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live"
@@ -88,9 +108,6 @@ def universe_flags(chosen: Any) -> None:
         "--subset-size", type=int, default=None, metavar="N", help="drawn anew each day from (seed, day) alone (all)"
     )
     chosen.add_argument(
-        "--clusters", type=Path, default=None, metavar="DIR", help="a folder of clusters fit and clusters rank"
-    )
-    chosen.add_argument(
         "--filter",
         choices=("hard", "nearest", "static", "random", "none"),
         default=None,
@@ -99,6 +116,9 @@ def universe_flags(chosen: Any) -> None:
     chosen.add_argument(
         "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest and random"
     )
+    chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
+    chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
+    chosen.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held, and forecast ahead (5)")
     chosen.add_argument("--confidence-percentile", type=float, default=None, metavar="P")
 
 
@@ -106,8 +126,6 @@ def money_flags(money: Any) -> None:
     """When and how much is traded, and what it costs."""
     money.add_argument("--start", type=day, default=None, metavar="DAY")
     money.add_argument("--end", type=day, default=None, metavar="DAY")
-    money.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held (5)")
-    money.add_argument("--top-k", type=int, default=5, metavar="K")
     money.add_argument("--tranches", action="store_true", help="H overlapping portfolios, one started each session")
     money.add_argument("--initial-capital", type=float, default=100_000.0)
     money.add_argument("--buy-fee", type=float, default=0.0005, help="share of the value bought (0.0005)")
@@ -144,29 +162,148 @@ def _report(commands: Any) -> None:
     parser.set_defaults(handler=run_report)
 
 
-def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
-    """Run one backtest and write its folder."""
-    from encash import pipeline
+def _sweep(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="hundreds of runs on one cache",
+        epilog="example:\n"
+        "  encash sweep grid.toml --prices prices.h5 --cache cache.lance --clusters clusters --out sweep\n\n"
+        "grid.toml:\n"
+        '  [base]\n  start = "2016-02-01"\n  filter = "hard"\n'
+        "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]",
+    )
+    parser.add_argument("grid", type=Path, metavar="GRID.toml")
+    source_flags(parser.add_argument_group("what it reads"))
+    parser.add_argument(
+        "--horizon", type=int, default=5, metavar="H", help="of the ranking whose best clusters count (5)"
+    )
+    parser.add_argument("--keep", type=float, default=None, metavar="SHARE", help="share kept by nearest and random")
+    parser.add_argument("--workers", type=int, default=None, help="processes (one a core)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    common(parser)
+    parser.set_defaults(handler=run_sweep)
+
+
+def _picks(commands: Any) -> None:
+    parser = commands.add_parser(
+        "picks",
+        help="the filtered, ranked top-k of one day",
+        epilog="example:\n  encash picks --date 2022-12-28 --prices prices.h5 --cache cache.lance --clusters clusters",
+    )
+    parser.add_argument("--date", type=day, required=True, metavar="DAY")
+    source_flags(parser.add_argument_group("what it reads"))
+    universe_flags(parser.add_argument_group("which stocks"))
+    honesty_flags(parser.add_argument_group("honesty"))
+    common(parser)
+    parser.set_defaults(handler=run_picks)
+
+
+def configuration(arguments: argparse.Namespace) -> BacktestConfig:
+    """The flags as a configuration."""
     from encash.backtest import BacktestConfig
 
-    given = {name: getattr(arguments, name) for name in CONFIGURED if getattr(arguments, name) is not None}
-    config = BacktestConfig(**given)
-    choice = pipeline.FilterChoice(
-        clusters=arguments.clusters,
-        kind=arguments.filter,
-        keep=arguments.keep,
-        horizon=arguments.horizon,
-        seed=arguments.seed,
-    )
+    given = {name: getattr(arguments, name, None) for name in CONFIGURED}
+    return BacktestConfig(**{name: value for name, value in given.items() if value is not None})
+
+
+def opened(arguments: argparse.Namespace) -> pipeline.Trading:
+    """What the flags name, opened."""
+    from encash import pipeline
+
     sources = pipeline.Sources.of(arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
+    return pipeline.open_trading(sources, filter_choice(arguments))
+
+
+def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
+    """The filter that the flags name."""
+    from encash import pipeline
+
+    return pipeline.FilterChoice(
+        clusters=arguments.clusters,
+        kind=getattr(arguments, "filter", None),
+        keep=arguments.keep,
+        horizon=arguments.horizon,
+        seed=getattr(arguments, "seed", 42),
+    )
+
+
+def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
+    """Run one backtest and write its folder."""
+    from encash import pipeline
+
+    config, trading = configuration(arguments), opened(arguments)
     with console.progress("entries", "cells") as progress:
-        result, folder = pipeline.backtest(sources, config, choice, run_dir=arguments.run_dir, progress=progress)
-    if arguments.page:
-        pipeline.write_report([folder], folder / "report.html")
+        result, folder = pipeline.backtest(trading, config, run_dir=arguments.run_dir, progress=progress)
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
-    console.result(values, backtest_lines(values))
+    verdict = []
+    if arguments.num_trials > 1:
+        with console.progress("trials", "runs") as progress:
+            tried = pipeline.trials(trading, config, arguments.num_trials, folder, progress=progress)
+        values["trials"] = {name: [tried.mean(name), tried.deviation(name)] for name in TRIED}
+        verdict += [
+            f"{name.replace('_', ' '):<14} {tried.mean(name):,.4g} ± {tried.deviation(name):,.4g}" for name in TRIED
+        ]
+    if arguments.compare:
+        with console.progress("comparisons", "cells") as progress:
+            found = pipeline.compare(trading, config, folder, draws=arguments.compare, progress=progress)
+        values["verdict"] = None if found.verdict is None else found.verdict.to_json()
+        verdict += [] if found.verdict is None else [found.verdict.sentence]
+    if arguments.page:
+        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
+        pipeline.write_report([folder], folder / "report.html", extras)
+    console.result(values, [*verdict, *backtest_lines(values)])
+    return 0
+
+
+def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
+    """Run a grid."""
+    from encash import pipeline
+
+    trading, choice = opened(arguments), filter_choice(arguments)
+    filters = {}
+    if arguments.clusters is not None:
+        kinds = ("hard", "nearest", "random") if arguments.keep is not None else ("hard", "random")
+        cache = pipeline.Sources.of(arguments).open_cache()
+        for kind in kinds:
+            found = pipeline.open_filter(replace(choice, kind=kind), trading.prices.days, cache)
+            filters |= {} if found is None else {kind: found}
+    with console.progress("sweep", "runs") as progress:
+        result = pipeline.sweep(
+            trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress
+        )
+    values = result.to_json()
+    console.result(values, lines(values))
+    return 0
+
+
+def run_picks(arguments: argparse.Namespace, console: Console) -> int:
+    """The list of one day."""
+    from encash.backtest import picks_of_day
+
+    trading = opened(arguments)
+    table = picks_of_day(
+        configuration(arguments),
+        arguments.date,
+        prices=trading.prices,
+        lookup=trading.lookup,
+        filter=trading.filter,
+        candidates=trading.candidates,
+    )
+    chosen = table.picked_first()
+    names = ("ticker", "forecast", "confidence", "cluster", "weight")
+    rows = [
+        dict(zip(names, row, strict=True))
+        for row in zip(*(getattr(chosen, name).tolist() for name in names), strict=True)
+    ]
+    values = {"date": str(arguments.date), "candidates": len(table), "kept": int(table.kept.sum()), "picks": rows}
+    text = [
+        f"{row['ticker']:<8}  forecast {row['forecast']:+.3%}  confidence {row['confidence']:.3f}  "
+        f"cluster {row['cluster']}  weight {row['weight']:.1%}"
+        for row in rows
+    ]
+    console.result(values, [f"{values['date']}: {values['kept']} of {values['candidates']} candidates kept", *text])
     return 0
 
 

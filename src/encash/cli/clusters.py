@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from encash.cli.console import Console, Parser, common, day, lines, plain
+from encash.errors import UnknownKeyError
 
 if TYPE_CHECKING:
     from encash.clusters import ClusterModel
@@ -17,8 +20,9 @@ def register(commands: Any) -> None:
     clusters = commands.add_parser("clusters", help="fit and rank clusters on the past").add_subparsers(
         dest="clusters_command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for add in (_fit, _rank, _show):
+    for add in (_fit, _rank, _walk, _show):
         add(clusters)
+    _similar(commands)
 
 
 def _fit(clusters: Any) -> None:
@@ -68,6 +72,48 @@ def _rank(clusters: Any) -> None:
     )
     common(parser)
     parser.set_defaults(handler=run_rank)
+
+
+def _walk(clusters: Any) -> None:
+    parser = clusters.add_parser(
+        "walk",
+        help="refit and rank every N sessions, each time on the past",
+        epilog="example:\n  encash clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 "
+        "--embargo 5 --out walk",
+    )
+    parser.add_argument("--cache", required=True, metavar="C")
+    parser.add_argument("--prices", type=Path, required=True, metavar="P")
+    parser.add_argument("--every", type=int, required=True, metavar="N", help="sessions from one refit to the next")
+    parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
+    parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")
+    parser.add_argument("-k", type=int, default=50, help="number of clusters (50)")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many clusters are the best ones (5)")
+    parser.add_argument("--window", type=int, default=None, metavar="N", help="sessions a refit looks back (all)")
+    parser.add_argument("--history", type=int, default=252, metavar="N", help="sessions before the first fit (252)")
+    parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first day of entries")
+    parser.add_argument("--end", type=day, default=None, metavar="DAY", help="last day a model is to be in force")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    common(parser)
+    parser.set_defaults(handler=run_walk)
+
+
+def _similar(commands: Any) -> None:
+    parser = commands.add_parser(
+        "similar",
+        help="nearest past entries by embedding, and what happened next",
+        epilog="example:\n  encash similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5",
+    )
+    parser.add_argument("ticker", metavar="TICKER")
+    parser.add_argument("day", type=day, metavar="DAY")
+    parser.add_argument("--cache", required=True, metavar="C")
+    parser.add_argument("--prices", type=Path, required=True, metavar="P")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbours (10)")
+    parser.add_argument(
+        "--embargo", type=int, default=20, metavar="N", help="sessions before DAY that are left out (20)"
+    )
+    common(parser)
+    parser.set_defaults(handler=run_similar)
 
 
 def _show(clusters: Any) -> None:
@@ -127,6 +173,79 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     console.result(
         values, [*lines({"best": values["best"], **facts}), "", *ranking_lines(values["ranking"], set(values["best"]))]
     )
+    return 0
+
+
+def run_walk(arguments: argparse.Namespace, console: Console) -> int:
+    """Embeddings and prices → a model for each stretch of days."""
+    from encash import pipeline
+    from encash.cache import open_cache
+    from encash.clusters import FitConfig, Rule, WalkConfig
+    from encash.panel import open_prices
+
+    config = WalkConfig(
+        every=arguments.every,
+        horizon=arguments.horizon,
+        embargo=arguments.embargo,
+        fit=FitConfig(k=arguments.k, seed=arguments.seed),
+        rule=Rule(top_k=arguments.top),
+        window=arguments.window,
+        history=arguments.history,
+        start=arguments.start,
+        end=arguments.end,
+    )
+    with console.progress("walk", "refits") as progress:
+        walk = pipeline.write_walk(
+            open_cache(arguments.cache), open_prices(arguments.prices), config, arguments.out, progress=progress
+        )
+    refits = [
+        {
+            "first_day": term.first_day,
+            "fit_end": term.model.fit_end,
+            "rank_end": term.rank_end,
+            "best": term.best.tolist(),
+        }
+        for term in walk.terms
+    ]
+    values = plain({"refits": len(refits), "k": walk.k, "out": arguments.out, "terms": refits})
+    text = [f"from {term['first_day']}: ranked to {term['rank_end']}, best {term['best']}" for term in values["terms"]]
+    console.result(values, [*text, f"{values['refits']} refits in {values['out']}"])
+    return 0
+
+
+def run_similar(arguments: argparse.Namespace, console: Console) -> int:
+    """What looked like this before, and what came of it."""
+    from encash import pipeline
+    from encash.cache import open_cache
+    from encash.clusters import find_similar, last_known_day, what_followed
+    from encash.panel import open_prices
+
+    cache, prices = open_cache(arguments.cache), open_prices(arguments.prices)
+    vectors, found = cache.get(arguments.day, [arguments.ticker])
+    if not found[0]:
+        raise UnknownKeyError(
+            f"the cache has no entry of {arguments.ticker} on {arguments.day}; build it, or ask for another"
+        )
+    before = last_known_day(prices.days, arguments.day, arguments.embargo)
+    near = find_similar(vectors[0], pipeline.cached_batches(cache, None, before), before=before, count=arguments.count)
+    horizons = cache.spec.horizons or (5,)
+    returns = what_followed(near, prices, horizons)
+    rows = [
+        {
+            "date": str(when),
+            "ticker": str(ticker),
+            "distance": float(distance),
+            "returns": [None if np.isnan(value) else float(value) for value in after],
+        }
+        for when, ticker, distance, after in zip(near.days, near.tickers, near.distance, returns, strict=True)
+    ]
+    head = "date        ticker    distance  " + "  ".join(f"{horizon:>2} later" for horizon in horizons)
+    text = [
+        f"{row['date']}  {row['ticker']:<8}  {row['distance']:8.4f}  "
+        + "  ".join("       –" if value is None else f"{value:+8.2%}" for value in row["returns"])
+        for row in rows
+    ]
+    console.result({"horizons": list(horizons), "before": str(before), "neighbours": rows}, [head, *text])
     return 0
 
 

@@ -76,27 +76,14 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     demo.step(
         "rank", "clusters", "rank", *where, *ranked, "--prices", demo.path("prices.h5"), "--horizon", "5", "--top", "8"
     )
-    test = (
-        *demo.files("data", "prices"),
-        *where,
-        "--start",
-        TEST_START,
-        "--end",
-        TEST_END,
-        "--horizon",
-        "5",
-        "--top-k",
-        "5",
-        "--tranches",
-    )
-    live = demo.step(
-        "backtest live", "backtest", *test, "--model", demo.path("model.pt"), "--run-dir", demo.path("live")
-    )
-    cached = demo.step(
-        "backtest cached", "backtest", *test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached")
-    )
+    span = ("--start", TEST_START, "--end", TEST_END)
+    test = (*demo.files("data", "prices"), *where, *span, "--horizon", "5", "--top-k", "5", "--tranches", "--no-report")
+    cached_run = (*test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached"))
+    live = demo.step("live", "backtest", *test, "--model", demo.path("model.pt"), "--run-dir", demo.path("live"))
+    cached = demo.step("cached", "backtest", *cached_run)
     same = same_picks(out / "live", out / "cached")
-    page = demo.report(live, cached)
+    beside = demo.step("compare", "backtest", *cached_run, "--compare")
+    page = demo.report(live, cached, same=same)
     summary = {
         "entries": build.result["computed"] + build.result["reused"],
         "computed_by_second_build": again.result["computed"],
@@ -111,6 +98,7 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         "misses": cached.result["misses"],
         "torch_imported_by_cached": cached.result["torch_imported"],
         "picks_identical": same,
+        "verdict": beside.result["verdict"]["sentence"],
         "report": str(page),
         "seconds": time.monotonic() - began,
     }
@@ -167,12 +155,16 @@ class Demo:
         self.say(f"  {step_line(stage)}   [{seconds:.1f} s]")
         return stage
 
-    def report(self, live: Stage, cached: Stage) -> Path:
+    def report(self, live: Stage, cached: Stage, *, same: bool) -> Path:
         """The page, with the times of both backtests."""
         from encash import pipeline
 
-        timings = {"live": live.seconds, "cached": cached.seconds}
-        return pipeline.write_report([self._out / "cached"], self._out / "report.html", timings=timings)
+        extras = pipeline.PageExtras(
+            clusters=self._out / "clusters",
+            timings={"live": live.seconds, "cached": cached.seconds},
+            same_picks=same,
+        )
+        return pipeline.write_report([self._out / "cached"], self._out / "report.html", extras)
 
 
 def package_prices(package: str) -> Path:
@@ -251,6 +243,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         f"faster            {summary['speedup']:.0f}×   (whole process {summary['process_speedup']:.0f}×)",
         f"hits, misses      {summary['hits']:,}, {summary['misses']:,}",
         f"picks identical:  {'yes' if summary['picks_identical'] else 'NO'}",
+        f"verdict           {summary['verdict']}",
         f"report            {summary['report']}",
         f"all               {summary['seconds']:.0f} s",
     ]

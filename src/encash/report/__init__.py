@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encash.report.charts import coverage_picture
+    from encash.report.charts import cluster_picture, coverage_picture
     from encash.report.comparisons import read_comparisons
     from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
     from encash.report.render import render_report
@@ -24,6 +24,7 @@ __all__ = [
     "Spread",
     "Verdict",
     "cluster_returns",
+    "cluster_picture",
     "coverage_picture",
     "examine",
     "judge",
@@ -43,6 +44,7 @@ _HOMES = {
     "Spread": "extras",
     "Verdict": "verdict",
     "cluster_returns": "extras",
+    "cluster_picture": "charts",
     "coverage_picture": "charts",
     "examine": "verdict",
     "judge": "verdict",

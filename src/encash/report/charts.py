@@ -273,10 +273,38 @@ def coverage_picture(states: Int8, days: Days, tickers: Sequence[str], out_path:
         names = [str(days[column]) for column in columns]
         _base(axes, [_scaled(column, len(days), shown.shape[1]) for column in columns], names, line=False)
         _legend(figure, np.bincount(states.ravel(), minlength=len(_STATES)))
-        buffer = io.BytesIO()
-        vector = path.suffix == ".svg"
-        # a drawing carries neither the day nor the program: the same states give the same bytes
-        hidden: dict[str, Any] = {"Date": None, "Creator": None} if vector else {"Software": None}
+    return _save_picture(figure, path)
+
+
+def cluster_picture(centroids: Float64, entries: Float64, cluster: Int32, out_path: str | Path) -> Path:
+    """A map of the clusters: entries in the colour of their cluster, centroids with their numbers.
+
+    Args:
+        centroids: shape (k, 2).
+        entries: shape (n, 2); of more than 20,000 every so many are drawn.
+        cluster: of each entry, shape (n,).
+        out_path: its suffix says how: .svg or .png; replaced whole or not at all.
+
+    Returns:
+        The path of the picture.
+    """
+    path, step = Path(out_path), -(-len(entries) // 20_000)
+    with mpl.rc_context({**_STYLE, "text.color": "#3c4450"}):
+        figure = Figure(figsize=(900 / 72, 700 / 72), dpi=72, facecolor="white")
+        axes = _axes(figure, (0.02, 0.02, 0.96, 0.96))
+        colours = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, len(centroids)))
+        axes.scatter(*entries[::step].T, s=5, c=colours[cluster[::step]], alpha=0.35, linewidths=0, rasterized=True)
+        axes.scatter(*centroids.T, s=260, c="white", edgecolors=colours, linewidths=2.5)
+        for number, (x, y) in enumerate(centroids):
+            axes.text(x, y, str(number), ha="center", va="center", fontsize=_SMALL)
+    return _save_picture(figure, path)
+
+
+def _save_picture(figure: Figure, path: Path) -> Path:
+    """Write a picture; it carries neither the day nor the program: the same values give the same bytes."""
+    buffer, vector = io.BytesIO(), path.suffix == ".svg"
+    hidden: dict[str, Any] = {"Date": None, "Creator": None} if vector else {"Software": None}
+    with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format=path.suffix[1:], dpi=72 if vector else 144, metadata=hidden)
     return write_whole(path, buffer.getvalue())
 
