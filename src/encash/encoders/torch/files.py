@@ -1,0 +1,150 @@
+"""Checkpoints on disk: read without running code, every weight accounted for; written whole or not at all. Knows the
+model; encodes nothing. What a checkpoint holds is written down in `encash.encoders.checkpoint`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
+from encash.encoders.checkpoint import Layout, plain_names, read_layout
+from encash.encoders.torch.model import ReferenceTransformer
+from encash.errors import FormatError, MissingFileError
+from encash.fingerprint import fingerprint
+
+EDGES_FILE = "adaptive_bin_edges.pt"
+"""The name under which bin edges lie beside a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint as it lies on disk, every weight accounted for."""
+
+    layout: Layout
+    weights: dict[str, Tensor]
+    """float32, under their plain names."""
+    extras: dict[str, Any]
+    """The other keys of the file: config, train_end, feature_names, bin_edges, …"""
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint and account for every weight; never runs code from it.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: not a checkpoint, truncated, holding code, or with weights and config that do not fit.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
+        keys = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
+        raise FormatError(f"{path} is no checkpoint: it has no model_state_dict with weights (it holds: {keys})")
+    if not isinstance(content.get("config"), dict):
+        raise FormatError(f"{path} has no config (hidden_dim, num_layers, num_heads, pred_mode); save it with one")
+    state = plain_names(content["model_state_dict"])
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise FormatError(f"{path}: model_state_dict holds {odd[0]!r}, which is no tensor")
+    try:
+        layout = read_layout(content["config"], {name: tuple(value.shape) for name, value in state.items()})
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    weights = {name: value.detach().to(torch.float32) for name, value in state.items()}
+    extras = {key: value for key, value in content.items() if key != "model_state_dict"}
+    return Checkpoint(layout=layout, weights=weights, extras=extras)
+
+
+def load_tensors(path: str | Path) -> Any:
+    """What a file of tensors and plain values holds.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: truncated, not such a file, or one that would run code.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"there is no file {path}; give the path of a checkpoint (.pt)")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n", 1)[0][:160]
+        raise FormatError(
+            f"{path} is not a file of tensors and plain values, and code in it is never run ({reason}); "
+            "save the state dict and a config of plain values"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
+        reason = str(error).split("\n", 1)[0][:160]
+        raise FormatError(f"{path} is truncated or no torch file ({reason}); copy or save it again") from None
+
+
+def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically: the file is there whole or not at all.
+
+    Args:
+        path: where it goes; an existing file is replaced.
+        model: gives ``model_state_dict`` and the model's part of ``config``.
+        extras: further keys of plain values and tensors; a ``config`` among them is merged.
+    """
+    layout = model.layout
+    config = {
+        "hidden_dim": layout.hidden_dim,
+        "num_layers": layout.num_layers,
+        "num_heads": layout.num_heads,
+        "dropout": layout.dropout,
+        "pred_mode": layout.pred_mode,
+        **extras.get("config", {}),
+    }
+    state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
+    partial = Path(f"{path}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save({"model_state_dict": state, **extras, "config": config}, file)
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
+    """The model of a checkpoint in evaluation mode, on the CPU in float32."""
+    with torch.device("meta"):
+        model = ReferenceTransformer(checkpoint.layout)
+    model.load_state_dict(checkpoint.weights, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def weights_fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over name, dtype, shape and bytes of each weight, in order of the names."""
+    return fingerprint({name: value.numpy() for name, value in weights.items()})
+
+
+def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | None:
+    """The bin edges of a classifier: those asked for, else those in the checkpoint, else the file beside it.
+
+    Args:
+        path: of the checkpoint.
+        checkpoint: as it was read.
+        asked: a path, an array, ``"uniform"`` or None.
+
+    Returns:
+        None for regression, and for a classifier whose edges are nowhere: it has no forecasts then.
+
+    Raises:
+        MissingFileError: the file asked for is not there.
+        FormatError: what is found are no edges of this model.
+    """
+    bins = checkpoint.layout.num_bins
+    if not bins:
+        return None
+    if isinstance(asked, str) and asked == UNIFORM:
+        return uniform_edges(bins)
+    beside = path.with_name(EDGES_FILE)
+    found = asked if asked is not None else checkpoint.extras.get("bin_edges")
+    found = beside if found is None and beside.is_file() else found
+    if isinstance(found, str | os.PathLike):
+        found = load_tensors(Path(found))
+    return None if found is None else settle_edges(found, num_bins=bins)

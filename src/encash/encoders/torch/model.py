@@ -1,0 +1,64 @@
+"""The reference transformer as a torch module. Knows its sizes; no file, no window of a panel, no precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from encash.encoders.checkpoint import HORIZONS, MAX_POSITIONS, Layout
+
+
+class ReferenceTransformer(nn.Module):
+    """The seed's model: projected sessions plus positions, a pre-norm transformer, two heads on the mean state."""
+
+    def __init__(self, layout: Layout):
+        super().__init__()
+        hidden, (head_dim, outputs) = layout.hidden_dim, layout.head_shape()
+        self.layout = layout
+        self.input_proj = nn.Sequential(
+            nn.Linear(layout.num_features, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(layout.dropout)
+        )
+        self.pos_encoding = nn.Parameter(0.02 * torch.randn(1, MAX_POSITIONS, hidden))
+        layer = nn.TransformerEncoderLayer(
+            hidden,
+            layout.num_heads,
+            4 * hidden,
+            dropout=layout.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.transformer = nn.TransformerEncoder(layer, layout.num_layers, enable_nested_tensor=False)
+        self.pred_head = _head(hidden, head_dim, outputs, layout.dropout)
+        self.confidence_head = _head(hidden, layout.confidence_dim or hidden, len(HORIZONS), layout.dropout)
+
+    def states(self, windows: Tensor) -> Tensor:
+        """The transformer's output, shape (n, L, hidden), of windows of shape (n, L, F)."""
+        projected = self.input_proj(windows) + self.pos_encoding[:, : windows.shape[1]]
+        states: Tensor = self.transformer(projected)
+        return states
+
+    def heads(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions and confidences in [0, 1] from the mean states (n, hidden).
+
+        Predictions have shape (n, 4) for regression and (n, bins, 4) for classification; confidences (n, 4).
+        """
+        predictions: Tensor = self.pred_head(mean)
+        if self.layout.num_bins:
+            predictions = predictions.reshape(len(mean), self.layout.num_bins, len(HORIZONS))
+        return predictions, torch.sigmoid(self.confidence_head(mean))
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions and confidences of windows of shape (n, L, F)."""
+        return self.heads(self.states(windows).mean(1))
+
+
+def new_model(layout: Layout, seed: int) -> ReferenceTransformer:
+    """A model with random weights; the same seed gives the same weights, and the state of other draws stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ReferenceTransformer(layout)
+
+
+def _head(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outputs))
