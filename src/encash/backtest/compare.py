@@ -172,20 +172,34 @@ def run_comparisons(
     which of them are best is drawn at random), ``phases`` (begun on each session of the horizon), ``lag + 1`` (filled
     one session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
 
+    Args:
+        config: as for `run_backtest`, and the next four too.
+        prices: nothing after the last session of the run is looked at.
+        lookup: read once, for every session.
+        filter: the one in question.
+        candidates: a list of tickers or their membership by day; None for all.
+        settings: how much to compare.
+        progress: called with steps done and steps in all; the first one is the reading.
+
     Raises:
         InputError: as `run_backtest`.
         LookaheadError: as `run_backtest`.
     """
     settings = CompareConfig() if settings is None else settings
-    bench = _open_bench(config, prices, lookup, filter, candidates, progress)
+    bench = _open_bench(config, prices, lookup, filter, candidates)
     base = bench.run(config)
     check_missing(config, base.frame, base.signals)
     makers = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
-    rows = tuple(row for maker in makers if (row := maker(bench, base, settings)) is not None)
+    rows = []
+    for done, maker in enumerate(makers):
+        if progress is not None:
+            progress(done + 1, len(makers) + 1)
+        if (row := maker(bench, base, settings)) is not None:
+            rows.append(row)
     named = {row.name: row for row in rows}
     return Comparisons(
         base=base,
-        rows=rows,
+        rows=tuple(rows),
         verdict=_verdict(base, named["random filter"], settings) if "random filter" in named else None,
         evidence=tuple(rank_evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
     )
@@ -236,7 +250,6 @@ def _open_bench(
     lookup: Lookup,
     filter: FilterModel | None,
     candidates: Candidates,
-    progress: Progress | None,
 ) -> _Bench:
     sessions = open_sessions(config, prices, candidates)
     spec = lookup.encoder_spec
@@ -244,7 +257,7 @@ def _open_bench(
     check_lookahead(config, first, filter=filter, train_end=None if spec is None else spec.train_end)
     frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *lookup.horizons}))
-    (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,), progress=progress)
+    (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,))
     return _Bench(sessions=sessions, signals=signals, filter=filter)
 
 

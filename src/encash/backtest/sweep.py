@@ -33,7 +33,7 @@ from encash.backtest.signals import SignalGrid
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
-from encash.errors import InputError, MismatchError, MissingExtraError
+from encash.errors import FormatError, InputError, MismatchError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 
@@ -160,12 +160,12 @@ class Journal:
 
         Raises:
             MismatchError: it belongs to other data.
+            FormatError: its lines are damaged.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
         self.rows: list[dict[str, Any]] = []
-        self._offsets: list[tuple[int, int]] = []
         self._load(data)
         self.keys = {row["key"] for row in self.rows}
 
@@ -198,12 +198,16 @@ class Journal:
             self._lines.write_text(json.dumps({"data": data}) + "\n")
             self._returns.write_bytes(b"")
             return
-        if json.loads(whole[0]).get("data") != data:
+        try:
+            head, *rows = [json.loads(line) for line in whole]
+        except json.JSONDecodeError:
+            raise FormatError(f"{self._lines} is damaged; give another folder, or remove this one") from None
+        if head.get("data") != data:
             raise MismatchError(
                 f"{self.folder} holds a sweep of other prices, candidates or another encoder; give another folder, "
                 "so that its trials are counted apart"
             )
-        self.rows = [json.loads(line) for line in whole[1:]]
+        self.rows = rows
         self._lines.write_text("".join(line + "\n" for line in whole))
         used = max((row["offset"] + 8 * row["sessions"] for row in self.rows), default=0)
         os.truncate(self._returns, used)
