@@ -1,5 +1,5 @@
-"""P1, P3, P4, P11 and P12: building, reading, checking and growing a cache, as a user does it. Each checks its answer by a
-second way. Knows nothing of clusters and backtests."""
+"""P1, P3, P4, P11 and P12: building, reading, checking and growing a cache, as a user does it. Each checks its
+answer by a second way. Knows nothing of clusters and backtests."""
 
 from __future__ import annotations
 
@@ -131,25 +131,17 @@ def _filled_cache(place: Path, panel: Panel) -> tuple[Cache, np.ndarray]:
 
 
 def _read_rows(place: Path, cache: Cache, vectors: np.ndarray) -> Iterator[Row]:
-    index = cache.index()
-    days, names = index.days, index.tickers
-    random = np.random.default_rng(1)
-    chosen = np.sort(random.choice(len(names), SUBSET, replace=False))
+    names = cache.index().tickers
+    chosen = np.sort(np.random.default_rng(1).choice(len(names), SUBSET, replace=False))
     seed_file = _seed_layout(place / "seed.h5", vectors, names)
     for number, what, columns, factor, most in (
         ("P3", f"cache.get, {SUBSET} tickers of a session", chosen, 100, 2.0),
         ("P4", f"cache.get, a full session of {len(names):,}", np.arange(len(names)), 200, 1.5),
     ):
-        asked = names[columns].tolist()
-        got, found = cache.get(days[3], asked)
-        assert found.all(), "an entry was not found"
-        assert np.array_equal(got, vectors[3][columns]), "a vector is not the one that was written"
-        ours = _median([lambda day=day: cache.get(day, asked) for day in days])
-        limit = _median([lambda at=at: np.take(vectors[at], columns, axis=0) for at in range(len(days))])
-        baseline = _median([lambda: _seed_get(seed_file, asked)], times=3)
+        ours, limit, baseline = _read_seconds(cache, vectors, columns, seed_file)
         yield {
             "id": number,
-            "what": f"{what}, {len(names):,} × {len(days)} × {DIM:,}, warm; the limit gathers from a memory map",
+            "what": f"{what}, {len(names):,} × {len(vectors)} × {DIM:,}, warm; the limit gathers from a memory map",
             "figure": ours * 1e3,
             "unit": "ms",
             "baseline": baseline * 1e3,
@@ -159,6 +151,19 @@ def _read_rows(place: Path, cache: Cache, vectors: np.ndarray) -> Iterator[Row]:
             "goal": f"≥ {factor}× the seed's layout; ≤ {most}× the limit",
             "met": baseline >= factor * ours and ours <= most * limit,
         }
+
+
+def _read_seconds(
+    cache: Cache, vectors: np.ndarray, columns: np.ndarray, seed_file: Path
+) -> tuple[float, float, float]:
+    """Median seconds of one session: the cache, a gather from a memory map, the seed's layout."""
+    days, asked = cache.index().days, cache.index().tickers[columns].tolist()
+    got, found = cache.get(days[3], asked)
+    assert found.all(), "an entry was not found"
+    assert np.array_equal(got, vectors[3][columns]), "a vector is not the one that was written"
+    ours = _median([lambda day=day: cache.get(day, asked) for day in days])
+    limit = _median([lambda at=at: np.take(vectors[at], columns, axis=0) for at in range(len(days))])
+    return ours, limit, _median([lambda: _seed_get(seed_file, asked)], times=3)
 
 
 def _seed_layout(path: Path, vectors: np.ndarray, names: np.ndarray) -> Path:
@@ -275,9 +280,12 @@ def _grow(entries: int) -> None:
             lambda: sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.scan())
         )
         figures["scan_mib"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        again = sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.store.by_day(10_000))
-        assert np.isclose(total, again), "a scan and a reading by day do not agree"
+        assert np.isclose(total, _total(cache.store.by_day(10_000))), "a scan and a reading by day do not agree"
     print("\n".join(f"{name} {value}" for name, value in figures.items()))
+
+
+def _total(batches: Iterator[Entries]) -> float:
+    return sum(float(part.embedding.sum(dtype=np.float64)) for part in batches)
 
 
 def _look_up(cache: Cache, panel: Panel) -> int:

@@ -47,8 +47,9 @@ class BlockSize:
     """A block's embeddings take no more than this."""
     feature_bytes: int = 48 * 2**20
     """The feature rows of one task take no more than this."""
-    seconds: float = 60.0
-    """A block is not encoded for longer than this, as far as the rate is known."""
+    seconds: float = 30.0
+    """A block is not encoded for longer than this, as far as the rate is known. A kill loses the block that is being
+    encoded, and the one before it if it comes in the milliseconds in which that one is committed."""
 
     def most_entries(self, dim: int, rate: float | None) -> int:
         """The most entries of a block, given the encoder's rate in entries a second."""
