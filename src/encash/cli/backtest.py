@@ -14,6 +14,7 @@ from encash.cli.console import Console, common, day, lines
 if TYPE_CHECKING:
     from encash import pipeline
     from encash.backtest import BacktestConfig
+    from encash.clusters import FilterModel
 
 TRIED = ("final_capital", "sharpe", "max_drawdown")
 """The figures shown over several seeds."""
@@ -262,7 +263,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     from encash import pipeline
 
     trading, choice = opened(arguments), filter_choice(arguments)
-    filters = {}
+    filters: dict[str, FilterModel] = {}
     if arguments.clusters is not None:
         kinds = ("hard", "nearest", "random") if arguments.keep is not None else ("hard", "random")
         cache = pipeline.Sources.of(arguments).open_cache()

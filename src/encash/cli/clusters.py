@@ -230,7 +230,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     near = find_similar(vectors[0], pipeline.cached_batches(cache, None, before), before=before, count=arguments.count)
     horizons = cache.spec.horizons or (5,)
     returns = what_followed(near, prices, horizons)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "date": str(when),
             "ticker": str(ticker),

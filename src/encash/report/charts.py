@@ -293,9 +293,10 @@ def cluster_picture(centroids: Float64, entries: Float64, cluster: Int32, out_pa
         figure = Figure(figsize=(900 / 72, 700 / 72), dpi=72, facecolor="white")
         axes = _axes(figure, (0.02, 0.02, 0.96, 0.96))
         colours = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, len(centroids)))
-        axes.scatter(*entries[::step].T, s=5, c=colours[cluster[::step]], alpha=0.35, linewidths=0, rasterized=True)
-        axes.scatter(*centroids.T, s=260, c="white", edgecolors=colours, linewidths=2.5)
+        across, up = entries[::step].T
+        axes.scatter(across, up, s=5, c=colours[cluster[::step]], alpha=0.35, linewidths=0, rasterized=True)
         for number, (x, y) in enumerate(centroids):
+            axes.scatter(x, y, s=260, c="white", edgecolors=tuple(colours[number].tolist()), linewidths=2.5)
             axes.text(x, y, str(number), ha="center", va="center", fontsize=_SMALL)
     return _save_picture(figure, path)
 

@@ -1,0 +1,335 @@
+"""The proofs of honesty, as code: cut the future off, poison it, encode again, and see that nothing of the past moves.
+Knows every room by its public names; repairs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash import metrics, pipeline
+from encash.arrays import Days, Float32, Float64, Text, day_text
+from encash.backtest import BacktestConfig, PickTable, picks_of_day
+from encash.cache import Cache, Lookup
+from encash.clusters import FilterModel, RankConfig, load_clusters, load_ranking, rank_clusters
+from encash.encoders import Encoder
+from encash.errors import InputError
+from encash.panel import ArraySource, Bars, FeatureConfig, Panel, PriceTable
+from encash.panel.features import feature_names, panel_features
+
+Features = Mapping[str, tuple[Days, Float32]]
+"""Feature rows by ticker: days (n,) and values (n, F)."""
+FeatureMaker = Callable[[Mapping[str, Bars]], Features]
+"""Whatever makes features from prices, to be tried on prices of which the end is missing or wrong."""
+
+TOO_GOOD = 0.25
+"""A rank correlation with tomorrow's return that no honest daily feature has."""
+POISON = 1e3
+"""Scale of the noise that takes the place of the future."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One proof."""
+
+    name: str
+    passed: bool | None
+    """None: it could not be tried, and `detail` says why."""
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """All proofs."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing was found; what could not be tried is no finding."""
+        return all(check.passed is not False for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``encash audit --json``."""
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is audited."""
+
+    panel: Panel
+    """With prices."""
+    encoder: Encoder
+    config: BacktestConfig
+    filter: FilterModel | None = None
+    cache: Cache | None = None
+    clusters: Path | None = None
+    """The folder of the filter's clusters and ranking."""
+    days: int = 5
+    """Random days at which the future is cut off."""
+    sample: int = 256
+    """Entries encoded again."""
+    seed: int = 0
+    make_features: FeatureMaker | None = None
+    """None tries the features of ``encash prepare`` on the closes, where the panel has these."""
+
+    @property
+    def prices(self) -> PriceTable:
+        """The prices of the panel.
+
+        Raises:
+            InputError: it has none.
+        """
+        if self.panel.prices is None:
+            raise InputError("an audit needs prices; give --prices P")
+        return self.panel.prices
+
+
+def audit(subject: Subject) -> Audit:
+    """Try every proof; each compares bit for bit unless its detail says otherwise.
+
+    The chain from data to picks is run three times for each random day t: on all data, on the data as they stood at t,
+    and with noise in the place of whatever came after t.
+    """
+    checks = [*feature_checks(subject), *chain_checks(subject)]
+    if subject.clusters is not None and subject.cache is not None:
+        checks.append(ranking_check(subject, subject.cache, subject.clusters))
+    if subject.cache is not None:
+        checks.append(hit_is_miss(subject, subject.cache))
+    return Audit(checks=tuple(checks))
+
+
+def feature_checks(subject: Subject) -> Iterator[Check]:
+    """Do the features of a day change when the prices after it are cut off or poisoned? Does one know tomorrow?"""
+    yield _known_tomorrow(subject)
+    bars = _bars(subject.prices)
+    make = subject.make_features or _prepared(subject.panel, bars)
+    if make is None:
+        detail = "not tried: the features were not made by encash prepare from closes; give what makes them"
+        yield Check(name="features: truncation and poison", passed=None, detail=detail)
+        return
+    whole = make(bars)
+    moved: list[str] = []
+    for day in _cuts(subject):
+        for how, changed in (("cut", _cut(bars, day)), ("poisoned", _poisoned(bars, day, subject.seed))):
+            again = make(changed)
+            moved += [
+                f"{ticker} {how} at {day}" for ticker in again if not _same_past(whole[ticker], again[ticker], day)
+            ]
+    days = ", ".join(map(str, _cuts(subject)))
+    detail = f"moved: {'; '.join(moved[:3])} and {len(moved)} in all" if moved else f"nothing up to {days} moved"
+    yield Check(name="features: truncation and poison", passed=not moved, detail=detail)
+
+
+def chain_checks(subject: Subject) -> Iterator[Check]:
+    """Windows, embeddings, forecasts, clusters and picks of a day, without and with a wrong future."""
+    found: dict[str, list[str]] = {"truncation": [], "poison": []}
+    cells = 0
+    for day in _cuts(subject):
+        whole = _picks(subject, subject.panel, day)
+        cells += len(whole)
+        ways = {"truncation": subject.panel.as_of(day), "poison": poisoned_panel(subject, day)}
+        for name, panel in ways.items():
+            differing = _differing(whole, _picks(subject, panel, day))
+            found[name] += [f"{column} on {day_text(day)}" for column in differing]
+    for name, moved in found.items():
+        detail = (
+            f"moved: {'; '.join(moved[:5])}"
+            if moved
+            else f"{cells} candidates on {subject.days} days: same bits to the picks"
+        )
+        yield Check(name=f"data to picks: {name}", passed=not moved, detail=detail)
+
+
+def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
+    """Are the best clusters the same when everything after the end of the ranking is noise?"""
+    name = "clusters and ranking: poison"
+    horizon = subject.config.horizon
+    if not (folder / f"ranking_{horizon}d.json").is_file():
+        return Check(name=name, passed=None, detail=f"not tried: {folder} has no ranking_{horizon}d.json of one period")
+    model, ranking = load_clusters(folder), load_ranking(folder, horizon)
+    assignments = pipeline.assign_entries(cache, model, start=ranking.rank_start, end=ranking.rank_end)
+    config = RankConfig(
+        horizon=horizon,
+        end=ranking.rank_end,
+        embargo=ranking.embargo,
+        start=ranking.rank_start,
+        metric=ranking.metric,
+        winsorize=ranking.winsorize,
+        draws=0,
+    )
+    noise = _poisoned_prices(subject.prices, np.datetime64(ranking.rank_end), subject.seed)
+    again = rank_clusters(assignments, noise, config=config)
+    same = again.order.tolist() == ranking.order.tolist() and model.fit_end <= ranking.rank_end
+    detail = (
+        f"the same order of {ranking.k} clusters, fitted to {model.fit_end}, ranked to {ranking.rank_end}"
+        if same
+        else f"another order: {again.order.tolist()[:8]} … instead of {ranking.order.tolist()[:8]} …, "
+        f"fitted to {model.fit_end}, ranked to {ranking.rank_end}"
+    )
+    return Check(name=name, passed=same, detail=detail)
+
+
+def hit_is_miss(subject: Subject, cache: Cache) -> Check:
+    """Are random entries what the model says now: the same vectors, and the same clusters?"""
+    index = cache.index()
+    rows, columns = np.nonzero(index.row >= 0)
+    random = np.random.default_rng(subject.seed)
+    chosen = np.sort(random.choice(len(rows), size=min(subject.sample, len(rows)), replace=False))
+    days, tickers = index.days[rows[chosen]], index.tickers[columns[chosen]]
+    live = Lookup(
+        panel=subject.panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec, dtype=cache.spec.dtype
+    )
+    hits = _vectors(Lookup(cache=cache), days, tickers)
+    misses = _vectors(live, days, tickers)
+    gone = int(np.isnan(misses).any(axis=1).sum())
+    difference = float(np.nanmax(np.abs(hits - misses), initial=0.0))
+    clusters = 0
+    if subject.filter is not None and subject.filter.terms:
+        kept = ~np.isnan(misses).any(axis=1)
+        both = [subject.filter.assign(days[kept], tickers[kept], vectors[kept])[0] for vectors in (hits, misses)]
+        clusters = int((both[0] != both[1]).sum())
+    passed = gone == 0 and clusters == 0 and difference <= 1e-4 * max(1.0, float(np.abs(hits).max(initial=0.0)))
+    detail = f"{len(chosen)} entries encoded again: largest difference {difference:.2e}, {clusters} in another cluster"
+    return Check(name="hit = miss", passed=passed, detail=detail + (f", {gone} without a window now" if gone else ""))
+
+
+def poisoned_panel(subject: Subject, day: np.datetime64) -> Panel:
+    """The panel with noise in the place of every feature and price after a day; days stay as they are."""
+    rows = subject.panel.rows(start=day, end=day + np.timedelta64(60, "D"), lookback=subject.encoder.spec.lookback)
+    values = rows.values.copy()
+    late = rows.days > day
+    random = np.random.default_rng(subject.seed)
+    values[late] = (random.standard_normal((int(late.sum()), values.shape[1])) * POISON).astype(np.float32)
+    parts = {
+        ticker: (rows.days[start:stop], values[start:stop])
+        for ticker, start, stop in zip(rows.tickers, rows.offsets[:-1], rows.offsets[1:], strict=True)
+        if stop > start
+    }
+    source = ArraySource(parts, feature_names=subject.panel.feature_names)
+    return Panel(source, _poisoned_prices(subject.prices, day, subject.seed))
+
+
+def _known_tomorrow(subject: Subject) -> Check:
+    """No honest feature ranks tomorrow's returns well."""
+    prices = subject.prices
+    returns = np.full(prices.close.shape, np.nan)
+    returns[:-1] = prices.close[1:] / prices.close[:-1] - 1
+    rows = subject.panel.rows()
+    owner = np.repeat(np.arange(len(rows.tickers)), np.diff(rows.offsets))
+    place = {ticker: column for column, ticker in enumerate(prices.tickers)}
+    column = np.array([place.get(ticker, -1) for ticker in rows.tickers])[owner]
+    row = np.minimum(np.searchsorted(prices.days, rows.days), len(prices.days) - 1)
+    there = (column >= 0) & (prices.days[row] == rows.days)
+    target = np.where(there, returns[row, column], np.nan)
+    known = np.flatnonzero(np.isfinite(target))
+    known = known[:: max(1, len(known) // 100_000)]
+    best, name = 0.0, "none"
+    for number in range(rows.values.shape[1]):
+        values = rows.values[known, number].astype(np.float64)
+        finite = np.isfinite(values)
+        found = abs(float(metrics.rank_ic(values[None, finite], target[known][None, finite])[0]))
+        if found > best:
+            best, name = (
+                found,
+                subject.panel.feature_names[number] if subject.panel.feature_names else f"number {number}",
+            )
+    detail = f"the best, {name}, has a rank correlation of {best:.3f} with the next session's return (limit {TOO_GOOD})"
+    return Check(name="features: none knows tomorrow", passed=best <= TOO_GOOD, detail=detail)
+
+
+def _prepared(panel: Panel, bars: Mapping[str, Bars]) -> FeatureMaker | None:
+    """The features of ``encash prepare`` on closes, where the panel has just these."""
+    config = FeatureConfig()
+    if panel.feature_names != feature_names(next(iter(bars.values())), config):
+        return None
+
+    def make(some: Mapping[str, Bars]) -> Features:
+        enough = {ticker: own for ticker, own in some.items() if len(own.days) > config.longest}
+        return {ticker: (days, values) for ticker, days, values in panel_features(enough, config)} if enough else {}
+
+    return make
+
+
+def _bars(prices: PriceTable) -> dict[str, Bars]:
+    """The closes of each ticker on its own days."""
+    bars = {}
+    for column, ticker in enumerate(prices.tickers):
+        traded = np.isfinite(prices.close[:, column])
+        bars[ticker] = Bars(days=prices.days[traded], close=prices.close[traded, column])
+    return bars
+
+
+def _cut(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
+    known = {ticker: own.days <= day for ticker, own in bars.items()}
+    return {
+        ticker: Bars(days=own.days[known[ticker]], close=own.close[known[ticker]])
+        for ticker, own in bars.items()
+        if known[ticker].any()
+    }
+
+
+def _poisoned(bars: Mapping[str, Bars], day: np.datetime64, seed: int) -> dict[str, Bars]:
+    random = np.random.default_rng(seed)
+    return {
+        ticker: Bars(days=own.days, close=_noisy(own.close, own.days > day, random)) for ticker, own in bars.items()
+    }
+
+
+def _poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceTable:
+    random = np.random.default_rng(seed)
+    late = np.broadcast_to((prices.days > day)[:, None], prices.close.shape)
+    opens = None if prices.open is None else _noisy(prices.open, late, random)
+    return replace(prices, close=_noisy(prices.close, late, random), open=opens)
+
+
+def _noisy(prices: Float64, late: np.ndarray, random: np.random.Generator) -> Float64:
+    """Prices with a random factor from 1/1000 to 1000 on the late ones."""
+    noise = np.exp(random.uniform(-np.log(POISON), np.log(POISON), size=prices.shape))
+    return np.where(late, prices * noise, prices)
+
+
+def _same_past(whole: tuple[Days, Float32], again: tuple[Days, Float32], day: np.datetime64) -> bool:
+    """Whether the rows up to a day have the same days and bits."""
+    (days, values), (other_days, other) = whole, again
+    until, other_until = days <= day, other_days <= day
+    return (
+        np.array_equal(days[until], other_days[other_until]) and values[until].tobytes() == other[other_until].tobytes()
+    )
+
+
+def _cuts(subject: Subject) -> Days:
+    """Random sessions of the test period, ascending; the same for a seed."""
+    first = subject.config.start
+    days = subject.prices.days
+    inside = days[:-1] if first is None else days[:-1][days[:-1] >= np.datetime64(first)]
+    if len(inside) == 0:
+        raise InputError("no session to cut the data at; give an earlier --start")
+    random = np.random.default_rng(subject.seed)
+    chosen: Days = np.sort(random.choice(inside, size=min(subject.days, len(inside)), replace=False))
+    return chosen
+
+
+def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
+    """The candidates and picks of a day, encoded live from a panel."""
+    assert panel.prices is not None
+    lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec)
+    candidates = tuple(sorted(set(panel.tickers) & set(subject.panel.tickers) & set(panel.prices.tickers)))
+    return picks_of_day(
+        subject.config, day, prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates
+    )
+
+
+def _differing(one: PickTable, other: PickTable) -> list[str]:
+    """The columns in which two tables differ by a single bit."""
+    others = other.columns()
+    return [name for name, column in one.columns().items() if column.tobytes() != others[name].tobytes()]
+
+
+def _vectors(lookup: Lookup, days: Days, tickers: Text) -> Float32:
+    parts = lookup.read(days, tickers, embeddings=True, forecasts=False)
+    return np.concatenate([part.embedding for part in parts if part.embedding is not None])
