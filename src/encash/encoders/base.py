@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class EncoderSpec:
     horizons: tuple[int, ...]
     """Sessions ahead of each forecast (H of them); empty for an encoder without forecasts."""
     pooling: str = "mean"
-    """How the states of a window become one vector: mean, last or cls."""
+    """How the states of a window become one vector: mean, last or cls; or model, where it does so by itself."""
     normaliser: str = "none"
     """What is done to a window before the first layer."""
     feature_names: tuple[str, ...] | None = None
@@ -120,6 +120,23 @@ class Encoded:
     confidence: Float32
     """In [0, 1] per horizon, shape (n, H)."""
 
+    def first(self, count: int) -> Encoded:
+        """What it says of the first windows."""
+        return Encoded(
+            embedding=self.embedding[:count], forecast=self.forecast[:count], confidence=self.confidence[:count]
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Encoded]) -> Encoded:
+        """What several passes said, one after the other; there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            embedding=np.concatenate([part.embedding for part in parts]),
+            forecast=np.concatenate([part.forecast for part in parts]),
+            confidence=np.concatenate([part.confidence for part in parts]),
+        )
+
     def check_finite(self) -> Encoded:
         """These outputs, if all of them are finite.
 
@@ -149,6 +166,11 @@ class Encoder(ABC):
     """Windows that one call of `encode` takes best."""
     source_digest: str | None = None
     """SHA-256 of the file it was read from: lets a cache recognise a checkpoint without loading it."""
+    choice: str = ""
+    """How it runs, and what was measured to decide that, in one line:
+    ``bfloat16, torch, batch 64: 16.6 entries/s; float32 3.7``."""
+    notify: Callable[[str], None] | None = None
+    """Told in one line when something changes on the way: memory ran out and the batch was halved."""
 
     @abstractmethod
     def encode(self, windows: Float32) -> Encoded:

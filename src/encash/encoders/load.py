@@ -48,7 +48,7 @@ def load_encoder(
     engine: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
     options = engine.TorchOptions(
         device=device,
-        precision="float32" if precision == AUTO else precision,
+        precision=precision,
         batch_size=batch_size,
         lookback=lookback,
         bin_edges=bin_edges,

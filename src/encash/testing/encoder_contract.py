@@ -73,11 +73,11 @@ class EncoderContract(ABC):
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
         alone = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
-        _assert_close(whole, _join(alone), self.tolerance, "each window alone")
+        _assert_close(whole, Encoded.join(alone), self.tolerance, "each window alone")
         reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
         _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
         strangers = np.concatenate([windows[:2], 100 * windows[2:]])
-        _assert_close(_take(whole, 2), _take(encoder.encode(strangers), 2), self.tolerance, "other neighbours")
+        _assert_close(whole.first(2), encoder.encode(strangers).first(2), self.tolerance, "other neighbours")
 
     def test_the_number_of_windows_does_not_matter(self) -> None:
         """More windows than a batch, and one more than a whole number of batches, give the same results."""
@@ -85,7 +85,7 @@ class EncoderContract(ABC):
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
         many = np.resize(windows, (min(encoder.batch_size, 64) + 1, *windows.shape[1:]))
-        _assert_close(whole, _take(encoder.encode(many), len(windows)), self.tolerance, f"{len(many)} windows at once")
+        _assert_close(whole, encoder.encode(many).first(len(windows)), self.tolerance, f"{len(many)} windows at once")
 
     def test_windows_are_not_changed(self) -> None:
         """Windows may be views of a panel: encoding leaves them as they were, and takes read-only ones."""
@@ -137,20 +137,6 @@ def _assert_close(ours: Encoded, theirs: Encoded, tolerance: float, what: str) -
         assert a.shape == b.shape, f"{what}: {name} has shape {b.shape}, not {a.shape}"
         difference = float(np.abs(a - b).max(initial=0.0))
         assert difference <= tolerance, f"{what}: {name} differs by {difference:.3g}, allowed is {tolerance:.3g}"
-
-
-def _join(parts: list[Encoded]) -> Encoded:
-    return Encoded(
-        embedding=np.concatenate([part.embedding for part in parts]),
-        forecast=np.concatenate([part.forecast for part in parts]),
-        confidence=np.concatenate([part.confidence for part in parts]),
-    )
-
-
-def _take(result: Encoded, count: int) -> Encoded:
-    return Encoded(
-        embedding=result.embedding[:count], forecast=result.forecast[:count], confidence=result.confidence[:count]
-    )
 
 
 def _reverse(result: Encoded) -> Encoded:

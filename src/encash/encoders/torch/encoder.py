@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from encash.arrays import Float32
-from encash.encoders.base import Encoded, Encoder, EncoderSpec
+from encash.encoders.base import Encoded, EncoderSpec
+from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import BinEdges
 from encash.encoders.checkpoint import HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
 from encash.encoders.torch.model import ReferenceTransformer
+from encash.encoders.torch.precision import check_precision, described, fastest, states_function
 from encash.errors import InputError
 from encash.fingerprint import file_digest
 
 HEAD_ROWS = 64
-"""Rows of every call of the heads: with few rows a matrix product rounds by their number."""
-FEWEST_TOKENS = 64
-"""Sessions in the smallest call of the transformer, for the same reason."""
-PRECISIONS = ("float32", "medium", "bfloat16")
+"""Rows of every call of the heads on a CPU: with few rows a matrix product rounds by their number."""
+FEWEST_TOKENS = 32
+"""Sessions in the smallest call of the transformer on a CPU, for the same reason."""
+GPU_BATCH = 256
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class TorchOptions:
 
     device: str = "auto"
     precision: str = "float32"
+    """float32, medium, bfloat16; auto measures."""
     batch_size: int | None = None
     lookback: int | None = None
     bin_edges: Any = None
@@ -47,6 +52,7 @@ def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
         FormatError: see `read_checkpoint`; or bin edges that are none.
         InputError: an unknown device, precision or pooling; a window longer than the model's positions.
     """
+    measured = options.precision == "auto"
     checkpoint = read_checkpoint(path)
     edges = find_edges(Path(path), checkpoint, options.bin_edges)
     names = checkpoint.extras.get("feature_names")
@@ -61,11 +67,17 @@ def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
         pooling=check_pooling(options.pooling),
         feature_names=tuple(names) if names else None,
         forecast_rule=_forecast_rule(checkpoint.layout, edges),
-        precision=_check_precision(options.precision),
+        precision="float32" if measured else check_precision(options.precision),
         train_end=str(train_end) if train_end else None,
     )
     device = choose_device(options.device)
-    encoder = TorchEncoder(build_model(checkpoint), spec, edges=edges, device=device, batch_size=options.batch_size)
+    model = build_model(checkpoint).to(device)
+
+    def make(precision: str) -> TorchEncoder:
+        return TorchEncoder(model, replace(spec, precision=precision), edges=edges, batch_size=options.batch_size)
+
+    encoder = fastest(make) if measured else make(spec.precision)
+    encoder.choice = encoder.choice or f"{spec.precision}, {described(encoder)}: as asked"
     encoder.source_digest = file_digest(path)
     return encoder
 
@@ -87,11 +99,11 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-class TorchEncoder(Encoder):
+class TorchEncoder(BatchedEncoder):
     """A reference transformer that encodes windows.
 
-    The result for a window is the same bits whatever it is encoded with (CPU): a cache then holds what a live run
-    computes. See `_calls` for how.
+    On a CPU the result for a window is the same bits whatever it is encoded with: measured for every number of windows
+    from 32 sessions on, in each precision. On a GPU the kernels depend on the number of rows: there is one shape alone.
     """
 
     def __init__(
@@ -100,97 +112,71 @@ class TorchEncoder(Encoder):
         spec: EncoderSpec,
         *,
         edges: BinEdges | None = None,
-        device: torch.device | None = None,
         batch_size: int | None = None,
     ):
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch size {batch_size} came; expected 1 or more")
-        self.device = device or torch.device("cpu")
-        self.batch_size = batch_size or default_batch_size(spec.lookback, spec.dim, self.device)
-        self.spec = spec
-        self._model = model.to(self.device)
+        self.device = model.pos_encoding.device
+        on_cpu = self.device.type == "cpu"
+        if batch_size is None:
+            batch_size = default_batch_size(spec.lookback, spec.dim) if on_cpu else GPU_BATCH
+        smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size
+        super().__init__(spec, batch_size=batch_size, smallest_call=smallest_call)
+        self._model = model
+        self._states = states_function(model, spec.precision)
         self._midpoints = None if edges is None else torch.from_numpy(edges.returns).to(self.device)
 
-    @torch.inference_mode()
-    def encode(self, windows: Float32) -> Encoded:
-        """Encode windows of shape (n, lookback, num_features); see `Encoder.encode`."""
-        self.spec.check_windows(windows)
-        pooled, mean = self._pooled(windows)
-        forecast, confidence = self._forecasts(mean)
-        return Encoded(
-            embedding=pooled.cpu().numpy(), forecast=forecast.cpu().numpy(), confidence=confidence.cpu().numpy()
-        ).check_finite()
+    def call(self, windows: Float32) -> Encoded:
+        """Encode one batch; see `BatchedEncoder.call`."""
+        try:
+            with torch.inference_mode():
+                return self._encoded(self._on_device(windows))
+        except RuntimeError as error:
+            if not any(words in str(error) for words in MEMORY_WORDS):
+                raise
+            raise MemoryError(str(error)) from None
 
-    def _pooled(self, windows: Float32) -> tuple[Tensor, Tensor]:
-        """The embeddings and the mean states, each (n, dim); one and the same where the pooling is the mean."""
-        means: list[Tensor] = []
-        others: list[Tensor] = []
-        for start, stop, size in self._calls(len(windows)):
-            states = self._states(_filled(torch.tensor(windows[start:stop], dtype=torch.float32), size))
-            means.append(states.mean(1)[: stop - start])
-            if self.spec.pooling != "mean":
-                others.append(pool(states, self.spec.pooling)[: stop - start])
-        mean = torch.cat(means)
-        return (torch.cat(others) if others else mean), mean
+    def outputs(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding (n, D), forecast and confidence (n, H) of windows on the device."""
+        states = self._states(windows)
+        mean = states.mean(1)
+        embedding = mean if self.spec.pooling == "mean" else pool(states, self.spec.pooling)
+        if not self.spec.horizons:
+            nothing = mean.new_empty(len(mean), 0)
+            return embedding, nothing, nothing
+        return embedding, *self._forecasts(mean)
 
-    def _states(self, batch: Tensor) -> Tensor:
-        """The transformer's output for one call, in float32."""
-        return self._model.states(batch.to(self.device))
+    def _encoded(self, windows: Tensor) -> Encoded:
+        embedding, forecast, confidence = (output.cpu().numpy() for output in self.outputs(windows))
+        return Encoded(embedding=embedding, forecast=forecast, confidence=confidence)
 
-    def _calls(self, count: int) -> Iterator[tuple[int, int, int]]:
-        """(start, stop, rows) of each call of the transformer.
-
-        Each call has one of a few fixed shapes; rows beyond stop − start repeat the last window and their outputs are
-        dropped. On a GPU the kernels, and so the rounding, depend on the number of rows: there is one shape alone. On
-        a CPU measurements show the same bits for any number of rows from about 50 sessions on: halves of the batch
-        are shapes as well, so that one missing window does not cost a whole batch.
-        """
-        sizes = [self.batch_size]
-        while self.device.type == "cpu" and sizes[-1] // 2 * self.spec.lookback >= FEWEST_TOKENS:
-            sizes.append(sizes[-1] // 2)
-        start = 0
-        while start < count:
-            size = next((size for size in sizes if size <= count - start), sizes[-1])
-            stop = min(start + size, count)
-            yield start, stop, size
-            start = stop
+    def _on_device(self, windows: Float32) -> Tensor:
+        batch = torch.from_numpy(np.array(windows, dtype=np.float32))  # a copy: windows may be read-only
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch.to(self.device)
 
     def _forecasts(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected returns and confidences from the mean states, always in calls of `HEAD_ROWS` rows."""
-        if not self.spec.horizons:
-            nothing = torch.empty(len(mean), 0)
-            return nothing, nothing
-        parts = [self._head_call(mean[at : at + HEAD_ROWS]) for at in range(0, len(mean), HEAD_ROWS)]
+        """Expected returns and confidences from the mean states; on a CPU in calls of `HEAD_ROWS` rows."""
+        if self.device.type != "cpu":
+            return self._heads(mean)
+        parts = [self._heads(rows, fill=HEAD_ROWS) for rows in torch.split(mean, HEAD_ROWS)]
         return torch.cat([forecast for forecast, _ in parts]), torch.cat([confidence for _, confidence in parts])
 
-    def _head_call(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        predictions, confidence = self._model.heads(_filled(mean, HEAD_ROWS))
+    def _heads(self, mean: Tensor, fill: int = 0) -> tuple[Tensor, Tensor]:
+        missing = max(0, fill - len(mean))
+        rows = torch.cat([mean, mean[-1:].expand(missing, -1)]) if missing else mean
+        predictions, confidence = self._model.heads(rows)
         if self._midpoints is not None:
             predictions = (torch.softmax(predictions, dim=1) * self._midpoints[:, None]).sum(1)
         return predictions[: len(mean)], confidence[: len(mean)]
 
 
-def default_batch_size(lookback: int, dim: int, device: torch.device) -> int:
-    """Windows in a call: on a CPU as many as keep the widest activation in the cache (4 MB), from 16 to 64."""
-    if device.type != "cpu":
-        return 256
+def default_batch_size(lookback: int, dim: int) -> int:
+    """Windows in a call on a CPU: as many as keep the widest activation in the cache (4 MB), from 16 to 64."""
     fitting = 4 * 2**20 // (4 * 4 * dim * lookback)
     return 1 << (min(max(fitting, 16), 64).bit_length() - 1)
-
-
-def _filled(rows: Tensor, size: int) -> Tensor:
-    """These rows and their last one repeated, so that there are `size` of them."""
-    missing = size - len(rows)
-    return rows if missing == 0 else torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
 
 
 def _forecast_rule(layout: Layout, edges: BinEdges | None) -> str:
     if not layout.num_bins:
         return "regression: the outputs are returns"
     return "none: no bin edges" if edges is None else edges.rule
-
-
-def _check_precision(precision: str) -> str:
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} came; expected auto or one of {', '.join(PRECISIONS)}")
-    return precision

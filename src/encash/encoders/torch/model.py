@@ -32,10 +32,14 @@ class ReferenceTransformer(nn.Module):
         self.pred_head = _head(hidden, head_dim, outputs, layout.dropout)
         self.confidence_head = _head(hidden, layout.confidence_dim or hidden, len(HORIZONS), layout.dropout)
 
+    def projected(self, windows: Tensor) -> Tensor:
+        """What goes into the transformer, shape (n, L, hidden), for windows of shape (n, L, F)."""
+        projected: Tensor = self.input_proj(windows) + self.pos_encoding[:, : windows.shape[1]]
+        return projected
+
     def states(self, windows: Tensor) -> Tensor:
-        """The transformer's output, shape (n, L, hidden), of windows of shape (n, L, F)."""
-        projected = self.input_proj(windows) + self.pos_encoding[:, : windows.shape[1]]
-        states: Tensor = self.transformer(projected)
+        """The transformer's output, shape (n, L, hidden), for windows of shape (n, L, F)."""
+        states: Tensor = self.transformer(self.projected(windows))
         return states
 
     def heads(self, mean: Tensor) -> tuple[Tensor, Tensor]:
