@@ -15,9 +15,9 @@ from typing import Any
 from encash.cli.console import Console, common
 from encash.errors import MissingExtraError, MissingFileError, WorkError
 
-TRAIN_END = "2010-12-31"
-RANK_START, RANK_END = "2011-02-01", "2015-12-31"
-TEST_START, TEST_END = "2016-02-01", "2022-12-28"
+TRAIN_END = "2005-12-31"
+RANK_START, RANK_END = "2006-01-03", "2010-12-31"
+TEST_START, TEST_END = "2011-02-01", "2022-12-28"
 """The encoder sees the first period, the clusters the second, the backtest trades in the third."""
 
 

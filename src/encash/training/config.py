@@ -24,7 +24,7 @@ class Preset:
 
 PRESETS = {
     "tiny": Preset(
-        hidden_dim=64,
+        hidden_dim=96,
         num_layers=2,
         num_heads=4,
         learning_rate=1e-3,
