@@ -15,6 +15,7 @@ from encash.errors import InputError
 DTYPES = ("float32", "float16", "int8")
 """The storage types, widest first."""
 
+_PART_VALUES = 1 << 18
 _SPARE_BITS = np.uint32(0x7F)
 """Low bits of a scale's 24-bit significand that are kept zero, so that scale × code (7 bits) is exact in float32."""
 
@@ -50,16 +51,16 @@ def encode(vectors: Float32, dtype: str) -> tuple[np.ndarray, Float32 | None]:
     >>> codes
     array([[127, -63,   0]], dtype=int8)
     """
-    check_dtype(dtype)
-    if not np.isfinite(vectors).all():
-        bad = int((~np.isfinite(vectors)).any(axis=1).argmax())
-        raise InputError(f"vector {bad} holds NaN or infinity; a store keeps finite values only")
-    if dtype == "float32":
-        return np.ascontiguousarray(vectors, dtype=np.float32), None
-    if dtype == "float16":
-        return _encode_float16(vectors), None
-    scale = _row_scale(vectors)
-    return np.rint(vectors / scale[:, None]).astype(np.int8), scale
+    codes = np.empty(vectors.shape, dtype=check_dtype(dtype))
+    scale = np.empty(len(vectors), dtype=np.float32) if dtype == "int8" else None
+    for part in _parts(vectors):
+        _check_finite(vectors[part], part.start)
+        if scale is not None:
+            scale[part] = _row_scale(vectors[part])
+            codes[part] = np.rint(vectors[part] / scale[part, None])
+        elif dtype == "float16":
+            codes[part] = _encode_float16(vectors[part])
+    return (np.ascontiguousarray(vectors, dtype=np.float32), None) if dtype == "float32" else (codes, scale)
 
 
 def decode(codes: np.ndarray, scale: Float32 | None) -> Float32:
@@ -104,6 +105,27 @@ def round_vectors(vectors: Float32, dtype: str) -> Float32:
     array([[0.33325195]], dtype=float32)
     """
     return decode(*encode(vectors, dtype))
+
+
+def is_rounded(vectors: Float32, codes: np.ndarray, scale: Float32 | None) -> bool:
+    """Whether codes give back exactly these vectors."""
+    return all(
+        np.array_equal(decode(codes[part], None if scale is None else scale[part]), vectors[part])
+        for part in _parts(vectors)
+    )
+
+
+def _parts(vectors: Float32) -> list[slice]:
+    """Rows in pieces that stay in the processor's cache: several times faster than all at once."""
+    size = max(1, _PART_VALUES // max(1, vectors.shape[1]))
+    return [slice(first, first + size) for first in range(0, len(vectors), size)]
+
+
+def _check_finite(vectors: Float32, first: int) -> None:
+    finite = np.isfinite(vectors)
+    if not finite.all():
+        bad = first + int((~finite).any(axis=1).argmax())
+        raise InputError(f"vector {bad} holds NaN or infinity; a store keeps finite values only")
 
 
 def _encode_float16(vectors: Float32) -> np.ndarray:

@@ -40,9 +40,9 @@ from encash.store.columns import column_type, read_spec, schema, table, to_numpy
 from encash.store.durable import sync_files
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
-from encash.store.pages import MappedFile, Page, PagedColumn, join_pages
+from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, join_pages, page_of
 from encash.store.plain_pages import plain_pages
-from encash.store.rows import check_rows, encode_entries
+from encash.store.rows import encode_entries, row_bounds
 from encash.store.seal import FOLDER as SEALS
 from encash.store.seal import Range, break_seal, check_seal, remove_stale_seals, seal
 from encash.store.tally import Tally
@@ -56,6 +56,8 @@ _LOCK_SECONDS = 120.0
 _MAPPED_FILES = 256
 """Files mapped at once; each takes a file descriptor."""
 _BATCH_BYTES = 2 << 20
+_TABLE_BATCHES = 8
+"""Batches that are made at once, from one table."""
 _PIECE_BYTES = 1 << 30
 """Compaction leaves a piece of this size alone, unless rows of it were replaced."""
 
@@ -145,14 +147,15 @@ class LanceStore(EmbeddingStore):
 
     def vectors(self, rows: Int64) -> Float32:
         """The embeddings of these rows in the order asked, shape (n, dim)."""
-        rows = check_rows(rows, self._count)
+        rows = np.asarray(rows, dtype=np.int64)
         codes = self._read("embedding", rows)
         return decode(codes, self._read("scale", rows) if self.spec.dtype == "int8" else None)
 
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
         """Forecasts and confidences of these rows in the order asked, each of shape (n, H)."""
-        rows = check_rows(rows, self._count)
+        rows = np.asarray(rows, dtype=np.int64)
         if not self.spec.horizons:
+            row_bounds(rows, self._count)
             return np.empty((len(rows), 0), dtype=np.float32), np.empty((len(rows), 0), dtype=np.float32)
         return self._read("forecast", rows), self._read("confidence", rows)
 
@@ -305,7 +308,8 @@ class LanceStore(EmbeddingStore):
         known = {piece.identity for piece in pieces}
         self._dataset, self._pieces, self.version = dataset, pieces, int(dataset.version)
         self._starts = np.concatenate([[0], np.cumsum([piece.rows for piece in pieces])]).astype(np.int64)
-        self._count = int(self._starts[-1])
+        self._first_rows: list[int] = self._starts.tolist()
+        self._count = self._first_rows[-1]
         self._keys = {identity: keys for identity, keys in self._keys.items() if identity in known}
         self._offsets = {identity: offsets for identity, offsets in self._offsets.items() if identity in known}
         numbers = {piece.number for piece in pieces}
@@ -370,31 +374,34 @@ class LanceStore(EmbeddingStore):
         """Stored values of these rows in the order asked."""
         dtype, width = column_type(self.spec, name)
         out = np.empty((len(rows), width) if width else len(rows), dtype=dtype)
+        first, last = row_bounds(rows, self._count)
         if len(rows) == 0:
             return out
-        first, last = self._piece_of(int(rows.min())), self._piece_of(int(rows.max()))
-        if first == last:
-            done = self._read_mapped(name, self._pieces[first], rows - self._starts[first], out)
+        number = page_of(self._first_rows, first)
+        if number == page_of(self._first_rows, last):
+            done = self._read_mapped(name, number, rows, (first, last), out)
             return out if done else self._take(name, rows, out.shape)
         place = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(place).tolist():
             here = np.flatnonzero(place == number)
-            part = np.empty((len(here), *out.shape[1:]), dtype=dtype)
-            if not self._read_mapped(name, self._pieces[number], rows[here] - self._starts[number], part):
+            some, part = rows[here], np.empty((len(here), *out.shape[1:]), dtype=dtype)
+            if not self._read_mapped(name, number, some, row_bounds(some, self._count), part):
                 return self._take(name, rows, out.shape)
             out[here] = part
         return out
 
-    def _piece_of(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side="right")) - 1
-
-    def _read_mapped(self, name: str, piece: _Piece, rows: Int64, out: np.ndarray) -> bool:
+    def _read_mapped(self, name: str, number: int, rows: Int64, bounds: Bounds, out: np.ndarray) -> bool:
         """Copy rows of one piece from its memory map; False where it has no plain pages."""
+        piece, start = self._pieces[number], self._first_rows[number]
         columns = self._columns(piece)
         if columns is None:
             return False
-        offsets = self._piece_offsets(piece)
-        columns[name].gather(rows if offsets is None else offsets[rows], out)
+        offsets, rows = self._piece_offsets(piece), rows - start if start else rows
+        if offsets is None:
+            columns[name].gather(rows, (bounds[0] - start, bounds[1] - start), out)
+        else:
+            rows = offsets[rows]
+            columns[name].gather(rows, row_bounds(rows, piece.physical_rows), out)
         return True
 
     def _take(self, name: str, rows: Int64, shape: tuple[int, ...]) -> np.ndarray:
@@ -437,7 +444,7 @@ class LanceStore(EmbeddingStore):
 
     def _commit(self, tables: Iterable[pa.Table], replaced: Int64) -> None:
         """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
-        batches = (batch for rows in tables for batch in rows.to_batches())
+        batches = (batch for rows in tables for batch in rows.to_batches(max_chunksize=_batch_rows(self.spec)))
         reader = pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
         added = write_fragments(
             reader,
@@ -478,8 +485,8 @@ class LanceStore(EmbeddingStore):
             break_seal(Path(self.location), _manifest(self.version + 1))
 
     def _tables(self, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> Iterator[pa.Table]:
-        """Entries in the small tables that Lance writes fastest."""
-        size = _batch_rows(self.spec)
+        """Entries as tables of bounded size."""
+        size = _TABLE_BATCHES * _batch_rows(self.spec)
         for first in range(0, len(entries), size):
             part = slice(first, first + size)
             yield table(self._dataset.schema, entries.take(part), codes[part], None if scale is None else scale[part])
@@ -516,7 +523,7 @@ class LanceStore(EmbeddingStore):
         index, day, ticker = self._index()
         rows = rows[index.row[day[rows], ticker[rows]] == rows]  # of doubled keys the row that counts
         rows = rows[np.lexsort((ticker[rows], day[rows]))]
-        size = _batch_rows(self.spec)
+        size = _TABLE_BATCHES * _batch_rows(self.spec)
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
             scale = self._read("scale", part) if self.spec.dtype == "int8" else None

@@ -3,6 +3,8 @@ Knows byte ranges and numpy; nothing of the file format that promised them."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import mmap
 import os
 from collections.abc import Iterator
@@ -12,6 +14,9 @@ import numpy as np
 
 from encash.arrays import Int64
 from encash.errors import FormatError
+
+Bounds = tuple[int, int]
+"""The smallest and the largest of some row numbers: found once, used at each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +66,21 @@ class PagedColumn:
 
     def __init__(self, pages: list[np.ndarray]):
         self._pages = pages
-        self._starts = np.concatenate([[0], np.cumsum([len(page) for page in pages])]).astype(np.int64)
+        self._starts = [0, *itertools.accumulate(len(page) for page in pages)]
 
     def __len__(self) -> int:
         """Number of rows."""
-        return int(self._starts[-1])
+        return self._starts[-1]
 
-    def gather(self, rows: Int64, out: np.ndarray) -> None:
-        """Copy these rows, in this order, to `out`. The rows are within the column."""
-        if len(rows) == 0:
-            return
-        first, last = self._page_of(int(rows.min())), self._page_of(int(rows.max()))
+    def gather(self, rows: Int64, bounds: Bounds, out: np.ndarray) -> None:
+        """Copy these rows, in this order, to `out`.
+
+        Args:
+            rows: at least one, within the column.
+            bounds: the smallest and the largest of them.
+            out: shape (n, width), or (n,).
+        """
+        first, last = page_of(self._starts, bounds[0]), page_of(self._starts, bounds[1])
         if first == last:
             return _copy(self._pages[first], rows - self._starts[first], out)
         if is_run(rows):
@@ -87,12 +96,18 @@ class PagedColumn:
 
     def blocks(self, first: int, stop: int) -> Iterator[np.ndarray]:
         """Rows first … stop − 1 without a copy, one block a page."""
-        for page, start in zip(self._pages, self._starts[:-1].tolist(), strict=True):
+        for page, start in zip(self._pages, self._starts[:-1], strict=True):
             if first < start + len(page) and start < stop:
                 yield page[max(first - start, 0) : stop - start]
 
-    def _page_of(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side="right")) - 1
+
+def page_of(starts: list[int], row: int) -> int:
+    """The place of the last start that is not beyond a row.
+
+    >>> page_of([0, 10, 20], 10)
+    1
+    """
+    return bisect.bisect_right(starts, row) - 1
 
 
 def join_pages(pages: list[Page], row_bytes: int) -> list[Page]:

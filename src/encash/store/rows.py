@@ -10,7 +10,7 @@ from encash.arrays import Days, Float32, Int64, Text, UInt64
 from encash.errors import InputError
 from encash.fingerprint import row_digests
 from encash.store.base import Entries, StoreSpec
-from encash.store.codec import decode, encode
+from encash.store.codec import encode, is_rounded
 
 
 def encode_entries(spec: StoreSpec, entries: Entries) -> tuple[np.ndarray, Float32 | None]:
@@ -25,7 +25,7 @@ def encode_entries(spec: StoreSpec, entries: Entries) -> tuple[np.ndarray, Float
         if not np.isfinite(values).all():
             raise InputError(f"a {name} is NaN or infinite; a store keeps finite values only")
     codes, scale = encode(entries.embedding, spec.dtype)
-    if spec.dtype != "float32" and not np.array_equal(decode(codes, scale), entries.embedding):
+    if spec.dtype != "float32" and not is_rounded(entries.embedding, codes, scale):
         raise InputError(f"the vectors are not rounded to {spec.dtype}; pass them through round_vectors first")
     return codes, scale
 
@@ -37,9 +37,22 @@ def check_rows(rows: Int64, count: int) -> Int64:
         InputError: a row outside.
     """
     rows = np.asarray(rows, dtype=np.int64)
-    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= count):
-        raise InputError(f"rows {rows.min()} … {rows.max()} were asked of a store of {count:,}; take them from index()")
+    row_bounds(rows, count)
     return rows
+
+
+def row_bounds(rows: Int64, count: int) -> tuple[int, int]:
+    """The smallest and the largest row, each within 0 … count − 1; (0, 0) of none.
+
+    Raises:
+        InputError: a row outside.
+    """
+    if len(rows) == 0:
+        return 0, 0
+    first, last = int(rows.min()), int(rows.max())
+    if first < 0 or last >= count:
+        raise InputError(f"rows {first} … {last} were asked of a store of {count:,}; take them from index()")
+    return first, last
 
 
 def row_checksums(
