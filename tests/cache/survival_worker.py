@@ -67,7 +67,7 @@ def fill_at_random(path: str, seed: int) -> None:
     fill(path, panel)
 
 
-def run(name: str, *arguments: str) -> None:  # noqa: C901 - a table of jobs
+def run(name: str, *arguments: str) -> None:
     """One job."""
     first = arguments[0]
     match name:

@@ -26,7 +26,7 @@ from encash.store.base import EmbeddingStore, Entries
 Progress = Callable[[int, int], None]
 """Called with (done, total) entries."""
 
-FIRST_BLOCK = 1_024
+FIRST_BLOCK = 256
 """Entries of the first block where the encoder's rate is unknown; each is twice as large as the last until it is."""
 
 
