@@ -1,6 +1,7 @@
 """Encoders: windows in, embeddings and forecasts out."""
 
 from encash.encoders.base import Encoded, Encoder, EncoderSpec
+from encash.encoders.ensemble import Ensemble
 from encash.encoders.load import load_encoder
 
-__all__ = ["Encoded", "Encoder", "EncoderSpec", "load_encoder"]
+__all__ = ["Encoded", "Encoder", "EncoderSpec", "Ensemble", "load_encoder"]

@@ -1,16 +1,19 @@
-"""Opens an encoder by its path: the suffix says which engine reads it. Knows names alone; imports an engine when it is
-asked for."""
+"""Opens an encoder by its path or name: the suffix says which engine reads it. Knows names alone; imports an engine
+when it is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from encash.arrays import Float32
+from encash.encoders import named
 from encash.encoders.base import Encoder
-from encash.errors import FormatError, MissingExtraError
+from encash.errors import FormatError, InputError, MissingExtraError
 
 AUTO = "auto"
 
@@ -28,9 +31,11 @@ def load_encoder(
     """Open an encoder.
 
     Args:
-        path: a checkpoint of the reference transformer (``.pt``).
+        path: a checkpoint of the reference transformer (``.pt``), an ONNX model (``.onnx``), a program exported by
+            torch (``.pt2``), ``module:attribute`` of your own class, or the name of an entry point ``encash.encoders``.
         device: cpu, cuda, …; auto takes a GPU where there is one.
-        precision: float32, medium, bfloat16; auto decides.
+        precision: float32, medium, bfloat16; auto takes the fastest that agrees with float32, by a short measurement
+            (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the same encoder.
         batch_size: windows in one call; None chooses by the size of the model.
         lookback: sessions in a window; None takes the model's own, else 60.
         bin_edges: of a classifier: a file, an array, or ``"uniform"`` for −25 % to +25 % in equal steps. None takes
@@ -43,10 +48,7 @@ def load_encoder(
         InputError: a setting that does not exist or does not fit.
         MissingExtraError: the engine is not installed.
     """
-    if Path(path).suffix not in (".pt", ".pth"):
-        raise FormatError(f"{path}: the suffix names no model; expected a checkpoint (.pt)")
-    engine: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
-    options = engine.TorchOptions(
+    asked = _Asked(
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -54,8 +56,18 @@ def load_encoder(
         bin_edges=bin_edges,
         pooling=pooling,
     )
-    encoder: Encoder = engine.load_torch_encoder(path, options)
-    return encoder
+    match Path(path).suffix:
+        case ".pt" | ".pth":
+            return _checkpoint(path, asked)
+        case ".onnx":
+            asked.refuse("bin_edges", own={"precision": "float32"})
+            engine = engine_module("encash.encoders.onnx", package="onnxruntime", extra="onnx")
+            return _model_file(engine.load_onnx_encoder, path, asked)
+        case ".pt2":
+            asked.refuse("bin_edges", own={"precision": "float32"})
+            engine = engine_module("encash.encoders.torch.program", package="torch", extra="torch")
+            return _model_file(engine.load_program_encoder, path, asked)
+    return _named(str(path), asked)
 
 
 def engine_module(module: str, *, package: str, extra: str) -> ModuleType:
@@ -72,3 +84,66 @@ def engine_module(module: str, *, package: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f'this needs {package}, which is not installed; run: pip install "encash[{extra}]"'
         ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the caller set."""
+
+    device: str
+    precision: str
+    batch_size: int | None
+    lookback: int | None
+    bin_edges: str | Path | Float32 | None
+    pooling: str
+
+    def refuse(self, *names: str, own: Mapping[str, Any] | None = None) -> None:
+        """Refuse settings that the model does not have, and other values than its own where it has one.
+
+        Raises:
+            InputError: one of them was set.
+        """
+        usual = {"device": AUTO, "precision": AUTO, "pooling": "mean"}
+        own = own or {}
+        for name in (*names, *own):
+            value = getattr(self, name)
+            if value is not None and value not in (usual.get(name), own.get(name)):
+                raise InputError(
+                    f"{name} {value!r} came and cannot be set for this model; it is {own.get(name, 'as it was made')}"
+                )
+
+
+def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
+    engine: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
+    options = engine.TorchOptions(
+        device=asked.device,
+        precision=asked.precision,
+        batch_size=asked.batch_size,
+        lookback=asked.lookback,
+        bin_edges=asked.bin_edges,
+        pooling=asked.pooling,
+    )
+    encoder: Encoder = engine.load_torch_encoder(path, options)
+    return encoder
+
+
+def _model_file(load: Any, path: str | Path, asked: _Asked) -> Encoder:
+    outputs: Any = import_module("encash.encoders.outputs")
+    options = outputs.ModelOptions(batch_size=asked.batch_size, lookback=asked.lookback, pooling=asked.pooling)
+    encoder: Encoder = load(path, options, asked.device)
+    return encoder
+
+
+def _named(name: str, asked: _Asked) -> Encoder:
+    entry_point = named.find_entry_point(name)
+    if entry_point is None and not named.is_attribute(name):
+        raise FormatError(
+            f"{name} names no model; expected a checkpoint (.pt), .onnx, .pt2, module:attribute or the name of an "
+            f"installed encoder (entry point {named.GROUP})"
+        )
+    encoder = named.load_entry_point(entry_point) if entry_point is not None else named.load_attribute(name)
+    spec = encoder.spec
+    own = {"precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
+    asked.refuse("device", "bin_edges", own=own)
+    encoder.batch_size = asked.batch_size or encoder.batch_size
+    return encoder

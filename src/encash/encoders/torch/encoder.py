@@ -120,7 +120,7 @@ class TorchEncoder(BatchedEncoder):
             batch_size = default_batch_size(spec.lookback, spec.dim) if on_cpu else GPU_BATCH
         smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size
         super().__init__(spec, batch_size=batch_size, smallest_call=smallest_call)
-        self._model = model
+        self.model = model
         self._states = states_function(model, spec.precision)
         self._midpoints = None if edges is None else torch.from_numpy(edges.returns).to(self.device)
 
@@ -130,22 +130,28 @@ class TorchEncoder(BatchedEncoder):
             with torch.inference_mode():
                 return self._encoded(self._on_device(windows))
         except RuntimeError as error:
-            if not any(words in str(error) for words in MEMORY_WORDS):
+            if not is_memory_error(error):
                 raise
             raise MemoryError(str(error)) from None
 
-    def outputs(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding (n, D), forecast and confidence (n, H) of windows on the device."""
+    def outputs(self, windows: Tensor, head_rows: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding (n, D), forecast and confidence (n, H) of windows on the device.
+
+        Args:
+            windows: shape (n, L, F).
+            head_rows: rows of each call of the heads; None calls them once with as many as there are.
+        """
         states = self._states(windows)
         mean = states.mean(1)
         embedding = mean if self.spec.pooling == "mean" else pool(states, self.spec.pooling)
         if not self.spec.horizons:
-            nothing = mean.new_empty(len(mean), 0)
+            nothing = mean.new_empty(mean.shape[0], 0)
             return embedding, nothing, nothing
-        return embedding, *self._forecasts(mean)
+        return embedding, *self._forecasts(mean, head_rows)
 
     def _encoded(self, windows: Tensor) -> Encoded:
-        embedding, forecast, confidence = (output.cpu().numpy() for output in self.outputs(windows))
+        head_rows = HEAD_ROWS if self.device.type == "cpu" else None
+        embedding, forecast, confidence = (output.cpu().numpy() for output in self.outputs(windows, head_rows))
         return Encoded(embedding=embedding, forecast=forecast, confidence=confidence)
 
     def _on_device(self, windows: Float32) -> Tensor:
@@ -154,20 +160,25 @@ class TorchEncoder(BatchedEncoder):
             return batch.pin_memory().to(self.device, non_blocking=True)
         return batch.to(self.device)
 
-    def _forecasts(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected returns and confidences from the mean states; on a CPU in calls of `HEAD_ROWS` rows."""
-        if self.device.type != "cpu":
+    def _forecasts(self, mean: Tensor, head_rows: int | None) -> tuple[Tensor, Tensor]:
+        """Expected returns and confidences from the mean states."""
+        if head_rows is None:
             return self._heads(mean)
-        parts = [self._heads(rows, fill=HEAD_ROWS) for rows in torch.split(mean, HEAD_ROWS)]
+        parts = [self._heads(rows, fill=head_rows) for rows in torch.split(mean, head_rows)]
         return torch.cat([forecast for forecast, _ in parts]), torch.cat([confidence for _, confidence in parts])
 
     def _heads(self, mean: Tensor, fill: int = 0) -> tuple[Tensor, Tensor]:
-        missing = max(0, fill - len(mean))
+        missing = max(0, fill - mean.shape[0]) if fill else 0
         rows = torch.cat([mean, mean[-1:].expand(missing, -1)]) if missing else mean
-        predictions, confidence = self._model.heads(rows)
+        predictions, confidence = self.model.heads(rows)
         if self._midpoints is not None:
             predictions = (torch.softmax(predictions, dim=1) * self._midpoints[:, None]).sum(1)
-        return predictions[: len(mean)], confidence[: len(mean)]
+        return predictions[: mean.shape[0]], confidence[: mean.shape[0]]
+
+
+def is_memory_error(error: RuntimeError) -> bool:
+    """Whether torch says in it that memory ran out; on a CPU it has no type for that."""
+    return any(words in str(error) for words in MEMORY_WORDS)
 
 
 def default_batch_size(lookback: int, dim: int) -> int:

@@ -49,7 +49,7 @@ class ReferenceTransformer(nn.Module):
         """
         predictions: Tensor = self.pred_head(mean)
         if self.layout.num_bins:
-            predictions = predictions.reshape(len(mean), self.layout.num_bins, len(HORIZONS))
+            predictions = predictions.reshape(-1, self.layout.num_bins, len(HORIZONS))
         return predictions, torch.sigmoid(self.confidence_head(mean))
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:

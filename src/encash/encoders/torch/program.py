@@ -1,0 +1,148 @@
+"""Programs exported by torch (.pt2), run as they are. Knows the archive's layout: what in it would be unpickled with
+code is refused before torch sees it; what a program must give is said in `encash.encoders.outputs`."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from encash.arrays import Float32
+from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, ModelOptions, read_metadata
+from encash.encoders.torch.encoder import choose_device, is_memory_error
+from encash.errors import FormatError, MissingFileError
+from encash.fingerprint import file_digest, fingerprint
+
+PLAIN_CONSTANT = "tensor_"
+"""How the name of a constant begins that is a tensor and no pickled object."""
+
+
+def load_program_encoder(path: str | Path, options: ModelOptions, device: str = "auto") -> ProgramEncoder:
+    """The encoder of an exported program.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: no exported program, one that would run code, or one with other inputs than an encoder has.
+        InputError: a device, batch size, lookback or pooling that the program does not have.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {path}; give the path of an exported program (.pt2)")
+    check_archive(path)
+    metadata = {METADATA_KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=metadata)
+    except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
+        reason = str(error).split("\n", 1)[0][:160]
+        raise FormatError(f"{path} is no exported program that torch {torch.__version__} reads ({reason})") from None
+    facts = ModelFacts(
+        path=str(path),
+        engine="torch.export",
+        weights=program_fingerprint(program),
+        shape=_input_shape(program, path),
+        metadata=read_metadata(metadata[METADATA_KEY], str(path)),
+    )
+    encoder = ProgramEncoder(program, facts, options, choose_device(device))
+    encoder.source_digest = file_digest(path)
+    return encoder
+
+
+def program_fingerprint(program: ExportedProgram) -> str:
+    """SHA-256 over the program's graph and each of its weights and constants."""
+    tensors = {**program.state_dict, **program.constants}
+    weights = {name: value.detach().cpu().numpy() for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    return fingerprint({"graph": program.graph_module.code, "weights": weights})
+
+
+def check_archive(path: Path) -> None:
+    """Refuse an archive in which anything but plain tensors and JSON would be read.
+
+    Raises:
+        FormatError: no archive of torch.export, compiled code, pickled weights or objects, or example inputs with code.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            parts = {name.split("/", 1)[-1]: archive.read(name) for name in names if _is_read(name)}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise FormatError(f"{path} is truncated or no exported program ({error}); export it again") from None
+    if parts.get("archive_format", b"").strip() != b"pt2" or len(set(names)) != len(names):
+        raise FormatError(f"{path} is no .pt2 archive; write it with torch.export.save of torch 2.9 or newer")
+    bad = [name for name in names if "/data/aotinductor/" in name or "/data/executorch/" in name]
+    bad += [name for name in names if name.endswith(".pt") and ("/data/weights/" in name or "/data/constants/" in name)]
+    for name, content in parts.items():
+        if name.endswith("_config.json") and not _all_plain(content, "constants" in name):
+            bad.append(name)
+        if name.startswith("data/sample_inputs/") and not _is_plain(content):
+            bad.append(name)
+    if bad:
+        raise FormatError(
+            f"{path} holds {bad[0]}, which could run code when it is read; export a program of tensors alone"
+        )
+
+
+class ProgramEncoder(ModelFileEncoder):
+    """An exported program that encodes windows."""
+
+    def __init__(self, program: ExportedProgram, facts: ModelFacts, options: ModelOptions, device: torch.device):
+        self.device = device
+        self._module = program.module().to(device)
+        super().__init__(facts, options)
+
+    def run(self, windows: Float32) -> list[tuple[str, Any]]:
+        """Name and value of each output for one batch."""
+        try:
+            with torch.inference_mode():
+                result = self._module(torch.tensor(windows, device=self.device))
+        except RuntimeError as error:
+            if not is_memory_error(error):
+                raise
+            raise MemoryError(str(error)) from None
+        named = result.items() if isinstance(result, dict) else enumerate(_as_tuple(result))
+        return [(str(name), value.cpu().numpy()) for name, value in named]
+
+
+def _is_read(name: str) -> bool:
+    inner = name.split("/", 1)[-1]
+    return inner == "archive_format" or inner.endswith("_config.json") or inner.startswith("data/sample_inputs/")
+
+
+def _all_plain(config: bytes, constants: bool) -> bool:
+    """Whether each entry of a table of weights or constants is a tensor of raw bytes."""
+    try:
+        entries = json.loads(config)["config"].values()
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return all(
+        entry.get("use_pickle") is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))
+        for entry in entries
+    )
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether torch reads it without running code."""
+    try:
+        torch.load(io.BytesIO(content), weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        return False
+    return True
+
+
+def _input_shape(program: ExportedProgram, path: Path) -> tuple[int | None, int | None, int | None]:
+    names = program.graph_signature.user_inputs
+    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].ndim != 3:
+        found = [tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__ for value in values]
+        raise FormatError(f"{path} takes {found}; expected one float32 input of windows (n, L, F)")
+    sizes = [size if isinstance(size, int) else None for size in values[0].shape]
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _as_tuple(result: Any) -> tuple[Any, ...]:
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
