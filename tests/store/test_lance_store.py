@@ -1,8 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from encash.store import create_store, open_store
 from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.lance import LanceStore
 from encash.testing import MemoryStore, StoreContract
+from encash.testing.store_contract import make_entries, make_spec
 
 
 class TestLanceStore(StoreContract):
@@ -13,6 +16,55 @@ class TestLanceStore(StoreContract):
 
     def reopen(self, store: EmbeddingStore, version: int | str | None = None) -> EmbeddingStore:
         return open_store(store.location, version=version)
+
+
+class TestRemoteStore(TestLanceStore):
+    """A store behind a URL keeps the contract without a lock and without memory maps."""
+
+    def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
+        return create_store(f"file-object-store://{folder}/remote.lance", spec)
+
+
+def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
+    """Two writers behind a URL that both saw the same version: the later one sees the conflict, looks again and
+    commits only what is still missing."""
+    spec = make_spec()
+    first = create_store(f"file-object-store://{tmp_path}/remote.lance", spec)
+    second = open_store(first.location)
+    assert isinstance(second, LanceStore)
+    stale = second._dataset
+    first.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
+    refreshes: list[int] = []
+
+    def refresh_late() -> None:
+        refreshes.append(second.version)
+        if len(refreshes) > 1:
+            LanceStore.refresh(second)
+
+    second.refresh = refresh_late  # type: ignore[method-assign]
+    assert stale.version == second.version
+    second.write(make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"]), skip_valid=True)
+    assert len(refreshes) == 2
+    again = open_store(first.location)
+    assert (again.index().entries, again.index().duplicates) == (4, 0)
+    assert again.verify().passed
+
+
+def test_threads_without_a_lock(tmp_path):
+    """Many writers of overlapping blocks behind a URL end with every key once."""
+    spec = make_spec()
+    location = create_store(f"file-object-store://{tmp_path}/remote.lance", spec).location
+
+    def build(number: int) -> None:
+        store = open_store(location)
+        for turn in range(4):
+            day = f"2024-01-{(number + turn) % 4 + 1:02}"
+            store.write(make_entries(spec, [day], ["A", "B", "C"]), skip_valid=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(build, range(4)))
+    index = open_store(location).index()
+    assert (index.entries, index.duplicates) == (12, 0)
 
 
 class TestMemoryStore(StoreContract):

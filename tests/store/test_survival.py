@@ -87,7 +87,7 @@ def test_killed_merges_are_finished_by_the_next(tmp_path, report):
     rng, partial = random.Random(2), 0
     for number in range(KILLS):
         into = tmp_path / f"{number}.lance"
-        kill_after(rng.uniform(0, 0.15), "merge", into, left.location, right.location)
+        kill_after(rng.uniform(0, 0.06), "merge", into, left.location, right.location)
         seen = everything(open_store(into))
         assert seen.items() <= truth.items()
         partial += 0 < len(seen) < len(truth)
@@ -108,7 +108,7 @@ def test_killed_exports_leave_the_old_file(tmp_path, report):
     export_hdf5(store, target)
     truth, rng, halves = everything(store), random.Random(3), 0
     for _ in range(KILLS):
-        kill_after(rng.uniform(0, 0.4), "export", store.location, target)
+        kill_after(rng.uniform(0, 0.9), "export", store.location, target)
         assert everything(open_store(target)) == truth
         halves += len(left := list(tmp_path.glob(".out.h5.*")))
         assert len(left) <= 1

@@ -9,7 +9,9 @@ used; both paths pass the same contract.
 from __future__ import annotations
 
 import os
+import random
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 import lance
 import numpy as np
 import pyarrow as pa
+from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from lance.fragment import write_fragments
 
@@ -35,6 +38,7 @@ from encash.store.base import (
     StoreSpec,
     StoreVersion,
 )
+from encash.store.blocks import BlockCache
 from encash.store.codec import decode
 from encash.store.columns import column_type, read_spec, schema, table, to_numpy
 from encash.store.durable import sync_files
@@ -58,6 +62,11 @@ _MAPPED_FILES = 256
 _BATCH_BYTES = 2 << 20
 _TABLE_BATCHES = 8
 """Batches that are made at once, from one table."""
+_REMOTE_ATTEMPTS = 60
+"""Tries of a commit without a lock; of rivals one succeeds each time."""
+_BLOCK_ROWS = 512
+_BLOCK_CACHE_BYTES = 256 << 20
+"""Memory for what was read last from a remote store."""
 _PIECE_BYTES = 1 << 30
 """Compaction leaves a piece of this size alone, unless rows of it were replaced."""
 
@@ -98,6 +107,7 @@ class LanceStore(EmbeddingStore):
         self._offsets: dict[tuple[int, str | None], Int64] = {}
         self._mapped: OrderedDict[int, dict[str, PagedColumn] | None] = OrderedDict()
         self._whole: set[str] = set()
+        self._blocks = BlockCache(block_rows=_BLOCK_ROWS, capacity_bytes=_BLOCK_CACHE_BYTES)
         self._see(dataset)
 
     @classmethod
@@ -212,19 +222,15 @@ class LanceStore(EmbeddingStore):
         """Commit entries: all of them or none; an entry with the same key is replaced."""
         self._check_writable()
         codes, scale = encode_entries(self.spec, entries)
-        with _writer(self.location), _lance_errors(self.location, "write"):
-            self.refresh()
-            index = self.index()
-            rows = index.locate(entries.days, entries.tickers)
-            known = (rows >= 0) & (entries.digest != 0)
-            wanted = np.ones(len(rows), dtype=bool)
-            if skip_valid and known.any():
-                wanted[known] = index.digest[rows[known]] != entries.digest[known]
-            if wanted.any():
-                if not wanted.all():
-                    entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
-                    scale = None if scale is None else scale[wanted]
-                self._commit(self._tables(entries, codes, scale), rows[rows >= 0])
+        for attempt in range(1 if self._local else _REMOTE_ATTEMPTS):
+            try:
+                with _writer(self.location), _lance_errors(self.location, "write"):
+                    self._write(entries, codes, scale, skip_valid)
+                return self.version
+            except ConflictError:
+                if self._local or attempt == _REMOTE_ATTEMPTS - 1:
+                    raise
+                time.sleep(0.02 * random.random() * (attempt + 1))  # noqa: S311 - lets rivals fall out of step
         return self.version
 
     def tag(self, name: str, version: int | None = None) -> None:
@@ -306,6 +312,7 @@ class LanceStore(EmbeddingStore):
             self.spec = read_spec(self.location, dataset)
             pieces = [_piece(handle) for handle in dataset.get_fragments()]
         known = {piece.identity for piece in pieces}
+        self._blocks.clear()
         self._dataset, self._pieces, self.version = dataset, pieces, int(dataset.version)
         self._starts = np.concatenate([[0], np.cumsum([piece.rows for piece in pieces])]).astype(np.int64)
         self._first_rows: list[int] = self._starts.tolist()
@@ -406,10 +413,16 @@ class LanceStore(EmbeddingStore):
 
     def _take(self, name: str, rows: Int64, shape: tuple[int, ...]) -> np.ndarray:
         """Copy rows with Lance's own reader: each row once, in its order there."""
+
+        def fetch(some: Int64) -> np.ndarray:
+            with _lance_errors(self.location, "read"):
+                column = self._dataset.take(pa.array(some), columns=[name]).column(name)
+            return to_numpy(column.combine_chunks()).reshape(len(some), *shape[1:])
+
+        if not self._local:
+            return self._blocks.read(name, rows, self._count, fetch)
         distinct, place = np.unique(rows, return_inverse=True)
-        with _lance_errors(self.location, "read"):
-            column = self._dataset.take(pa.array(distinct), columns=[name]).column(name)
-        return to_numpy(column.combine_chunks()).reshape(len(distinct), *shape[1:])[place]
+        return fetch(distinct)[place]
 
     def _columns(self, piece: _Piece) -> dict[str, PagedColumn] | None:
         """The mapped columns of a piece; None where it has to be read by Lance."""
@@ -438,6 +451,22 @@ class LanceStore(EmbeddingStore):
 
     # Commits
 
+    def _write(self, entries: Entries, codes: np.ndarray, scale: Float32 | None, skip_valid: bool) -> None:
+        """Commit what the newest version does not have."""
+        self.refresh()
+        index = self.index()
+        rows = index.locate(entries.days, entries.tickers)
+        known = (rows >= 0) & (entries.digest != 0)
+        wanted = np.ones(len(rows), dtype=bool)
+        if skip_valid and known.any():
+            wanted[known] = index.digest[rows[known]] != entries.digest[known]
+        if not wanted.any():
+            return
+        if not wanted.all():
+            entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
+            scale = None if scale is None else scale[wanted]
+        self._commit(self._tables(entries, codes, scale), rows[rows >= 0])
+
     def _check_writable(self) -> None:
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
@@ -454,17 +483,34 @@ class LanceStore(EmbeddingStore):
             max_rows_per_group=_batch_rows(self.spec),
         )
         removed, updated = self._without(replaced)
-        if len(replaced):
-            operation = lance.LanceOperation.Update(
-                removed_fragment_ids=removed, updated_fragments=updated, new_fragments=added
-            )
-        else:
-            operation = lance.LanceOperation.Append(added)
         self._secure(added, updated)
         self._forget_seal()
-        dataset = lance.LanceDataset.commit(self._dataset, operation, read_version=self.version)
+        dataset = lance.LanceDataset.commit(
+            self._dataset,
+            self._operation(removed, updated, added),
+            read_version=self.version,
+            max_retries=20 if self._local else 0,
+        )
+        if not self._local and dataset.version != self.version + 1:
+            raise ConflictError(
+                f"{self.location}: another writer committed at the same moment; `encash cache verify` shows whether "
+                "keys are doubled, `encash cache compact` drops them"
+            )
         _finish(self.location, dataset.version)
         self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
+
+    def _operation(self, removed: list[int], updated: list[Any], added: list[Any]) -> Any:
+        """The commit. Without a lock it must fail if another came between, which only `Merge` does (it lists all
+        fragments); but that one cannot take any away."""
+        if not self._local and not removed:
+            changed = {fragment.id: fragment for fragment in updated}
+            kept = [changed.get(piece.number, piece.handle.metadata) for piece in self._pieces]
+            return lance.LanceOperation.Merge([*kept, *added], self._dataset.lance_schema)
+        if removed or updated:
+            return lance.LanceOperation.Update(
+                removed_fragment_ids=removed, updated_fragments=updated, new_fragments=added
+            )
+        return lance.LanceOperation.Append(added)
 
     def _secure(self, added: list[Any], updated: list[Any]) -> None:
         """Seal the new files of a commit and wait until they are on the disk, before the commit names them."""
@@ -658,6 +704,8 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
         yield
     except EncashError:
         raise
+    except CommitConflictError:
+        raise ConflictError(f"{location}: another writer committed first; run this again") from None
     except (ValueError, OSError, RuntimeError, LookupError, pa.ArrowException) as error:
         _translate(error, location, doing, version)
     except BaseException as error:

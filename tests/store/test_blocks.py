@@ -1,0 +1,38 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encash.store.blocks import BlockCache
+
+
+@given(
+    asked=st.lists(st.lists(st.integers(0, 36), min_size=1, max_size=9), max_size=8),
+    block_rows=st.integers(1, 10),
+    capacity=st.integers(0, 400),
+)
+def test_gives_the_rows_asked_for_whatever_it_remembers(asked, block_rows, capacity):
+    """Whatever was read before and whatever fits, a read gives the rows asked for in their order, and memory stays
+    within its bound."""
+    column, cache = np.arange(37 * 2).reshape(37, 2), BlockCache(block_rows=block_rows, capacity_bytes=capacity)
+    for rows in asked:
+        wanted = np.array(rows)
+        np.testing.assert_array_equal(cache.read("x", wanted, 37, column.__getitem__), column[wanted])
+        assert sum(block.nbytes for block in cache._blocks.values()) == cache._held_bytes <= capacity
+
+
+def test_reads_a_block_once():
+    """What is in memory is not fetched again, until it is cleared; columns are kept apart."""
+    fetched = []
+
+    def fetch(rows):
+        fetched.append(rows.tolist())
+        return rows * 10
+
+    cache = BlockCache(block_rows=4, capacity_bytes=1000)
+    cache.read("x", np.array([1, 9]), 10, fetch)
+    cache.read("x", np.array([0, 8, 3]), 10, fetch)
+    assert fetched == [[0, 1, 2, 3, 8, 9]]
+    cache.read("y", np.array([0]), 10, fetch)
+    cache.clear()
+    cache.read("x", np.array([0]), 10, fetch)
+    assert len(fetched) == 3
