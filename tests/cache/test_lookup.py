@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from encash.cache import Lookup, open_cache
+from encash.cache import expected as expected_module
 from encash.cache import lookup as lookup_module
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError, WorkError
@@ -254,7 +255,7 @@ def test_expected_digests_are_read_again_only_for_new_days(panel, cache, monkeyp
     """Trials over the same days compare against digests that were computed once."""
     lookup = Lookup(cache=cache, panel=panel)
     read(lookup, *every_cell(panel))
-    monkeypatch.setattr(lookup_module, "window_digests", None)
+    monkeypatch.setattr(expected_module, "window_digests", None)
     read(lookup, *every_cell(panel))
     monkeypatch.undo()
     assert isinstance(lookup.get("2020-05-04", ["T0001"])[1][0], np.bool_)

@@ -42,7 +42,7 @@ def test_a_model_alone_is_refused(cache, encoder):
 
 def test_any_flipped_byte_of_the_data_is_found_or_refused(cache, path, panel):
     """One byte changed in a data file: opening says so, or verify finds it; it is never served as sound."""
-    (file,) = Path(path).glob("data/*.lance")
+    file = min(Path(path).glob("data/*.lance"))
     sound = file.read_bytes()
     missed = []
     for place in range(7, len(sound), len(sound) // 40):
@@ -66,7 +66,7 @@ def same_entries(cache, path):
 
 
 def test_a_file_cut_short_is_an_error_or_a_finding(cache, path):
-    (file,) = Path(path).glob("data/*.lance")
+    file = min(Path(path).glob("data/*.lance"))
     sound = file.read_bytes()
     file.write_bytes(sound[: len(sound) // 2])
     with pytest.raises(FormatError, match=r"(?s)\.lance"):

@@ -97,7 +97,7 @@ def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, 
         return None
     chosen = np.sort(np.random.default_rng(seed).choice(len(day), size=min(SAMPLE, len(day)), replace=False))
     cells = Cells(days=plan.days[day[chosen]], tickers=np.asarray(plan.tickers)[ticker[chosen]])
-    tasks = read_tasks(panel, cells, encoder.spec.lookback, "float32", TASK_BYTES)
+    tasks = read_tasks(panel, cells, encoder.spec, "float32", TASK_BYTES)
     vectors = [run_task(task, encoder).entries.embedding for task in tasks]
     return measure_agreement(np.concatenate(vectors), dtype, seed=seed)
 

@@ -151,9 +151,7 @@ class _Builder:
         """The tasks of a block, or what kept them from being read."""
         work, left = self._work, np.ones(len(block), dtype=np.bool_)
         try:
-            for task in read_tasks(
-                work.panel, block, work.spec.lookback, work.store.spec.dtype, work.block.feature_bytes
-            ):
+            for task in read_tasks(work.panel, block, work.spec, work.store.spec.dtype, work.block.feature_bytes):
                 left[task.places] = False
                 yield task
         except (EncashError, OSError) as error:

@@ -12,7 +12,7 @@ from operator import itemgetter
 import numpy as np
 
 from encash.arrays import Days, Int64, Text, UInt64
-from encash.encoders.base import Encoded, Encoder
+from encash.encoders.base import Encoded, Encoder, EncoderSpec
 from encash.errors import MismatchError
 from encash.panel.panel import FeatureRows, Panel
 from encash.panel.windows import gather_windows, window_grid
@@ -52,6 +52,8 @@ class Task:
     """The digest of each window; shape (n,)."""
     lookback: int
     dtype: str
+    encoder: str
+    """Fingerprint of the encoder that is to do it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,9 +74,15 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
         on_batch: told how many windows were encoded, after each batch.
 
     Raises:
-        MismatchError: the encoder's output has another shape than its spec says.
+        MismatchError: another encoder than the task is for, or output of another shape than its spec says.
         WorkError: an output is not finite.
     """
+    if encoder.spec.fingerprint != task.encoder:
+        raise MismatchError(
+            f"this worker loaded another encoder ({encoder.spec.architecture}, {encoder.spec.engine} "
+            f"{encoder.spec.precision}) than the one that the work was planned for; load both in one way, precision "
+            "included"
+        )
     entries, spec, seconds, start = _empty(task, encoder), encoder.spec, 0.0, 0
     while start < len(task.cells):
         stop = min(start + encoder.batch_size, len(task.cells))
@@ -93,7 +101,7 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
     return TaskResult(entries=entries, encode_seconds=seconds)
 
 
-def read_tasks(panel: Panel, cells: Cells, lookback: int, dtype: str, feature_bytes: int) -> Iterator[Task]:
+def read_tasks(panel: Panel, cells: Cells, spec: EncoderSpec, dtype: str, feature_bytes: int) -> Iterator[Task]:
     """Read what is needed to encode cells, a group of tickers at a time.
 
     Cells without a window are left out: compare the places of the tasks with what was asked.
@@ -101,10 +109,11 @@ def read_tasks(panel: Panel, cells: Cells, lookback: int, dtype: str, feature_by
     Args:
         panel: where the feature rows are.
         cells: n cells, n ≥ 1; of tickers that the panel has.
-        lookback: sessions in a window.
+        spec: the encoder that will do them.
         dtype: how vectors will be kept.
         feature_bytes: the feature rows of one task take no more than this (one ticker's rows always fit).
     """
+    lookback, encoder = spec.lookback, spec.fingerprint
     names, owner = np.unique(cells.tickers, return_inverse=True)
     spans = _spans(cells.days, owner, len(names))
     for group in _groups(panel, names, spans, lookback, feature_bytes):
@@ -124,6 +133,7 @@ def read_tasks(panel: Panel, cells: Cells, lookback: int, dtype: str, feature_by
                 digest=grid.digest[at][full],
                 lookback=lookback,
                 dtype=dtype,
+                encoder=encoder,
             )
 
 

@@ -222,7 +222,7 @@ def _encode_again(cache: Cache, panel: Panel, encoder: Encoder, cells: Cells) ->
         return _Again(sampled=0, differing=0, max_abs_diff=None)
     allowed = COARSE if encoder.spec.precision != "float32" else TOLERANCE[cache.spec.dtype]
     differing, largest = 0, 0.0
-    for task in read_tasks(panel, cells, encoder.spec.lookback, cache.spec.dtype, TASK_BYTES):
+    for task in read_tasks(panel, cells, encoder.spec, cache.spec.dtype, TASK_BYTES):
         entries = run_task(task, encoder).entries
         stored = cache.store.vectors(cache.index().locate(entries.days, entries.tickers))
         difference = np.abs(stored - entries.embedding).max(axis=1)

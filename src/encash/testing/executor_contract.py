@@ -19,7 +19,7 @@ from encash.arrays import Days
 from encash.cache.executors.base import Executor
 from encash.cache.task import Cells, Task, TaskResult, read_tasks, run_task
 from encash.encoders.base import Encoded, Encoder
-from encash.errors import WorkError
+from encash.errors import MismatchError, WorkError
 from encash.panel.load import ArraySource
 from encash.panel.panel import Panel
 from encash.store.base import Entries
@@ -63,6 +63,11 @@ def make_encoder() -> Encoder:
     return FailsOn(POISON)
 
 
+def make_other() -> Encoder:
+    """An encoder of the same shape that the tasks are not for."""
+    return MeanEncoder(FEATURES, lookback=LOOKBACK, dim=5, seed=1)
+
+
 class ExecutorContract(ABC):
     """What a build relies on. A subclass implements `make_executor`."""
 
@@ -93,6 +98,12 @@ class ExecutorContract(ABC):
         assert [error is None for error in errors] == [place != 1 for place in range(len(tasks))]
         assert "a window holds the poison" in str(errors[1])
 
+    def test_another_encoder_than_planned_is_refused(self) -> None:
+        """A worker whose model is not the plan's fails its tasks; it fills no cache with something else."""
+        with self.make_executor(make_other) as executor:
+            error = executor.submit(_tasks()[0]).exception(self.timeout_seconds)
+        assert isinstance(error, MismatchError), f"it gave {error!r}"
+
     def test_it_counts_what_was_encoded(self) -> None:
         """Once all futures are done, `encoded` is the number of windows of the tasks that succeeded."""
         tasks = _tasks()
@@ -121,7 +132,7 @@ def _tasks() -> list[Task]:
     days = panel.sessions[LOOKBACK:]
     cells = Cells(days=np.repeat(days, len(panel.tickers)), tickers=np.tile(np.asarray(panel.tickers), len(days)))
     one_ticker = len(panel.sessions) * FEATURES * 4
-    return list(read_tasks(panel, cells, LOOKBACK, "float32", one_ticker))
+    return list(read_tasks(panel, cells, make_encoder().spec, "float32", one_ticker))
 
 
 def _panel() -> Panel:

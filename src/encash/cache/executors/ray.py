@@ -52,7 +52,7 @@ class RayExecutor(Executor):
         if self._owns_ray:
             address = "auto" if os.environ.get("RAY_ADDRESS") else None
             ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call] # ray leaves it out
+        resources: dict[str, float] = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
         self.workers = workers or gpus or max(1, int(cores) // 2)
         self._make_encoder = make_encoder
