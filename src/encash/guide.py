@@ -37,7 +37,7 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
     cache beside; a whole older file stays until then.
     """
     assert sources.cache is not None
-    sources = with_bin_edges(sources)
+    sources = with_bin_edges(settled(sources))
     if Path(sources.cache or "").suffix not in (".h5", ".hdf5"):
         return pipeline.build_cache(sources, selection, progress=progress)
     from encash.cache import export_hdf5, import_hdf5, open_cache
@@ -52,6 +52,17 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
         export_hdf5(open_cache(beside), target)
         shutil.rmtree(beside)
     return report
+
+
+def settled(sources: Sources) -> Sources:
+    """The same sources in float32 where neither a flag nor a cache says otherwise.
+
+    The guide's clusters are fitted without a cache; all of its commands must load one and the same encoder, so none
+    of them measures which precision is the fastest.
+    """
+    cache = sources.open_cache()
+    known = cache is not None and cache.exists and cache.encoder_spec is not None
+    return sources if known or sources.precision != "auto" else replace(sources, precision="float32")
 
 
 def with_bin_edges(sources: Sources) -> Sources:
@@ -95,6 +106,7 @@ def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress |
     from encash.cache.plan import window_digests
     from encash.clusters import Assignments, FitConfig, draw_entries, fit_clusters
 
+    sources = settled(sources)
     panel = sources.the_panel()
     encoder = sources.encoder()
     encoder.spec.check_features(panel.num_features, panel.feature_names)
@@ -252,7 +264,7 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
     )
     as_json = asked.output is not None and asked.output.suffix == ".json"
     run_dir = asked.output.with_suffix("") if as_json and asked.output is not None else asked.output
-    trading = pipeline.open_trading(_like_the_cache(sources), choice)
+    trading = pipeline.open_trading(_like_the_cache(settled(sources)), choice)
     result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
     if asked.num_trials > 1:
         pipeline.trials(trading, config, asked.num_trials, folder)

@@ -79,7 +79,8 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     span = ("--start", TEST_START, "--end", TEST_END)
     test = (*demo.files("data", "prices"), *where, *span, "--horizon", "5", "--top-k", "5", "--tranches", "--no-report")
     cached_run = (*test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached"))
-    live = demo.step("live", "backtest", *test, "--model", demo.path("model.pt"), "--run-dir", demo.path("live"))
+    model = ("--model", demo.path("model.pt"), "--precision", "float32")
+    live = demo.step("live", "backtest", *test, *model, "--run-dir", demo.path("live"))
     cached = demo.step("cached", "backtest", *cached_run)
     same = same_picks(out / "live", out / "cached")
     beside = demo.step("compare", "backtest", *cached_run, "--compare")
@@ -122,14 +123,8 @@ class Demo:
 
     def built(self) -> tuple[str, ...]:
         """What a build takes."""
-        return (
-            "--model",
-            self.path("model.pt"),
-            "--data",
-            self.path("features.h5"),
-            "--cache",
-            self.path("cache.lance"),
-        )
+        model = ("--model", self.path("model.pt"), "--precision", "float32")
+        return (*model, "--data", self.path("features.h5"), "--cache", self.path("cache.lance"))
 
     def say(self, text: str) -> None:
         """A line for people."""
