@@ -287,6 +287,21 @@ def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     assert len(store._mapped) <= 3
 
 
+def test_compact_takes_away_what_killed_writers_left(store):
+    """An old data file that no version names is deleted by compacting, a young one and all that are named stay."""
+    old, young = (Path(store.location, "data", name) for name in ("old.lance", "young.lance"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    truth = everything(store)
+    for path in data_files(store):
+        os.utime(path, (0, 0)) if path != young else None
+    store.compact(keep_versions=2)
+    assert (old.exists(), young.exists()) == (False, True)
+    assert everything(open_store(store.location)) == truth
+    assert len(everything(open_store(store.location, version="run"))) == len(truth)
+
+
 def test_only_encash_errors_for_a_store_in_pieces(store):
     """A store whose folders were deleted under a reader raises nothing but our own errors."""
     again = open_store(store.location)

@@ -62,6 +62,7 @@ _MAPPED_FILES = 256
 _BATCH_BYTES = 2 << 20
 _TABLE_BATCHES = 8
 """Batches that are made at once, from one table."""
+_ORPHAN_SECONDS = 3600.0
 _REMOTE_ATTEMPTS = 60
 """Tries of a commit without a lock; of rivals one succeeds each time."""
 _BLOCK_ROWS = 512
@@ -276,6 +277,7 @@ class LanceStore(EmbeddingStore):
                 retain_versions=keep_versions, error_if_tagged_old_versions=False
             )
             if self._local:
+                self._remove_orphans()
                 remove_stale_seals(Path(self.location), ["data", "_versions", "_deletions"])
         return CompactReport(
             rows_rewritten=len(rows), versions_removed=int(stats.old_versions), bytes_removed=int(stats.bytes_removed)
@@ -563,6 +565,15 @@ class LanceStore(EmbeddingStore):
             return np.empty(0, dtype=np.int64)
         parts = [np.arange(self._starts[number], self._starts[number + 1]) for number in worn]
         return np.concatenate(parts)
+
+    def _remove_orphans(self) -> None:
+        """Delete data files that no version names: killed writers left them. The lock keeps our own writers out; the
+        age spares what a writer of another program, which knows no lock, is about to commit."""
+        versions = [self._dataset.checkout_version(version.number) for version in self.versions()]
+        named = {file.path for version in versions for piece in version.get_fragments() for file in piece.data_files()}
+        for entry in list(os.scandir(Path(self.location, "data"))):
+            if entry.name not in named and time.time() - entry.stat().st_mtime > _ORPHAN_SECONDS:
+                os.unlink(entry.path)
 
     def _sorted_tables(self, rows: Int64) -> Iterator[pa.Table]:
         """These rows by day and ticker, in tables of bounded size."""
