@@ -287,6 +287,21 @@ def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     assert len(store._mapped) <= 3
 
 
+def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
+    """A second compaction rewrites nothing, however many full pieces there are; an empty store has nothing to do."""
+    monkeypatch.setattr(lance_store, "_PIECE_ROWS", 64)
+    spec = make_spec()
+    store = create_store(tmp_path / "a.lance", spec)
+    assert store.compact().rows_rewritten == 0
+    for seed in range(5):
+        store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], [f"T{i:02}" for i in range(30)], seed=seed))
+    truth = everything(store)
+    assert store.compact().rows_rewritten == 150
+    assert [piece.rows for piece in store._pieces] == [64, 64, 22]
+    assert store.compact().rows_rewritten == 0
+    assert everything(store) == truth
+
+
 def test_compact_takes_away_what_killed_writers_left(store):
     """An old data file that no version names is deleted by compacting, a young one and all that are named stay."""
     old, young = (Path(store.location, "data", name) for name in ("old.lance", "young.lance"))

@@ -69,7 +69,8 @@ _BLOCK_ROWS = 512
 _BLOCK_CACHE_BYTES = 256 << 20
 """Memory for what was read last from a remote store."""
 _PIECE_BYTES = 1 << 30
-"""Compaction leaves a piece of this size alone, unless rows of it were replaced."""
+_PIECE_ROWS = 1 << 20
+"""Compaction leaves a piece of this many bytes or rows alone, unless rows of it were replaced."""
 
 
 @dataclass(frozen=True)
@@ -482,6 +483,7 @@ class LanceStore(EmbeddingStore):
             self._dataset,
             mode="append",
             data_storage_version=_STORAGE_VERSION,
+            max_rows_per_file=_PIECE_ROWS,
             max_rows_per_group=_batch_rows(self.spec),
         )
         removed, updated = self._without(replaced)
@@ -559,7 +561,7 @@ class LanceStore(EmbeddingStore):
         worn = [
             number
             for number, piece in enumerate(self._pieces)
-            if piece.deleted is not None or piece.rows * row_bytes < _PIECE_BYTES
+            if piece.deleted is not None or (piece.rows * row_bytes < _PIECE_BYTES and piece.rows < _PIECE_ROWS)
         ]
         if len(worn) < 2 and all(self._pieces[number].deleted is None for number in worn):
             return np.empty(0, dtype=np.int64)
@@ -571,7 +573,8 @@ class LanceStore(EmbeddingStore):
         age spares what a writer of another program, which knows no lock, is about to commit."""
         versions = [self._dataset.checkout_version(version.number) for version in self.versions()]
         named = {file.path for version in versions for piece in version.get_fragments() for file in piece.data_files()}
-        for entry in list(os.scandir(Path(self.location, "data"))):
+        folder = Path(self.location, "data")
+        for entry in list(os.scandir(folder)) if folder.is_dir() else ():
             if entry.name not in named and time.time() - entry.stat().st_mtime > _ORPHAN_SECONDS:
                 os.unlink(entry.path)
 
