@@ -298,7 +298,8 @@ def _write_row(bench: _Bench) -> Row:
     return {
         "id": "P6",
         "what": f"write {len(bench.raw):,} entries in {SESSIONS // BLOCK_SESSIONS} commits, each on the disk before "
-        f"the next, with checksums; the limit writes the vectors alone; the seed's scaled ×{bench.seed_factor:g}",
+        f"the next, with checksums; the limit hands the vectors alone to the kernel, Lance copies them once more on "
+        f"the way; the seed's scaled ×{bench.seed_factor:g}",
         "figure": mine,
         "unit": "s",
         "baseline": old,
