@@ -217,6 +217,21 @@ def test_a_cache_without_forecasts_takes_them_from_the_model(panel, path, make_e
     assert found.sum() == len(windows)
 
 
+def test_a_hit_without_a_forecast_is_not_found(panel, tmp_path, make_encoder, restate):
+    """Cached vectors of a foreign file, forecasts from the model: where the panel has no window, the cell has none."""
+    silent = open_cache(tmp_path / "s.lance")
+    silent.build(panel, make_encoder(horizons=()))
+    object.__setattr__(silent.store.spec, "notes", {"unverified": "for this test"})
+    changed = restate({"T0001": {40: np.nan}})
+    lookup = Lookup(cache=silent, panel=changed, encoder=make_encoder)
+    lookup._expected = None
+    days = panel.days("T0001")[38:42]
+    _, forecast, _, found = read(lookup, days, np.repeat("T0001", 4))
+    assert found.tolist() == [True, True, False, False]
+    assert np.isfinite(forecast[:2]).all()
+    assert (lookup.tally.hits, lookup.tally.unavailable, lookup.tally.computed) == (2, 2, 2)
+
+
 def test_nothing_to_read_from_is_refused(panel, cache, make_encoder, tmp_path):
     with pytest.raises(InputError, match="neither a cache nor a model"):
         Lookup(panel=panel)

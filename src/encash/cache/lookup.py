@@ -247,43 +247,38 @@ class Lookup:
 
     def _read_part(self, part: _Part, wanted: _Wanted, progress: Progress | None) -> Signals:
         """One chunk of cells."""
-        horizons = len(self.horizons) if wanted.forecasts else 0
-        signals = Signals(
-            start=part.start,
-            stop=part.start + len(part.cells),
-            embedding=_unknown(len(part.cells), self._dim()) if wanted.embeddings else None,
-            forecast=_unknown(len(part.cells), horizons),
-            confidence=_unknown(len(part.cells), horizons),
-            found=np.zeros(len(part.cells), dtype=np.bool_),
-        )
-        hits = np.flatnonzero(part.kind == Kind.HIT)
-        self._read_hits(part, hits, wanted, signals)
-        misses = np.flatnonzero((part.kind == Kind.MISS) | (part.kind == Kind.STALE))
-        encode = misses
-        if wanted.forecasts and not wanted.cached_forecasts:
-            encode = np.flatnonzero(part.kind != Kind.UNAVAILABLE)
+        signals = self._read_hits(part, wanted)
+        live = wanted.forecasts and not wanted.cached_forecasts
+        encode = np.flatnonzero((part.kind != Kind.UNAVAILABLE) & (live | ~signals.found))
         if self._make_encoder is not None and len(encode):
+            signals.found[encode] = False
             self._encode(part, encode, signals, progress)
-            part.kind[misses[~signals.found[misses]]] = Kind.UNAVAILABLE  # the panel was asked and has no window
+            part.kind[encode[~signals.found[encode]]] = Kind.UNAVAILABLE  # the panel was asked and has no window
         self._count(part.kind, signals.found)
         if progress is not None:
             progress(signals.stop, part.total)
         return signals
 
-    def _read_hits(self, part: _Part, hits: Int64, wanted: _Wanted, signals: Signals) -> None:
-        if self._cache is None or not len(hits):
-            return
-        store = self._cache.store
-        found = part.cells.take(hits)
-        rows = store.index().locate(found.days, found.tickers)
-        if signals.embedding is not None:
-            if len(hits) == len(part.cells):
-                signals.embedding[:] = store.vectors(rows)
-            else:
-                signals.embedding[hits] = store.vectors(rows)
-        if wanted.cached_forecasts:
-            signals.forecast[hits], signals.confidence[hits] = store.forecasts(rows)
-        signals.found[hits] = True
+    def _read_hits(self, part: _Part, wanted: _Wanted) -> Signals:
+        """What the cache has of a chunk; NaN elsewhere."""
+        count, horizons = len(part.cells), len(self.horizons) if wanted.forecasts else 0
+        hits = np.flatnonzero(part.kind == Kind.HIT)
+        vectors, forecast, confidence = _unknown(0, 0), _unknown(0, horizons), _unknown(0, horizons)
+        if self._cache is not None and len(hits):
+            store, cells = self._cache.store, part.cells.take(hits)
+            rows = store.index().locate(cells.days, cells.tickers)
+            if wanted.embeddings:
+                vectors = store.vectors(rows)
+            if wanted.cached_forecasts:
+                forecast, confidence = store.forecasts(rows)
+        return Signals(
+            start=part.start,
+            stop=part.start + count,
+            embedding=_spread(vectors, hits, count, self._dim()) if wanted.embeddings else None,
+            forecast=_spread(forecast, hits, count, horizons),
+            confidence=_spread(confidence, hits, count, horizons),
+            found=part.kind == Kind.HIT,
+        )
 
     def _encode(self, part: _Part, places: Int64, signals: Signals, progress: Progress | None) -> None:
         """Encode these cells of a chunk and put the results where they belong; each distinct cell once."""
@@ -419,6 +414,16 @@ class _Part:
     kind: Int8
     start: int
     total: int
+
+
+def _spread(values: Float32, places: Int64, count: int, width: int) -> Float32:
+    """Rows at their places among `count`, NaN elsewhere; no values are NaN everywhere. Nothing is copied that fits."""
+    if len(values) == count and values.shape[1] == width:
+        return values
+    spread = _unknown(count, width)
+    if len(values):
+        spread[places] = values
+    return spread
 
 
 def _unknown(rows: int, columns: int) -> Float32:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -51,7 +52,11 @@ class RayExecutor(Executor):
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             address = "auto" if os.environ.get("RAY_ADDRESS") else None
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+            with (
+                warnings.catch_warnings()
+            ):  # Ray forks and at once runs another program: nothing of lance is used there
+                warnings.filterwarnings("ignore", message="lance is not fork-safe")
+                ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
         resources: dict[str, float] = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
         self.workers = workers or gpus or max(1, int(cores) // 2)
