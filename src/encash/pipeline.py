@@ -15,7 +15,7 @@ from encash.arrays import DayLike, Days, Float32, Int32, Text
 from encash.errors import InputError
 
 if TYPE_CHECKING:
-    from encash.backtest import BacktestConfig, BacktestResult, Comparisons, SweepResult, Trials
+    from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import BuildReport, Cache, Lookup, Plan, Selection
     from encash.clusters import (
         Assignments,
@@ -254,30 +254,31 @@ class Trading:
     prices: PriceTable
     lookup: Lookup
     filter: FilterModel | None
-    candidates: tuple[str, ...]
-    """Tickers with prices of which the panel, or else the cache, knows anything at all."""
-
-    @property
-    def without_features(self) -> int:
-        """Tickers with prices that are not among the candidates for want of features."""
-        return len(self.prices.tickers) - len(self.candidates)
+    candidates: Candidates
+    """Members by day, or the tickers with prices of which the panel, or else the cache, knows anything at all."""
+    without_features: int = 0
+    """Tickers with prices that are not among the candidates for want of features."""
 
 
-def open_trading(sources: Sources, choice: FilterChoice) -> Trading:
-    """Open prices, panel, cache and filter.
+def open_trading(sources: Sources, choice: FilterChoice, membership: Path | None = None) -> Trading:
+    """Open prices, panel, cache, filter and, where a file is given, who belonged to the universe when.
 
     Raises:
         MismatchError: cache and model do not belong together.
         InputError: no ticker has both prices and features.
     """
+    from encash.backtest import read_membership
+
     panel = sources.panel()
     prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
     cache = sources.open_cache()
+    known = _known_tickers(panel, cache, prices)
     return Trading(
         prices=prices,
         lookup=sources.lookup(panel),
         filter=open_filter(choice, prices.days, cache),
-        candidates=_known_tickers(panel, cache, prices),
+        candidates=known if membership is None else read_membership(membership),
+        without_features=len(prices.tickers) - len(known),
     )
 
 
@@ -309,12 +310,18 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
 
 
 def backtest(
-    trading: Trading, config: BacktestConfig, *, run_dir: Path | None = None, progress: Progress | None = None
+    trading: Trading,
+    config: BacktestConfig,
+    *,
+    run_dir: Path | None = None,
+    reference: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[BacktestResult, Path]:
-    """One backtest, written into its run folder."""
-    from encash.backtest import run_backtest, write_run
+    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given."""
+    from encash.backtest import read_series, run_backtest, write_run
 
-    result = run_backtest(config, **_parts(trading), progress=progress)
+    series = None if reference is None else read_series(reference)
+    result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
     extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
     folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]

@@ -175,6 +175,67 @@ def test_a_run_that_would_know_its_future_is_refused(folder, capsys):
     assert "for the test" in allowed["lookahead"]
 
 
+def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
+    """The commands beyond a single backtest give their keys, on the same cache."""
+    days = (folder / "days.txt").read_text().split()
+    cache = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    clusters = ["--clusters", str(folder / "k")]
+    (tmp_path / "grid.toml").write_text(
+        f'[base]\nstart = "{days[100]}"\n[grid]\ntop_k = [1, 2, 3]\nfilter = ["hard", "none"]\n'
+    )
+    sweep = [
+        "sweep",
+        str(tmp_path / "grid.toml"),
+        *cache,
+        *clusters,
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "sweep"),
+    ]
+    swept = answer(capsys, *sweep)
+    assert (swept["runs"], swept["computed"]) == (6, 6)
+    assert Path(swept["table"]).is_file()
+    assert answer(capsys, *sweep)["computed"] == 0
+    picks = answer(capsys, "picks", "--date", days[150], *cache, *clusters, "--top-k", "2")
+    assert 0 < len(picks["picks"]) <= 2
+    walk = ["clusters", "walk", *cache, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    walked = answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    assert walked["refits"] >= 2
+    run = runs(folder, "--cache", str(folder / "c.lance"))
+    run[run.index("--clusters") + 1] = str(tmp_path / "walk")
+    assert answer(capsys, *run)["filter"] == "hard"
+    ticker = picks["picks"][0]["ticker"]
+    near = answer(capsys, "similar", ticker, days[150], *cache, "--count", "3", "--embargo", "10")
+    assert len(near["neighbours"]) == 3
+    assert all(row["date"] <= days[140] for row in near["neighbours"])
+
+
+def test_comparisons_and_trials_stand_beside_a_run(folder, capsys):
+    """`--compare` gives a verdict and files, `--num-trials` a table and mean ± sd."""
+    command = runs(folder, "--cache", str(folder / "c.lance"), "--subset-size", "6")
+    found = answer(capsys, *command, "--compare", "20", "--num-trials", "3")
+    assert {"p_value", "sentence"} < set(found["verdict"])
+    assert len(found["trials"]["sharpe"]) == 2
+    assert {"comparisons.json", "comparisons.parquet", "trials.csv"} <= {
+        path.name for path in (folder / "run").iterdir()
+    }
+
+
+def test_the_universe_can_be_a_file_and_a_series_stands_beside(folder, capsys, tmp_path):
+    """`--membership`: members by day; `--reference`: a series of date,value."""
+    days = (folder / "days.txt").read_text().split()
+    names = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[:3]
+    (tmp_path / "members.csv").write_text("ticker,from,until\n" + "".join(f"{name},{days[0]},\n" for name in names))
+    (tmp_path / "index.csv").write_text("date,index\n" + "".join(f"{day},{100 + i}\n" for i, day in enumerate(days)))
+    files = ["--membership", str(tmp_path / "members.csv"), "--reference", str(tmp_path / "index.csv")]
+    command = runs(folder, "--cache", str(folder / "c.lance"), "--filter", "none", *files)
+    found = answer(capsys, *command)
+    assert found["hits"] == found["rebalances"] * len(names)
+    (tmp_path / "index.csv").write_text("date,index\n2020-01-01,-1\n")
+    assert "above 0" in refusal(capsys, *command)
+
+
 @pytest.mark.parametrize(
     "filter_flags",
     [

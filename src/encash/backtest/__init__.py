@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from encash.backtest.grid import Point, make_points, read_grid
     from encash.backtest.overfitting import Overfitting
     from encash.backtest.picks import PickTable, picks_of_day
-    from encash.backtest.result import BacktestResult, Series, write_run
+    from encash.backtest.result import BacktestResult, Series, read_series, write_run
     from encash.backtest.run import run_backtest
     from encash.backtest.sweep import SweepResult, heat_map, run_sweep
     from encash.backtest.trials import Trials, run_trials
-    from encash.backtest.universe import Membership, read_membership
+    from encash.backtest.universe import Candidates, Membership, read_membership
 
 __all__ = [
     "DELISTING_POLICIES",
     "BacktestConfig",
     "BacktestResult",
+    "Candidates",
     "CompareConfig",
     "Comparison",
     "Comparisons",
@@ -49,6 +50,7 @@ __all__ = [
     "rank_evidence",
     "read_grid",
     "read_membership",
+    "read_series",
     "run_backtest",
     "run_comparisons",
     "run_sweep",
@@ -77,6 +79,7 @@ _HOMES = {
     "picks_of_day": "picks",
     "BacktestResult": "result",
     "Series": "result",
+    "read_series": "result",
     "write_run": "result",
     "run_backtest": "run",
     "SweepResult": "sweep",
@@ -84,6 +87,7 @@ _HOMES = {
     "run_sweep": "sweep",
     "Trials": "trials",
     "run_trials": "trials",
+    "Candidates": "universe",
     "Membership": "universe",
     "read_membership": "universe",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Mapping
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Days, Float64
+from encash.arrays import Days, Float64, to_days
 from encash.backtest.files import replace_file, table_bytes
 from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
-from encash.errors import InputError
+from encash.errors import FormatError, InputError, MissingFileError
 
 _STALE_FILES = ("result.json", "report.html")
 
@@ -47,6 +48,30 @@ class Series:
             )
         growth: Float64 = self.values[place] / self.values[place[0]]
         return capital * growth
+
+
+def read_series(path: str | Path) -> Series:
+    """A series from a CSV file with a header, then a day and a value above 0 a line; named after its second column.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: a line that is none, days that do not ascend, or a value that is not above 0.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"no series file {path}; expected a CSV with the columns date,value")
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    try:
+        series = Series(
+            days=to_days([day for day, _ in rows]),
+            values=np.array([float(value) for _, value in rows]),
+            name=header[1],
+        )
+    except (ValueError, IndexError) as error:
+        raise FormatError(f"{path} is no series of date,value: {error}") from None
+    if not len(rows) or (np.diff(series.days) <= np.timedelta64(0, "D")).any() or not (series.values > 0).all():
+        raise FormatError(f"{path}: expected ascending, distinct days and values above 0")
+    return series
 
 
 @dataclass(frozen=True, kw_only=True)

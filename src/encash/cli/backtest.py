@@ -33,6 +33,11 @@ CONFIGURED = (
     "slippage",
     "fixed_fee",
     "tranches",
+    "whole_shares",
+    "weights",
+    "rebalance",
+    "fill",
+    "phase",
     "lag",
     "delisting",
     "max_missing",
@@ -120,6 +125,14 @@ def universe_flags(chosen: Any) -> None:
     chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
     chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
     chosen.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held, and forecast ahead (5)")
+    chosen.add_argument(
+        "--membership",
+        type=Path,
+        default=None,
+        metavar="CSV",
+        help="members by day: ticker,from,until (all with prices)",
+    )
+    chosen.add_argument("--weights", choices=("equal", "forecast", "inverse_vol"), default=None, help="equal")
     chosen.add_argument("--confidence-percentile", type=float, default=None, metavar="P")
 
 
@@ -133,6 +146,17 @@ def money_flags(money: Any) -> None:
     money.add_argument("--sell-fee", type=float, default=0.0005, help="share of the value sold (0.0005)")
     money.add_argument("--slippage", type=float, default=0.0, help="share of the price lost at each fill")
     money.add_argument("--fixed-fee", type=float, default=0.0, help="currency units a trade")
+    money.add_argument("--whole-shares", action="store_true", help="buy whole shares alone")
+    money.add_argument("--rebalance", choices=("liquidate", "net"), default=None, help="sell all, or trade differences")
+    money.add_argument(
+        "--fill", choices=("close", "open"), default=None, help="open needs --lag 1 and opens in the prices"
+    )
+    money.add_argument(
+        "--phase", type=int, default=None, metavar="N", help="sessions from the start to the first signal"
+    )
+    money.add_argument(
+        "--reference", type=Path, default=None, metavar="CSV", help="a series to compare with: date,value"
+    )
     money.add_argument(
         "--lag", type=int, default=0, metavar="N", help="sessions between signal and fill (0: the same close)"
     )
@@ -214,7 +238,7 @@ def opened(arguments: argparse.Namespace) -> pipeline.Trading:
     sources = pipeline.Sources.of(arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
-    return pipeline.open_trading(sources, filter_choice(arguments))
+    return pipeline.open_trading(sources, filter_choice(arguments), getattr(arguments, "membership", None))
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -236,7 +260,9 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
 
     config, trading = configuration(arguments), opened(arguments)
     with console.progress("entries", "cells") as progress:
-        result, folder = pipeline.backtest(trading, config, run_dir=arguments.run_dir, progress=progress)
+        result, folder = pipeline.backtest(
+            trading, config, run_dir=arguments.run_dir, reference=arguments.reference, progress=progress
+        )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     verdict = []
     if arguments.num_trials > 1:

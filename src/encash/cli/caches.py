@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
     cache = commands.add_parser("cache", help="look at, check, join, convert and tidy caches").add_subparsers(
         dest="cache_command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for add in (_info, _coverage, _verify, _merge, _export, _import, _compact):
+    for add in (_info, _coverage, _verify, _merge, _export, _import, _compact, _versions):
         add(cache)
 
 
@@ -189,6 +189,26 @@ def _compact(cache: Any) -> None:
     parser.add_argument(
         "--keep-versions", type=int, default=20, metavar="N", help="the last N versions stay, and all tagged ones (20)"
     )
+
+
+def _versions(cache: Any) -> None:
+    parser = _sub(
+        cache, "versions", "the commits that can still be opened", "cache.lance --tag before-restatement", run_versions
+    )
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument("--tag", default=None, metavar="NAME", help="name the newest version, so that it is kept")
+
+
+def run_versions(arguments: argparse.Namespace, console: Console) -> int:
+    """The commits of a cache."""
+    from encash.cache import open_cache
+
+    cache = open_cache(arguments.cache)
+    if arguments.tag is not None:
+        cache.tag(arguments.tag)
+    found = plain([asdict(version) for version in cache.versions()])
+    console.result({"versions": found}, ["  ".join(str(value) for value in version.values()) for version in found])
+    return 0
 
 
 def run_info(arguments: argparse.Namespace, console: Console) -> int:

@@ -66,7 +66,15 @@ def _rank(clusters: Any) -> None:
         metavar="N",
         help="sessions between the ranking and the first trade (the horizon)",
     )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many clusters are the best ones (5)")
+    rule = parser.add_argument_group("which clusters are the best ones; all that is given must hold")
+    rule.add_argument("--top", type=int, default=None, metavar="N", help="this many (5 where nothing else is given)")
+    rule.add_argument("--coverage", type=float, default=None, metavar="SHARE", help="best first, to this share of all")
+    rule.add_argument("--min-return", type=float, default=None, help="mean return over the horizon, as a fraction")
+    rule.add_argument("--min-win-rate", type=float, default=None)
+    rule.add_argument("--min-sharpe", type=float, default=None)
+    parser.add_argument(
+        "--no-winsorize", dest="winsorize", action="store_false", help="outliers as they are, not drawn in to 0.5 %%"
+    )
     parser.add_argument(
         "--metric", choices=("mean_return", "median_return", "win_rate", "sharpe"), default="mean_return"
     )
@@ -160,8 +168,16 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
         start=arguments.start,
         embargo=arguments.horizon if arguments.embargo is None else arguments.embargo,
         metric=arguments.metric,
+        winsorize=(0.005, 0.995) if arguments.winsorize else None,
     )
-    rule = Rule(top_k=arguments.top)
+    rule = Rule(
+        top_k=arguments.top,
+        coverage=arguments.coverage,
+        min_return=arguments.min_return,
+        min_win_rate=arguments.min_win_rate,
+        min_sharpe=arguments.min_sharpe,
+    )
+    rule = Rule(top_k=5) if rule == Rule() else rule
     ranking, best = pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule)
     facts = {
         "fit_end": ranking.fit_end,

@@ -1,0 +1,128 @@
+"""The audit passes on honest data and finds every kind of leak that it is made for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encash.audit import Subject, audit, chain_checks, feature_checks
+from encash.backtest import BacktestConfig
+from encash.cli import main
+from encash.panel import ArraySource, Panel, PriceTable, open_panel, prepare, toy_panel
+from encash.testing import MeanEncoder, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prices as a table, and the two files that prepare makes of them."""
+    where = tmp_path_factory.mktemp("audit")
+    random = np.random.default_rng(0)
+    days = np.arange("2020-01-01", "2021-12-01", dtype="datetime64[D]")
+    days = days[np.is_busday(days)]
+    walks = 100 * np.exp(np.cumsum(random.normal(0, 0.02, (len(days), 6)), axis=0))
+    lines = ["date," + ",".join(f"S{number}" for number in range(6))]
+    lines += [f"{day}," + ",".join(map(str, row)) for day, row in zip(days, walks.tolist(), strict=True)]
+    (where / "prices.csv").write_text("\n".join(lines) + "\n")
+    prepare(where / "prices.csv", features_out=where / "f.h5", prices_out=where / "p.h5")
+    return where
+
+
+@pytest.fixture
+def subject(folder: Path) -> Subject:
+    panel = open_panel(folder / "f.h5", prices=folder / "p.h5")
+    encoder = MeanEncoder(num_features=panel.num_features, lookback=8, dim=6)
+    return Subject(panel=panel, encoder=encoder, config=BacktestConfig(start="2021-06-01", top_k=2), days=3)
+
+
+def by_name(checks) -> dict[str, bool | None]:
+    return {check.name: check.passed for check in checks}
+
+
+def test_honest_data_pass_every_proof(subject):
+    """Features of prepare, one window function, no cache: nothing is found and nothing is left untried."""
+    found = audit(subject)
+    assert found.passed
+    assert set(by_name(found.checks).values()) == {True}
+
+
+def test_a_feature_maker_that_looks_at_tomorrow_is_found(subject):
+    """A feature that divides by the mean of all prices, later ones too, moves when the future is cut off."""
+
+    def leaky(bars):
+        scaled = ((own.days, (own.close / own.close.mean())[:, None].astype(np.float32)) for own in bars.values())
+        return dict(zip(bars, scaled, strict=True))
+
+    assert by_name(feature_checks(replace(subject, make_features=leaky)))["features: truncation and poison"] is False
+
+
+def test_a_stored_feature_that_is_tomorrows_return_is_found(subject):
+    """Nobody can make it again, but no honest feature ranks tomorrow that well."""
+    panel, prices = subject.panel, subject.prices
+    tomorrow = np.full(prices.close.shape, 0.0)
+    tomorrow[:-1] = prices.close[1:] / prices.close[:-1] - 1
+    rows = {}
+    for column, ticker in enumerate(prices.tickers):
+        own = panel.rows((ticker,))
+        place = np.searchsorted(prices.days, own.days)
+        values = np.column_stack([own.values, tomorrow[place, column]]).astype(np.float32)
+        rows[ticker] = (own.days, values)
+    leaky = replace(subject, panel=Panel(ArraySource(rows), prices))
+    found = by_name(feature_checks(leaky))
+    assert found["features: none knows tomorrow"] is False
+    assert found["features: truncation and poison"] is None
+
+
+def test_windows_that_reach_past_their_day_are_found(subject):
+    """An encoder fed with a panel whose rows are shifted by a day changes its picks when the future is poisoned."""
+
+    class Shifted(Panel):
+        """Rows under the day before their own: a join by position instead of by date."""
+
+        def rows(self, *arguments, **keywords):
+            end = keywords.get("end")
+            later = None if end is None else np.datetime64(end) + np.timedelta64(5, "D")
+            found = super().rows(*arguments, **{**keywords, "end": later})
+            days = found.days.copy()
+            for start, stop in zip(found.offsets[:-1], found.offsets[1:], strict=True):
+                days[start + 1 : stop] = found.days[start : stop - 1]
+                days[start] = found.days[start] - np.timedelta64(1, "D")
+            return replace(found, days=days)
+
+    wrong = replace(subject, panel=Shifted(subject.panel._source, subject.prices))
+    assert False in by_name(chain_checks(wrong)).values()
+
+
+def test_the_command_exits_with_3_where_it_finds_something(folder, capsys, tmp_path):
+    """`encash audit` on honest files: 0; on features that know tomorrow: 3, one JSON object either way."""
+    model = write_checkpoint(tmp_path / "m.pt", num_features=41)
+    flags = ["--prices", str(folder / "p.h5"), "--model", str(model), "--start", "2021-06-01", "--days", "2"]
+    assert main(["audit", "--data", str(folder / "f.h5"), *flags, "--json", "--quiet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"]
+    assert {"name", "passed", "detail"} == set(found["checks"][0])
+
+    import h5py
+
+    leaky = tmp_path / "leaky.h5"
+    leaky.write_bytes((folder / "f.h5").read_bytes())
+    with h5py.File(leaky, "r+") as file, h5py.File(folder / "p.h5", "r") as prices:
+        for ticker, group in file.items():
+            close = prices[ticker]["prices"][:].astype(float)
+            tomorrow = np.append(close[1:] / close[:-1] - 1, 0.0)
+            group["features"][:, 0] = tomorrow[-len(group["dates"]) :]
+    assert main(["audit", "--data", str(leaky), *flags, "--json", "--quiet"]) == 3
+    assert not json.loads(capsys.readouterr().out)["passed"]
+
+
+def test_a_panel_without_prices_is_refused():
+    """There is nothing to poison."""
+    panel = toy_panel(num_tickers=2, num_sessions=60)
+    encoder = MeanEncoder(num_features=panel.num_features, lookback=8, dim=4)
+    bare = Panel(panel._source)
+    with pytest.raises(ValueError, match="--prices"):
+        audit(Subject(panel=bare, encoder=encoder, config=BacktestConfig()))
+    assert isinstance(panel.prices, PriceTable)
