@@ -32,7 +32,8 @@ def load_encoder(
 
     Args:
         path: a checkpoint of the reference transformer (``.pt``), an ONNX model (``.onnx``), a program exported by
-            torch (``.pt2``), ``module:attribute`` of your own class, or the name of an entry point ``encash.encoders``.
+            torch (``.pt2``), ``module:attribute`` of your own class, the name of an entry point ``encash.encoders``, or
+            ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
         device: cpu, cuda, …; auto takes a GPU where there is one.
         precision: float32, medium, bfloat16; auto takes the fastest that agrees with float32, by a short measurement
             (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the same encoder.
@@ -56,6 +57,10 @@ def load_encoder(
         bin_edges=bin_edges,
         pooling=pooling,
     )
+    if str(path).startswith("chronos:"):
+        asked.refuse("bin_edges", own={"precision": "float32"})
+        engine = engine_module("encash.encoders.chronos", package="chronos", extra="chronos")
+        return _model_file(engine.load_chronos_encoder, str(path), asked)
     match Path(path).suffix:
         case ".pt" | ".pth":
             return _checkpoint(path, asked)

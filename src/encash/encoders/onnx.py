@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,9 @@ def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
     wanted = [PROVIDERS["cuda"], PROVIDERS["cpu"]] if device == "auto" else [PROVIDERS[device]]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
+    options.intra_op_num_threads = int(
+        os.environ.get("OMP_NUM_THREADS") or 0
+    )  # a worker's share of the cores, as torch
     try:
         return onnxruntime.InferenceSession(path, options, [name for name in wanted if name in available])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common base but Exception

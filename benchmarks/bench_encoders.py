@@ -1,0 +1,188 @@
+"""P2: how fast the encoders are, beside torch's eager float32 and the bare matrix products of the same shapes. Each
+answer is checked against the transformer written out in numpy, float64. Knows nothing of caches and panels."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encash.arrays import Float32, Float64
+from encash.encoders import Encoder, load_encoder
+from encash.encoders.agreement import agreement
+from encash.encoders.checkpoint import Layout
+from encash.encoders.torch import read_checkpoint
+from encash.encoders.torch.export import export_onnx
+from encash.testing import write_checkpoint
+
+Row = dict[str, Any]
+Rates = dict[str, float]
+FEATURES, LOOKBACK, ROUNDS = 64, 60, 3
+PRECISIONS = ("float32", "medium", "bfloat16")
+MODELS = {
+    "tiny (64, 2 layers)": ({"hidden_dim": 64, "num_layers": 2, "num_heads": 4}, 512),
+    "small (256, 4 layers)": ({"hidden_dim": 256, "num_layers": 4, "num_heads": 8}, 64),
+    "100m (1024, 10 layers)": ({"hidden_dim": 1024, "num_layers": 10, "num_heads": 16}, 16),
+}
+"""Sizes, and how many windows a round encodes."""
+BIGGEST = "100m (1024, 10 layers)"
+
+
+def run(scale: float = 1.0) -> list[Row]:
+    """Rows of the table; a `scale` below 0.5 leaves the 100m model out."""
+    rows: list[Row] = []
+    for name, (sizes, windows) in MODELS.items():
+        if name != BIGGEST or scale >= 0.5:
+            with tempfile.TemporaryDirectory() as folder:
+                rows += _model_rows(Path(folder), name, sizes, windows)
+    return rows
+
+
+def _model_rows(folder: Path, name: str, sizes: Mapping[str, int], count: int) -> list[Row]:
+    path = write_checkpoint(folder / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
+    windows = np.random.default_rng(0).standard_normal((count, LOOKBACK, FEATURES)).astype(np.float32)
+    encoders: dict[str, Encoder] = {f"torch {p}": load_encoder(path, precision=p) for p in PRECISIONS}
+    encoders |= _onnx(folder, encoders["torch float32"])
+    embeddings = {way: encoder.encode(windows).embedding for way, encoder in encoders.items()}
+    _check(path, windows, embeddings)
+    products = _products(sizes, count)
+    rates = _side_by_side({way: _encoding(encoder, windows) for way, encoder in encoders.items()} | products, count)
+    limits = {precision: rates[f"products {precision}"] for precision in ("float32", "bfloat16")}
+    rows = [
+        _table_row(name, way, rates, limits, agreement(embeddings["torch float32"], found).cosine)
+        for way, found in embeddings.items()
+    ]
+    return [*rows, _goal_row(load_encoder(path), rates, limits)] if name == BIGGEST else rows
+
+
+def _table_row(name: str, way: str, rates: Rates, limits: Rates, cosine: float) -> Row:
+    limit = limits["bfloat16" if way.endswith("bfloat16") else "float32"]
+    return {
+        "id": "P2t",
+        "what": f"{name}, {way}; centred cosine to float32 {cosine:.6f}",
+        "figure": rates[way],
+        "unit": "entries/s",
+        "baseline": rates["torch float32"],
+        "limit": limit,
+        "ratio_baseline": rates[way] / rates["torch float32"],
+        "ratio_limit": rates[way] / limit,
+        "goal": "none; the table from which a precision is chosen",
+        "met": True,
+    }
+
+
+def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
+    rate, precision = rates[f"torch {chosen.spec.precision}"], chosen.spec.precision
+    limit = limits["bfloat16" if precision == "bfloat16" else "float32"]
+    faster, share = rate / rates["torch float32"], rate / limit
+    return {
+        "id": "P2",
+        "what": f"bare encoder, 100m, as chosen at load ({chosen.choice}). A matrix product in bfloat16 is "
+        f"{limits['bfloat16'] / limits['float32']:.2f}× as fast as in float32 on this processor: the most that a "
+        "precision can gain",
+        "figure": rate,
+        "unit": "entries/s",
+        "baseline": rates["torch float32"],
+        "limit": limit,
+        "ratio_baseline": faster,
+        "ratio_limit": share,
+        "goal": "≥ 3× eager float32 where the processor has bfloat16; ≥ 70 % of the GEMM rate",
+        "met": faster >= 3 and share >= 0.7,
+    }
+
+
+def _onnx(folder: Path, encoder: Encoder) -> dict[str, Encoder]:
+    """The same model in ONNX Runtime, where that is installed."""
+    try:
+        import onnxruntime  # noqa: F401, PLC0415  optional
+        import onnxscript  # noqa: F401, PLC0415  optional
+    except ImportError:
+        return {}
+    export_onnx(encoder, folder / "model.onnx")  # type: ignore[arg-type]  # it is a torch encoder
+    return {"onnxruntime float32": load_encoder(folder / "model.onnx", batch_size=encoder.batch_size)}
+
+
+def _encoding(encoder: Encoder, windows: Float32) -> Callable[[], object]:
+    return lambda: encoder.encode(windows)
+
+
+def _side_by_side(ways: Mapping[str, Callable[[], object]], entries: int) -> Rates:
+    """Entries a second of each, the best of some rounds in turn: a busy moment hits all alike."""
+    best = dict.fromkeys(ways, math.inf)
+    for _ in range(ROUNDS):
+        for way, function in ways.items():
+            started = time.perf_counter()
+            function()
+            best[way] = min(best[way], time.perf_counter() - started)
+    return {way: entries / seconds for way, seconds in best.items()}
+
+
+def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], object]]:
+    """The matrix products of the layers and nothing else, for so many windows in calls of 16: the limit."""
+    hidden, layers, batch = sizes["hidden_dim"], sizes["num_layers"], min(16, count)
+    shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)]
+
+    def products(dtype: torch.dtype) -> Callable[[], object]:
+        weights = [torch.randn(outputs, inputs, dtype=dtype) for _ in range(layers) for inputs, outputs in shapes]
+        inputs = {width: torch.randn(batch * LOOKBACK, width, dtype=dtype) for width in (hidden, 4 * hidden)}
+
+        def multiply() -> None:
+            with torch.inference_mode():
+                for _ in range(count // batch):
+                    for weight in weights:
+                        torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+
+        return multiply
+
+    return {"products float32": products(torch.float32), "products bfloat16": products(torch.bfloat16)}
+
+
+def _check(path: Path, windows: Float32, embeddings: Mapping[str, Float32]) -> None:
+    """Each way's embeddings of two windows against numpy."""
+    checkpoint = read_checkpoint(path)
+    weights = {name: value.double().numpy() for name, value in checkpoint.weights.items()}
+    expected = _numpy_embedding(weights, checkpoint.layout, windows[:2].astype(np.float64))
+    for way, found in embeddings.items():
+        allowed = 2e-2 if way.endswith("bfloat16") else 1e-3
+        difference = np.abs(found[:2] - expected).max() / np.abs(expected).max()
+        assert difference < allowed, f"{way}: {difference:.2g} of the largest value away from numpy"
+
+
+def _numpy_embedding(weights: Mapping[str, Float64], layout: Layout, windows: Float64) -> Float64:
+    """The mean state of each window, written out (n, L, F) → (n, hidden)."""
+
+    def linear(x: Float64, name: str) -> Float64:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(x: Float64, name: str) -> Float64:
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    x = _gelu(norm(linear(windows, "input_proj.0"), "input_proj.1")) + weights["pos_encoding"][:, : windows.shape[1]]
+    for number in range(layout.num_layers):
+        layer = f"transformer.layers.{number}"
+        mixed = norm(x, f"{layer}.norm1") @ weights[f"{layer}.self_attn.in_proj_weight"].T
+        heads = _attention(mixed + weights[f"{layer}.self_attn.in_proj_bias"], layout.num_heads)
+        x = x + linear(heads, f"{layer}.self_attn.out_proj")
+        x = x + linear(_gelu(linear(norm(x, f"{layer}.norm2"), f"{layer}.linear1")), f"{layer}.linear2")
+    return x.mean(1)
+
+
+def _attention(mixed: Float64, num_heads: int) -> Float64:
+    """Softmax attention of queries, keys and values side by side (n, L, 3·hidden) → (n, L, hidden)."""
+    n, length, width = mixed.shape
+    query, key, value = mixed.reshape(n, length, 3, num_heads, width // 3 // num_heads).transpose(2, 0, 3, 1, 4)
+    scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    return (shares / shares.sum(-1, keepdims=True) @ value).swapaxes(1, 2).reshape(n, length, width // 3)
+
+
+def _gelu(x: Float64) -> Float64:
+    return 0.5 * x * (1 + torch.erf(torch.from_numpy(x) / math.sqrt(2)).numpy())
