@@ -16,7 +16,7 @@ from encash.errors import InputError
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
-    from encash.cache import BuildReport, Cache, Lookup, Plan, Selection
+    from encash.cache import BuildReport, Cache, Lookup, Plan, Selection, VerifyReport
     from encash.clusters import (
         Assignments,
         ClusterModel,
@@ -150,6 +150,24 @@ class BuildOptions:
     dtype: str | None = None
     executor: str = "local"
     workers: int | None = None
+    say: Callable[[str], None] = field(default=lambda text: None)
+    """Told in one line which engine, precision and batch size were chosen, and why."""
+
+
+def verify_cache(sources: Sources, *, sample: int, progress: Progress | None = None) -> VerifyReport:
+    """Check a cache against itself, the data and the model, as far as these are named.
+
+    A cache without provenance whose whole sample is what the model makes is from then on known to be the model's.
+    """
+    from encash.cache import adopt
+
+    cache, panel = _named_cache(sources), sources.panel()
+    encoder = None if sources.model is None else sources.encoder(cache)
+    report = cache.verify(panel, encoder, sample=sample, progress=progress)
+    proven = report.passed and report.verified and report.sampled > 0
+    if panel is not None and encoder is not None and proven:
+        adopt(cache, panel, encoder, report)
+    return report
 
 
 def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:
@@ -165,11 +183,14 @@ def build_cache(
     options = options or BuildOptions()
     cache, panel = _named_cache(sources), sources.the_panel()
     encoder = sources.encoder(cache)
+    options.say(encoder.choice)
     if options.executor == "local":
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
 
-    with RayExecutor(lambda: sources.encoder(cache), workers=options.workers) as executor:
+    # The workers take the precision that was chosen here: measured again, it might be another.
+    same = replace(sources, precision=encoder.spec.precision)
+    with RayExecutor(same.encoder, workers=options.workers) as executor:
         return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
 
 

@@ -138,6 +138,48 @@ def test_export_and_import_are_inverse(folder, capsys, tmp_path):
     assert "--trust" in refusal(capsys, "cache", "import", str(foreign), str(tmp_path / "t.lance"))
 
 
+def test_parts_merge_into_the_whole(folder, capsys, tmp_path):
+    """Two caches of half the stocks each, merged: all entries, once."""
+    where = [*models(folder), "--months", "1"]
+    parts = [str(tmp_path / "a.lance"), str(tmp_path / "b.lance")]
+    first = answer(capsys, "build", *where, "--cache", parts[0], "--skip", "0", "--num-stocks", "4")
+    second = answer(capsys, "build", *where, "--cache", parts[1], "--skip", "4")
+    merged = answer(capsys, "cache", "merge", *parts, "--into", str(tmp_path / "whole.lance"))
+    assert merged["added"] == first["computed"] + second["computed"]
+    assert answer(capsys, "build", *where, "--cache", str(tmp_path / "whole.lance"))["computed"] == 0
+
+
+def test_an_old_file_becomes_trusted_by_proof(folder, capsys, tmp_path):
+    """Imported on trust, then verified with model and data: from then on the model's own; a wrong model is found."""
+    exported, old, taken = tmp_path / "x.h5", tmp_path / "old.h5", str(tmp_path / "taken.lance")
+    answer(capsys, "cache", "export", str(folder / "c.lance"), str(exported))
+    with h5py.File(exported, "r") as ours, h5py.File(old, "w") as theirs:
+        for ticker, group in ours.items():
+            for day, vector in group.items():
+                theirs.create_dataset(f"{ticker}/{day}", data=vector[:], compression="gzip")
+    answer(capsys, "cache", "import", str(old), taken, "--trust")
+    assert not answer(capsys, "cache", "info", taken)["verified"]
+    other = write_checkpoint(tmp_path / "other.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    data = ["--data", str(folder / "f.h5")]
+    assert main(["cache", "verify", taken, "--model", str(other), *data, "--json", "--quiet"]) == 3
+    capsys.readouterr()
+    assert answer(capsys, "cache", "verify", taken, *models(folder))["verified"]
+    assert answer(capsys, "cache", "info", taken)["verified"]
+    assert answer(capsys, "build", *models(folder), "--cache", taken)["computed"] == 0
+
+
+def test_versions_are_listed_and_tagged(folder, capsys, tmp_path):
+    """`cache versions --tag` names the newest version; it stays after compacting."""
+    cache = str(tmp_path / "c.lance")
+    for month in ("2", "3"):
+        answer(capsys, "build", *models(folder), "--cache", cache, "--months", month)
+    found = answer(capsys, "cache", "versions", cache, "--tag", "kept")["versions"]
+    assert found[-1]["tags"] == ["kept"]
+    assert found[-1]["entries"] > found[0]["entries"]
+    answer(capsys, "cache", "compact", cache, "--keep-versions", "2")
+    assert any(version["tags"] == ["kept"] for version in answer(capsys, "cache", "versions", cache)["versions"])
+
+
 def test_backtest_live_and_cached_agree_and_the_cached_one_needs_no_model(folder, capsys):
     """Same ledger and equity to the byte; a folder with everything that the contract names."""
     live = answer(capsys, *runs(folder, "--model", str(folder / "m.pt")))

@@ -107,7 +107,9 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     """Make every missing or stale entry of the range valid."""
     from encash import pipeline
 
-    how = pipeline.BuildOptions(dtype=arguments.dtype, executor=arguments.executor, workers=arguments.workers)
+    how = pipeline.BuildOptions(
+        dtype=arguments.dtype, executor=arguments.executor, workers=arguments.workers, say=console.note
+    )
     with console.progress("encoding", "entries") as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
     return report_build(report, console)
@@ -167,6 +169,12 @@ def _merge(cache: Any) -> None:
     parser = _sub(cache, "merge", "join partial caches of one encoder", "a.lance b.lance --into c.lance", run_merge)
     parser.add_argument("caches", nargs="+", metavar="C")
     parser.add_argument("--into", required=True, metavar="C")
+    parser.add_argument(
+        "--on-conflict",
+        choices=("refuse", "first", "last"),
+        default="refuse",
+        help="where two differ under one key (refuse)",
+    )
 
 
 def _export(cache: Any) -> None:
@@ -180,7 +188,7 @@ def _import(cache: Any) -> None:
     parser.add_argument("source", type=Path, metavar="X.h5")
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--trust", action="store_true", help="take a file without provenance; it is marked unverified")
-    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="the file's")
 
 
 def _compact(cache: Any) -> None:
@@ -243,12 +251,10 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
 def run_verify(arguments: argparse.Namespace, console: Console) -> int:
     """Check what is stored; exit code 3 where something is found."""
     from encash import pipeline
-    from encash.cache import open_cache
 
-    cache, sources = open_cache(arguments.cache), pipeline.Sources.of(arguments)
-    encoder = None if arguments.model is None else sources.encoder(cache)
+    sources = pipeline.Sources.of(arguments)
     with console.progress("checking", "entries") as progress:
-        report = cache.verify(sources.panel(), encoder, sample=arguments.sample, progress=progress)
+        report = pipeline.verify_cache(sources, sample=arguments.sample, progress=progress)
     values = plain(asdict(report))
     console.result(values, lines(values))
     return FOUND if report.found else 0
@@ -258,9 +264,11 @@ def run_merge(arguments: argparse.Namespace, console: Console) -> int:
     """Join partial caches."""
     from encash.cache import merge_caches
 
-    values = plain(asdict(merge_caches(arguments.caches, arguments.into)))
+    with console.progress("merge", "entries") as progress:
+        report = merge_caches(arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress)
+    values = plain(asdict(report))
     console.result(values, lines(values))
-    return 1 if values.get("conflicts") else 0
+    return 0
 
 
 def run_export(arguments: argparse.Namespace, console: Console) -> int:
