@@ -1,5 +1,5 @@
 """Pretrained time-series encoders through the embed call of chronos-forecasting (Chronos, Chronos-Bolt, Chronos-2). The
-only file that imports chronos; knows no panel. Embeddings alone: their forecasts are of the series, not of returns.
+only file that loads chronos; knows no panel. Embeddings alone: their forecasts are of the series, not of returns.
 
 Such a model reads one series. ``chronos:FOLDER?features=41&feature=3`` embeds feature 3 (counted from 0) of windows of
 41 features; FOLDER holds ``config.json`` and ``model.safetensors``. Nothing is downloaded.
@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import torch
-from chronos import BaseChronosPipeline
 from torch import Tensor
 
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
+from encash.encoders.extras import engine_module
 from encash.encoders.outputs import DEFAULT_BATCH, ModelOptions
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.encoder import choose_device, is_memory_error
@@ -39,11 +39,13 @@ def load_chronos_encoder(name: str, options: ModelOptions, device: str = "auto")
         InputError: no number of features, a feature that is none of them, or a window longer than the model's context.
         MissingFileError: no such folder, or one without weights.
         FormatError: no chronos model.
+        MissingExtraError: chronos-forecasting is not installed.
     """
+    chronos: Any = engine_module("chronos", package="chronos", extra="chronos")
     source = _parse(name)
     chosen = choose_device(device)
     try:
-        pipeline = BaseChronosPipeline.from_pretrained(
+        pipeline = chronos.BaseChronosPipeline.from_pretrained(
             source.folder, device_map=str(chosen), dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from encash.arrays import Float32
 from encash.encoders import named
 from encash.encoders.base import Encoder
-from encash.errors import FormatError, InputError, MissingExtraError
+from encash.encoders.extras import engine_module
+from encash.errors import FormatError, InputError
 
 AUTO = "auto"
 
@@ -59,36 +59,20 @@ def load_encoder(
     )
     if str(path).startswith("chronos:"):
         asked.refuse("bin_edges", own={"precision": "float32"})
-        engine = engine_module("encash.encoders.chronos", package="chronos", extra="chronos")
+        engine = engine_module("encash.encoders.chronos", package="torch", extra="chronos")
         return _model_file(engine.load_chronos_encoder, str(path), asked)
     match Path(path).suffix:
         case ".pt" | ".pth":
             return _checkpoint(path, asked)
         case ".onnx":
             asked.refuse("bin_edges", own={"precision": "float32"})
-            engine = engine_module("encash.encoders.onnx", package="onnxruntime", extra="onnx")
+            engine = import_module("encash.encoders.onnx")
             return _model_file(engine.load_onnx_encoder, path, asked)
         case ".pt2":
             asked.refuse("bin_edges", own={"precision": "float32"})
             engine = engine_module("encash.encoders.torch.program", package="torch", extra="torch")
             return _model_file(engine.load_program_encoder, path, asked)
     return _named(str(path), asked)
-
-
-def engine_module(module: str, *, package: str, extra: str) -> ModuleType:
-    """A module that needs an optional package.
-
-    Raises:
-        MissingExtraError: the package is not installed; holds the line that installs it.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        if (error.name or "").split(".")[0] != package:
-            raise
-        raise MissingExtraError(
-            f'this needs {package}, which is not installed; run: pip install "encash[{extra}]"'
-        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""ONNX models by ONNX Runtime. The only file that imports onnxruntime; what a model must give is said in `outputs`."""
+"""ONNX models by ONNX Runtime. The only file that loads onnxruntime; what a model must give is said in `outputs`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
-
 from encash.arrays import Float32
+from encash.encoders.extras import engine_module
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, ModelOptions, read_metadata
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.fingerprint import file_digest, fingerprint
@@ -23,13 +21,15 @@ def load_onnx_encoder(path: str | Path, options: ModelOptions, device: str = "au
 
     Raises:
         MissingFileError: no such file.
+        MissingExtraError: ONNX Runtime is not installed.
         FormatError: no ONNX model, or one with other inputs or outputs than an encoder has.
         InputError: a device, batch size, lookback or pooling that the model does not have.
     """
+    runtime: Any = engine_module("onnxruntime", package="onnxruntime", extra="onnx")
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}; give the path of a model (.onnx)")
-    session = _session(path, device)
+    session = _session(runtime, path, device)
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].type != "tensor(float)":
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
@@ -61,7 +61,7 @@ def weights_digest(path: Path) -> str:
 class OnnxEncoder(ModelFileEncoder):
     """An ONNX model that encodes windows."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, facts: ModelFacts, options: ModelOptions):
+    def __init__(self, session: Any, facts: ModelFacts, options: ModelOptions):
         self.device = "cuda" if session.get_providers()[0] == PROVIDERS["cuda"] else "cpu"
         self._session = session
         self._input = session.get_inputs()[0].name
@@ -72,25 +72,25 @@ class OnnxEncoder(ModelFileEncoder):
         """Name and value of each output for one batch."""
         try:
             values = self._session.run(None, {self._input: windows})
-        except RuntimeException as error:
+        except Exception as error:  # its exceptions have no base but Exception; others are raised again
             if "allocate memory" not in str(error) and "out of memory" not in str(error):
                 raise
             raise MemoryError(str(error)) from None
         return list(zip(self._outputs, values, strict=True))
 
 
-def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
-    available = onnxruntime.get_available_providers()
+def _session(runtime: Any, path: Path, device: str) -> Any:
+    available = runtime.get_available_providers()
     if device != "auto" and PROVIDERS.get(device) not in available:
         raise InputError(f"device {device!r} came; ONNX Runtime has {', '.join(available)} here: give cpu, or auto")
     wanted = [PROVIDERS["cuda"], PROVIDERS["cpu"]] if device == "auto" else [PROVIDERS[device]]
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = int(
         os.environ.get("OMP_NUM_THREADS") or 0
     )  # a worker's share of the cores, as torch
     try:
-        return onnxruntime.InferenceSession(path, options, [name for name in wanted if name in available])
+        return runtime.InferenceSession(path, options, [name for name in wanted if name in available])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common base but Exception
         reason = str(error).split("\n", 1)[0][:160]
         raise FormatError(f"{path} is truncated or no ONNX model ({reason}); export it again") from None

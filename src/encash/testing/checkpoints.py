@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.encoders.checkpoint import Layout
-from encash.encoders.load import engine_module
+from encash.encoders.extras import engine_module
 
 TINY = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "pred_mode": "regression"}
 
