@@ -4,8 +4,10 @@ public names; calculates nothing itself."""
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +175,7 @@ def verify_cache(sources: Sources, *, sample: int, progress: Progress | None = N
 def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:
     """What a build would do; the model is loaded to know what it is, nothing is encoded."""
     cache = _named_cache(sources)
-    return cache.plan(sources.the_panel(), sources.encoder(cache), selection, dtype=dtype)
+    return cache.plan(sources.the_panel(), _measured(sources.encoder(cache)), selection, dtype=dtype)
 
 
 def build_cache(
@@ -182,8 +184,9 @@ def build_cache(
     """Make every missing or stale entry of a selection valid."""
     options = options or BuildOptions()
     cache, panel = _named_cache(sources), sources.the_panel()
-    encoder = sources.encoder(cache)
-    options.say(encoder.choice)
+    encoder = _measured(sources.encoder(cache))
+    encoder.notify = options.say
+    options.say(f"{encoder.choice} ({encoder.entries_per_second:,.3g} entries/s)")
     if options.executor == "local":
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
@@ -336,6 +339,7 @@ def backtest(
     *,
     run_dir: Path | None = None,
     reference: Path | None = None,
+    refuse_misses: bool = False,
     progress: Progress | None = None,
 ) -> tuple[BacktestResult, Path]:
     """One backtest, written into its run folder; beside a series of ``date,value`` where one is given."""
@@ -343,6 +347,11 @@ def backtest(
 
     series = None if reference is None else read_series(reference)
     result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
+    if refuse_misses and trading.lookup.tally.unserved:
+        raise InputError(
+            f"{trading.lookup.tally.unserved:,} candidates have no valid entry in the cache, and no model may be "
+            "loaded; build the cache for these days, or leave --no-model out"
+        )
     extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
     folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]
@@ -381,8 +390,9 @@ def sweep(
     """All runs of a grid on one reading of the signals."""
     from encash.backtest import read_grid, run_sweep
 
-    return run_sweep(
-        read_grid(grid),
+    points = read_grid(grid)
+    result = run_sweep(
+        points,
         out,
         prices=trading.prices,
         lookup=trading.lookup,
@@ -391,6 +401,8 @@ def sweep(
         workers=workers,
         progress=progress,
     )
+    _heat_maps(result, sorted({name for point in points for name, _ in point.varied if name != "seed"}))
+    return result
 
 
 def write_walk(
@@ -442,6 +454,18 @@ def encoder_fingerprint(cache: Cache) -> str:
     return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
 
 
+def _measured(encoder: Encoder) -> Encoder:
+    """The same encoder, its entries a second measured: on a few windows, and on a whole batch if these were quick."""
+    for count in (1, min(8, encoder.batch_size), encoder.batch_size):  # the first call is slower than all others
+        windows = np.zeros((count, encoder.spec.lookback, encoder.spec.num_features), dtype=np.float32)
+        began = time.perf_counter()
+        encoder.encode(windows)
+        encoder.entries_per_second = count / (time.perf_counter() - began)
+        if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
+            break
+    return encoder
+
+
 def _named_cache(sources: Sources) -> Cache:
     if (cache := sources.open_cache()) is None:
         raise InputError("no cache was named; give --cache C")
@@ -482,6 +506,30 @@ def _parts(trading: Trading) -> dict[str, Any]:
         "filter": trading.filter,
         "candidates": trading.candidates,
     }
+
+
+def _heat_maps(result: SweepResult, settings: Sequence[str]) -> None:
+    """A picture of the Sharpe ratio over each pair of settings that the sweep varied, beside its table."""
+    import pyarrow.parquet as pq
+
+    from encash.backtest import heat_map
+    from encash.report import HeatMap, heat_picture
+
+    found = pq.read_table(result.table)
+    table = {name: found[name].to_numpy() for name in found.column_names}
+    for rows, columns in combinations(settings, 2):
+        heat = heat_map(table, rows, columns)
+        if min(heat["values"].shape) < 2:
+            continue
+        picture = HeatMap(
+            figure="Sharpe ratio",
+            row_name=rows,
+            rows=tuple(map(str, heat["rows"])),
+            column_name=columns,
+            columns=tuple(map(str, heat["columns"])),
+            values=heat["values"],
+        )
+        heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
 
 
 def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:

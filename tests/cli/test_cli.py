@@ -193,6 +193,16 @@ def test_backtest_live_and_cached_agree_and_the_cached_one_needs_no_model(folder
     assert json.loads((folder / "run" / "result.json").read_text())["final_capital"] == cached["final_capital"]
 
 
+def test_without_a_model_a_miss_is_refused(folder, capsys, tmp_path):
+    """`--no-model` on a cache that lacks days: exit 2, whatever the share that may be missing."""
+    days = (folder / "days.txt").read_text().split()
+    part = str(tmp_path / "part.lance")
+    answer(capsys, "build", *models(folder), "--cache", part, "--start", days[110])
+    command = [*runs(folder, "--cache", part, "--model", str(folder / "m.pt")), "--max-missing", "1"]
+    assert "no model may be loaded" in refusal(capsys, *command, "--no-model")
+    assert answer(capsys, *command)["computed"] > 0
+
+
 def test_restated_features_are_found_by_a_backtest(folder, capsys, tmp_path):
     """A cache built before a restatement: stale entries are counted and encoded anew, never served."""
     restated = tmp_path / "f.h5"
@@ -238,6 +248,7 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
     swept = answer(capsys, *sweep)
     assert (swept["runs"], swept["computed"]) == (6, 6)
     assert Path(swept["table"]).is_file()
+    assert (tmp_path / "sweep" / "heat_filter_top_k.svg").read_text().startswith("<?xml")
     assert answer(capsys, *sweep)["computed"] == 0
     picks = answer(capsys, "picks", "--date", days[150], *cache, *clusters, "--top-k", "2")
     assert 0 < len(picks["picks"]) <= 2

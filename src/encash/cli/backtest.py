@@ -261,7 +261,12 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     config, trading = configuration(arguments), opened(arguments)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
-            trading, config, run_dir=arguments.run_dir, reference=arguments.reference, progress=progress
+            trading,
+            config,
+            run_dir=arguments.run_dir,
+            reference=arguments.reference,
+            refuse_misses=arguments.no_model,
+            progress=progress,
         )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     verdict = []

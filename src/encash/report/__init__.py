@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from encash.report.charts import cluster_picture, coverage_picture
+    from encash.report.charts import HeatMap, cluster_picture, coverage_picture, heat_picture
     from encash.report.comparisons import read_comparisons
     from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
     from encash.report.render import render_report
@@ -18,6 +18,7 @@ __all__ = [
     "Check",
     "ClusterReturn",
     "Extras",
+    "HeatMap",
     "Range",
     "Run",
     "Skill",
@@ -27,6 +28,7 @@ __all__ = [
     "cluster_returns",
     "coverage_picture",
     "examine",
+    "heat_picture",
     "judge",
     "read_comparisons",
     "read_run",
@@ -46,6 +48,8 @@ _HOMES = {
     "cluster_returns": "extras",
     "cluster_picture": "charts",
     "coverage_picture": "charts",
+    "HeatMap": "charts",
+    "heat_picture": "charts",
     "examine": "verdict",
     "judge": "verdict",
     "read_comparisons": "comparisons",

@@ -84,6 +84,19 @@ class Mark:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """A figure over two settings."""
+
+    figure: str
+    row_name: str
+    rows: tuple[str, ...]
+    column_name: str
+    columns: tuple[str, ...]
+    values: Float64
+    """shape (rows, columns), NaN without a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bar:
     """A value with the interval around it."""
 
@@ -299,6 +312,34 @@ def cluster_picture(centroids: Float64, entries: Float64, cluster: Int32, out_pa
             axes.scatter(x, y, s=260, c="white", edgecolors=tuple(colours[number].tolist()), linewidths=2.5)
             axes.text(x, y, str(number), ha="center", va="center", fontsize=_SMALL)
     return _save_picture(figure, path)
+
+
+def heat_picture(heat: HeatMap, out_path: str | Path) -> Path:
+    """A figure over two settings: one cell a pair, its value written in it; blue above the middle, brown below.
+
+    Args:
+        heat: what is drawn.
+        out_path: its suffix says how: .svg or .png; replaced whole or not at all.
+
+    Returns:
+        The path of the picture.
+    """
+    values = heat.values
+    spread = float(np.nanmax(np.abs(values - np.nanmedian(values)), initial=0.0)) or 1.0
+    with mpl.rc_context({**_STYLE, "text.color": "#3c4450"}):
+        width, height = 150 + 90 * len(heat.columns), 90 + 44 * len(heat.rows)
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="white")
+        axes = figure.add_axes((110 / width, 44 / height, 1 - 130 / width, 1 - 90 / height))
+        shown = (values - np.nanmedian(values)) / (2 * spread) + 0.5
+        axes.imshow(shown, aspect="auto", cmap="BrBG", vmin=-0.15, vmax=1.15)
+        axes.set_xticks(range(len(heat.columns)), heat.columns)
+        axes.set_yticks(range(len(heat.rows)), heat.rows)
+        axes.set_xlabel(heat.column_name)
+        axes.set_ylabel(heat.row_name)
+        axes.set_title(f"{heat.figure}, mean of all runs of a cell", loc="left")
+        for row, column in np.argwhere(np.isfinite(values)):
+            axes.text(column, row, f"{values[row, column]:.3g}", ha="center", va="center", fontsize=_SMALL)
+    return _save_picture(figure, Path(out_path))
 
 
 def _save_picture(figure: Figure, path: Path) -> Path:

@@ -3,6 +3,7 @@ these two files; nothing of how the comparisons were made."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,9 @@ def read_comparisons(folder: str | Path) -> Extras:
     Raises:
         FormatError: the files are not what their names say.
     """
-    path = Path(folder) / "comparisons.json"
+    path, seeds = Path(folder) / "comparisons.json", _seeds(Path(folder) / "trials.csv")
     if not path.is_file():
-        return Extras()
+        return Extras(seeds=seeds)
     document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
     try:
         rows = {row["name"]: row for row in document["rows"]}
@@ -41,9 +42,21 @@ def read_comparisons(folder: str | Path) -> Extras:
             later=_single(rows, "lag + 1"),
             alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _TWICE),
             skill=tuple(_skill(row) for row in document["evidence"]),
+            seeds=seeds,
         )
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         raise FormatError(f"{path} holds no comparisons ({problem!r}); compare the run again") from None
+
+
+def _seeds(path: Path) -> tuple[float, ...]:
+    """Final capitals of the trials that a run folder keeps (`trials.csv`); none where there were none."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
+        except (KeyError, TypeError, ValueError) as problem:
+            raise FormatError(f"{path} holds no trials ({problem!r}); run them again") from None
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:

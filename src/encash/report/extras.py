@@ -100,6 +100,8 @@ class Extras:
     """The run with every fill one session later than it was."""
     alternatives: Sequence[Alternative] = ()
     """Rows of the table of comparisons."""
+    seeds: Sequence[float] = ()
+    """One capital a seed: the same run with other daily subsets and draws."""
     trials: int | None = None
     """Configurations tried before this one was shown."""
     deflated_sharpe: float | None = None

@@ -41,6 +41,7 @@ def run_charts(run: Run, extras: Extras) -> tuple[Chart, ...]:
     candidates = (
         _equity(run, extras),
         _draws(run, extras),
+        _seeds(run, extras),
         _phases(run, extras),
         _ranking(extras),
         _skill(extras),
@@ -131,6 +132,21 @@ def _draws(run: Run, extras: Extras) -> Chart | None:
     title = f"{below} of {count(rank.draws)} random filters with its keep-rate ended below the run"
     svg = charts.draws_chart(title, np.asarray(extras.random_filters, dtype=np.float64), marks)
     return Chart(title=title, svg=svg, note=f"Chance of ending this high at random: p = {number(rank.p_better, 3)}.")
+
+
+def _seeds(run: Run, extras: Extras) -> Chart | None:
+    if len(extras.seeds) < 2:
+        return None
+    capitals = np.asarray(extras.seeds, dtype=np.float64)
+    mean, deviation = float(capitals.mean()), float(capitals.std(ddof=1))
+    title = f"Over {count(len(capitals))} seeds it ends at {money(mean)} ± {money(deviation)}"
+    marks = [
+        Mark(label="this run", value=float(run.equity.net[-1]), role="net"),
+        Mark(label="mean of the seeds", value=mean, role="muted"),
+    ]
+    low, high = np.percentile(capitals, [2.5, 97.5])
+    note = f"The middle 95 % of the seeds: {money(float(low))} to {money(float(high))}."
+    return Chart(title=title, svg=charts.draws_chart(title, capitals, marks), note=note)
 
 
 def _phases(run: Run, extras: Extras) -> Chart | None:
