@@ -312,7 +312,7 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
     Raises:
         InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
     """
-    from encash.clusters import FilterModel, load_clusters, load_walk, single_term, static_clusters
+    from encash.clusters import FilterModel, load_clusters, single_term, static_clusters
 
     kind = choice.kind or ("none" if choice.clusters is None else "hard")
     if kind == "none" or (kind == "random" and choice.clusters is None):
@@ -320,6 +320,8 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
     if choice.clusters is None:
         raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
     if (choice.clusters / "walk.json").is_file():
+        from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
+
         return load_walk(choice.clusters).filter(kind, keep_share=choice.keep, seed=choice.seed)
     model = load_clusters(choice.clusters)
     ranking, best = _ranking(choice)
