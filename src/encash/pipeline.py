@@ -186,7 +186,7 @@ def build_cache(
     cache, panel = _named_cache(sources), sources.the_panel()
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
-    options.say(f"{encoder.choice} ({encoder.entries_per_second:,.3g} entries/s)")
+    options.say(f"{encoder.choice} ({encoder.entries_per_second:,.0f} entries/s)")
     if options.executor == "local":
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
@@ -284,8 +284,8 @@ class Trading:
     """Tickers with prices that are not among the candidates for want of features."""
 
 
-def open_trading(sources: Sources, choice: FilterChoice, membership: Path | None = None) -> Trading:
-    """Open prices, panel, cache, filter and, where a file is given, who belonged to the universe when.
+def open_trading(sources: Sources, choice: FilterChoice, universe: Path | tuple[str, ...] | None = None) -> Trading:
+    """Open prices, panel, cache and filter; the universe is a membership file, a list of tickers, or all there are.
 
     Raises:
         MismatchError: cache and model do not belong together.
@@ -301,7 +301,7 @@ def open_trading(sources: Sources, choice: FilterChoice, membership: Path | None
         prices=prices,
         lookup=sources.lookup(panel),
         filter=open_filter(choice, prices.days, cache),
-        candidates=known if membership is None else read_membership(membership),
+        candidates=read_membership(universe) if isinstance(universe, Path) else universe or known,
         without_features=len(prices.tickers) - len(known),
     )
 

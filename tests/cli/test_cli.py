@@ -285,6 +285,8 @@ def test_the_universe_can_be_a_file_and_a_series_stands_beside(folder, capsys, t
     command = runs(folder, "--cache", str(folder / "c.lance"), "--filter", "none", *files)
     found = answer(capsys, *command)
     assert found["hits"] == found["rebalances"] * len(names)
+    listed = runs(folder, "--cache", str(folder / "c.lance"), "--filter", "none", "--tickers", ",".join(names))
+    assert answer(capsys, *listed)["final_capital"] == found["final_capital"]
     (tmp_path / "index.csv").write_text("date,index\n2020-01-01,-1\n")
     assert "above 0" in refusal(capsys, *command)
 

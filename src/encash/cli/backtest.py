@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import model_flags
-from encash.cli.console import Console, common, day, lines
+from encash.cli.console import Console, common, day, lines, ticker_list
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -125,6 +125,7 @@ def universe_flags(chosen: Any) -> None:
     chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
     chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
     chosen.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held, and forecast ahead (5)")
+    chosen.add_argument("--tickers", default=None, metavar="A,B|@FILE", help="these alone (all with prices)")
     chosen.add_argument(
         "--membership",
         type=Path,
@@ -238,7 +239,8 @@ def opened(arguments: argparse.Namespace) -> pipeline.Trading:
     sources = pipeline.Sources.of(arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
-    return pipeline.open_trading(sources, filter_choice(arguments), getattr(arguments, "membership", None))
+    universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
+    return pipeline.open_trading(sources, filter_choice(arguments), universe)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:

@@ -179,7 +179,8 @@ def package_prices(package: str) -> Path:
         ) from None
     for file in files:
         if file.name == "sp500_dataset.csv.gz":
-            return Path(str(file.locate()))
+            path, here = Path(str(file.locate())), Path.cwd()
+            return path.relative_to(here) if path.is_relative_to(here) else path
     raise MissingFileError(
         f"the package {package} has no sp500_dataset.csv.gz; encash prepare takes any CSV or Parquet file"
     )
@@ -209,7 +210,8 @@ def step_line(stage: Stage) -> str:
         case "prepare":
             return f"{result['tickers']} tickers, {result['sessions']:,} sessions, {result['features']} features"
         case "train":
-            return f"rank IC on validation: {result['rank_ic']}"
+            skill = ", ".join(f"{float(value):+.3f} over {horizon}" for horizon, value in result["rank_ic"].items())
+            return f"rank IC on validation: {skill} sessions"
         case "build" | "build again":
             rate = f", {result['entries_per_second']:,.0f} entries/s" if result["computed"] else ""
             counts = ", ".join(f"{name} {result[name]:,}" for name in ("computed", "reused", "unavailable"))
