@@ -130,3 +130,27 @@ def test_information_ratio_needs_the_same_sessions():
     """Two series of different length are refused."""
     with pytest.raises(InputError, match="the same sessions"):
         metrics.information_ratio(np.ones(3), np.ones(4))
+
+
+def test_figures_are_those_of_a_well_known_library_where_the_definitions_agree():
+    """Total return, volatility, Sharpe, Sortino, drawdown and CAGR equal empyrical's on random daily returns."""
+    library = pytest.importorskip("empyrical", reason="pins figures; in the dev extra")
+    returns = np.random.default_rng(5).normal(0.0004, 0.012, 1_000)
+    equity = 100.0 * np.cumprod(np.concatenate([[1.0], 1.0 + returns]))
+    ours = [
+        metrics.total_return(equity),
+        metrics.volatility(returns),
+        metrics.sharpe(returns),
+        metrics.sortino(returns),
+        metrics.max_drawdown(equity),
+        metrics.cagr(equity),
+    ]
+    theirs = [
+        library.cum_returns_final(returns),
+        library.annual_volatility(returns),
+        library.sharpe_ratio(returns),
+        library.sortino_ratio(returns),
+        library.max_drawdown(returns),
+        library.annual_return(returns),
+    ]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
