@@ -20,10 +20,10 @@ def parser() -> Parser:
         epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 \\\n"
         "      --output-path cache.h5 --num-months 6",
     )
-    flags.add_argument("--model-path", dest="model", required=True)
-    flags.add_argument("--dataset-path", dest="data", type=Path, required=True)
+    flags.add_argument("--model-path", dest="model", default=guide.MODEL)
+    flags.add_argument("--dataset-path", dest="data", type=Path, default=guide.DATA)
     flags.add_argument(
-        "--output-path", dest="cache", required=True, help=".h5 for the layout file[ticker][date], or .lance"
+        "--output-path", dest="cache", default=guide.CACHE, help=".h5 for the layout file[ticker][date], or .lance"
     )
     flags.add_argument("--num-months", dest="months", type=int, default=6, help="months of 30 calendar days (6)")
     flags.add_argument("--num-stocks", type=int, default=None, help="the last N by name (all)")

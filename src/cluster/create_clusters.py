@@ -18,8 +18,8 @@ def parser() -> Parser:
         description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
         epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5",
     )
-    flags.add_argument("--model-path", dest="model", required=True)
-    flags.add_argument("--dataset-path", dest="data", type=Path, required=True)
+    flags.add_argument("--model-path", dest="model", default=guide.MODEL)
+    flags.add_argument("--dataset-path", dest="data", type=Path, default=guide.DATA)
     flags.add_argument("--n-clusters", type=int, default=50)
     flags.add_argument("--method", default="kmeans")
     flags.add_argument("--standardize", action="store_true", help="scale each dimension to unit variance first")

@@ -20,6 +20,11 @@ from encash.pipeline import Progress, Sources
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
 
+MODEL = "checkpoints/best_model_100m_1.18.pt"
+DATA = Path("data/all_complete_dataset.h5")
+PRICES = Path("data/actual_prices.h5")
+CACHE = "data/embeddings_cache.h5"
+"""Where the guide's commands look and write when they are not told: some of its lines name none of these."""
 SESSIONS_OF_A_MONTH = 21
 HORIZONS = (1, 5, 10, 20)
 BINS = 100

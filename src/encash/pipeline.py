@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+NEAREST_SHARE = 0.3
+"""What the filter `nearest` keeps where nobody says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +325,7 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
         from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
 
         return load_walk(choice.clusters).filter(kind, keep_share=choice.keep, seed=choice.seed)
+    share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
     model = load_clusters(choice.clusters)
     ranking, best = _ranking(choice)
     static = None
@@ -332,7 +335,7 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
         assignments = assign_entries(cache, model, start=model.fit_start, end=model.fit_end)
         static = static_clusters(assignments, model.fit_end)
     term = single_term(model, best, ranking, sessions, static=static)
-    return FilterModel(kind=kind, terms=(term,), keep_share=choice.keep, seed=choice.seed)
+    return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed)
 
 
 def backtest(

@@ -21,9 +21,9 @@ def parser() -> Parser:
         "  python -m inference.backtest_simulation --data data.h5 --model model.pt --prices prices.h5 \\\n"
         "      --embeddings-cache cache.h5",
     )
-    flags.add_argument("--data", type=Path, required=True)
-    flags.add_argument("--prices", type=Path, required=True)
-    flags.add_argument("--model", required=True)
+    flags.add_argument("--data", type=Path, default=guide.DATA)
+    flags.add_argument("--prices", type=Path, default=guide.PRICES)
+    flags.add_argument("--model", default=guide.MODEL)
     flags.add_argument("--ensemble-models", nargs="*", default=[], help="further checkpoints; forecasts are averaged")
     flags.add_argument(
         "--bin-edges", type=Path, default=None, help="adaptive_bin_edges.pt (looked for beside the model)"

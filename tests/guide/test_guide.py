@@ -278,3 +278,32 @@ def test_clusters_of_too_short_a_history_are_refused(tmp_path, capsys):
     ]
     assert create_clusters.main([*where, "--quiet"]) == 2
     assert "--holdout-months" in capsys.readouterr().err
+
+
+def test_the_short_lines_of_the_guide_run_where_its_files_lie(files, tmp_path, monkeypatch):
+    """Stages, another model, another cache: lines that name neither data nor model find them at the guide's places."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("checkpoints").mkdir()
+    shutil.copy(files.data, "data/all_complete_dataset.h5")
+    shutil.copy(files.prices, "data/actual_prices.h5")
+    shutil.copy(files.model, "checkpoints/best_model_100m_1.18.pt")
+    model = str(write_model(Path("checkpoints/model_v1.pt"), seed=4))
+    stages = (
+        ["--num-stocks", "5", "--output-path", "data/cache_part1.h5"],
+        ["--num-stocks", "12", "--output-path", "data/cache_part2.h5"],
+        ["--model-path", model, "--output-path", "data/embeddings_cache_v1.h5"],
+        ["--batch-size", "16", "--num-months", "1"],
+    )
+    for flags in stages:
+        assert cache_embeddings.main([*flags, "--quiet"]) == 0
+    assert Path("data/embeddings_cache.h5").is_file()
+    from encash.cache import merge_caches
+
+    parts = ["data/cache_part1.h5", "data/cache_part2.h5"]
+    assert merge_caches(parts, "data/whole.lance").conflicts == 0
+    run = ["--model", model, "--embeddings-cache", "data/embeddings_cache_v1.h5", "--output", "run"]
+    assert backtest_simulation.main([*run, "--test-months", "4", "--quiet"]) == 0
+    assert json.loads(Path("run/result.json").read_text())["misses"] == 0

@@ -120,7 +120,7 @@ def universe_flags(chosen: Any) -> None:
         help="hard with --clusters, else none",
     )
     chosen.add_argument(
-        "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest and random"
+        "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest (0.3) and random"
     )
     chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
     chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
