@@ -7,31 +7,37 @@ BIN := .venv/bin
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
 
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "encash needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,onnx,ray,stats,xarray,dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt skfolio  # the demo's prices; its code is not used
+	$(INSTALL) -e '.[torch]'
+	$(INSTALL) --no-deps skfolio  # the demo's prices; its code is not used
 	touch .venv/ready
 
-setup: .venv/ready            ## the environment alone, in .venv
+.venv/dev: .venv/ready
+	$(INSTALL) -e '.[torch,onnx,ray,stats,xarray,dev]'
+	touch .venv/dev
+
+setup: .venv/dev              ## the environment alone, in .venv
 
 demo: .venv/ready             ## the whole story on real prices, in demo/
 	$(BIN)/encash demo --out demo
 
-test: .venv/ready             ## everything that must hold, under 10 minutes on 2 cores
+test: .venv/dev               ## everything that must hold, under 10 minutes on 2 cores
 	$(BIN)/pytest -n 2 -m "not slow"
 
-test-slow: .venv/ready        ## survival tests: kill -9, many writers, torn files, replay in other engines
+test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn files, replay in other engines
 	$(BIN)/pytest -m slow -s
 
-check: .venv/ready            ## what a commit needs: format, lint, types, floors
+check: .venv/dev              ## what a commit needs: format, lint, types, floors
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready            ## all benchmarks → benchmarks/RESULTS.md
+bench: .venv/dev              ## all benchmarks → benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
 clean:                        ## remove what the targets made
