@@ -14,6 +14,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e '.[torch]'
 	$(INSTALL) --no-deps skfolio  # the demo's prices; its code is not used
+	$(BIN)/python -m compileall -q src  # once, instead of at every start
 	touch .venv/ready
 
 .venv/dev: .venv/ready
