@@ -14,6 +14,8 @@ from typing import Any
 
 PARTS = ("bench_encoders", "bench_store", "bench_cache", "bench_clusters", "bench_backtest", "bench_start")
 RESULTS = Path(__file__).with_name("RESULTS.md")
+NOTES = Path(__file__).with_name("NOTES.md")
+"""Why some goals are not met, written by a person; stands below the table."""
 LIBRARIES = ("numpy", "torch", "pylance", "h5py", "faiss-cpu", "onnxruntime")
 
 
@@ -53,7 +55,9 @@ def page(rows: list[dict[str, Any]], failed: list[str], scale: float) -> str:
         "| # | what | figure | baseline | limit | × baseline | × limit | goal | met |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *map(line, rows), *(f"\n**{text}**" for text in failed)]) + "\n"
+    return "\n".join(
+        [*head, *map(line, rows), *(f"\n**{text}**" for text in failed), "", NOTES.read_text(encoding="utf-8")]
+    )
 
 
 def line(row: dict[str, Any]) -> str:
