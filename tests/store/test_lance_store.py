@@ -41,7 +41,7 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
         if len(refreshes) > 1:
             LanceStore.refresh(second)
 
-    second.refresh = refresh_late  # type: ignore[method-assign]
+    second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
     assert stale.version == second.version
     second.write(make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"]), skip_valid=True)
     assert len(refreshes) == 2

@@ -13,7 +13,7 @@ import numpy as np
 def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     """A table as the bytes of a Parquet file; days become date32, text strings."""
     import pyarrow as pa  # noqa: PLC0415 a backtest that is not written down does without
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415 likewise
 
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({name: _arrow(column) for name, column in columns.items()}), sink, compression="zstd")
@@ -22,7 +22,7 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
 
 def _arrow(column: np.ndarray) -> Any:
     """An Arrow array. `pa.array` of a numpy array would import pandas, half a second, to ask whether it is a series."""
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415 takes a while to import
 
     match column.dtype.kind:
         case "U":
