@@ -28,6 +28,9 @@ CACHE = "data/embeddings_cache.h5"
 SESSIONS_OF_A_MONTH = 21
 HORIZONS = (1, 5, 10, 20)
 BINS = 100
+_RECREATE = "python -m cluster.create_clusters --model-path … --dataset-path …"
+SAMPLE = "assignments/sample"
+"""Where the clusters of the sampled entries lie in the folder of the clusters."""
 MARGIN_SESSIONS = 5
 """Days by which a features file may reach beyond its prices."""
 OLD_SELL_FEE = 0.001
@@ -129,7 +132,7 @@ def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress |
     cell_days, cell_tickers = days[row], np.asarray(tickers)[column]
     drawn = draw_entries(cell_days, cell_tickers, config=config)
     cell_days, cell_tickers = cell_days[drawn], cell_tickers[drawn]
-    lookup = Sources.lookup(replace(sources, cache=None), panel)
+    lookup = sources.lookup(panel, None)
     chunks = list(lookup.read(cell_days, cell_tickers, embeddings=True, forecasts=False, progress=progress))
     if not chunks:
         raise InputError(
@@ -147,7 +150,7 @@ def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress |
     model.save(asked.output_dir)
     cluster, distance = model.assign(vectors)
     assigned = Assignments.of_rows(cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint)
-    assigned.save(asked.output_dir / "assignments.npz")
+    assigned.save(asked.output_dir / SAMPLE)
     if asked.visualize:
         from encash.clusters import cluster_map
         from encash.report import cluster_picture
@@ -192,7 +195,7 @@ def analyze_clusters(asked: Analysis) -> dict[str, Any]:
     from encash.panel import open_prices
 
     model = load_clusters(asked.cluster_dir)
-    assignments = load_assignments(asked.cluster_dir / "assignments.npz")
+    assignments = load_assignments(asked.cluster_dir / SAMPLE, mend=_RECREATE)
     prices = open_prices(asked.prices_path)
     out = asked.output_dir or asked.cluster_dir
     if out != asked.cluster_dir:

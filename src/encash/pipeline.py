@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
-from encash.errors import InputError
+from encash.errors import InputError, MismatchError, UnknownKeyError
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import BuildReport, Cache, Lookup, Plan, Selection, VerifyReport
     from encash.clusters import (
+        Assigner,
         Assignments,
+        CacheEntries,
+        Choice,
         ClusterModel,
         FilterModel,
         FitConfig,
+        Neighbours,
         RankConfig,
         Ranking,
         Rule,
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+MAPPED_ENTRIES = 2_000
+"""Entries that a map of clusters shows."""
 NEAREST_SHARE = 0.3
 """What the filter `nearest` keeps where nobody says."""
 
@@ -124,7 +130,7 @@ class Sources:
         ]
         return members[0] if len(members) == 1 else _ensemble(members)
 
-    def lookup(self, panel: Panel | None) -> Lookup:
+    def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
         """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
 
         Raises:
@@ -132,7 +138,6 @@ class Sources:
         """
         from encash.cache import Lookup
 
-        cache = self.open_cache()
         if self.model is None:
             return Lookup(cache=cache, panel=panel)
         if cache is not None and not self._changes_forecasts() and cache.recognises(self.model):
@@ -214,19 +219,42 @@ def cached_batches(
 
 
 def fit_clusters(
-    cache: Cache, config: FitConfig, out: Path, *, start: DayLike | None = None, end: DayLike
-) -> ClusterModel:
-    """Fit clusters on the cached entries up to a day, and save them."""
-    from encash.clusters import fit_sample, sample_vectors
+    cache: Cache,
+    config: FitConfig,
+    out: Path,
+    *,
+    start: DayLike | None = None,
+    end: DayLike,
+    counts: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> tuple[ClusterModel, Choice | None]:
+    """Fit clusters on the cached entries up to a day, and save them with a map of them.
+
+    Args:
+        cache: its entries are fitted.
+        config: how to fit.
+        out: the folder of the clusters.
+        start: first day of entries; None takes all.
+        end: last day of entries.
+        counts: numbers of clusters to choose from, instead of the one of `config`.
+        progress: called with numbers of clusters tried and their number.
+
+    Returns:
+        The model, and what it was chosen from where it was.
+    """
+    from encash.clusters import choose_k, fit_sample, sample_vectors
 
     sample = sample_vectors(cached_batches(cache, start, end), config=config)
-    model = fit_sample(sample, config=config, encoder=encoder_fingerprint(cache))
+    encoder = encoder_fingerprint(cache)
+    choice = choose_k(sample, counts, config=config, encoder=encoder, progress=progress) if counts else None
+    model = fit_sample(sample, config=config, encoder=encoder) if choice is None else choice.best
     model.save(out)
-    return model
+    _write_map(cache, model, out)
+    return model, choice
 
 
 def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
-    """The cluster of every cached entry of a range.
+    """The cluster of every cached entry of a range, from its vector.
 
     Raises:
         MismatchError: the clusters were fitted on another encoder's entries.
@@ -244,6 +272,36 @@ def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, 
     )
 
 
+def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = None) -> Assignments:
+    """The cluster of every cached entry under the model or the walk of a folder, kept there; only what has changed
+    since the last time is read.
+
+    Raises:
+        MismatchError: the clusters are of another encoder, or nobody knows which model made the cache.
+    """
+    from encash.clusters import keep_assignments
+
+    assigner = _assigner(folder)
+    assigner.check_encoder(encoder_fingerprint(cache))
+    if not cache.verified:
+        raise MismatchError(
+            f"{cache.path} does not say which model made it, so nothing is kept of it; `encash cache verify` finds out"
+        )
+    return keep_assignments(folder, assigner, _entries(cache), progress=progress)
+
+
+def assignments_to_rank(
+    cache: Cache, folder: Path, *, config: RankConfig, progress: Progress | None = None
+) -> Assignments:
+    """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
+    cache, because nobody knows which model made it."""
+    from encash.clusters import load_clusters
+
+    if not cache.verified:
+        return assign_entries(cache, load_clusters(folder), start=config.start, end=config.end)
+    return keep_assignments(cache, folder, progress=progress).between(config.start, config.end)
+
+
 def rank_clusters(
     assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: Rule
 ) -> tuple[Ranking, Int32]:
@@ -256,6 +314,24 @@ def rank_clusters(
     best = select_best(ranking, rule)
     write_ranking(folder, ranking, best, rule=rule)
     return ranking, best
+
+
+def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbours:
+    """The entries up to a day whose embeddings are nearest to that of an entry.
+
+    Raises:
+        UnknownKeyError: the cache has no such entry.
+        InputError: nothing that early.
+    """
+    from encash.clusters import Neighbours
+
+    vectors, found = cache.get(day, [ticker])
+    if not found[0]:
+        raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or ask for another")
+    days, tickers, distance = cache.nearest(vectors[0], count, last_day=before)
+    if not len(days):
+        raise InputError(f"no entry on or before {before}; ask about a later day, or build more of the past")
+    return Neighbours(days=days, tickers=tickers, distance=distance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,13 +371,12 @@ def open_trading(sources: Sources, choice: FilterChoice, universe: Path | tuple[
     """
     from encash.backtest import read_membership
 
-    panel = sources.panel()
+    panel, cache = sources.panel(), sources.open_cache()
     prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
-    cache = sources.open_cache()
     known = _known_tickers(panel, cache, prices)
     return Trading(
         prices=prices,
-        lookup=sources.lookup(panel),
+        lookup=sources.lookup(panel, cache),
         filter=open_filter(choice, prices.days, cache),
         candidates=read_membership(universe) if isinstance(universe, Path) else universe or known,
         without_features=len(prices.tickers) - len(known),
@@ -321,21 +396,26 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
         return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
     if choice.clusters is None:
         raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
-    if (choice.clusters / "walk.json").is_file():
+    share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
+    if _is_walk(choice.clusters):
         from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
 
-        return load_walk(choice.clusters).filter(kind, keep_share=choice.keep, seed=choice.seed)
-    share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
+        walk = load_walk(choice.clusters)
+        kept = _kept(choice.clusters, walk.fingerprint, cache, distances=kind == "nearest")
+        return walk.filter(kind, keep_share=share, seed=choice.seed, assignments=kept)
     model = load_clusters(choice.clusters)
+    kept = _kept(choice.clusters, model.fingerprint, cache, distances=kind == "nearest")
     ranking, best = _ranking(choice)
     static = None
     if kind == "static":
         if cache is None:
             raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
-        assignments = assign_entries(cache, model, start=model.fit_start, end=model.fit_end)
+        known = kept if kept is not None and kept.version == cache.version else None
+        fitted = {"start": model.fit_start, "end": model.fit_end}
+        assignments = assign_entries(cache, model, **fitted) if known is None else known.between(**fitted)
         static = static_clusters(assignments, model.fit_end)
     term = single_term(model, best, ranking, sessions, static=static)
-    return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed)
+    return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed, assignments=kept)
 
 
 def backtest(
@@ -424,6 +504,7 @@ def write_walk(
         progress=progress,
     )
     walk.save(out)
+    _write_map(cache, walk.terms[-1].model, out)
     return walk
 
 
@@ -441,22 +522,83 @@ class PageExtras:
 
 def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = None) -> Path:
     """The page of one or several runs."""
-    from encash.report import Extras, cluster_returns, render_report
+    from encash.report import Extras, render_report
 
     given = extras or PageExtras()
-    ranked: dict[str, Any] = {}
-    if given.clusters is not None and (given.clusters / f"ranking_{given.horizon}d.json").is_file():
-        from encash.clusters import load_ranking, read_best_clusters
-
-        ranking = load_ranking(given.clusters, given.horizon)
-        best = read_best_clusters(given.clusters / f"best_clusters_{given.horizon}d.txt")
-        ranked = {"ranking": cluster_returns(ranking.rows(), best.tolist()), "ranking_horizon": given.horizon}
-    return render_report(runs, out, extras=Extras(timings=given.timings, same_picks=given.same_picks, **ranked))
+    shown = {} if given.clusters is None else _cluster_extras(given.clusters, given.horizon)
+    return render_report(runs, out, extras=Extras(timings=given.timings, same_picks=given.same_picks, **shown))
 
 
 def encoder_fingerprint(cache: Cache) -> str:
     """Identity of the encoder that made a cache; empty where nobody wrote it down."""
     return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
+
+
+def _cluster_extras(folder: Path, horizon: int) -> dict[str, Any]:
+    """What a folder of clusters or of a walk shows of itself on a page."""
+    from encash.clusters import load_map, load_ranking
+    from encash.report import cluster_returns
+
+    shown: dict[str, Any] = {}
+    if (folder / "map.npz").is_file():
+        shown["cluster_map"] = load_map(folder)
+    ranking = None
+    if _is_walk(folder):
+        from encash.clusters import load_walk, walk_drift
+
+        walk = load_walk(folder)
+        ranking, shown["refits"] = walk.refits[-1].ranking, walk_drift(walk)
+    elif (folder / f"ranking_{horizon}d.json").is_file():
+        ranking = load_ranking(folder, horizon)
+    if ranking is not None:
+        shown["ranking"] = cluster_returns(ranking.rows(), ranking.best or (), ranking.selected_share)
+        shown["ranking_horizon"] = ranking.horizon
+    return shown
+
+
+def _is_walk(folder: Path) -> bool:
+    return (folder / "walk.json").is_file()
+
+
+def _assigner(folder: Path) -> Assigner:
+    """The model of a folder, or its walk."""
+    from encash.clusters import OneModel, load_clusters
+
+    if _is_walk(folder):
+        from encash.clusters import load_walk
+
+        return load_walk(folder)
+    return OneModel(load_clusters(folder))
+
+
+def _entries(cache: Cache) -> CacheEntries:
+    """The entries of a cache as the clusters see them."""
+    from encash.clusters import CacheEntries
+
+    fingerprint, vectors = cache.spec.fingerprint, cache.store.vectors
+    return CacheEntries(index=cache.index(), vectors=vectors, cache=fingerprint, version=cache.version)
+
+
+def _kept(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
+    """What was kept of a cache under a model, as far as it still holds."""
+    from encash.clusters import find_kept
+
+    if cache is None or not cache.verified:
+        return None
+    return find_kept(folder, model, _entries(cache), distances=distances)
+
+
+def _write_map(cache: Cache, model: ClusterModel, out: Path) -> None:
+    """Keep a map of a model with a seeded sample of the entries that it was fitted on."""
+    from encash.clusters import cluster_map
+
+    index = cache.index()
+    fitted = (index.days >= np.datetime64(model.fit_start)) & (index.days <= np.datetime64(model.fit_end))
+    rows = index.row[fitted].astype(np.int64)
+    rows = rows[rows >= 0]
+    if len(rows) > MAPPED_ENTRIES:
+        rows = np.sort(np.random.default_rng(model.seed).choice(rows, MAPPED_ENTRIES, replace=False))
+    cluster_map(model, cache.store.vectors(rows)).save(out)
 
 
 def _measured(encoder: Encoder) -> Encoder:

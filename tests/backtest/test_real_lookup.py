@@ -157,6 +157,41 @@ def test_kept_assignments_spare_the_embeddings(panel, encoder):
         assert spared.facts["hits"] == plain.facts["hits"]
 
 
+def test_what_was_kept_of_a_stale_entry_is_not_used(panel, encoder):
+    """Features restated after the assignment: the fresh vector decides, as it does without anything kept."""
+    from dataclasses import replace
+
+    from encash.clusters import Assignments
+    from encash.panel.load import ArraySource
+    from encash.panel.panel import Panel
+
+    filter, cache = filter_of(panel, encoder), cached(panel, encoder)
+    before = run_backtest(CONFIG, prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)
+    rows = np.flatnonzero(before.picks.cluster >= 0)
+    kept = Assignments.of_rows(
+        before.picks.date[rows], before.picks.ticker[rows], before.picks.cluster[rows],
+        before.picks.distance[rows], k=4,
+    )  # fmt: skip
+    parts = {name: panel.rows((name,)) for name in panel.tickers}
+    moved = {}
+    for name, part in parts.items():
+        late = (part.days >= np.datetime64("2020-04-15"))[:, None]
+        moved[name] = (part.days, np.where(late, 3 - 2 * part.values[:, ::-1], part.values))
+    restated = Panel(ArraySource(moved, panel.feature_names), panel.prices)
+    runs = [
+        run_backtest(
+            CONFIG, prices=panel.prices, filter=one,
+            lookup=Lookup(cache=cache, panel=restated, encoder=lambda: encoder),
+        )
+        for one in (filter, replace(filter, assignments=kept))
+    ]  # fmt: skip
+    assert runs[0].facts["stale"] == runs[1].facts["stale"] > 0
+    for name, column in runs[0].picks.columns().items():
+        np.testing.assert_array_equal(runs[1].picks.columns()[name], column)
+    assert runs[0].ledger.to_csv() == runs[1].ledger.to_csv()
+    assert (runs[0].picks.cluster != before.picks.cluster).any(), "the restatement moves entries to other clusters"
+
+
 def test_a_single_term_made_of_nothing_known_must_be_allowed(panel, encoder):
     """Best clusters without a ranking may have been chosen with the test period: refused until somebody says why."""
     model = filter_of(panel, encoder).terms[0].model

@@ -406,7 +406,7 @@ def test_every_command_explains_itself_with_an_example(capsys):
         "similar",
     )
     nested = [("cache", name) for name in ("info", "coverage", "verify", "merge", "export", "import", "compact")]
-    nested += [("clusters", name) for name in ("fit", "rank", "walk", "show")]
+    nested += [("clusters", name) for name in ("fit", "rank", "walk", "assign", "show")]
     for command in [(name,) for name in names] + nested:
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])

@@ -23,7 +23,14 @@ from encash.clusters import (
     static_clusters,
 )
 from encash.clusters.filter import Term
-from encash.errors import FormatError, InputError, LookaheadError, MismatchError, UnknownKeyError
+from encash.errors import (
+    FormatError,
+    InputError,
+    LookaheadError,
+    MismatchError,
+    MissingFileError,
+    UnknownKeyError,
+)
 
 FIRST = np.datetime64("2020-01-06")
 
@@ -291,26 +298,33 @@ def test_assignments_survive_the_file(tmp_path, planted):
         cache="c" * 64,
         version=7,
     )
-    made.save(tmp_path / "assignments.npz")
-    loaded = load_assignments(tmp_path / "assignments.npz")
-    whole = load_assignments(tmp_path / "assignments.npz", distances=True)
+    made.save(tmp_path / "one")
+    loaded, whole = load_assignments(tmp_path / "one"), load_assignments(tmp_path / "one", distances=True)
     for name in ("days", "tickers", "cluster", "distance", "k", "model", "cache", "version"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(made, name))
     assert loaded.distances is None
     np.testing.assert_array_equal(whole.distances, made.distances)
-    made.save(tmp_path / "again.npz")
-    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "assignments.npz").read_bytes()
+    made.save(tmp_path / "again")
+    made.save(tmp_path / "again")
+    for file in (tmp_path / "one").iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "one"], "nothing is left beside the folders"
     cluster, distance = loaded.lookup(days, tickers)
     expected = model.assign(vectors)
     np.testing.assert_array_equal(cluster, expected[0])
     np.testing.assert_array_equal(distance, expected[1])
     assert loaded.entries == len(days)
-    loaded.check_origin(model=model.fingerprint, cache="c" * 64, version=7)
-    with pytest.raises(MismatchError, match="of version 7, not 8"):
-        loaded.check_origin(model=model.fingerprint, cache="c" * 64, version=8)
-    replace(made, distances=None).save(tmp_path / "small.npz")
+    replace(made, distances=None).save(tmp_path / "small")
     with pytest.raises(FormatError, match="lacks distances"):
-        load_assignments(tmp_path / "small.npz", distances=True)
+        load_assignments(tmp_path / "small", distances=True)
+    with pytest.raises(MissingFileError, match=r"no facts.json .* clusters assign"):
+        load_assignments(tmp_path / "none")
+    damaged = tmp_path / "one" / "cluster.npy"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(FormatError, match="lacks cluster, or it is damaged"):
+        load_assignments(tmp_path / "one")
 
 
 def test_rows_that_are_no_table_of_entries_are_refused():

@@ -111,7 +111,9 @@ def read_signals(
             f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
             "give a cache or a model that forecasts it"
         )
-    places = [_Places.of(filter, days, tickers, asked.shape) for filter in filters]
+    keeping = any(filter is not None and filter.assignments is not None for filter in filters)
+    valid = _valid(lookup, days, tickers, asked) if keeping else asked
+    places = [_Places.of(filter, days, tickers, valid) for filter in filters]
     told = _Told.empty(asked.shape, len(horizons))
     unassigned = np.zeros(asked.shape, dtype=bool)
     for place in places:
@@ -144,6 +146,14 @@ def read_signals(
         )
         for place in places
     )
+
+
+def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], asked: Bool) -> Bool:
+    """Asked cells with a valid entry in the cache: what was kept of a stale one is of another vector. Shape (D, N)."""
+    row, column = np.nonzero(asked)
+    valid = np.zeros(asked.shape, dtype=np.bool_)
+    valid[row, column] = lookup.valid(days[row], np.asarray(tickers)[column])
+    return valid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +217,14 @@ class _Places:
     distance: Float32
 
     @classmethod
-    def of(cls, filter: FilterModel | None, days: Days, tickers: tuple[str, ...], shape: tuple[int, ...]) -> _Places:
-        """What the filter has kept, or nothing yet."""
+    def of(cls, filter: FilterModel | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Places:
+        """What the filter has kept of entries that are valid; nothing yet of others."""
+        cluster = np.full(valid.shape, -1, dtype=np.int32)
+        distance = np.full(valid.shape, np.nan, dtype=np.float32)
         if filter is not None and filter.needs_clusters and not filter.needs_embeddings:
-            cluster, distance = filter.stored(days, tickers)
-            return cls(filter=filter, cluster=cluster, distance=distance)
-        nothing = np.full(shape, np.nan, dtype=np.float32)
-        return cls(filter=filter, cluster=np.full(shape, -1, dtype=np.int32), distance=nothing)
+            kept, far = filter.stored(days, tickers)
+            cluster, distance = np.where(valid, kept, cluster), np.where(valid, far, distance)
+        return cls(filter=filter, cluster=cluster, distance=distance)
 
     def wanting(self) -> Bool:
         """Cells whose cluster the filter needs and does not know."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, day_text, positions, to_day
+from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Text, day_text, positions, to_day
 from encash.cache import identity
 from encash.cache.agreement import LEAST_AGREEMENT, sample_agreement
 from encash.cache.ahead import read_ahead
@@ -32,7 +32,7 @@ from encash.cache.plan import (
 )
 from encash.cache.selection import Selection, SelectionFields
 from encash.encoders.base import Encoder, EncoderSpec
-from encash.errors import InputError, MissingFileError, UnknownKeyError
+from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.panel.panel import Panel
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
 from encash.store.locator import ensure_store, open_store
@@ -147,6 +147,11 @@ class Cache:
         return identity.encoder_of(self.spec)
 
     @property
+    def verified(self) -> bool:
+        """Whether it is known which model made the entries; False for a cache imported on trust."""
+        return not identity.is_unverified(self.spec)
+
+    @property
     def version(self) -> int:
         """The version that this instance sees."""
         return self.store.version
@@ -186,7 +191,7 @@ class Cache:
             bytes_per_entry=size / index.entries if index.entries else None,
             versions=len(self.store.versions()),
             version=self.version,
-            verified=not identity.is_unverified(spec),
+            verified=self.verified,
         )
 
     def refresh(self) -> None:
@@ -258,6 +263,30 @@ class Cache:
         rows = index.row[:, column]
         with self._reading:
             return index.days[rows >= 0], self.store.vectors(rows[rows >= 0].astype(np.int64))
+
+    def nearest(self, vector: Float32, count: int, *, last_day: DayLike) -> tuple[Days, Text, Float64]:
+        """The entries up to a day whose embeddings are nearest to a vector, by the engine's own search.
+
+        Args:
+            vector: shape (dim,).
+            count: how many, 1 or more; fewer are found if there are no more.
+            last_day: none of a later day is found.
+
+        Returns:
+            Days (n,), tickers (n,) and Euclidean distances (n,), nearest first, ties by day, then ticker.
+
+        Raises:
+            InputError: a count below 1.
+            MismatchError: a vector of another length.
+        """
+        if count < 1:
+            raise InputError(f"{count} neighbours asked for; expected 1 or more")
+        if vector.shape != (self.spec.dim,):
+            raise MismatchError(f"the vector has shape {vector.shape}, the entries have length {self.spec.dim}")
+        index = self.index()
+        with self._reading:
+            rows, distance = self.store.nearest(vector, count, last_day=to_day(last_day))
+        return *index.keys(rows), distance
 
     def scan(self, batch_rows: int = 4_096) -> Iterator[Entries]:
         """All entries in batches with bounded memory, in the store's own order."""

@@ -188,7 +188,8 @@ class Lookup:
             raise InputError(
                 f"{len(cells.days)} days and {len(cells.tickers)} tickers came; cell i is (day i, ticker i)"
             )
-        kind = self._kinds(cells)
+        kind, unchecked = self._kinds(cells)
+        self.tally.unchecked += int(unchecked.sum())
         if self._make_encoder is not None and np.isin(kind, (Kind.MISS, Kind.STALE)).any():
             self._load()
         cached_forecasts = forecasts and self._choose_forecasts()
@@ -201,18 +202,22 @@ class Lookup:
 
     # -- which cell comes from where
 
-    def _kinds(self, cells: Cells) -> Int8:
-        """A `Kind` for each cell; shape (n,)."""
+    def valid(self, days: Days, tickers: Text) -> Bool:
+        """Which cells (day i, ticker i) are hits; nothing is read or counted. Shape (n,)."""
+        hits: Bool = self._kinds(Cells(days=days, tickers=tickers))[0] == Kind.HIT
+        return hits
+
+    def _kinds(self, cells: Cells) -> tuple[Int8, Bool]:
+        """A `Kind` for each cell, and which hits nobody could compare; shape (n,) each."""
         row, stored = self._stored(cells)
         held = row >= 0
         kind = np.where(held, Kind.HIT, Kind.MISS).astype(np.int8)
-        if self._expected is not None:
-            digest = self._expected.digests(cells)
-            kind[held & (stored != 0) & (stored != digest)] = Kind.STALE
-            kind[digest == 0] = Kind.UNAVAILABLE
-            unknown = held & (stored == 0) & (digest != 0)
-            self.tally.unchecked += int(unknown.sum())
-        return kind
+        if self._expected is None:
+            return kind, np.zeros(len(cells), dtype=np.bool_)
+        digest = self._expected.digests(cells)
+        kind[held & (stored != 0) & (stored != digest)] = Kind.STALE
+        kind[digest == 0] = Kind.UNAVAILABLE
+        return kind, held & (stored == 0) & (digest != 0)
 
     def _stored(self, cells: Cells) -> tuple[Int64, UInt64]:
         """The row of each cell, −1 for none, and its digest, 0 for none or unknown."""

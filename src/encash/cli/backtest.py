@@ -180,9 +180,14 @@ def _report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="the page of one or several runs",
-        epilog="example:\n  encash report runs/a runs/b --out report.html",
+        epilog="example:\n  encash report runs/a --clusters clusters --out report.html\n"
+        "  encash report runs/a runs/b --out report.html",
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument(
+        "--clusters", type=Path, default=None, metavar="DIR", help="show these clusters beside the run (of one run)"
+    )
+    parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
     common(parser)
     parser.set_defaults(handler=run_report)
@@ -345,7 +350,8 @@ def run_report(arguments: argparse.Namespace, console: Console) -> int:
     """Write the page of some runs."""
     from encash import pipeline
 
-    page = pipeline.write_report(arguments.runs, arguments.out)
+    extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
+    page = pipeline.write_report(arguments.runs, arguments.out, extras)
     console.result({"report": str(page)}, [f"report  {page}"])
     return 0
 

@@ -1,4 +1,4 @@
-"""``clusters fit|rank|show|walk``: group embeddings of the past and rank the groups by what followed."""
+"""``clusters fit|rank|walk|assign|show`` and ``similar``: group embeddings of the past, and what followed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encash.cli.console import Console, Parser, common, day, lines, plain
-from encash.errors import UnknownKeyError
 
 if TYPE_CHECKING:
-    from encash.clusters import ClusterModel
+    from encash.clusters import ClusterModel, FitConfig, Rule
+
+AUTO_COUNTS = (5, 10, 20, 35, 50, 75, 100)
+"""Numbers of clusters that -k auto tries."""
+METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
+"""As in `encash.clusters.METRICS`, which is not imported before a command needs it."""
 
 
 def register(commands: Any) -> None:
@@ -20,7 +24,7 @@ def register(commands: Any) -> None:
     clusters = commands.add_parser("clusters", help="fit and rank clusters on the past").add_subparsers(
         dest="clusters_command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for add in (_fit, _rank, _walk, _show):
+    for add in (_fit, _rank, _walk, _assign, _show):
         add(clusters)
     _similar(commands)
 
@@ -34,13 +38,15 @@ def _fit(clusters: Any) -> None:
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session used")
-    parser.add_argument("-k", type=int, default=50, help="number of clusters (50)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--samples-per-stock", type=int, default=None, metavar="N", help="a seeded sample of sessions per ticker (all)"
+        "-k",
+        type=cluster_counts,
+        default=(50,),
+        metavar="K[,K…]|auto",
+        help="number of clusters (50); of several, the one with the highest Calinski–Harabasz index; "
+        f"auto tries {','.join(map(str, AUTO_COUNTS))}",
     )
-    parser.add_argument("--no-standardize", dest="standardize", action="store_false", help="cluster the raw embeddings")
-    parser.add_argument("--pca-components", type=int, default=None, metavar="N")
+    fit_flags(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     common(parser)
     parser.set_defaults(handler=run_fit)
@@ -66,18 +72,7 @@ def _rank(clusters: Any) -> None:
         metavar="N",
         help="sessions between the ranking and the first trade (the horizon)",
     )
-    rule = parser.add_argument_group("which clusters are the best ones; all that is given must hold")
-    rule.add_argument("--top", type=int, default=None, metavar="N", help="this many (5 where nothing else is given)")
-    rule.add_argument("--coverage", type=float, default=None, metavar="SHARE", help="best first, to this share of all")
-    rule.add_argument("--min-return", type=float, default=None, help="mean return over the horizon, as a fraction")
-    rule.add_argument("--min-win-rate", type=float, default=None)
-    rule.add_argument("--min-sharpe", type=float, default=None)
-    parser.add_argument(
-        "--no-winsorize", dest="winsorize", action="store_false", help="outliers as they are, not drawn in to 0.5 %%"
-    )
-    parser.add_argument(
-        "--metric", choices=("mean_return", "median_return", "win_rate", "sharpe"), default="mean_return"
-    )
+    rule_flags(parser)
     common(parser)
     parser.set_defaults(handler=run_rank)
 
@@ -95,15 +90,69 @@ def _walk(clusters: Any) -> None:
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")
     parser.add_argument("-k", type=int, default=50, help="number of clusters (50)")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many clusters are the best ones (5)")
+    fit_flags(parser)
+    rule_flags(parser)
     parser.add_argument("--window", type=int, default=None, metavar="N", help="sessions a refit looks back (all)")
     parser.add_argument("--history", type=int, default=252, metavar="N", help="sessions before the first fit (252)")
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first day of entries")
     parser.add_argument("--end", type=day, default=None, metavar="DAY", help="last day a model is to be in force")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     common(parser)
     parser.set_defaults(handler=run_walk)
+
+
+def _assign(clusters: Any) -> None:
+    parser = clusters.add_parser(
+        "assign",
+        help="the cluster of every entry of a cache, kept beside the clusters",
+        description="rank and walk do this too; after a build only new and restated entries are read. A backtest then "
+        "reads no embeddings.",
+        epilog="example:\n  encash clusters assign --clusters clusters --cache cache.lance",
+    )
+    parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of fit, or of walk")
+    parser.add_argument("--cache", required=True, metavar="C")
+    common(parser)
+    parser.set_defaults(handler=run_assign)
+
+
+def fit_flags(parser: Any) -> None:
+    """How clusters are fitted."""
+    how = parser.add_argument_group("how clusters are fitted")
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--method", default="kmeans", help="kmeans: the others cannot assign new entries (kmeans)")
+    how.add_argument(
+        "--samples-per-stock", type=int, default=None, metavar="N", help="a seeded sample of sessions per ticker (all)"
+    )
+    how.add_argument("--no-standardize", dest="standardize", action="store_false", help="cluster the raw embeddings")
+    how.add_argument("--pca-components", type=int, default=None, metavar="N", help="project on so many first (none)")
+
+
+def rule_flags(parser: Any) -> None:
+    """How clusters are ranked, and which of them are the best ones."""
+    rule = parser.add_argument_group("which clusters are the best ones; all that is given must hold")
+    rule.add_argument("--top", type=int, default=None, metavar="N", help="this many (5 where nothing else is given)")
+    rule.add_argument("--coverage", type=float, default=None, metavar="SHARE", help="best first, to this share of all")
+    rule.add_argument("--min-return", type=float, default=None, help="mean return over the horizon, as a fraction")
+    rule.add_argument("--min-win-rate", type=float, default=None)
+    rule.add_argument("--min-sharpe", type=float, default=None)
+    rule.add_argument("--metric", choices=METRICS, default="mean_return", help="what the order goes by (mean_return)")
+    rule.add_argument(
+        "--no-winsorize", dest="winsorize", action="store_false", help="outliers as they are, not drawn in to 0.5 %%"
+    )
+
+
+def cluster_counts(text: str) -> tuple[int, ...]:
+    """The type of a flag that takes one or several numbers of clusters, or auto.
+
+    >>> cluster_counts("50"), cluster_counts("10,20")
+    ((50,), (10, 20))
+    """
+    if text == "auto":
+        return AUTO_COUNTS
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of clusters; expected 50, 10,20,50 or auto") from None
 
 
 def _similar(commands: Any) -> None:
@@ -137,39 +186,55 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     """Embeddings of the past → clusters."""
     from encash import pipeline
     from encash.cache import open_cache
-    from encash.clusters import FitConfig
 
-    config = FitConfig(
-        k=arguments.k,
-        seed=arguments.seed,
-        standardize=arguments.standardize,
-        pca_components=arguments.pca_components,
-        samples_per_ticker=arguments.samples_per_stock,
-    )
-    cache = open_cache(arguments.cache)
-    model = pipeline.fit_clusters(cache, config, arguments.out, start=arguments.start, end=arguments.end)
+    counts: tuple[int, ...] = arguments.k
+    with console.progress("fit", "numbers of clusters") as progress:
+        model, choice = pipeline.fit_clusters(
+            open_cache(arguments.cache),
+            fit_config(arguments, counts[0]),
+            arguments.out,
+            start=arguments.start,
+            end=arguments.end,
+            counts=counts if len(counts) > 1 else (),
+            progress=progress,
+        )
     values = plain({**describe(model), "out": arguments.out})
+    tried = [] if choice is None else choice.rows()
+    text = [f"{row['k']:>4} clusters: Calinski–Harabasz index {row['score']:,.1f}" for row in tried]
+    console.result({**values, **({"choice": tried} if tried else {})}, [*text, *lines(values)])
+    return 0
+
+
+def run_assign(arguments: argparse.Namespace, console: Console) -> int:
+    """Clusters and a cache → the cluster of every entry."""
+    from encash import pipeline
+    from encash.cache import open_cache
+
+    with console.progress("assign", "entries") as progress:
+        kept = pipeline.keep_assignments(open_cache(arguments.cache), arguments.clusters, progress=progress)
+    values = {"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)}
     console.result(values, lines(values))
     return 0
 
 
-def run_rank(arguments: argparse.Namespace, console: Console) -> int:
-    """Clusters and prices → the best clusters."""
-    from encash import pipeline
-    from encash.cache import open_cache
-    from encash.clusters import RankConfig, Rule, load_clusters
-    from encash.panel import open_prices
+def fit_config(arguments: argparse.Namespace, k: int) -> FitConfig:
+    """The flags of `fit_flags` as a configuration."""
+    from encash.clusters import FitConfig
 
-    model, prices = load_clusters(arguments.clusters), open_prices(arguments.prices)
-    assignments = pipeline.assign_entries(open_cache(arguments.cache), model, start=arguments.start, end=arguments.end)
-    config = RankConfig(
-        horizon=arguments.horizon,
-        end=arguments.end,
-        start=arguments.start,
-        embargo=arguments.horizon if arguments.embargo is None else arguments.embargo,
-        metric=arguments.metric,
-        winsorize=(0.005, 0.995) if arguments.winsorize else None,
+    return FitConfig(
+        k=k,
+        seed=arguments.seed,
+        method=arguments.method,
+        standardize=arguments.standardize,
+        pca_components=arguments.pca_components,
+        samples_per_ticker=arguments.samples_per_stock,
     )
+
+
+def rule_of(arguments: argparse.Namespace) -> Rule:
+    """The flags of `rule_flags` as a rule; the best five where none is given."""
+    from encash.clusters import Rule
+
     rule = Rule(
         top_k=arguments.top,
         coverage=arguments.coverage,
@@ -177,7 +242,35 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
         min_win_rate=arguments.min_win_rate,
         min_sharpe=arguments.min_sharpe,
     )
-    rule = Rule(top_k=5) if rule == Rule() else rule
+    return Rule(top_k=5) if rule == Rule() else rule
+
+
+def winsorized(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """Between which quantiles returns are drawn in."""
+    return (0.005, 0.995) if arguments.winsorize else None
+
+
+def run_rank(arguments: argparse.Namespace, console: Console) -> int:
+    """Clusters and prices → the best clusters."""
+    from encash import pipeline
+    from encash.cache import open_cache
+    from encash.clusters import RankConfig
+    from encash.panel import open_prices
+
+    prices = open_prices(arguments.prices)
+    config = RankConfig(
+        horizon=arguments.horizon,
+        end=arguments.end,
+        start=arguments.start,
+        embargo=arguments.horizon if arguments.embargo is None else arguments.embargo,
+        metric=arguments.metric,
+        winsorize=winsorized(arguments),
+    )
+    rule = rule_of(arguments)
+    with console.progress("assign", "entries") as progress:
+        assignments = pipeline.assignments_to_rank(
+            open_cache(arguments.cache), arguments.clusters, config=config, progress=progress
+        )
     ranking, best = pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule)
     facts = {
         "fit_end": ranking.fit_end,
@@ -196,24 +289,28 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
     """Embeddings and prices → a model for each stretch of days."""
     from encash import pipeline
     from encash.cache import open_cache
-    from encash.clusters import FitConfig, Rule, WalkConfig
+    from encash.clusters import WalkConfig
     from encash.panel import open_prices
 
     config = WalkConfig(
         every=arguments.every,
         horizon=arguments.horizon,
         embargo=arguments.embargo,
-        fit=FitConfig(k=arguments.k, seed=arguments.seed),
-        rule=Rule(top_k=arguments.top),
+        fit=fit_config(arguments, arguments.k),
+        rule=rule_of(arguments),
+        metric=arguments.metric,
+        winsorize=winsorized(arguments),
         window=arguments.window,
         history=arguments.history,
         start=arguments.start,
         end=arguments.end,
     )
+    cache = open_cache(arguments.cache)
     with console.progress("walk", "refits") as progress:
-        walk = pipeline.write_walk(
-            open_cache(arguments.cache), open_prices(arguments.prices), config, arguments.out, progress=progress
-        )
+        walk = pipeline.write_walk(cache, open_prices(arguments.prices), config, arguments.out, progress=progress)
+    if cache.verified:
+        with console.progress("assign", "entries") as progress:
+            pipeline.keep_assignments(cache, arguments.out, progress=progress)
     refits = [
         {
             "first_day": term.first_day,
@@ -233,17 +330,12 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     """What looked like this before, and what came of it."""
     from encash import pipeline
     from encash.cache import open_cache
-    from encash.clusters import find_similar, last_known_day, what_followed
+    from encash.clusters import last_known_day, what_followed
     from encash.panel import open_prices
 
     cache, prices = open_cache(arguments.cache), open_prices(arguments.prices)
-    vectors, found = cache.get(arguments.day, [arguments.ticker])
-    if not found[0]:
-        raise UnknownKeyError(
-            f"the cache has no entry of {arguments.ticker} on {arguments.day}; build it, or ask for another"
-        )
     before = last_known_day(prices.days, arguments.day, arguments.embargo)
-    near = find_similar(vectors[0], pipeline.cached_batches(cache, None, before), before=before, count=arguments.count)
+    near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
     horizons = cache.spec.horizons or (5,)
     returns = what_followed(near, prices, horizons)
     rows: list[dict[str, Any]] = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
 from encash.clusters.filter import KINDS, FilterModel, Term, first_allowed_day, single_term, static_clusters
+from encash.clusters.kept import Assigner, CacheEntries, OneModel, find_kept, keep_assignments
 from encash.clusters.model import ClusterModel, load_clusters
 from encash.clusters.rank import METRICS, RankConfig, Ranking, Rule, rank_clusters, select_best, stability
 from encash.clusters.ranking_files import (
@@ -20,27 +21,31 @@ from encash.clusters.ranking_files import (
 if TYPE_CHECKING:
     from encash.clusters.choose import Choice, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
-    from encash.clusters.similar import Neighbours, find_similar, last_known_day, what_followed
-    from encash.clusters.summary import cluster_map, cluster_returns, occupancy, staying, walk_drift
+    from encash.clusters.similar import Neighbours, last_known_day, what_followed
+    from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, staying, walk_drift
     from encash.clusters.walk import Refit, WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
     "choose": ("Choice", "choose_k"),
     "fit": ("FitConfig", "Sample", "draw_entries", "fit_clusters", "fit_sample", "sample_vectors"),
-    "similar": ("Neighbours", "find_similar", "last_known_day", "what_followed"),
-    "summary": ("cluster_map", "cluster_returns", "occupancy", "staying", "walk_drift"),
+    "similar": ("Neighbours", "last_known_day", "what_followed"),
+    "summary": ("ClusterMap", "WalkDrift", "cluster_map", "load_map", "staying", "walk_drift"),
     "walk": ("Refit", "WalkConfig", "WalkModel", "load_walk", "match_clusters", "walk_forward"),
 }
 
 __all__ = [
     "KINDS",
     "METRICS",
+    "Assigner",
     "Assignments",
+    "CacheEntries",
     "Choice",
+    "ClusterMap",
     "ClusterModel",
     "FilterModel",
     "FitConfig",
     "Neighbours",
+    "OneModel",
     "RankConfig",
     "Ranking",
     "Refit",
@@ -48,25 +53,26 @@ __all__ = [
     "Sample",
     "Term",
     "WalkConfig",
+    "WalkDrift",
     "WalkModel",
     "assign_batches",
     "check_ids",
     "choose_k",
     "cluster_map",
-    "cluster_returns",
     "describe_ranking",
     "draw_entries",
-    "find_similar",
+    "find_kept",
     "first_allowed_day",
     "fit_clusters",
     "fit_sample",
+    "keep_assignments",
     "last_known_day",
     "load_assignments",
     "load_clusters",
+    "load_map",
     "load_ranking",
     "load_walk",
     "match_clusters",
-    "occupancy",
     "rank_clusters",
     "read_best_clusters",
     "sample_vectors",

@@ -4,20 +4,21 @@ and ids; nothing of prices, and nothing of where vectors come from."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import Days, Float32, Int32, Int64, Text, positions
+from encash.arrays import DayLike, Days, Float32, Int32, Int64, Text, UInt64, positions, to_day
 from encash.clusters.draw import ticker_codes
-from encash.clusters.files import read_arrays, write_arrays
-from encash.errors import FormatError, InputError, MismatchError
+from encash.clusters.files import array_folder, read_array_folder
+from encash.errors import FormatError, InputError
 
-_REMAKE = "encash clusters fit --cache …"
-_ORIGIN = ("model", "cache", "version")
-_FACTS = ("k", *_ORIGIN)
+_REMAKE = "encash clusters assign --clusters … --cache …"
+_ARRAYS = ("days", "tickers", "cluster", "distance")
+_OPTIONAL = ("digest", "distances")
+_FACTS = ("k", "model", "cache", "version")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +38,8 @@ class Assignments:
     """Distance to that cluster's centroid, NaN where there is no entry; shape (T, N)."""
     k: int
     """Number of clusters of the model."""
+    digest: UInt64 | None = None
+    """Digest of the window that each entry was made from, 0 where it is unknown; shape (T, N). None: nobody kept it."""
     distances: Float32 | None = None
     """Distance to every centroid, shape (T, N, k); None where they were not kept."""
     model: str = ""
@@ -115,40 +118,43 @@ class Assignments:
         cluster = np.where(there, self.cluster[row, column], np.int32(-1))
         return cluster, np.where(there, self.distance[row, column], np.float32(np.nan))
 
-    def check_origin(self, *, model: str, cache: str, version: int) -> None:
-        """Refuse assignments that another model, cache or version of it made.
+    def between(self, start: DayLike | None, end: DayLike | None) -> Assignments:
+        """Those of a range of days, both included, as views; None leaves a side open."""
+        first = 0 if start is None else int(np.searchsorted(self.days, to_day(start)))
+        stop = len(self.days) if end is None else int(np.searchsorted(self.days, to_day(end), side="right"))
+        part = {name: getattr(self, name)[first:stop] for name in ("days", "cluster", "distance")}
+        for name in ("digest", "distances"):
+            kept = getattr(self, name)
+            part[name] = None if kept is None else kept[first:stop]
+        return replace(self, **part)
 
-        Raises:
-            MismatchError: something differs.
-        """
-        ours, theirs = (self.model, self.cache, self.version), (model, cache, version)
-        for name, ours_is, theirs_is in zip(_ORIGIN, ours, theirs, strict=True):
-            if ours_is != theirs_is:
-                raise MismatchError(
-                    f"these assignments are of {name} {str(ours_is)[:12]}, not {str(theirs_is)[:12]}; assign again"
-                )
-
-    def save(self, path: str | Path) -> None:
-        """Write one .npz file, atomically."""
-        arrays = {name: getattr(self, name) for name in ("days", "tickers", "cluster", "distance", "distances")}
-        arrays["days"] = self.days.astype(np.int64)
-        kept = {name: array for name, array in arrays.items() if array is not None}
-        write_arrays(Path(path), kept | {name: np.array(getattr(self, name)) for name in _FACTS})
+    def save(self, folder: str | Path) -> None:
+        """Write a folder of plain .npy files and `facts.json`; it appears whole and replaces what was there."""
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
+        with array_folder(Path(folder), {name: getattr(self, name) for name in _FACTS}) as new_array:
+            for name, array in arrays.items():
+                if array is not None:
+                    new_array(name, array.shape, array.dtype)[...] = array
 
 
-def load_assignments(path: str | Path, *, distances: bool = False) -> Assignments:
-    """What `Assignments.save` wrote; the distances to every centroid only where asked for.
+def load_assignments(folder: str | Path, *, distances: bool = False, mend: str = _REMAKE) -> Assignments:
+    """What `Assignments.save` wrote, mapped into memory.
+
+    Args:
+        folder: where it was written.
+        distances: the distances to every centroid are needed too.
+        mend: the command that makes it again, for an error to name.
 
     Raises:
-        MissingFileError: no such file.
+        MissingFileError: no such folder.
         FormatError: damaged, or without what is asked.
     """
-    names = ("days", "tickers", "cluster", "distance", *_FACTS, *(("distances",) if distances else ()))
-    arrays = read_arrays(Path(path), mend=_REMAKE, names=names)
-    if absent := [name for name in names if name not in arrays]:
-        raise FormatError(f"{path} lacks {', '.join(absent)}; assign again: {_REMAKE}")
-    facts = {name: arrays[name].item() for name in _FACTS}
-    return Assignments(**{**arrays, **facts, "days": arrays["days"].astype("datetime64[D]")})
+    needed = (*_ARRAYS, "distances") if distances else _ARRAYS
+    facts, arrays = read_array_folder(Path(folder), needed, ("digest",), mend=mend)
+    try:
+        return Assignments(**{name: facts[name] for name in _FACTS}, **arrays)
+    except KeyError as missing:
+        raise FormatError(f"{folder} lacks {missing}; assign again: {mend}") from None
 
 
 def assign_batches(
@@ -162,7 +168,7 @@ def assign_batches(
     """Assign a stream of entries; only ids and distances stay in memory.
 
     Args:
-        batches: days (n,), tickers (n,) and vectors (n, d).
+        batches: days (n,), tickers (n,) and vectors (n, d) of some entries.
         assign: clusters (n,) and distances (n,) of vectors on those days, such as
             ``lambda days, vectors: model.assign(vectors)``.
         k: number of clusters.

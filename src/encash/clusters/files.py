@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from encash.errors import FormatError, MissingFileError
 
@@ -68,6 +72,72 @@ def read_arrays(path: Path, *, mend: str, names: tuple[str, ...] | None = None) 
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {mend}") from None
     except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path} is damaged ({error}); make it again: {mend}") from None
+
+
+NewArray = Callable[[str, tuple[int, ...], Any], np.ndarray]
+"""Makes an array of a name, shape and type that lies in a file; fill it."""
+_FACTS_FILE = "facts.json"
+
+
+@contextmanager
+def array_folder(path: Path, facts: Mapping[str, Any]) -> Iterator[NewArray]:
+    """A folder of arrays larger than memory: one mapped .npy file each, and `facts.json` with a digest of every file.
+
+    It takes its place when the block ends, whole; after an error nothing is left. Two writers of one place need a lock.
+
+    Args:
+        path: the folder; one that is there is replaced.
+        facts: plain values that stand in `facts.json`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    names: list[str] = []
+
+    def new_array(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        names.append(name)
+        made: np.ndarray = np.lib.format.open_memmap(part / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        return made
+
+    try:
+        yield new_array
+        digests = {name: _digest(part / f"{name}.npy") for name in names}
+        write_json(part / _FACTS_FILE, {**facts, "digests": digests})
+        part.chmod(0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        os.rename(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def read_array_folder(
+    path: Path, needed: tuple[str, ...], optional: tuple[str, ...], *, mend: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts and arrays of an `array_folder`; the arrays are mapped, and were compared with their digests.
+
+    Raises:
+        MissingFileError: no such folder.
+        FormatError: an array is missing, damaged, or not what was written.
+    """
+    facts = read_json(path / _FACTS_FILE, mend=mend)
+    digests, arrays = facts.get("digests", {}), {}
+    for name in (*needed, *(name for name in optional if name in digests)):
+        try:
+            if _digest(path / f"{name}.npy") != digests[name]:
+                raise ValueError("other bytes than were written")
+            arrays[name] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except (KeyError, ValueError, EOFError, OSError) as error:
+            raise FormatError(f"{path} lacks {name}, or it is damaged ({error}); make it again: {mend}") from None
+    return facts, arrays
+
+
+def _digest(path: Path) -> str:
+    """XXH3 of a file's bytes."""
+    hasher = xxhash.xxh3_64()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 def _part(path: Path) -> Path:

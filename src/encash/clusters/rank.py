@@ -95,6 +95,8 @@ class Ranking:
     encoder: str = ""
     best: tuple[int, ...] | None = None
     """The clusters that were written as the best ones; None where it was never written."""
+    selected_share: Float64 | None = None
+    """Share of bootstrap draws in which the rule that was written selects each cluster, shape (k,); likewise."""
 
     @property
     def k(self) -> int:
@@ -181,12 +183,13 @@ def select_best(ranking: Ranking, rule: Rule) -> Int32:
 
 
 def stability(ranking: Ranking, rule: Rule) -> Float64:
-    """The share of bootstrap draws in which the rule selects each cluster, shape (k,); NaN without draws.
+    """The share of bootstrap draws in which the rule selects each cluster, shape (k,); without draws, what was written
+    of them, else NaN.
 
     A cluster that is among the best in half of the draws is best by chance of the days.
     """
     if not len(ranking.draws):
-        return np.full(ranking.k, np.nan)
+        return np.full(ranking.k, np.nan) if ranking.selected_share is None else ranking.selected_share
     selected = np.zeros(ranking.k)
     for draw in ranking.draws:
         metrics = dict(zip(METRICS, draw, strict=True))

@@ -81,6 +81,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             order=np.array([row["cluster_id"] for row in facts["ranking"]], dtype=np.int32),
             draws=np.empty((0, len(METRICS), len(rows))),
             best=tuple(facts["best"]),
+            selected_share=np.array([row["selected_share"] for row in rows], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path} is no ranking ({error!r}); make it again: {_RERANK}") from None

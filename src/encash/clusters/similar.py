@@ -1,20 +1,17 @@
-"""What looked like this before, and what came of it: the nearest past entries of an embedding. Knows streams of entries
-and prices; nothing of where entries are kept."""
+"""What came of entries that looked alike, and how far back one may look without knowing the future. Knows keys of
+entries and prices; nothing of how neighbours are found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Float64, Text, day_text, positions, to_day
-from encash.clusters.model import ClusterModel
+from encash.arrays import DayLike, Days, Float64, Text, day_text, positions, to_day
 from encash.clusters.rank import forward_returns
-from encash.errors import InputError, MismatchError
+from encash.errors import InputError
 from encash.panel.panel import PriceTable
-
-_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,56 +23,10 @@ class Neighbours:
     tickers: Text
     """shape (n,)."""
     distance: Float64
-    """Euclidean, in the space asked for; shape (n,)."""
+    """Euclidean, between embeddings; shape (n,)."""
 
     def __len__(self) -> int:
         return len(self.days)
-
-
-def find_similar(
-    vector: Float32,
-    batches: Iterable[tuple[Days, Text, Float32]],
-    *,
-    before: np.datetime64,
-    count: int = 10,
-    model: ClusterModel | None = None,
-) -> Neighbours:
-    """The entries nearest to an embedding, on days up to `before` alone.
-
-    Args:
-        vector: an embedding, shape (d,).
-        batches: days (n,), tickers (n,) and vectors (n, d), in any order.
-        before: the last day that may be found, from `last_known_day`.
-        count: entries to find; fewer if there are no more.
-        model: measure in the standardised space of these clusters; None measures between embeddings as they are.
-
-    Returns:
-        Entries by distance, then day, then ticker.
-
-    Raises:
-        MismatchError: vectors of another length.
-        InputError: a count below 1, or no entry up to `before`.
-    """
-    if count < 1:
-        raise InputError(f"{count} neighbours asked for; expected 1 or more")
-    query = _in_space(vector[None], model)[0]
-    found = _empty()
-    for days, tickers, vectors in batches:
-        past = np.flatnonzero(days <= before)
-        if not len(past):
-            continue
-        if vectors.shape[1] != len(vector):
-            raise MismatchError(f"the vector has length {len(vector)}, the entries {vectors.shape[1]}; take one cache")
-        distance = np.concatenate(
-            [
-                _distances(query, vectors[rows], model)
-                for rows in np.split(past, range(_BLOCK_ROWS, len(past), _BLOCK_ROWS))
-            ]
-        )
-        found = _nearest(found, Neighbours(days=days[past], tickers=tickers[past], distance=distance), count)
-    if not len(found):
-        raise InputError(f"no entry on or before {before}; ask about a later day, or build more of the past")
-    return found
 
 
 def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
@@ -109,29 +60,3 @@ def what_followed(found: Neighbours, prices: PriceTable, horizons: Sequence[int]
         rows = np.flatnonzero((place >= 0) & (session >= 0) & (session + horizon < len(prices.days)))
         returns[rows, number] = forward_returns(prices.close, session[rows], order[place[rows]], horizon)
     return returns
-
-
-def _distances(query: Float64, vectors: Float32, model: ClusterModel | None) -> Float64:
-    gap = _in_space(vectors, model) - query
-    distances: Float64 = np.sqrt(np.vecdot(gap, gap))
-    return distances
-
-
-def _in_space(vectors: Float32, model: ClusterModel | None) -> Float64:
-    return (vectors if model is None else model.project(vectors)).astype(np.float64)
-
-
-def _empty() -> Neighbours:
-    return Neighbours(
-        days=np.array([], dtype="datetime64[D]"), tickers=np.array([], dtype=np.str_), distance=np.array([])
-    )
-
-
-def _nearest(found: Neighbours, more: Neighbours, count: int) -> Neighbours:
-    days, tickers = np.concatenate([found.days, more.days]), np.concatenate([found.tickers, more.tickers])
-    distance = np.concatenate([found.distance, more.distance])
-    close = np.flatnonzero(
-        distance <= np.partition(distance, min(count, len(distance)) - 1)[min(count, len(distance)) - 1]
-    )
-    order = close[np.lexsort((tickers[close], days[close], distance[close]))][:count]
-    return Neighbours(days=days[order], tickers=tickers[order], distance=distance[order])

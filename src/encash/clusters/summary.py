@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64
+from encash.arrays import Bool, Days, Float32, Float64, Int32
 from encash.clusters.assignments import Assignments
+from encash.clusters.files import read_arrays, write_arrays
 from encash.clusters.model import ClusterModel
-from encash.clusters.rank import Ranking, Rule, stability
-from encash.clusters.walk import WalkModel
+from encash.errors import FormatError
+
+if TYPE_CHECKING:
+    from encash.clusters.walk import WalkModel
+
+_MAP_FILE = "map.npz"
+_REFIT = "encash clusters fit --cache …"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +33,24 @@ class ClusterMap:
     """Of each entry, shape (n,)."""
     explained: float
     """Share of the entries' variance that the plane shows."""
+
+    def save(self, folder: Path) -> None:
+        """Write `map.npz` beside the clusters, atomically."""
+        write_arrays(folder / _MAP_FILE, {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)})
+
+
+def load_map(folder: Path) -> ClusterMap:
+    """What `ClusterMap.save` wrote.
+
+    Raises:
+        MissingFileError: no map in this folder.
+        FormatError: damaged.
+    """
+    arrays = read_arrays(folder / _MAP_FILE, mend=_REFIT)
+    try:
+        return ClusterMap(**{**arrays, "explained": float(arrays["explained"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{folder / _MAP_FILE} is no map of clusters ({error!r}); make it again: {_REFIT}") from None
 
 
 def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
@@ -51,64 +77,6 @@ def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
         entries=shown,
         cluster=model.assign(vectors)[0],
         explained=float(np.square(whole @ plane.T).sum()) / total if total else 1.0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Occupancy:
-    """How entries spread over clusters, month by month."""
-
-    months: Days
-    """First day of each month, ascending; shape (M,)."""
-    share: Float64
-    """Share of the month's entries in each cluster, shape (M, k); rows sum to 1."""
-    entries: Int64
-    """shape (M,)."""
-
-
-def occupancy(assignments: Assignments) -> Occupancy:
-    """The share of entries in each cluster by month; months without entries are left out."""
-    months, month = np.unique(assignments.days.astype("datetime64[M]"), return_inverse=True)
-    row, column = np.nonzero(assignments.cluster >= 0)
-    cell = month[row] * assignments.k + assignments.cluster[row, column]
-    counts = np.bincount(cell, minlength=len(months) * assignments.k).reshape(len(months), assignments.k)
-    entries = counts.sum(axis=1)
-    there = entries > 0
-    return Occupancy(
-        months=months[there].astype("datetime64[D]"),
-        share=counts[there] / entries[there, None],
-        entries=entries[there],
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ClusterReturns:
-    """What each cluster earned next, with the error bars that overlapping horizons call for; best cluster first."""
-
-    cluster: Int32
-    mean_return: Float64
-    mean_error: Float64
-    """Standard error of the mean."""
-    win_rate: Float64
-    win_error: Float64
-    num_samples: Int64
-    best: Bool
-    selected_share: Float64
-    """Share of bootstrap draws in which the cluster is among the best; NaN without draws."""
-
-
-def cluster_returns(ranking: Ranking, best: Int32, rule: Rule) -> ClusterReturns:
-    """Means and errors in the order of the ranking, each of shape (k,)."""
-    table, order = ranking.table, ranking.order
-    return ClusterReturns(
-        cluster=order,
-        mean_return=table.mean_return[order],
-        mean_error=table.mean_error[order],
-        win_rate=table.win_rate[order],
-        win_error=table.win_error[order],
-        num_samples=table.num_samples[order],
-        best=np.isin(order, best),
-        selected_share=stability(ranking, rule)[order],
     )
 
 

@@ -24,7 +24,7 @@ from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 
 _FORMAT = 1
-_FACTS_FILE, _STATIC_FILE = "walk.json", "static.npz"
+_FACTS_FILE, _STATIC_FOLDER = "walk.json", "static"
 _REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
 Read = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
 """Entries from one day to another, both included, as batches of days (n,), tickers (n,) and vectors (n, d)."""
@@ -108,6 +108,19 @@ class WalkModel:
         """Cluster (n,) and distance (n,) of each entry under the model in force on its day."""
         return self.filter("hard").assign(days, np.empty(len(days), dtype=np.str_), vectors)
 
+    def distances(self, days: Days, vectors: Float32) -> Float32:
+        """The distance of each entry to every centroid of the model in force on its day, shape (n, k)."""
+        distances = np.empty((len(days), self.k), dtype=np.float32)
+        place = self.filter("hard").in_force(days)
+        for number in np.unique(place):
+            rows = place == number
+            distances[rows] = self.terms[number].model.distances(vectors[rows])
+        return distances
+
+    def check_encoder(self, encoder: str) -> None:
+        """Refuse embeddings of another encoder, as `ClusterModel.check_encoder`."""
+        self.terms[0].model.check_encoder(encoder)
+
     def save(self, folder: str | Path) -> None:
         """Write a numbered folder for each refit, then `walk.json`."""
         folder = Path(folder)
@@ -116,7 +129,7 @@ class WalkModel:
             refit.term.model.save(part)
             write_ranking(part, refit.ranking, refit.term.best, rule=self.rule)
             if refit.term.static is not None:
-                refit.term.static.save(part / _STATIC_FILE)
+                refit.term.static.save(part / _STATIC_FOLDER)
         write_json(folder / _FACTS_FILE, {"format": _FORMAT, "fingerprint": self.fingerprint, **self._facts()})
 
     def _facts(self) -> dict[str, Any]:
@@ -290,7 +303,7 @@ def _centroids_among_embeddings(model: ClusterModel) -> Float64:
 
 
 def _load_refit(folder: Path, entry: dict[str, Any]) -> Refit:
-    static = folder / _STATIC_FILE
+    static = folder / _STATIC_FOLDER
     term = Term(
         model=load_clusters(folder),
         best=np.array(entry["best"], dtype=np.int32),

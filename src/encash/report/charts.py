@@ -12,7 +12,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,66 @@ def bars_chart(alt: str, bars: Sequence[Bar], words: BarWords) -> str:
         _base(axes, shown, [bars[place].label for place in shown], words.below, line=False)
         _axis_title(axes, words.title)
         return _svg(figure, words.name, alt)
+
+
+def cluster_map_chart(alt: str, centroids: Float64, entries: Float64, kept_entries: Bool, kept: Bool) -> str:
+    """Entries as points and centroids as numbers, on a plane; kept clusters in blue.
+
+    Args:
+        alt: what one sees.
+        centroids: shape (k, 2).
+        entries: shape (n, 2).
+        kept_entries: whether the filter keeps the cluster of each entry, shape (n,).
+        kept: whether it keeps each cluster, shape (k,).
+    """
+    with mpl.rc_context(_STYLE):
+        figure = _figure(HALF, 300)
+        axes = _axes(figure, (0.02, 0.03, 0.96, 0.94))
+        for those, role in ((~kept_entries, "muted"), (kept_entries, "net")):
+            axes.plot(*entries[those].T, ".", markersize=3, markeredgewidth=0, color=_COLOUR[role], alpha=0.3)
+        low, high = np.quantile(entries, 0.005, axis=0), np.quantile(entries, 0.995, axis=0)
+        low, high = np.minimum(low, centroids.min(axis=0)), np.maximum(high, centroids.max(axis=0))
+        margin = 0.04 * np.maximum(high - low, 1e-9)
+        axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+        axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+        for number, (across, up) in enumerate(centroids):
+            style: dict[str, Any] = {"color": _COLOUR["net" if kept[number] else "ink"], "fontweight": "bold"}
+            axes.text(across, up, str(number), ha="center", va="center", fontsize=_SMALL, **style)
+        return _svg(figure, "map", alt)
+
+
+def refits_chart(alt: str, days: Days, shares: Sequence[Line], drift: Line, band: Band) -> str:
+    """What stays from refit to refit, as shares, above how far centroids moved.
+
+    Args:
+        alt: what one sees.
+        days: first day of each refit but the first, shape (R,).
+        shares: fractions, each of shape (R,).
+        drift: the median move of a centroid, shape (R,).
+        band: the smallest and the largest move.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, when = _figure(WIDE, 340), _times(days)
+        if len(when) == 1:  # one refit is a point; a line needs a second
+            when = np.array([when[0], when[0] + 1.0])
+            shares = [replace(line, values=np.repeat(line.values, 2)) for line in shares]
+            drift = replace(drift, values=np.repeat(drift.values, 2))
+            band = replace(band, low=np.repeat(band.low, 2), high=np.repeat(band.high, 2))
+        top, below = _axes(figure, (0.05, 0.5, 0.77, 0.4)), _axes(figure, (0.05, 0.1, 0.77, 0.24))
+        _draw(top, when, shares)
+        top.set_ylim(0.0, 1.02)
+        _upright(top, lambda value: percent(value, 0), most=4)
+        _end_labels(top, shares, lambda value: percent(value, 0))
+        _axis_title(top, "share that stays as it was")
+        below.fill_between(when, band.low, band.high, color=_COLOUR[band.role], alpha=0.17, linewidth=0)
+        _draw(below, when, [drift])
+        below.set_ylim(bottom=0.0)
+        _upright(below, lambda value: number(value, 2), most=3)
+        _end_labels(below, [drift], lambda value: number(value, 2))
+        _axis_title(below, "how far centroids moved: median, and all of them")
+        _time_axis(top, when, named=False)
+        _time_axis(below, when)
+        return _svg(figure, "refits", alt)
 
 
 def coverage_picture(states: Int8, days: Days, tickers: Sequence[str], out_path: str | Path) -> Path:

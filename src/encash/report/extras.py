@@ -1,13 +1,16 @@
-"""What a page may show beside the run itself, as plain values. Knows no file and no other room: whoever compared,
-ranked or timed hands over numbers, and what nobody handed over is said to be unknown."""
+"""What a page may show beside the run itself, as plain values. Knows no file: whoever compared, ranked, clustered or
+timed hands over numbers, and what nobody handed over is said to be unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Float64
+
+if TYPE_CHECKING:
+    from encash.clusters import ClusterMap, WalkDrift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,12 @@ class ClusterReturn:
     """As a fraction, over the horizon."""
     error: float | None = None
     """Standard error of the mean."""
+    win_rate: float = float("nan")
+    """Share of entries with a return above 0."""
+    win_error: float | None = None
+    """Standard error of the win rate."""
+    selected_share: float = float("nan")
+    """Share of bootstrap draws in which it was among the best."""
     best: bool = False
     """Whether the filter keeps it."""
 
@@ -109,6 +118,10 @@ class Extras:
     ranking: Sequence[ClusterReturn] = ()
     ranking_horizon: int | None = None
     """Sessions of the returns in `ranking`."""
+    cluster_map: ClusterMap | None = None
+    """A plane through the clusters."""
+    refits: WalkDrift | None = None
+    """How the clusters of a walk change from refit to refit."""
     skill: Sequence[Skill] = ()
     """One a horizon, shortest first."""
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -135,12 +148,16 @@ class Extras:
         }
 
 
-def cluster_returns(rows: Sequence[Mapping[str, Any]], best: Sequence[int]) -> tuple[ClusterReturn, ...]:
+def cluster_returns(
+    rows: Sequence[Mapping[str, Any]], best: Sequence[int], selected_share: Float64 | None = None
+) -> tuple[ClusterReturn, ...]:
     """The rows of a ranking as the page draws them.
 
     Args:
-        rows: one a cluster, with ``cluster_id``, ``mean_return`` and, where it is known, ``mean_error``.
+        rows: one a cluster, with ``cluster_id``, ``mean_return`` and, where they are known, ``mean_error``,
+            ``win_rate`` and ``win_error``.
         best: ids of the clusters that the filter keeps.
+        selected_share: share of bootstrap draws in which each cluster is among the best, by id, shape (k,).
 
     >>> cluster_returns([{"cluster_id": 7, "mean_return": 0.01}], best=[7])[0].best
     True
@@ -151,6 +168,9 @@ def cluster_returns(rows: Sequence[Mapping[str, Any]], best: Sequence[int]) -> t
             cluster=int(row["cluster_id"]),
             mean_return=float(row["mean_return"]),
             error=row.get("mean_error"),
+            win_rate=row.get("win_rate", float("nan")),
+            win_error=row.get("win_error"),
+            selected_share=float("nan") if selected_share is None else float(selected_share[int(row["cluster_id"])]),
             best=int(row["cluster_id"]) in kept,
         )
         for row in rows

@@ -13,7 +13,7 @@ from encash.arrays import Int64
 from encash.errors import InputError
 from encash.report import charts
 from encash.report.charts import Band, Bar, BarWords, Line, Mark
-from encash.report.extras import Extras
+from encash.report.extras import ClusterReturn, Extras
 from encash.report.summary import Occupancy, Run, occupancy, thin
 from encash.report.verdict import rank_of
 from encash.report.wording import count, money, number, percent, signed_percent
@@ -44,9 +44,12 @@ def run_charts(run: Run, extras: Extras) -> tuple[Chart, ...]:
         _seeds(run, extras),
         _phases(run, extras),
         _ranking(extras),
+        _win_rates(extras),
+        _cluster_map(extras),
         _skill(extras),
         _groups(run, extras),
         _occupancy(run),
+        _refits(extras),
     )
     return tuple(chart for chart in candidates if chart is not None)
 
@@ -169,24 +172,83 @@ def _ranking(extras: Extras) -> Chart | None:
     span = f" in {extras.ranking_horizon} sessions" if extras.ranking_horizon else ""
     best, most = known[0].cluster, signed_percent(known[0].mean_return, 2)
     title = f"When clusters were ranked, entries of cluster {best} earned most: {most}{span}"
-    bars = [
-        Bar(
-            label=str(one.cluster),
-            value=one.mean_return,
-            half_width=None if one.error is None or not np.isfinite(one.error) else 1.96 * one.error,
-            role="net" if one.best else "muted",
-        )
-        for one in known
-    ]
-    overlap = "Blue clusters are kept. " if any(one.best for one in known) else ""
-    note = overlap + "Lines: 95 % interval of the mean; where they overlap, the order is mostly noise."
+    bars = [_cluster_bar(one, one.mean_return, one.error) for one in known]
+    note = f"{_kept_note(known)}Lines: 95 % interval of the mean; where they overlap, the order is mostly noise."
     words = BarWords(
         name="ranking",
         title="mean return in the ranking period",
         below="cluster, best first",
         unit=lambda value: signed_percent(value) if value else "0 %",
     )
+    return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note + _chance_note(known))
+
+
+def _win_rates(extras: Extras) -> Chart | None:
+    known = sorted((one for one in extras.ranking if np.isfinite(one.win_rate)), key=lambda one: -one.win_rate)
+    if not known:
+        return None
+    title = f"Cluster {known[0].cluster} won most often when ranked: {percent(known[0].win_rate)} of its entries gained"
+    bars = [_cluster_bar(one, one.win_rate - 0.5, one.win_error) for one in known]
+    words = BarWords(
+        name="wins",
+        title="share of entries with a gain, from one half up or down",
+        below="cluster, most wins first",
+        unit=lambda value: percent(0.5 + value, 0),
+    )
+    note = f"{_kept_note(known)}Lines: 95 % interval."
     return Chart(title=title, svg=charts.bars_chart(title, bars, words), note=note)
+
+
+def _cluster_bar(one: ClusterReturn, value: float, error: float | None) -> Bar:
+    """A cluster's bar with its 95 % interval; blue where the filter keeps it."""
+    half = None if error is None or not np.isfinite(error) else 1.96 * error
+    return Bar(label=str(one.cluster), value=value, half_width=half, role="net" if one.best else "muted")
+
+
+def _kept_note(known: Sequence[ClusterReturn]) -> str:
+    return "Blue clusters are kept. " if any(one.best for one in known) else ""
+
+
+def _chance_note(known: Sequence[ClusterReturn]) -> str:
+    """How often other days would have chosen the same clusters."""
+    shares = [one.selected_share for one in known if one.best and np.isfinite(one.selected_share)]
+    if not shares:
+        return ""
+    least, most = (percent(share, 0) for share in (min(shares), max(shares)))
+    return f" With other days drawn from the same period, each kept one is chosen in {least} to {most} of the draws."
+
+
+def _cluster_map(extras: Extras) -> Chart | None:
+    shown = extras.cluster_map
+    if shown is None:
+        return None
+    best = np.array([one.cluster for one in extras.ranking if one.best], dtype=np.int64)
+    kept = np.isin(np.arange(len(shown.centroids)), best)
+    title = f"A plane through {len(kept)} clusters shows {percent(shown.explained, 0)} of how embeddings differ"
+    note = (
+        f"{count(len(shown.entries))} entries of the fit, projected to where the centroids lie farthest apart; "
+        "numbers are centroids" + (", blue ones are kept." if kept.any() else ".")
+    )
+    svg = charts.cluster_map_chart(title, shown.centroids, shown.entries, kept[shown.cluster], kept)
+    return Chart(title=title, svg=svg, note=note)
+
+
+def _refits(extras: Extras) -> Chart | None:
+    """Drift and persistence, where there are at least two refits."""
+    found = extras.refits
+    if found is None or len(found.first_days) < 2:
+        return None
+    days = found.first_days[1:]
+    kept, agreed, moved = found.best_kept[1:], found.agreement[1:], found.drift[1:]
+    title = (
+        f"From refit to refit {percent(float(np.mean(agreed)), 0)} of the entries keep their cluster, and "
+        f"{percent(float(np.mean(kept)), 0)} of the best clusters stay best"
+    )
+    shares = [Line(label="entries", values=agreed, role="net"), Line(label="best clusters", values=kept, role="bench")]
+    middle = Line(label="median", values=np.median(moved, axis=1), role="net")
+    band = Band(low=moved.min(axis=1), high=moved.max(axis=1), role="net")
+    note = f"{len(days) + 1} refits; ids are matched from each to the next, and drift is in deviations of a dimension."
+    return Chart(title=title, svg=charts.refits_chart(title, days, shares, middle, band), wide=True, note=note)
 
 
 def _skill(extras: Extras) -> Chart | None:

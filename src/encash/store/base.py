@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, UInt64, positions
+from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64, positions
 from encash.errors import InputError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+_SEARCH_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,20 @@ class EntryIndex:
         if self.row.size == 0:
             return np.full(len(day), -1, dtype=np.int64)
         return np.where((day >= 0) & (ticker >= 0), self.row[day, ticker], -1).astype(np.int64)
+
+    def keys(self, rows: Int64) -> tuple[Days, Text]:
+        """Day and ticker of each row, shape (n,) each; a doubled key's rows that do not count have none to give.
+
+        Raises:
+            InputError: a row that no cell shows.
+        """
+        flat = self.row.reshape(-1)
+        cell = np.full(len(self.digest), -1, dtype=np.int64)
+        cell[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
+        if (strange := rows[cell[rows] < 0]).size:
+            raise InputError(f"row {strange[0]} is not the row of any cell; take rows from `row` or `locate`")
+        day, ticker = np.unravel_index(cell[rows], self.row.shape)
+        return self.days[day], self.tickers[ticker]
 
 
 def _positions(sorted_tickers: Text, wanted: Text) -> Int64:
@@ -220,6 +235,34 @@ class EmbeddingStore(ABC):
                     forecast=forecast,
                     confidence=confidence,
                 )
+
+    def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
+        """The entries up to a day whose embeddings are nearest to a vector. Every one is measured here; an engine that
+        searches by itself finds the same.
+
+        Args:
+            vector: shape (dim,).
+            count: how many; fewer if there are no more.
+            last_day: none of a later day is found.
+
+        Returns:
+            Rows (n,) and Euclidean distances (n,), nearest first, ties by day, then ticker.
+        """
+        index = self.index()
+        past = index.row[: np.searchsorted(index.days, last_day, side="right")]
+        rows = past[past >= 0].astype(np.int64)  # by day, then ticker
+        distance = np.empty(len(rows))
+        for first in range(0, len(rows), _SEARCH_ROWS):
+            some = slice(first, first + _SEARCH_ROWS)
+            distance[some] = self.distances_to(vector, rows[some])
+        order = np.argsort(distance, kind="stable")[:count]
+        return rows[order], distance[order]
+
+    def distances_to(self, vector: Float32, rows: Int64) -> Float64:
+        """The Euclidean distance of the embeddings of these rows to a vector, in float64; shape (n,)."""
+        gap = self.vectors(rows).astype(np.float64) - vector
+        distance: Float64 = np.sqrt(np.vecdot(gap, gap))
+        return distance
 
     @abstractmethod
     def write(self, entries: Entries, *, skip_valid: bool = False) -> int:

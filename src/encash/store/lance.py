@@ -26,7 +26,7 @@ from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from lance.fragment import write_fragments
 
-from encash.arrays import Float32, Int32, Int64
+from encash.arrays import Days, Float32, Float64, Int32, Int64, Text
 from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError
 from encash.store.base import (
     CompactReport,
@@ -68,6 +68,8 @@ _REMOTE_ATTEMPTS = 60
 _BLOCK_ROWS = 512
 _BLOCK_CACHE_BYTES = 256 << 20
 """Memory for what was read last from a remote store."""
+_SEARCH_ERROR = 1e-4
+"""How much a distance may be wrong that Lance sums in single precision, as a share of it."""
 _PIECE_BYTES = 1 << 30
 _PIECE_ROWS = 1 << 20
 """Compaction leaves a piece of this many bytes or rows alone, unless rows of it were replaced."""
@@ -188,6 +190,41 @@ class LanceStore(EmbeddingStore):
                 forecast=forecast,
                 confidence=confidence,
             )
+
+    def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
+        """The nearest entries by Lance's own vector search, measured again in float64. It is asked for more until the
+        farthest it gives is beyond doubt farther than the last one wanted: so ties are broken as the seam says."""
+        if self.spec.dtype == "int8":  # Lance does not know of the scales
+            return super().nearest(vector, count, last_day=last_day)
+        index, wanted = self.index(), 2 * count + 16
+        while True:
+            days, tickers, least = self._search(vector, wanted, last_day)
+            rows = np.unique(index.locate(days, tickers))
+            distance = self.distances_to(vector, rows)
+            order = np.lexsort((*self._places(rows), distance))[:count]
+            all_found = len(days) < wanted or index.entries <= wanted
+            if all_found or np.sqrt(least) * (1 - _SEARCH_ERROR) > distance[order[-1]]:
+                return rows[order], distance[order]
+            wanted *= 4
+
+    def _search(self, vector: Float32, count: int, last_day: np.datetime64) -> tuple[Days, Text, float]:
+        """Keys of the nearest entries as Lance finds them, and the largest squared distance among them."""
+        query = {"column": "embedding", "q": vector.astype(self.spec.dtype), "k": count, "metric": "l2"}
+        with _lance_errors(self.location, "read"):
+            found = self._dataset.to_table(
+                columns=["date", "ticker", "_distance"],
+                nearest={**query, "use_index": False},
+                filter=f"date <= date '{last_day}'",
+                prefilter=True,
+            )
+        days: Days = found["date"].cast(pa.int32()).to_numpy().astype("datetime64[D]")
+        tickers = np.array(found["ticker"].to_pylist(), dtype=np.str_)
+        return days, tickers, float(found["_distance"].to_numpy().max(initial=0.0))
+
+    def _places(self, rows: Int64) -> tuple[Int32, Int32]:
+        """The places of the ticker and of the day of each row in the index."""
+        _, day, ticker = self._index()
+        return ticker[rows], day[rows]
 
     def refresh(self) -> None:
         """See the newest version, unless this instance was opened at one on purpose."""

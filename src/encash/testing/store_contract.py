@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,27 @@ class StoreReadContract:
             for name in vars(entries):
                 together = np.concatenate([getattr(part, name) for part in parts])
                 np.testing.assert_array_equal(together, getattr(entries, name))
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_nearest_are_those_of_a_full_sort(self, tmp_path: Path, dtype: str) -> None:
+        """The nearest entries up to a day, by distance, then day, then ticker, whatever the engine searches with."""
+        spec = make_spec(dtype=dtype, dim=2)
+        days = [f"2024-01-{day:02}" for day in range(2, 12)]
+        entries = make_entries(spec, days, ["A", "B", "C", "D", "E"])
+        coarse = round_vectors(np.round(entries.embedding).astype(np.float32), dtype)  # many are equally far
+        entries = replace(entries, embedding=coarse)
+        store = self.filled(tmp_path, entries, spec)
+        past = entries.days <= np.datetime64("2024-01-07")
+        for query in (np.zeros(2, dtype=np.float32), np.array([0.5, -1.25], dtype=np.float32)):
+            distance = np.linalg.norm(entries.embedding.astype(np.float64) - query, axis=1)[past]
+            order = np.lexsort((entries.tickers[past], entries.days[past], distance))
+            for count in (1, 4, 17, 1000):
+                rows, found = store.nearest(query, count, last_day=np.datetime64("2024-01-07"))
+                np.testing.assert_allclose(found, distance[order[:count]], rtol=1e-12)
+                found_days, found_tickers = store.index().keys(rows)
+                np.testing.assert_array_equal(found_days, entries.days[past][order[:count]])
+                np.testing.assert_array_equal(found_tickers, entries.tickers[past][order[:count]])
+        assert len(store.nearest(query, 3, last_day=np.datetime64("2023-01-01"))[0]) == 0
 
     def test_without_forecasts(self, tmp_path: Path) -> None:
         """A store without horizons keeps vectors alone."""
