@@ -14,7 +14,18 @@ from encash import metrics, pipeline
 from encash.arrays import Days, Float32, Float64, Text, day_text
 from encash.backtest import BacktestConfig, PickTable, picks_of_day
 from encash.cache import Cache, Lookup
-from encash.clusters import FilterModel, RankConfig, load_clusters, load_ranking, rank_clusters
+from encash.clusters import (
+    FilterModel,
+    FitConfig,
+    RankConfig,
+    WalkConfig,
+    fit_sample,
+    load_clusters,
+    load_ranking,
+    load_walk,
+    rank_clusters,
+    walk_forward,
+)
 from encash.encoders import Encoder
 from encash.errors import InputError
 from encash.panel import ArraySource, Bars, FeatureConfig, Panel, PriceTable
@@ -74,8 +85,10 @@ class Subject:
     sample: int = 256
     """Entries encoded again."""
     seed: int = 0
+    bars: Mapping[str, Bars] | None = None
+    """The prices that the features were made from; None takes the closes of the panel."""
     make_features: FeatureMaker | None = None
-    """None tries the features of ``encash prepare`` on the closes, where the panel has these."""
+    """What made the features; None tries ``encash prepare``, where the panel has its features of such bars."""
 
     @property
     def prices(self) -> PriceTable:
@@ -97,7 +110,11 @@ def audit(subject: Subject) -> Audit:
     """
     checks = [*feature_checks(subject), *chain_checks(subject)]
     if subject.clusters is not None and subject.cache is not None:
-        checks.append(ranking_check(subject, subject.cache, subject.clusters))
+        if (subject.clusters / "walk.json").is_file():
+            checks.append(walk_check(subject, subject.cache, subject.clusters))
+        else:
+            checks.append(fit_check(subject.cache, subject.clusters))
+            checks.append(ranking_check(subject, subject.cache, subject.clusters))
     if subject.cache is not None:
         checks.append(hit_is_miss(subject, subject.cache))
     return Audit(checks=tuple(checks))
@@ -106,13 +123,18 @@ def audit(subject: Subject) -> Audit:
 def feature_checks(subject: Subject) -> Iterator[Check]:
     """Do the features of a day change when the prices after it are cut off or poisoned? Does one know tomorrow?"""
     yield _known_tomorrow(subject)
-    bars = _bars(subject.prices)
+    bars = _bars(subject.prices) if subject.bars is None else subject.bars
     make = subject.make_features or _prepared(subject.panel, bars)
     if make is None:
-        detail = "not tried: the features were not made by encash prepare from closes; give what makes them"
+        detail = (
+            "not tried: encash prepare makes other features of these prices; name the table that yours were prepared "
+            "from (--raw), or give what makes them"
+        )
         yield Check(name="features: truncation and poison", passed=None, detail=detail)
         return
     whole = make(bars)
+    if subject.bars is not None:
+        yield _made_again(subject.panel, whole)
     moved: list[str] = []
     for day in _cuts(subject):
         for how, changed in (("cut", _cut(bars, day)), ("poisoned", _poisoned(bars, day, subject.seed))):
@@ -123,6 +145,21 @@ def feature_checks(subject: Subject) -> Iterator[Check]:
     days = ", ".join(map(str, _cuts(subject)))
     detail = f"moved: {'; '.join(moved[:3])} and {len(moved)} in all" if moved else f"nothing up to {days} moved"
     yield Check(name="features: truncation and poison", passed=not moved, detail=detail)
+
+
+def _made_again(panel: Panel, made: Features) -> Check:
+    """Are the features of the panel those that the maker gives? Else its proofs say nothing of them."""
+    last, other = panel.sessions[-1], []
+    for ticker in panel.tickers:
+        rows = panel.rows((ticker,))
+        if ticker not in made or not _same_past((rows.days, rows.values), made[ticker], last):
+            other.append(ticker)
+    detail = (
+        f"{len(other)} of {len(panel.tickers)} tickers have others, {other[0]} first: they come from other prices"
+        if other
+        else f"{len(panel.tickers)} tickers have, to the bit, the features that these prices give"
+    )
+    return Check(name="features: made again", passed=not other, detail=detail)
 
 
 def chain_checks(subject: Subject) -> Iterator[Check]:
@@ -143,6 +180,48 @@ def chain_checks(subject: Subject) -> Iterator[Check]:
             else f"{cells} candidates on {subject.days} days: same bits to the picks"
         )
         yield Check(name=f"data to picks: {name}", passed=not moved, detail=detail)
+
+
+def fit_check(cache: Cache, folder: Path) -> Check:
+    """Are the clusters those that the entries up to the end of the fit give, read again without any later one?"""
+    name = "clusters: fitted again on the past"
+    model = load_clusters(folder)
+    held, seen = cache.count(model.fit_start, model.fit_end), model.notes.get("entries_seen")
+    if held != seen:
+        detail = f"not tried: the fit saw {seen} entries up to {model.fit_end}, the cache has {held} there now"
+        return Check(name=name, passed=None, detail=detail)
+    config = FitConfig.of_model(model)
+    sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
+    again = fit_sample(sample, config=config, encoder=model.encoder)
+    same = again.fingerprint == model.fingerprint
+    detail = f"{held:,} entries from {model.fit_start} to {model.fit_end} give " + (
+        f"the same {model.k} clusters, bit for bit" if same else "other clusters: they knew more, or were changed"
+    )
+    return Check(name=name, passed=same, detail=detail)
+
+
+def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
+    """Is a walk on data that end on a random day the beginning of the whole walk?"""
+    name, walk = "clusters: walked again on cut data", load_walk(folder)
+    day = _cuts(subject)[-1]
+    known = subject.prices.as_of(day)
+
+    def read(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[Days, Text, Float32]]:
+        return pipeline.cached_batches(cache, start, min(end, day))
+
+    config = replace(WalkConfig.of_walk(walk), end=None)
+    again = walk_forward(known, read, config=config, encoder=walk.terms[0].model.encoder)
+    pairs = list(zip(walk.terms, again.terms, strict=False))
+    moved = [
+        day_text(one.first_day)
+        for one, other in pairs
+        if one.first_day is not None
+        and (one.model.fingerprint != other.model.fingerprint or one.best.tolist() != other.best.tolist())
+    ]
+    detail = f"cut after {day}: {len(pairs)} of {len(walk.terms)} refits made again, " + (
+        f"others than those in force from {', '.join(moved[:3])}" if moved else "the same clusters and best ones"
+    )
+    return Check(name=name, passed=not moved, detail=detail)
 
 
 def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
@@ -243,7 +322,7 @@ def _known_tomorrow(subject: Subject) -> Check:
 
 
 def _prepared(panel: Panel, bars: Mapping[str, Bars]) -> FeatureMaker | None:
-    """The features of ``encash prepare`` on closes, where the panel has just these."""
+    """The features of ``encash prepare`` on bars, where the panel has just these."""
     config = FeatureConfig()
     if panel.feature_names != feature_names(next(iter(bars.values())), config):
         return None
@@ -265,19 +344,27 @@ def _bars(prices: PriceTable) -> dict[str, Bars]:
 
 
 def _cut(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
-    known = {ticker: own.days <= day for ticker, own in bars.items()}
+    """What was known on a day."""
+    known = {ticker: (own, own.days <= day) for ticker, own in bars.items() if own.days[0] <= day}
     return {
-        ticker: Bars(days=own.days[known[ticker]], close=own.close[known[ticker]])
-        for ticker, own in bars.items()
-        if known[ticker].any()
+        ticker: Bars(days=own.days[kept], **{name: column[kept] for name, column in _columns(own).items()})
+        for ticker, (own, kept) in known.items()
     }
 
 
 def _poisoned(bars: Mapping[str, Bars], day: np.datetime64, seed: int) -> dict[str, Bars]:
-    random = np.random.default_rng(seed)
-    return {
-        ticker: Bars(days=own.days, close=_noisy(own.close, own.days > day, random)) for ticker, own in bars.items()
-    }
+    """The same bars, each later one multiplied by a number of its own."""
+    random, wrong = np.random.default_rng(seed), {}
+    for ticker, own in bars.items():
+        factor = _noisy(np.ones(len(own.days)), own.days > day, random)
+        wrong[ticker] = Bars(days=own.days, **{name: column * factor for name, column in _columns(own).items()})
+    return wrong
+
+
+def _columns(bars: Bars) -> dict[str, Any]:
+    """Prices and volumes, as far as there are any."""
+    columns = {name: getattr(bars, name) for name in ("close", "open", "high", "low", "volume")}
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def _poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceTable:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RankConfig,
         Ranking,
         Rule,
+        Sample,
         WalkConfig,
         WalkModel,
     )
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
-MAPPED_ENTRIES = 2_000
+MAPPED_ENTRIES = 1_500
 """Entries that a map of clusters shows."""
 NEAREST_SHARE = 0.3
 """What the filter `nearest` keeps where nobody says."""
@@ -205,12 +206,21 @@ def build_cache(
 
 
 def cached_batches(
-    cache: Cache, start: DayLike | None, end: DayLike | None, batch_days: int = 64
+    cache: Cache,
+    start: DayLike | None,
+    end: DayLike | None,
+    batch_days: int = 64,
+    *,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Days, Text, Float32]]:
-    """The entries of a range as (days, tickers, vectors), many days at a time."""
+    """The entries of a range as (days, tickers, vectors), many days at a time; progress is told in entries."""
     pending: list[tuple[Days, Text, Float32]] = []
+    done, total = 0, 0 if progress is None else cache.count(start, end)
     for day, tickers, vectors in cache.days(start, end):
         pending.append((np.full(len(tickers), day, dtype="datetime64[D]"), tickers, vectors))
+        done += len(tickers)
+        if progress is not None:
+            progress(done, total)
         if len(pending) == batch_days:
             yield _joined(pending)
             pending = []
@@ -218,36 +228,47 @@ def cached_batches(
         yield _joined(pending)
 
 
-def fit_clusters(
+def draw_sample(
     cache: Cache,
     config: FitConfig,
-    out: Path,
     *,
     start: DayLike | None = None,
     end: DayLike,
+    progress: Progress | None = None,
+) -> Sample:
+    """The cached entries of a range that clusters are fitted on."""
+    from encash.clusters import sample_vectors
+
+    return sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
+
+
+def fit_clusters(
+    cache: Cache,
+    sample: Sample,
+    config: FitConfig,
+    out: Path,
+    *,
     counts: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> tuple[ClusterModel, Choice | None]:
-    """Fit clusters on the cached entries up to a day, and save them with a map of them.
+    """Fit clusters on drawn entries of a cache, and save them with a map of them.
 
     Args:
-        cache: its entries are fitted.
+        cache: where the entries are from.
+        sample: the entries, from `draw_sample`.
         config: how to fit.
         out: the folder of the clusters.
-        start: first day of entries; None takes all.
-        end: last day of entries.
         counts: numbers of clusters to choose from, instead of the one of `config`.
-        progress: called with numbers of clusters tried and their number.
+        progress: as `fit_sample` tells it; or numbers of clusters tried and their number.
 
     Returns:
         The model, and what it was chosen from where it was.
     """
-    from encash.clusters import choose_k, fit_sample, sample_vectors
+    from encash.clusters import choose_k, fit_sample
 
-    sample = sample_vectors(cached_batches(cache, start, end), config=config)
-    encoder = encoder_fingerprint(cache)
-    choice = choose_k(sample, counts, config=config, encoder=encoder, progress=progress) if counts else None
-    model = fit_sample(sample, config=config, encoder=encoder) if choice is None else choice.best
+    how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
+    choice = choose_k(sample, counts, **how) if counts else None
+    model = fit_sample(sample, **how) if choice is None else choice.best
     model.save(out)
     _write_map(cache, model, out)
     return model, choice

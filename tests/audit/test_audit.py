@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encash.audit import Subject, audit, chain_checks, feature_checks
+from encash.audit import Subject, audit, chain_checks, feature_checks, fit_check
 from encash.backtest import BacktestConfig
+from encash.cache import open_cache
 from encash.cli import main
+from encash.clusters import load_clusters
 from encash.panel import ArraySource, Panel, PriceTable, open_panel, prepare, toy_panel
+from encash.panel.tables import read_bars
 from encash.testing import MeanEncoder, write_checkpoint
 
 
@@ -116,6 +119,63 @@ def test_the_command_exits_with_3_where_it_finds_something(folder, capsys, tmp_p
             group["features"][:, 0] = tomorrow[-len(group["dates"]) :]
     assert main(["audit", "--data", str(leaky), *flags, "--json", "--quiet"]) == 3
     assert not json.loads(capsys.readouterr().out)["passed"]
+
+
+def test_features_of_whole_bars_are_proven_from_their_table(tmp_path):
+    """With the table named, features of OHLCV are made again, cut and poisoned; of another table they are found out."""
+    random = np.random.default_rng(1)
+    days = np.arange("2020-01-01", "2021-06-01", dtype="datetime64[D]")
+    days = days[np.is_busday(days)]
+    lines = ["date,ticker,open,high,low,close,volume"]
+    for number in range(4):
+        close = 50 * np.exp(np.cumsum(random.normal(0, 0.02, len(days))))
+        opens = close * np.exp(random.normal(0, 0.01, len(days)))
+        high, low = 1.01 * np.maximum(opens, close), 0.99 * np.minimum(opens, close)
+        volume = random.integers(1, 1000, len(days))
+        rows = zip(days, opens, high, low, close, volume, strict=True)
+        lines += [
+            f"{day},S{number},{o!r},{h!r},{w!r},{c!r},{v}"
+            for day, o, h, w, c, v in ((day, *map(float, row)) for day, *row in rows)
+        ]
+    (tmp_path / "bars.csv").write_text("\n".join(lines) + "\n")
+    prepare(tmp_path / "bars.csv", features_out=tmp_path / "f.h5", prices_out=tmp_path / "p.h5")
+    panel = open_panel(tmp_path / "f.h5", prices=tmp_path / "p.h5")
+    encoder = MeanEncoder(num_features=panel.num_features, lookback=8, dim=6)
+    bare = Subject(panel=panel, encoder=encoder, config=BacktestConfig(start="2021-01-04"), days=2)
+    assert by_name(feature_checks(bare))["features: truncation and poison"] is None
+    bars = read_bars(tmp_path / "bars.csv").bars
+    found = by_name(feature_checks(replace(bare, bars=bars)))
+    assert found["features: made again"] is True
+    assert found["features: truncation and poison"] is True
+    other = {**bars, "S2": replace(bars["S2"], volume=bars["S2"].volume * np.linspace(1, 2, len(days)))}
+    assert by_name(feature_checks(replace(bare, bars=other)))["features: made again"] is False
+
+
+def clustered(folder: Path) -> list[str]:
+    """Flags of a cache with clusters of the past."""
+    panel = open_panel(folder / "f.h5")
+    open_cache(folder / "c.lance").build(panel, MeanEncoder(num_features=panel.num_features, lookback=8, dim=6))
+    return ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+
+
+def test_clusters_are_fitted_and_walked_again(folder, subject, tmp_path):
+    """The fit and the walk come out the same without the future; clusters fitted on more than they say are found."""
+    flags, cache = clustered(folder), open_cache(folder / "c.lance")
+    fit = ["clusters", "fit", "--cache", flags[1], "--end", "2021-03-31", "-k", "3", "--quiet", "--out"]
+    rank = ["clusters", "rank", *flags, "--end", "2021-03-31", "--horizon", "5", "--top", "1", "--quiet", "--clusters"]
+    walk = ["clusters", "walk", *flags, "--every", "40", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    assert main([*fit, str(tmp_path / "k")]) == main([*rank, str(tmp_path / "k")]) == 0
+    assert main([*walk, "--history", "160", "--quiet", "--out", str(tmp_path / "w")]) == 0
+    for name in ("k", "w"):
+        checks = audit(replace(subject, cache=cache, clusters=tmp_path / name)).checks
+        made = {check.name: check.passed for check in checks if check.name.startswith("clusters")}
+        assert made
+        assert set(made.values()) == {True}
+    model = load_clusters(tmp_path / "k")
+    replace(model, centroids=model.centroids + np.float32(0.25)).save(tmp_path / "k")
+    assert fit_check(cache, tmp_path / "k").passed is False
+    replace(model, fit_end="2021-02-26").save(tmp_path / "k")
+    assert fit_check(cache, tmp_path / "k").passed is None
 
 
 def test_a_panel_without_prices_is_refused():

@@ -264,6 +264,63 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
     assert all(row["date"] <= days[140] for row in near["neighbours"])
 
 
+def test_a_backtest_with_kept_assignments_reads_no_embedding(folder, capsys, monkeypatch, tmp_path):
+    """`rank` and `walk` keep the cluster of every entry; backtests, sweeps and lists then read none of the vectors."""
+    from encash.store.lance import LanceStore
+
+    days = (folder / "days.txt").read_text().split()
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    clusters = ["--clusters", str(folder / "k")]
+    walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    (tmp_path / "grid.toml").write_text(f'[base]\nstart = "{days[100]}"\n[grid]\nfilter = ["hard", "nearest"]\n')
+
+    def refuse(*_):
+        raise AssertionError("an embedding was read")
+
+    monkeypatch.setattr(LanceStore, "vectors", refuse)
+    run = runs(folder, "--cache", str(folder / "c.lance"))
+    for kind in ("hard", "nearest", "static", "random"):
+        assert answer(capsys, *run, "--filter", kind)["filter"] == kind
+    assert answer(capsys, "picks", "--date", days[150], *data, *clusters)["picks"]
+    sweep = ["sweep", str(tmp_path / "grid.toml"), *data, *clusters, "--keep", "0.4", "--workers", "1"]
+    assert answer(capsys, *sweep, "--out", str(tmp_path / "sweep"))["runs"] == 2
+    run[run.index("--clusters") + 1] = str(tmp_path / "walk")
+    assert answer(capsys, *run)["hits"] > 0
+    assert answer(capsys, "clusters", "assign", "--cache", data[1], *clusters)["entries"] > 0
+
+
+def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):
+    """Of several -k the one with the highest index is fitted, and the scores of all are told; nonsense is refused."""
+    days = (folder / "days.txt").read_text().split()
+    fit = ["clusters", "fit", "--cache", str(folder / "c.lance"), "--end", days[80], "--out", str(tmp_path / "k")]
+    found = answer(capsys, *fit, "-k", "2,4,8")
+    assert [row["k"] for row in found["choice"]] == [2, 4, 8]
+    assert found["k"] == max(found["choice"], key=lambda row: row["score"])["k"]
+    assert "dbscan" in refusal(capsys, *fit, "--method", "dbscan")
+    with pytest.raises(SystemExit) as stopped:
+        main([*fit, "-k", "few"])
+    assert stopped.value.code == 2
+    assert "10,20,50 or auto" in capsys.readouterr().err
+
+
+def test_a_report_shows_the_clusters_it_is_given(folder, capsys, tmp_path):
+    """Map, returns and wins by cluster stand on the page of a run; of a walk also what stays from refit to refit."""
+    run = runs(folder, "--cache", str(folder / "c.lance"))
+    answer(capsys, *run)
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    for clusters, refits in ((folder / "k", False), (tmp_path / "walk", True)):
+        page = tmp_path / "page.html"
+        answer(capsys, "report", str(folder / "run"), "--clusters", str(clusters), "--out", str(page))
+        text = page.read_text()
+        assert "A plane through 3 clusters" in text
+        assert "won most often when ranked" in text
+        assert "each kept one is chosen in" in text
+        assert ("From refit to refit" in text) == refits
+
+
 def test_comparisons_and_trials_stand_beside_a_run(folder, capsys):
     """`--compare` gives a verdict and files, `--num-trials` a table and mean ± sd."""
     command = runs(folder, "--cache", str(folder / "c.lance"), "--subset-size", "6")

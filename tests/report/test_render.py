@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from encash.clusters import ClusterMap, WalkDrift
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.report import Alternative, ClusterReturn, Extras, Range, Skill, Spread, read_run, render_report
 
@@ -68,8 +69,33 @@ def everything(folder):
         ],
         trials=12,
         deflated_sharpe=0.4,
-        ranking=[ClusterReturn(cluster=n, mean_return=0.01 - n / 100, error=0.002, best=n == 0) for n in range(3)],
+        ranking=[
+            ClusterReturn(
+                cluster=n,
+                mean_return=0.01 - n / 100,
+                error=0.002,
+                win_rate=0.54 - n / 50,
+                win_error=0.01,
+                best=n == 0,
+                selected_share=0.6,
+            )
+            for n in range(3)
+        ],
         ranking_horizon=5,
+        cluster_map=ClusterMap(
+            centroids=np.array([[0.0, 1.0], [2.0, 0.0], [-1.0, -1.0]]),
+            entries=np.random.default_rng(0).normal(size=(1500, 2)),
+            cluster=np.arange(1500, dtype=np.int32) % 3,
+            explained=0.4,
+        ),
+        refits=WalkDrift(
+            first_days=np.array(["2016-02-01", "2016-05-02", "2016-08-01"], dtype="datetime64[D]"),
+            drift=np.array([[np.nan] * 3, [0.1, 0.2, 0.4], [0.2, 0.3, 0.1]]),
+            agreement=np.array([np.nan, 0.9, 0.8]),
+            best=np.eye(3, dtype=bool),
+            best_kept=np.array([np.nan, 1.0, 0.5]),
+            mean_return=np.zeros((3, 3)),
+        ),
         skill=[Skill(horizon=5, rank_ic=0.02, rank_ic_t=2.0, quantile_returns=(0.0, 0.001, 0.002), spread_t=1.5)],
         timings={"live": 40.0, "cached": 0.8},
         same_picks=True,
@@ -92,9 +118,16 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
     text = render_report([folder], tmp_path / "report.html", extras=everything(folder)).read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 7
-    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 7
+    assert page.tags.count("svg") == 10
+    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 10
     for words in ("Beside it", "Forecasts against what followed", "50 times faster than live", "with the same picks"):
+        assert words in page.words
+    for words in (
+        "A plane through 3 clusters",
+        "Cluster 0 won most often",
+        "From refit to refit 85",
+        "60 % of the draws",
+    ):
         assert words in page.words
     for words in ("Configuration", "Fingerprints", "Library versions", "How each number is defined", "seed"):
         assert words in page.words

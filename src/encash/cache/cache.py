@@ -245,10 +245,14 @@ class Cache:
     ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
         """One cross-section a day: the day, its tickers (n,), embeddings (n, dim); the next are read meanwhile."""
         index = self.index()
-        first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
-        stop = len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
+        first, stop = _span(index, start, end)
         with closing(read_ahead(self._cross_sections(index, first, stop), PREFETCHED_DAYS)) as sections:
             yield from sections
+
+    def count(self, start: DayLike | None = None, end: DayLike | None = None) -> int:
+        """Entries of a range of days, both included."""
+        index = self.index()
+        return int(np.count_nonzero(index.row[slice(*_span(index, start, end))] >= 0))
 
     def history(self, ticker: str) -> tuple[Days, Float32]:
         """The days of one ticker, ascending (n,), and its embeddings (n, dim).
@@ -542,6 +546,12 @@ def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
     return {
         str(path): open_store(path).spec for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")
     }
+
+
+def _span(index: EntryIndex, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:
+    """The first day of a range among those of an index, and the one after the last."""
+    first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
+    return first, len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
 
 
 def _selection(selection: Selection | None, choice: SelectionFields) -> Selection:

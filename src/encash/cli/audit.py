@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from encash.cli.backtest import configuration, filter_choice, honesty_flags, source_flags, universe_flags
@@ -29,6 +30,13 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--days", type=int, default=5, metavar="N", help="random days at which the future is cut off (5)"
     )
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        default=None,
+        metavar="PRICES",
+        help="the table that the features were prepared from; needed where it has more than closes",
+    )
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
     common(parser)
     parser.set_defaults(handler=run_audit)
@@ -38,6 +46,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Try every proof."""
     from encash import pipeline
     from encash.audit import Subject, audit
+    from encash.panel.tables import read_bars
 
     sources = pipeline.Sources.of(arguments)
     if sources.model is None or sources.data is None:
@@ -57,6 +66,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
             clusters=arguments.clusters,
             days=arguments.days,
             sample=arguments.sample,
+            bars=None if arguments.raw is None else read_bars(arguments.raw, drop_bad=True).bars,
             seed=arguments.seed,
         )
     )

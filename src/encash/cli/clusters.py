@@ -188,16 +188,12 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
 
     counts: tuple[int, ...] = arguments.k
-    with console.progress("fit", "numbers of clusters") as progress:
-        model, choice = pipeline.fit_clusters(
-            open_cache(arguments.cache),
-            fit_config(arguments, counts[0]),
-            arguments.out,
-            start=arguments.start,
-            end=arguments.end,
-            counts=counts if len(counts) > 1 else (),
-            progress=progress,
-        )
+    cache, config = open_cache(arguments.cache), fit_config(arguments, counts[0])
+    with console.progress("read", "entries") as progress:
+        sample = pipeline.draw_sample(cache, config, start=arguments.start, end=arguments.end, progress=progress)
+    several = counts if len(counts) > 1 else ()
+    with console.progress("fit", "numbers of clusters" if several else "entries × iterations") as progress:
+        model, choice = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
     values = plain({**describe(model), "out": arguments.out})
     tried = [] if choice is None else choice.rows()
     text = [f"{row['k']:>4} clusters: Calinski–Harabasz index {row['score']:,.1f}" for row in tried]

@@ -3,9 +3,9 @@ and nothing of where vectors are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import faiss
@@ -15,11 +15,12 @@ from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, day_text
 from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_keys
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
-from encash.errors import InputError
+from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
 
 _BLOCK_ROWS = 4096
 _PENDING_ROWS = 32_768
+Progress = Callable[[int, int], None]
 Batch = tuple[Days, Text, Float32]
 """Days (n,), tickers (n,) and vectors (n, d) of some entries."""
 
@@ -47,6 +48,23 @@ class FitConfig:
     rough_iterations: int = 25
     iterations: int = 15
     """Lloyd iterations of the refinement."""
+
+    def options(self) -> dict[str, Any]:
+        """Everything but what a `ClusterModel` says of itself: k, seed and method."""
+        return {name: value for name, value in asdict(self).items() if name not in ("k", "seed", "method")}
+
+    @classmethod
+    def of_model(cls, model: ClusterModel) -> FitConfig:
+        """How a model was fitted.
+
+        Raises:
+            MismatchError: its notes do not say.
+        """
+        try:
+            options = {name: model.notes[name] for name in cls(k=model.k).options()}
+        except KeyError as missing:
+            raise MismatchError(f"the clusters do not say {missing}; fit them again: encash clusters fit …") from None
+        return cls(k=model.k, seed=model.seed, method=model.method, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +152,14 @@ def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
     return chosen
 
 
-def fit_sample(sample: Sample, *, config: FitConfig, encoder: str) -> ClusterModel:
+def fit_sample(sample: Sample, *, config: FitConfig, encoder: str, progress: Progress | None = None) -> ClusterModel:
     """Fit clusters to drawn entries; `fit_clusters` says how.
+
+    Args:
+        sample: the entries.
+        config: number of clusters, seed and the rest.
+        encoder: fingerprint of the encoder; empty where it is unknown.
+        progress: called with entries compared with all centroids, and how many will be in all iterations.
 
     Raises:
         InputError: as `fit_clusters`.
@@ -145,7 +169,7 @@ def fit_sample(sample: Sample, *, config: FitConfig, encoder: str) -> ClusterMod
     mean, scale = _moments(vectors, standardize=config.standardize)
     components, explained = _principal(vectors, mean, scale, config.pca_components)
     space = _project(vectors, mean, scale, components)
-    centroids = _kmeans(space, config)
+    centroids = _kmeans(space, config, progress)
     ids, distances = _in_space(centroids).assign(space)
     counts = np.bincount(ids, minlength=config.k)
     if not counts.all():
@@ -164,13 +188,8 @@ def fit_sample(sample: Sample, *, config: FitConfig, encoder: str) -> ClusterMod
         counts=counts[by_size].astype(np.int64),
         inertia=float(np.mean(distances.astype(np.float64) ** 2)),
         explained=explained,
-        notes={"entries": len(vectors), "entries_seen": sample.seen, **_options(config)},
+        notes={"entries": len(vectors), "entries_seen": sample.seen, **config.options()},
     )
-
-
-def _options(config: FitConfig) -> dict[str, Any]:
-    names = ("standardize", "pca_components", "samples_per_ticker", "max_entries", "starts", "iterations")
-    return {name: getattr(config, name) for name in names}
 
 
 def _thinned(kept: list[Batch], config: FitConfig) -> list[Batch]:
@@ -258,25 +277,61 @@ def _in_space(centroids: Float32) -> Geometry:
     return Geometry(centroids, np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32), None)
 
 
-def _kmeans(space: Float32, config: FitConfig) -> Float32:
+def _kmeans(space: Float32, config: FitConfig, progress: Progress | None) -> Float32:
     """Centroids (k, p): the best start on a subsample, refined on all rows."""
     rough_rows = config.k * config.rough_entries
-    centroids = None
-    if len(space) > 2 * rough_rows:
-        rows: Int64 = np.sort(np.random.default_rng(config.seed).choice(len(space), rough_rows, replace=False))
-        centroids = _lloyd(space[rows], config, iterations=config.rough_iterations, starts=config.starts)
-        return _lloyd(space, config, iterations=config.iterations, first=centroids)
-    return _lloyd(space, config, iterations=config.rough_iterations + config.iterations, starts=config.starts)
+    if len(space) <= 2 * rough_rows:
+        iterations = config.rough_iterations + config.iterations
+        return _best_start(space, config, iterations, _Steps(progress, config.starts * iterations * len(space)))
+    rough = config.starts * config.rough_iterations * rough_rows
+    steps = _Steps(progress, rough + config.iterations * len(space))
+    rows: Int64 = np.sort(np.random.default_rng(config.seed).choice(len(space), rough_rows, replace=False))
+    centroids = _best_start(space[rows], config, config.rough_iterations, steps)
+    return _lloyd(space, centroids, config, config.iterations, steps)[0]
+
+
+@dataclass
+class _Steps:
+    """Entries compared with all centroids so far."""
+
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def add(self, entries: int) -> None:
+        """One more iteration over so many entries."""
+        self.done += entries
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _best_start(space: Float32, config: FitConfig, iterations: int, steps: _Steps) -> Float32:
+    """Centroids of the best of several starts, each at rows drawn at random; the first of equals."""
+    best: tuple[float, Float32] | None = None
+    for start in range(config.starts):
+        drawn = np.random.default_rng([config.seed, start]).choice(len(space), config.k, replace=False)
+        centroids, inertia = _lloyd(space, space[drawn], config, iterations, steps)
+        if best is None or inertia < best[0]:
+            best = inertia, centroids
+    assert best is not None
+    return best[1]
 
 
 def _lloyd(
-    space: Float32, config: FitConfig, *, iterations: int, starts: int = 1, first: Float32 | None = None
-) -> Float32:
-    options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": iterations}
-    kmeans = faiss.Kmeans(space.shape[1], config.k, nredo=starts, seed=config.seed % 2**31, **options)
+    space: Float32, centroids: Float32, config: FitConfig, iterations: int, steps: _Steps
+) -> tuple[Float32, float]:
+    """Centroids after some iterations, and the summed squared distances to those before the last.
+
+    One iteration a call, so that one can say how far it is."""
+    options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": 1}
+    kmeans = faiss.Kmeans(space.shape[1], config.k, seed=config.seed % 2**31, **options)
+    inertia = np.inf
     with _one_thread():
-        kmeans.train(space, init_centroids=first)
-    return np.asarray(kmeans.centroids, dtype=np.float32).reshape(config.k, -1).copy()
+        for _ in range(iterations):
+            inertia = float(kmeans.train(space, init_centroids=centroids))
+            centroids = np.asarray(kmeans.centroids, dtype=np.float32).reshape(config.k, -1).copy()
+            steps.add(len(space))
+    return centroids, inertia
 
 
 @contextmanager

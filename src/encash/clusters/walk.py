@@ -4,14 +4,14 @@ that reads entries of a range of days; nothing of where they are kept, and nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, to_day
+from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, day_text, to_day
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
 from encash.clusters.files import read_json, write_json
 from encash.clusters.filter import FilterModel, Term, single_term, static_clusters
@@ -19,7 +19,7 @@ from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
 from encash.clusters.model import ClusterModel, load_clusters
 from encash.clusters.rank import RankConfig, Ranking, Rule, rank_clusters, select_best
 from encash.clusters.ranking_files import load_ranking, write_ranking
-from encash.errors import FormatError, InputError
+from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 
@@ -53,6 +53,27 @@ class WalkConfig:
     metric: str = "mean_return"
     winsorize: tuple[float, float] | None = (0.005, 0.995)
     draws: int = 200
+
+    def options(self) -> dict[str, Any]:
+        """Everything but what a `WalkModel` says of itself: the rule, and how its models were fitted."""
+        options = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("fit", "rule")}
+        days = {name: None if options[name] is None else day_text(options[name]) for name in ("start", "end")}
+        return {**options, **days}
+
+    @classmethod
+    def of_walk(cls, walk: WalkModel) -> WalkConfig:
+        """How a walk was made.
+
+        Raises:
+            MismatchError: its notes do not say.
+        """
+        names = [one.name for one in fields(cls) if one.name not in ("fit", "rule")]
+        if absent := [name for name in names if name not in walk.notes]:
+            raise MismatchError(f"the walk does not say {absent[0]}; walk again: {_REWALK}")
+        options = {name: walk.notes[name] for name in names}
+        winsorize = None if options["winsorize"] is None else tuple(options["winsorize"])
+        fit = FitConfig.of_model(walk.terms[0].model)
+        return cls(fit=fit, rule=walk.rule, **{**options, "winsorize": winsorize})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,8 +202,7 @@ def walk_forward(
         refits.append(_refit(prices, read, int(end), config, encoder, refits[-1] if refits else None))
         if progress is not None:
             progress(number + 1, len(ends))
-    names = ("every", "horizon", "embargo", "window", "history", "metric")
-    return WalkModel(refits=tuple(refits), rule=config.rule, notes={name: getattr(config, name) for name in names})
+    return WalkModel(refits=tuple(refits), rule=config.rule, notes=config.options())
 
 
 def load_walk(folder: str | Path) -> WalkModel:

@@ -269,7 +269,7 @@ def cluster_map_chart(alt: str, centroids: Float64, entries: Float64, kept_entri
         figure = _figure(HALF, 300)
         axes = _axes(figure, (0.02, 0.03, 0.96, 0.94))
         for those, role in ((~kept_entries, "muted"), (kept_entries, "net")):
-            axes.plot(*entries[those].T, ".", markersize=3, markeredgewidth=0, color=_COLOUR[role], alpha=0.3)
+            axes.plot(*entries[those].T, "o", markersize=3.4, markeredgewidth=0, color=_COLOUR[role], alpha=0.4)
         low, high = np.quantile(entries, 0.005, axis=0), np.quantile(entries, 0.995, axis=0)
         low, high = np.minimum(low, centroids.min(axis=0)), np.maximum(high, centroids.max(axis=0))
         margin = 0.04 * np.maximum(high - low, 1e-9)
