@@ -6,8 +6,9 @@ that ``import encash`` costs nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
     from encash.cache import Cache, open_cache
@@ -26,8 +27,4 @@ _HOMES = {
     "open_prices": "panel",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"encash has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"encash.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
     from encash.backtest.compare import (
@@ -93,8 +94,4 @@ _HOMES = {
 }
 """The file of each name, loaded when it is first asked for: a backtest needs no sweep."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"encash.backtest has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"encash.backtest.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
     from encash.cache.agreement import Agreement as Agreement
@@ -59,8 +60,4 @@ _HOMES = {
 
 __all__ = list(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"encash.cache has no {name!r}; it has {', '.join(sorted(_HOMES))}")
-    return getattr(import_module(f"encash.cache.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

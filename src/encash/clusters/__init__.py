@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
 from encash.clusters.filter import KINDS, FilterModel, Term, first_allowed_day, single_term, static_clusters
@@ -17,6 +16,7 @@ from encash.clusters.ranking_files import (
     read_best_clusters,
     write_ranking,
 )
+from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
     from encash.clusters.choose import Choice, choose_k
@@ -26,12 +26,31 @@ if TYPE_CHECKING:
     from encash.clusters.walk import Refit, WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
-    "choose": ("Choice", "choose_k"),
-    "fit": ("FitConfig", "Sample", "draw_entries", "fit_clusters", "fit_sample", "sample_vectors"),
-    "similar": ("Neighbours", "last_known_day", "what_followed"),
-    "summary": ("ClusterMap", "WalkDrift", "cluster_map", "load_map", "staying", "walk_drift"),
-    "walk": ("Refit", "WalkConfig", "WalkModel", "load_walk", "match_clusters", "walk_forward"),
+    "Choice": "choose",
+    "choose_k": "choose",
+    "FitConfig": "fit",
+    "Sample": "fit",
+    "draw_entries": "fit",
+    "fit_clusters": "fit",
+    "fit_sample": "fit",
+    "sample_vectors": "fit",
+    "Neighbours": "similar",
+    "last_known_day": "similar",
+    "what_followed": "similar",
+    "ClusterMap": "summary",
+    "WalkDrift": "summary",
+    "cluster_map": "summary",
+    "load_map": "summary",
+    "staying": "summary",
+    "walk_drift": "summary",
+    "Refit": "walk",
+    "WalkConfig": "walk",
+    "WalkModel": "walk",
+    "load_walk": "walk",
+    "match_clusters": "walk",
+    "walk_forward": "walk",
 }
+"""What fits clusters, and with it faiss, is imported when it is first asked for: a backtest fits nothing."""
 
 __all__ = [
     "KINDS",
@@ -87,10 +106,4 @@ __all__ = [
     "write_ranking",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """What fits clusters, and with it faiss, is imported when it is first asked for: a backtest fits nothing."""
-    for file, names in _LATER.items():
-        if name in names:
-            return getattr(import_module(f"encash.clusters.{file}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _LATER)

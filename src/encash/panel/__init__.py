@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from encash.lazy import lazy_names
 from encash.panel.panel import FeatureRows, FeatureSource, Panel, PriceTable
 from encash.panel.prepare import PrepareReport, prepare
 from encash.panel.windows import Reason, WindowGrid, gather_windows, window_grid
@@ -50,8 +50,4 @@ _LAZY = {
     "write_panel": "write",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_names(__name__, _LAZY)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
     from encash.report.charts import HeatMap, cluster_picture, coverage_picture, heat_picture
@@ -57,9 +58,4 @@ _HOMES = {
     "render_report": "render",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """A public name, from the file where it lives."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

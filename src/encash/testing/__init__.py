@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from encash.lazy import lazy_names
 
 _HOMES = {
-    "MemoryStore": "encash.testing.memory_store",
-    "StoreContract": "encash.testing.store_contract",
-    "StoreReadContract": "encash.testing.store_contract",
-    "BrokenEncoder": "encash.testing.encoders",
-    "ExecutorContract": "encash.testing.executor_contract",
-    "RaiseIfRun": "encash.testing.executor_contract",
-    "EncoderContract": "encash.testing.encoder_contract",
-    "MeanEncoder": "encash.testing.encoders",
-    "write_checkpoint": "encash.testing.checkpoints",
+    "MemoryStore": "memory_store",
+    "StoreContract": "store_contract",
+    "StoreReadContract": "store_contract",
+    "BrokenEncoder": "encoders",
+    "ExecutorContract": "executor_contract",
+    "RaiseIfRun": "executor_contract",
+    "EncoderContract": "encoder_contract",
+    "MeanEncoder": "encoders",
+    "write_checkpoint": "checkpoints",
 }
 """Where each name lives; loaded when it is first asked for, so that a test of one room imports that room alone."""
 
 __all__ = list(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"encash.testing has no {name!r}; it has {', '.join(sorted(_HOMES))}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)
