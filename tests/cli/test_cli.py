@@ -290,6 +290,18 @@ def test_a_backtest_with_kept_assignments_reads_no_embedding(folder, capsys, mon
     assert answer(capsys, "clusters", "assign", "--cache", data[1], *clusters)["entries"] > 0
 
 
+def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
+    """`show` tells the clusters and every ranking of a folder, and the refits of a walk."""
+    shown = answer(capsys, "clusters", "show", str(folder / "k"))
+    assert (shown["k"], [one["horizon"] for one in shown["rankings"]]) == (3, [5])
+    assert len(shown["rankings"][0]["best"]) == 2
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    walked = answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    assert answer(capsys, "clusters", "show", str(tmp_path / "walk")) == walked
+    assert walked["terms"][0]["agreement"] is None
+
+
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):
     """Of several -k the one with the highest index is fitted, and the scores of all are told; nonsense is refused."""
     days = (folder / "days.txt").read_text().split()

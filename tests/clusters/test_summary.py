@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import encash.clusters
-from encash.clusters import FitConfig, cluster_map, fit_clusters, load_map, staying
+from encash.clusters import FitConfig, cluster_map, fit_clusters, load_map
 from encash.errors import FormatError, MissingFileError
 
 
@@ -41,20 +41,6 @@ def test_two_clusters_have_a_map_too(planted):
     days, tickers, vectors = planted(num_sessions=30).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=2), encoder="")
     assert np.isfinite(cluster_map(model, vectors).entries).all()
-
-
-def test_staying_counts_moves():
-    """Rows say where the entries of a cluster go; a ticker without an entry later is no move."""
-    from encash.clusters import Assignments
-
-    days = np.datetime64("2020-01-01") + np.arange(4)
-    cluster = np.int32([[0, 1], [0, 1], [1, -1], [1, 1]])
-    assigned = Assignments(
-        days=days, tickers=np.array(["A", "B"]), cluster=cluster, distance=np.zeros((4, 2), np.float32), k=3
-    )
-    shares = staying(assigned)
-    np.testing.assert_allclose(shares[:2], [[0.5, 0.5, 0], [0, 1, 0]])
-    assert np.isnan(shares[2]).all()
 
 
 def test_every_public_name_exists():

@@ -11,7 +11,7 @@ import numpy as np
 from encash.cli.console import Console, Parser, common, day, lines, plain
 
 if TYPE_CHECKING:
-    from encash.clusters import ClusterModel, FitConfig, Rule
+    from encash.clusters import ClusterModel, FitConfig, Rule, WalkModel
 
 AUTO_COUNTS = (5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that -k auto tries."""
@@ -275,9 +275,10 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
         "horizon": ranking.horizon,
     }
     values = plain({"best": best.tolist(), **facts, "counts": ranking.counts, "ranking": ranking.rows()})
-    console.result(
-        values, [*lines({"best": values["best"], **facts}), "", *ranking_lines(values["ranking"], set(values["best"]))]
-    )
+    text = [*lines({"best": values["best"], **facts}), "", *ranking_lines(values["ranking"], set(values["best"]))]
+    if len(best) == ranking.k:
+        text += ["", f"all {ranking.k} clusters are best ones: the filter keeps everybody (fewer: --top)"]
+    console.result(values, text)
     return 0
 
 
@@ -307,18 +308,8 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
     if cache.verified:
         with console.progress("assign", "entries") as progress:
             pipeline.keep_assignments(cache, arguments.out, progress=progress)
-    refits = [
-        {
-            "first_day": term.first_day,
-            "fit_end": term.model.fit_end,
-            "rank_end": term.rank_end,
-            "best": term.best.tolist(),
-        }
-        for term in walk.terms
-    ]
-    values = plain({"refits": len(refits), "k": walk.k, "out": arguments.out, "terms": refits})
-    text = [f"from {term['first_day']}: ranked to {term['rank_end']}, best {term['best']}" for term in values["terms"]]
-    console.result(values, [*text, f"{values['refits']} refits in {values['out']}"])
+    values, text = describe_walk(walk)
+    console.result({**values, "out": str(arguments.out)}, text)
     return 0
 
 
@@ -354,12 +345,41 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_show(arguments: argparse.Namespace, console: Console) -> int:
-    """What is in a cluster folder."""
-    from encash.clusters import load_clusters
+    """What is in a folder of clusters, or of a walk."""
+    if (arguments.clusters / "walk.json").is_file():
+        from encash.clusters import load_walk
+
+        values, text = describe_walk(load_walk(arguments.clusters))
+        console.result({**values, "out": str(arguments.clusters)}, text)
+        return 0
+    from encash.clusters import load_clusters, load_rankings
 
     values = plain(describe(load_clusters(arguments.clusters)))
-    console.result(values, lines(values))
+    ranked = [
+        {"horizon": one.horizon, "best": list(one.best or ()), "rank_end": one.rank_end, "embargo": one.embargo}
+        for one in load_rankings(arguments.clusters)
+    ]
+    text = [f"over {one['horizon']} sessions, ranked to {one['rank_end']}: best {one['best']}" for one in ranked]
+    console.result({**values, "rankings": ranked}, [*lines(values), *text])
     return 0
+
+
+def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
+    """The refits of a walk, as values and as lines."""
+    refits = plain(
+        [
+            {
+                "first_day": refit.term.first_day,
+                "fit_end": refit.term.model.fit_end,
+                "rank_end": refit.term.rank_end,
+                "best": refit.term.best.tolist(),
+                "agreement": None if np.isnan(refit.agreement) else refit.agreement,
+            }
+            for refit in walk.refits
+        ]
+    )
+    text = [f"from {one['first_day']}: ranked to {one['rank_end']}, best {one['best']}" for one in refits]
+    return {"refits": len(refits), "k": walk.k, "terms": refits}, [*text, f"{len(refits)} refits of {walk.k} clusters"]
 
 
 def describe(model: ClusterModel) -> dict[str, Any]:

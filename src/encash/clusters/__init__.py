@@ -13,6 +13,7 @@ from encash.clusters.ranking_files import (
     check_ids,
     describe_ranking,
     load_ranking,
+    load_rankings,
     read_best_clusters,
     write_ranking,
 )
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from encash.clusters.choose import Choice, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
-    from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, staying, walk_drift
+    from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, walk_drift
     from encash.clusters.walk import Refit, WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
@@ -41,7 +42,6 @@ _LATER = {
     "WalkDrift": "summary",
     "cluster_map": "summary",
     "load_map": "summary",
-    "staying": "summary",
     "walk_drift": "summary",
     "Refit": "walk",
     "WalkConfig": "walk",
@@ -90,6 +90,7 @@ __all__ = [
     "load_clusters",
     "load_map",
     "load_ranking",
+    "load_rankings",
     "load_walk",
     "match_clusters",
     "rank_clusters",
@@ -99,7 +100,6 @@ __all__ = [
     "single_term",
     "stability",
     "static_clusters",
-    "staying",
     "walk_drift",
     "walk_forward",
     "what_followed",

@@ -87,6 +87,17 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
         raise FormatError(f"{path} is no ranking ({error!r}); make it again: {_RERANK}") from None
 
 
+def load_rankings(folder: str | Path) -> list[Ranking]:
+    """Every ranking of a folder, the shortest horizon first.
+
+    Raises:
+        FormatError: one is damaged.
+    """
+    names = [path.stem for path in Path(folder).glob("ranking_*d.json")]
+    horizons = sorted(int(name[8:-1]) for name in names if name[8:-1].isdigit())
+    return [load_ranking(folder, horizon) for horizon in horizons]
+
+
 def read_best_clusters(path: str | Path) -> Int32:
     """The ids of a `best_clusters_{h}d.txt`, in the file's order: lines of ``#`` are comments, then one id a line.
 

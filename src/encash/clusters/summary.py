@@ -1,4 +1,4 @@
-"""What the pictures of clusters show, as plain arrays. Knows models, assignments, rankings and walks; draws nothing."""
+"""What the pictures of clusters show, as plain arrays. Knows models and walks; draws nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32
-from encash.clusters.assignments import Assignments
 from encash.clusters.files import read_arrays, write_arrays
 from encash.clusters.model import ClusterModel
 from encash.errors import FormatError
@@ -78,20 +77,6 @@ def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
         cluster=model.assign(vectors)[0],
         explained=float(np.square(whole @ plane.T).sum()) / total if total else 1.0,
     )
-
-
-def staying(assignments: Assignments, sessions_later: int = 1) -> Float64:
-    """How often an entry's ticker is in each cluster some rows of days later, shape (k, k); rows sum to 1, or are NaN.
-
-    Counts pairs of entries of one ticker that lie so many of the assignments' days apart.
-    """
-    now, later = assignments.cluster[:-sessions_later], assignments.cluster[sessions_later:]
-    both = (now >= 0) & (later >= 0)
-    k = assignments.k
-    counts = np.bincount(now[both].astype(np.int64) * k + later[both], minlength=k * k).reshape(k, k)
-    with np.errstate(invalid="ignore"):
-        shares: Float64 = counts / counts.sum(axis=1, keepdims=True)
-    return shares
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
