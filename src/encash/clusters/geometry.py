@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -94,10 +97,19 @@ class Geometry:
         return (len(self._mean) + 16) * unit * (norms * float(self._slopes.max()) + constant)
 
     def _squares(self, vectors: Float32, rows: Int64, ids: Int64) -> Float64:
-        """Squared distances of pairs (row, centroid) as they are defined, shape (pairs,)."""
-        if self._places is None:
-            return self._projected_squares(vectors, rows, ids)
+        """Squared distances of pairs (row, centroid) as they are defined, shape (pairs,); a share of them a core."""
         squares = np.empty(len(rows))
+        measure = self._measure_projected if self._places is None else self._measure
+        share = -(-len(rows) // _cores())
+        if share < _PAIR_ROWS:
+            measure(vectors, rows, ids, squares)
+            return squares
+        parts = [slice(first, first + share) for first in range(0, len(rows), share)]
+        list(_pool().map(lambda part: measure(vectors, rows[part], ids[part], squares[part]), parts))
+        return squares
+
+    def _measure(self, vectors: Float32, rows: Int64, ids: Int64, out: Float64) -> None:
+        assert self._places is not None
         one, other = np.empty((2, min(_PAIR_ROWS, len(rows)), vectors.shape[1]))
         for first in range(0, len(rows), _PAIR_ROWS):
             pairs = slice(first, first + _PAIR_ROWS)
@@ -106,16 +118,25 @@ class Geometry:
             gap[...] = vectors[rows[pairs]]
             gap -= place
             gap *= self._inverse
-            np.vecdot(gap, gap, out=squares[pairs])
-        return squares
+            np.vecdot(gap, gap, out=out[pairs])
 
-    def _projected_squares(self, vectors: Float32, rows: Int64, ids: Int64) -> Float64:
-        squares = np.empty(len(rows))
+    def _measure_projected(self, vectors: Float32, rows: Int64, ids: Int64, out: Float64) -> None:
         for first in range(0, len(rows), _PAIR_ROWS):
             pairs = slice(first, first + _PAIR_ROWS)
             gap = self.project(vectors[rows[pairs]]) - self._centroids[ids[pairs]]
-            squares[pairs] = np.vecdot(gap, gap)
-        return squares
+            out[pairs] = np.vecdot(gap, gap)
+
+
+@cache
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """A thread a core, for what numpy does in one: it lets go of the interpreter in every operation."""
+    return ThreadPoolExecutor(_cores(), thread_name_prefix="encash-geometry")
 
 
 def _norms(vectors: Float32, first: int) -> Float64:
