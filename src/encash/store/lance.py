@@ -46,6 +46,7 @@ from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
 from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, join_pages, page_of
 from encash.store.plain_pages import plain_pages
+from encash.store.reach import unreachable
 from encash.store.rows import encode_entries, row_bounds
 from encash.store.seal import FOLDER as SEALS
 from encash.store.seal import Range, break_seal, check_seal, remove_stale_seals, seal
@@ -228,6 +229,7 @@ class LanceStore(EmbeddingStore):
             try:
                 with _writer(self.location), _lance_errors(self.location, "write"):
                     self._write(entries, codes, scale, skip_valid)
+                self._check_after_conflict(attempt)
                 return self.version
             except ConflictError:
                 if self._local or attempt == _REMOTE_ATTEMPTS - 1:
@@ -470,6 +472,14 @@ class LanceStore(EmbeddingStore):
             scale = None if scale is None else scale[wanted]
         self._commit(self._tables(entries, codes, scale), rows[rows >= 0])
 
+    def _check_after_conflict(self, conflicts: int) -> None:
+        """Say so if two writers without a lock left doubled keys: both replaced whole pieces at the same moment."""
+        if conflicts and (doubled := self.index().duplicates):
+            raise WorkError(
+                f"{self.location}: another writer committed at the same moment; all entries are written, and "
+                f"{doubled:,} rows have a key that a later row has too; `encash cache compact` drops them"
+            )
+
     def _check_writable(self) -> None:
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
@@ -497,8 +507,7 @@ class LanceStore(EmbeddingStore):
         )
         if not self._local and dataset.version != self.version + 1:
             raise ConflictError(
-                f"{self.location}: another writer committed at the same moment; `encash cache verify` shows whether "
-                "keys are doubled, `encash cache compact` drops them"
+                f"{self.location}: another writer committed at the same moment; run this again when it has ended"
             )
         _finish(self.location, dataset.version)
         self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
@@ -704,6 +713,11 @@ def _exists(location: str, session: Any) -> bool:
     return True
 
 
+def _is_there(location: str) -> bool:
+    """Whether anything lies at a path, or a dataset at a URL."""
+    return _exists(location, _session()) if "://" in location else Path(location).exists()
+
+
 def _check_place(location: str) -> None:
     """Refuse a place where something else lies."""
     path = Path(location)
@@ -731,8 +745,12 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
 def _translate(error: BaseException, location: str, doing: str, version: int | str | None) -> NoReturn:
     """Raise what the one who catches can act on."""
     text = str(error).split(", /")[0].split("\n")[0]
+    if (reason := unreachable(str(error))) is not None:
+        raise WorkError(f"could not {doing} {location}: {reason}") from None
+    if doing == "create" and "already exists" in text:
+        raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
-        if version is not None and Path(location).exists():
+        if version is not None and _is_there(location):
             raise MissingFileError(f"{location} has no version {version!r}; `encash cache info` lists them") from None
         _check_place(location)
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
