@@ -41,7 +41,7 @@ from encash.store.base import (
 from encash.store.blocks import BlockCache
 from encash.store.codec import decode
 from encash.store.columns import column_type, read_spec, schema, table, to_numpy
-from encash.store.durable import sync_files
+from encash.store.durable import sync_files, syncing
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
 from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, join_pages, page_of
@@ -470,7 +470,7 @@ class LanceStore(EmbeddingStore):
         if not wanted.all():
             entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
             scale = None if scale is None else scale[wanted]
-        self._commit(self._tables(entries, codes, scale), rows[rows >= 0])
+        self._commit([table(self._dataset.schema, entries, codes, scale)], rows[rows >= 0])
 
     def _check_after_conflict(self, conflicts: int) -> None:
         """Say so if two writers without a lock left doubled keys: both replaced whole pieces at the same moment."""
@@ -488,14 +488,15 @@ class LanceStore(EmbeddingStore):
         """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
         batches = (batch for rows in tables for batch in rows.to_batches(max_chunksize=_batch_rows(self.spec)))
         reader = pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
-        added = write_fragments(
-            reader,
-            self._dataset,
-            mode="append",
-            data_storage_version=_STORAGE_VERSION,
-            max_rows_per_file=_PIECE_ROWS,
-            max_rows_per_group=_batch_rows(self.spec),
-        )
+        with syncing(Path(self.location, "data")) if self._local else nullcontext():
+            added = write_fragments(
+                reader,
+                self._dataset,
+                mode="append",
+                data_storage_version=_STORAGE_VERSION,
+                max_rows_per_file=_PIECE_ROWS,
+                max_rows_per_group=_batch_rows(self.spec),
+            )
         removed, updated = self._without(replaced)
         self._secure(added, updated)
         self._forget_seal()
@@ -542,13 +543,6 @@ class LanceStore(EmbeddingStore):
         """Whoever wrote the next version before was undone by hand; its seal must not stand for ours."""
         if self._local:
             break_seal(Path(self.location), _manifest(self.version + 1))
-
-    def _tables(self, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> Iterator[pa.Table]:
-        """Entries as tables of bounded size."""
-        size = _TABLE_BATCHES * _batch_rows(self.spec)
-        for first in range(0, len(entries), size):
-            part = slice(first, first + size)
-            yield table(self._dataset.schema, entries.take(part), codes[part], None if scale is None else scale[part])
 
     def _without(self, rows: Int64) -> tuple[list[int], list[Any]]:
         """Pieces that these rows fill entirely, and the others they are in, with the rows marked as gone."""
