@@ -44,7 +44,7 @@ from encash.store.columns import column_type, read_spec, schema, table, to_numpy
 from encash.store.durable import sync_files, syncing
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
-from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, join_pages, page_of
+from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, by_start, join_pages, page_of
 from encash.store.plain_pages import plain_pages
 from encash.store.reach import unreachable
 from encash.store.rows import encode_entries, row_bounds
@@ -393,13 +393,13 @@ class LanceStore(EmbeddingStore):
         if number == page_of(self._first_rows, last):
             done = self._read_mapped(name, number, rows, (first, last), out)
             return out if done else self._take(name, rows, out.shape)
-        place = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(place).tolist():
-            here = np.flatnonzero(place == number)
-            some, part = rows[here], np.empty((len(here), *out.shape[1:]), dtype=dtype)
+        for number, here in by_start(self._starts, rows):
+            some, in_place = rows[here], isinstance(here, slice)
+            part = out[here] if in_place else np.empty((len(some), *out.shape[1:]), dtype=dtype)
             if not self._read_mapped(name, number, some, row_bounds(some, self._count), part):
                 return self._take(name, rows, out.shape)
-            out[here] = part
+            if not in_place:
+                out[here] = part
         return out
 
     def _read_mapped(self, name: str, number: int, rows: Int64, bounds: Bounds, out: np.ndarray) -> bool:
