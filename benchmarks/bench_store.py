@@ -298,7 +298,8 @@ def _write_row(bench: _Bench) -> Row:
     return {
         "id": "P6",
         "what": f"write {len(bench.raw):,} entries in {SESSIONS // BLOCK_SESSIONS} commits, each on the disk before "
-        f"the next, with checksums; the limit hands the vectors alone to the kernel; the seed's scaled ×{bench.seed_factor:g}",
+        f"the next, with checksums; the limit hands the vectors alone to the kernel; the seed's "
+        f"scaled ×{bench.seed_factor:g}",
         "figure": mine,
         "unit": "s",
         "baseline": old,
