@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +275,7 @@ class LanceStore(EmbeddingStore):
             self.refresh()
             rows = self._rows_to_rewrite()
             if len(rows):
-                self._commit(self._sorted_tables(rows), rows)
+                self._commit(self._sorted_rows(rows), rows)
             stats = self._dataset.cleanup_old_versions(
                 retain_versions=keep_versions, error_if_tagged_old_versions=False
             )
@@ -470,7 +470,8 @@ class LanceStore(EmbeddingStore):
         if not wanted.all():
             entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
             scale = None if scale is None else scale[wanted]
-        self._commit([table(self._dataset.schema, entries, codes, scale)], rows[rows >= 0])
+        added = table(self._dataset.schema, entries, codes, scale)
+        self._commit(added.to_reader(max_chunksize=_batch_rows(self.spec)), rows[rows >= 0])
 
     def _check_after_conflict(self, conflicts: int) -> None:
         """Say so if two writers without a lock left doubled keys: both replaced whole pieces at the same moment."""
@@ -484,13 +485,11 @@ class LanceStore(EmbeddingStore):
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
 
-    def _commit(self, tables: Iterable[pa.Table], replaced: Int64) -> None:
+    def _commit(self, rows: pa.RecordBatchReader, replaced: Int64) -> None:
         """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
-        batches = (batch for rows in tables for batch in rows.to_batches(max_chunksize=_batch_rows(self.spec)))
-        reader = pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
         with syncing(Path(self.location, "data")) if self._local else nullcontext():
             added = write_fragments(
-                reader,
+                rows,
                 self._dataset,
                 mode="append",
                 data_storage_version=_STORAGE_VERSION,
@@ -580,6 +579,12 @@ class LanceStore(EmbeddingStore):
         for entry in list(os.scandir(folder)) if folder.is_dir() else ():
             if entry.name not in named and time.time() - entry.stat().st_mtime > _ORPHAN_SECONDS:
                 os.unlink(entry.path)
+
+    def _sorted_rows(self, rows: Int64) -> pa.RecordBatchReader:
+        """These rows by day and ticker, made as they are asked for."""
+        tables, size = self._sorted_tables(rows), _batch_rows(self.spec)
+        batches = (batch for part in tables for batch in part.to_batches(max_chunksize=size))
+        return pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
 
     def _sorted_tables(self, rows: Int64) -> Iterator[pa.Table]:
         """These rows by day and ticker, in tables of bounded size."""
