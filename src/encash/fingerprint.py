@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ Canonical = None | bool | int | float | str | bytes | Sequence["Canonical"] | Ma
 
 RUN_BASE = 0x9E3779B97F4A7C15
 """The odd number nearest to 2⁶⁴ over the golden ratio."""
+_NARROW_BYTES = 512
+"""Rows up to this width are hashed from copies: a small `bytes` is made three times as fast as a view of an array."""
+_COPIED_BYTES = 1 << 18
+"""Copied at once; it stays in the processor's cache."""
 
 
 def fingerprint(value: Canonical) -> str:
@@ -68,9 +73,8 @@ def row_digests(rows: np.ndarray) -> UInt64:
     rows = np.ascontiguousarray(rows)
     if rows.size == 0:
         return np.zeros(len(rows), dtype=np.uint64)
-    pieces = rows.reshape(-1).view(np.uint8).reshape(len(rows), -1)
     digest: Callable[[Any], int] = xxhash.xxh3_64_intdigest
-    return np.fromiter(map(digest, pieces), dtype=np.uint64, count=len(rows))
+    return np.fromiter(map(digest, _row_buffers(rows)), dtype=np.uint64, count=len(rows))
 
 
 def run_digests(digests: UInt64, length: int) -> UInt64:
@@ -105,6 +109,16 @@ def file_digest(path: str | Path) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _row_buffers(rows: np.ndarray) -> Iterator[Any]:
+    """The bytes of each row."""
+    width = rows.nbytes // len(rows)
+    flat = rows.reshape(-1).view(np.uint8)
+    if width > _NARROW_BYTES:
+        return iter(flat.reshape(-1, width))
+    narrow, step = flat.view(np.dtype((np.void, width))), max(1, _COPIED_BYTES // width)
+    return itertools.chain.from_iterable(narrow[at : at + step].tolist() for at in range(0, len(rows), step))
 
 
 def _powers(base: int, count: int) -> UInt64:

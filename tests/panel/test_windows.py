@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from encash.errors import InputError
 from encash.fingerprint import RUN_BASE, row_digests
-from encash.panel import FeatureRows, Reason, gather_windows, window_grid
+from encash.panel import FeatureRows, Reason, gather_windows, window_grid, windows
 
 FIRST = np.datetime64("2024-01-01")
 
@@ -164,3 +164,14 @@ def test_days_out_of_order_and_no_lookback_are_refused():
         window_grid(rows, FIRST + np.array([1, 0]), 1)
     with pytest.raises(InputError, match="lookback is 0"):
         window_grid(rows, FIRST + np.arange(1), 0)
+
+
+def test_values_that_are_not_finite_are_seen_wherever_they_lie(monkeypatch):
+    """The values are looked at piece by piece; a NaN or infinity is found in every piece, and nothing else is."""
+    monkeypatch.setattr(windows, "_PIECE_BYTES", 64)
+    values = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
+    values[::7, 1], values[::11, 2] = np.nan, -np.inf
+    days = np.datetime64("2024-01-01") + np.arange(500)
+    rows = FeatureRows(tickers=("A",), offsets=np.array([0, 500]), days=days, values=values)
+    bad = window_grid(rows, days, 1).reason[:, 0] == Reason.NOT_FINITE
+    assert np.array_equal(bad, ~np.isfinite(values).all(axis=1))

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.store.blocks import BlockCache
+from encash.store.pages import PagedColumn
 
 
 @given(
@@ -36,3 +38,16 @@ def test_reads_a_block_once():
     cache.clear()
     cache.read("x", np.array([0]), 10, fetch)
     assert len(fetched) == 3
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+def test_rows_of_many_pages(ascending):
+    """Rows are gathered from pages of any length, in the order asked, doubled ones and all."""
+    whole, rng = np.arange(300, dtype=np.float32).reshape(100, 3), np.random.default_rng(0)
+    column = PagedColumn(np.split(whole, [7, 8, 30, 31, 99]))
+    for count in (1, 2, 50, 200):
+        rows = rng.integers(0, 100, count)
+        rows = np.sort(rows) if ascending else rows
+        out = np.empty((count, 3), dtype=np.float32)
+        column.gather(rows, (int(rows.min()), int(rows.max())), out)
+        np.testing.assert_array_equal(out, whole[rows])

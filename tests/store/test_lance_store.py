@@ -1,6 +1,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from encash.errors import WorkError
 from encash.store import create_store, open_store
 from encash.store.base import EmbeddingStore, StoreSpec
 from encash.store.lance import LanceStore
@@ -48,6 +51,34 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
     again = open_store(first.location)
     assert (again.index().entries, again.index().duplicates) == (4, 0)
     assert again.verify().passed
+
+
+def test_doubled_keys_of_rivals_are_told(tmp_path):
+    """Two writers behind a URL that replace two different pieces whole, and both add one key, are not kept apart by the
+    engine: the later one says that a key is doubled, no row is lost, and compacting drops the older of the two."""
+    spec = make_spec()
+    first = create_store(f"file-object-store://{tmp_path}/remote.lance", spec)
+    for day in ("2024-01-02", "2024-01-03"):
+        first.write(make_entries(spec, [day], ["A"]))
+    second = open_store(first.location)
+    first.write(make_entries(spec, ["2024-01-02", "2024-01-04"], ["A"], seed=1, digest=2))
+    refreshes: list[int] = []
+
+    def refresh_late() -> None:
+        refreshes.append(second.version)
+        if len(refreshes) > 1:
+            LanceStore.refresh(second)
+
+    second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
+    latest = make_entries(spec, ["2024-01-03", "2024-01-04"], ["A"], seed=2, digest=3)
+    with pytest.raises(WorkError, match="1 rows have a key that a later row has too"):
+        second.write(latest, skip_valid=True)
+    again = open_store(first.location)
+    assert (again.index().entries, again.verify().duplicates) == (3, 1)
+    again.compact()
+    assert again.verify().passed
+    rows = again.index().locate(latest.days, latest.tickers)
+    assert again.vectors(rows).tobytes() == latest.embedding.tobytes()
 
 
 def test_threads_without_a_lock(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import lance
 import pyarrow as pa
 import pytest
@@ -13,6 +15,14 @@ def test_the_suffix_names_the_engine(tmp_path):
     for name in ("cache", "cache.zarr", "cache.lance.bak"):
         with pytest.raises(InputError, match=r"\.lance or \.h5"):
             open_store(tmp_path / name)
+
+
+def test_a_url_is_no_path():
+    """A URL that was wrapped in a Path, which drops one of its slashes, is refused; no local folder is made of it."""
+    for work in (open_store, lambda location: create_store(location, make_spec())):
+        with pytest.raises(InputError, match="as text: s3://"):
+            work(Path("s3://bucket/a.lance"))
+    assert not Path("s3:").exists()
 
 
 def test_missing(tmp_path):

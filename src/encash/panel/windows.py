@@ -13,6 +13,9 @@ from encash.errors import InputError
 from encash.fingerprint import row_digests, run_digests
 from encash.panel.panel import FeatureRows
 
+_PIECE_BYTES = 1 << 18
+"""Feature values that are looked at at once."""
+
 
 class Reason(IntEnum):
     """Why a cell has a window or has none."""
@@ -142,10 +145,13 @@ def _reason_by_end_row(rows: FeatureRows, owner: Int64, lookback: int) -> Int8:
 
 
 def _not_finite(values: Float32) -> Bool:
-    """Which rows hold NaN or infinity: both times zero is NaN, everything else times zero is zero. One product with a
-    vector reads the values once and needs no second table of their size."""
-    with np.errstate(invalid="ignore"):
-        bad: Bool = np.isnan(values @ np.zeros(values.shape[1], dtype=np.float32))
+    """Which rows hold NaN or infinity. In pieces that stay in the processor's cache and on one thread: a product with a
+    vector reads the values as fast, but waits for the threads of the algebra library on a busy machine."""
+    bad = np.zeros(len(values), dtype=np.bool_)
+    step = max(1, _PIECE_BYTES // (values.itemsize * values.shape[1]))
+    for at in range(0, len(values), step):
+        places = np.flatnonzero(~np.isfinite(values[at : at + step]))
+        bad[at + places // values.shape[1]] = True
     return bad
 
 

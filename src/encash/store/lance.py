@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +41,12 @@ from encash.store.base import (
 from encash.store.blocks import BlockCache
 from encash.store.codec import decode
 from encash.store.columns import column_type, read_spec, schema, table, to_numpy
-from encash.store.durable import sync_files
+from encash.store.durable import sync_files, syncing
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
-from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, join_pages, page_of
+from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, by_start, join_pages, page_of
 from encash.store.plain_pages import plain_pages
+from encash.store.reach import unreachable
 from encash.store.rows import encode_entries, row_bounds
 from encash.store.seal import FOLDER as SEALS
 from encash.store.seal import Range, break_seal, check_seal, remove_stale_seals, seal
@@ -265,6 +266,7 @@ class LanceStore(EmbeddingStore):
             try:
                 with _writer(self.location), _lance_errors(self.location, "write"):
                     self._write(entries, codes, scale, skip_valid)
+                self._check_after_conflict(attempt)
                 return self.version
             except ConflictError:
                 if self._local or attempt == _REMOTE_ATTEMPTS - 1:
@@ -310,7 +312,7 @@ class LanceStore(EmbeddingStore):
             self.refresh()
             rows = self._rows_to_rewrite()
             if len(rows):
-                self._commit(self._sorted_tables(rows), rows)
+                self._commit(self._sorted_rows(rows), rows)
             stats = self._dataset.cleanup_old_versions(
                 retain_versions=keep_versions, error_if_tagged_old_versions=False
             )
@@ -428,13 +430,13 @@ class LanceStore(EmbeddingStore):
         if number == page_of(self._first_rows, last):
             done = self._read_mapped(name, number, rows, (first, last), out)
             return out if done else self._take(name, rows, out.shape)
-        place = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(place).tolist():
-            here = np.flatnonzero(place == number)
-            some, part = rows[here], np.empty((len(here), *out.shape[1:]), dtype=dtype)
+        for number, here in by_start(self._starts, rows):
+            some, in_place = rows[here], isinstance(here, slice)
+            part = out[here] if in_place else np.empty((len(some), *out.shape[1:]), dtype=dtype)
             if not self._read_mapped(name, number, some, row_bounds(some, self._count), part):
                 return self._take(name, rows, out.shape)
-            out[here] = part
+            if not in_place:
+                out[here] = part
         return out
 
     def _read_mapped(self, name: str, number: int, rows: Int64, bounds: Bounds, out: np.ndarray) -> bool:
@@ -505,24 +507,32 @@ class LanceStore(EmbeddingStore):
         if not wanted.all():
             entries, codes, rows = entries.take(wanted), codes[wanted], rows[wanted]
             scale = None if scale is None else scale[wanted]
-        self._commit(self._tables(entries, codes, scale), rows[rows >= 0])
+        added = table(self._dataset.schema, entries, codes, scale)
+        self._commit(added.to_reader(max_chunksize=_batch_rows(self.spec)), rows[rows >= 0])
+
+    def _check_after_conflict(self, conflicts: int) -> None:
+        """Say so if two writers without a lock left doubled keys: both replaced whole pieces at the same moment."""
+        if conflicts and (doubled := self.index().duplicates):
+            raise WorkError(
+                f"{self.location}: another writer committed at the same moment; all entries are written, and "
+                f"{doubled:,} rows have a key that a later row has too; `encash cache compact` drops them"
+            )
 
     def _check_writable(self) -> None:
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
 
-    def _commit(self, tables: Iterable[pa.Table], replaced: Int64) -> None:
+    def _commit(self, rows: pa.RecordBatchReader, replaced: Int64) -> None:
         """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
-        batches = (batch for rows in tables for batch in rows.to_batches(max_chunksize=_batch_rows(self.spec)))
-        reader = pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
-        added = write_fragments(
-            reader,
-            self._dataset,
-            mode="append",
-            data_storage_version=_STORAGE_VERSION,
-            max_rows_per_file=_PIECE_ROWS,
-            max_rows_per_group=_batch_rows(self.spec),
-        )
+        with syncing(Path(self.location, "data")) if self._local else nullcontext():
+            added = write_fragments(
+                rows,
+                self._dataset,
+                mode="append",
+                data_storage_version=_STORAGE_VERSION,
+                max_rows_per_file=_PIECE_ROWS,
+                max_rows_per_group=_batch_rows(self.spec),
+            )
         removed, updated = self._without(replaced)
         self._secure(added, updated)
         self._forget_seal()
@@ -534,8 +544,7 @@ class LanceStore(EmbeddingStore):
         )
         if not self._local and dataset.version != self.version + 1:
             raise ConflictError(
-                f"{self.location}: another writer committed at the same moment; `encash cache verify` shows whether "
-                "keys are doubled, `encash cache compact` drops them"
+                f"{self.location}: another writer committed at the same moment; run this again when it has ended"
             )
         _finish(self.location, dataset.version)
         self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
@@ -570,13 +579,6 @@ class LanceStore(EmbeddingStore):
         """Whoever wrote the next version before was undone by hand; its seal must not stand for ours."""
         if self._local:
             break_seal(Path(self.location), _manifest(self.version + 1))
-
-    def _tables(self, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> Iterator[pa.Table]:
-        """Entries as tables of bounded size."""
-        size = _TABLE_BATCHES * _batch_rows(self.spec)
-        for first in range(0, len(entries), size):
-            part = slice(first, first + size)
-            yield table(self._dataset.schema, entries.take(part), codes[part], None if scale is None else scale[part])
 
     def _without(self, rows: Int64) -> tuple[list[int], list[Any]]:
         """Pieces that these rows fill entirely, and the others they are in, with the rows marked as gone."""
@@ -614,6 +616,12 @@ class LanceStore(EmbeddingStore):
         for entry in list(os.scandir(folder)) if folder.is_dir() else ():
             if entry.name not in named and time.time() - entry.stat().st_mtime > _ORPHAN_SECONDS:
                 os.unlink(entry.path)
+
+    def _sorted_rows(self, rows: Int64) -> pa.RecordBatchReader:
+        """These rows by day and ticker, made as they are asked for."""
+        tables, size = self._sorted_tables(rows), _batch_rows(self.spec)
+        batches = (batch for part in tables for batch in part.to_batches(max_chunksize=size))
+        return pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
 
     def _sorted_tables(self, rows: Int64) -> Iterator[pa.Table]:
         """These rows by day and ticker, in tables of bounded size."""
@@ -741,6 +749,11 @@ def _exists(location: str, session: Any) -> bool:
     return True
 
 
+def _is_there(location: str) -> bool:
+    """Whether anything lies at a path, or a dataset at a URL."""
+    return _exists(location, _session()) if "://" in location else Path(location).exists()
+
+
 def _check_place(location: str) -> None:
     """Refuse a place where something else lies."""
     path = Path(location)
@@ -768,8 +781,12 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
 def _translate(error: BaseException, location: str, doing: str, version: int | str | None) -> NoReturn:
     """Raise what the one who catches can act on."""
     text = str(error).split(", /")[0].split("\n")[0]
+    if (reason := unreachable(str(error))) is not None:
+        raise WorkError(f"could not {doing} {location}: {reason}") from None
+    if doing == "create" and "already exists" in text:
+        raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
-        if version is not None and Path(location).exists():
+        if version is not None and _is_there(location):
             raise MissingFileError(f"{location} has no version {version!r}; `encash cache info` lists them") from None
         _check_place(location)
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None

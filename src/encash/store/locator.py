@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePosixPath
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
@@ -26,7 +27,7 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
         FormatError: what is there is not what its name says.
         InputError: a suffix that names no engine.
     """
-    text = os.fspath(location)
+    text = _text(location)
     if _suffix(text) in _LANCE:
         from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
@@ -46,7 +47,7 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
         InputError: a suffix that names no engine that can be written.
         WorkError: the place cannot be written.
     """
-    text = os.fspath(location)
+    text = _text(location)
     if _suffix(text) not in _LANCE:
         raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
     from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
@@ -100,6 +101,14 @@ def check_same(spec: StoreSpec, store: EmbeddingStore) -> None:
             f"{store.location} belongs to another encoder: {'; '.join(differences)}; "
             "use the cache of this encoder, or build a new one beside it"
         )
+
+
+def _text(location: str | os.PathLike[str]) -> str:
+    """A location as it is written; a URL that went through `Path` has lost a slash and would name a local folder."""
+    text = os.fspath(location)
+    if broken := re.match(r"([a-z][a-z0-9+-]+):/(?!/)", text):
+        raise InputError(f"{text} is neither a path nor a URL; give a URL as text: {broken[1]}://…, not as a Path")
+    return text
 
 
 def _suffix(text: str) -> str:

@@ -83,16 +83,12 @@ class PagedColumn:
         first, last = page_of(self._starts, bounds[0]), page_of(self._starts, bounds[1])
         if first == last:
             return _copy(self._pages[first], rows - self._starts[first], out)
-        if is_run(rows):
-            done = 0
-            for block in self.blocks(int(rows[0]), int(rows[-1]) + 1):
-                out[done : done + len(block)] = block
-                done += len(block)
-            return
-        place = np.searchsorted(self._starts, rows, side="right") - 1
-        for page in range(first, last + 1):
-            if len(here := np.flatnonzero(place == page)):
-                out[here] = self._pages[page][rows[here] - self._starts[page]]
+        for page, here in by_start(self._starts, rows):
+            local = rows[here] - self._starts[page]
+            if isinstance(here, slice):
+                _copy(self._pages[page], local, out[here])
+            else:
+                out[here] = self._pages[page][local]
 
     def blocks(self, first: int, stop: int) -> Iterator[np.ndarray]:
         """Rows first … stop − 1 without a copy, one block a page."""
@@ -108,6 +104,23 @@ def page_of(starts: list[int], row: int) -> int:
     1
     """
     return bisect.bisect_right(starts, row) - 1
+
+
+def by_start(starts: list[int] | Int64, rows: Int64) -> Iterator[tuple[int, slice | Int64]]:
+    """Which of some rows lie between which start and the next: the start's place, and places among the rows. They are
+    slices where the rows ascend, so that what is read for them needs no second copy.
+
+    >>> list(by_start([0, 10, 20], np.array([3, 4, 12])))
+    [(0, slice(0, 2, None)), (1, slice(2, 3, None))]
+    >>> list(by_start([0, 10, 20], np.array([12, 3])))
+    [(0, array([1])), (1, array([0]))]
+    """
+    if (rows[1:] >= rows[:-1]).all():
+        cuts = np.searchsorted(rows, starts).tolist()
+        yield from ((place, slice(*cut)) for place, cut in enumerate(itertools.pairwise(cuts)) if cut[0] < cut[1])
+    else:
+        places = np.searchsorted(starts, rows, side="right") - 1
+        yield from ((place, np.flatnonzero(places == place)) for place in np.unique(places).tolist())
 
 
 def join_pages(pages: list[Page], row_bytes: int) -> list[Page]:

@@ -1,0 +1,60 @@
+import errno
+import os
+import time
+
+import numpy as np
+import pytest
+
+from encash.errors import WorkError
+from encash.store import create_store, durable, open_store
+from encash.store.durable import syncing
+from encash.testing.store_contract import everything, make_entries, make_spec
+
+
+def refuse(handle: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_new_files_are_followed_under_each_of_their_names(tmp_path, monkeypatch):
+    """Files that appear are synced while they are written and renamed; those that were there are left alone."""
+    synced = set()
+
+    def note(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(durable.os, "fdatasync", note)
+    (tmp_path / "old").write_text("old")
+    with syncing(tmp_path):
+        (tmp_path / "new").write_text("new")
+        (tmp_path / "new").rename(tmp_path / "final")
+        until = time.monotonic() + 20
+        while not synced and time.monotonic() < until:
+            time.sleep(0.001)
+    assert synced == {(tmp_path / "final").stat().st_ino}
+
+
+def test_a_folder_that_is_made_later(tmp_path):
+    """The folder may appear only while it is followed, or never."""
+    with syncing(tmp_path / "a"):
+        (tmp_path / "a").mkdir()
+    with syncing(tmp_path / "none"):
+        pass
+
+
+def test_what_the_disk_refuses_early_is_not_lost(tmp_path, monkeypatch):
+    """If the disk refuses data while a commit is still being written, nothing is committed and the error says so: the
+    system tells it once, and the sync at the end would hear nothing. The next write succeeds."""
+    monkeypatch.setattr(durable, "_LOOK_SECONDS", 0.0)
+    spec = make_spec(dim=512)
+    store = create_store(tmp_path / "a.lance", spec)
+    first = make_entries(spec, ["2024-01-02"], ["A"])
+    store.write(first)
+    before = everything(store)
+    many = make_entries(spec, ["2024-01-03"], [f"T{number:05}" for number in range(20_000)])
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, "fdatasync", refuse)
+        with pytest.raises(WorkError, match="nothing was committed"):
+            store.write(many)
+    assert everything(open_store(store.location)) == before
+    store.write(many)
+    assert np.array_equal(open_store(store.location).vectors(np.arange(1, 20_001)), many.embedding)
