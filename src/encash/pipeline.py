@@ -62,6 +62,7 @@ class Sources:
     precision: str = "auto"
     batch_size: int | None = None
     lookback: int | None = None
+    pooling: str | None = None
     bin_edges: str | Path | None = None
 
     @classmethod
@@ -106,7 +107,8 @@ class Sources:
         return None if self.cache is None else open_cache(self.cache)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
-        """Load the model, in the precision and with the window of the cache that it is to fill or to stand in for.
+        """Load the model, in the precision, with the window and the pooling of the cache that it is to fill or to stand
+        in for; without one, the precision is chosen on windows of the data.
 
         Raises:
             InputError: no model was named.
@@ -118,6 +120,7 @@ class Sources:
         known = cache.encoder_spec if cache is not None and cache.exists else None
         precision = known.precision if known is not None and self.precision == "auto" else self.precision
         lookback = known.lookback if known is not None and self.lookback is None else self.lookback
+        pooling = self.pooling or ("mean" if known is None or known.pooling == "model" else known.pooling)
         members = [
             load_encoder(
                 model,
@@ -126,6 +129,8 @@ class Sources:
                 batch_size=self.batch_size,
                 lookback=lookback,
                 bin_edges=self.bin_edges,
+                pooling=pooling,
+                sample=self._sample if self.data is not None else None,
             )
             for model in (self.model, *self.ensemble_models)
         ]
@@ -147,6 +152,11 @@ class Sources:
         if cache is not None:
             cache.check(encoder.spec)
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
+
+    def _sample(self, lookback: int) -> Float32:
+        from encash.cache import sample_windows
+
+        return sample_windows(self.the_panel(), lookback)
 
     def _changes_forecasts(self) -> bool:
         """Whether the flags make other forecasts of the same model."""
@@ -194,13 +204,14 @@ def build_cache(
     cache, panel = _named_cache(sources), sources.the_panel()
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
-    options.say(f"{encoder.choice} ({encoder.entries_per_second:,.0f} entries/s)")
+    rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
+    options.say(encoder.choice + rate)
     if options.executor == "local":
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
 
-    # The workers take the precision that was chosen here: measured again, it might be another.
-    same = replace(sources, precision=encoder.spec.precision)
+    # The workers take the precision and the batch that were chosen here: measured again, they might be others.
+    same = replace(sources, precision=encoder.spec.precision, batch_size=encoder.batch_size)
     with RayExecutor(same.encoder, workers=options.workers) as executor:
         return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
 
@@ -624,6 +635,8 @@ def _write_map(cache: Cache, model: ClusterModel, out: Path) -> None:
 
 def _measured(encoder: Encoder) -> Encoder:
     """The same encoder, its entries a second measured: on a few windows, and on a whole batch if these were quick."""
+    if encoder.entries_per_second is not None:  # known since it was chosen
+        return encoder
     for count in (1, min(8, encoder.batch_size), encoder.batch_size):  # the first call is slower than all others
         windows = np.zeros((count, encoder.spec.lookback, encoder.spec.num_features), dtype=np.float32)
         began = time.perf_counter()

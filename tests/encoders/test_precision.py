@@ -1,14 +1,17 @@
 """Precision: a faster one only where it pays and says what float32 says."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from encash.encoders import load_encoder
 from encash.encoders.agreement import Agreement, agreement
-from encash.encoders.torch import precision
-from encash.encoders.torch.precision import Trial, choose
-from encash.testing import EncoderContract, write_checkpoint
+from encash.encoders.torch import build_model, precision, read_checkpoint, save_checkpoint
+from encash.encoders.torch.precision import Trial, choose, settle_batch
+from encash.errors import InputError, MismatchError
+from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
 
 GOOD, BAD = Agreement(cosine=0.9999, neighbours=1.0), Agreement(cosine=0.97, neighbours=1.0)
 
@@ -31,6 +34,11 @@ class TestMedium(TestBfloat16):
         return load_encoder(self.path, device="cpu", precision="medium")
 
 
+class TestInt8(TestBfloat16):
+    def make_encoder(self):
+        return load_encoder(self.path, device="cpu", precision="int8")
+
+
 @pytest.mark.parametrize(
     ("trials", "chosen"),
     [
@@ -38,6 +46,9 @@ class TestMedium(TestBfloat16):
         ([trial("float32", 10), trial("medium", 14), trial("bfloat16", 12)], "medium"),
         ([trial("float32", 10), trial("medium", 12.9), trial("bfloat16", 5)], "float32"),
         ([trial("float32", 10), trial("medium", 9), trial("bfloat16", 40, BAD)], "float32"),
+        ([trial("float32", 10), trial("bfloat16", 23), trial("int8", 35)], "int8"),
+        ([trial("float32", 10), trial("bfloat16", 23), trial("int8", 27)], "bfloat16"),
+        ([trial("float32", 10), trial("bfloat16", 23), trial("int8", 35, BAD)], "bfloat16"),
         (
             [trial("float32", 10), trial("medium", 9), trial("bfloat16", 40, Agreement(cosine=1, neighbours=0.9))],
             "float32",
@@ -45,7 +56,7 @@ class TestMedium(TestBfloat16):
     ],
 )
 def test_the_fastest_that_pays_and_agrees_is_taken(trials, chosen):
-    """1.3 times float32's speed, cosine and neighbours as float32's; else float32."""
+    """1.3 times the speed of what is nearer to float32, cosine and neighbours as float32's; else float32."""
     assert choose(trials).precision == chosen
 
 
@@ -60,10 +71,11 @@ def test_agreement_sees_what_a_plain_cosine_hides():
     assert agreement(reference, reference + 1e-4 * random.normal(size=own.shape)).enough
 
 
-def test_bfloat16_says_what_float32_says(tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
     """Same neighbours, cosine near 1, forecasts close; yet another identity, for the bits differ."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64, num_layers=4, lookback=20)
-    plain, fast = (load_encoder(path, device="cpu", precision=name) for name in ("float32", "bfloat16"))
+    plain, fast = (load_encoder(path, device="cpu", precision=name) for name in ("float32", precision))
     windows = np.random.default_rng(0).normal(size=(40, 20, 8)).astype(np.float32)
     ours, theirs = plain.encode(windows), fast.encode(windows)
     assert agreement(ours.embedding, theirs.embedding).cosine > 0.999
@@ -74,7 +86,7 @@ def test_bfloat16_says_what_float32_says(tmp_path):
 
 def test_a_small_model_stays_in_float32_without_a_measurement(tmp_path, monkeypatch):
     """Below 128 wide nothing is measured, and the choice says why."""
-    monkeypatch.setattr(precision, "try_precisions", lambda encoders: pytest.fail("measured"))
+    monkeypatch.setattr(precision, "try_precisions", lambda *_: pytest.fail("measured"))
     encoder = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=64), device="cpu")
     assert encoder.spec.precision == "float32"
     assert "too small" in encoder.choice
@@ -87,10 +99,61 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     assert measured.spec.precision in precision.PRECISIONS
     assert all(name in measured.choice for name in (*precision.PRECISIONS, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
-    monkeypatch.setattr(precision, "try_precisions", lambda encoders: tried)
+    monkeypatch.setattr(precision, "try_precisions", lambda *_: tried)
     chosen = load_encoder(path, device="cpu", batch_size=64)
     assert chosen.spec == load_encoder(path, device="cpu", precision="bfloat16").spec
     assert chosen.choice.startswith("bfloat16, torch, batch 64: 16.6 entries/s; float32 3.7, medium 5;")
+
+
+def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatch):
+    """The sample is asked for windows of the model's lookback; each precision encodes these and no others."""
+    path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4, lookback=6)
+    own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
+    asked, given = [], []
+    monkeypatch.setattr(precision, "try_precisions", lambda _, windows: given.append(windows) or [trial("float32", 1)])
+    load_encoder(path, device="cpu", sample=lambda lookback: asked.append(lookback) or own)
+    assert asked == [6]
+    np.testing.assert_array_equal(given[0], own)
+    load_encoder(path, device="cpu", sample=lambda _: own[:2])
+    assert len(given[1]) >= precision.FEWEST_WINDOWS, "too few of the data: random ones"
+    with pytest.raises(MismatchError, match="the data have 2 features"):
+        load_encoder(path, device="cpu", sample=lambda _: own[:, :, :2])
+
+
+def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path):
+    """An activation that dwarfs its row leaves 8 bits nothing of the others: int8 is named with its fault."""
+    path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
+    model = build_model(read_checkpoint(path))
+    for layer in model.transformer.layers:  # the weights do not care for it, so float32 is as it was
+        layer.norm2.weight[0] = 1e5
+        layer.linear1.weight[:, 0] = 0
+    save_checkpoint(path, model, {"config": {"seq_len": 8}})
+    line = next(part for part in load_encoder(path, device="cpu").choice.split(";")[1].split(",") if "int8" in part)
+    assert "disagrees" in line
+
+
+@pytest.mark.parametrize(("slow", "kept"), [(8, 4), (4, 8)])
+def test_half_the_batch_is_taken_where_it_is_faster(slow, kept):
+    """The batch that pays is kept, and its rate is given back."""
+
+    class Slow(MeanEncoder):
+        def encode(self, windows):
+            time.sleep(0.1 if self.batch_size == slow else 0.001)
+            return super().encode(windows)
+
+    encoder = Slow(2, lookback=4, dim=5, batch_size=8)
+    assert settle_batch(encoder, np.zeros((3, 4, 2), dtype=np.float32)) > 0
+    assert encoder.batch_size == kept
+
+
+def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
+    """A processor whose integers saturate, or a GPU, has the other precisions; asking for it there is an error."""
+    path = write_checkpoint(tmp_path / "m.pt", num_features=3)
+    monkeypatch.setattr(precision, "products_are_exact", lambda: False)
+    assert "int8" not in precision.offered("cpu")
+    assert "int8" not in precision.offered("cuda")
+    with pytest.raises(InputError, match="cannot be had on cpu here"):
+        load_encoder(path, device="cpu", precision="int8")
 
 
 def test_torchs_own_switch_stays_as_it_was(tmp_path):

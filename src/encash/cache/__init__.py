@@ -9,6 +9,7 @@ from encash.lazy import lazy_names
 if TYPE_CHECKING:
     from encash.cache.agreement import Agreement as Agreement
     from encash.cache.agreement import measure_agreement as measure_agreement
+    from encash.cache.agreement import sample_windows as sample_windows
     from encash.cache.build import BuildReport as BuildReport
     from encash.cache.build import Failure as Failure
     from encash.cache.cache import Cache as Cache
@@ -55,6 +56,7 @@ _HOMES = {
     "measure_agreement": "agreement",
     "merge_caches": "exchange",
     "open_cache": "cache",
+    "sample_windows": "agreement",
 }
 """Where each name lives; loaded when it is first asked for."""
 

@@ -13,6 +13,7 @@ from encash.cache.task import Cells, read_tasks, run_task
 from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
+from encash.panel.windows import gather_windows, window_grid
 from encash.store.codec import round_vectors
 
 LEAST_AGREEMENT = 0.99
@@ -20,6 +21,8 @@ LEAST_AGREEMENT = 0.99
 SAMPLE = 256
 """Windows encoded to find out."""
 TASK_BYTES = 32 * 2**20
+MODEL_SAMPLE = 16
+"""Windows on which an encoder's precisions are compared, and the tickers that they are taken from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,23 @@ def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, 
     tasks = read_tasks(panel, cells, encoder.spec, "float32", TASK_BYTES)
     vectors = [run_task(task, encoder).entries.embedding for task in tasks]
     return measure_agreement(np.concatenate(vectors), dtype, seed=seed)
+
+
+def sample_windows(panel: Panel, lookback: int, *, seed: int = 0) -> Float32:
+    """Windows of several tickers and days, for measuring how an encoder runs; shape (n, lookback, F), n may be 0.
+
+    Args:
+        panel: the data.
+        lookback: sessions in a window.
+        seed: which windows.
+    """
+    random = np.random.default_rng(seed)
+    names = random.choice(np.asarray(panel.tickers), size=min(MODEL_SAMPLE, len(panel.tickers)), replace=False)
+    rows = panel.rows(tuple(np.sort(names).tolist()), lookback=lookback)
+    ends = window_grid(rows, panel.sessions, lookback).end_row
+    ends = ends[ends >= 0]
+    chosen = random.choice(ends, size=min(MODEL_SAMPLE, len(ends)), replace=False)
+    return gather_windows(rows, chosen, lookback)
 
 
 def _distances(vectors: Float32, centroids: Float32) -> Float64:

@@ -74,9 +74,16 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
     parser.add_argument(
-        "--precision", default="auto", help="float32, bfloat16, … (auto: the cache's, else the fastest that agrees)"
+        "--precision",
+        default="auto",
+        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32)",
     )
+    parser.add_argument("--lookback", type=int, default=None, metavar="L", help="sessions in a window (the cache's)")
+    parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
     parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
+    parser.add_argument(
+        "--ensemble-models", nargs="+", default=[], metavar="M", help="further models; forecasts are averaged"
+    )
 
 
 def selection(arguments: argparse.Namespace) -> Selection:

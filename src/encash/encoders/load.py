@@ -3,7 +3,7 @@ when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ from encash.errors import FormatError, InputError
 AUTO = "auto"
 
 
-def load_encoder(
+def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user gives by name
     path: str | Path,
     *,
     device: str = AUTO,
@@ -27,6 +27,7 @@ def load_encoder(
     lookback: int | None = None,
     bin_edges: str | Path | Float32 | None = None,
     pooling: str = "mean",
+    sample: Callable[[int], Float32] | None = None,
 ) -> Encoder:
     """Open an encoder.
 
@@ -35,13 +36,16 @@ def load_encoder(
             torch (``.pt2``), ``module:attribute`` of your own class, the name of an entry point ``encash.encoders``, or
             ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
         device: cpu, cuda, …; auto takes a GPU where there is one.
-        precision: float32, medium, bfloat16; auto takes the fastest that agrees with float32, by a short measurement
-            (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the same encoder.
-        batch_size: windows in one call; None chooses by the size of the model.
+        precision: float32, medium, bfloat16, int8; auto takes the fastest that agrees with float32, by a short
+            measurement (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the
+            same encoder.
+        batch_size: windows in one call; None chooses by the size of the model, and with auto by that measurement.
         lookback: sessions in a window; None takes the model's own, else 60.
         bin_edges: of a classifier: a file, an array, or ``"uniform"`` for −25 % to +25 % in equal steps. None takes
             those in the checkpoint, else ``adaptive_bin_edges.pt`` beside it; a classifier without has no forecasts.
         pooling: mean, last or cls.
+        sample: gives windows of your data (n, L, F) for a lookback L: auto then measures speed and agreement on them;
+            None measures on random windows.
 
     Raises:
         MissingFileError: no such file.
@@ -56,6 +60,7 @@ def load_encoder(
         lookback=lookback,
         bin_edges=bin_edges,
         pooling=pooling,
+        sample=sample,
     )
     if str(path).startswith("chronos:"):
         asked.refuse("bin_edges", own={"precision": "float32"})
@@ -85,6 +90,7 @@ class _Asked:
     lookback: int | None
     bin_edges: str | Path | Float32 | None
     pooling: str
+    sample: Callable[[int], Float32] | None
 
     def refuse(self, *names: str, own: Mapping[str, Any] | None = None) -> None:
         """Refuse settings that the model does not have, and other values than its own where it has one.
@@ -111,6 +117,7 @@ def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
         lookback=asked.lookback,
         bin_edges=asked.bin_edges,
         pooling=asked.pooling,
+        sample=asked.sample,
     )
     encoder: Encoder = engine.load_torch_encoder(path, options)
     return encoder
