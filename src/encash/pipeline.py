@@ -323,15 +323,20 @@ def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = 
 
 
 def assignments_to_rank(
-    cache: Cache, folder: Path, *, config: RankConfig, progress: Progress | None = None
+    cache: Cache,
+    folder: Path,
+    *,
+    start: DayLike | None,
+    end: DayLike,
+    progress: Progress | None = None,
 ) -> Assignments:
     """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
     cache, because nobody knows which model made it."""
     from encash.clusters import load_clusters
 
     if not cache.verified:
-        return assign_entries(cache, load_clusters(folder), start=config.start, end=config.end)
-    return keep_assignments(cache, folder, progress=progress).between(config.start, config.end)
+        return assign_entries(cache, load_clusters(folder), start=start, end=end)
+    return keep_assignments(cache, folder, progress=progress).between(start, end)
 
 
 def rank_clusters(

@@ -302,6 +302,22 @@ def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
     assert walked["terms"][0]["agreement"] is None
 
 
+def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
+    """A ranking and its files for each horizon; alone, a horizon gives the same."""
+    import shutil
+
+    days = (folder / "days.txt").read_text().split()
+    shutil.copytree(folder / "k", tmp_path / "k")
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "--end", days[80]]
+    rank = ["clusters", "rank", "--clusters", str(tmp_path / "k"), *data, "--top", "2", "--horizon"]
+    found = answer(capsys, *rank, "1", "5", "10")
+    assert [one["embargo"] for one in found["horizons"]] == [1, 5, 10]
+    assert (tmp_path / "k" / "best_clusters_10d.txt").is_file()
+    alone = answer(capsys, *rank, "5")
+    assert alone == found["horizons"][1]
+    assert "horizons" not in alone
+
+
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):
     """Of several -k the one with the highest index is fitted, and the scores of all are told; nonsense is refused."""
     days = (folder / "days.txt").read_text().split()
