@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         WalkConfig,
         WalkModel,
     )
-    from encash.encoders import Encoder
+    from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
 Progress = Callable[[int, int], None]
@@ -118,18 +118,16 @@ class Sources:
         if self.model is None:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
-        precision = known.precision if known is not None and self.precision == "auto" else self.precision
-        lookback = known.lookback if known is not None and self.lookback is None else self.lookback
-        pooling = self.pooling or ("mean" if known is None or known.pooling == "model" else known.pooling)
+        asked = self if known is None else self.like(known)
         members = [
             load_encoder(
                 model,
                 device=self.device,
-                precision=precision,
+                precision=asked.precision,
                 batch_size=self.batch_size,
-                lookback=lookback,
+                lookback=asked.lookback,
                 bin_edges=self.bin_edges,
-                pooling=pooling,
+                pooling=asked.pooling or "mean",
                 sample=self._sample if self.data is not None else None,
             )
             for model in (self.model, *self.ensemble_models)
@@ -152,6 +150,15 @@ class Sources:
         if cache is not None:
             cache.check(encoder.spec)
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
+
+    def like(self, spec: EncoderSpec) -> Sources:
+        """The same sources; what no flag says of precision, window and pooling is as in a spec."""
+        return replace(
+            self,
+            precision=spec.precision if self.precision == "auto" else self.precision,
+            lookback=self.lookback or spec.lookback,
+            pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
+        )
 
     def _sample(self, lookback: int) -> Float32:
         from encash.cache import sample_windows
@@ -206,13 +213,15 @@ def build_cache(
     encoder.notify = options.say
     rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
     options.say(encoder.choice + rate)
+    if not encoder.spec.horizons:
+        options.say(f"the model has no forecasts ({encoder.spec.forecast_rule}): the cache will hold embeddings alone")
     if options.executor == "local":
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
 
     # The workers take the precision and the batch that were chosen here: measured again, they might be others.
-    same = replace(sources, precision=encoder.spec.precision, batch_size=encoder.batch_size)
-    with RayExecutor(same.encoder, workers=options.workers) as executor:
+    same = replace(sources.like(encoder.spec), batch_size=encoder.batch_size)
+    with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
         return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.console import Console, Parser, common, day, lines, plain, ticker_list
+from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
@@ -117,7 +118,9 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     how = pipeline.BuildOptions(
         dtype=arguments.dtype, executor=arguments.executor, workers=arguments.workers, say=console.note
     )
-    with console.progress("encoding", "entries") as progress:
+    before = bytes_below(arguments.cache)
+    written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
+    with console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
     return report_build(report, console)
 
