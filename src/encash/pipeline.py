@@ -62,6 +62,8 @@ class Sources:
     precision: str = "auto"
     batch_size: int | None = None
     lookback: int | None = None
+    default_lookback: int | None = None
+    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
 
@@ -107,19 +109,21 @@ class Sources:
         return None if self.cache is None else open_cache(self.cache)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
-        """Load the model, in the precision, with the window and the pooling of the cache that it is to fill or to stand
-        in for; without one, the precision is chosen on windows of the data.
+        """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
+        without one, the precision is chosen on windows of the data. The cache's window counts only where the model
+        itself states none.
 
         Raises:
             InputError: no model was named.
+            MismatchError: the model has another window than the cache.
         """
-        from encash.encoders import load_encoder
+        from encash.encoders import DEFAULT_LOOKBACK, load_encoder
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
         precision = known.precision if known is not None and self.precision == "auto" else self.precision
-        lookback = known.lookback if known is not None and self.lookback is None else self.lookback
+        usual = self.default_lookback or (DEFAULT_LOOKBACK if known is None else known.lookback)
         pooling = self.pooling or ("mean" if known is None or known.pooling == "model" else known.pooling)
         members = [
             load_encoder(
@@ -127,13 +131,16 @@ class Sources:
                 device=self.device,
                 precision=precision,
                 batch_size=self.batch_size,
-                lookback=lookback,
+                lookback=self.lookback,
+                default_lookback=usual,
                 bin_edges=self.bin_edges,
                 pooling=pooling,
                 sample=self._sample if self.data is not None else None,
             )
             for model in (self.model, *self.ensemble_models)
         ]
+        if cache is not None and known is not None:
+            _check_lookback(self.model, members[0].spec.lookback, cache, known.lookback)
         return members[0] if len(members) == 1 else _ensemble(members)
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
@@ -146,7 +153,7 @@ class Sources:
 
         if self.model is None:
             return Lookup(cache=cache, panel=panel)
-        if cache is not None and not self._changes_forecasts() and cache.recognises(self.model):
+        if cache is not None and not self._asks_otherwise(cache) and cache.recognises(self.model):
             return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
         encoder = self.encoder(cache)
         if cache is not None:
@@ -158,9 +165,16 @@ class Sources:
 
         return sample_windows(self.the_panel(), lookback)
 
-    def _changes_forecasts(self) -> bool:
-        """Whether the flags make other forecasts of the same model."""
-        return bool(self.ensemble_models or self.bin_edges)
+    def _asks_otherwise(self, cache: Cache) -> bool:
+        """Whether these make another encoder of the model than the cache's, or might make other forecasts of it."""
+        known = cache.encoder_spec
+        asked = {
+            "lookback": self.lookback or self.default_lookback,
+            "precision": self.precision,
+            "pooling": self.pooling,
+        }
+        other = [name for name, value in asked.items() if value not in (None, "auto", getattr(known, name, None))]
+        return bool(self.ensemble_models or self.bin_edges or other)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -645,6 +659,15 @@ def _measured(encoder: Encoder) -> Encoder:
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break
     return encoder
+
+
+def _check_lookback(model: str, lookback: int, cache: Cache, cached: int) -> None:
+    """Refuse a model whose windows have another length than those that the cache was made from."""
+    if lookback != cached:
+        raise MismatchError(
+            f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
+            "give the model that built the cache, the lookback it was built with, or another cache"
+        )
 
 
 def _named_cache(sources: Sources) -> Cache:

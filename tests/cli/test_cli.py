@@ -493,3 +493,32 @@ def test_the_core_reads_and_backtests_without_torch(folder):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "build", "verify", "backtest"])
+def test_a_checkpoint_of_another_window_than_the_cache_is_refused(command, folder, capsys, tmp_path):
+    """The cache's window does not overrule the one that the checkpoint was trained on; the error names both."""
+    longer = write_checkpoint(tmp_path / "longer.pt", num_features=23, lookback=LOOKBACK + 12)
+    where = ["--model", str(longer), "--data", str(folder / "f.h5")]
+    cached = ["--cache", str(folder / "c.lance")]
+    commands = {
+        "verify": ["cache", "verify", cached[1], *where],
+        "backtest": runs(folder, *where, *cached),
+    }
+    line = refusal(capsys, *commands.get(command, [command, *where, *cached]))
+    assert f"windows of {LOOKBACK + 12} sessions" in line
+    assert f"windows of {LOOKBACK};" in line
+
+
+def test_a_checkpoint_that_names_no_window_takes_the_caches(folder, capsys, tmp_path):
+    """Only where the checkpoint says nothing does the cache that it fills decide; a flag still comes first."""
+    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
+    where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(folder / "c.lance")]
+    assert answer(capsys, "plan", *where)["missing"] == 0
+    assert "windows of 9 sessions" in refusal(capsys, "plan", *where, "--lookback", "9")
+
+
+def test_a_cached_run_refuses_flags_of_another_encoder(folder, capsys):
+    """A model file that the cache recognises is not taken as proof where a flag asks for another window of it."""
+    line = refusal(capsys, *runs(folder, *models(folder), "--cache", str(folder / "c.lance"), "--lookback", "9"))
+    assert "windows of 9 sessions" in line
