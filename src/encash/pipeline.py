@@ -473,7 +473,10 @@ def backtest(
     refuse_misses: bool = False,
     progress: Progress | None = None,
 ) -> tuple[BacktestResult, Path]:
-    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given."""
+    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given.
+
+    Without a `run_dir` the folder is named after the run's fingerprint: another run never takes its place.
+    """
     from encash.backtest import read_series, run_backtest, write_run
 
     series = None if reference is None else read_series(reference)
@@ -485,7 +488,7 @@ def backtest(
         )
     extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
-    folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]
+    folder = run_dir or Path("runs") / result.fingerprint[:12]
     return result, write_run(result, folder)
 
 

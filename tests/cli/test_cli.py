@@ -522,3 +522,32 @@ def test_a_cached_run_refuses_flags_of_another_encoder(folder, capsys):
     """A model file that the cache recognises is not taken as proof where a flag asks for another window of it."""
     line = refusal(capsys, *runs(folder, *models(folder), "--cache", str(folder / "c.lance"), "--lookback", "9"))
     assert "windows of 9 sessions" in line
+
+
+def test_runs_that_differ_in_anything_have_folders_of_their_own(folder, capsys, tmp_path, monkeypatch):
+    """Without --run-dir a run is named after all that decided it: another cache, model, clusters or universe, restated
+    prices or a reference make another folder; the same run finds its own again."""
+    monkeypatch.chdir(tmp_path)
+    other = write_checkpoint(tmp_path / "o.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    coarse, cached = str(tmp_path / "int8.lance"), ["--cache", str(folder / "c.lance")]
+    assert main(["build", *models(folder), "--cache", coarse, "--dtype", "int8", "--quiet"]) == 0
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    (tmp_path / "series.csv").write_text("date,value\n" + "".join(f"{day},1\n" for day in panel.sessions))
+    with h5py.File(folder / "p.h5") as old, h5py.File(tmp_path / "p.h5", "w") as new:
+        for name in old:
+            old.copy(name, new)
+        new[panel.tickers[-1]]["prices"][...] *= 2
+    plain = [part for part in runs(folder) if part not in ("--run-dir", str(folder / "run"))]
+    unfiltered = [part for part in plain if part not in ("--clusters", str(folder / "k"))]
+    commands = [
+        [*plain, *cached],
+        [*plain, "--cache", coarse],
+        [*unfiltered, *cached],
+        [*unfiltered, "--model", str(other)],
+        [*plain, *cached, "--tickers", ",".join(panel.tickers[:5])],
+        [*plain, *cached, "--prices", str(tmp_path / "p.h5")],
+        [*plain, *cached, "--reference", str(tmp_path / "series.csv")],
+    ]
+    folders = [answer(capsys, *command, "--no-report")["run_dir"] for command in commands]
+    assert len(set(folders)) == len(commands)
+    assert answer(capsys, *commands[0], "--no-report")["run_dir"] == folders[0]

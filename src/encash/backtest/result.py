@@ -19,6 +19,7 @@ from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
 from encash.errors import FormatError, InputError, MissingFileError
+from encash.fingerprint import fingerprint
 
 _STALE_FILES = ("result.json", "report.html")
 
@@ -120,6 +121,16 @@ class BacktestResult:
     def picks(self) -> PickTable:
         """Every candidate of every rebalance."""
         return pick_table(self.outcome.choice, self.outcome.config.signal_horizon)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the run: of what decided it, and of every number that came of it.
+
+        Two runs share it only if their configuration, prices, encoder and filter are the same, and also what the
+        cache or the model said of each candidate (data, dtype, membership, …) and the series beside them.
+        """
+        made = {"equity": _equity_columns(self), "picks": self.picks.columns()}
+        return fingerprint({**self.facts.get("fingerprints", {}), **made})
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the tables, as plain JSON values; what is not defined is null."""
