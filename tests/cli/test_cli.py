@@ -551,3 +551,34 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(folder, capsys, 
     folders = [answer(capsys, *command, "--no-report")["run_dir"] for command in commands]
     assert len(set(folders)) == len(commands)
     assert answer(capsys, *commands[0], "--no-report")["run_dir"] == folders[0]
+
+
+def test_bin_edges_that_are_none_are_one_line(folder, capsys, tmp_path):
+    """A checkpoint given as bin edges, and a file of edges that is not there: exit 2, in the words of the flag."""
+    classes = write_checkpoint(
+        tmp_path / "classes.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+    )
+    where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert "as bin edges" in refusal(capsys, "build", *where, "--bin-edges", str(classes))
+    assert "--bin-edges" in refusal(capsys, "build", *where, "--bin-edges", str(tmp_path / "no.pt"))
+
+
+def test_a_seed_below_zero_is_one_line(folder, capsys, tmp_path):
+    """Wherever a seed is given: exit 2, and what was expected."""
+    cache, prices = ["--cache", str(folder / "c.lance")], ["--prices", str(folder / "p.h5")]
+    days = (folder / "days.txt").read_text().split()
+    out = ["--out", str(tmp_path / "out")]
+    walked = ["--every", "20", "--horizon", "5", "--embargo", "5", "--history", "60", "-k", "3"]
+    (tmp_path / "grid.toml").write_text("[grid]\nseed = [-1]")
+    (tmp_path / "random.toml").write_text("[random]\nruns = 2\nseed = -1\ntop_k = [1, 2]")
+    for command in (
+        ["clusters", "fit", *cache, "--end", days[80], "-k", "3", *out, "--seed", "-1"],
+        ["clusters", "walk", *cache, *prices, *walked, *out, "--seed", "-1"],
+        runs(folder, *cache, "--filter", "random", "--keep", "0.5", "--seed", "-1"),
+        ["sweep", str(tmp_path / "grid.toml"), *cache, *prices, *out],
+        ["sweep", str(tmp_path / "random.toml"), *cache, *prices, *out],
+        ["train", "--data", str(folder / "f.h5"), *prices, *out, "--train-end", days[80], "--seed", "-1"],
+    ):
+        line = refusal(capsys, *command)
+        assert "seed is -1" in line
+        assert "0 or more" in line

@@ -186,7 +186,7 @@ def test_bad_features_get_one_clear_line(tmp_path, case):
 
 
 BAD_PRICES = {
-    "no prices": ({"A": {"dates": DATES}}, "'A'.*no dataset 'close'"),
+    "no prices": ({"A": {"dates": DATES}}, "'A'.*no dataset 'prices' .nor 'close'"),
     "zero": ({"A": prices([1, 0, 2])}, "the close of 'A' on 2024-01-03 is 0"),
     "negative": ({"A": prices(), "B": prices([1, 2, -3])}, "the close of 'B' on 2024-01-05 is -3"),
     "infinite": ({"A": prices([np.inf, 1, 2])}, "the close of 'A' on 2024-01-02 is inf"),

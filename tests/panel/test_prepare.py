@@ -262,6 +262,19 @@ def test_a_ticker_that_hdf5_cannot_name_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_ticker_with_a_nul_is_refused_and_never_renamed(wide, tmp_path):
+    """HDF5 would cut `n NUL l` to `n`; the message names the ticker and its row."""
+    columns = {"date": [*DAYS, *DAYS], "ticker": ["n"] * 8 + ["n\0l"] * 8, "close": [1.0] * 16}
+    if wide:
+        columns = {"date": DAYS, "n": [1.0] * 8, "n\0l": [1.0] * 8}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(FormatError, match="column" if wide else "row 9") as caught:
+        run(tmp_path / "t.parquet", tmp_path)
+    assert repr("n\0l") in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
 def test_later_rows_of_a_table_do_not_move_earlier_features(tmp_path):
     """Truncating the user's own file leaves the features up to that day the same, bit for bit."""
     random = np.random.default_rng(0)

@@ -103,7 +103,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _group(file: h5py.File, ticker: str, days: Days) -> h5py.Group:
-    if "/" in ticker or ticker in ("", "."):
+    if "/" in ticker or "\0" in ticker or ticker in ("", "."):
         raise InputError(f"HDF5 cannot name a group {ticker!r}; write the ticker in another way, such as BRK.B")
     group = file.create_group(ticker)
     group["dates"] = days.astype("S10")

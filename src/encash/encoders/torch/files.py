@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -59,17 +60,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(layout=layout, weights=weights, extras=extras)
 
 
-def load_tensors(path: str | Path) -> Any:
+def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
     """What a file of tensors and plain values holds.
+
+    Args:
+        path: of the file.
+        what: what the caller looks for, in the words of the errors.
 
     Raises:
         MissingFileError: no such file.
         FormatError: truncated, not such a file, or one that would run code.
     """
     if not Path(path).is_file():
-        raise MissingFileError(f"there is no file {path}; give the path of a checkpoint (.pt)")
+        raise MissingFileError(f"there is no file {path}; give the path of {what}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n", 1)[0][:160]
         raise FormatError(
@@ -79,6 +84,17 @@ def load_tensors(path: str | Path) -> Any:
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
         reason = str(error).split("\n", 1)[0][:160]
         raise FormatError(f"{path} is truncated or no torch file ({reason}); copy or save it again") from None
+
+
+def load_plain(file: str | Path | IO[bytes]) -> Any:
+    """What `torch.load` reads without running code, without its warnings of pickles that it then refuses.
+
+    Raises:
+        whatever torch raises of a file that it does not like.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mapping[str, Any]) -> None:
@@ -146,5 +162,7 @@ def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | Non
     found = asked if asked is not None else checkpoint.extras.get("bin_edges")
     found = beside if found is None and beside.is_file() else found
     if isinstance(found, str | os.PathLike):
-        found = load_tensors(Path(found))
+        found = load_tensors(Path(found), what="a file of bin edges (--bin-edges F)")
+    if isinstance(found, Tensor):
+        found = found.detach().to(torch.float64).numpy()
     return None if found is None else settle_edges(found, num_bins=bins)
