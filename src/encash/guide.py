@@ -16,6 +16,7 @@ from encash import pipeline
 from encash.arrays import Days, day_text
 from encash.errors import InputError, MismatchError
 from encash.pipeline import Progress, Sources
+from encash.whole import write_whole
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
@@ -283,7 +284,7 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)
     if as_json and asked.output is not None:
-        shutil.copyfile(folder / "result.json", asked.output)
+        write_whole(asked.output, (folder / "result.json").read_bytes())
     return {**result.to_json(), "run_dir": str(folder)}
 
 

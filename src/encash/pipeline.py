@@ -15,6 +15,7 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
 from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.whole import check_folder
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+RUNS = Path("runs")
+"""Where runs go that nobody gave a folder."""
 MAPPED_ENTRIES = 1_500
 """Entries that a map of clusters shows."""
 NEAREST_SHARE = 0.3
@@ -292,6 +295,7 @@ def fit_clusters(
     from encash.clusters import choose_k, fit_sample
 
     how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
+    check_folder(out)
     choice = choose_k(sample, counts, **how) if counts else None
     model = fit_sample(sample, **how) if choice is None else choice.best
     model.save(out)
@@ -479,6 +483,7 @@ def backtest(
     """
     from encash.backtest import read_series, run_backtest, write_run
 
+    check_folder(run_dir or RUNS)
     series = None if reference is None else read_series(reference)
     result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
     if refuse_misses and trading.lookup.tally.unserved:
@@ -488,7 +493,7 @@ def backtest(
         )
     extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
-    folder = run_dir or Path("runs") / result.fingerprint[:12]
+    folder = run_dir or RUNS / result.fingerprint[:12]
     return result, write_run(result, folder)
 
 
@@ -545,6 +550,7 @@ def write_walk(
     """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use."""
     from encash.clusters import walk_forward
 
+    check_folder(out)
     walk = walk_forward(
         prices,
         lambda start, end: cached_batches(cache, start, end),

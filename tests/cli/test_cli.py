@@ -582,3 +582,62 @@ def test_a_seed_below_zero_is_one_line(folder, capsys, tmp_path):
         line = refusal(capsys, *command)
         assert "seed is -1" in line
         assert "0 or more" in line
+
+
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "fit", "walk", "backtest", "sweep", "report", "coverage", "demo"]
+)
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(command, folder, capsys, tmp_path):
+    """A plain file where a folder is needed: what could not be written, why, and how to mend it."""
+    (tmp_path / "file").touch()
+    (tmp_path / "grid.toml").write_text("[base]\ntop_k = 2")
+    run, out = tmp_path / "run", str(tmp_path / "file" / "deeper" / "x.svg")
+    days = (folder / "days.txt").read_text().split()
+    cache, prices, data = (
+        ["--cache", str(folder / "c.lance")],
+        ["--prices", str(folder / "p.h5")],
+        str(folder / "f.h5"),
+    )
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    closes = [",".join(map(str, [day, *row])) for day, row in zip(panel.prices.days, panel.prices.close, strict=True)]
+    (tmp_path / "prices.csv").write_text("\n".join([",".join(["date", *panel.tickers]), *closes]))
+    if command == "report":
+        assert main([*runs(folder, *cache), "--run-dir", str(run), "--no-report"]) == 0
+    commands = {
+        "prepare": [
+            "prepare",
+            str(tmp_path / "prices.csv"),
+            "--features-out",
+            out,
+            "--prices-out",
+            str(tmp_path / "p.h5"),
+        ],
+        "train": ["train", "--data", data, *prices, "--out", out, "--train-end", days[120]],
+        "fit": ["clusters", "fit", *cache, "--end", days[80], "-k", "3", "--out", out],
+        "walk": [
+            "clusters",
+            "walk",
+            *cache,
+            *prices,
+            "--every",
+            "20",
+            "--horizon",
+            "5",
+            "--embargo",
+            "5",
+            "--out",
+            out,
+        ],
+        "backtest": [*runs(folder, *cache), "--run-dir", out],
+        "sweep": ["sweep", str(tmp_path / "grid.toml"), *cache, *prices, "--out", out],
+        "report": ["report", str(run), "--out", out],
+        "coverage": ["cache", "coverage", cache[1], "--data", data, "--out", out],
+        "demo": ["demo", "--out", out],
+    }
+    capsys.readouterr()
+    assert main([*commands[command], "--quiet"]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert str(tmp_path / "file") in line
+    assert "a file stands where a folder is needed" in line
+    assert not (tmp_path / "p.h5").exists()

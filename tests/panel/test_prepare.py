@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError, MissingFileError, WorkError
 from encash.panel import FeatureConfig, open_panel, open_prices, prepare
 from encash.panel.features import panel_features
 from encash.panel.tables import read_bars
@@ -250,8 +250,8 @@ def test_the_same_table_gives_the_same_bytes_and_its_own_file_is_never_overwritt
     assert [(tmp_path / name).read_bytes() for name in ("f.h5", "p.h5")] == before
     with pytest.raises(InputError, match="three files"):
         prepare(source, features_out=tmp_path / "f.h5", prices_out=source)
-    with pytest.raises(MissingFileError, match="folder"):
-        prepare(source, features_out=tmp_path / "no" / "f.h5", prices_out=tmp_path / "p.h5", config=SMALL)
+    with pytest.raises(WorkError, match="a file stands where a folder is needed"):
+        prepare(source, features_out=source / "f.h5", prices_out=tmp_path / "p.h5", config=SMALL)
 
 
 def test_a_ticker_that_hdf5_cannot_name_is_refused(tmp_path):

@@ -3,6 +3,7 @@ model; encodes nothing. What a checkpoint holds is written down in `encash.encod
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import warnings
@@ -19,6 +20,7 @@ from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import FormatError, MissingFileError
 from encash.fingerprint import fingerprint
+from encash.whole import whole_file
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name under which bin edges lie beside a checkpoint."""
@@ -104,6 +106,9 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         path: where it goes; an existing file is replaced.
         model: gives ``model_state_dict`` and the model's part of ``config``.
         extras: further keys of plain values and tensors; a ``config`` among them is merged.
+
+    Raises:
+        WorkError: the place cannot be written, or the disk refused.
     """
     layout = model.layout
     config = {
@@ -115,14 +120,10 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         **extras.get("config", {}),
     }
     state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
-    partial = Path(f"{path}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save({"model_state_dict": state, **extras, "config": config}, file)
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = io.BytesIO()  # writing to a full disk itself, torch would complain of its own positions
+    torch.save({"model_state_dict": state, **extras, "config": config}, content)
+    with whole_file(path) as part:
+        part.write_bytes(content.getbuffer())
 
 
 def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
