@@ -641,3 +641,44 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(command, f
     assert str(tmp_path / "file") in line
     assert "a file stands where a folder is needed" in line
     assert not (tmp_path / "p.h5").exists()
+
+
+def test_a_cached_backtest_refuses_data_of_other_features(folder, capsys, tmp_path):
+    """As `coverage` does: the features are named, and no run is made that has no entry for anybody."""
+    with h5py.File(folder / "f.h5") as old, h5py.File(tmp_path / "f.h5", "w") as new:
+        for ticker, group in old.items():
+            new[f"{ticker}/dates"], new[f"{ticker}/features"] = group["dates"][:], group["features"][:, 1:]
+    command = [*runs(folder, "--cache", str(folder / "c.lance"), "--no-model"), "--data", str(tmp_path / "f.h5")]
+    assert "22 features" in refusal(capsys, *command)
+
+
+def test_a_backtest_says_why_stale_entries_were_not_looked_for(folder, capsys):
+    """Without data; but live, where there is no cache, nothing can be stale."""
+    cached = [
+        part
+        for part in runs(folder, "--cache", str(folder / "c.lance"))
+        if part not in ("--data", str(folder / "f.h5"))
+    ]
+    capsys.readouterr()
+    assert main(cached) == 0
+    assert "not checked (no --data)" in capsys.readouterr().out
+    assert main([*runs(folder, *models(folder)), "--clusters", str(folder / "k")]) == 0
+    assert "stale 0" in capsys.readouterr().out
+
+
+def test_hits_without_a_forecast_are_said_apart(folder, capsys, tmp_path):
+    """A classifier cached without bin edges: embeddings are hits, and each forecast was computed."""
+    import torch
+
+    classes = write_checkpoint(
+        tmp_path / "c.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+    )
+    torch.save(torch.linspace(0.8, 1.2, 11), tmp_path / "edges.pt")
+    where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert main(["build", *where, "--quiet"]) == 0
+    command = [*runs(folder, *where, "--filter", "none"), "--bin-edges", str(tmp_path / "edges.pt")]
+    command = [part for part in command if part not in ("--clusters", str(folder / "k"))]
+    found = answer(capsys, *command)
+    assert found["forecasts_computed"] == found["hits"] == found["computed"] > 0
+    assert main(command) == 0
+    assert f"{found['hits']:,} of them hits without a forecast in the cache" in capsys.readouterr().out
