@@ -4,6 +4,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -189,6 +190,15 @@ def test_code_in_a_checkpoint_never_runs(tmp_path, monkeypatch, seed, new_format
     with pytest.raises(FormatError):
         load_encoder("plain.pt")
     assert not (tmp_path / "ran-code.txt").exists()
+
+
+def test_a_pickle_is_refused_without_warnings_of_torch(tmp_path):
+    """The refusal says it all; what torch thinks of the pickle's protocol would be a second message."""
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"a": 1}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FormatError):
+            load_encoder(tmp_path / "plain.pt")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])

@@ -79,7 +79,13 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32)",
     )
-    parser.add_argument("--lookback", type=int, default=None, metavar="L", help="sessions in a window (the cache's)")
+    parser.add_argument(
+        "--lookback",
+        type=int,
+        default=None,
+        metavar="L",
+        help="sessions in a window (the model's own, else the cache's, else 60)",
+    )
     parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
     parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
     parser.add_argument(
