@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from encash.cache import Lookup, adopt, export_hdf5, import_hdf5, merge_caches, open_cache
-from encash.errors import InputError, MismatchError
+from encash.errors import FormatError, InputError, MismatchError
 
 
 @pytest.fixture
@@ -114,6 +114,16 @@ def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
     version = open_cache(path).version
     import_hdf5(exported, path)
     assert open_cache(path).version == version, "nothing was written twice"
+
+
+def test_an_export_that_another_tool_changed_is_not_imported(exported, tmp_path):
+    """Our export carries a checksum a row: a vector that was written over is refused by name, not sealed anew."""
+    with h5py.File(exported, "r+") as file:
+        file["T0001/2020-05-04"][...] = 0.0
+    with pytest.raises(
+        FormatError, match=r"1 entries are not what was written, \(2020-05-04, 'T0001'\).*export it again"
+    ):
+        import_hdf5(exported, tmp_path / "b.lance")
 
 
 def test_partial_caches_are_merged_and_each_entry_kept_once(panel, cache, make_encoder, tmp_path):
