@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -174,17 +174,19 @@ class BuildOptions:
     """Told in one line which engine, precision and batch size were chosen, and why."""
 
 
-def verify_cache(sources: Sources, *, sample: int, progress: Progress | None = None) -> VerifyReport:
+def verify_cache(
+    sources: Sources, *, sample: int | Literal["all"] | None, drop: bool = False, progress: Progress | None = None
+) -> VerifyReport:
     """Check a cache against itself, the data and the model, as far as these are named.
 
-    A cache without provenance whose whole sample is what the model makes is from then on known to be the model's.
+    A cache without provenance of which every entry is what the model makes is from then on known to be the model's.
     """
     from encash.cache import adopt
 
     cache, panel = _named_cache(sources), sources.panel()
     encoder = None if sources.model is None else sources.encoder(cache)
-    report = cache.verify(panel, encoder, sample=sample, progress=progress)
-    proven = report.passed and report.verified and report.sampled > 0
+    report = cache.verify(panel, encoder, sample=sample, drop=drop, progress=progress)
+    proven = report.passed and report.verified and report.sampled > 0 and cache.store.writable
     if panel is not None and encoder is not None and proven:
         adopt(cache, panel, encoder, report)
     return report

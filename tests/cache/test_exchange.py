@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -83,6 +85,43 @@ def test_a_trusted_import_is_marked_and_can_be_proven(foreign, cache, panel, enc
     assert np.array_equal(np.sort(proven.index().digest), np.sort(cache.index().digest))
     assert proven.build(panel, encoder).computed == 0
     assert proven.spec.horizons == ()
+
+
+def test_a_trusted_import_is_proven_by_every_entry(foreign, panel, encoder, tmp_path):
+    """A sample that agrees proves nothing of the entries that were not encoded again; it says how many these are."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    trusted = open_cache(path)
+    report = trusted.verify(panel, encoder, sample=100)
+    assert (report.passed, report.verified, report.sampled, report.not_compared) == (True, False, 100, 516)
+    assert "516 of 616 entries were not compared" in report.notes[0]
+    assert "--sample all" in report.notes[0]
+    with pytest.raises(MismatchError, match="not proven"):
+        adopt(trusted, panel, encoder, report)
+    (entries,) = trusted.store.by_day(9_999)
+    wrong = entries.take(np.array([300]))
+    trusted.store.write(replace(wrong, embedding=wrong.embedding + 1))
+    assert not trusted.verify(panel, encoder).verified, "one entry among all is another model's"
+
+
+def test_a_trusted_import_of_more_than_the_data_have_stays_unverified(foreign, panel, encoder, tmp_path):
+    """Entries for which the data have no window cannot be proven, and are not taken on trust for the others' sake."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    shorter = panel.as_of("2020-05-04")
+    report = open_cache(path).verify(shorter, encoder)
+    assert (report.verified, report.not_compared > 0) == (False, True)
+    assert "no window for them" in report.notes[0]
+
+
+def test_a_foreign_file_can_be_compared_but_not_be_told(foreign, panel, encoder):
+    """Verified in place, it says what to do; nothing can be written into it."""
+    file = open_cache(foreign)
+    report = file.verify(panel, encoder)
+    assert report.verified
+    assert "--trust" in report.notes[0]
+    with pytest.raises(InputError, match="cannot be written"):
+        adopt(file, panel, encoder, report)
 
 
 def test_a_trusted_import_of_another_model_stays_unverified(foreign, panel, make_encoder, tmp_path):

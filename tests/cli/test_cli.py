@@ -123,6 +123,20 @@ def test_verify_finds_flipped_bits_with_exit_code_3(folder, capsys, tmp_path):
     largest.write_bytes(content)
     assert main(["cache", "verify", str(copy), "--json", "--quiet"]) == 3
     assert json.loads(capsys.readouterr().out)["corrupt"] >= 1
+    assert main(["cache", "verify", str(copy), "--drop", "--quiet"]) == 3
+    assert "--drop" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("found: "))
+    assert answer(capsys, "cache", "verify", str(copy))["corrupt"] == 0
+    assert answer(capsys, "build", *models(folder), "--cache", str(copy))["computed"] >= 1
+
+
+def test_a_sample_is_a_number_or_all(folder, capsys):
+    """One line for anything else."""
+    cache = str(folder / "c.lance")
+    for wrong in ("-1", "0", "x"):
+        with pytest.raises(SystemExit):
+            main(["cache", "verify", cache, *models(folder), "--sample", wrong])
+        assert "a number from 1, or all" in capsys.readouterr().err
+    assert answer(capsys, "cache", "verify", cache, *models(folder), "--sample", "all")["not_compared"] == 0
 
 
 def test_export_and_import_are_inverse(folder, capsys, tmp_path):

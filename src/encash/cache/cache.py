@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from encash.cache.lookup import Lookup
-    from encash.cache.verify import VerifyReport
+    from encash.cache.verify import Sample, VerifyReport
 
 PREFETCHED_DAYS = 4
 SECONDS_OF_A_RATE = 1.0
@@ -431,13 +431,14 @@ class Cache:
         panel: Panel | None = None,
         encoder: Encoder | None = None,
         *,
-        sample: int = 256,
+        sample: Sample = None,
+        drop: bool = False,
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Check every row, compare it with the panel, and encode a sample again; see `encash.cache.verify`."""
         from encash.cache.verify import verify  # noqa: PLC0415 - it imports this file
 
-        return verify(self, panel, encoder, sample=sample, progress=progress)
+        return verify(self, panel, encoder, sample=sample, drop=drop, progress=progress)
 
     def versions(self) -> list[StoreVersion]:
         """The commits that can still be opened, oldest first."""

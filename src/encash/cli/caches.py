@@ -168,8 +168,26 @@ def _verify(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--model", default=None, metavar="M", help="encode a sample again with this model")
     parser.add_argument("--data", type=Path, default=None, metavar="F")
-    parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries to encode again")
+    parser.add_argument(
+        "--sample",
+        type=_sample,
+        default=None,
+        metavar="N|all",
+        help="entries to encode again (all of a cache imported on trust, which are all needed to prove it; else 256)",
+    )
+    parser.add_argument(
+        "--drop",
+        action="store_true",
+        help="take away entries that are corrupt or whose window the data no longer have",
+    )
     model_flags(parser)
+
+
+def _sample(text: str) -> int | str:
+    """The type of the flag: a number from 1, or all."""
+    if text == "all" or (text.isdecimal() and int(text) > 0):
+        return text if text == "all" else int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no sample; give a number from 1, or all")
 
 
 def _merge(cache: Any) -> None:
@@ -261,9 +279,11 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
 
     sources = pipeline.Sources.of(arguments)
     with console.progress("checking", "entries") as progress:
-        report = pipeline.verify_cache(sources, sample=arguments.sample, progress=progress)
+        report = pipeline.verify_cache(sources, sample=arguments.sample, drop=arguments.drop, progress=progress)
     values = plain(asdict(report))
-    console.result(values, lines(values))
+    counts = {name: value for name, value in values.items() if name not in ("findings", "notes")}
+    found = [f"found: {finding}" for finding in report.findings]
+    console.result(values, [*lines(counts), *found, *report.notes])
     return FOUND if report.found else 0
 
 
