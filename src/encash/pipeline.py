@@ -168,6 +168,8 @@ class BuildOptions:
     """How a cache is built."""
 
     dtype: str | None = None
+    least_agreement: float | None = None
+    """What a new cache narrower than float32 must keep; None takes the cache's own measure."""
     executor: str = "local"
     workers: int | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
@@ -208,14 +210,16 @@ def build_cache(
     encoder.notify = options.say
     rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
     options.say(encoder.choice + rate)
+    how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
+    how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":
-        return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
+        return cache.build(panel, encoder, selection, **how)
     from encash.cache.executors.ray import RayExecutor
 
     # The workers take the precision and the batch that were chosen here: measured again, they might be others.
     same = replace(sources, precision=encoder.spec.precision, batch_size=encoder.batch_size)
     with RayExecutor(same.encoder, workers=options.workers) as executor:
-        return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
+        return cache.build(panel, encoder, selection, executor=executor, **how)
 
 
 def cached_batches(

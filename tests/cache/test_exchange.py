@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from encash.cache import Lookup, adopt, export_hdf5, import_hdf5, merge_caches, open_cache
-from encash.errors import FormatError, InputError, MismatchError
+from encash.errors import EncashError, FormatError, InputError, MismatchError
 
 
 @pytest.fixture
@@ -142,9 +142,42 @@ def test_an_import_may_narrow_but_not_pretend(exported, cache, panel, make_encod
     narrow = tmp_path / "n.lance"
     import_hdf5(exported, narrow, dtype="float16")
     assert open_cache(narrow).build(panel, make_encoder()).computed == 0
+    assert open_cache(narrow).info().agreement["vectors"] == 256
     export_hdf5(open_cache(narrow), tmp_path / "n.h5")
     with pytest.raises(MismatchError, match="pretend"):
         import_hdf5(tmp_path / "n.h5", tmp_path / "w.lance", dtype="float32")
+
+
+def test_a_narrower_import_must_keep_enough(exported, tmp_path):
+    """Measured on the file's own vectors as a build does; refused, it leaves no cache behind."""
+    with pytest.raises(MismatchError, match="int8 keeps"):
+        import_hdf5(exported, tmp_path / "n.lance", dtype="int8", least_agreement=1.0)
+    with pytest.raises(InputError, match="share"):
+        import_hdf5(exported, tmp_path / "n.lance", least_agreement=2.0)
+    assert not (tmp_path / "n.lance").exists()
+
+
+def test_provenance_is_kept_without_need_of_trust(exported, cache, tmp_path):
+    """Trust is for files that say nothing of themselves; ours is not made unverified by it."""
+    import_hdf5(exported, tmp_path / "b.lance", trust=True)
+    assert open_cache(tmp_path / "b.lance").verified
+    assert open_cache(tmp_path / "b.lance").spec == cache.spec
+
+
+@pytest.mark.parametrize("harm", ["nan", "width", "overwritten"])
+def test_a_refused_import_leaves_no_cache_behind(exported, foreign, tmp_path, harm):
+    """The name stays free for the next try."""
+    with h5py.File(exported if harm == "overwritten" else foreign, "r+") as file:
+        day = min(day for ticker in file for day in file[ticker])
+        ticker = min(ticker for ticker in file if day in file[ticker])
+        if harm == "width":
+            del file[ticker][day]
+            file[ticker][day] = np.zeros(9, dtype=np.float32)
+        else:
+            file[ticker][day][...] = np.nan if harm == "nan" else 0.5
+    with pytest.raises(EncashError):
+        import_hdf5(exported if harm == "overwritten" else foreign, tmp_path / "b.lance", trust=True)
+    assert not (tmp_path / "b.lance").exists()
 
 
 def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
@@ -181,6 +214,7 @@ def test_caches_of_different_models_are_not_merged(panel, make_encoder, foreign,
         open_cache(tmp_path / f"{seed}.lance").build(panel, make_encoder(seed=seed), months=1)
     with pytest.raises(MismatchError, match="weights"):
         merge_caches([tmp_path / "0.lance", tmp_path / "1.lance"], tmp_path / "c.lance")
+    assert not (tmp_path / "c.lance").exists()
     with pytest.raises(MismatchError, match="does not say which model"):
         merge_caches([foreign], tmp_path / "d.lance")
     with pytest.raises(InputError, match="one or more"):
@@ -194,6 +228,7 @@ def test_conflicts_are_reported_and_nothing_is_written_unless_settled(panel, res
     both = [tmp_path / "a.lance", tmp_path / "b.lance"]
     with pytest.raises(MismatchError, match="8 entries differ"):
         merge_caches(both, tmp_path / "c.lance")
+    assert not (tmp_path / "c.lance").exists()
     report = merge_caches(both, tmp_path / "d.lance", on_conflict="last")
     assert (report.conflicts, report.replaced) == (8, 8)
     assert equal(open_cache(tmp_path / "b.lance"), open_cache(tmp_path / "d.lance"))

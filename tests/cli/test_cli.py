@@ -152,6 +152,24 @@ def test_export_and_import_are_inverse(folder, capsys, tmp_path):
     assert "--trust" in refusal(capsys, "cache", "import", str(foreign), str(tmp_path / "t.lance"))
 
 
+def test_a_narrow_cache_shows_what_its_type_keeps(folder, capsys, tmp_path):
+    """`cache info` has the measured agreement; `--least-agreement` is a share."""
+    cache, where = str(tmp_path / "n.lance"), [*models(folder), "--months", "1", "--dtype", "int8"]
+    answer(capsys, "build", *where, "--cache", cache, "--least-agreement", "0.5")
+    assert answer(capsys, "cache", "info", cache)["agreement"]["vectors"] == 256
+    assert answer(capsys, "cache", "info", str(folder / "c.lance"))["agreement"] is None
+    assert main(["cache", "info", cache]) == 0
+    assert "clusters" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("agreement"))
+    for command in (
+        ["build", *where, "--cache", cache],
+        ["plan", *where, "--cache", cache],
+        ["cache", "import", "x", "y"],
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, "--least-agreement", "1.5"])
+        assert "from 0 to 1" in capsys.readouterr().err
+
+
 def test_parts_merge_into_the_whole(folder, capsys, tmp_path):
     """Two caches of half the stocks each, merged: all entries, once."""
     where = [*models(folder), "--months", "1"]

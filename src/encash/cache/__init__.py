@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from encash.cache.agreement import LEAST_AGREEMENT as LEAST_AGREEMENT
     from encash.cache.agreement import Agreement as Agreement
     from encash.cache.agreement import measure_agreement as measure_agreement
     from encash.cache.agreement import sample_windows as sample_windows
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from encash.cache.verify import adopt as adopt
 
 _HOMES = {
+    "LEAST_AGREEMENT": "agreement",
     "Agreement": "agreement",
     "BuildReport": "build",
     "Cache": "cache",

@@ -15,7 +15,7 @@ import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Text, day_text, positions, to_day
 from encash.cache import identity
-from encash.cache.agreement import LEAST_AGREEMENT, sample_agreement
+from encash.cache.agreement import LEAST_AGREEMENT, check_share, sample_agreement
 from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Progress, Work, build
 from encash.cache.executors.base import Executor
@@ -71,6 +71,8 @@ class CacheInfo:
     version: int
     verified: bool
     """False for a cache imported on trust."""
+    agreement: dict[str, Any] | None
+    """What a dtype narrower than float32 keeps of the vectors, as it was measured (`Agreement`); None for float32."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,6 +194,7 @@ class Cache:
             versions=len(self.store.versions()),
             version=self.version,
             verified=self.verified,
+            agreement=(spec.notes or {}).get(identity.AGREEMENT),
         )
 
     def refresh(self) -> None:
@@ -380,21 +383,23 @@ class Cache:
             selection: days and tickers; or give its fields as keywords (``months=6``).
             dtype: how vectors are kept; None takes the cache's, float32 for a new one.
             least_agreement: a new cache narrower than float32 is refused if it keeps less than this share of the
-                cluster assignments and of the order of distances on a sample (`measure_agreement`).
+                cluster assignments, of the order of distances and of the picks on a sample (`measure_agreement`).
             executor: where tasks run; None runs them in this process. It stays open.
             progress: told (done, total) entries.
 
         Raises:
             MismatchError: as `plan`; or the dtype changes too much.
+            InputError: a narrower dtype, and too few windows to measure it on; or an agreement that is no share.
             WorkError: the store could not be written; what was committed before stays.
         """
+        check_share(least_agreement)
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
             agreement = sample_agreement(panel, encoder, plan, spec.dtype)
             if agreement is not None:
                 agreement.check(least_agreement)
-                spec = replace(spec, notes={**(spec.notes or {}), "agreement": asdict(agreement)})
+                spec = replace(spec, notes={**(spec.notes or {}), identity.AGREEMENT: asdict(agreement)})
             self._store = ensure_store(self.path, spec)
         with LocalExecutor(encoder) as local:
             work = Work(

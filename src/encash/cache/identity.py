@@ -16,6 +16,8 @@ SOURCES = "sources"
 """Note: SHA-256 of the model files that this cache is known to come from."""
 RATE = "entries_per_second"
 """Note: how fast the encoder was when it filled this cache; for estimates."""
+AGREEMENT = "agreement"
+"""Note: what a dtype narrower than float32 keeps of the vectors, as it was measured."""
 UNVERIFIED = "unverified"
 """Note: why nobody knows which model made these vectors; present only in caches imported on trust."""
 

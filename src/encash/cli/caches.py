@@ -64,9 +64,32 @@ def build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)"
     )
+    agreement_flag(parser)
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, default=None)
     common(parser)
+
+
+def agreement_flag(parser: argparse.ArgumentParser) -> None:
+    """What a narrow dtype must keep."""
+    parser.add_argument(
+        "--least-agreement",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="of clusters, distances and picks that a new cache narrower than float32 must keep (0.99)",
+    )
+
+
+def _share(text: str) -> float:
+    """The type of a flag that takes a share."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number from 0 to 1")
+    return share
 
 
 def model_flags(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +138,11 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     from encash import pipeline
 
     how = pipeline.BuildOptions(
-        dtype=arguments.dtype, executor=arguments.executor, workers=arguments.workers, say=console.note
+        dtype=arguments.dtype,
+        least_agreement=arguments.least_agreement,
+        executor=arguments.executor,
+        workers=arguments.workers,
+        say=console.note,
     )
     with console.progress("encoding", "entries") as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
@@ -214,6 +241,7 @@ def _import(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--trust", action="store_true", help="take a file without provenance; it is marked unverified")
     parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="the file's")
+    agreement_flag(parser)
 
 
 def _compact(cache: Any) -> None:
@@ -249,8 +277,24 @@ def run_info(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
 
     values = plain(asdict(open_cache(arguments.cache).info()))
-    console.result(values, lines(values))
+    shown = {**values, "agreement": _agreement(values["agreement"])}
+    console.result(values, lines(shown))
     return 0
+
+
+def _agreement(found: dict[str, Any] | None) -> str:
+    """What a narrow dtype keeps, in words.
+
+    >>> _agreement({"clusters": 0.996, "distances": 1.0, "picks": None, "cosine": 0.9999, "vectors": 256})
+    'clusters 99.60%, distances 1.0000, smallest cosine 0.99990 (256 vectors)'
+    """
+    if found is None:
+        return "–"
+    picks = "" if found.get("picks") is None else f"picks {found['picks']:.2%}, "
+    return (
+        f"clusters {found['clusters']:.2%}, distances {found['distances']:.4f}, {picks}"
+        f"smallest cosine {found['cosine']:.5f} ({found['vectors']} vectors)"
+    )
 
 
 def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
@@ -311,13 +355,19 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_import(arguments: argparse.Namespace, console: Console) -> int:
     """HDF5 → a cache."""
-    from encash.cache import import_hdf5
+    from encash.cache import LEAST_AGREEMENT, import_hdf5, open_cache
 
+    least = LEAST_AGREEMENT if arguments.least_agreement is None else arguments.least_agreement
     with console.progress("import", "entries") as progress:
         entries = import_hdf5(
-            arguments.source, arguments.cache, trust=arguments.trust, dtype=arguments.dtype, progress=progress
+            arguments.source,
+            arguments.cache,
+            trust=arguments.trust,
+            dtype=arguments.dtype,
+            least_agreement=least,
+            progress=progress,
         )
-    values = {"entries": entries, "cache": arguments.cache, "verified": not arguments.trust}
+    values = {"entries": entries, "cache": arguments.cache, "verified": open_cache(arguments.cache).verified}
     console.result(values, lines(values))
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import PurePosixPath
+from typing import NoReturn
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
@@ -49,7 +50,7 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
     """
     text = _text(location)
     if _suffix(text) not in _LANCE:
-        raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
+        _refuse_writing(text)
     from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
     return LanceStore.create(text, spec)
@@ -70,6 +71,21 @@ def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
             store = open_store(location)
     check_same(spec, store)
     return store
+
+
+def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
+    """The store at a path or URL; None where nothing is.
+
+    Raises:
+        FormatError: what is there is not what its name says.
+        InputError: a suffix that names no engine that can be written.
+    """
+    if _suffix(_text(location)) not in _LANCE:
+        _refuse_writing(_text(location))
+    try:
+        return open_store(location)
+    except MissingFileError:
+        return None
 
 
 def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
@@ -109,6 +125,10 @@ def _text(location: str | os.PathLike[str]) -> str:
     if broken := re.match(r"([a-z][a-z0-9+-]+):/(?!/)", text):
         raise InputError(f"{text} is neither a path nor a URL; give a URL as text: {broken[1]}://…, not as a Path")
     return text
+
+
+def _refuse_writing(text: str) -> NoReturn:
+    raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
 
 
 def _suffix(text: str) -> str:
