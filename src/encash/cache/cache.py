@@ -27,6 +27,7 @@ from encash.cache.plan import (
     compare,
     count_states,
     make_plan,
+    process_peak_bytes,
     rows_on_grid,
     window_digests,
 )
@@ -361,7 +362,11 @@ class Cache:
         spec = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
         if self._store is not None:
             self.refresh()
-        return make_plan(panel, spec, self._store, _selection(selection, choice), dtype=dtype, rate=self._rate(encoder))
+        chosen = _selection(selection, choice)
+        plan = make_plan(panel, spec, self._store, chosen, dtype=dtype, rate=self._rate(encoder))
+        if isinstance(encoder, EncoderSpec):
+            return plan
+        return replace(plan, peak_memory_bytes=plan.peak_memory_bytes + process_peak_bytes())
 
     def build(
         self,

@@ -129,7 +129,9 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
 
     plan = pipeline.plan_build(pipeline.Sources.of(arguments), selection(arguments), dtype=arguments.dtype)
     values = plain(plan.summary())
-    console.result(values, lines(values))
+    console.result(
+        values, [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"]
+    )
     return 0
 
 
