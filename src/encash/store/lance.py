@@ -841,4 +841,4 @@ def _translate(error: BaseException, location: str, doing: str, version: int | s
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
     if doing in ("open", "read"):
         raise FormatError(f"{location} cannot be read, it is damaged: {text}; run `encash cache verify`") from None
-    raise WorkError(f"{location}: could not {doing} ({text}); nothing was committed") from None
+    raise WorkError(f"{location}: could not {doing} ({text}); nothing of it was committed") from None
