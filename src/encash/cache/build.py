@@ -207,8 +207,8 @@ class _Builder:
             writing.result()
         except WorkError as error:
             raise type(error)(
-                f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before it are kept: "
-                "build again, and it goes on from there"
+                f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before "
+                "it are kept: build again, and it goes on from there"
             ) from None
         self._computed += count
         self._writing = None

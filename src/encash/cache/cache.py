@@ -129,9 +129,10 @@ class Cache:
             MissingFileError: nothing has been built here yet.
         """
         if self._store is None:
-            raise MissingFileError(
-                f"there is no cache at {self.path}; build it first: encash build --model M --data F --cache {self.path}"
-            )
+            mend = "make one with `encash cache export`"
+            if Path(self.path).suffix == ".lance":
+                mend = f"build it first: encash build --model M --data F --cache {self.path}"
+            raise MissingFileError(f"there is no cache at {self.path}; {mend}")
         return self._store
 
     @property
@@ -318,6 +319,8 @@ class Cache:
 
     def torch_dataset(self) -> Any:
         """All entries as a map-style ``torch.utils.data.Dataset``.
+
+        A ``DataLoader`` with worker processes takes ``multiprocessing_context="spawn"``; a forked worker is refused.
 
         Raises:
             MissingExtraError: torch is not installed.

@@ -96,7 +96,7 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
         lines = explain_difference(_stored_identity(store), _identity(spec, dtype))
     raise MismatchError(
         "the cache was built with another encoder or dtype (cache here, yours there): "
-        + "; ".join(_shorten(line) for line in lines)
+        + "; ".join(lines)
         + "; give the model that built the cache, or build another cache for this one"
     )
 
@@ -138,8 +138,3 @@ def _stored_identity(store: StoreSpec) -> dict[str, Any]:
 
 def _forecast_rule(spec: EncoderSpec | None) -> dict[str, Any]:
     return {} if spec is None else {"forecast_rule": spec.forecast_rule, "horizons": list(spec.horizons)}
-
-
-def _shorten(line: str) -> str:
-    """Hashes of 64 digits tell no more than their first 12."""
-    return " ".join(word[:12] + "…" if len(word) >= 64 else word for word in line.split(" "))

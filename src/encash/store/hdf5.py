@@ -24,7 +24,7 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5o, h5p, h5s, h5t
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64
-from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError
+from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError, reason
 from encash.store.atomic import whole_file
 from encash.store.base import (
     CompactReport,
@@ -482,8 +482,7 @@ def _reading(location: str) -> Iterator[None]:
     except EncashError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
-        text = str(error).split("\n")[0]
-        raise FormatError(f"{location} cannot be read, it is damaged: {text}; export it again") from None
+        raise FormatError(f"{location} cannot be read, it is damaged{reason(error)}; export it again") from None
 
 
 @contextmanager
@@ -494,5 +493,4 @@ def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
     except EncashError:
         raise
     except (OSError, RuntimeError) as error:
-        text = str(error).split("\n")[0]
-        raise WorkError(f"{os.fspath(path)} could not be written ({text}); what was there is kept") from None
+        raise WorkError(f"{os.fspath(path)} could not be written{reason(error)}; what was there is kept") from None

@@ -27,7 +27,7 @@ from lance.file import LanceFileReader
 from lance.fragment import write_fragments
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64
-from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError
+from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError, reason
 from encash.store.base import (
     CompactReport,
     EmbeddingStore,
@@ -827,9 +827,9 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
 
 def _translate(error: BaseException, location: str, doing: str, version: int | str | None) -> NoReturn:
     """Raise what the one who catches can act on."""
-    text = str(error).split(", /")[0].split("\n")[0]
-    if (reason := unreachable(str(error))) is not None:
-        raise WorkError(f"could not {doing} {location}: {reason}") from None
+    text, said = str(error).split(", /")[0].split("\n")[0], reason(error)
+    if (unanswered := unreachable(str(error))) is not None:
+        raise WorkError(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
         raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
@@ -840,5 +840,5 @@ def _translate(error: BaseException, location: str, doing: str, version: int | s
         _check_place(location)
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
     if doing in ("open", "read"):
-        raise FormatError(f"{location} cannot be read, it is damaged: {text}; run `encash cache verify`") from None
-    raise WorkError(f"{location}: could not {doing} ({text}); nothing of it was committed") from None
+        raise FormatError(f"{location} cannot be read, it is damaged{said}; run `encash cache verify`") from None
+    raise WorkError(f"{location}: could not {doing}{said}; nothing of it was committed") from None
