@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
-from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.errors import EncashError, InputError, MismatchError, UnknownKeyError
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
@@ -55,6 +55,8 @@ class Sources:
     prices: Path | None = None
     """Prices, HDF5."""
     cache: str | None = None
+    as_of: int | str | None = None
+    """A version or tag of the cache to read as of; None for the newest."""
     model: str | None = None
     ensemble_models: tuple[str, ...] = ()
     """Further models whose forecasts are averaged with those of `model`."""
@@ -104,7 +106,7 @@ class Sources:
         """The cache; None where none was named."""
         from encash.cache import open_cache
 
-        return None if self.cache is None else open_cache(self.cache)
+        return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model, in the precision, with the window and the pooling of the cache that it is to fill or to stand
@@ -192,6 +194,76 @@ def verify_cache(
     if panel is not None and encoder is not None and proven:
         adopt(cache, panel, encoder, report)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCache:
+    """One cache of a folder, in a line."""
+
+    path: str
+    encoder: str = ""
+    """Fingerprint; empty where nobody knows which it was."""
+    models: int = 0
+    """Model files that the cache is known to come from."""
+    dim: int | None = None
+    dtype: str | None = None
+    entries: int | None = None
+    first: str | None = None
+    last: str | None = None
+    belongs: bool | None = None
+    """Whether the model in question made it; None without one."""
+    problem: str = ""
+    """Why it cannot be read, where it cannot."""
+
+
+def list_caches(folder: Path, model: str | None = None) -> list[ListedCache]:
+    """The caches of a folder; with a model, which of them it made. It is loaded where no cache knows its file.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
+    from encash.cache import cache_paths, open_cache
+
+    caches: dict[str, Cache | str] = {}
+    for path in cache_paths(folder):
+        try:
+            caches[path] = open_cache(path)
+        except EncashError as error:
+            caches[path] = str(error)
+    sound = [cache for cache in caches.values() if not isinstance(cache, str)]
+    own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
+    if model is not None and not own:
+        own = [cache.path for cache in sound if _made_by(cache, model)]
+    return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]
+
+
+def _made_by(cache: Cache, model: str) -> bool:
+    """Whether a model, loaded as the cache says, is the one that made it."""
+    try:
+        cache.check(Sources(model=model).encoder(cache).spec)
+    except MismatchError:
+        return False
+    return True
+
+
+def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
+    if isinstance(cache, str):
+        return ListedCache(path=path, problem=cache)
+    try:
+        info = cache.info()
+    except EncashError as error:
+        return ListedCache(path=path, belongs=belongs, problem=str(error))
+    return ListedCache(
+        path=path,
+        encoder=info.encoder,
+        models=cache.model_files,
+        dim=info.dim,
+        dtype=info.dtype,
+        entries=info.entries,
+        first=info.first,
+        last=info.last,
+        belongs=belongs,
+    )
 
 
 def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:

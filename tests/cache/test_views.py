@@ -51,6 +51,8 @@ def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
     """What is sent is where the cache is, never what is open."""
     again = pickle.loads(pickle.dumps(cache))
     assert again.index().entries == cache.index().entries
+    first = open_cache(cache.path, version=1)
+    assert pickle.loads(pickle.dumps(first)).version == first.version == 1
     pytest.importorskip("torch")
     assert len(pickle.loads(pickle.dumps(cache.torch_dataset()))) == cache.index().entries
 

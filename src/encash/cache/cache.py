@@ -107,17 +107,18 @@ class Cache:
     it may not cross a fork.
     """
 
-    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None):
+    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None, *, as_of: int | str | None = None):
         self.path = os.fspath(path)
         self._store = store
+        self._as_of = as_of
         self._reading = threading.Lock()
         self._seen: tuple[int, EntryIndex] | None = None
         self._day_places: dict[DayLike, int] = {}
         self._ticker_places: dict[tuple[str, ...], Int64] = {}
 
-    def __reduce__(self) -> tuple[Callable[[str], Cache], tuple[str]]:
-        """Another process opens the cache by itself."""
-        return open_cache, (self.path,)
+    def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
+        """Another process opens the cache by itself, at the version that was asked for."""
+        return _reopen, (self.path, self._as_of)
 
     # -- what it is
 
@@ -149,6 +150,11 @@ class Cache:
     def encoder_spec(self) -> EncoderSpec | None:
         """The encoder that made the entries; None where nobody wrote it down."""
         return identity.encoder_of(self.spec)
+
+    @property
+    def model_files(self) -> int:
+        """How many model files the cache is known to come from (`recognises`)."""
+        return len((self.spec.notes or {}).get(identity.SOURCES, []))
 
     @property
     def verified(self) -> bool:
@@ -539,7 +545,7 @@ def open_cache(
     if encoder is not None and Path(path).is_dir() and Path(path).suffix != ".lance":
         path = _choose(Path(path), encoder)
     try:
-        cache = Cache(path, open_store(path, version=version))
+        cache = Cache(path, open_store(path, version=version), as_of=version)
     except MissingFileError:
         if version is not None:
             raise
@@ -555,11 +561,22 @@ def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
     Raises:
         MissingFileError: no such folder.
     """
+    return {path: open_store(path).spec for path in cache_paths(folder)}
+
+
+def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
+    """Where the caches of a folder lie, by name; none is opened.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
     if not Path(folder).is_dir():
         raise MissingFileError(f"there is no folder {os.fspath(folder)}")
-    return {
-        str(path): open_store(path).spec for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")
-    }
+    return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")]
+
+
+def _reopen(path: str, as_of: int | str | None) -> Cache:
+    return open_cache(path, version=as_of)
 
 
 def _span(index: EntryIndex, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
     cache = commands.add_parser("cache", help="look at, check, join, convert and tidy caches").add_subparsers(
         dest="cache_command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for add in (_info, _coverage, _verify, _merge, _export, _import, _compact, _versions):
+    for add in (_info, _list, _coverage, _verify, _merge, _export, _import, _compact, _versions):
         add(cache)
 
 
@@ -170,6 +170,28 @@ def _sub(cache: Any, name: str, text: str, example: str, handler: Any) -> Parser
 def _info(cache: Any) -> None:
     parser = _sub(cache, "info", "what a cache holds", "cache.lance", run_info)
     parser.add_argument("cache", metavar="C")
+    as_of_flag(parser)
+
+
+def _list(cache: Any) -> None:
+    parser = _sub(cache, "list", "the caches of a folder, a line each", "caches --model model.pt", run_list)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--model", default=None, metavar="M", help="mark those that this model made")
+
+
+def as_of_flag(parser: Any) -> None:
+    """Which version of a cache is read."""
+    parser.add_argument(
+        "--as-of",
+        type=_version,
+        default=None,
+        metavar="VERSION|TAG",
+        help="read the cache as it was (the newest; `encash cache versions` lists them)",
+    )
+
+
+def _version(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _coverage(cache: Any) -> None:
@@ -183,6 +205,7 @@ def _coverage(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--data", type=Path, required=True, metavar="F")
     parser.add_argument("--out", type=Path, default=None, help="a picture, sessions × tickers (.svg or .png)")
+    as_of_flag(parser)
     range_flags(parser)
 
 
@@ -235,6 +258,7 @@ def _export(cache: Any) -> None:
     parser = _sub(cache, "export", "write the HDF5 layout file[ticker][date]", "cache.lance cache.h5", run_export)
     parser.add_argument("cache", metavar="C")
     parser.add_argument("out", type=Path, metavar="X.h5")
+    as_of_flag(parser)
 
 
 def _import(cache: Any) -> None:
@@ -278,9 +302,28 @@ def run_info(arguments: argparse.Namespace, console: Console) -> int:
     """What a cache holds."""
     from encash.cache import open_cache
 
-    values = plain(asdict(open_cache(arguments.cache).info()))
+    values = plain(asdict(open_cache(arguments.cache, version=arguments.as_of).info()))
     shown = {**values, "agreement": _agreement(values["agreement"])}
     console.result(values, lines(shown))
+    return 0
+
+
+def run_list(arguments: argparse.Namespace, console: Console) -> int:
+    """The caches of a folder."""
+    from encash import pipeline
+
+    found = pipeline.list_caches(arguments.folder, arguments.model)
+    width = max((len(one.path) for one in found), default=0)
+    text = [
+        f"{'*' if one.belongs else ' '} {one.path:<{width}}  "
+        + (
+            one.problem
+            or f"encoder {one.encoder[:12] or 'unknown'}, known files {one.models}, {one.dim} × {one.dtype}, "
+            f"{one.entries:,} entries, {one.first or '–'} to {one.last or '–'}"
+        )
+        for one in found
+    ]
+    console.result({"caches": plain([asdict(one) for one in found])}, text or [f"no cache in {arguments.folder}"])
     return 0
 
 
@@ -304,7 +347,8 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
     from encash.panel import open_panel
 
-    coverage = open_cache(arguments.cache).coverage(open_panel(arguments.data), selection(arguments))
+    cache = open_cache(arguments.cache, version=arguments.as_of)
+    coverage = cache.coverage(open_panel(arguments.data), selection(arguments))
     counts, by_ticker = coverage.counts(), coverage.by_ticker()
     if arguments.out is not None:
         from encash.report import coverage_picture
@@ -349,7 +393,8 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import export_hdf5, open_cache
 
     with console.progress("export", "entries") as progress:
-        entries = export_hdf5(open_cache(arguments.cache), arguments.out, progress=progress)
+        cache = open_cache(arguments.cache, version=arguments.as_of)
+        entries = export_hdf5(cache, arguments.out, progress=progress)
     values = {"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size}
     console.result(values, lines(values))
     return 0

@@ -135,6 +135,8 @@ def _refuse_writing(text: str) -> NoReturn:
 
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
+    if suffix not in _LANCE + _HDF5 and os.path.isdir(text):
+        raise InputError(f"{text} is a folder and no cache; `encash cache list {text}` names the caches in it")
     if suffix not in _LANCE + _HDF5:
         raise InputError(f"{text} does not say which kind of cache it is; end its name in .lance or .h5")
     return suffix
