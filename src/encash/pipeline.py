@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
-from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.errors import EncashError, InputError, MismatchError, UnknownKeyError
 from encash.whole import check_folder
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Sources:
     prices: Path | None = None
     """Prices, HDF5."""
     cache: str | None = None
+    as_of: int | str | None = None
+    """A version or tag of the cache to read as of; None for the newest."""
     model: str | None = None
     ensemble_models: tuple[str, ...] = ()
     """Further models whose forecasts are averaged with those of `model`."""
@@ -109,7 +111,7 @@ class Sources:
         """The cache; None where none was named."""
         from encash.cache import open_cache
 
-        return None if self.cache is None else open_cache(self.cache)
+        return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
@@ -192,26 +194,100 @@ class BuildOptions:
     """How a cache is built."""
 
     dtype: str | None = None
+    least_agreement: float | None = None
+    """What a new cache narrower than float32 must keep; None takes the cache's own measure."""
     executor: str = "local"
     workers: int | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
     """Told in one line which engine, precision and batch size were chosen, and why."""
 
 
-def verify_cache(sources: Sources, *, sample: int, progress: Progress | None = None) -> VerifyReport:
+def verify_cache(
+    sources: Sources, *, sample: int | Literal["all"] | None, drop: bool = False, progress: Progress | None = None
+) -> VerifyReport:
     """Check a cache against itself, the data and the model, as far as these are named.
 
-    A cache without provenance whose whole sample is what the model makes is from then on known to be the model's.
+    A cache without provenance of which every entry is what the model makes is from then on known to be the model's.
     """
     from encash.cache import adopt
 
     cache, panel = _named_cache(sources), sources.panel()
     encoder = None if sources.model is None else sources.encoder(cache)
-    report = cache.verify(panel, encoder, sample=sample, progress=progress)
-    proven = report.passed and report.verified and report.sampled > 0
+    report = cache.verify(panel, encoder, sample=sample, drop=drop, progress=progress)
+    proven = report.passed and report.verified and report.sampled > 0 and cache.store.writable
     if panel is not None and encoder is not None and proven:
         adopt(cache, panel, encoder, report)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCache:
+    """One cache of a folder, in a line."""
+
+    path: str
+    encoder: str = ""
+    """Fingerprint; empty where nobody knows which it was."""
+    models: int = 0
+    """Model files that the cache is known to come from."""
+    dim: int | None = None
+    dtype: str | None = None
+    entries: int | None = None
+    first: str | None = None
+    last: str | None = None
+    belongs: bool | None = None
+    """Whether the model in question made it; None without one."""
+    problem: str = ""
+    """Why it cannot be read, where it cannot."""
+
+
+def list_caches(folder: Path, model: str | None = None) -> list[ListedCache]:
+    """The caches of a folder; with a model, which of them it made. It is loaded where no cache knows its file.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
+    from encash.cache import cache_paths, open_cache
+
+    caches: dict[str, Cache | str] = {}
+    for path in cache_paths(folder):
+        try:
+            caches[path] = open_cache(path)
+        except EncashError as error:
+            caches[path] = str(error)
+    sound = [cache for cache in caches.values() if not isinstance(cache, str)]
+    own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
+    if model is not None and not own:
+        own = [cache.path for cache in sound if _made_by(cache, model)]
+    return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]
+
+
+def _made_by(cache: Cache, model: str) -> bool:
+    """Whether a model, loaded as the cache says, is the one that made it."""
+    try:
+        cache.check(Sources(model=model).encoder(cache).spec)
+    except MismatchError:
+        return False
+    return True
+
+
+def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
+    if isinstance(cache, str):
+        return ListedCache(path=path, problem=cache)
+    try:
+        info = cache.info()
+    except EncashError as error:
+        return ListedCache(path=path, belongs=belongs, problem=str(error))
+    return ListedCache(
+        path=path,
+        encoder=info.encoder,
+        models=cache.model_files,
+        dim=info.dim,
+        dtype=info.dtype,
+        entries=info.entries,
+        first=info.first,
+        last=info.last,
+        belongs=belongs,
+    )
 
 
 def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:
@@ -232,14 +308,16 @@ def build_cache(
     options.say(encoder.choice + rate)
     if not encoder.spec.horizons:
         options.say(f"the model has no forecasts ({encoder.spec.forecast_rule}): the cache will hold embeddings alone")
+    how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
+    how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":
-        return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
+        return cache.build(panel, encoder, selection, **how)
     from encash.cache.executors.ray import RayExecutor
 
     # The workers take the precision and the batch that were chosen here: measured again, they might be others.
     same = replace(sources.like(encoder.spec), batch_size=encoder.batch_size)
     with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
-        return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
+        return cache.build(panel, encoder, selection, executor=executor, **how)
 
 
 def cached_batches(

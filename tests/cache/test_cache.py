@@ -193,3 +193,11 @@ def test_tickers_that_would_be_paths_stay_inside(tmp_path, panel, make_encoder):
     assert cache.get("2020-05-04", names)[1].all()
     assert [entry.name for entry in tmp_path.iterdir()] == ["o.lance"]
     assert isinstance(next(cache.scan(1)), Entries)
+
+
+def test_a_file_that_is_not_there_is_not_to_be_built(tmp_path):
+    """What helps depends on the kind of cache: .lance is built, .h5 is exported."""
+    with pytest.raises(MissingFileError, match="encash build"):
+        open_cache(tmp_path / "no.lance").info()
+    with pytest.raises(MissingFileError, match="encash cache export"):
+        open_cache(tmp_path / "no.h5").info()

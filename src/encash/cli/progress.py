@@ -50,10 +50,14 @@ class Bar:
         self._live = self._stream.isatty()
         self._began = self._drawn = time.monotonic()
         self._shown = False
+        self._done = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Report `done` of `total` units."""
+        """Report `done` of `total` units; counting that begins again is another piece of work."""
         now = time.monotonic()
+        if done < self._done:
+            self._began = now
+        self._done = done
         pause = 0.1 if self._live else 10.0
         if self._quiet or now - self._began < 0.5 or (now - self._drawn < pause and (self._shown or not self._live)):
             return
