@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import BuildReport, Cache, Lookup, Plan, Selection, VerifyReport
     from encash.clusters import (
-        Assigner,
         Assignments,
         CacheEntries,
         Choice,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         FilterModel,
         FitConfig,
         Neighbours,
+        OneModel,
         RankConfig,
         Ranking,
         Rule,
@@ -379,13 +379,16 @@ def fit_clusters(
     Returns:
         The model, and what it was chosen from where it was.
     """
-    from encash.clusters import choose_k, fit_sample
+    from encash.clusters import choose_k, fit_sample, remove_rankings
 
     how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
     check_folder(out)
+    if _is_walk(out):
+        raise InputError(f"{out} holds a walk; give another folder for these clusters (--out)")
     choice = choose_k(sample, counts, **how) if counts else None
     model = fit_sample(sample, **how) if choice is None else choice.best
     model.save(out)
+    remove_rankings(out, but_of=model.fingerprint)
     _write_map(cache, model, out)
     return model, choice
 
@@ -439,6 +442,8 @@ def assignments_to_rank(
     cache, because nobody knows which model made it."""
     from encash.clusters import load_clusters
 
+    if _is_walk(folder):
+        raise InputError(f"{folder} holds a walk, whose refits are ranked already; give a folder of clusters fit")
     if not cache.verified:
         return assign_entries(cache, load_clusters(folder), start=start, end=end)
     return keep_assignments(cache, folder, progress=progress).between(start, end)
@@ -531,18 +536,25 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
     Raises:
         InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
     """
-    from encash.clusters import FilterModel, load_clusters, single_term, static_clusters
+    from encash.clusters import FilterModel, covers, load_clusters, single_term, static_clusters
 
     kind = choice.kind or ("none" if choice.clusters is None else "hard")
     if kind == "none" or (kind == "random" and choice.clusters is None):
         return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
     if choice.clusters is None:
         raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
+    if choice.keep is not None and kind not in ("nearest", "random"):
+        raise InputError(f"the filter {kind!r} keeps whole clusters; leave --keep out, or filter by nearest or random")
     share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
     if _is_walk(choice.clusters):
         from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
 
         walk = load_walk(choice.clusters)
+        if (ranked := walk.refits[0].ranking.horizon) != choice.horizon:
+            raise MismatchError(
+                f"the walk in {choice.clusters} was ranked over {ranked} sessions, {choice.horizon} were asked for; "
+                f"walk again with --horizon {choice.horizon}, or hold for {ranked}"
+            )
         kept = _kept(choice.clusters, walk.fingerprint, cache, distances=kind == "nearest")
         return walk.filter(kind, keep_share=share, seed=choice.seed, assignments=kept)
     model = load_clusters(choice.clusters)
@@ -552,9 +564,9 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
     if kind == "static":
         if cache is None:
             raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
-        known = kept if kept is not None and kept.version == cache.version else None
         fitted = {"start": model.fit_start, "end": model.fit_end}
-        assignments = assign_entries(cache, model, **fitted) if known is None else known.between(**fitted)
+        known = kept is not None and covers(kept, cache.index(), **fitted)
+        assignments = kept.between(**fitted) if kept and known else assign_entries(cache, model, **fitted)
         static = static_clusters(assignments, model.fit_end)
     term = single_term(model, best, ranking, sessions, static=static)
     return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed, assignments=kept)
@@ -643,10 +655,12 @@ def write_walk(
     from encash.clusters import walk_forward
 
     check_folder(out)
+    if (out / "clusters.json").is_file():
+        raise InputError(f"{out} holds clusters of one period; give another folder for the walk (--out)")
     walk = walk_forward(
         prices,
         lambda start, end: cached_batches(cache, start, end),
-        config=config,
+        config=config if config.start is not None else replace(config, start=cache.first_day),
         encoder=encoder_fingerprint(cache),
         progress=progress,
     )
@@ -671,14 +685,35 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
     """The page of one or several runs."""
     from encash.report import Extras, render_report
 
-    given = extras or PageExtras()
-    shown = {} if given.clusters is None else _cluster_extras(given.clusters, given.horizon)
+    given, shown = extras or PageExtras(), dict[str, Any]()
+    if given.clusters is not None:
+        _check_clusters(runs, given.clusters)
+        shown = _cluster_extras(given.clusters, given.horizon)
     return render_report(runs, out, extras=Extras(timings=given.timings, same_picks=given.same_picks, **shown))
 
 
 def encoder_fingerprint(cache: Cache) -> str:
     """Identity of the encoder that made a cache; empty where nobody wrote it down."""
     return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
+
+
+def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
+    """Refuse clusters that a run did not use; a run that names none may be shown beside any.
+
+    Raises:
+        MissingFileError: the folder holds no clusters.
+        MismatchError: they are of another fit or walk.
+    """
+    from encash.clusters import OneModel, models_fingerprint
+    from encash.report import read_run
+
+    assigner = _assigner(folder)
+    models = [assigner.model] if isinstance(assigner, OneModel) else [term.model for term in assigner.terms]
+    ours = models_fingerprint(models)
+    for run in runs:
+        theirs = read_run(run).fingerprints.get("clusters")
+        if theirs and theirs != ours:
+            raise MismatchError(f"{run} was filtered by other clusters than those in {folder}; give the ones it used")
 
 
 def _cluster_extras(folder: Path, horizon: int) -> dict[str, Any]:
@@ -707,7 +742,7 @@ def _is_walk(folder: Path) -> bool:
     return (folder / "walk.json").is_file()
 
 
-def _assigner(folder: Path) -> Assigner:
+def _assigner(folder: Path) -> OneModel | WalkModel:
     """The model of a folder, or its walk."""
     from encash.clusters import OneModel, load_clusters
 

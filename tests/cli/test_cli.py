@@ -397,6 +397,59 @@ def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
     assert "horizons" not in alone
 
 
+def test_clusters_and_a_walk_do_not_share_a_folder(folder, capsys, tmp_path):
+    """A fit into the folder of a walk, a walk into that of a fit, and a ranking of a walk are refused; a new fit takes
+    the rankings of the old one away; a walk of another horizon is no filter of a run."""
+    import shutil
+
+    days = (folder / "days.txt").read_text().split()
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    walk = [
+        "clusters",
+        "walk",
+        *data,
+        "--every",
+        "20",
+        "--horizon",
+        "5",
+        "--embargo",
+        "5",
+        "-k",
+        "3",
+        "--history",
+        "60",
+    ]
+    answer(capsys, *walk, "--out", str(tmp_path / "walk"))
+    shutil.copytree(folder / "k", tmp_path / "k")
+    fit = ["clusters", "fit", "--cache", str(folder / "c.lance"), "--end", days[70], "-k", "2", "--out"]
+    assert "holds a walk" in refusal(capsys, *fit, str(tmp_path / "walk"))
+    assert "clusters of one period" in refusal(capsys, *walk, "--out", str(tmp_path / "k"))
+    rank = ["clusters", "rank", *data, "--end", days[80], "--horizon", "5", "--clusters"]
+    assert "ranked already" in refusal(capsys, *rank, str(tmp_path / "walk"))
+    answer(capsys, *walk[:-1], "110", "--out", str(tmp_path / "walk"))
+    shown = answer(capsys, "clusters", "show", str(tmp_path / "walk"))
+    assert len(list((tmp_path / "walk").glob("0*"))) == shown["refits"]
+    assert answer(capsys, "clusters", "show", str(tmp_path / "k"))["rankings"]
+    answer(capsys, *fit, str(tmp_path / "k"))
+    assert not answer(capsys, "clusters", "show", str(tmp_path / "k"))["rankings"]
+    run = runs(folder, "--cache", str(folder / "c.lance"), "--horizon", "10")
+    run[run.index("--clusters") + 1] = str(tmp_path / "walk")
+    assert "ranked over 5 sessions" in refusal(capsys, *run)
+    for wrong in (["--top", "-2"], ["--coverage", "2"], ["--min-sharpe", "nan"]):
+        assert "expected" in refusal(capsys, *rank, str(folder / "k"), *wrong)
+
+
+def test_neighbours_show_only_what_was_known_on_the_day(folder, capsys):
+    """Returns that end after the day are not told, whatever the embargo."""
+    days = (folder / "days.txt").read_text().split()
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    ticker = answer(capsys, "picks", "--date", days[150], *data)["picks"][0]["ticker"]
+    near = answer(capsys, "similar", ticker, days[150], *data, "--embargo", "1", "--count", "200")
+    for row in near["neighbours"]:
+        known = [days.index(row["date"]) + horizon <= 150 for horizon in near["horizons"]]
+        assert [value is not None for value in row["returns"]] == known
+
+
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):
     """Of several -k the one with the highest index is fitted, and the scores of all are told; nonsense is refused."""
     days = (folder / "days.txt").read_text().split()
@@ -418,12 +471,17 @@ def test_a_report_shows_the_clusters_it_is_given(folder, capsys, tmp_path):
     data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
     walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
     answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    page = tmp_path / "page.html"
+    report = ["report", str(folder / "run"), "--out", str(page), "--clusters"]
+    assert "other clusters" in refusal(capsys, *report, str(tmp_path / "walk"))
+    assert "no folder" in refusal(capsys, *report, str(tmp_path / "nowhere"))
     for clusters, refits in ((folder / "k", False), (tmp_path / "walk", True)):
-        page = tmp_path / "page.html"
-        answer(capsys, "report", str(folder / "run"), "--clusters", str(clusters), "--out", str(page))
+        run[run.index("--clusters") + 1] = str(clusters)
+        answer(capsys, *run)
+        answer(capsys, *report, str(clusters))
         text = page.read_text()
         assert "A plane through 3 clusters" in text
-        assert "won most often when ranked" in text
+        assert "won most often" in text
         assert "each kept one is chosen in" in text
         assert ("From refit to refit" in text) == refits
 

@@ -201,3 +201,13 @@ def test_no_entries_and_nan_are_refused():
             config=FitConfig(k=2),
             encoder="",
         )
+
+
+def test_a_sample_says_from_which_days_it_was_drawn(planted):
+    """`fit_start` and `fit_end` are those of the entries that could have been drawn."""
+    truth = planted(num_sessions=120)
+    model = fit_clusters(
+        *truth.batch()[::2][::-1], truth.batch()[1], config=FitConfig(k=3, samples_per_ticker=2), encoder=""
+    )
+    assert (model.fit_start, model.fit_end) == (str(truth.days[0]), str(truth.days[-1]))
+    assert model.counts.sum() == 2 * len(truth.tickers)

@@ -71,6 +71,17 @@ def test_all_entries_are_assigned_once(made):
     made.check(again)
 
 
+def test_a_compacted_cache_has_the_same_assignments(made):
+    """Another version of the same entries reads no vector, and what was kept stays."""
+    made.keep()
+    made.store.compact(keep_versions=2)
+    made.store.tag("again")
+    made.write(*made.truth.batch(end=made.truth.days[2]))
+    kept, read = made.keep()
+    assert read == 0
+    made.check(kept)
+
+
 def test_only_what_changed_is_read_again(made):
     """New days, a new ticker and restated entries are read; everything else is taken over."""
     made.keep()
@@ -96,6 +107,32 @@ def test_what_is_kept_of_a_changed_entry_is_not_used(made):
     unknown = replace(found, digest=np.zeros_like(found.digest), version=1)
     unknown.save(made.folder / "assignments" / f"{made.model.fingerprint[:16]}-{'c' * 16}-99")
     assert (find_kept(made.folder, made.model.fingerprint, made.entries()).cluster < 0).all()
+
+
+def test_another_cache_of_the_same_encoder_and_version_is_told_apart(tmp_path, planted):
+    """The number of a version proves nothing: a cache built anew in the same place has the same, and other entries."""
+    truth = planted(num_sessions=80, num_tickers=6)
+    one, other = Kept(tmp_path / "one", truth), Kept(tmp_path / "other", truth)
+    one.keep()
+    other.folder, other.model = one.folder, one.model
+    other.write(*truth.batch(end=truth.days[20])[:2], truth.grid[:21].reshape(-1, 8)[::-1].copy(), digest=7)
+    one.write(*truth.batch(end=truth.days[20]))
+    assert one.store.version == other.store.version
+    one.keep()
+    found = find_kept(one.folder, one.model.fingerprint, other.entries())
+    assert (found.cluster[:21] < 0).all()
+    assert (found.cluster[21:] >= 0).all()
+    kept, read = other.keep()
+    assert read == 21 * 6
+    other.check(kept)
+
+
+def test_strange_names_beside_what_is_kept_are_left_alone(made):
+    """A folder that another hand put there is no version."""
+    made.keep()
+    place = next((made.folder / "assignments").iterdir())
+    place.rename(place.with_name(place.name.rsplit("-", 1)[0] + "-copy"))
+    assert find_kept(made.folder, made.model.fingerprint, made.entries()) is None
 
 
 def test_another_model_or_cache_is_not_found(made):

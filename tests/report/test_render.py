@@ -124,7 +124,7 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
         assert words in page.words
     for words in (
         "A plane through 3 clusters",
-        "Cluster 0 won most often",
+        "At the last of 3 refits, cluster 0 won most often",
         "From refit to refit 85",
         "60 % of the draws",
     ):

@@ -168,6 +168,7 @@ def _fingerprints(
         "encoder": "" if spec is None else spec.fingerprint,
         "forecast": "" if spec is None else spec.forecast_fingerprint,
         "filter": "" if filter is None else filter.fingerprint,
+        "clusters": "" if filter is None else filter.clusters,
     }
 
 

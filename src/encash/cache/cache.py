@@ -260,6 +260,12 @@ class Cache:
         with closing(read_ahead(self._cross_sections(index, first, stop), PREFETCHED_DAYS)) as sections:
             yield from sections
 
+    @property
+    def first_day(self) -> np.datetime64 | None:
+        """The first day with an entry; None for an empty cache."""
+        days = self.index().days
+        return days[0] if len(days) else None
+
     def count(self, start: DayLike | None = None, end: DayLike | None = None) -> int:
         """Entries of a range of days, both included."""
         index = self.index()

@@ -72,5 +72,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     )
     marks = {True: "passed", False: "FAILED", None: "not tried"}
     text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in found.checks]
-    console.result(found.to_json(), [*text, "", "passed" if found.passed else "something knows its future"])
+    untried = [check.name for check in found.checks if check.passed is None]
+    passed = "passed" + (f", but not tried: {'; '.join(untried)}" if untried else "")
+    console.result(found.to_json(), [*text, "", passed if found.passed else "something knows its future"])
     return 0 if found.passed else FOUND

@@ -238,15 +238,15 @@ def configuration(arguments: argparse.Namespace) -> BacktestConfig:
     return BacktestConfig(**{name: value for name, value in given.items() if value is not None})
 
 
-def opened(arguments: argparse.Namespace) -> pipeline.Trading:
-    """What the flags name, opened."""
+def opened(arguments: argparse.Namespace, choice: pipeline.FilterChoice | None = None) -> pipeline.Trading:
+    """What the flags name, opened; with another filter than they name where one is given."""
     from encash import pipeline
 
     sources = pipeline.Sources.of(arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return pipeline.open_trading(sources, filter_choice(arguments), universe)
+    return pipeline.open_trading(sources, choice or filter_choice(arguments), universe)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -301,13 +301,14 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     """Run a grid."""
     from encash import pipeline
 
-    trading, choice = opened(arguments), filter_choice(arguments)
+    choice = filter_choice(arguments)
+    trading = opened(arguments, replace(choice, kind="none"))  # each run names its own
     filters: dict[str, FilterModel] = {}
     if arguments.clusters is not None:
-        kinds = ("hard", "nearest", "random") if arguments.keep is not None else ("hard", "random")
         cache = pipeline.Sources.of(arguments).open_cache()
-        for kind in kinds:
-            found = pipeline.open_filter(replace(choice, kind=kind), trading.prices.days, cache)
+        for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
+            keep = choice.keep if kind in ("nearest", "random") else None
+            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), trading.prices.days, cache)
             filters |= {} if found is None else {kind: found}
     with console.progress("sweep", "runs") as progress:
         result = pipeline.sweep(

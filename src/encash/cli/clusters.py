@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from encash.arrays import Int32
     from encash.clusters import ClusterModel, FitConfig, Ranking, Rule, WalkModel
 
-AUTO_COUNTS = (5, 10, 20, 35, 50, 75, 100)
-"""Numbers of clusters that -k auto tries."""
+AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
+"""Numbers of clusters that -k auto tries, as far as there are entries."""
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
 """As in `encash.clusters.METRICS`, which is not imported before a command needs it."""
 
@@ -126,6 +126,13 @@ def fit_flags(parser: Any) -> None:
     how.add_argument(
         "--samples-per-stock", type=int, default=None, metavar="N", help="a seeded sample of sessions per ticker (all)"
     )
+    how.add_argument(
+        "--max-entries",
+        type=most_entries,
+        default=262_144,
+        metavar="N|all",
+        help="a seeded sample of at most so many entries; all takes every one, and the memory for it (262144)",
+    )
     how.add_argument("--no-standardize", dest="standardize", action="store_false", help="cluster the raw embeddings")
     how.add_argument("--pca-components", type=int, default=None, metavar="N", help="project on so many first (none)")
 
@@ -153,9 +160,23 @@ def cluster_counts(text: str) -> tuple[int, ...]:
     if text == "auto":
         return AUTO_COUNTS
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of clusters; expected 50, 10,20,50 or auto") from None
+
+
+def most_entries(text: str) -> int | None:
+    """The type of a flag that takes a number of entries, or all.
+
+    >>> most_entries("1000"), most_entries("all")
+    (1000, None)
+    """
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of entries; expected 262144, say, or all") from None
 
 
 def _similar(commands: Any) -> None:
@@ -194,7 +215,8 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     cache, config = open_cache(arguments.cache), fit_config(arguments, counts[0])
     with console.progress("read", "entries") as progress:
         sample = pipeline.draw_sample(cache, config, start=arguments.start, end=arguments.end, progress=progress)
-    several = counts if len(counts) > 1 else ()
+    fitting = tuple(k for k in counts if k < len(sample.days)) if counts == AUTO_COUNTS else counts
+    several = fitting if len(counts) > 1 else ()
     with console.progress("fit", "numbers of clusters" if several else "entries × iterations") as progress:
         model, choice = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
     values = plain({**describe(model), "out": arguments.out})
@@ -227,6 +249,7 @@ def fit_config(arguments: argparse.Namespace, k: int) -> FitConfig:
         standardize=arguments.standardize,
         pca_components=arguments.pca_components,
         samples_per_ticker=arguments.samples_per_stock,
+        max_entries=arguments.max_entries,
     )
 
 
@@ -277,7 +300,7 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
             progress=progress,
         )
     found = [
-        describe_best(*pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule))
+        describe_best(*pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule), rule)
         for config in configs
     ]
     several = {"horizons": [values for values, _ in found]} if len(found) > 1 else {}
@@ -286,11 +309,15 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def describe_best(ranking: Ranking, best: Int32) -> tuple[dict[str, Any], list[str]]:
+def describe_best(ranking: Ranking, best: Int32, rule: Rule) -> tuple[dict[str, Any], list[str]]:
     """A ranking and its best clusters, as values and as lines."""
+    from encash.clusters import stability
+
     names = ("fit_end", "rank_end", "embargo", "horizon")
     facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
-    values = plain({**facts, "counts": ranking.counts, "ranking": ranking.rows()})
+    share = stability(ranking, rule)
+    rows = [{**row, "selected_share": float(share[row["cluster_id"]])} for row in ranking.rows()]
+    values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
     if len(best) == ranking.k:
         text += ["", f"all {ranking.k} clusters are best ones: the filter keeps everybody (fewer: --top)"]
@@ -339,7 +366,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     before = last_known_day(prices.days, arguments.day, arguments.embargo)
     near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
     horizons = cache.spec.horizons or (5,)
-    returns = what_followed(near, prices, horizons)
+    returns = what_followed(near, prices.as_of(arguments.day), horizons)  # what was known on the day
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),
@@ -402,6 +429,7 @@ def describe(model: ClusterModel) -> dict[str, Any]:
     return {
         "k": model.k,
         "entries": int(model.counts.sum()),
+        "entries_seen": model.notes.get("entries_seen"),
         "fit_start": model.fit_start,
         "fit_end": model.fit_end,
         "inertia": model.inertia,
@@ -415,10 +443,11 @@ def describe(model: ClusterModel) -> dict[str, Any]:
 
 def ranking_lines(rows: list[dict[str, Any]], best: set[int]) -> list[str]:
     """The ranking as a table; a star marks the best clusters."""
-    head = "   cluster  stocks  samples   mean return   ± error  win rate"
+    head = "   cluster  stocks  samples   mean return   ± error  win rate  best in draws"
     return [head] + [
         f"{'*' if row['cluster_id'] in best else ' '}  {row['cluster_id']:>7}  "
         f"{row['num_stocks']:>6}  {row['num_samples']:>7,}  "
-        f"{row['mean_return']:>11.3%}  {row['mean_error']:>8.3%}  {row['win_rate']:>8.1%}"
+        f"{row['mean_return']:>11.3%}  {row['mean_error']:>8.3%}  {row['win_rate']:>8.1%}  "
+        f"{row['selected_share']:>13.0%}"
         for row in rows
     ]

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
-from encash.clusters.filter import KINDS, FilterModel, Term, first_allowed_day, single_term, static_clusters
-from encash.clusters.kept import Assigner, CacheEntries, OneModel, find_kept, keep_assignments
+from encash.clusters.filter import (
+    KINDS,
+    FilterModel,
+    Term,
+    first_allowed_day,
+    models_fingerprint,
+    single_term,
+    static_clusters,
+)
+from encash.clusters.kept import Assigner, CacheEntries, OneModel, covers, find_kept, keep_assignments
 from encash.clusters.model import ClusterModel, load_clusters
 from encash.clusters.rank import METRICS, RankConfig, Ranking, Rule, rank_clusters, select_best, stability
 from encash.clusters.ranking_files import (
@@ -15,6 +23,7 @@ from encash.clusters.ranking_files import (
     load_ranking,
     load_rankings,
     read_best_clusters,
+    remove_rankings,
     write_ranking,
 )
 from encash.lazy import lazy_names
@@ -78,6 +87,7 @@ __all__ = [
     "check_ids",
     "choose_k",
     "cluster_map",
+    "covers",
     "describe_ranking",
     "draw_entries",
     "find_kept",
@@ -93,8 +103,10 @@ __all__ = [
     "load_rankings",
     "load_walk",
     "match_clusters",
+    "models_fingerprint",
     "rank_clusters",
     "read_best_clusters",
+    "remove_rankings",
     "sample_vectors",
     "select_best",
     "single_term",

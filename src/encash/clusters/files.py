@@ -62,8 +62,8 @@ def read_arrays(path: Path, *, mend: str, names: tuple[str, ...] | None = None) 
             return {name: file[name] for name in file.files if names is None or name in names}
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {mend}") from None
-    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
-        raise FormatError(f"{path} is damaged ({error}); make it again: {mend}") from None
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile):
+        raise FormatError(f"{path} is damaged, or no file of plain arrays; make it again: {mend}") from None
 
 
 NewArray = Callable[[str, tuple[int, ...], Any], np.ndarray]

@@ -3,6 +3,7 @@ which they may be used; nothing of prices, forecasts or money."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,6 +97,11 @@ class FilterModel:
         return fingerprint([self.kind, self.keep_share, self.seed, terms])
 
     @property
+    def clusters(self) -> str:
+        """Identity of the models alone, whatever is kept of them; empty without models."""
+        return models_fingerprint([term.model for term in self.terms]) if self.terms else ""
+
+    @property
     def encoder(self) -> str:
         """Fingerprint of the encoder of the first model; empty without models or where it is unknown."""
         return self.terms[0].model.encoder if self.terms else ""
@@ -119,9 +125,9 @@ class FilterModel:
         if to_day(start) >= term.first_day:
             return None
         return (
-            f"the run starts on {day_text(start)}, the clusters were fitted to {term.model.fit_end} and ranked on "
-            f"returns known by {term.rank_end} with an embargo of {term.embargo} sessions: they may be used from "
-            f"{day_text(term.first_day)}"
+            f"the clusters, fitted to {term.model.fit_end} and ranked on returns known by {term.rank_end} with an "
+            f"embargo of {term.embargo} sessions, may be used from {day_text(term.first_day)} on, not on "
+            f"{day_text(start)}"
         )
 
     def in_force(self, days: Days) -> Int64:
@@ -249,6 +255,11 @@ class FilterModel:
         return distance
 
 
+def models_fingerprint(models: Sequence[ClusterModel]) -> str:
+    """Identity of one model, or of those of a walk in their order (64 hexadecimal digits)."""
+    return fingerprint([model.fingerprint for model in models])
+
+
 def single_term(
     model: ClusterModel, best: Int32, ranking: Ranking | None, sessions: Days, *, static: Assignments | None = None
 ) -> Term:
@@ -336,7 +347,8 @@ def _check(chosen: FilterModel) -> None:
         raise InputError(f"seed is {chosen.seed}; expected 0 or more")
     needs_terms = chosen.needs_clusters or chosen.kind == "static"
     if needs_terms and not chosen.terms:
-        raise InputError(f"the filter {chosen.kind} needs clusters and their ranking; give --clusters DIR")
+        share = "; or the share that it keeps: --keep 0.3" if chosen.kind == "random" else ""
+        raise InputError(f"the filter {chosen.kind} needs clusters and their ranking; give --clusters DIR{share}")
     if chosen.kind == "nearest" and chosen.keep_share is None:
         raise InputError("the filter nearest keeps a share of the candidates; give it, such as --keep 0.3")
     if chosen.keep_share is not None and not 0 < chosen.keep_share <= 1:

@@ -88,6 +88,9 @@ class Sample:
     """shape (n, d)."""
     seen: int
     """Entries they were drawn from."""
+    first: np.datetime64
+    """First day of those."""
+    last: np.datetime64
 
 
 def fit_clusters(vectors: Float32, days: Days, tickers: Text, *, config: FitConfig, encoder: str) -> ClusterModel:
@@ -126,9 +129,11 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
         if (most := getattr(config, name)) is not None and most < 1:
             raise InputError(f"{name} is {most}; expected 1 or more, or None for all entries")
     kept: list[Batch] = []
+    ends: list[np.datetime64] = []
     seen = pending = 0
     for batch in batches:
         kept.append(batch)
+        ends += [batch[0].min(), batch[0].max()] if len(batch[0]) else []
         seen, pending = seen + len(batch[0]), pending + len(batch[0])
         if pending > max(_PENDING_ROWS, sum(len(days) for days, _, _ in kept) // 2):
             kept, pending = _thinned(kept, config), 0
@@ -138,7 +143,7 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
     order = np.lexsort((tickers, days))
     if (order != np.arange(len(order))).any():
         days, tickers, vectors = days[order], tickers[order], vectors[order]
-    return Sample(days=days, tickers=tickers, vectors=vectors, seen=seen)
+    return Sample(days=days, tickers=tickers, vectors=vectors, seen=seen, first=min(ends), last=max(ends))
 
 
 def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
@@ -190,8 +195,8 @@ def fit_sample(sample: Sample, *, config: FitConfig, encoder: str, progress: Pro
         scale=scale,
         components=components,
         encoder=encoder,
-        fit_start=day_text(sample.days.min()),
-        fit_end=day_text(sample.days.max()),
+        fit_start=day_text(sample.first),
+        fit_end=day_text(sample.last),
         seed=config.seed,
         method=config.method,
         counts=counts[by_size].astype(np.int64),

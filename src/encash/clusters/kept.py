@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64, positions
+from encash.arrays import Bool, DayLike, Days, Float32, Int32, Int64, UInt64, positions, to_day
 from encash.clusters.assignments import Assignments, load_assignments
 from encash.clusters.files import array_folder
 from encash.clusters.model import ClusterModel
@@ -130,8 +130,9 @@ def find_kept(folder: Path, model: str, entries: CacheEntries, *, distances: boo
     Raises:
         FormatError: what is kept is damaged.
     """
-    names = (folder / FOLDER).glob(_name(model, entries.cache, "*"))
-    for place in sorted(names, key=lambda path: -int(path.name.rsplit("-", 1)[1])):
+    places = (folder / FOLDER).glob(_name(model, entries.cache, "*"))
+    numbered = [(int(number), place) for place in places if (number := place.name.rsplit("-", 1)[1]).isdigit()]
+    for _, place in sorted(numbered, reverse=True):
         try:
             kept = load_assignments(place, distances=distances)
         except (MissingFileError, FormatError):
@@ -152,23 +153,30 @@ def _keep(folder: Path, assigner: Assigner, entries: CacheEntries, progress: Pro
     known = np.full(index.row.shape, -1, dtype=np.int32) if kept is None else _on_grid(kept, index)
     todo = (index.row >= 0) & (known < 0)
     place = folder / FOLDER / _name(assigner.fingerprint, entries.cache, entries.version)
-    if kept is None or todo.any() or not _same_grid(kept, index):
+    if kept is None or todo.any() or kept.version != entries.version or not _same_grid(kept, index):
         _write(place, assigner, entries, kept, todo, progress)
     _tidy(place, entries.cache)
     return load_assignments(place, distances=True)
 
 
 def _still_true(kept: Assignments, entries: CacheEntries) -> Assignments:
-    """The same, with −1 where the cache has another entry now, or none."""
-    if kept.version == entries.version:
-        return kept
+    """The same, with −1 where the cache has an entry of another window now, of an unknown one, or none. A version's
+    number is no proof: two caches of one encoder, or one that was built again, have the same."""
     index = entries.index
-    at = np.ix_(positions(index.days, kept.days), positions(index.tickers, kept.tickers))
-    there = (at[0] >= 0) & (at[1] >= 0)
-    row = np.where(there, index.row[at], -1) if index.row.size else np.full(kept.cluster.shape, -1)
-    digest = kept.digest if kept.digest is not None else np.zeros(row.shape, dtype=np.uint64)
-    true = (row >= 0) & (digest != 0) & (digest == index.digest[row])
+    if kept.digest is None or not index.entries:
+        return replace(kept, cluster=np.full_like(kept.cluster, -1))
+    now = _digests(index)
+    if not _same_grid(kept, index):
+        at = np.ix_(positions(index.days, kept.days), positions(index.tickers, kept.tickers))
+        now = np.where((at[0] >= 0) & (at[1] >= 0), now[at], np.uint64(0))
+    true = (kept.digest != 0) & (kept.digest == now)
     return replace(kept, cluster=np.where(true, kept.cluster, np.int32(-1)))
+
+
+def covers(kept: Assignments, index: EntryIndex, start: DayLike, end: DayLike) -> bool:
+    """Whether every entry of a range of days has its cluster among what is kept."""
+    days = (index.days >= to_day(start)) & (index.days <= to_day(end))
+    return not ((index.row >= 0) & (_on_grid(kept, index) < 0))[days].any()
 
 
 def _on_grid(kept: Assignments, index: EntryIndex) -> Int32:

@@ -43,9 +43,9 @@ class ClusterModel:
     encoder: str
     """Fingerprint of the encoder whose embeddings these are; empty where it is unknown."""
     fit_start: str
-    """First day of the entries it was fitted on, YYYY-MM-DD."""
+    """First day of the entries that it was fitted on, or that those were drawn from, YYYY-MM-DD."""
     fit_end: str
-    """Last day of the entries it was fitted on, YYYY-MM-DD."""
+    """Last day of them, YYYY-MM-DD."""
     seed: int
     method: str = "kmeans"
     counts: Int64

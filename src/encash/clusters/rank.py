@@ -124,6 +124,21 @@ class Rule:
     min_win_rate: float | None = None
     min_sharpe: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            InputError: fewer than one cluster, a share outside 0 to 1, a threshold that is no number.
+        """
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"the best {self.top_k} clusters were asked for; expected 1 or more")
+        if self.coverage is not None and not 0 < self.coverage <= 1:
+            raise InputError(f"coverage is {self.coverage}; expected a share above 0 and at most 1")
+        limits = {"return": self.min_return, "win rate": self.min_win_rate, "Sharpe ratio": self.min_sharpe}
+        for name, least in limits.items():
+            if least is not None and not np.isfinite(least):
+                raise InputError(f"the least {name} is {least}; expected a number")
+
 
 def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankConfig) -> Ranking:
     """Rank clusters by the forward returns of the entries assigned to them, day by day.

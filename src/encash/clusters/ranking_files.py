@@ -93,9 +93,26 @@ def load_rankings(folder: str | Path) -> list[Ranking]:
     Raises:
         FormatError: one is damaged.
     """
-    names = [path.stem for path in Path(folder).glob("ranking_*d.json")]
-    horizons = sorted(int(name[8:-1]) for name in names if name[8:-1].isdigit())
-    return [load_ranking(folder, horizon) for horizon in horizons]
+    return [load_ranking(folder, horizon) for horizon in _horizons(Path(folder))]
+
+
+def remove_rankings(folder: str | Path, *, but_of: str) -> None:
+    """Take away the rankings of clusters that have been replaced: their ids mean nothing any more.
+
+    Args:
+        folder: of the clusters.
+        but_of: fingerprint of the model whose rankings stay.
+    """
+    for horizon in _horizons(Path(folder)):
+        paths = _paths(Path(folder), horizon)
+        if read_json(paths[2], mend=_RERANK).get("model") != but_of:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+
+def _horizons(folder: Path) -> list[int]:
+    names = [path.stem for path in folder.glob("ranking_*d.json")]
+    return sorted(int(name[8:-1]) for name in names if name[8:-1].isdigit())
 
 
 def read_best_clusters(path: str | Path) -> Int32:

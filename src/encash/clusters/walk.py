@@ -3,6 +3,8 @@ that reads entries of a range of days; nothing of where they are kept, and nothi
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -152,6 +154,8 @@ class WalkModel:
             if refit.term.static is not None:
                 refit.term.static.save(part / _STATIC_FOLDER)
         write_json(folder / _FACTS_FILE, {"format": _FORMAT, "fingerprint": self.fingerprint, **self._facts()})
+        for number in itertools.takewhile(lambda n: _part(folder, n).is_dir(), itertools.count(len(self.refits))):
+            shutil.rmtree(_part(folder, number))  # of a longer walk that was here before
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -263,6 +267,13 @@ def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
             f"a refit every {config.every} sessions after a history of {config.history}; expected 1 or more, and "
             f"more than the horizon of {config.horizon}"
         )
+    if config.window is not None and config.window <= config.horizon:
+        raise InputError(
+            f"a refit looks back over a window of {config.window} sessions; expected more than the horizon of "
+            f"{config.horizon}, or none for all of the past"
+        )
+    if config.start is not None and config.end is not None and to_day(config.start) > to_day(config.end):
+        raise InputError(f"the walk starts on {config.start} and ends on {config.end}; expected the start first")
     first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
     stop = len(sessions) if config.end is None else int(np.searchsorted(sessions, to_day(config.end), side="right"))
     ends = np.arange(first + config.history - 1, stop - config.embargo, config.every, dtype=np.int64)

@@ -31,6 +31,8 @@ from encash.whole import write_whole
 
 WIDE, HALF = 1000, 490
 """Widths of drawings, in pixels of the page."""
+MOST_NAMED = 30
+"""Clusters of a map that all carry their numbers; of more, those that are kept."""
 LOG_RANGE = 4.0
 """Capital is drawn on a logarithmic axis where its highest value is so many times its lowest."""
 
@@ -270,13 +272,11 @@ def cluster_map_chart(alt: str, centroids: Float64, entries: Float64, kept_entri
         axes = _axes(figure, (0.02, 0.03, 0.96, 0.94))
         for those, role in ((~kept_entries, "muted"), (kept_entries, "net")):
             axes.plot(*entries[those].T, "o", markersize=3.4, markeredgewidth=0, color=_COLOUR[role], alpha=0.4)
-        low, high = np.quantile(entries, 0.005, axis=0), np.quantile(entries, 0.995, axis=0)
-        low, high = np.minimum(low, centroids.min(axis=0)), np.maximum(high, centroids.max(axis=0))
-        margin = 0.04 * np.maximum(high - low, 1e-9)
-        axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-        axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
-        for number, (across, up) in enumerate(centroids):
+        axes.margins(0.03)
+        named = np.arange(len(centroids)) if len(centroids) <= MOST_NAMED else np.flatnonzero(kept)
+        for number in named:
             style: dict[str, Any] = {"color": _COLOUR["net" if kept[number] else "ink"], "fontweight": "bold"}
+            across, up = centroids[number]
             axes.text(across, up, str(number), ha="center", va="center", fontsize=_SMALL, **style)
         return _svg(figure, "map", alt)
 

@@ -171,7 +171,8 @@ def _ranking(extras: Extras) -> Chart | None:
         return None
     span = f" in {extras.ranking_horizon} sessions" if extras.ranking_horizon else ""
     best, most = known[0].cluster, signed_percent(known[0].mean_return, 2)
-    title = f"When clusters were ranked, entries of cluster {best} earned most: {most}{span}"
+    what = "earned most" if known[0].mean_return > 0 else "lost least"
+    title = f"{_when(extras)}, entries of cluster {best} {what}: {most}{span}"
     bars = [_cluster_bar(one, one.mean_return, one.error) for one in known]
     note = f"{_kept_note(known)}Lines: 95 % interval of the mean; where they overlap, the order is mostly noise."
     words = BarWords(
@@ -187,7 +188,8 @@ def _win_rates(extras: Extras) -> Chart | None:
     known = sorted((one for one in extras.ranking if np.isfinite(one.win_rate)), key=lambda one: -one.win_rate)
     if not known:
         return None
-    title = f"Cluster {known[0].cluster} won most often when ranked: {percent(known[0].win_rate)} of its entries gained"
+    share = percent(known[0].win_rate)
+    title = f"{_when(extras)}, cluster {known[0].cluster} won most often: {share} of its entries gained"
     bars = [_cluster_bar(one, one.win_rate - 0.5, one.win_error) for one in known]
     words = BarWords(
         name="wins",
@@ -205,8 +207,16 @@ def _cluster_bar(one: ClusterReturn, value: float, error: float | None) -> Bar:
     return Bar(label=str(one.cluster), value=value, half_width=half, role="net" if one.best else "muted")
 
 
+def _when(extras: Extras) -> str:
+    """Which ranking is shown: of a walk the last one, which knows much of the run."""
+    if extras.refits is None:
+        return "When clusters were ranked"
+    return f"At the last of {len(extras.refits.first_days)} refits"
+
+
 def _kept_note(known: Sequence[ClusterReturn]) -> str:
-    return "Blue clusters are kept. " if any(one.best for one in known) else ""
+    kept = [str(one.cluster) for one in known if one.best]
+    return f"Blue clusters are kept: {', '.join(kept)}. " if kept else ""
 
 
 def _chance_note(known: Sequence[ClusterReturn]) -> str:
@@ -215,7 +225,8 @@ def _chance_note(known: Sequence[ClusterReturn]) -> str:
     if not shares:
         return ""
     least, most = (percent(share, 0) for share in (min(shares), max(shares)))
-    return f" With other days drawn from the same period, each kept one is chosen in {least} to {most} of the draws."
+    how_often = least if least == most else f"{least} to {most}"
+    return f" With other days drawn from the same period, each kept one is chosen in {how_often} of the draws."
 
 
 def _cluster_map(extras: Extras) -> Chart | None:
@@ -225,8 +236,9 @@ def _cluster_map(extras: Extras) -> Chart | None:
     best = np.array([one.cluster for one in extras.ranking if one.best], dtype=np.int64)
     kept = np.isin(np.arange(len(shown.centroids)), best)
     title = f"A plane through {len(kept)} clusters shows {percent(shown.explained, 0)} of how embeddings differ"
+    fit = "the fit" if extras.refits is None else "the last refit"
     note = (
-        f"{count(len(shown.entries))} entries of the fit, projected to where the centroids lie farthest apart; "
+        f"{count(len(shown.entries))} entries of {fit}, projected to where the centroids lie farthest apart; "
         "numbers are centroids" + (", blue ones are kept." if kept.any() else ".")
     )
     svg = charts.cluster_map_chart(title, shown.centroids, shown.entries, kept[shown.cluster], kept)
@@ -307,8 +319,8 @@ def _occupancy(run: Run) -> Chart | None:
     order = np.lexsort((found.clusters, -mean, ~kept))
     fullest = int(mean.argmax())
     title = (
-        f"Of {len(found.clusters)} clusters, {int(kept.sum())} are kept; cluster {found.clusters[fullest]} is the "
-        f"fullest, with {percent(float(mean[fullest]), 0)} of the candidates"
+        f"Of {len(found.clusters)} clusters, {int(kept.sum())} had most of their candidates kept; cluster "
+        f"{found.clusters[fullest]} is the fullest, with {percent(float(mean[fullest]), 0)} of the candidates"
     )
     svg = charts.occupancy_chart(title, found.clusters[order], kept[order], found.labels, found.share[order])
     return Chart(title=title, svg=svg, wide=True, note=_drift_note(found))

@@ -71,6 +71,11 @@ class Run:
         return mapping(self.result.get("configuration"))
 
     @property
+    def fingerprints(self) -> Mapping[str, Any]:
+        """What the result depends on, as hashes."""
+        return mapping(self.result.get("fingerprints"))
+
+    @property
     def horizon(self) -> int | None:
         """Sessions between two rebalances."""
         value = self.config.get("horizon")
@@ -174,21 +179,20 @@ def monthly_returns(days: Days, path: Float64) -> tuple[Year, ...]:
 
 
 def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
-    """Share of candidates by cluster over at most so many equal spans of time; None where nobody has a cluster."""
+    """Share of candidates by cluster over at most so many spans of equally many days; None where nobody has one."""
     assigned = picks.cluster >= 0
     if not assigned.any():
         return None
     days, cluster, kept = picks.days[assigned], picks.cluster[assigned], picks.kept[assigned]
     every_day = np.unique(days)
-    spans = np.array_split(np.arange(len(every_day)), min(most_spans, len(every_day)))
-    span_of_day = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
-    span = span_of_day[np.searchsorted(every_day, days)]
+    size = -(-len(every_day) // most_spans)
+    span = np.searchsorted(every_day, days) // size
     clusters, place = np.unique(cluster, return_inverse=True)
-    counts = np.zeros((len(clusters), len(spans)))
+    counts = np.zeros((len(clusters), -(-len(every_day) // size)))
     np.add.at(counts, (place, span), 1.0)
     keeps = np.bincount(place, weights=kept.astype(np.float64), minlength=len(clusters))
     return Occupancy(
-        labels=tuple(str(every_day[span[0]]) for span in spans),
+        labels=tuple(map(str, every_day[::size])),
         clusters=clusters.astype(np.int32),
         share=counts / counts.sum(axis=0),
         kept=keeps / counts.sum(axis=1),

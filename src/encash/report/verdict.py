@@ -192,7 +192,7 @@ def _against_benchmark(run: Run) -> str:
 def _check_lookahead(run: Run, extras: Extras) -> Check:
     reason = lookahead(run)
     if reason is None:
-        answer = "No: clusters were ranked, with an embargo, before the first session of the run."
+        answer = "No: each ranking was used only after its last return and an embargo had passed."
         if not filters(run):
             answer = "No: the result says that nothing after a day was used on it."
         return Check(question="Does it know its future?", state="good", answer=answer)
