@@ -90,6 +90,15 @@ class Subject:
     make_features: FeatureMaker | None = None
     """What made the features; None tries ``encash prepare``, where the panel has its features of such bars."""
 
+    def __post_init__(self) -> None:
+        """Refuse a seed that no generator takes.
+
+        Raises:
+            InputError: a seed below 0.
+        """
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more")
+
     @property
     def prices(self) -> PriceTable:
         """The prices of the panel.

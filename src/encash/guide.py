@@ -16,6 +16,7 @@ from encash import pipeline
 from encash.arrays import Days, day_text
 from encash.errors import InputError, MismatchError
 from encash.pipeline import Progress, Sources
+from encash.whole import write_whole
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
@@ -26,6 +27,8 @@ PRICES = Path("data/actual_prices.h5")
 CACHE = "data/embeddings_cache.h5"
 """Where the guide's commands look and write when they are not told: some of its lines name none of these."""
 SESSIONS_OF_A_MONTH = 21
+SEQ_LEN = 60
+"""Sessions in a window where neither the flag nor the checkpoint says."""
 HORIZONS = (1, 5, 10, 20)
 BINS = 100
 _RECREATE = "python -m cluster.create_clusters --model-path … --dataset-path …"
@@ -63,11 +66,13 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
 
 
 def settled(sources: Sources) -> Sources:
-    """The same sources in float32 where neither a flag nor a cache says otherwise.
+    """The same sources with the guide's window where neither a flag nor the model says, and in float32 where neither
+    a flag nor a cache does.
 
     The guide's clusters are fitted without a cache; all of its commands must load one and the same encoder, so none
-    of them measures which precision is the fastest.
+    of them measures which precision is the fastest, and none takes its window from a cache.
     """
+    sources = replace(sources, default_lookback=SEQ_LEN)
     cache = sources.open_cache()
     known = cache is not None and cache.exists and cache.encoder_spec is not None
     return sources if known or sources.precision != "auto" else replace(sources, precision="float32")
@@ -279,7 +284,7 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)
     if as_json and asked.output is not None:
-        shutil.copyfile(folder / "result.json", asked.output)
+        write_whole(asked.output, (folder / "result.json").read_bytes())
     return {**result.to_json(), "run_dir": str(folder)}
 
 

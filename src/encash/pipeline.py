@@ -15,6 +15,7 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
 from encash.errors import EncashError, InputError, MismatchError, UnknownKeyError
+from encash.whole import check_folder
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
         WalkConfig,
         WalkModel,
     )
-    from encash.encoders import Encoder
+    from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+RUNS = Path("runs")
+"""Where runs go that nobody gave a folder."""
 MAPPED_ENTRIES = 1_500
 """Entries that a map of clusters shows."""
 NEAREST_SHARE = 0.3
@@ -64,6 +67,8 @@ class Sources:
     precision: str = "auto"
     batch_size: int | None = None
     lookback: int | None = None
+    default_lookback: int | None = None
+    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
 
@@ -109,33 +114,36 @@ class Sources:
         return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
-        """Load the model, in the precision, with the window and the pooling of the cache that it is to fill or to stand
-        in for; without one, the precision is chosen on windows of the data.
+        """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
+        without one, the precision is chosen on windows of the data. The cache's window counts only where the model
+        itself states none.
 
         Raises:
             InputError: no model was named.
+            MismatchError: the model has another window than the cache.
         """
-        from encash.encoders import load_encoder
+        from encash.encoders import DEFAULT_LOOKBACK, load_encoder
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
-        precision = known.precision if known is not None and self.precision == "auto" else self.precision
-        lookback = known.lookback if known is not None and self.lookback is None else self.lookback
-        pooling = self.pooling or ("mean" if known is None or known.pooling == "model" else known.pooling)
+        asked = self if known is None else self.like(known)
         members = [
             load_encoder(
                 model,
                 device=self.device,
-                precision=precision,
+                precision=asked.precision,
                 batch_size=self.batch_size,
-                lookback=lookback,
+                lookback=self.lookback,
+                default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
                 bin_edges=self.bin_edges,
-                pooling=pooling,
+                pooling=asked.pooling or "mean",
                 sample=self._sample if self.data is not None else None,
             )
             for model in (self.model, *self.ensemble_models)
         ]
+        if cache is not None and known is not None:
+            _check_lookback(self.model, members[0].spec.lookback, cache, known.lookback)
         return members[0] if len(members) == 1 else _ensemble(members)
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
@@ -148,21 +156,37 @@ class Sources:
 
         if self.model is None:
             return Lookup(cache=cache, panel=panel)
-        if cache is not None and not self._changes_forecasts() and cache.recognises(self.model):
+        if cache is not None and not self._asks_otherwise(cache) and cache.recognises(self.model):
             return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
         encoder = self.encoder(cache)
         if cache is not None:
             cache.check(encoder.spec)
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
+    def like(self, spec: EncoderSpec) -> Sources:
+        """The same sources; what neither a flag nor the model says of precision, window and pooling is as in a spec."""
+        return replace(
+            self,
+            precision=spec.precision if self.precision == "auto" else self.precision,
+            default_lookback=self.default_lookback or spec.lookback,
+            pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
+        )
+
     def _sample(self, lookback: int) -> Float32:
         from encash.cache import sample_windows
 
         return sample_windows(self.the_panel(), lookback)
 
-    def _changes_forecasts(self) -> bool:
-        """Whether the flags make other forecasts of the same model."""
-        return bool(self.ensemble_models or self.bin_edges)
+    def _asks_otherwise(self, cache: Cache) -> bool:
+        """Whether these make another encoder of the model than the cache's, or might make other forecasts of it."""
+        known = cache.encoder_spec
+        asked = {
+            "lookback": self.lookback or self.default_lookback,
+            "precision": self.precision,
+            "pooling": self.pooling,
+        }
+        other = [name for name, value in asked.items() if value not in (None, "auto", getattr(known, name, None))]
+        return bool(self.ensemble_models or self.bin_edges or other)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +306,8 @@ def build_cache(
     encoder.notify = options.say
     rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
     options.say(encoder.choice + rate)
+    if not encoder.spec.horizons:
+        options.say(f"the model has no forecasts ({encoder.spec.forecast_rule}): the cache will hold embeddings alone")
     how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
     how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":
@@ -289,8 +315,8 @@ def build_cache(
     from encash.cache.executors.ray import RayExecutor
 
     # The workers take the precision and the batch that were chosen here: measured again, they might be others.
-    same = replace(sources, precision=encoder.spec.precision, batch_size=encoder.batch_size)
-    with RayExecutor(same.encoder, workers=options.workers) as executor:
+    same = replace(sources.like(encoder.spec), batch_size=encoder.batch_size)
+    with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
         return cache.build(panel, encoder, selection, executor=executor, **how)
 
 
@@ -356,6 +382,7 @@ def fit_clusters(
     from encash.clusters import choose_k, fit_sample
 
     how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
+    check_folder(out)
     choice = choose_k(sample, counts, **how) if counts else None
     model = fit_sample(sample, **how) if choice is None else choice.best
     model.save(out)
@@ -401,15 +428,20 @@ def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = 
 
 
 def assignments_to_rank(
-    cache: Cache, folder: Path, *, config: RankConfig, progress: Progress | None = None
+    cache: Cache,
+    folder: Path,
+    *,
+    start: DayLike | None,
+    end: DayLike,
+    progress: Progress | None = None,
 ) -> Assignments:
     """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
     cache, because nobody knows which model made it."""
     from encash.clusters import load_clusters
 
     if not cache.verified:
-        return assign_entries(cache, load_clusters(folder), start=config.start, end=config.end)
-    return keep_assignments(cache, folder, progress=progress).between(config.start, config.end)
+        return assign_entries(cache, load_clusters(folder), start=start, end=end)
+    return keep_assignments(cache, folder, progress=progress).between(start, end)
 
 
 def rank_clusters(
@@ -537,9 +569,13 @@ def backtest(
     refuse_misses: bool = False,
     progress: Progress | None = None,
 ) -> tuple[BacktestResult, Path]:
-    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given."""
+    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given.
+
+    Without a `run_dir` the folder is named after the run's fingerprint: another run never takes its place.
+    """
     from encash.backtest import read_series, run_backtest, write_run
 
+    check_folder(run_dir or RUNS)
     series = None if reference is None else read_series(reference)
     result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
     if refuse_misses and trading.lookup.tally.unserved:
@@ -549,7 +585,7 @@ def backtest(
         )
     extra = {"tickers_without_features": trading.without_features}
     result = replace(result, facts={**result.facts, **extra})
-    folder = run_dir or Path("runs") / result.facts["fingerprints"]["configuration"][:12]
+    folder = run_dir or RUNS / result.fingerprint[:12]
     return result, write_run(result, folder)
 
 
@@ -606,6 +642,7 @@ def write_walk(
     """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use."""
     from encash.clusters import walk_forward
 
+    check_folder(out)
     walk = walk_forward(
         prices,
         lambda start, end: cached_batches(cache, start, end),
@@ -723,6 +760,15 @@ def _measured(encoder: Encoder) -> Encoder:
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break
     return encoder
+
+
+def _check_lookback(model: str, lookback: int, cache: Cache, cached: int) -> None:
+    """Refuse a model whose windows have another length than those that the cache was made from."""
+    if lookback != cached:
+        raise MismatchError(
+            f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
+            "give the model that built the cache, the lookback it was built with, or another cache"
+        )
 
 
 def _named_cache(sources: Sources) -> Cache:

@@ -17,6 +17,7 @@ class Tally:
     misses: int = 0
     stale: int | None = None
     computed: int = 0
+    forecasts_computed: int = 0
     unavailable: int = 0
     unserved: int = 0
     unchecked: int = 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from encash.cache import expected as expected_module
 from encash.cache import lookup as lookup_module
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError, WorkError
+from encash.panel import ArraySource, Panel
 from encash.testing import BrokenEncoder
 
 
@@ -56,7 +59,7 @@ def test_live_cells_are_found_exactly_where_there_is_a_window(panel, reference, 
     (_, _, _, found), tally = reference
     days, tickers = every_cell(panel)
     assert {(str(day), str(name)) for day, name in zip(days[found], tickers[found], strict=True)} == set(windows)
-    assert (tally.misses, tally.computed, tally.stale) == (len(windows), len(windows), None)
+    assert (tally.misses, tally.computed, tally.stale) == (len(windows), len(windows), 0)
     assert (tally.unavailable, tally.unserved) == (len(days) - len(windows), 0)
 
 
@@ -274,3 +277,27 @@ def test_expected_digests_are_read_again_only_for_new_days(panel, cache, monkeyp
     read(lookup, *every_cell(panel))
     monkeypatch.undo()
     assert isinstance(lookup.get("2020-05-04", ["T0001"])[1][0], np.bool_)
+
+
+def test_a_full_cache_refuses_a_panel_of_other_features(panel, cache, make_encoder):
+    """Another number of features, or other names for the same bytes, is an error before anything is read: no hit is
+    served for data that a build or a coverage would refuse."""
+    rows = {name: (part.days, part.values) for name in panel.tickers for part in [panel.rows((name,))]}
+    narrow = Panel(ArraySource({name: (days, values[:, 1:].copy()) for name, (days, values) in rows.items()}))
+    with pytest.raises(MismatchError, match=f"{panel.num_features - 1} features"):
+        Lookup(cache=cache, panel=narrow)
+    spec = replace(make_encoder().spec, feature_names=tuple(f"f{place}" for place in range(panel.num_features)))
+    renamed = Panel(ArraySource(rows, tuple(f"g{place}" for place in range(panel.num_features))))
+    with pytest.raises(MismatchError, match="'g0' in the data and 'f0'"):
+        Lookup(panel=renamed, encoder=raises, spec=spec)
+
+
+def test_hits_that_lack_a_forecast_are_counted_apart(panel, path, make_encoder, windows):
+    """A cache of vectors alone: every cell is a hit, and the model ran for each; the tally says both."""
+    silent = open_cache(path)
+    silent.build(panel, make_encoder(horizons=()))
+    object.__setattr__(silent.store.spec, "notes", {"unverified": "for this test"})
+    lookup = Lookup(cache=silent, panel=panel, encoder=make_encoder)
+    read(lookup, *every_cell(panel))
+    tally = lookup.tally
+    assert (tally.hits, tally.computed, tally.forecasts_computed) == (len(windows),) * 3

@@ -381,6 +381,22 @@ def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
     assert walked["terms"][0]["agreement"] is None
 
 
+def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
+    """A ranking and its files for each horizon; alone, a horizon gives the same."""
+    import shutil
+
+    days = (folder / "days.txt").read_text().split()
+    shutil.copytree(folder / "k", tmp_path / "k")
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "--end", days[80]]
+    rank = ["clusters", "rank", "--clusters", str(tmp_path / "k"), *data, "--top", "2", "--horizon"]
+    found = answer(capsys, *rank, "1", "5", "10")
+    assert [one["embargo"] for one in found["horizons"]] == [1, 5, 10]
+    assert (tmp_path / "k" / "best_clusters_10d.txt").is_file()
+    alone = answer(capsys, *rank, "5")
+    assert alone == found["horizons"][1]
+    assert "horizons" not in alone
+
+
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):
     """Of several -k the one with the highest index is fitted, and the scores of all are told; nonsense is refused."""
     days = (folder / "days.txt").read_text().split()
@@ -572,3 +588,192 @@ def test_the_core_reads_and_backtests_without_torch(folder):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "build", "verify", "backtest"])
+def test_a_checkpoint_of_another_window_than_the_cache_is_refused(command, folder, capsys, tmp_path):
+    """The cache's window does not overrule the one that the checkpoint was trained on; the error names both."""
+    longer = write_checkpoint(tmp_path / "longer.pt", num_features=23, lookback=LOOKBACK + 12)
+    where = ["--model", str(longer), "--data", str(folder / "f.h5")]
+    cached = ["--cache", str(folder / "c.lance")]
+    commands = {
+        "verify": ["cache", "verify", cached[1], *where],
+        "backtest": runs(folder, *where, *cached),
+    }
+    line = refusal(capsys, *commands.get(command, [command, *where, *cached]))
+    assert f"windows of {LOOKBACK + 12} sessions" in line
+    assert f"windows of {LOOKBACK};" in line
+
+
+def test_a_checkpoint_that_names_no_window_takes_the_caches(folder, capsys, tmp_path):
+    """Only where the checkpoint says nothing does the cache that it fills decide; a flag still comes first."""
+    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
+    where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(folder / "c.lance")]
+    assert answer(capsys, "plan", *where)["missing"] == 0
+    assert "windows of 9 sessions" in refusal(capsys, "plan", *where, "--lookback", "9")
+
+
+def test_a_cached_run_refuses_flags_of_another_encoder(folder, capsys):
+    """A model file that the cache recognises is not taken as proof where a flag asks for another window of it."""
+    line = refusal(capsys, *runs(folder, *models(folder), "--cache", str(folder / "c.lance"), "--lookback", "9"))
+    assert "windows of 9 sessions" in line
+
+
+def test_runs_that_differ_in_anything_have_folders_of_their_own(folder, capsys, tmp_path, monkeypatch):
+    """Without --run-dir a run is named after all that decided it: another cache, model, clusters or universe, restated
+    prices or a reference make another folder; the same run finds its own again."""
+    monkeypatch.chdir(tmp_path)
+    other = write_checkpoint(tmp_path / "o.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    coarse, cached = str(tmp_path / "int8.lance"), ["--cache", str(folder / "c.lance")]
+    assert main(["build", *models(folder), "--cache", coarse, "--dtype", "int8", "--quiet"]) == 0
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    (tmp_path / "series.csv").write_text("date,value\n" + "".join(f"{day},1\n" for day in panel.sessions))
+    with h5py.File(folder / "p.h5") as old, h5py.File(tmp_path / "p.h5", "w") as new:
+        for name in old:
+            old.copy(name, new)
+        new[panel.tickers[-1]]["prices"][...] *= 2
+    plain = [part for part in runs(folder) if part not in ("--run-dir", str(folder / "run"))]
+    unfiltered = [part for part in plain if part not in ("--clusters", str(folder / "k"))]
+    commands = [
+        [*plain, *cached],
+        [*plain, "--cache", coarse],
+        [*unfiltered, *cached],
+        [*unfiltered, "--model", str(other)],
+        [*plain, *cached, "--tickers", ",".join(panel.tickers[:5])],
+        [*plain, *cached, "--prices", str(tmp_path / "p.h5")],
+        [*plain, *cached, "--reference", str(tmp_path / "series.csv")],
+    ]
+    folders = [answer(capsys, *command, "--no-report")["run_dir"] for command in commands]
+    assert len(set(folders)) == len(commands)
+    assert answer(capsys, *commands[0], "--no-report")["run_dir"] == folders[0]
+
+
+def test_bin_edges_that_are_none_are_one_line(folder, capsys, tmp_path):
+    """A checkpoint given as bin edges, and a file of edges that is not there: exit 2, in the words of the flag."""
+    classes = write_checkpoint(
+        tmp_path / "classes.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+    )
+    where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert "as bin edges" in refusal(capsys, "build", *where, "--bin-edges", str(classes))
+    assert "--bin-edges" in refusal(capsys, "build", *where, "--bin-edges", str(tmp_path / "no.pt"))
+
+
+def test_a_seed_below_zero_is_one_line(folder, capsys, tmp_path):
+    """Wherever a seed is given: exit 2, and what was expected."""
+    cache, prices = ["--cache", str(folder / "c.lance")], ["--prices", str(folder / "p.h5")]
+    days = (folder / "days.txt").read_text().split()
+    out = ["--out", str(tmp_path / "out")]
+    walked = ["--every", "20", "--horizon", "5", "--embargo", "5", "--history", "60", "-k", "3"]
+    (tmp_path / "grid.toml").write_text("[grid]\nseed = [-1]")
+    (tmp_path / "random.toml").write_text("[random]\nruns = 2\nseed = -1\ntop_k = [1, 2]")
+    for command in (
+        ["clusters", "fit", *cache, "--end", days[80], "-k", "3", *out, "--seed", "-1"],
+        ["clusters", "walk", *cache, *prices, *walked, *out, "--seed", "-1"],
+        runs(folder, *cache, "--filter", "random", "--keep", "0.5", "--seed", "-1"),
+        ["sweep", str(tmp_path / "grid.toml"), *cache, *prices, *out],
+        ["sweep", str(tmp_path / "random.toml"), *cache, *prices, *out],
+        ["train", "--data", str(folder / "f.h5"), *prices, *out, "--train-end", days[80], "--seed", "-1"],
+    ):
+        line = refusal(capsys, *command)
+        assert "seed is -1" in line
+        assert "0 or more" in line
+
+
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "fit", "walk", "backtest", "sweep", "report", "coverage", "demo"]
+)
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(command, folder, capsys, tmp_path):
+    """A plain file where a folder is needed: what could not be written, why, and how to mend it."""
+    (tmp_path / "file").touch()
+    (tmp_path / "grid.toml").write_text("[base]\ntop_k = 2")
+    run, out = tmp_path / "run", str(tmp_path / "file" / "deeper" / "x.svg")
+    days = (folder / "days.txt").read_text().split()
+    cache, prices, data = (
+        ["--cache", str(folder / "c.lance")],
+        ["--prices", str(folder / "p.h5")],
+        str(folder / "f.h5"),
+    )
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    closes = [",".join(map(str, [day, *row])) for day, row in zip(panel.prices.days, panel.prices.close, strict=True)]
+    (tmp_path / "prices.csv").write_text("\n".join([",".join(["date", *panel.tickers]), *closes]))
+    if command == "report":
+        assert main([*runs(folder, *cache), "--run-dir", str(run), "--no-report"]) == 0
+    commands = {
+        "prepare": [
+            "prepare",
+            str(tmp_path / "prices.csv"),
+            "--features-out",
+            out,
+            "--prices-out",
+            str(tmp_path / "p.h5"),
+        ],
+        "train": ["train", "--data", data, *prices, "--out", out, "--train-end", days[120]],
+        "fit": ["clusters", "fit", *cache, "--end", days[80], "-k", "3", "--out", out],
+        "walk": [
+            "clusters",
+            "walk",
+            *cache,
+            *prices,
+            "--every",
+            "20",
+            "--horizon",
+            "5",
+            "--embargo",
+            "5",
+            "--out",
+            out,
+        ],
+        "backtest": [*runs(folder, *cache), "--run-dir", out],
+        "sweep": ["sweep", str(tmp_path / "grid.toml"), *cache, *prices, "--out", out],
+        "report": ["report", str(run), "--out", out],
+        "coverage": ["cache", "coverage", cache[1], "--data", data, "--out", out],
+        "demo": ["demo", "--out", out],
+    }
+    capsys.readouterr()
+    assert main([*commands[command], "--quiet"]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert str(tmp_path / "file") in line
+    assert "a file stands where a folder is needed" in line
+    assert not (tmp_path / "p.h5").exists()
+
+
+def test_a_cached_backtest_refuses_data_of_other_features(folder, capsys, tmp_path):
+    """As `coverage` does: the features are named, and no run is made that has no entry for anybody."""
+    with h5py.File(folder / "f.h5") as old, h5py.File(tmp_path / "f.h5", "w") as new:
+        for ticker, group in old.items():
+            new[f"{ticker}/dates"], new[f"{ticker}/features"] = group["dates"][:], group["features"][:, 1:]
+    command = [*runs(folder, "--cache", str(folder / "c.lance"), "--no-model"), "--data", str(tmp_path / "f.h5")]
+    assert "22 features" in refusal(capsys, *command)
+
+
+def test_a_backtest_says_why_stale_entries_were_not_looked_for(folder, capsys):
+    """Without data; but live, where there is no cache, nothing can be stale."""
+    cached = [
+        part
+        for part in runs(folder, "--cache", str(folder / "c.lance"))
+        if part not in ("--data", str(folder / "f.h5"))
+    ]
+    capsys.readouterr()
+    assert main(cached) == 0
+    assert "not checked (no --data)" in capsys.readouterr().out
+    assert main([*runs(folder, *models(folder)), "--clusters", str(folder / "k")]) == 0
+    assert "stale 0" in capsys.readouterr().out
+
+
+def test_hits_without_a_forecast_are_said_apart(folder, capsys, tmp_path):
+    """A classifier cached without bin edges: embeddings are hits, and each forecast was computed."""
+    import torch
+
+    classes = write_checkpoint(
+        tmp_path / "c.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+    )
+    torch.save(torch.linspace(0.8, 1.2, 11), tmp_path / "edges.pt")
+    where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert main(["build", *where, "--quiet"]) == 0
+    command = [*runs(folder, *where, "--filter", "none"), "--bin-edges", str(tmp_path / "edges.pt")]
+    command = [part for part in command if part not in ("--clusters", str(folder / "k"))]
+    found = answer(capsys, *command)
+    assert found["forecasts_computed"] == found["hits"] == found["computed"] > 0
+    assert main(command) == 0
+    assert f"{found['hits']:,} of them hits without a forecast in the cache" in capsys.readouterr().out

@@ -154,6 +154,20 @@ def test_a_cache_of_another_model_of_the_same_size_is_refused(cache, files, tmp_
     assert "weights" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("cached_days", ["all", "some"])
+def test_a_cache_of_another_window_than_the_guides_is_refused(cached_days, files, tmp_path, capsys):
+    """A checkpoint that names no window has the guide's 60 sessions, whatever the cache was built with; --seq-len says
+    otherwise, for every command."""
+    short = tmp_path / "short.lance"
+    months = ["--num-months", "8" if cached_days == "all" else "1"]
+    assert cache_embeddings.main([*files.cache_command(short), "--seq-len", "20", *months, "--quiet"]) == 0
+    assert cache_embeddings.main([*files.cache_command(short), "--quiet"]) == 2
+    assert backtest(files, short) == 2
+    message = capsys.readouterr().err
+    assert message.count("windows of 60 sessions") == message.count("windows of 20;") == 2
+    assert cache_embeddings.main([*files.cache_command(short), "--seq-len", "20", *months, "--quiet"]) == 0
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
 def test_a_damaged_cache_is_an_error_not_another_result(damage, cache, files, tmp_path, capsys):
     """Missing, empty or cut short: one line and exit 2."""

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError, WorkError
 from encash.panel import ArraySource, Panel, open_panel, open_prices, toy_panel, write_panel
 
 DATES = np.array([b"2024-01-02", b"2024-01-03", b"2024-01-05"])
@@ -101,8 +101,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         write_panel(bad, tmp_path / "f.h5")
     assert (tmp_path / "f.h5").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
-    with pytest.raises(MissingFileError, match="folder"):
-        write_panel(toy_panel(1, 4, 40), tmp_path / "nowhere" / "f.h5")
+    with pytest.raises(WorkError, match="a file stands where a folder is needed"):
+        write_panel(toy_panel(1, 4, 40), tmp_path / "f.h5" / "f.h5")
 
 
 def test_odd_names_and_weekends_work(tmp_path):
@@ -186,7 +186,7 @@ def test_bad_features_get_one_clear_line(tmp_path, case):
 
 
 BAD_PRICES = {
-    "no prices": ({"A": {"dates": DATES}}, "'A'.*no dataset 'close'"),
+    "no prices": ({"A": {"dates": DATES}}, "'A'.*no dataset 'prices' .nor 'close'"),
     "zero": ({"A": prices([1, 0, 2])}, "the close of 'A' on 2024-01-03 is 0"),
     "negative": ({"A": prices(), "B": prices([1, 2, -3])}, "the close of 'B' on 2024-01-05 is -3"),
     "infinite": ({"A": prices([np.inf, 1, 2])}, "the close of 'A' on 2024-01-02 is inf"),

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError, MissingFileError, WorkError
 from encash.panel import FeatureConfig, open_panel, open_prices, prepare
 from encash.panel.features import panel_features
 from encash.panel.tables import read_bars
@@ -250,8 +250,8 @@ def test_the_same_table_gives_the_same_bytes_and_its_own_file_is_never_overwritt
     assert [(tmp_path / name).read_bytes() for name in ("f.h5", "p.h5")] == before
     with pytest.raises(InputError, match="three files"):
         prepare(source, features_out=tmp_path / "f.h5", prices_out=source)
-    with pytest.raises(MissingFileError, match="folder"):
-        prepare(source, features_out=tmp_path / "no" / "f.h5", prices_out=tmp_path / "p.h5", config=SMALL)
+    with pytest.raises(WorkError, match="a file stands where a folder is needed"):
+        prepare(source, features_out=source / "f.h5", prices_out=tmp_path / "p.h5", config=SMALL)
 
 
 def test_a_ticker_that_hdf5_cannot_name_is_refused(tmp_path):
@@ -260,6 +260,19 @@ def test_a_ticker_that_hdf5_cannot_name_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"'BRK/B'.*BRK\.B"):
         run(source, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_ticker_with_a_nul_is_refused_and_never_renamed(wide, tmp_path):
+    """HDF5 would cut `n NUL l` to `n`; the message names the ticker and its row."""
+    columns = {"date": [*DAYS, *DAYS], "ticker": ["n"] * 8 + ["n\0l"] * 8, "close": [1.0] * 16}
+    if wide:
+        columns = {"date": DAYS, "n": [1.0] * 8, "n\0l": [1.0] * 8}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(FormatError, match="column" if wide else "row 9") as caught:
+        run(tmp_path / "t.parquet", tmp_path)
+    assert repr("n\0l") in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_later_rows_of_a_table_do_not_move_earlier_features(tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 from encash.encoders import load_encoder
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
-from encash.errors import InputError
+from encash.errors import WorkError
 from encash.panel import ArraySource, Panel, toy_panel
 from encash.testing import write_checkpoint
 from encash.training import PRESETS, TrainConfig, train
@@ -151,11 +151,12 @@ def test_forecasts_are_returns_of_the_right_size(tmp_path):
     assert (forecast.std(axis=0) < split.scale).all()
 
 
-def test_an_output_folder_that_is_not_there_is_refused_before_training(panel, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused_before_training(panel, tmp_path):
     """Not a step is made for a checkpoint that could not be written."""
     steps = []
-    with pytest.raises(InputError, match="does not exist"):
-        train(panel, tmp_path / "missing" / "m.pt", config=config(), progress=lambda *step: steps.append(step))
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkError, match="could not be written"):
+        train(panel, tmp_path / "file" / "m.pt", config=config(), progress=lambda *step: steps.append(step))
     assert steps == []
 
 

@@ -15,7 +15,7 @@ from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32
 from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
 from encash.backtest.evidence import Evidence, rank_evidence
-from encash.backtest.files import replace_file, table_bytes
+from encash.backtest.files import table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
 from encash.backtest.outcome import Outcome, evaluate, keep
@@ -25,6 +25,7 @@ from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable
+from encash.whole import write_whole
 
 Progress = Callable[[int, int], None]
 FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
@@ -212,7 +213,6 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
         The folder.
     """
     folder = Path(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     bands = [np.percentile(row.equity, [2.5, 50.0, 97.5], axis=0) for row in comparisons.rows]
     columns = {
         "date": np.tile(comparisons.days, len(bands)),
@@ -221,9 +221,9 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
         "median": np.concatenate([band[1] for band in bands]),
         "high": np.concatenate([band[2] for band in bands]),
     }
-    replace_file(folder / "comparisons.parquet", table_bytes(columns))
+    write_whole(folder / "comparisons.parquet", table_bytes(columns))
     document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
-    replace_file(folder / "comparisons.json", document.encode())
+    write_whole(folder / "comparisons.json", document.encode())
     return folder
 
 

@@ -1,10 +1,8 @@
-"""Files of a run, each written whole or not at all. Knows columns and bytes; nothing of what they mean."""
+"""Tables as bytes. Knows columns; nothing of what they mean, nor of files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +33,3 @@ def _arrow(column: np.ndarray) -> Any:
             return pa.Array.from_buffers(pa.bool_(), len(column), [None, pa.py_buffer(bits)])
     plain = np.ascontiguousarray(column)
     return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that its name never stands for half of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)

@@ -120,6 +120,8 @@ def _draws(random: Mapping[str, Any]) -> list[dict[str, Any]]:
     runs, seed = random.get("runs"), random.get("seed", 0)
     if not isinstance(runs, int) or runs < 1:
         raise InputError(f"random.runs is {runs!r}; expected how many runs to draw")
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"random.seed is {seed!r}; expected a whole number of 0 or more")
     generator = np.random.Generator(np.random.Philox(key=seed))
     ranges = {name: value for name, value in random.items() if name not in ("runs", "seed")}
     return [{name: _drawn(name, value, generator) for name, value in ranges.items()} for _ in range(runs)]

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Days, Float64, to_days
-from encash.backtest.files import replace_file, table_bytes
+from encash.backtest.files import table_bytes
 from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
 from encash.errors import FormatError, InputError, MissingFileError
+from encash.fingerprint import fingerprint
+from encash.whole import write_whole, writing
 
 _STALE_FILES = ("result.json", "report.html")
 
@@ -121,6 +123,16 @@ class BacktestResult:
         """Every candidate of every rebalance."""
         return pick_table(self.outcome.choice, self.outcome.config.signal_horizon)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the run: of what decided it, and of every number that came of it.
+
+        Two runs share it only if their configuration, prices, encoder and filter are the same, and also what the
+        cache or the model said of each candidate (data, dtype, membership, …) and the series beside them.
+        """
+        made = {"equity": _equity_columns(self), "picks": self.picks.columns()}
+        return fingerprint({**self.facts.get("fingerprints", {}), **made})
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the tables, as plain JSON values; what is not defined is null."""
         delistings = self.outcome.final_by_delisting()
@@ -146,16 +158,19 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        WorkError: it cannot be written.
     """
     folder = Path(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _STALE_FILES:
-        (folder / name).unlink(missing_ok=True)
-    replace_file(folder / "equity.parquet", table_bytes(_equity_columns(result)))
-    replace_file(folder / "ledger.csv", result.ledger.to_csv().encode())
-    replace_file(folder / "picks.parquet", table_bytes(result.picks.columns()))
+    with writing(folder):
+        for name in _STALE_FILES:
+            (folder / name).unlink(missing_ok=True)
+    write_whole(folder / "equity.parquet", table_bytes(_equity_columns(result)))
+    write_whole(folder / "ledger.csv", result.ledger.to_csv().encode())
+    write_whole(folder / "picks.parquet", table_bytes(result.picks.columns()))
     document = {**result.to_json(), "run_dir": str(folder)}
-    replace_file(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    write_whole(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
     return folder
 
 

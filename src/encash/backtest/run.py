@@ -142,7 +142,7 @@ def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None
         )
 
 
-_COUNTS = ("hits", "misses", "stale", "computed", "unavailable", "unserved", "unchecked")
+_COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavailable", "unserved", "unchecked")
 
 
 def _counts(tally: Tally) -> dict[str, int]:

@@ -22,7 +22,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Float64
 from encash.backtest.config import BacktestConfig
-from encash.backtest.files import replace_file, table_bytes
+from encash.backtest.files import table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.grid import Point
 from encash.backtest.honesty import check_lookahead, check_missing
@@ -36,6 +36,7 @@ from encash.clusters.filter import FilterModel
 from encash.errors import FormatError, InputError, MismatchError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
+from encash.whole import make_folder, write_whole, writing
 
 Progress = Callable[[int, int], None]
 _CHUNK_RUNS = 50
@@ -161,22 +162,24 @@ class Journal:
         Raises:
             MismatchError: it belongs to other data.
             FormatError: its lines are damaged.
+            WorkError: it cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = make_folder(folder)
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
         self.rows: list[dict[str, Any]] = []
-        self._load(data)
+        with writing(folder):
+            self._load(data)
         self.keys = {row["key"] for row in self.rows}
 
     def append(self, row: Row) -> None:
         """Keep one run: its returns first, then its line."""
-        with open(self._returns, "ab") as file:
-            start = file.tell()
-            file.write(np.ascontiguousarray(row.returns, dtype="<f8").tobytes())
-        line = {"key": row.key, "offset": start, "sessions": len(row.returns), **row.values}
-        with open(self._lines, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        with writing(self.folder):
+            with open(self._returns, "ab") as returns:
+                start = returns.tell()
+                returns.write(np.ascontiguousarray(row.returns, dtype="<f8").tobytes())
+            line = {"key": row.key, "offset": start, "sessions": len(row.returns), **row.values}
+            with open(self._lines, "a") as lines:
+                lines.write(json.dumps(line) + "\n")
         self.rows.append(line)
         self.keys.add(row.key)
 
@@ -343,7 +346,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
     best = max(defined, key=lambda row: float(row["sharpe"])) if defined else None
     overfitting, note = _judged(journal, rows)
     table = journal.folder / "sweep.parquet"
-    replace_file(table, table_bytes(_columns(rows)))
+    write_whole(table, table_bytes(_columns(rows)))
     result = SweepResult(
         runs=len(keys),
         computed=computed,
@@ -354,7 +357,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
         note=note,
         table=table,
     )
-    replace_file(journal.folder / "sweep.json", (json.dumps(result.to_json(), indent=2) + "\n").encode())
+    write_whole(journal.folder / "sweep.json", (json.dumps(result.to_json(), indent=2) + "\n").encode())
     return result
 
 

@@ -22,6 +22,7 @@ from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
+from encash.whole import writing
 
 Progress = Callable[[int, int], None]
 
@@ -116,7 +117,7 @@ def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
 
 def _append(path: Path, row: dict[str, float | int], *, first: bool) -> None:
     """One more row of a CSV file, on disk before the next trial begins."""
-    with open(path, "w" if first else "a", newline="") as file:
+    with writing(path), open(path, "w" if first else "a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if first:
             writer.writerow(row)

@@ -59,13 +59,16 @@ class Tally:
     misses: int = 0
     """Cells that have a window, as far as is known, and no entry."""
     stale: int | None = None
-    """Entries made from another window than the panel has now; None where no panel was given to compare with."""
+    """Entries made from another window than the panel has now; None where they cannot be compared: no panel was given,
+    or the cache does not say how it was made."""
     unavailable: int = 0
     """Cells without a window in the panel."""
     unserved: int = 0
     """Misses and stale entries for which there was no model: not found."""
     computed: int = 0
     """Windows that went through the model."""
+    forecasts_computed: int = 0
+    """Hits that went through the model all the same, for a forecast that the cache does not have."""
     unchecked: int = 0
     """Hits whose input nobody recorded (files of foreign tools), so that they could not be compared."""
     model_loaded: bool = False
@@ -116,7 +119,8 @@ class Lookup:
 
         Raises:
             InputError: nothing to read from, or an encoder without a panel.
-            MismatchError: the cache belongs to another encoder, or does not say to which.
+            MismatchError: the cache belongs to another encoder, or does not say to which; or the panel has other
+                features than it.
         """
         if cache is None and encoder is None:
             raise InputError("there is neither a cache nor a model to read from; give one of them, or both")
@@ -130,6 +134,9 @@ class Lookup:
         self.tally = Tally()
         if cache is not None:
             self._check_cache(cache)
+        else:
+            self.tally.stale = 0
+        self._check_panel()
         self._expected: ExpectedDigests | None = None
         if cache is not None and panel is not None and (lookback := self._lookback()) is not None:
             self._expected, self.tally.stale = ExpectedDigests(panel, lookback), 0
@@ -258,6 +265,7 @@ class Lookup:
         if self._make_encoder is not None and len(encode):
             signals.found[encode] = False
             self._encode(part, encode, signals, progress)
+            self.tally.forecasts_computed += int((part.kind[encode] == Kind.HIT)[signals.found[encode]].sum())
             part.kind[encode[~signals.found[encode]]] = Kind.UNAVAILABLE  # the panel was asked and has no window
         self._count(part.kind, signals.found)
         if progress is not None:
@@ -355,6 +363,12 @@ class Lookup:
             self.tally.verified = False
         elif self._spec is not None:
             check_encoder(cache.spec, self._spec)
+
+    def _check_panel(self) -> None:
+        """Refuse features that the encoder, as far as it is known without loading it, was not made for."""
+        known = self._spec if self._cache is None or self._spec is not None else encoder_of(self._cache.spec)
+        if self._panel is not None and known is not None:
+            known.check_features(self._panel.num_features, self._panel.feature_names)
 
     def _load(self) -> Encoder:
         """The encoder, loaded once, and proven to be that of the cache."""

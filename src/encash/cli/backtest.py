@@ -361,14 +361,17 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
     """The result of a backtest for people: where the entries came from, then the money."""
     looked_up = values["hits"] + values["misses"] + (values["stale"] or 0)
     rate = values["hits"] / looked_up if looked_up else 0.0
-    stale = "not checked (no --data)" if values["stale"] is None else f"{values['stale']:,}"
+    unchecked = "no --data" if values["verified"] else "the cache does not say how it was made"
+    stale = f"not checked ({unchecked})" if values["stale"] is None else f"{values['stale']:,}"
+    apart = values["forecasts_computed"]
+    again = f", {apart:,} of them hits without a forecast in the cache" if apart else ""
     warning = [f"LOOK-AHEAD: {values['lookahead']}"] if values["lookahead"] else []
     training = values["training_period"]
     return [
         *warning,
         f"entries        hits {values['hits']:,}, misses {values['misses']:,}, stale {stale}, "
         f"unavailable {values['unavailable']:,}",
-        f"hit rate       {rate:.1%}   ({values['computed']:,} computed, "
+        f"hit rate       {rate:.1%}   ({values['computed']:,} computed{again}, "
         f"model loaded: {'yes' if values['model_loaded'] else 'no'})",
         f"period         {values['start']} to {values['end']}, {values['sessions']:,} sessions",
         f"final capital  ${values['final_capital']:,.2f}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.console import Console, Parser, common, day, lines, plain, ticker_list
+from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
@@ -101,7 +102,13 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32)",
     )
-    parser.add_argument("--lookback", type=int, default=None, metavar="L", help="sessions in a window (the cache's)")
+    parser.add_argument(
+        "--lookback",
+        type=int,
+        default=None,
+        metavar="L",
+        help="sessions in a window (the model's own, else the cache's, else 60)",
+    )
     parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
     parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
     parser.add_argument(
@@ -146,7 +153,9 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
         workers=arguments.workers,
         say=console.note,
     )
-    with console.progress("encoding", "entries") as progress:
+    before = bytes_below(arguments.cache)
+    written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
+    with console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
     return report_build(report, console)
 

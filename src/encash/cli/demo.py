@@ -14,6 +14,7 @@ from typing import Any
 
 from encash.cli.console import Console, common
 from encash.errors import MissingExtraError, MissingFileError, WorkError
+from encash.whole import make_folder
 
 TRAIN_END = "2005-12-31"
 RANK_START, RANK_END = "2006-01-03", "2010-12-31"
@@ -50,7 +51,7 @@ class Stage:
 def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     """Prices → features → model → cache → clusters → backtest live and cached → report."""
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     demo = Demo(out, console)
     began = time.monotonic()
     demo.say(f"prices: {arguments.offline_data}, daily closes, read from the installed package")

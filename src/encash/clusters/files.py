@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,14 +13,12 @@ import numpy as np
 import xxhash
 
 from encash.errors import FormatError, MissingFileError
+from encash.whole import whole_file, whole_folder, write_whole
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -33,11 +28,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an .npz file without pickles, atomically; the same arrays give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    with open(part, "wb") as file:
+    with whole_file(path, durable=False) as part, open(part, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    os.replace(part, path)
 
 
 def read_json(path: Path, *, mend: str) -> dict[str, Any]:
@@ -89,25 +81,17 @@ def array_folder(path: Path, facts: Mapping[str, Any]) -> Iterator[NewArray]:
         path: the folder; one that is there is replaced.
         facts: plain values that stand in `facts.json`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     names: list[str] = []
+    with whole_folder(path) as part:
 
-    def new_array(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        names.append(name)
-        made: np.ndarray = np.lib.format.open_memmap(part / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-        return made
+        def new_array(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+            names.append(name)
+            made: np.ndarray = np.lib.format.open_memmap(part / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+            return made
 
-    try:
         yield new_array
         digests = {name: _digest(part / f"{name}.npy") for name in names}
         write_json(part / _FACTS_FILE, {**facts, "digests": digests})
-        part.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        os.rename(part, path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def read_array_folder(
@@ -138,10 +122,6 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _plain(value: Any) -> Any:

@@ -332,6 +332,8 @@ def _lowest(score: np.ndarray, eligible: Bool, quota: Int64, tickers: tuple[str,
 def _check(chosen: FilterModel) -> None:
     if chosen.kind not in KINDS:
         raise InputError(f"the filter is {chosen.kind!r}; expected one of {', '.join(KINDS)}")
+    if chosen.seed < 0:
+        raise InputError(f"seed is {chosen.seed}; expected 0 or more")
     needs_terms = chosen.needs_clusters or chosen.kind == "static"
     if needs_terms and not chosen.terms:
         raise InputError(f"the filter {chosen.kind} needs clusters and their ranking; give --clusters DIR")

@@ -49,6 +49,15 @@ class FitConfig:
     iterations: int = 15
     """Lloyd iterations of the refinement."""
 
+    def __post_init__(self) -> None:
+        """Refuse a seed that no generator takes.
+
+        Raises:
+            InputError: a seed below 0.
+        """
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more")
+
     def options(self) -> dict[str, Any]:
         """Everything but what a `ClusterModel` says of itself: k, seed and method."""
         return {name: value for name, value in asdict(self).items() if name not in ("k", "seed", "method")}

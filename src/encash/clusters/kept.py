@@ -19,6 +19,7 @@ from encash.clusters.model import ClusterModel
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.store.base import EntryIndex
 from encash.store.lock import writer_lock
+from encash.whole import make_folder
 
 FOLDER = "assignments"
 _LOCK = ".assignments.lock"
@@ -112,8 +113,8 @@ def keep_assignments(
     """
     if not entries.index.entries:
         raise InputError("the cache has no entries to assign; build it first")
-    folder.mkdir(parents=True, exist_ok=True)
-    with writer_lock(folder / _LOCK, timeout_seconds=_LOCK_SECONDS):  # a rival waits, and finds the work done
+    lock = make_folder(folder) / _LOCK
+    with writer_lock(lock, timeout_seconds=_LOCK_SECONDS):  # a rival waits, and finds the work done
         return _keep(folder, assigner, entries, progress)
 
 

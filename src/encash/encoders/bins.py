@@ -61,7 +61,12 @@ def settle_edges(edges: ArrayLike, *, num_bins: int | None = None) -> BinEdges:
     >>> settle_edges([-0.1, 0.0, 0.1]).convention
     'return'
     """
-    found = np.asarray(edges, dtype=np.float64)
+    try:
+        found = np.asarray(edges, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise FormatError(
+            f"a {type(edges).__name__} came as bin edges; expected one row of numbers, such as a tensor of 101 edges"
+        ) from None
     if found.ndim != 1 or len(found) < 2 or (num_bins is not None and len(found) != num_bins + 1):
         wanted = "2 or more" if num_bins is None else f"{num_bins + 1} ({num_bins} bins of the model)"
         raise FormatError(f"bin edges of shape {found.shape} came; expected one row of {wanted}")

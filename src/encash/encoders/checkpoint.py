@@ -150,13 +150,13 @@ def check_weights(layout: Layout, shapes: Mapping[str, Shape]) -> None:
         raise FormatError(f"{' and '.join(parts)} for {layout.architecture}; each weight must be accounted for")
 
 
-def choose_lookback(asked: int | None, config: Mapping[str, Any]) -> int:
-    """Sessions in a window: what was asked for, else the checkpoint's seq_len, else 60.
+def choose_lookback(asked: int | None, config: Mapping[str, Any], default: int = DEFAULT_LOOKBACK) -> int:
+    """Sessions in a window: what was asked for, else the checkpoint's seq_len, else the default.
 
     Raises:
         InputError: below 1 or beyond the model's positions.
     """
-    found = asked if asked is not None else config.get("seq_len") or DEFAULT_LOOKBACK
+    found = asked if asked is not None else config.get("seq_len") or default
     if not isinstance(found, int) or not 1 <= found <= MAX_POSITIONS:
         raise InputError(
             f"a window of {found} sessions does not fit: the model has {MAX_POSITIONS} positions; "

@@ -19,7 +19,6 @@ from torch import Tensor
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.checkpoint import DEFAULT_LOOKBACK
 from encash.encoders.extras import engine_module
 from encash.encoders.outputs import DEFAULT_BATCH, ModelOptions
 from encash.encoders.pooling import check_pooling, pool
@@ -73,7 +72,7 @@ class ChronosEncoder(BatchedEncoder):
         self._pooling = check_pooling(options.pooling)
         model = pipeline.model
         self.device = next(model.parameters()).device
-        lookback = options.lookback or DEFAULT_LOOKBACK
+        lookback = options.lookback or options.default_lookback
         if lookback > pipeline.model_context_length:
             raise InputError(
                 f"a window of {lookback} sessions does not fit into the {pipeline.model_context_length} of the chronos "

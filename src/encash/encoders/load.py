@@ -12,6 +12,7 @@ from typing import Any
 from encash.arrays import Float32
 from encash.encoders import named
 from encash.encoders.base import Encoder
+from encash.encoders.checkpoint import DEFAULT_LOOKBACK
 from encash.encoders.extras import engine_module
 from encash.errors import FormatError, InputError
 
@@ -25,6 +26,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
     precision: str = AUTO,
     batch_size: int | None = None,
     lookback: int | None = None,
+    default_lookback: int = DEFAULT_LOOKBACK,
     bin_edges: str | Path | Float32 | None = None,
     pooling: str = "mean",
     sample: Callable[[int], Float32] | None = None,
@@ -40,7 +42,8 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
             measurement (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the
             same encoder.
         batch_size: windows in one call; None chooses by the size of the model, and with auto by that measurement.
-        lookback: sessions in a window; None takes the model's own, else 60.
+        lookback: sessions in a window; None takes the model's own, else `default_lookback`.
+        default_lookback: sessions in a window where the model does not say.
         bin_edges: of a classifier: a file, an array, or ``"uniform"`` for −25 % to +25 % in equal steps. None takes
             those in the checkpoint, else ``adaptive_bin_edges.pt`` beside it; a classifier without has no forecasts.
         pooling: mean, last or cls.
@@ -58,6 +61,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
         precision=precision,
         batch_size=batch_size,
         lookback=lookback,
+        default_lookback=default_lookback,
         bin_edges=bin_edges,
         pooling=pooling,
         sample=sample,
@@ -88,6 +92,7 @@ class _Asked:
     precision: str
     batch_size: int | None
     lookback: int | None
+    default_lookback: int
     bin_edges: str | Path | Float32 | None
     pooling: str
     sample: Callable[[int], Float32] | None
@@ -115,6 +120,7 @@ def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
         precision=asked.precision,
         batch_size=asked.batch_size,
         lookback=asked.lookback,
+        default_lookback=asked.default_lookback,
         bin_edges=asked.bin_edges,
         pooling=asked.pooling,
         sample=asked.sample,
@@ -125,7 +131,12 @@ def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
 
 def _model_file(load: Any, path: str | Path, asked: _Asked) -> Encoder:
     outputs: Any = import_module("encash.encoders.outputs")
-    options = outputs.ModelOptions(batch_size=asked.batch_size, lookback=asked.lookback, pooling=asked.pooling)
+    options = outputs.ModelOptions(
+        batch_size=asked.batch_size,
+        lookback=asked.lookback,
+        default_lookback=asked.default_lookback,
+        pooling=asked.pooling,
+    )
     encoder: Encoder = load(path, options, asked.device)
     return encoder
 

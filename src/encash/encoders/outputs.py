@@ -52,6 +52,8 @@ class ModelOptions:
 
     batch_size: int | None = None
     lookback: int | None = None
+    default_lookback: int = DEFAULT_LOOKBACK
+    """Where neither `lookback` nor the model says."""
     pooling: str = "mean"
 
 
@@ -149,7 +151,7 @@ def _sizes(facts: ModelFacts, options: ModelOptions) -> tuple[int, int, int]:
             raise InputError(f"{facts.path} takes a {name} of {own} and no other; {asked} was asked for")
     return (
         batch or options.batch_size or DEFAULT_BATCH,
-        lookback or options.lookback or DEFAULT_LOOKBACK,
+        lookback or options.lookback or options.default_lookback,
         num_features,
     )
 

@@ -59,7 +59,7 @@ def open_prices(path: str | Path) -> PriceTable:
     with _open(path) as file:
         reader = _Reader(file, path)
         tickers = reader.tickers()
-        closes = "prices" if reader.has(tickers[0], "prices") else "close"
+        closes = _name_of_closes(reader, tickers[0], path)
         own_days = [reader.days(ticker) for ticker in tickers]
         days = distinct_days(own_days)
         close = _on_grid(reader, closes, tickers, own_days, days)
@@ -264,6 +264,21 @@ def _open(path: str | Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise FormatError(f"{path} cannot be opened ({error}); the file is damaged, copy it again") from None
+
+
+def _name_of_closes(reader: _Reader, ticker: str, path: str | Path) -> str:
+    """The name under which a file keeps its closes.
+
+    Raises:
+        FormatError: it has neither.
+    """
+    for name in ("prices", "close"):
+        if reader.has(ticker, name):
+            return name
+    raise FormatError(
+        f"{ticker!r} in {path} has no dataset 'prices' (nor 'close'); expected one group a ticker, each with dates and "
+        "prices: is this the prices file?"
+    )
 
 
 def _on_grid(reader: _Reader, name: str, tickers: tuple[str, ...], own_days: list[Days], days: Days) -> Float64:

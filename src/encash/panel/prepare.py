@@ -11,6 +11,7 @@ from encash.arrays import Days, Float32, day_text
 from encash.errors import InputError
 from encash.panel.features import FeatureConfig, feature_names, panel_features
 from encash.panel.panel import distinct_days
+from encash.whole import whole_file
 
 Progress = Callable[[int, int], None]
 """Called with the units done and the units in all."""
@@ -74,13 +75,13 @@ def prepare(
         progress: called after each ticker.
 
     Raises:
-        MissingFileError: no such file or folder.
+        MissingFileError: no such file.
         FormatError: a table that cannot be understood, or that holds bad bars.
         InputError: paths that are the same, or no ticker with sessions enough for one row of features.
-        WorkError: the disk refused.
+        WorkError: the place cannot be written, or the disk refused.
     """
     from encash.panel.tables import read_bars  # noqa: PLC0415  pyarrow takes a while to import
-    from encash.panel.write import replacing, write_features, write_prices  # noqa: PLC0415  so does h5py
+    from encash.panel.write import write_features, write_prices  # noqa: PLC0415  so does h5py
 
     config = config or FeatureConfig()
     _check_paths(prices_file, features_out, prices_out)
@@ -93,7 +94,7 @@ def prepare(
         )
     names = feature_names(next(iter(enough.values())), config)
     source = Path(prices_file).name
-    with replacing(features_out) as features_path, replacing(prices_out) as prices_path:
+    with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, table.bars.items(), source_file=source)
         rows = _counted(panel_features(enough, config), len(enough), progress)
         write_features(features_path, rows, names, source_file=source)

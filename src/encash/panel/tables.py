@@ -21,6 +21,7 @@ from encash.arrays import Bool, Days, Float64, Int64, Text
 from encash.errors import FormatError, MissingFileError
 from encash.panel.features import Bars
 
+_NO_NUL = "no file holds a ticker of that name; write it without"
 SYNONYMS = {
     "date": (
         "date",
@@ -191,6 +192,9 @@ def _from_long(path: Path, table: pa.Table, roles: Mapping[str, str]) -> _Long:
     encoded = _plain_text(tickers).combine_chunks().dictionary_encode()
     if encoded.null_count or "" in (names := [name.strip() for name in encoded.dictionary.to_pylist()]):
         raise FormatError(f"{path} has rows without a ticker; name one in each row of {roles['ticker']!r}")
+    if odd := [number for number, name in enumerate(names) if "\0" in name]:
+        row = int(np.argmax(encoded.indices.to_numpy() == odd[0])) + 1
+        raise FormatError(f"{path}: the ticker {names[odd[0]]!r} in row {row} has a NUL character; {_NO_NUL}")
     values = {role: _numbers(table[column]) for role, column in roles.items() if role in (*VALUES, "adjusted")}
     distinct, place = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
     return _Long(days=days, ticker=place[encoded.indices.to_numpy()], names=distinct, values=values)
@@ -201,6 +205,8 @@ def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
     tickers = sorted(name for name in table.column_names if name != date)
     if "" in tickers:
         raise FormatError(f"{path} has a column without a name; expected one ticker a column")
+    if odd := [name for name in tickers if "\0" in name]:
+        raise FormatError(f"{path}: the column {odd[0]!r} has a NUL character; {_NO_NUL}")
     close = [_numbers(table[name]) for name in tickers]
     return _Long(
         days=np.tile(days, len(tickers)),

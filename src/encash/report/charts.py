@@ -26,8 +26,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from encash.arrays import Bool, Days, Float64, Int8, Int32, Int64
 from encash.errors import InputError
-from encash.report.files import write_whole
 from encash.report.wording import money, number, percent
+from encash.whole import write_whole
 
 WIDE, HALF = 1000, 490
 """Widths of drawings, in pixels of the page."""

@@ -25,7 +25,6 @@ from h5py import h5a, h5d, h5f, h5g, h5o, h5p, h5s, h5t
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64
 from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError, reason
-from encash.store.atomic import whole_file
 from encash.store.base import (
     CompactReport,
     EmbeddingStore,
@@ -38,6 +37,7 @@ from encash.store.base import (
 )
 from encash.store.keys import PieceKeys, build_index
 from encash.store.rows import check_rows, row_checksums
+from encash.whole import whole_file
 
 _SPEC_KEY = "encash"
 """Root attribute with the spec as JSON."""

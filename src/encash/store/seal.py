@@ -16,7 +16,7 @@ from pathlib import Path
 import xxhash
 
 from encash.errors import FormatError
-from encash.store.durable import sync
+from encash.whole import sync
 
 FOLDER = "_seals"
 _READ_BYTES = 1 << 20

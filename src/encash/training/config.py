@@ -84,7 +84,8 @@ class TrainConfig:
         """Refuse what no run can be made of.
 
         Raises:
-            InputError: an unknown preset, a day that is none, a bound below 1 or a share outside (0, 1).
+            InputError: an unknown preset, a day that is none, a bound below 1, a seed below 0, or a share outside
+                (0, 1).
         """
         object.__setattr__(self, "train_end", day_text(self.train_end))
         if self.preset not in PRESETS:
@@ -94,8 +95,9 @@ class TrainConfig:
                 raise InputError(f"{name} is {value}; expected 1 or more")
         if not 0 < self.validation_share < 1:
             raise InputError(f"validation_share is {self.validation_share}; expected a share between 0 and 1")
-        if self.embargo_sessions < 0:
-            raise InputError(f"embargo_sessions is {self.embargo_sessions}; expected 0 or more")
+        for name in ("embargo_sessions", "seed"):
+            if (value := getattr(self, name)) < 0:
+                raise InputError(f"{name} is {value}; expected 0 or more")
 
     @property
     def sizes(self) -> Preset:

@@ -23,11 +23,12 @@ from torch.nn import functional
 from encash.arrays import Float32, Float64, Int64
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, choose_device, new_model, save_checkpoint
-from encash.errors import InputError, WorkError
+from encash.errors import WorkError
 from encash.metrics import rank_ic
 from encash.panel import Panel
 from encash.training.config import TrainConfig
 from encash.training.samples import Samples, Split, describe, split_by_date
+from encash.whole import check_folder
 
 Progress = Callable[[int, int], None]
 GRADIENT_NORM = 1.0
@@ -78,12 +79,11 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         progress: called with (steps done, steps at most).
 
     Raises:
-        InputError: no prices, too little history, or no folder to write to.
-        WorkError: the loss is not finite.
+        InputError: no prices, or too little history.
+        WorkError: the loss is not finite; or `out` cannot be written, which is known before training begins.
     """
     started = time.monotonic()
-    if not Path(out).absolute().parent.is_dir():
-        raise InputError(f"the folder of {out} does not exist; make it first")
+    check_folder(Path(out).parent)
     split = split_by_date(panel, config, HORIZONS)
     device = choose_device(config.device)
     layout = _layout(config, panel.num_features)

@@ -15,9 +15,10 @@ from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import BinEdges
-from encash.encoders.checkpoint import HORIZONS, Layout, choose_lookback
+from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
+from encash.encoders.torch.memory import keep_freed_memory
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import Sample, check_precision, described, fastest, states_function
 from encash.errors import InputError
@@ -40,6 +41,8 @@ class TorchOptions:
     """float32, medium, bfloat16, int8; auto measures."""
     batch_size: int | None = None
     lookback: int | None = None
+    default_lookback: int = DEFAULT_LOOKBACK
+    """Where neither `lookback` nor the checkpoint says."""
     bin_edges: Any = None
     pooling: str = "mean"
     sample: Sample | None = None
@@ -62,7 +65,7 @@ def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
     spec = EncoderSpec(
         architecture=checkpoint.layout.architecture,
         weights=weights_fingerprint(checkpoint.weights),
-        lookback=choose_lookback(options.lookback, checkpoint.extras["config"]),
+        lookback=choose_lookback(options.lookback, checkpoint.extras["config"], options.default_lookback),
         num_features=checkpoint.layout.num_features,
         dim=checkpoint.layout.hidden_dim,
         horizons=HORIZONS if edges is not None or not checkpoint.layout.num_bins else (),
@@ -117,7 +120,8 @@ class TorchEncoder(BatchedEncoder):
         batch_size: int | None = None,
     ):
         self.device = model.pos_encoding.device
-        on_cpu = self.device.type == "cpu"
+        if on_cpu := self.device.type == "cpu":
+            keep_freed_memory()
         if batch_size is None:
             batch_size = default_batch_size(spec) if on_cpu else GPU_BATCH
         smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size

@@ -3,12 +3,14 @@ model; encodes nothing. What a checkpoint holds is written down in `encash.encod
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import FormatError, MissingFileError, reason
 from encash.fingerprint import fingerprint
+from encash.whole import whole_file
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name under which bin edges lie beside a checkpoint."""
@@ -59,17 +62,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(layout=layout, weights=weights, extras=extras)
 
 
-def load_tensors(path: str | Path) -> Any:
+def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
     """What a file of tensors and plain values holds.
+
+    Args:
+        path: of the file.
+        what: what the caller looks for, in the words of the errors.
 
     Raises:
         MissingFileError: no such file.
         FormatError: truncated, not such a file, or one that would run code.
     """
     if not Path(path).is_file():
-        raise MissingFileError(f"there is no file {path}; give the path of a checkpoint (.pt)")
+        raise MissingFileError(f"there is no file {path}; give the path of {what}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except pickle.UnpicklingError as error:
         raise FormatError(
             f"{path} is not a file of tensors and plain values, and code in it is never run{reason(error)}; "
@@ -79,6 +86,17 @@ def load_tensors(path: str | Path) -> Any:
         raise FormatError(f"{path} is truncated or no torch file{reason(error)}; copy or save it again") from None
 
 
+def load_plain(file: str | Path | IO[bytes]) -> Any:
+    """What `torch.load` reads without running code, without its warnings of pickles that it then refuses.
+
+    Raises:
+        whatever torch raises of a file that it does not like.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically: the file is there whole or not at all.
 
@@ -86,6 +104,9 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         path: where it goes; an existing file is replaced.
         model: gives ``model_state_dict`` and the model's part of ``config``.
         extras: further keys of plain values and tensors; a ``config`` among them is merged.
+
+    Raises:
+        WorkError: the place cannot be written, or the disk refused.
     """
     layout = model.layout
     config = {
@@ -97,14 +118,10 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         **extras.get("config", {}),
     }
     state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
-    partial = Path(f"{path}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save({"model_state_dict": state, **extras, "config": config}, file)
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = io.BytesIO()  # writing to a full disk itself, torch would complain of its own positions
+    torch.save({"model_state_dict": state, **extras, "config": config}, content)
+    with whole_file(path) as part:
+        part.write_bytes(content.getbuffer())
 
 
 def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
@@ -144,5 +161,7 @@ def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | Non
     found = asked if asked is not None else checkpoint.extras.get("bin_edges")
     found = beside if found is None and beside.is_file() else found
     if isinstance(found, str | os.PathLike):
-        found = load_tensors(Path(found))
+        found = load_tensors(Path(found), what="a file of bin edges (--bin-edges F)")
+    if isinstance(found, Tensor):
+        found = found.detach().to(torch.float64).numpy()
     return None if found is None else settle_edges(found, num_bins=bins)

@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from encash.arrays import Float32
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, ModelOptions, read_metadata
 from encash.encoders.torch.encoder import choose_device, is_memory_error
+from encash.encoders.torch.files import load_plain
 from encash.errors import FormatError, MissingFileError
 from encash.fingerprint import file_digest, fingerprint
 
@@ -128,7 +129,7 @@ def _all_plain(config: bytes, constants: bool) -> bool:
 def _is_plain(content: bytes) -> bool:
     """Whether torch reads it without running code."""
     try:
-        torch.load(io.BytesIO(content), weights_only=True)
+        load_plain(io.BytesIO(content))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
         return False
     return True
