@@ -156,6 +156,8 @@ class Hdf5Store(EmbeddingStore):
             findings += bad[: max(0, 10 - len(findings))]
             if progress is not None:
                 progress(first + len(rows), count)
+        if corrupt:
+            findings.append(f"{corrupt:,} vectors are not what was written; {self.mend_damage}")
         return StoreCheck(checked=count, corrupt=corrupt, duplicates=0, not_finite=0, findings=tuple(findings))
 
     def _entries(self, rows: Int64) -> Entries:
