@@ -245,8 +245,15 @@ def build_cache(
         return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
     from encash.cache.executors.ray import RayExecutor
 
-    # The workers take the precision and the batch that were chosen here: measured again, they might be others.
-    same = replace(sources, precision=encoder.spec.precision, batch_size=encoder.batch_size)
+    # The workers take what was chosen here: measured again it might be another, and they do not see the cache.
+    spec = encoder.spec
+    same = replace(
+        sources,
+        precision=spec.precision,
+        batch_size=encoder.batch_size,
+        lookback=spec.lookback,
+        pooling=None if spec.pooling == "model" else spec.pooling,
+    )
     with RayExecutor(same.encoder, workers=options.workers) as executor:
         return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
 

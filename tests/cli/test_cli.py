@@ -772,3 +772,13 @@ def test_a_build_without_forecasts_says_so(folder, capsys, tmp_path):
         assert said in capsys.readouterr().err
         other = [command, *where, "--model", str(folder / "m.pt"), "--cache", str(tmp_path / "m.lance")]
         assert answer(capsys, *other)["warnings"] == []
+
+
+def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_path):
+    """They do not see the cache: a checkpoint that names no window gets the one that was settled on before."""
+    pytest.importorskip("ray")
+    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
+    where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
+    ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
+    assert ours["failed"] == 0 < ours["computed"]
