@@ -63,3 +63,15 @@ class WorkError(EncashError, RuntimeError):
 
 class ConflictError(WorkError):
     """Another process wrote first."""
+
+
+def reason(error: BaseException) -> str:
+    """What a foreign error says in its first sentence, in brackets behind a space; empty where that is no words.
+
+    >>> reason(OSError("no file (address = 1, code 2. Report it.")), reason(KeyError(101)), reason(EOFError())
+    (' (no file)', '', '')
+    """
+    said = str(error).split("\n")[0].split(", /")[0].split(". ")[0].strip(" .:")
+    while said.count("(") > said.count(")"):
+        said = said[: said.rindex("(")].rstrip(" .:")
+    return f" ({said})" if any(map(str.isalpha, said)) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ RUN_BASE = 0x9E3779B97F4A7C15
 """The odd number nearest to 2⁶⁴ over the golden ratio."""
 _NARROW_BYTES = 512
 """Rows up to this width are hashed from copies: a small `bytes` is made three times as fast as a view of an array."""
+_LISTED = 8
+"""Items of a list that a line of a comparison shows."""
+_HASH = re.compile("[0-9a-f]{64}")
 _COPIED_BYTES = 1 << 18
 """Copied at once; it stays in the processor's cache."""
 
@@ -44,17 +48,41 @@ def fingerprint(value: Canonical) -> str:
 
 
 def explain_difference(ours: Mapping[str, Canonical], theirs: Mapping[str, Canonical]) -> list[str]:
-    """Two descriptions compared field by field; one line for each field that differs, in order of the names.
+    """Two descriptions compared field by field; one line for each field that differs, in order of the names. Of long
+    lists the first items that differ are shown, of hashes the first digits.
 
     >>> explain_difference({"dim": 64, "pooling": "mean"}, {"dim": 32, "pooling": "mean"})
     ['dim: 64 here, 32 there']
+    >>> explain_difference({"names": ["a"] * 9}, {"names": ["a"] * 8 + ["b"]})
+    ['names: 1 of 9 items differ, item 8 first: a here, b there']
     """
     absent = "absent"
     return [
-        f"{field}: {ours.get(field, absent)} here, {theirs.get(field, absent)} there"
+        _explain(field, ours.get(field, absent), theirs.get(field, absent))
         for field in sorted({*ours, *theirs})
         if fingerprint(ours.get(field, absent)) != fingerprint(theirs.get(field, absent))
     ]
+
+
+def _explain(field: str, ours: Canonical, theirs: Canonical) -> str:
+    """How two values of one field differ."""
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and max(len(ours), len(theirs)) > _LISTED:
+        if len(ours) != len(theirs):
+            return f"{field}: {len(ours)} items here, {len(theirs)} there"
+        places = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+        at = places[0]
+        return (
+            f"{field}: {len(places)} of {len(ours)} items differ, item {at} first: {ours[at]} here, {theirs[at]} there"
+        )
+    return f"{field}: {_short(ours)} here, {_short(theirs)} there"
+
+
+def _short(value: Canonical) -> str:
+    """A value in a line: of a long list its length, of a hash its first digits."""
+    if isinstance(value, list | tuple) and len(value) > _LISTED:
+        return f"{len(value)} items"
+    text = str(value)
+    return text[:12] + "…" if _HASH.fullmatch(text) else text
 
 
 def row_digests(rows: np.ndarray) -> UInt64:

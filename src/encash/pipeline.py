@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text
-from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.errors import EncashError, InputError, MismatchError, UnknownKeyError
 from encash.whole import check_folder
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         WalkConfig,
         WalkModel,
     )
-    from encash.encoders import Encoder
+    from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
 Progress = Callable[[int, int], None]
@@ -58,6 +58,8 @@ class Sources:
     prices: Path | None = None
     """Prices, HDF5."""
     cache: str | None = None
+    as_of: int | str | None = None
+    """A version or tag of the cache to read as of; None for the newest."""
     model: str | None = None
     ensemble_models: tuple[str, ...] = ()
     """Further models whose forecasts are averaged with those of `model`."""
@@ -109,7 +111,7 @@ class Sources:
         """The cache; None where none was named."""
         from encash.cache import open_cache
 
-        return None if self.cache is None else open_cache(self.cache)
+        return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
@@ -125,19 +127,17 @@ class Sources:
         if self.model is None:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
-        precision = known.precision if known is not None and self.precision == "auto" else self.precision
-        usual = self.default_lookback or (DEFAULT_LOOKBACK if known is None else known.lookback)
-        pooling = self.pooling or ("mean" if known is None or known.pooling == "model" else known.pooling)
+        asked = self if known is None else self.like(known)
         members = [
             load_encoder(
                 model,
                 device=self.device,
-                precision=precision,
+                precision=asked.precision,
                 batch_size=self.batch_size,
                 lookback=self.lookback,
-                default_lookback=usual,
+                default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
                 bin_edges=self.bin_edges,
-                pooling=pooling,
+                pooling=asked.pooling or "mean",
                 sample=self._sample if self.data is not None else None,
             )
             for model in (self.model, *self.ensemble_models)
@@ -163,6 +163,15 @@ class Sources:
             cache.check(encoder.spec)
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
+    def like(self, spec: EncoderSpec) -> Sources:
+        """The same sources; what neither a flag nor the model says of precision, window and pooling is as in a spec."""
+        return replace(
+            self,
+            precision=spec.precision if self.precision == "auto" else self.precision,
+            default_lookback=self.default_lookback or spec.lookback,
+            pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
+        )
+
     def _sample(self, lookback: int) -> Float32:
         from encash.cache import sample_windows
 
@@ -185,6 +194,8 @@ class BuildOptions:
     """How a cache is built."""
 
     dtype: str | None = None
+    least_agreement: float | None = None
+    """What a new cache narrower than float32 must keep; None takes the cache's own measure."""
     executor: str = "local"
     workers: int | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
@@ -193,20 +204,92 @@ class BuildOptions:
     """Told what the cache will lack."""
 
 
-def verify_cache(sources: Sources, *, sample: int, progress: Progress | None = None) -> VerifyReport:
+def verify_cache(
+    sources: Sources, *, sample: int | Literal["all"] | None, drop: bool = False, progress: Progress | None = None
+) -> VerifyReport:
     """Check a cache against itself, the data and the model, as far as these are named.
 
-    A cache without provenance whose whole sample is what the model makes is from then on known to be the model's.
+    A cache without provenance of which every entry is what the model makes is from then on known to be the model's.
     """
     from encash.cache import adopt
 
     cache, panel = _named_cache(sources), sources.panel()
     encoder = None if sources.model is None else sources.encoder(cache)
-    report = cache.verify(panel, encoder, sample=sample, progress=progress)
-    proven = report.passed and report.verified and report.sampled > 0
+    report = cache.verify(panel, encoder, sample=sample, drop=drop, progress=progress)
+    proven = report.passed and report.verified and report.sampled > 0 and cache.store.writable
     if panel is not None and encoder is not None and proven:
         adopt(cache, panel, encoder, report)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCache:
+    """One cache of a folder, in a line."""
+
+    path: str
+    encoder: str = ""
+    """Fingerprint; empty where nobody knows which it was."""
+    models: int = 0
+    """Model files that the cache is known to come from."""
+    dim: int | None = None
+    dtype: str | None = None
+    entries: int | None = None
+    first: str | None = None
+    last: str | None = None
+    belongs: bool | None = None
+    """Whether the model in question made it; None without one."""
+    problem: str = ""
+    """Why it cannot be read, where it cannot."""
+
+
+def list_caches(folder: Path, model: str | None = None) -> list[ListedCache]:
+    """The caches of a folder; with a model, which of them it made. It is loaded where no cache knows its file.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
+    from encash.cache import cache_paths, open_cache
+
+    caches: dict[str, Cache | str] = {}
+    for path in cache_paths(folder):
+        try:
+            caches[path] = open_cache(path)
+        except EncashError as error:
+            caches[path] = str(error)
+    sound = [cache for cache in caches.values() if not isinstance(cache, str)]
+    own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
+    if model is not None and not own:
+        own = [cache.path for cache in sound if _made_by(cache, model)]
+    return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]
+
+
+def _made_by(cache: Cache, model: str) -> bool:
+    """Whether a model, loaded as the cache says, is the one that made it."""
+    try:
+        cache.check(Sources(model=model).encoder(cache).spec)
+    except MismatchError:
+        return False
+    return True
+
+
+def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
+    if isinstance(cache, str):
+        return ListedCache(path=path, problem=cache)
+    try:
+        info = cache.info()
+    except EncashError as error:
+        return ListedCache(path=path, belongs=belongs, problem=str(error))
+    return ListedCache(
+        path=path,
+        encoder=info.encoder,
+        models=cache.model_files,
+        dim=info.dim,
+        dtype=info.dtype,
+        entries=info.entries,
+        first=info.first,
+        last=info.last,
+        belongs=belongs,
+    )
 
 
 def plan_build(
@@ -241,21 +324,16 @@ def build_cache(
     _say_without_forecasts(encoder, options.warn)
     rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
     options.say(encoder.choice + rate)
+    how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
+    how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":
-        return cache.build(panel, encoder, selection, dtype=options.dtype, progress=progress)
+        return cache.build(panel, encoder, selection, **how)
     from encash.cache.executors.ray import RayExecutor
 
-    # The workers take what was chosen here: measured again it might be another, and they do not see the cache.
-    spec = encoder.spec
-    same = replace(
-        sources,
-        precision=spec.precision,
-        batch_size=encoder.batch_size,
-        lookback=spec.lookback,
-        pooling=None if spec.pooling == "model" else spec.pooling,
-    )
-    with RayExecutor(same.encoder, workers=options.workers) as executor:
-        return cache.build(panel, encoder, selection, dtype=options.dtype, executor=executor, progress=progress)
+    # The workers take the precision and the batch that were chosen here: measured again, they might be others.
+    same = replace(sources.like(encoder.spec), batch_size=encoder.batch_size)
+    with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
+        return cache.build(panel, encoder, selection, executor=executor, **how)
 
 
 def cached_batches(
@@ -366,15 +444,20 @@ def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = 
 
 
 def assignments_to_rank(
-    cache: Cache, folder: Path, *, config: RankConfig, progress: Progress | None = None
+    cache: Cache,
+    folder: Path,
+    *,
+    start: DayLike | None,
+    end: DayLike,
+    progress: Progress | None = None,
 ) -> Assignments:
     """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
     cache, because nobody knows which model made it."""
     from encash.clusters import load_clusters
 
     if not cache.verified:
-        return assign_entries(cache, load_clusters(folder), start=config.start, end=config.end)
-    return keep_assignments(cache, folder, progress=progress).between(config.start, config.end)
+        return assign_entries(cache, load_clusters(folder), start=start, end=end)
+    return keep_assignments(cache, folder, progress=progress).between(start, end)
 
 
 def rank_clusters(
@@ -722,6 +805,8 @@ def _say_without_forecasts(encoder: Encoder, warn: Callable[[str], None]) -> Non
 
     if encoder.spec.forecast_rule == NO_EDGES:
         warn("no forecasts: the checkpoint has no bin edges (--bin-edges F)")
+    elif not encoder.spec.horizons:
+        warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold embeddings alone")
 
 
 def _named_cache(sources: Sources) -> Cache:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encash.cache import measure_agreement
+from encash.cache import measure_agreement, open_cache, sample_windows
 from encash.errors import InputError, MismatchError
 
 
@@ -34,6 +34,60 @@ def test_clusters_that_differ_by_less_than_the_step_are_lost():
     assert measure_agreement(vectors, "float16", centroids).clusters == 1
 
 
+def test_equal_picks_are_measured(vectors):
+    """Candidates filtered by cluster and ranked by forecast × confidence: the same types agree, chance clusters do not;
+    without forecasts nothing is said."""
+    scores = np.random.default_rng(2).standard_normal((400, 2)).astype(np.float32)
+    assert measure_agreement(vectors, "float32", scores=scores).picks == 1
+    assert 0.9 < measure_agreement(vectors, "int8", scores=scores).picks <= 1
+    assert measure_agreement(vectors, "int8", scores=scores[:, :0]).picks is None
+    assert measure_agreement(vectors, "int8").picks is None
+    coarse = np.column_stack([np.full(400, 1000.0), np.random.default_rng(1).choice([-1.0, 1.0], 400)])
+    two = np.array([[1000, -1], [1000, 1]], dtype=np.float32)
+    lost = measure_agreement(coarse.astype(np.float32), "int8", two, scores=scores)
+    assert lost.picks < 0.6
+    with pytest.raises(MismatchError, match="of the picks"):
+        lost.check(0.9)
+
+
+@pytest.mark.parametrize(
+    "choice", [{"tickers": ["T0001"], "start": "2020-05-04", "end": "2020-05-04"}, {"months": 1}, {}]
+)
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_a_narrow_cache_always_carries_its_agreement(path, panel, make_encoder, choice, dtype):
+    """However little is built first, the type is measured on windows of the whole panel, and shown."""
+    cache = open_cache(path)
+    cache.build(panel, make_encoder(dim=32), dtype=dtype, least_agreement=0.9, **choice)
+    agreement = cache.info().agreement
+    assert (agreement["dtype"], agreement["vectors"]) == (dtype, 256)
+    assert min(agreement["clusters"], agreement["distances"], agreement["picks"]) >= 0.9
+    assert open_cache(path).info().agreement == agreement
+
+
+def test_a_type_is_not_judged_by_a_handful_of_windows(path, panel, make_encoder, windows):
+    """A panel with fewer than 50 windows: refused, and no cache is left; float32 needs no measurement."""
+    short = panel.as_of(min(day for day, _ in windows))
+    with pytest.raises(InputError, match="50 vectors or more"):
+        open_cache(path).build(short, make_encoder(), dtype="int8")
+    assert not path.exists()
+    assert open_cache(path).build(short, make_encoder()).computed > 0
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
+def test_an_agreement_is_a_share(path, panel, make_encoder, least):
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        open_cache(path).build(panel, make_encoder(), dtype="int8", least_agreement=least)
+
+
 def test_one_vector_says_nothing(vectors):
     with pytest.raises(InputError, match="two or more"):
         measure_agreement(vectors[:1], "int8")
+
+
+def test_sampled_windows_are_windows_of_the_panel(panel, windows):
+    """What a model is measured on are windows that the build will encode; none where no history is long enough."""
+    sample = sample_windows(panel, 8)
+    known = set(windows.values())
+    assert len(sample) == 16
+    assert all(window.tobytes() in known for window in sample)
+    assert sample_windows(panel, 10_000).shape == (0, 10_000, panel.num_features)

@@ -201,10 +201,11 @@ def test_a_store_that_cannot_be_written_ends_the_build_and_keeps_what_was_commit
             return super().write(entries, skip_valid=skip_valid)
 
     store = FullDisk(store_spec(encoder.spec, "float32"))
-    with pytest.raises(WorkError, match="disk is full"):
+    with pytest.raises(WorkError, match="disk is full") as refused:
         run(panel, encoder, store)
     committed = len(contents(store))
     assert committed > 0
+    assert f"the {committed} before it are kept" in str(refused.value)
     store.write = lambda entries, skip_valid=False: MemoryStore.write(store, entries, skip_valid=skip_valid)
     assert run(panel, encoder, store).computed == len(windows) - committed
 

@@ -209,3 +209,11 @@ def test_a_question_that_is_none_is_refused(cache):
         list(cache.days(day, day - 5))
     with pytest.raises(InputError, match="lies behind end"):
         cache.count(day, day - 5)
+
+
+def test_a_file_that_is_not_there_is_not_to_be_built(tmp_path):
+    """What helps depends on the kind of cache: .lance is built, .h5 is exported."""
+    with pytest.raises(MissingFileError, match="encash build"):
+        open_cache(tmp_path / "no.lance").info()
+    with pytest.raises(MissingFileError, match="encash cache export"):
+        open_cache(tmp_path / "no.h5").info()

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from encash.cache import Lookup, adopt, export_hdf5, import_hdf5, merge_caches, open_cache
-from encash.errors import InputError, MismatchError
+from encash.errors import EncashError, FormatError, InputError, MismatchError
 
 
 @pytest.fixture
@@ -85,6 +87,43 @@ def test_a_trusted_import_is_marked_and_can_be_proven(foreign, cache, panel, enc
     assert proven.spec.horizons == ()
 
 
+def test_a_trusted_import_is_proven_by_every_entry(foreign, panel, encoder, tmp_path):
+    """A sample that agrees proves nothing of the entries that were not encoded again; it says how many these are."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    trusted = open_cache(path)
+    report = trusted.verify(panel, encoder, sample=100)
+    assert (report.passed, report.verified, report.sampled, report.not_compared) == (True, False, 100, 516)
+    assert "516 of 616 entries were not compared" in report.notes[0]
+    assert "--sample all" in report.notes[0]
+    with pytest.raises(MismatchError, match="not proven"):
+        adopt(trusted, panel, encoder, report)
+    (entries,) = trusted.store.by_day(9_999)
+    wrong = entries.take(np.array([300]))
+    trusted.store.write(replace(wrong, embedding=wrong.embedding + 1))
+    assert not trusted.verify(panel, encoder).verified, "one entry among all is another model's"
+
+
+def test_a_trusted_import_of_more_than_the_data_have_stays_unverified(foreign, panel, encoder, tmp_path):
+    """Entries for which the data have no window cannot be proven, and are not taken on trust for the others' sake."""
+    path = tmp_path / "t.lance"
+    import_hdf5(foreign, path, trust=True)
+    shorter = panel.as_of("2020-05-04")
+    report = open_cache(path).verify(shorter, encoder)
+    assert (report.verified, report.not_compared > 0) == (False, True)
+    assert "no window for them" in report.notes[0]
+
+
+def test_a_foreign_file_can_be_compared_but_not_be_told(foreign, panel, encoder):
+    """Verified in place, it says what to do; nothing can be written into it."""
+    file = open_cache(foreign)
+    report = file.verify(panel, encoder)
+    assert report.verified
+    assert "--trust" in report.notes[0]
+    with pytest.raises(InputError, match="cannot be written"):
+        adopt(file, panel, encoder, report)
+
+
 def test_a_trusted_import_of_another_model_stays_unverified(foreign, panel, make_encoder, tmp_path):
     """Same dimension, other weights: the sample differs, and nothing is written down."""
     path = tmp_path / "t.lance"
@@ -103,9 +142,42 @@ def test_an_import_may_narrow_but_not_pretend(exported, cache, panel, make_encod
     narrow = tmp_path / "n.lance"
     import_hdf5(exported, narrow, dtype="float16")
     assert open_cache(narrow).build(panel, make_encoder()).computed == 0
+    assert open_cache(narrow).info().agreement["vectors"] == 256
     export_hdf5(open_cache(narrow), tmp_path / "n.h5")
     with pytest.raises(MismatchError, match="pretend"):
         import_hdf5(tmp_path / "n.h5", tmp_path / "w.lance", dtype="float32")
+
+
+def test_a_narrower_import_must_keep_enough(exported, tmp_path):
+    """Measured on the file's own vectors as a build does; refused, it leaves no cache behind."""
+    with pytest.raises(MismatchError, match="int8 keeps"):
+        import_hdf5(exported, tmp_path / "n.lance", dtype="int8", least_agreement=1.0)
+    with pytest.raises(InputError, match="share"):
+        import_hdf5(exported, tmp_path / "n.lance", least_agreement=2.0)
+    assert not (tmp_path / "n.lance").exists()
+
+
+def test_provenance_is_kept_without_need_of_trust(exported, cache, tmp_path):
+    """Trust is for files that say nothing of themselves; ours is not made unverified by it."""
+    import_hdf5(exported, tmp_path / "b.lance", trust=True)
+    assert open_cache(tmp_path / "b.lance").verified
+    assert open_cache(tmp_path / "b.lance").spec == cache.spec
+
+
+@pytest.mark.parametrize("harm", ["nan", "width", "overwritten"])
+def test_a_refused_import_leaves_no_cache_behind(exported, foreign, tmp_path, harm):
+    """The name stays free for the next try."""
+    with h5py.File(exported if harm == "overwritten" else foreign, "r+") as file:
+        day = min(day for ticker in file for day in file[ticker])
+        ticker = min(ticker for ticker in file if day in file[ticker])
+        if harm == "width":
+            del file[ticker][day]
+            file[ticker][day] = np.zeros(9, dtype=np.float32)
+        else:
+            file[ticker][day][...] = np.nan if harm == "nan" else 0.5
+    with pytest.raises(EncashError):
+        import_hdf5(exported if harm == "overwritten" else foreign, tmp_path / "b.lance", trust=True)
+    assert not (tmp_path / "b.lance").exists()
 
 
 def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
@@ -114,6 +186,16 @@ def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
     version = open_cache(path).version
     import_hdf5(exported, path)
     assert open_cache(path).version == version, "nothing was written twice"
+
+
+def test_an_export_that_another_tool_changed_is_not_imported(exported, tmp_path):
+    """Our export carries a checksum a row: a vector that was written over is refused by name, not sealed anew."""
+    with h5py.File(exported, "r+") as file:
+        file["T0001/2020-05-04"][...] = 0.0
+    with pytest.raises(
+        FormatError, match=r"1 entries are not what was written, \(2020-05-04, 'T0001'\).*export it again"
+    ):
+        import_hdf5(exported, tmp_path / "b.lance")
 
 
 def test_partial_caches_are_merged_and_each_entry_kept_once(panel, cache, make_encoder, tmp_path):
@@ -132,6 +214,7 @@ def test_caches_of_different_models_are_not_merged(panel, make_encoder, foreign,
         open_cache(tmp_path / f"{seed}.lance").build(panel, make_encoder(seed=seed), months=1)
     with pytest.raises(MismatchError, match="weights"):
         merge_caches([tmp_path / "0.lance", tmp_path / "1.lance"], tmp_path / "c.lance")
+    assert not (tmp_path / "c.lance").exists()
     with pytest.raises(MismatchError, match="does not say which model"):
         merge_caches([foreign], tmp_path / "d.lance")
     with pytest.raises(InputError, match="one or more"):
@@ -145,6 +228,7 @@ def test_conflicts_are_reported_and_nothing_is_written_unless_settled(panel, res
     both = [tmp_path / "a.lance", tmp_path / "b.lance"]
     with pytest.raises(MismatchError, match="8 entries differ"):
         merge_caches(both, tmp_path / "c.lance")
+    assert not (tmp_path / "c.lance").exists()
     report = merge_caches(both, tmp_path / "d.lance", on_conflict="last")
     assert (report.conflicts, report.replaced) == (8, 8)
     assert equal(open_cache(tmp_path / "b.lance"), open_cache(tmp_path / "d.lance"))

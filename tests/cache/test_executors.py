@@ -95,3 +95,25 @@ def test_ray_builds_the_same_cache_though_a_worker_dies(ray, panel, cache, encod
     for ours, theirs in zip(cache.store.by_day(100), other.store.by_day(100), strict=True):
         for name in ("days", "tickers", "digest", "embedding", "forecast", "confidence"):
             assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+class Halves(MeanEncoder):
+    """Says once that its memory ran out."""
+
+    def encode(self, windows: np.ndarray):
+        if self.windows_encoded == 0:
+            self.notify("memory ran out: going on with batches of 2")
+        return super().encode(windows)
+
+
+@pytest.mark.usefixtures("ray")
+def test_what_a_workers_encoder_notifies_of_is_told_here():
+    """A halved batch in another process is no secret."""
+    from encash.cache.executors.ray import RayExecutor
+    from encash.testing.executor_contract import _tasks
+
+    told = []
+    with RayExecutor(lambda: Halves(3, lookback=4, dim=5), workers=1, say=told.append) as executor:
+        for task in _tasks():
+            executor.submit(task).result(60)
+    assert told == ["memory ran out: going on with batches of 2"]

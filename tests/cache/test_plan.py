@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -78,3 +81,26 @@ def test_a_block_is_bounded_in_bytes_and_in_seconds():
     assert size.most_entries(dim=10, rate=None) == 100
     assert size.most_entries(dim=10, rate=0.5) == 30
     assert size.most_entries(dim=10, rate=1e-9) == 1
+
+
+MEMORY = """
+import resource, sys
+from encash.cache import open_cache
+from encash.panel.toy import toy_panel
+from encash.testing import MeanEncoder
+panel = toy_panel(seed=1, num_tickers=60, num_sessions=400)
+encoder = MeanEncoder(panel.num_features, lookback=8, dim=512, batch_size=64)
+cache = open_cache(sys.argv[1])
+planned = cache.plan(panel, encoder).peak_memory_bytes
+cache.build(panel, encoder)
+print(planned, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_the_planned_memory_is_that_of_the_whole_process(tmp_path):
+    """A build in the process that planned it takes no more than was said, and not many times less."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path / "c.lance")], capture_output=True, text=True, check=True
+    )
+    planned, used = map(int, done.stdout.split())
+    assert used <= planned < 3 * used

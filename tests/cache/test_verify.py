@@ -1,9 +1,14 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from encash.cache import open_cache
-from encash.errors import EncashError, FormatError, MismatchError
+from encash.cache import export_hdf5, open_cache
+from encash.cache.identity import store_spec
+from encash.errors import EncashError, FormatError, InputError, MismatchError
+from encash.store import create_store
 
 
 def test_a_sound_cache_passes(cache, panel, encoder):
@@ -23,7 +28,83 @@ def test_without_data_the_rows_alone_are_checked(cache):
 
 def test_stale_entries_are_found(cache, restate):
     assert cache.verify(restate({"T0001": {40: 9.0}})).stale == 8
-    assert cache.verify(restate({"T0001": {40: float("nan")}})).stale == 8
+    report = cache.verify(restate({"T0001": {40: 9.0}}))
+    assert "8 entries, the first (2020-03-25, 'T0001')," in report.findings[0]
+    assert "encash update" in report.findings[0]
+
+
+def test_withdrawn_entries_can_be_dropped(cache, restate, make_encoder):
+    """Entries whose window holds a NaN now are counted apart from stale ones; they are taken away in one commit where
+    that is asked, and a build has nothing to say of them."""
+    spoilt, version, entries = restate({"T0001": {40: float("nan")}}), cache.version, cache.index().entries
+    report = cache.verify(spoilt)
+    assert (report.stale, report.withdrawn, report.dropped, report.found) == (0, 8, 0, True)
+    assert "8 entries, the first (2020-03-25, 'T0001')," in report.findings[0]
+    assert "--drop" in report.findings[0]
+    report = cache.verify(spoilt, drop=True)
+    assert (report.withdrawn, report.dropped, cache.version) == (8, 8, version + 1)
+    assert cache.verify(spoilt).passed
+    assert cache.index().entries == entries - 8
+    assert cache.build(spoilt, make_encoder()).computed == 0
+
+
+def test_corrupt_entries_can_be_dropped_and_made_again(cache, panel, encoder):
+    """A flipped bit: found, taken away, built again; then the cache is what it was."""
+    vectors, _ = cache.get("2020-05-04", ["T0001"])
+    for file in Path(cache.path).glob("data/*.lance"):
+        if (at := (data := file.read_bytes()).find(vectors[0].tobytes())) >= 0:
+            file.write_bytes(data[: at + 3] + bytes([data[at + 3] ^ 1]) + data[at + 4 :])
+    harmed = open_cache(cache.path)
+    assert harmed.build(panel, encoder).computed == 0
+    report = harmed.verify(panel, drop=True)
+    assert (report.corrupt, report.dropped, report.stale) == (1, 1, 0)
+    assert harmed.build(panel, encoder).computed == 1
+    assert harmed.verify(panel, encoder).passed
+    assert np.array_equal(harmed.get("2020-05-04", ["T0001"])[0], vectors)
+
+
+def test_the_entries_of_a_file_cut_short_can_be_dropped_and_made_again(cache, panel, encoder):
+    """What the error of the build says works: drop, then build."""
+    file = min(Path(cache.path).glob("data/*.lance"))
+    os.truncate(file, 50)
+    with pytest.raises(FormatError, match="--drop"):
+        open_cache(cache.path).build(panel, encoder)
+    harmed = open_cache(cache.path)
+    dropped = harmed.verify(panel, drop=True).dropped
+    assert dropped > 0
+    assert harmed.build(panel, encoder).computed == dropped
+    assert harmed.verify(panel, encoder).passed
+
+
+def test_nothing_is_dropped_from_a_file(cache, panel, tmp_path):
+    export_hdf5(cache, tmp_path / "x.h5")
+    with pytest.raises(InputError, match="import it"):
+        open_cache(tmp_path / "x.h5").verify(panel, drop=True)
+
+
+def test_an_empty_cache_passes(path, panel, encoder):
+    """There is nothing to compare, and nothing wrong."""
+    create_store(path, store_spec(encoder.spec, "float32"))
+    report = open_cache(path).verify(panel, encoder)
+    assert (report.passed, report.checked, report.sampled) == (True, 0, 0)
+
+
+def test_a_sample_has_entries(cache, panel, encoder):
+    with pytest.raises(InputError, match="1 or more"):
+        cache.verify(panel, encoder, sample=-1)
+
+
+def test_what_differs_is_named(cache, panel, encoder):
+    """How many entries differ, and the worst of them, where a vector is not what the model says of the window."""
+    (entries,) = cache.store.by_day(9_999)
+    changed = entries.take(np.array([5, 6]))
+    cache.store.write(replace(changed, embedding=changed.embedding + np.array([[0.5], [2.0]], dtype=np.float32)))
+    report = cache.verify(panel, encoder, sample="all")
+    worst = (
+        f"2 of {len(entries)} entries encoded again differ, the worst ({changed.days[1]}, '{changed.tickers[1]}') by 2;"
+    )
+    assert worst in report.findings[0]
+    assert report.max_abs_diff == pytest.approx(2)
 
 
 def test_another_model_is_found(cache, panel, make_encoder):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from encash.cache import open_cache
+from encash.errors import InputError
 
 
 def test_arrow_holds_every_entry(cache):
@@ -50,5 +51,18 @@ def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
     """What is sent is where the cache is, never what is open."""
     again = pickle.loads(pickle.dumps(cache))
     assert again.index().entries == cache.index().entries
+    first = open_cache(cache.path, version=1)
+    assert pickle.loads(pickle.dumps(first)).version == first.version == 1
     pytest.importorskip("torch")
     assert len(pickle.loads(pickle.dumps(cache.torch_dataset()))) == cache.index().entries
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_worker_is_refused_in_words(cache):
+    """Where it would crash, it says which start method works; that one gives every entry."""
+    torch = pytest.importorskip("torch")
+    load, dataset = torch.utils.data.DataLoader, cache.torch_dataset()
+    with pytest.raises(InputError, match='multiprocessing_context="spawn"'):
+        next(iter(load(dataset, batch_size=50, num_workers=1, multiprocessing_context="fork")))
+    spawned = load(dataset, batch_size=500, num_workers=1, multiprocessing_context="spawn")
+    assert sum(len(batch["day"]) for batch in spawned) == len(dataset)

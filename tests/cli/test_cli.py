@@ -123,6 +123,20 @@ def test_verify_finds_flipped_bits_with_exit_code_3(folder, capsys, tmp_path):
     largest.write_bytes(content)
     assert main(["cache", "verify", str(copy), "--json", "--quiet"]) == 3
     assert json.loads(capsys.readouterr().out)["corrupt"] >= 1
+    assert main(["cache", "verify", str(copy), "--drop", "--quiet"]) == 3
+    assert "--drop" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("found: "))
+    assert answer(capsys, "cache", "verify", str(copy))["corrupt"] == 0
+    assert answer(capsys, "build", *models(folder), "--cache", str(copy))["computed"] >= 1
+
+
+def test_a_sample_is_a_number_or_all(folder, capsys):
+    """One line for anything else."""
+    cache = str(folder / "c.lance")
+    for wrong in ("-1", "0", "x"):
+        with pytest.raises(SystemExit):
+            main(["cache", "verify", cache, *models(folder), "--sample", wrong])
+        assert "a number from 1, or all" in capsys.readouterr().err
+    assert answer(capsys, "cache", "verify", cache, *models(folder), "--sample", "all")["not_compared"] == 0
 
 
 def test_export_and_import_are_inverse(folder, capsys, tmp_path):
@@ -136,6 +150,24 @@ def test_export_and_import_are_inverse(folder, capsys, tmp_path):
     with h5py.File(foreign, "w") as file:
         file.create_dataset("AAPL/2024-01-02", data=np.zeros(16, np.float32))
     assert "--trust" in refusal(capsys, "cache", "import", str(foreign), str(tmp_path / "t.lance"))
+
+
+def test_a_narrow_cache_shows_what_its_type_keeps(folder, capsys, tmp_path):
+    """`cache info` has the measured agreement; `--least-agreement` is a share."""
+    cache, where = str(tmp_path / "n.lance"), [*models(folder), "--months", "1", "--dtype", "int8"]
+    answer(capsys, "build", *where, "--cache", cache, "--least-agreement", "0.5")
+    assert answer(capsys, "cache", "info", cache)["agreement"]["vectors"] == 256
+    assert answer(capsys, "cache", "info", str(folder / "c.lance"))["agreement"] is None
+    assert main(["cache", "info", cache]) == 0
+    assert "clusters" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("agreement"))
+    for command in (
+        ["build", *where, "--cache", cache],
+        ["plan", *where, "--cache", cache],
+        ["cache", "import", "x", "y"],
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, "--least-agreement", "1.5"])
+        assert "from 0 to 1" in capsys.readouterr().err
 
 
 def test_parts_merge_into_the_whole(folder, capsys, tmp_path):
@@ -166,6 +198,53 @@ def test_an_old_file_becomes_trusted_by_proof(folder, capsys, tmp_path):
     assert answer(capsys, "cache", "verify", taken, *models(folder))["verified"]
     assert answer(capsys, "cache", "info", taken)["verified"]
     assert answer(capsys, "build", *models(folder), "--cache", taken)["computed"] == 0
+
+
+def test_the_caches_of_a_folder_are_listed(folder, capsys, tmp_path):
+    """A line a cache, the model's own marked, whatever file the model lies in; a broken one says so; `cache info` of a
+    folder names the command."""
+    import shutil
+
+    other = write_checkpoint(tmp_path / "other.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    caches = tmp_path / "caches"
+    shutil.copytree(folder / "c.lance", caches / "a.lance")
+    where = ["--data", str(folder / "f.h5"), "--cache", str(caches / "b.lance"), "--months", "1"]
+    answer(capsys, "build", "--model", str(other), *where)
+    (caches / "x.lance").write_text("no cache")
+    for model in (folder / "m.pt", write_checkpoint(tmp_path / "again.pt", num_features=23, lookback=LOOKBACK)):
+        found = answer(capsys, "cache", "list", str(caches), "--model", str(model))["caches"]
+        assert [one["belongs"] for one in found] == [True, False, None]
+    info = answer(capsys, "cache", "info", str(caches / "a.lance"))
+    assert {name: found[0][name] for name in ("encoder", "dim", "dtype", "entries", "first", "last")} == {
+        name: info[name] for name in ("encoder", "dim", "dtype", "entries", "first", "last")
+    }
+    assert "no cache" in found[2]["problem"]
+    assert main(["cache", "list", str(caches), "--model", str(other)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in lines] == [" ", "*", " "]
+    assert "known files 1" in lines[1]
+    assert "encash cache list" in refusal(capsys, "cache", "info", str(caches))
+
+
+def test_a_cache_is_read_as_of_a_version(folder, capsys, tmp_path):
+    """By number or by tag: info, coverage, export and backtest see what was there then."""
+    cache, data = str(tmp_path / "c.lance"), ["--data", str(folder / "f.h5")]
+    answer(capsys, "build", *models(folder), "--cache", cache)
+    answer(capsys, "cache", "versions", cache, "--tag", "whole")
+    whole = answer(capsys, "cache", "info", cache)
+    from encash.cache import open_cache
+
+    index = open_cache(cache).index()
+    open_cache(cache).store.remove(index.row[index.row >= 0][10:].astype(np.int64))
+    assert answer(capsys, "cache", "info", cache)["entries"] == 10
+    for version in ("whole", str(whole["version"])):
+        assert answer(capsys, "cache", "info", cache, "--as-of", version)["entries"] == whole["entries"]
+        assert answer(capsys, "cache", "coverage", cache, *data, "--as-of", version)["valid"] == whole["entries"]
+        out = str(tmp_path / "x.h5")
+        assert answer(capsys, "cache", "export", cache, out, "--as-of", version)["entries"] == whole["entries"]
+    then = runs(folder, "--cache", cache, "--as-of", "whole", "--no-model", "--no-report")
+    assert answer(capsys, *then)["misses"] == 0
+    assert "no version" in refusal(capsys, "cache", "info", cache, "--as-of", "never")
 
 
 def test_versions_are_listed_and_tagged(folder, capsys, tmp_path):
@@ -300,6 +379,22 @@ def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
     walked = answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
     assert answer(capsys, "clusters", "show", str(tmp_path / "walk")) == walked
     assert walked["terms"][0]["agreement"] is None
+
+
+def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
+    """A ranking and its files for each horizon; alone, a horizon gives the same."""
+    import shutil
+
+    days = (folder / "days.txt").read_text().split()
+    shutil.copytree(folder / "k", tmp_path / "k")
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "--end", days[80]]
+    rank = ["clusters", "rank", "--clusters", str(tmp_path / "k"), *data, "--top", "2", "--horizon"]
+    found = answer(capsys, *rank, "1", "5", "10")
+    assert [one["embargo"] for one in found["horizons"]] == [1, 5, 10]
+    assert (tmp_path / "k" / "best_clusters_10d.txt").is_file()
+    alone = answer(capsys, *rank, "5")
+    assert alone == found["horizons"][1]
+    assert "horizons" not in alone
 
 
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):

@@ -76,3 +76,13 @@ def test_members_that_do_not_belong_together_are_refused(other, said):
         Ensemble([MeanEncoder(3, lookback=4), other])
     with pytest.raises(InputError, match="at least one"):
         Ensemble([])
+
+
+def test_every_member_tells_what_changes_on_the_way():
+    """Whoever is told by the ensemble is told by its members."""
+    members = MeanEncoder(3, seed=0), MeanEncoder(3, seed=1)
+    ensemble, told = Ensemble(members), []
+    ensemble.notify = told.append
+    for member in members:
+        member.notify("memory ran out")
+    assert told == ["memory ran out"] * 2

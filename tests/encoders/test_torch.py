@@ -1,9 +1,11 @@
 """Checkpoints of the seed's format: read exactly, refused clearly, encoded to the same bits in any company."""
 
 import pickle
+import resource
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from encash.encoders import load_encoder
 from encash.encoders.bins import settle_edges
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
+from encash.encoders.torch.memory import keep_freed_memory
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.testing import EncoderContract, write_checkpoint
 
@@ -287,3 +290,19 @@ def test_without_torch_the_line_that_installs_it_is_given(tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert 'pip install "encash[torch]"' in said
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="not glibc's allocator")
+def test_a_batch_uses_the_memory_of_the_one_before(tmp_path):
+    """Once some batches are through, further ones ask the system for hardly a page, in whatever thread."""
+    path = write_checkpoint(tmp_path / "m.pt", num_features=5, lookback=60, hidden_dim=64, num_layers=2)
+    encoder, many = load_encoder(path, device="cpu", precision="float32"), windows(64, 60)
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(8):
+            thread.submit(encoder.encode, many).result()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(8):
+            thread.submit(encoder.encode, many).result()
+        taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    pages_of_one_tensor = 64 * 60 * 64 * 4 // resource.getpagesize()
+    assert taken < 8 * pages_of_one_tensor, "less than one tensor a batch; each makes some twenty"

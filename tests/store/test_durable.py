@@ -53,7 +53,7 @@ def test_what_the_disk_refuses_early_is_not_lost(tmp_path, monkeypatch):
     many = make_entries(spec, ["2024-01-03"], [f"T{number:05}" for number in range(20_000)])
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, "fdatasync", refuse)
-        with pytest.raises(WorkError, match="nothing was committed"):
+        with pytest.raises(WorkError, match="nothing of it was committed"):
             store.write(many)
     assert everything(open_store(store.location)) == before
     store.write(many)

@@ -3,8 +3,10 @@ user is told when the bucket is not there."""
 
 import contextlib
 import itertools
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ moto = pytest.importorskip("moto.server", reason="the S3 server comes with moto[
 boto3 = pytest.importorskip("boto3", reason="likewise")
 
 sys.path.insert(0, str(Path(__file__).parent))
-from survival_worker import SPEC, TICKERS  # noqa: E402 - what comes before may skip this file
+from survival_worker import SPEC, TICKERS, step_entries  # noqa: E402 - what comes before may skip this file
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 numbers = itertools.count()
@@ -185,6 +187,28 @@ def test_compacting_beside_writers(place):
     assert [rival.returncode for rival in rivals] == [0, 0]
     store = open_store(f"{place}/a.lance")
     assert (store.index().entries, store.index().duplicates) == (12 * len(TICKERS), 0)
+    assert store.verify().passed
+
+
+@pytest.mark.slow
+def test_killed_writers_in_a_bucket_lose_nothing(place):
+    """However often a writer into a bucket is killed, what it announced is there and right, and the next goes on."""
+    rng, expected, step = random.Random(1), MemoryStore(SPEC), 0
+    for _ in range(8):
+        command = [sys.executable, str(WORKER), "write", f"{place}/a.lance", str(step)]
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert worker.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0, 0.3))
+        worker.kill()
+        for _ in worker.communicate()[0].split():
+            expected.write(step_entries(step))
+            step += 1
+        store = open_store(f"{place}/a.lance")
+        if everything(store) != everything(expected):
+            expected.write(step_entries(step))  # committed, and killed before it could say so
+            step += 1
+            assert everything(store) == everything(expected)
+    assert step > 0
     assert store.verify().passed
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from encash.errors import ConflictError, EncashError, FormatError
-from encash.store import create_store, ensure_store, open_store
+from encash.store import create_store, ensure_store, export_hdf5, merge, open_store
 from encash.store import lance as lance_store
 from encash.store.lock import writer_lock
 from encash.testing.store_contract import everything, make_entries, make_spec
@@ -110,6 +110,84 @@ def test_verify_names_the_vector_that_changed(store):
     check = open_store(store.location).verify()
     assert (check.checked, check.corrupt) == (10, 1)
     assert "2024-01-03, 'C'" in check.findings[0]
+
+
+def flip_in_vector(store, day: str, ticker: str) -> None:
+    """Change one bit of the stored vector of an entry."""
+    row = store.index().locate(np.array([day], "datetime64[D]"), np.array([ticker]))
+    code = store._read("embedding", row)[0].tobytes()
+    for path in data_files(store):
+        data = path.read_bytes()
+        if (at := data.find(code)) >= 0:
+            path.write_bytes(data[: at + 3] + bytes([data[at + 3] ^ 1]) + data[at + 4 :])
+
+
+COPIES = {
+    "compact": lambda store, folder: store.compact(),
+    "export": lambda store, folder: export_hdf5(store, folder / "x.h5"),
+    "merge": lambda store, folder: merge([store], create_store(folder / "into.lance", store.spec)),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_what_is_damaged_is_not_copied(store, tmp_path, copy):
+    """A vector that changed gets no new checksum: compacting, exporting and merging refuse it with the first place and
+    how many there are, commit nothing, and `verify` finds it as before."""
+    flip_in_vector(store, DAYS[1], "C")
+    flip_in_vector(store, DAYS[2], "D")
+    damaged = open_store(store.location)
+    with pytest.raises(FormatError, match=r"2 entries are not what was written, \(2024-01-03, 'C'\).*--drop"):
+        COPIES[copy](damaged, tmp_path)
+    assert open_store(store.location).version == store.version
+    assert open_store(store.location).verify().corrupt == 2
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_what_is_damaged_can_be_taken_away(store):
+    """The rows that `verify` found are removed in one commit; the others stay, and then everything can be copied."""
+    whole = everything(store)
+    flip_in_vector(store, DAYS[1], "C")
+    damaged = open_store(store.location)
+    damaged.remove(damaged.verify().damaged)
+    assert everything(damaged) == {key: value for key, value in whole.items() if key != (DAYS[1], "C")}
+    assert open_store(store.location).verify().passed
+    damaged.compact()
+    assert damaged.index().entries == 9
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "seal"])
+def test_the_entries_of_a_damaged_file_can_be_taken_away(store, harm):
+    """A data file that is cut, gone, or whose seal is damaged: its rows are removed unread, and the store is whole
+    again."""
+    path = data_files(store)[0]
+    if harm == "cut":
+        os.truncate(path, 100)
+    elif harm == "gone":
+        path.unlink()
+    else:
+        (Path(store.location) / "_seals" / f"{path.name}.json").write_text("{}")
+    damaged = open_store(store.location)
+    check = damaged.verify()
+    assert (check.corrupt, len(check.damaged)) == (8, 8)
+    assert "8 entries" in check.findings[0]
+    assert "--drop" in check.findings[0]
+    damaged.remove(check.damaged)
+    again = open_store(store.location)
+    assert again.verify().passed
+    assert {key[1] for key in everything(again)} == {"B", "D"}
+    again.write(make_entries(store.spec, DAYS, ["A"]))
+    again.compact()
+    assert open_store(store.location).index().entries == 5
+
+
+def test_nothing_is_removed_after_another_commit(store):
+    """Rows have other numbers in another version: a store that has changed meanwhile is looked at again first."""
+    late = open_store(store.location)
+    late.index()
+    store.write(make_entries(store.spec, DAYS[:1], ["Z"]))
+    with pytest.raises(ConflictError, match="has changed"):
+        late.remove(np.array([0]))
+    assert open_store(store.location).index().entries == 11
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

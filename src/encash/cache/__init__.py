@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from encash.cache.agreement import LEAST_AGREEMENT as LEAST_AGREEMENT
     from encash.cache.agreement import Agreement as Agreement
     from encash.cache.agreement import measure_agreement as measure_agreement
     from encash.cache.agreement import sample_windows as sample_windows
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from encash.cache.cache import Cache as Cache
     from encash.cache.cache import CacheInfo as CacheInfo
     from encash.cache.cache import Coverage as Coverage
+    from encash.cache.cache import cache_paths as cache_paths
     from encash.cache.cache import list_caches as list_caches
     from encash.cache.cache import open_cache as open_cache
     from encash.cache.exchange import export_hdf5 as export_hdf5
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from encash.cache.verify import adopt as adopt
 
 _HOMES = {
+    "LEAST_AGREEMENT": "agreement",
     "Agreement": "agreement",
     "BuildReport": "build",
     "Cache": "cache",
@@ -49,6 +52,7 @@ _HOMES = {
     "Tally": "lookup",
     "VerifyReport": "verify",
     "adopt": "verify",
+    "cache_paths": "cache",
     "export_hdf5": "exchange",
     "import_hdf5": "exchange",
     "list_caches": "cache",

@@ -7,22 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encash.arrays import Float32, Float64
-from encash.cache.plan import Plan, State
-from encash.cache.task import Cells, read_tasks, run_task
+from encash.arrays import Bool, Days, Float32, Float64, Int64
+from encash.cache.plan import Plan, State, window_digests
+from encash.cache.task import Cells, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
-from encash.panel.windows import gather_windows, window_grid
+from encash.panel.windows import Reason, gather_windows, window_grid
+from encash.store.base import EmbeddingStore, Entries
 from encash.store.codec import round_vectors
 
 LEAST_AGREEMENT = 0.99
 """What a storage type must keep unless another share is asked for."""
 SAMPLE = 256
-"""Windows encoded to find out."""
+"""Vectors compared to find out."""
+FEWEST = 50
+"""With fewer vectors nothing is said of a storage type."""
 TASK_BYTES = 32 * 2**20
 MODEL_SAMPLE = 16
 """Windows on which an encoder's precisions are compared, and the tickers that they are taken from."""
+_SOME_TICKERS = 64
+"""Tickers that are looked through for windows before all are."""
+_DAYS, _CANDIDATES, _TOP = 200, 32, 5
+"""Days that picks are compared on, the candidates of each, and how many of them are picked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +45,53 @@ class Agreement:
     """Spearman's rank correlation of all distances to the centroids, before and after."""
     cosine: float
     """Smallest cosine between a vector and its rounded self."""
+    picks: float | None = None
+    """Share of picks that stay the same, where candidates are filtered by their cluster and ranked by
+    forecast × confidence; None for a model without forecasts."""
 
     def check(self, least: float) -> None:
         """Refuse a type that changes too much.
 
         Raises:
-            MismatchError: clusters or distances agree less than asked.
+            MismatchError: clusters, distances or picks agree less than asked.
+            InputError: what was asked is no share.
         """
-        if min(self.clusters, self.distances) < least:
+        check_share(least)
+        kept = {"of the cluster assignments": self.clusters, "of the picks": self.picks}
+        shares = " and ".join(f"{share:.2%} {what}" for what, share in kept.items() if share is not None)
+        if min(self.clusters, self.distances, 1.0 if self.picks is None else self.picks) < least:
             raise MismatchError(
-                f"{self.dtype} keeps {self.clusters:.2%} of the cluster assignments and a rank correlation of "
-                f"{self.distances:.4f} of the distances on {self.vectors} of your vectors; at least {least:.2%} was "
-                "asked: take a wider type, or ask for less agreement"
+                f"{self.dtype} keeps {shares}, and a rank correlation of {self.distances:.4f} of the distances, on "
+                f"{self.vectors} of your vectors; at least {least:.2%} was asked: take a wider type, or ask for less "
+                "agreement (--least-agreement)"
             )
 
 
-def measure_agreement(vectors: Float32, dtype: str, centroids: Float32 | None = None, *, seed: int = 0) -> Agreement:
+def check_share(least: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        InputError: below 0, above 1, or no number.
+    """
+    if not 0 <= least <= 1:
+        raise InputError(f"an agreement of at least {least} was asked; give a share from 0 to 1")
+
+
+def measure_agreement(
+    vectors: Float32,
+    dtype: str,
+    centroids: Float32 | None = None,
+    *,
+    scores: Float32 | None = None,
+    seed: int = 0,
+) -> Agreement:
     """Compare vectors with what a storage type would make of them.
 
     Args:
         vectors: as the model gave them, shape (n, D), n ≥ 2.
         dtype: float32, float16 or int8.
         centroids: shape (k, D); None takes some of the vectors, drawn by the seed.
+        scores: forecast × confidence of each vector and horizon, shape (n, H); None where there are no forecasts.
         seed: of that draw.
 
     Raises:
@@ -71,22 +103,25 @@ def measure_agreement(vectors: Float32, dtype: str, centroids: Float32 | None = 
     """
     if len(vectors) < 2:
         raise InputError(f"{len(vectors)} vectors came; agreement is measured on two or more")
+    random = np.random.default_rng(seed)
     if centroids is None:
-        random = np.random.default_rng(seed)
         centroids = vectors[random.choice(len(vectors), size=min(50, max(2, len(vectors) // 4)), replace=False)]
     rounded = round_vectors(vectors, dtype)
     before, after = _distances(vectors, centroids), _distances(rounded, centroids)
+    ours, theirs = before.argmin(axis=1), after.argmin(axis=1)
     return Agreement(
         dtype=dtype,
         vectors=len(vectors),
-        clusters=float((before.argmin(axis=1) == after.argmin(axis=1)).mean()),
+        clusters=float((ours == theirs).mean()),
         distances=_rank_correlation(before.reshape(-1), after.reshape(-1)),
         cosine=_smallest_cosine(vectors.astype(np.float64), rounded.astype(np.float64)),
+        picks=None if scores is None or not scores.shape[1] else _equal_picks(ours, theirs, scores, random),
     )
 
 
 def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, seed: int = 0) -> Agreement | None:
-    """Measure a storage type on some of the windows that a plan will encode; None for float32, which changes nothing.
+    """Measure a storage type on windows spread over what a plan selects, or over the whole panel where these are too
+    few; None for float32, which changes nothing.
 
     Args:
         panel: the data.
@@ -94,15 +129,79 @@ def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, 
         plan: what will be encoded.
         dtype: the storage type that is asked for.
         seed: which windows.
+
+    Raises:
+        InputError: the whole panel has too few windows.
     """
-    day, ticker = np.nonzero((plan.state == State.MISSING) | (plan.state == State.STALE))
-    if dtype == "float32" or len(day) < 2:
+    if dtype == "float32":
         return None
-    chosen = np.sort(np.random.default_rng(seed).choice(len(day), size=min(SAMPLE, len(day)), replace=False))
-    cells = Cells(days=plan.days[day[chosen]], tickers=np.asarray(plan.tickers)[ticker[chosen]])
+    random = np.random.default_rng(seed)
+    cells = _choose(plan.days, plan.tickers, plan.state != State.UNAVAILABLE, random)
+    names = random.permutation(np.asarray(panel.tickers))
+    for count in (_SOME_TICKERS, len(names)):
+        if len(cells) < SAMPLE:
+            some, days = tuple(np.sort(names[:count]).tolist()), panel.sessions
+            there = window_digests(panel, some, days, encoder.spec.lookback).reason == Reason.OK
+            cells = _choose(days, some, there, random)
+    _check_enough(len(cells), dtype, "the data have windows for")
     tasks = read_tasks(panel, cells, encoder.spec, "float32", TASK_BYTES)
-    vectors = [run_task(task, encoder).entries.embedding for task in tasks]
-    return measure_agreement(np.concatenate(vectors), dtype, seed=seed)
+    return _of_entries(join_entries([run_task(task, encoder).entries for task in tasks]), dtype, seed)
+
+
+def stored_agreement(store: EmbeddingStore, dtype: str, *, seed: int = 0) -> Agreement | None:
+    """Measure a storage type on entries of a store that keeps them wider; None where it does not.
+
+    Args:
+        store: what is to be kept as that type.
+        dtype: the storage type that is asked for.
+        seed: which entries.
+
+    Raises:
+        InputError: the store has too few entries.
+    """
+    if dtype == store.spec.dtype:
+        return None
+    rows = store.index().row
+    rows = np.sort(rows[rows >= 0].astype(np.int64))
+    _check_enough(len(rows), dtype, f"{store.location} has")
+    chosen = np.random.default_rng(seed).choice(rows, size=min(SAMPLE, len(rows)), replace=False)
+    return _of_entries(store.read_sound(np.sort(chosen)), dtype, seed)
+
+
+def _of_entries(entries: Entries, dtype: str, seed: int) -> Agreement:
+    return measure_agreement(entries.embedding, dtype, scores=entries.forecast * entries.confidence, seed=seed)
+
+
+def _check_enough(count: int, dtype: str, who: str) -> None:
+    if count < FEWEST:
+        raise InputError(
+            f"whether {dtype} is enough is measured on {FEWEST} vectors or more, and {who} {count}; keep float32"
+        )
+
+
+def _choose(days: Days, tickers: tuple[str, ...], there: Bool, random: np.random.Generator) -> Cells:
+    """Some of the cells that have a window."""
+    day, ticker = np.nonzero(there)
+    chosen = np.sort(random.choice(len(day), size=min(SAMPLE, len(day)), replace=False))
+    return Cells(days=days[day[chosen]], tickers=np.asarray(tickers, dtype=np.str_)[ticker[chosen]])
+
+
+def _equal_picks(ours: Int64, theirs: Int64, scores: Float32, random: np.random.Generator) -> float:
+    """Draw candidates for many days, keep those of the better half of the clusters, and pick the best by score: the
+    share of picks that the clusters of both sides agree on, over all days and horizons."""
+    equal = picked = 0
+    candidates = min(_CANDIDATES, max(2, len(ours) // 2))
+    for score in scores.T:
+        members = np.bincount(ours)
+        mean = np.bincount(ours, weights=score) / np.maximum(members, 1)
+        better = np.flatnonzero(members)[mean[members > 0] >= np.median(mean[members > 0])]
+        for _ in range(_DAYS):
+            day = random.choice(len(ours), size=candidates, replace=False)
+            day = day[np.argsort(-score[day], kind="stable")]
+            first, second = (day[np.isin(side[day], better)][:_TOP] for side in (ours, theirs))
+            equal += len(np.intersect1d(first, second))
+            picked += max(len(first), len(second))
+    return equal / picked if picked else 1.0
 
 
 def sample_windows(panel: Panel, lookback: int, *, seed: int = 0) -> Float32:

@@ -19,7 +19,7 @@ from encash.cache.executors.base import Executor
 from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
 from encash.cache.task import Cells, Task, TaskResult, join_entries, read_tasks
 from encash.encoders.base import EncoderSpec
-from encash.errors import EncashError
+from encash.errors import EncashError, WorkError
 from encash.panel.panel import Panel
 from encash.store.base import EmbeddingStore, Entries
 
@@ -121,7 +121,7 @@ class _Builder:
         self._encode_seconds = 0.0
         self._failures: list[Failure] = []
         self._block: list[Entries] = []
-        self._writing: Future[int] | None = None
+        self._writing: tuple[int, Future[int]] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="encash-write")
 
     def run(self) -> BuildReport:
@@ -195,14 +195,23 @@ class _Builder:
         self._wait_for_commit()
         if self._block:
             entries, self._block = self._block, []
-            self._computed += sum(len(part) for part in entries)
-            self._writing = self._writer.submit(_write, self._work.store, entries)
+            count = sum(len(part) for part in entries)
+            self._writing = count, self._writer.submit(_write, self._work.store, entries)
 
     def _wait_for_commit(self) -> None:
-        if self._writing is not None:
-            self._wait(self._writing)
-            self._writing.result()
-            self._writing = None
+        if self._writing is None:
+            return
+        count, writing = self._writing
+        self._wait(writing)
+        try:
+            writing.result()
+        except WorkError as error:
+            raise type(error)(
+                f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before "
+                "it are kept: build again, and it goes on from there"
+            ) from None
+        self._computed += count
+        self._writing = None
 
     def _wait(self, future: Future[Any]) -> None:
         while wait([future], timeout=0.2).not_done:

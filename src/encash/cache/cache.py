@@ -15,7 +15,7 @@ import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Text, day_text, positions, to_day
 from encash.cache import identity
-from encash.cache.agreement import LEAST_AGREEMENT, sample_agreement
+from encash.cache.agreement import LEAST_AGREEMENT, check_share, sample_agreement
 from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Progress, Work, build
 from encash.cache.executors.base import Executor
@@ -27,6 +27,7 @@ from encash.cache.plan import (
     compare,
     count_states,
     make_plan,
+    process_peak_bytes,
     rows_on_grid,
     window_digests,
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from encash.cache.lookup import Lookup
-    from encash.cache.verify import VerifyReport
+    from encash.cache.verify import Sample, VerifyReport
 
 PREFETCHED_DAYS = 4
 SECONDS_OF_A_RATE = 1.0
@@ -71,6 +72,8 @@ class CacheInfo:
     version: int
     verified: bool
     """False for a cache imported on trust."""
+    agreement: dict[str, Any] | None
+    """What a dtype narrower than float32 keeps of the vectors, as it was measured (`Agreement`); None for float32."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,17 +107,18 @@ class Cache:
     it may not cross a fork.
     """
 
-    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None):
+    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None, *, as_of: int | str | None = None):
         self.path = os.fspath(path)
         self._store = store
+        self._as_of = as_of
         self._reading = threading.Lock()
         self._seen: tuple[int, EntryIndex] | None = None
         self._day_places: dict[DayLike, int] = {}
         self._ticker_places: dict[tuple[str, ...], Int64] = {}
 
-    def __reduce__(self) -> tuple[Callable[[str], Cache], tuple[str]]:
-        """Another process opens the cache by itself."""
-        return open_cache, (self.path,)
+    def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
+        """Another process opens the cache by itself, at the version that was asked for."""
+        return _reopen, (self.path, self._as_of)
 
     # -- what it is
 
@@ -126,9 +130,10 @@ class Cache:
             MissingFileError: nothing has been built here yet.
         """
         if self._store is None:
-            raise MissingFileError(
-                f"there is no cache at {self.path}; build it first: encash build --model M --data F --cache {self.path}"
-            )
+            mend = "make one with `encash cache export`"
+            if Path(self.path).suffix == ".lance":
+                mend = f"build it first: encash build --model M --data F --cache {self.path}"
+            raise MissingFileError(f"there is no cache at {self.path}; {mend}")
         return self._store
 
     @property
@@ -145,6 +150,11 @@ class Cache:
     def encoder_spec(self) -> EncoderSpec | None:
         """The encoder that made the entries; None where nobody wrote it down."""
         return identity.encoder_of(self.spec)
+
+    @property
+    def model_files(self) -> int:
+        """How many model files the cache is known to come from (`recognises`)."""
+        return len((self.spec.notes or {}).get(identity.SOURCES, []))
 
     @property
     def verified(self) -> bool:
@@ -192,6 +202,7 @@ class Cache:
             versions=len(self.store.versions()),
             version=self.version,
             verified=self.verified,
+            agreement=(spec.notes or {}).get(identity.AGREEMENT),
         )
 
     def refresh(self) -> None:
@@ -322,6 +333,8 @@ class Cache:
     def torch_dataset(self) -> Any:
         """All entries as a map-style ``torch.utils.data.Dataset``.
 
+        A ``DataLoader`` with worker processes takes ``multiprocessing_context="spawn"``; a forked worker is refused.
+
         Raises:
             MissingExtraError: torch is not installed.
         """
@@ -365,7 +378,11 @@ class Cache:
         spec = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
         if self._store is not None:
             self.refresh()
-        return make_plan(panel, spec, self._store, _selection(selection, choice), dtype=dtype, rate=self._rate(encoder))
+        chosen = _selection(selection, choice)
+        plan = make_plan(panel, spec, self._store, chosen, dtype=dtype, rate=self._rate(encoder))
+        if isinstance(encoder, EncoderSpec):
+            return plan
+        return replace(plan, peak_memory_bytes=plan.peak_memory_bytes + process_peak_bytes())
 
     def build(
         self,
@@ -387,21 +404,23 @@ class Cache:
             selection: days and tickers; or give its fields as keywords (``months=6``).
             dtype: how vectors are kept; None takes the cache's, float32 for a new one.
             least_agreement: a new cache narrower than float32 is refused if it keeps less than this share of the
-                cluster assignments and of the order of distances on a sample (`measure_agreement`).
+                cluster assignments, of the order of distances and of the picks on a sample (`measure_agreement`).
             executor: where tasks run; None runs them in this process. It stays open.
             progress: told (done, total) entries.
 
         Raises:
             MismatchError: as `plan`; or the dtype changes too much.
+            InputError: a narrower dtype, and too few windows to measure it on; or an agreement that is no share.
             WorkError: the store could not be written; what was committed before stays.
         """
+        check_share(least_agreement)
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
             agreement = sample_agreement(panel, encoder, plan, spec.dtype)
             if agreement is not None:
                 agreement.check(least_agreement)
-                spec = replace(spec, notes={**(spec.notes or {}), "agreement": asdict(agreement)})
+                spec = replace(spec, notes={**(spec.notes or {}), identity.AGREEMENT: asdict(agreement)})
             self._store = ensure_store(self.path, spec)
         with LocalExecutor(encoder) as local:
             work = Work(
@@ -438,13 +457,14 @@ class Cache:
         panel: Panel | None = None,
         encoder: Encoder | None = None,
         *,
-        sample: int = 256,
+        sample: Sample = None,
+        drop: bool = False,
         progress: Progress | None = None,
     ) -> VerifyReport:
         """Check every row, compare it with the panel, and encode a sample again; see `encash.cache.verify`."""
         from encash.cache.verify import verify  # noqa: PLC0415 - it imports this file
 
-        return verify(self, panel, encoder, sample=sample, progress=progress)
+        return verify(self, panel, encoder, sample=sample, drop=drop, progress=progress)
 
     def versions(self) -> list[StoreVersion]:
         """The commits that can still be opened, oldest first."""
@@ -534,7 +554,7 @@ def open_cache(
     if encoder is not None and Path(path).is_dir() and Path(path).suffix != ".lance":
         path = _choose(Path(path), encoder)
     try:
-        cache = Cache(path, open_store(path, version=version))
+        cache = Cache(path, open_store(path, version=version), as_of=version)
     except MissingFileError:
         if version is not None:
             raise
@@ -550,11 +570,22 @@ def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
     Raises:
         MissingFileError: no such folder.
     """
+    return {path: open_store(path).spec for path in cache_paths(folder)}
+
+
+def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
+    """Where the caches of a folder lie, by name; none is opened.
+
+    Raises:
+        MissingFileError: no such folder.
+    """
     if not Path(folder).is_dir():
         raise MissingFileError(f"there is no folder {os.fspath(folder)}")
-    return {
-        str(path): open_store(path).spec for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")
-    }
+    return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")]
+
+
+def _reopen(path: str, as_of: int | str | None) -> Cache:
+    return open_cache(path, version=as_of)
 
 
 def _span(index: EntryIndex, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:

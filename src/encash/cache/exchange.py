@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from encash.cache.agreement import LEAST_AGREEMENT, Agreement, check_share, stored_agreement
 from encash.cache.cache import Cache
-from encash.cache.identity import SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
+from encash.cache.identity import AGREEMENT, SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import file_digest
 from encash.store.base import EmbeddingStore, StoreSpec
 from encash.store.codec import DTYPES, check_dtype, round_vectors
-from encash.store.locator import ensure_store, open_store
+from encash.store.locator import check_same, ensure_store, find_store, open_store
 from encash.store.locator import export_hdf5 as export_store
 from encash.store.merge import MergeReport, OnConflict, merge
 
@@ -51,7 +52,8 @@ def merge_caches(
             f"{sources[0].location} does not say which model made it, so it cannot be merged; verify it"
         )
     known = {digest for source in sources for digest in (source.spec.notes or {}).get(SOURCES, [])}
-    target = ensure_store(into, replace(first, notes={**(first.notes or {}), SOURCES: sorted(known)}))
+    spec = replace(first, notes={**(first.notes or {}), SOURCES: sorted(known)})
+    target = find_store(into) or (lambda: ensure_store(into, spec))
     return merge(sources, target, on_conflict=on_conflict, progress=progress)
 
 
@@ -73,6 +75,7 @@ def import_hdf5(
     *,
     trust: bool = False,
     dtype: str | None = None,
+    least_agreement: float = LEAST_AGREEMENT,
     progress: Progress | None = None,
 ) -> int:
     """Read an interchange file into a cache; begun again after a kill, it goes on.
@@ -80,27 +83,45 @@ def import_hdf5(
     Args:
         source: a file that `export_hdf5` or the seed's own command wrote.
         into: the cache that takes the entries; made where there is none.
-        trust: take a file that does not say which model made it; the cache is marked as unverified.
+        trust: take a file that does not say which model made it; the cache is marked as unverified. A file that says so
+            needs no trust and keeps what it says.
         dtype: how vectors are kept, at most as wide as in the file; None keeps the file's.
+        least_agreement: a narrower dtype is refused if it keeps less of a sample of the vectors (`measure_agreement`).
         progress: told (done, total) entries.
 
     Returns:
         Entries read.
 
     Raises:
-        MismatchError: a file without provenance and no trust; a wider dtype than the file's; another cache there.
-        FormatError: no file of this form.
+        MismatchError: a file without provenance and no trust; a wider dtype than the file's, or one that changes too
+            much; another cache there.
+        FormatError: no file of this form, or a vector that is not what was exported.
+        InputError: a narrower dtype, and too few vectors to measure it on; or an agreement that is no share.
     """
-    store = open_store(source)
-    target = ensure_store(into, _imported_spec(store, dtype or store.spec.dtype, trust=trust))
+    check_share(least_agreement)
+    store, target = open_store(source), find_store(into)
+    spec = _imported_spec(store, dtype or store.spec.dtype, trust=trust)
+    if target is None:
+        spec = _with_agreement(spec, stored_agreement(store, spec.dtype), least_agreement)
+    else:
+        check_same(spec, target)
     done, total = 0, store.index().entries
     for entries in store.by_day(max(256, BATCH_BYTES // (4 * store.spec.dim))):
-        rounded = replace(entries, embedding=round_vectors(entries.embedding, target.spec.dtype))
+        rounded = replace(entries, embedding=round_vectors(entries.embedding, spec.dtype))
+        target = target or ensure_store(into, spec)  # made when there is something to write: a refusal leaves nothing
         target.write(rounded, skip_valid=True)
         done += len(entries)
         if progress is not None:
             progress(done, total)
     return done
+
+
+def _with_agreement(spec: StoreSpec, agreement: Agreement | None, least: float) -> StoreSpec:
+    """The spec with what its dtype keeps of the vectors; refused where that is too little."""
+    if agreement is None:
+        return spec
+    agreement.check(least)
+    return replace(spec, notes={**(spec.notes or {}), AGREEMENT: asdict(agreement)})
 
 
 def _imported_spec(store: EmbeddingStore, dtype: str, *, trust: bool) -> StoreSpec:

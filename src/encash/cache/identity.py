@@ -16,6 +16,8 @@ SOURCES = "sources"
 """Note: SHA-256 of the model files that this cache is known to come from."""
 RATE = "entries_per_second"
 """Note: how fast the encoder was when it filled this cache; for estimates."""
+AGREEMENT = "agreement"
+"""Note: what a dtype narrower than float32 keeps of the vectors, as it was measured."""
 UNVERIFIED = "unverified"
 """Note: why nobody knows which model made these vectors; present only in caches imported on trust."""
 
@@ -94,7 +96,7 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
         lines = explain_difference(_stored_identity(store), _identity(spec, dtype))
     raise MismatchError(
         "the cache was built with another encoder or dtype (cache here, yours there): "
-        + "; ".join(_shorten(line) for line in lines)
+        + "; ".join(lines)
         + "; give the model that built the cache, or build another cache for this one"
     )
 
@@ -136,8 +138,3 @@ def _stored_identity(store: StoreSpec) -> dict[str, Any]:
 
 def _forecast_rule(spec: EncoderSpec | None) -> dict[str, Any]:
     return {} if spec is None else {"forecast_rule": spec.forecast_rule, "horizons": list(spec.horizons)}
-
-
-def _shorten(line: str) -> str:
-    """Hashes of 64 digits tell no more than their first 12."""
-    return " ".join(word[:12] + "…" if len(word) >= 64 else word for word in line.split(" "))

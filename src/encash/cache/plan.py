@@ -3,6 +3,7 @@ keys of a store; runs no model."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -22,6 +23,8 @@ KEY_BYTES = 8 + 4 + 2
 """An entry's digest, its day and about what its ticker takes when names repeat."""
 CHUNK_BYTES = 16 * 2**20
 """Feature rows that are held while windows are compared."""
+WRITING_BYTES = 64 * 2**20
+"""About what threads and the engine take when the first block is read, encoded and written."""
 
 
 class State(IntEnum):
@@ -82,7 +85,8 @@ class Plan:
     seconds_estimate: float | None
     """Seconds of encoding; None where the encoder's rate has not been measured."""
     peak_memory_bytes: int
-    """Arrays that a build holds at once, beside the model and its activations."""
+    """What a build needs at once: its arrays, and with a model in hand (not its spec alone) what this process has taken
+    at most so far, libraries, the model and its activations in the batches that were measured among it."""
 
     @property
     def to_compute(self) -> int:
@@ -271,9 +275,20 @@ def _count_reasons(reason: Int8) -> dict[str, int]:
     return {kind.name.lower(): int(np.count_nonzero(reason == kind)) for kind in Reason if kind is not Reason.OK}
 
 
+def process_peak_bytes() -> int:
+    """The most memory that this process has had so far; 0 where the system does not say."""
+    try:
+        import resource  # noqa: PLC0415 - not on every system
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _peak_memory(spec: EncoderSpec, block: BlockSize, most_entries: int, shape: tuple[int, ...]) -> int:
     """Feature rows of the tasks in flight, the blocks being encoded and written, the grids of keys and digests."""
     days, tickers = shape
     all_rows = tickers * (days + spec.lookback) * spec.num_features * 4
     vectors = most_entries * 4 * (spec.dim + 2 * len(spec.horizons))
-    return min(max(CHUNK_BYTES, 4 * block.feature_bytes), 4 * all_rows) + 4 * vectors + days * tickers * 32
+    features = min(max(CHUNK_BYTES, 4 * block.feature_bytes), 4 * all_rows)
+    return WRITING_BYTES + features + 4 * vectors + days * tickers * 32

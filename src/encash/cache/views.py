@@ -3,13 +3,14 @@ computes nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encash.arrays import DayLike, Float32, to_day
-from encash.errors import MissingExtraError
+from encash.errors import InputError, MissingExtraError
 from encash.store.base import Entries, StoreSpec
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class CacheItems:
 
     def __init__(self, cache: Cache):
         self._cache = cache
+        self._process = os.getpid()
         index = cache.index()
         day, ticker = np.nonzero(index.row >= 0)
         self._rows = index.row[day, ticker].astype(np.int64)
@@ -114,7 +116,16 @@ class CacheItems:
         return self.__getitems__([item])[0]
 
     def __getitems__(self, items: Sequence[int]) -> list[dict[str, Any]]:
-        """Several entries in one read."""
+        """Several entries in one read.
+
+        Raises:
+            InputError: in a process that was forked.
+        """
+        if os.getpid() != self._process:
+            raise InputError(
+                'an open cache may not cross a fork; give the DataLoader multiprocessing_context="spawn", so that each '
+                "worker opens the cache by itself"
+            )
         rows = self._rows[np.asarray(items, dtype=np.int64)]
         vectors = self._cache.store.vectors(rows)
         forecast, confidence = self._cache.store.forecasts(rows)

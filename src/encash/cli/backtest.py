@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.caches import model_flags
+from encash.cli.caches import as_of_flag, model_flags
 from encash.cli.console import Console, common, count, day, lines, ticker_list
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def source_flags(sources: Any) -> None:
     sources.add_argument(
         "--cache", default=None, metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live"
     )
+    as_of_flag(sources)
     sources.add_argument("--model", default=None, metavar="M", help="loaded only where an entry is missing or stale")
     sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
     model_flags(sources)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.console import Console, Parser, common, count, day, lines, plain, ticker_list
+from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
@@ -31,7 +32,7 @@ def register(commands: Any) -> None:
     cache = commands.add_parser("cache", help="look at, check, join, convert and tidy caches").add_subparsers(
         dest="cache_command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for add in (_info, _coverage, _verify, _merge, _export, _import, _compact, _versions):
+    for add in (_info, _list, _coverage, _verify, _merge, _export, _import, _compact, _versions):
         add(cache)
 
 
@@ -65,11 +66,34 @@ def build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)"
     )
+    agreement_flag(parser)
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument(
         "--workers", type=count, default=None, metavar="N", help="of ray (one a GPU, else one for every two cores)"
     )
     common(parser)
+
+
+def agreement_flag(parser: argparse.ArgumentParser) -> None:
+    """What a narrow dtype must keep."""
+    parser.add_argument(
+        "--least-agreement",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="of clusters, distances and picks that a new cache narrower than float32 must keep (0.99)",
+    )
+
+
+def _share(text: str) -> float:
+    """The type of a flag that takes a share."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number from 0 to 1")
+    return share
 
 
 def model_flags(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +140,10 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
     sources, warnings = pipeline.Sources.of(arguments), Warnings(console)
     plan = pipeline.plan_build(sources, selection(arguments), dtype=arguments.dtype, warn=warnings.add)
     values = plain(plan.summary())
-    console.result({**values, "warnings": warnings.said}, lines(values))
+    console.result(
+        {**values, "warnings": warnings.said},
+        [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
+    )
     return 0
 
 
@@ -127,12 +154,15 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     warnings = Warnings(console)
     how = pipeline.BuildOptions(
         dtype=arguments.dtype,
+        least_agreement=arguments.least_agreement,
         executor=arguments.executor,
         workers=arguments.workers,
         say=console.note,
         warn=warnings.add,
     )
-    with console.progress("encoding", "entries") as progress:
+    before = bytes_below(arguments.cache)
+    written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
+    with console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
     return report_build(report, console, warnings.said)
 
@@ -169,6 +199,28 @@ def _sub(cache: Any, name: str, text: str, example: str, handler: Any) -> Parser
 def _info(cache: Any) -> None:
     parser = _sub(cache, "info", "what a cache holds", "cache.lance", run_info)
     parser.add_argument("cache", metavar="C")
+    as_of_flag(parser)
+
+
+def _list(cache: Any) -> None:
+    parser = _sub(cache, "list", "the caches of a folder, a line each", "caches --model model.pt", run_list)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--model", default=None, metavar="M", help="mark those that this model made")
+
+
+def as_of_flag(parser: Any) -> None:
+    """Which version of a cache is read."""
+    parser.add_argument(
+        "--as-of",
+        type=_version,
+        default=None,
+        metavar="VERSION|TAG",
+        help="read the cache as it was (the newest; `encash cache versions` lists them)",
+    )
+
+
+def _version(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _coverage(cache: Any) -> None:
@@ -182,6 +234,7 @@ def _coverage(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--data", type=Path, required=True, metavar="F")
     parser.add_argument("--out", type=Path, default=None, help="a picture, sessions × tickers (.svg or .png)")
+    as_of_flag(parser)
     range_flags(parser)
 
 
@@ -196,8 +249,26 @@ def _verify(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--model", default=None, metavar="M", help="encode a sample again with this model")
     parser.add_argument("--data", type=Path, default=None, metavar="F")
-    parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries to encode again")
+    parser.add_argument(
+        "--sample",
+        type=_sample,
+        default=None,
+        metavar="N|all",
+        help="entries to encode again (all of a cache imported on trust, which are all needed to prove it; else 256)",
+    )
+    parser.add_argument(
+        "--drop",
+        action="store_true",
+        help="take away entries that are corrupt or whose window the data no longer have",
+    )
     model_flags(parser)
+
+
+def _sample(text: str) -> int | str:
+    """The type of the flag: a number from 1, or all."""
+    if text == "all" or (text.isdecimal() and int(text) > 0):
+        return text if text == "all" else int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no sample; give a number from 1, or all")
 
 
 def _merge(cache: Any) -> None:
@@ -216,6 +287,7 @@ def _export(cache: Any) -> None:
     parser = _sub(cache, "export", "write the HDF5 layout file[ticker][date]", "cache.lance cache.h5", run_export)
     parser.add_argument("cache", metavar="C")
     parser.add_argument("out", type=Path, metavar="X.h5")
+    as_of_flag(parser)
 
 
 def _import(cache: Any) -> None:
@@ -224,6 +296,7 @@ def _import(cache: Any) -> None:
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--trust", action="store_true", help="take a file without provenance; it is marked unverified")
     parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="the file's")
+    agreement_flag(parser)
 
 
 def _compact(cache: Any) -> None:
@@ -258,9 +331,44 @@ def run_info(arguments: argparse.Namespace, console: Console) -> int:
     """What a cache holds."""
     from encash.cache import open_cache
 
-    values = plain(asdict(open_cache(arguments.cache).info()))
-    console.result(values, lines(values))
+    values = plain(asdict(open_cache(arguments.cache, version=arguments.as_of).info()))
+    shown = {**values, "agreement": _agreement(values["agreement"])}
+    console.result(values, lines(shown))
     return 0
+
+
+def run_list(arguments: argparse.Namespace, console: Console) -> int:
+    """The caches of a folder."""
+    from encash import pipeline
+
+    found = pipeline.list_caches(arguments.folder, arguments.model)
+    width = max((len(one.path) for one in found), default=0)
+    text = [
+        f"{'*' if one.belongs else ' '} {one.path:<{width}}  "
+        + (
+            one.problem
+            or f"encoder {one.encoder[:12] or 'unknown'}, known files {one.models}, {one.dim} × {one.dtype}, "
+            f"{one.entries:,} entries, {one.first or '–'} to {one.last or '–'}"
+        )
+        for one in found
+    ]
+    console.result({"caches": plain([asdict(one) for one in found])}, text or [f"no cache in {arguments.folder}"])
+    return 0
+
+
+def _agreement(found: dict[str, Any] | None) -> str:
+    """What a narrow dtype keeps, in words.
+
+    >>> _agreement({"clusters": 0.996, "distances": 1.0, "picks": None, "cosine": 0.9999, "vectors": 256})
+    'clusters 99.60%, distances 1.0000, smallest cosine 0.99990 (256 vectors)'
+    """
+    if found is None:
+        return "–"
+    picks = "" if found.get("picks") is None else f"picks {found['picks']:.2%}, "
+    return (
+        f"clusters {found['clusters']:.2%}, distances {found['distances']:.4f}, {picks}"
+        f"smallest cosine {found['cosine']:.5f} ({found['vectors']} vectors)"
+    )
 
 
 def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
@@ -268,7 +376,8 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
     from encash.panel import open_panel
 
-    coverage = open_cache(arguments.cache).coverage(open_panel(arguments.data), selection(arguments))
+    cache = open_cache(arguments.cache, version=arguments.as_of)
+    coverage = cache.coverage(open_panel(arguments.data), selection(arguments))
     counts, by_ticker = coverage.counts(), coverage.by_ticker()
     if arguments.out is not None:
         from encash.report import coverage_picture
@@ -289,9 +398,11 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
 
     sources = pipeline.Sources.of(arguments)
     with console.progress("checking", "entries") as progress:
-        report = pipeline.verify_cache(sources, sample=arguments.sample, progress=progress)
+        report = pipeline.verify_cache(sources, sample=arguments.sample, drop=arguments.drop, progress=progress)
     values = plain(asdict(report))
-    console.result(values, lines(values))
+    counts = {name: value for name, value in values.items() if name not in ("findings", "notes")}
+    found = [f"found: {finding}" for finding in report.findings]
+    console.result(values, [*lines(counts), *found, *report.notes])
     return FOUND if report.found else 0
 
 
@@ -311,7 +422,8 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import export_hdf5, open_cache
 
     with console.progress("export", "entries") as progress:
-        entries = export_hdf5(open_cache(arguments.cache), arguments.out, progress=progress)
+        cache = open_cache(arguments.cache, version=arguments.as_of)
+        entries = export_hdf5(cache, arguments.out, progress=progress)
     values = {"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size}
     console.result(values, lines(values))
     return 0
@@ -319,13 +431,19 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_import(arguments: argparse.Namespace, console: Console) -> int:
     """HDF5 → a cache."""
-    from encash.cache import import_hdf5
+    from encash.cache import LEAST_AGREEMENT, import_hdf5, open_cache
 
+    least = LEAST_AGREEMENT if arguments.least_agreement is None else arguments.least_agreement
     with console.progress("import", "entries") as progress:
         entries = import_hdf5(
-            arguments.source, arguments.cache, trust=arguments.trust, dtype=arguments.dtype, progress=progress
+            arguments.source,
+            arguments.cache,
+            trust=arguments.trust,
+            dtype=arguments.dtype,
+            least_agreement=least,
+            progress=progress,
         )
-    values = {"entries": entries, "cache": arguments.cache, "verified": not arguments.trust}
+    values = {"entries": entries, "cache": arguments.cache, "verified": open_cache(arguments.cache).verified}
     console.result(values, lines(values))
     return 0
 

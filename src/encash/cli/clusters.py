@@ -11,7 +11,8 @@ import numpy as np
 from encash.cli.console import Console, Parser, common, day, lines, plain
 
 if TYPE_CHECKING:
-    from encash.clusters import ClusterModel, FitConfig, Rule, WalkModel
+    from encash.arrays import Int32
+    from encash.clusters import ClusterModel, FitConfig, Ranking, Rule, WalkModel
 
 AUTO_COUNTS = (5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that -k auto tries."""
@@ -64,7 +65,9 @@ def _rank(clusters: Any) -> None:
     parser.add_argument("--prices", type=Path, required=True, metavar="P")
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session whose price may be known")
-    parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
+    parser.add_argument(
+        "--horizon", type=int, nargs="+", required=True, metavar="H", help="sessions held; a ranking for each"
+    )
     parser.add_argument(
         "--embargo",
         type=int,
@@ -251,39 +254,51 @@ def winsorized(arguments: argparse.Namespace) -> tuple[float, float] | None:
 
 
 def run_rank(arguments: argparse.Namespace, console: Console) -> int:
-    """Clusters and prices → the best clusters."""
+    """Clusters and prices → the best clusters, for each horizon."""
     from encash import pipeline
     from encash.cache import open_cache
     from encash.clusters import RankConfig
     from encash.panel import open_prices
 
-    prices = open_prices(arguments.prices)
-    config = RankConfig(
-        horizon=arguments.horizon,
-        end=arguments.end,
-        start=arguments.start,
-        embargo=arguments.horizon if arguments.embargo is None else arguments.embargo,
-        metric=arguments.metric,
-        winsorize=winsorized(arguments),
-    )
-    rule = rule_of(arguments)
+    prices, rule = open_prices(arguments.prices), rule_of(arguments)
+    configs = [
+        RankConfig(
+            horizon=horizon,
+            end=arguments.end,
+            start=arguments.start,
+            embargo=horizon if arguments.embargo is None else arguments.embargo,
+            metric=arguments.metric,
+            winsorize=winsorized(arguments),
+        )
+        for horizon in arguments.horizon
+    ]
     with console.progress("assign", "entries") as progress:
         assignments = pipeline.assignments_to_rank(
-            open_cache(arguments.cache), arguments.clusters, config=config, progress=progress
+            open_cache(arguments.cache),
+            arguments.clusters,
+            start=arguments.start,
+            end=arguments.end,
+            progress=progress,
         )
-    ranking, best = pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule)
-    facts = {
-        "fit_end": ranking.fit_end,
-        "rank_end": ranking.rank_end,
-        "embargo": ranking.embargo,
-        "horizon": ranking.horizon,
-    }
-    values = plain({"best": best.tolist(), **facts, "counts": ranking.counts, "ranking": ranking.rows()})
-    text = [*lines({"best": values["best"], **facts}), "", *ranking_lines(values["ranking"], set(values["best"]))]
+    found = [
+        describe_best(*pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule))
+        for config in configs
+    ]
+    several = {"horizons": [values for values, _ in found]} if len(found) > 1 else {}
+    text = [line for _, part in found for line in ("", *part)]
+    console.result({**found[0][0], **several}, text[1:])
+    return 0
+
+
+def describe_best(ranking: Ranking, best: Int32) -> tuple[dict[str, Any], list[str]]:
+    """A ranking and its best clusters, as values and as lines."""
+    names = ("fit_end", "rank_end", "embargo", "horizon")
+    facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
+    values = plain({**facts, "counts": ranking.counts, "ranking": ranking.rows()})
+    text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
     if len(best) == ranking.k:
         text += ["", f"all {ranking.k} clusters are best ones: the filter keeps everybody (fewer: --top)"]
-    console.result(values, text)
-    return 0
+    return values, text
 
 
 def run_walk(arguments: argparse.Namespace, console: Console) -> int:

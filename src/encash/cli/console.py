@@ -40,9 +40,9 @@ class Console:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(self, title: str, unit: str) -> Iterator[Bar]:
-        """A bar for one piece of work."""
-        bar = Bar(title, unit, quiet=self.quiet)
+    def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> Iterator[Bar]:
+        """A bar for one piece of work; `written` gives the bytes that it has written."""
+        bar = Bar(title, unit, quiet=self.quiet, written=written)
         try:
             yield bar
         finally:

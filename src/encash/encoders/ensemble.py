@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,12 +33,24 @@ class Ensemble(Encoder):
         self.spec = _joint_spec([encoder.spec for encoder in encoders])
         digests = [encoder.source_digest for encoder in encoders]
         self.source_digest = fingerprint(digests) if all(digests) else None
+        self._notify: Callable[[str], None] | None = None
         self.choice = "; ".join(f"{at}: {member.choice}" for at, member in enumerate(encoders, start=1))
 
     @property
     def device(self) -> str:
         """Where the first member runs."""
         return str(getattr(self.members[0], "device", "cpu"))
+
+    @property
+    def notify(self) -> Callable[[str], None] | None:
+        """Told by the members when something changes on the way."""
+        return self._notify
+
+    @notify.setter
+    def notify(self, told: Callable[[str], None] | None) -> None:
+        self._notify = told
+        for member in self.members:
+            member.notify = told
 
     def encode(self, windows: Float32) -> Encoded:
         """Encode windows of shape (n, lookback, num_features); see `Encoder.encode`."""

@@ -133,12 +133,15 @@ class Panel:
         last_day = None if end is None else to_day(end)
         firsts: list[int] = []
         days: list[Days] = [np.array([], dtype="datetime64[D]")]
+        found: dict[int, tuple[Days, int, Days]] = {}  # most tickers share their days
         for ticker in tickers:
             own = self.days(ticker)
-            first = 0 if first_day is None else max(0, int(own.searchsorted(first_day)) - lookback + 1)
-            stop = len(own) if last_day is None else int(own.searchsorted(last_day, side="right"))
-            firsts.append(first)
-            days.append(own[first : max(first, stop)])
+            if id(own) not in found:
+                first = 0 if first_day is None else max(0, int(own.searchsorted(first_day)) - lookback + 1)
+                stop = len(own) if last_day is None else int(own.searchsorted(last_day, side="right"))
+                found[id(own)] = own, first, own[first : max(first, stop)]
+            firsts.append(found[id(own)][1])
+            days.append(found[id(own)][2])
         offsets = np.cumsum([len(own) for own in days])
         values = np.empty((offsets[-1], self.num_features), dtype=np.float32)
         for ticker, first, begin, stop in zip(tickers, firsts, offsets[:-1], offsets[1:], strict=True):

@@ -10,7 +10,7 @@ from encash.store.base import (
     StoreVersion,
 )
 from encash.store.codec import DTYPES, round_vectors
-from encash.store.locator import check_same, create_store, ensure_store, export_hdf5, open_store
+from encash.store.locator import check_same, create_store, ensure_store, export_hdf5, find_store, open_store
 from encash.store.merge import Conflict, MergeReport, merge
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "create_store",
     "ensure_store",
     "export_hdf5",
+    "find_store",
     "merge",
     "open_store",
     "round_vectors",

@@ -6,13 +6,13 @@ from __future__ import annotations
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, NoReturn
 
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64, positions
-from encash.errors import InputError
+from encash.errors import FormatError, InputError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -168,6 +168,8 @@ class StoreCheck:
     """Rows with NaN or infinity."""
     findings: tuple[str, ...] = ()
     """One line for each kind of damage, with the first place where it was seen."""
+    damaged: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64), compare=False, repr=False)
+    """The rows that are corrupt or not finite, for `EmbeddingStore.remove`; empty for a file that has no `remove`."""
 
     @property
     def passed(self) -> bool:
@@ -188,6 +190,8 @@ class EmbeddingStore(ABC):
     engine: str
     """Name of the format: lance, hdf5, memory."""
     writable: bool = True
+    mend_damage: str = "`encash cache verify {location} --drop` takes them away, and a build makes them again"
+    """What helps where rows are not what was written."""
 
     @abstractmethod
     def index(self) -> EntryIndex:
@@ -216,8 +220,23 @@ class EmbeddingStore(ABC):
         Arrays of a batch may be views of the store and are not to be written to.
         """
 
+    @abstractmethod
+    def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
+        """All that these rows hold, in the order asked, and which of them are what was written by the checksum that
+        each carries; shape (n,). A row without one (of another tool) is taken for sound.
+
+        Raises:
+            InputError: a row that this version does not have.
+        """
+
     def by_day(self, batch_rows: int) -> Iterator[Entries]:
-        """All entries in batches of at most `batch_rows`, sorted by day, then ticker; a doubled key comes once."""
+        """All entries in batches of at most `batch_rows`, sorted by day, then ticker; a doubled key comes once.
+
+        Whoever copies entries reads them here: what is damaged would get a new checksum and pass for sound.
+
+        Raises:
+            FormatError: an entry is not what was written.
+        """
         index = self.index()
         days_at_once = max(1, batch_rows // max(1, len(index.tickers)))
         for first in range(0, len(index.days), days_at_once):
@@ -225,16 +244,25 @@ class EmbeddingStore(ABC):
             day, ticker = np.nonzero(part >= 0)
             for at in range(0, len(day), batch_rows):
                 some = slice(at, at + batch_rows)
-                rows = part[day[some], ticker[some]].astype(np.int64)
-                forecast, confidence = self.forecasts(rows)
-                yield Entries(
-                    days=index.days[first + day[some]],
-                    tickers=index.tickers[ticker[some]],
-                    digest=index.digest[rows],
-                    embedding=self.vectors(rows),
-                    forecast=forecast,
-                    confidence=confidence,
-                )
+                yield self.read_sound(part[day[some], ticker[some]].astype(np.int64))
+
+    def read_sound(self, rows: Int64) -> Entries:
+        """All that these rows hold, in the order asked.
+
+        Raises:
+            FormatError: one of them is not what was written; says how many of the store are not.
+        """
+        entries, sound = self.read_checked(rows)
+        if not sound.all():
+            self._refuse_damaged(entries.take(~sound))
+        return entries
+
+    def _refuse_damaged(self, entries: Entries) -> NoReturn:
+        raise FormatError(
+            f"{self.location}: {self.verify().corrupt:,} entries are not what was written, "
+            f"({entries.days[0]}, {str(entries.tickers[0])!r}) for one, and are not copied; "
+            + self.mend_damage.format(location=self.location)
+        )
 
     def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
         """The entries up to a day whose embeddings are nearest to a vector. Every one is measured here; an engine that
@@ -280,6 +308,19 @@ class EmbeddingStore(ABC):
             InputError: entries that do not fit the store, or a store that cannot be written.
             ConflictError: another writer holds the store for too long.
             WorkError: the disk refused; nothing was committed.
+        """
+
+    @abstractmethod
+    def remove(self, rows: Int64) -> int:
+        """Take rows of this version away in one atomic and durable commit; reads none of them, so that damaged rows
+        can be removed.
+
+        Returns:
+            The newest version, which this instance then sees.
+
+        Raises:
+            InputError: a row that this version does not have, or a store that cannot be written.
+            ConflictError: another writer has committed since this instance looked; its rows have other numbers.
         """
 
     @abstractmethod

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encash.arrays import Days, Float32
+from encash.arrays import Days, Float32, UInt64
 from encash.errors import FormatError, InputError
 from encash.fingerprint import fingerprint
 from encash.store.base import Entries, StoreSpec
@@ -80,15 +80,19 @@ def read_spec(location: str, dataset: Any) -> StoreSpec:
     return spec
 
 
-def table(columns: pa.Schema, entries: Entries, codes: np.ndarray, scale: Float32 | None) -> pa.Table:
-    """Entries as rows of the store."""
+def table(
+    columns: pa.Schema, entries: Entries, codes: np.ndarray, scale: Float32 | None, checksum: UInt64 | None = None
+) -> pa.Table:
+    """Entries as rows of the store; rows that are moved bring their checksum with them."""
     coded = pa.array(entries.tickers).dictionary_encode()
-    names = np.array(coded.dictionary.to_pylist(), dtype=np.str_)
+    if checksum is None:
+        names = np.array(coded.dictionary.to_pylist(), dtype=np.str_)
+        checksum = row_checksums(codes, scale, entries, names, coded.indices.to_numpy())
     values = {
         "date": pa.array(entries.days),
         "ticker": coded.dictionary_decode(),
         "digest": pa.array(entries.digest),
-        "checksum": pa.array(row_checksums(codes, scale, entries, names, coded.indices.to_numpy())),
+        "checksum": pa.array(checksum),
         "scale": scale,
         "forecast": entries.forecast,
         "confidence": entries.confidence,

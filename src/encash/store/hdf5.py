@@ -23,8 +23,8 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5o, h5p, h5s, h5t
 
-from encash.arrays import Days, Float32, Int32, Int64, UInt64
-from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError
+from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64
+from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError, reason
 from encash.store.base import (
     CompactReport,
     EmbeddingStore,
@@ -51,6 +51,7 @@ class Hdf5Store(EmbeddingStore):
     engine = "hdf5"
     writable = False
     version = 1
+    mend_damage = "export it again from the cache that it was made from"
 
     def __init__(self, location: str | os.PathLike[str]):
         """Open a file.
@@ -69,6 +70,7 @@ class Hdf5Store(EmbeddingStore):
         self._groups: dict[str, Any] = {}
         self._indexed: tuple[EntryIndex, Int32, Int32] | None = None
         self._signals: tuple[Float32, Float32] | None = None
+        self._checksums: UInt64 | None = None
 
     def index(self) -> EntryIndex:
         """Keys and digests; read once, then kept."""
@@ -101,9 +103,21 @@ class Hdf5Store(EmbeddingStore):
         for first in range(0, count, batch_rows):
             yield self._entries(np.arange(first, min(first + batch_rows, count)))
 
+    def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
+        """All that these rows hold, and which of them are what was exported; a foreign file has no checksums."""
+        entries = self._entries(check_rows(rows, len(self._index()[1])))
+        if not self._ours:
+            return entries, np.ones(len(entries), dtype=np.bool_)
+        sound: Bool = row_checksums(entries.embedding, None, entries) == self._stored_checksums()[rows]
+        return entries, sound
+
     def write(self, entries: Entries, *, skip_valid: bool = False) -> int:
         """Not possible."""
         self._refuse("written in place; build a .lance cache and export it")
+
+    def remove(self, rows: Int64) -> int:
+        """Not possible."""
+        self._refuse("changed; import it into a .lance cache, which leaves out nothing in silence")
 
     def refresh(self) -> None:
         """Nothing new to see: a file has one version."""
@@ -129,15 +143,15 @@ class Hdf5Store(EmbeddingStore):
         """Read every vector, and compare it with its checksum where the file has one."""
         try:
             count = len(self._index()[1])
-            with _reading(self.location):
-                sums = self._checksums() if self._ours else None
+            if self._ours:
+                self._stored_checksums()
         except EncashError as error:
             return StoreCheck(checked=0, corrupt=0, duplicates=0, not_finite=0, findings=(str(error),))
         findings: list[str] = []
         corrupt = 0
         for first in range(0, count, batch_rows):
             rows = np.arange(first, min(first + batch_rows, count))
-            bad = self._damaged(rows, sums)
+            bad = self._damaged(rows)
             corrupt += len(bad)
             findings += bad[: max(0, 10 - len(findings))]
             if progress is not None:
@@ -157,17 +171,15 @@ class Hdf5Store(EmbeddingStore):
             confidence=confidence,
         )
 
-    def _damaged(self, rows: Int64, sums: UInt64 | None) -> list[str]:
+    def _damaged(self, rows: Int64) -> list[str]:
         """One line for each of these rows that cannot be read or is not what was written."""
         try:
-            entries = self._entries(rows)
+            entries, sound = self.read_checked(rows)
         except EncashError as error:
             if len(rows) == 1:
                 return [str(error)]
-            return [line for row in rows for line in self._damaged(np.array([row]), sums)]
-        if sums is None:
-            return []
-        wrong = np.flatnonzero(row_checksums(entries.embedding, None, entries) != sums[rows])
+            return [line for row in rows for line in self._damaged(np.array([row]))]
+        wrong = np.flatnonzero(~sound)
         return [f"the checksum of ({entries.days[at]}, {str(entries.tickers[at])!r}) differs" for at in wrong]
 
     def _refuse(self, what: str) -> NoReturn:
@@ -263,10 +275,13 @@ class Hdf5Store(EmbeddingStore):
         parts = [self._attribute(self._group(ticker), name).reshape(-1, width) for ticker in self._group_names]
         return np.concatenate(parts or [np.empty((0, width))]).astype(np.float32)
 
-    def _checksums(self) -> UInt64:
+    def _stored_checksums(self) -> UInt64:
         """The checksums of all rows."""
-        parts = [self._attribute(self._group(ticker), "checksum") for ticker in self._group_names]
-        return np.concatenate(parts or [np.empty(0)]).astype(np.uint64)
+        if self._checksums is None:
+            with _reading(self.location):
+                parts = [self._attribute(self._group(ticker), "checksum") for ticker in self._group_names]
+            self._checksums = np.concatenate(parts or [np.empty(0)]).astype(np.uint64)
+        return self._checksums
 
 
 def write_hdf5(
@@ -467,8 +482,7 @@ def _reading(location: str) -> Iterator[None]:
     except EncashError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
-        text = str(error).split("\n")[0]
-        raise FormatError(f"{location} cannot be read, it is damaged: {text}; export it again") from None
+        raise FormatError(f"{location} cannot be read, it is damaged{reason(error)}; export it again") from None
 
 
 @contextmanager
@@ -479,5 +493,4 @@ def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
     except EncashError:
         raise
     except (OSError, RuntimeError) as error:
-        text = str(error).split("\n")[0]
-        raise WorkError(f"{os.fspath(path)} could not be written ({text}); what was there is kept") from None
+        raise WorkError(f"{os.fspath(path)} could not be written{reason(error)}; what was there is kept") from None

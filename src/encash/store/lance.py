@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,8 +26,8 @@ from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from lance.fragment import write_fragments
 
-from encash.arrays import Days, Float32, Float64, Int32, Int64, Text
-from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError
+from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64
+from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError, reason
 from encash.store.base import (
     CompactReport,
     EmbeddingStore,
@@ -47,7 +47,7 @@ from encash.store.lock import writer_lock
 from encash.store.pages import Bounds, MappedFile, Page, PagedColumn, by_start, join_pages, page_of
 from encash.store.plain_pages import plain_pages
 from encash.store.reach import unreachable
-from encash.store.rows import encode_entries, row_bounds
+from encash.store.rows import encode_entries, row_bounds, row_checksums
 from encash.store.seal import FOLDER as SEALS
 from encash.store.seal import Range, break_seal, check_seal, remove_stale_seals, seal
 from encash.store.tally import Tally
@@ -56,6 +56,7 @@ _LOCK_NAME = "_encash.lock"
 _OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", SEALS}
 _STORAGE_VERSION = "2.2"
 _SCAN_ROWS = 1 << 18
+_CHECKED_ROWS = 4096
 _LOCK_SECONDS = 120.0
 """How long a writer waits for another."""
 _MAPPED_FILES = 256
@@ -192,6 +193,12 @@ class LanceStore(EmbeddingStore):
                 confidence=confidence,
             )
 
+    def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
+        """All that these rows hold, and which of them are what was written."""
+        entries, codes, scale = self._stored(np.asarray(rows, dtype=np.int64))
+        sound: Bool = row_checksums(codes, scale, entries) == self._stored_checksums()[rows]
+        return replace(entries, embedding=decode(codes, scale)), sound
+
     def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
         """The nearest entries by Lance's own vector search, measured again in float64. It is asked for more until the
         farthest it gives is beyond doubt farther than the last one wanted: so ties are broken as the seam says."""
@@ -274,6 +281,20 @@ class LanceStore(EmbeddingStore):
                 time.sleep(0.02 * random.random() * (attempt + 1))  # noqa: S311 - lets rivals fall out of step
         return self.version
 
+    def remove(self, rows: Int64) -> int:
+        """Take rows of this version away in one commit, whole pieces without a look at their files."""
+        self._check_writable()
+        rows = np.unique(np.asarray(rows, dtype=np.int64))
+        row_bounds(rows, self._count)
+        if len(rows):
+            with _writer(self.location), _lance_errors(self.location, "write"):
+                if self._dataset.latest_version != self.version:
+                    raise ConflictError(
+                        f"{self.location} has changed since it was looked at; nothing was removed: run this again"
+                    )
+                self._commit(None, rows)
+        return self.version
+
     def tag(self, name: str, version: int | None = None) -> None:
         """Name a version, so that it is kept and can be opened by that name."""
         number = self.version if version is None else version
@@ -311,6 +332,8 @@ class LanceStore(EmbeddingStore):
         with _writer(self.location), _lance_errors(self.location, "compact"):
             self.refresh()
             rows = self._rows_to_rewrite()
+            for first in range(0, len(rows), _CHECKED_ROWS):
+                self.read_sound(rows[first : first + _CHECKED_ROWS])
             if len(rows):
                 self._commit(self._sorted_rows(rows), rows)
             stats = self._dataset.cleanup_old_versions(
@@ -325,18 +348,21 @@ class LanceStore(EmbeddingStore):
 
     def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
         """Read every row with Lance's own reader and compare it with its checksum."""
-        tally, done = Tally(), 0
-        for piece in self._pieces:
+        tally, done = Tally(self.location, self._count), 0
+        for piece, start in zip(self._pieces, self._first_rows, strict=False):
+            done = start
             try:
                 self._check_whole(piece, again=True)
                 with _lance_errors(self.location, "read"):
                     for batch in _batches(self._dataset, None, [piece], batch_rows):
-                        tally.add(batch, self.spec)
+                        tally.add(batch, self.spec, done)
                         done += batch.num_rows
                         if progress is not None:
                             progress(done, self._count)
             except EncashError as error:
-                tally.lose(piece.rows, f"fragment {piece.number}: {error}")
+                tally.lose(
+                    slice(start, start + piece.rows), f"fragment {piece.number}, {piece.rows:,} entries: {error}"
+                )
         try:
             duplicates = self.index().duplicates
         except EncashError as error:
@@ -364,6 +390,7 @@ class LanceStore(EmbeddingStore):
         numbers = {piece.number for piece in pieces}
         self._mapped = OrderedDict((number, file) for number, file in self._mapped.items() if number in numbers)
         self._indexed: tuple[EntryIndex, Int32, Int32] | None = None
+        self._checksums: UInt64 | None = None
 
     def _index(self) -> tuple[EntryIndex, Int32, Int32]:
         """The index, and of each row the place of its day and ticker in it."""
@@ -418,6 +445,30 @@ class LanceStore(EmbeddingStore):
         return self._offsets[piece.identity]
 
     # Values
+
+    def _stored(self, rows: Int64) -> tuple[Entries, np.ndarray, Float32 | None]:
+        """These rows as entries without vectors, their stored vectors, and scales."""
+        codes, scale = self._read("embedding", rows), self._read("scale", rows) if self.spec.dtype == "int8" else None
+        index, day, ticker = self._index()
+        forecast, confidence = self.forecasts(rows)
+        entries = Entries(
+            days=index.days[day[rows]],
+            tickers=index.tickers[ticker[rows]],
+            digest=index.digest[rows],
+            embedding=np.empty((len(rows), 0), dtype=np.float32),
+            forecast=forecast,
+            confidence=confidence,
+        )
+        return entries, codes, scale
+
+    def _stored_checksums(self) -> UInt64:
+        """The checksum of every row; read when something is copied."""
+        if self._checksums is None:
+            with _lance_errors(self.location, "read"):
+                batches = _batches(self._dataset, ["checksum"], self._pieces, _SCAN_ROWS)
+                parts = [batch.column(0).to_numpy(zero_copy_only=False) for batch in batches]
+            self._checksums = np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+        return self._checksums
 
     def _read(self, name: str, rows: Int64) -> np.ndarray:
         """Stored values of these rows in the order asked."""
@@ -522,17 +573,9 @@ class LanceStore(EmbeddingStore):
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
 
-    def _commit(self, rows: pa.RecordBatchReader, replaced: Int64) -> None:
+    def _commit(self, rows: pa.RecordBatchReader | None, replaced: Int64) -> None:
         """Add rows and take others away in one commit. The lock is held and the newest version is seen."""
-        with syncing(Path(self.location, "data")) if self._local else nullcontext():
-            added = write_fragments(
-                rows,
-                self._dataset,
-                mode="append",
-                data_storage_version=_STORAGE_VERSION,
-                max_rows_per_file=_PIECE_ROWS,
-                max_rows_per_group=_batch_rows(self.spec),
-            )
+        added = [] if rows is None else self._write_pieces(rows)
         removed, updated = self._without(replaced)
         self._secure(added, updated)
         self._forget_seal()
@@ -548,6 +591,19 @@ class LanceStore(EmbeddingStore):
             )
         _finish(self.location, dataset.version)
         self._see(lance.dataset(self.location, version=dataset.version, session=self._session))
+
+    def _write_pieces(self, rows: pa.RecordBatchReader) -> list[Any]:
+        """Write rows to files that no version names yet."""
+        with syncing(Path(self.location, "data")) if self._local else nullcontext():
+            pieces: list[Any] = write_fragments(
+                rows,
+                self._dataset,
+                mode="append",
+                data_storage_version=_STORAGE_VERSION,
+                max_rows_per_file=_PIECE_ROWS,
+                max_rows_per_group=_batch_rows(self.spec),
+            )
+        return pieces
 
     def _operation(self, removed: list[int], updated: list[Any], added: list[Any]) -> Any:
         """The commit. Without a lock it must fail if another came between, which only `Merge` does (it lists all
@@ -631,17 +687,8 @@ class LanceStore(EmbeddingStore):
         size = _TABLE_BATCHES * _batch_rows(self.spec)
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
-            scale = self._read("scale", part) if self.spec.dtype == "int8" else None
-            forecast, confidence = self.forecasts(part)
-            entries = Entries(
-                days=index.days[day[part]],
-                tickers=index.tickers[ticker[part]],
-                digest=index.digest[part],
-                embedding=np.empty((len(part), 0), dtype=np.float32),
-                forecast=forecast,
-                confidence=confidence,
-            )
-            yield table(self._dataset.schema, entries, self._read("embedding", part), scale)
+            entries, codes, scale = self._stored(part)
+            yield table(self._dataset.schema, entries, codes, scale, self._stored_checksums()[part])
 
 
 def _piece(handle: Any) -> _Piece:
@@ -780,16 +827,18 @@ def _lance_errors(location: str, doing: str, version: int | str | None = None) -
 
 def _translate(error: BaseException, location: str, doing: str, version: int | str | None) -> NoReturn:
     """Raise what the one who catches can act on."""
-    text = str(error).split(", /")[0].split("\n")[0]
-    if (reason := unreachable(str(error))) is not None:
-        raise WorkError(f"could not {doing} {location}: {reason}") from None
+    text, said = str(error).split(", /")[0].split("\n")[0], reason(error)
+    if (unanswered := unreachable(str(error))) is not None:
+        raise WorkError(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
         raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
         if version is not None and _is_there(location):
-            raise MissingFileError(f"{location} has no version {version!r}; `encash cache info` lists them") from None
+            raise MissingFileError(
+                f"{location} has no version {version!r}; `encash cache versions` lists them"
+            ) from None
         _check_place(location)
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
     if doing in ("open", "read"):
-        raise FormatError(f"{location} cannot be read, it is damaged: {text}; run `encash cache verify`") from None
-    raise WorkError(f"{location}: could not {doing} ({text}); nothing was committed") from None
+        raise FormatError(f"{location} cannot be read, it is damaged{said}; run `encash cache verify`") from None
+    raise WorkError(f"{location}: could not {doing}{said}; nothing of it was committed") from None

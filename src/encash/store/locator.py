@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import PurePosixPath
+from typing import NoReturn
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
@@ -49,7 +50,7 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
     """
     text = _text(location)
     if _suffix(text) not in _LANCE:
-        raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
+        _refuse_writing(text)
     from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
     return LanceStore.create(text, spec)
@@ -70,6 +71,21 @@ def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
             store = open_store(location)
     check_same(spec, store)
     return store
+
+
+def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
+    """The store at a path or URL; None where nothing is.
+
+    Raises:
+        FormatError: what is there is not what its name says.
+        InputError: a suffix that names no engine that can be written.
+    """
+    if _suffix(_text(location)) not in _LANCE:
+        _refuse_writing(_text(location))
+    try:
+        return open_store(location)
+    except MissingFileError:
+        return None
 
 
 def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
@@ -97,6 +113,8 @@ def check_same(spec: StoreSpec, store: EmbeddingStore) -> None:
         MismatchError: the fields that differ, one by one.
     """
     if differences := explain_difference(spec.identity(), store.spec.identity()):
+        told = [line for line in differences if not re.match(r"(forecast_)?fingerprint:", line)]
+        differences = told or differences  # a fingerprint says no more than the fields that it is made of
         raise MismatchError(
             f"{store.location} belongs to another encoder: {'; '.join(differences)}; "
             "use the cache of this encoder, or build a new one beside it"
@@ -111,8 +129,14 @@ def _text(location: str | os.PathLike[str]) -> str:
     return text
 
 
+def _refuse_writing(text: str) -> NoReturn:
+    raise InputError(f"{text} cannot be built in place; build a .lance cache, then export it")
+
+
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
+    if suffix not in _LANCE + _HDF5 and os.path.isdir(text):
+        raise InputError(f"{text} is a folder and no cache; `encash cache list {text}` names the caches in it")
     if suffix not in _LANCE + _HDF5:
         raise InputError(f"{text} does not say which kind of cache it is; end its name in .lance or .h5")
     return suffix

@@ -4,7 +4,7 @@ Knows the seam alone."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,7 @@ class MergeReport:
 
 def merge(
     sources: Sequence[EmbeddingStore],
-    into: EmbeddingStore,
+    into: EmbeddingStore | Callable[[], EmbeddingStore],
     *,
     on_conflict: OnConflict = "refuse",
     progress: Progress | None = None,
@@ -65,7 +65,8 @@ def merge(
 
     Args:
         sources: in order; none of them is changed.
-        into: takes the entries; what it has already counts as the first source.
+        into: takes the entries; what it has already counts as the first source. Or what makes a store, called once
+            nothing is in the way: so a merge that is refused leaves none behind.
         on_conflict: ``refuse`` to write nothing, ``first`` or ``last`` to let the store win that comes first or last.
         progress: called with (entries looked at, total).
 
@@ -73,14 +74,26 @@ def merge(
         MismatchError: a store of another encoder, or one whose encoder is not known; or conflicts, when refused.
         InputError: a store that is merged into itself, or another way to settle conflicts.
     """
-    _check(sources, into, on_conflict)
-    conflicts, examples = _compare([into, *sources])
+    target = None if callable(into) else into
+    _check(sources, target, on_conflict)
+    conflicts, examples = _compare(sources if target is None else [target, *sources], fresh=target is None)
     if conflicts and on_conflict == "refuse":
         first = examples[0]
         raise MismatchError(
             f"{conflicts:,} entries differ, first ({first.day}, {first.ticker}) in {first.first} and {first.second} "
             f"({first.what}); nothing was written: settle it with --on-conflict first or last"
         )
+    return _write(sources, into() if callable(into) else into, on_conflict, progress, (conflicts, tuple(examples)))
+
+
+def _write(
+    sources: Sequence[EmbeddingStore],
+    into: EmbeddingStore,
+    on_conflict: str,
+    progress: Progress | None,
+    found: tuple[int, tuple[Conflict, ...]],
+) -> MergeReport:
+    """Write what is wanted of each source in turn."""
     added = same = replaced = done = 0
     total = sum(source.index().entries for source in sources)
     for source in sources:
@@ -97,28 +110,29 @@ def merge(
             done += len(batch)
             if progress is not None:
                 progress(done, total)
-    return MergeReport(added=added, same=same, replaced=replaced, conflicts=conflicts, examples=tuple(examples))
+    return MergeReport(added=added, same=same, replaced=replaced, conflicts=found[0], examples=found[1])
 
 
-def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore, on_conflict: str) -> None:
+def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore | None, on_conflict: str) -> None:
     """Refuse what cannot be merged before anything is read."""
     if on_conflict not in ("refuse", "first", "last"):
         raise InputError(f"{on_conflict!r} does not settle conflicts; choose refuse, first or last")
     for source in sources:
-        if os.path.realpath(source.location) == os.path.realpath(into.location):
+        if into is not None and os.path.realpath(source.location) == os.path.realpath(into.location):
             raise InputError(f"{into.location} cannot be merged into itself; name another target")
         if not source.spec.fingerprint:
             raise MismatchError(
                 f"nobody wrote down which encoder made {source.location}, so it cannot be merged; import it first"
             )
-        check_same(into.spec, source)
+        check_same((into or sources[0]).spec, source)
 
 
-def _compare(stores: list[EmbeddingStore]) -> tuple[int, list[Conflict]]:
-    """Count the keys under which two stores differ; each store is compared with all before it."""
+def _compare(stores: Sequence[EmbeddingStore], *, fresh: bool) -> tuple[int, list[Conflict]]:
+    """Count the keys under which two stores differ; each store is compared with all before it. All of them are read
+    and with that checked, but for a first one that takes the others."""
     found, examples = 0, list[Conflict]()
     for place, later in enumerate(stores):
-        for batch in later.by_day(_BATCH_ROWS) if place else ():
+        for batch in later.by_day(_BATCH_ROWS) if place or fresh else ():
             differing = np.zeros(len(batch), dtype=bool)
             for earlier in stores[:place]:
                 rows = earlier.index().locate(batch.days, batch.tickers)

@@ -38,11 +38,11 @@ class MappedFile:
                 if size == 0 or (expected_bytes is not None and size != expected_bytes):
                     raise FormatError(
                         f"{path} has {size:,} bytes, {expected_bytes or 'more':,} were written; it was cut short: "
-                        "restore it from a copy, or build the cache again"
+                        "restore it from a copy, or let `encash cache verify CACHE --drop` take its entries away"
                     )
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
-            raise FormatError(f"{path} is gone; restore it from a copy, or refresh to the newest version") from None
+            raise FormatError(f"{path} is gone; refresh to the newest version, or restore it from a copy") from None
         self.path, self.size = path, size
 
     def column(self, pages: list[Page], dtype: np.dtype[np.generic], width: int) -> PagedColumn:

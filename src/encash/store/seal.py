@@ -60,7 +60,7 @@ def check_seal(root: Path, name: str) -> None:
     if promised is None:
         return
     size, ranges, digest = promised
-    mend = "restore it from a copy, or build the cache again"
+    mend = _mend(root, name)
     try:
         found = path.stat().st_size
     except FileNotFoundError:
@@ -91,9 +91,17 @@ def _read_seal(root: Path, name: str) -> tuple[int, list[Range], str] | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):
-        raise FormatError(
-            f"the seal of {root / name} is damaged; restore {root} from a copy, or build the cache again"
-        ) from None
+        raise FormatError(f"the seal of {root / name} is damaged; {_mend(root, name)}") from None
+
+
+def _mend(root: Path, name: str) -> str:
+    """What helps: entries can be taken out of a cache that can be opened."""
+    if name.startswith("_versions"):
+        return f"restore it from a copy, or delete {root} and build the cache again"
+    return (
+        f"restore it from a copy, or let `encash cache verify {root} --drop` take its entries away, "
+        "and build these again"
+    )
 
 
 def _digest(path: Path, size: int, open_ranges: list[Range]) -> str:

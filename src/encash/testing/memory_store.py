@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from encash.arrays import Float32, Int64
-from encash.errors import InputError, MissingFileError
+from encash.arrays import Bool, Float32, Int64
+from encash.errors import ConflictError, InputError, MissingFileError
 from encash.store.base import (
     CompactReport,
     EmbeddingStore,
@@ -89,10 +89,14 @@ class MemoryStore(EmbeddingStore):
         for first in range(0, len(entries), batch_rows):
             yield entries.take(np.arange(first, min(first + batch_rows, len(entries))))
 
+    def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
+        """All that these rows hold; memory does not rot."""
+        rows = check_rows(rows, len(self.entries))
+        return self.entries.take(rows), np.ones(len(rows), dtype=np.bool_)
+
     def write(self, entries: Entries, *, skip_valid: bool = False) -> int:
         """Commit entries; an entry with the same key is replaced."""
-        if not self.writable:
-            raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
+        self._check_writable()
         codes, scale = encode_entries(self.spec, entries)
         entries = replace(entries, embedding=decode(codes, scale).copy())
         self.refresh()
@@ -109,6 +113,21 @@ class MemoryStore(EmbeddingStore):
             self._history[self.version + 1] = _join(kept, entries).sorted()
             self.version += 1
         return self.version
+
+    def remove(self, rows: Int64) -> int:
+        """Commit the entries without these rows."""
+        self._check_writable()
+        if self.version != max(self._history):
+            raise ConflictError(f"{self.location} has changed since it was looked at; run this again")
+        rows = check_rows(rows, len(self.entries))
+        if len(rows):
+            self._history[self.version + 1] = self.entries.take(np.setdiff1d(np.arange(len(self.entries)), rows))
+            self.version += 1
+        return self.version
+
+    def _check_writable(self) -> None:
+        if not self.writable:
+            raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
 
     def refresh(self) -> None:
         """See the newest version."""

@@ -132,6 +132,20 @@ class StoreReadContract:
                 np.testing.assert_array_equal(together, getattr(entries, name))
 
     @pytest.mark.parametrize("dtype", DTYPES)
+    def test_what_is_copied_is_checked(self, tmp_path: Path, dtype: str) -> None:
+        """Reading with the checksums gives what reading without them gives, in the order asked, all of it sound."""
+        spec = make_spec(dtype)
+        written = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
+        store = self.filled(tmp_path, written, spec)
+        mixed = np.array([5, 0, 3, 3])
+        entries, sound = store.read_checked(store.index().locate(written.days, written.tickers)[mixed])
+        for name in vars(written):
+            np.testing.assert_array_equal(getattr(entries, name), getattr(written, name)[mixed])
+        assert sound.tolist() == [True] * 4
+        with pytest.raises(InputError, match="rows"):
+            store.read_checked(np.array([6]))
+
+    @pytest.mark.parametrize("dtype", DTYPES)
     def test_nearest_are_those_of_a_full_sort(self, tmp_path: Path, dtype: str) -> None:
         """The nearest entries up to a day, by distance, then day, then ticker, whatever the engine searches with."""
         spec = make_spec(dtype=dtype, dim=2)
@@ -270,6 +284,37 @@ class StoreContract(StoreReadContract):
         store.write(make_entries(spec, ["2024-01-03"], ["A"], seed=9, digest=0), skip_valid=True)
         unknown = make_entries(spec, ["2024-01-03"], ["A"], seed=9, digest=0)
         assert everything(store)[("2024-01-03", "A")][1] == unknown.embedding[0].tobytes()
+
+    def test_removes_rows(self, tmp_path: Path) -> None:
+        """Rows are taken away in one commit, all others stay as they were; what was taken away can be written anew."""
+        spec = make_spec("int8")
+        store = self.create(tmp_path, spec)
+        first = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"])
+        store.write(first)
+        store.write(make_entries(spec, ["2024-01-04"], ["A"]))
+        before, version = everything(store), store.version
+        gone = first.take(np.array([0, 3]))
+        assert store.remove(store.index().locate(gone.days, gone.tickers)) == store.version > version
+        left = {key: value for key, value in before.items() if key not in {("2024-01-02", "A"), ("2024-01-03", "B")}}
+        assert everything(store) == everything(self.reopen(store)) == left
+        assert everything(self.reopen(store, version)) == before
+        assert store.verify().passed
+        store.write(gone)
+        assert everything(store) == before
+        assert store.remove(np.empty(0, dtype=np.int64)) == store.version
+        store.remove(np.arange(5))
+        assert everything(self.reopen(store)) == {}
+        with pytest.raises(InputError, match="rows"):
+            store.remove(np.array([0]))
+
+    def test_removes_only_what_it_has_seen(self, tmp_path: Path) -> None:
+        """Rows number one version: where another writer has committed meanwhile, nothing is removed."""
+        spec = make_spec()
+        store = self.create(tmp_path, spec)
+        store.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
+        old = self.reopen(store, store.version)
+        with pytest.raises(InputError, match="opened as of version"):
+            old.remove(np.array([0]))
 
     def test_an_instance_sees_one_version(self, tmp_path: Path) -> None:
         """A reader sees the version it opened until it refreshes, whatever is written meanwhile."""

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from encash.cache.executors.base import Executor
 from encash.cache.task import Task, TaskResult, run_task
@@ -40,6 +40,7 @@ class RayExecutor(Executor):
         workers: int | None = None,
         cpus_each: float | None = None,
         gpus_each: float | None = None,
+        say: Callable[[str], None] | None = None,
     ):
         """Start the workers.
 
@@ -48,6 +49,7 @@ class RayExecutor(Executor):
             workers: how many; None takes one a GPU, else one for every two cores.
             cpus_each: cores of one worker; None shares them out.
             gpus_each: GPUs of one worker; None gives one where there is one each.
+            say: told what a worker's encoder notifies of: memory ran out and the batch was halved.
         """
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
@@ -60,7 +62,7 @@ class RayExecutor(Executor):
         resources: dict[str, float] = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
         self.workers = workers or gpus or max(1, int(cores) // 2)
-        self._make_encoder = make_encoder
+        self._make_encoder, self._say = make_encoder, say
         self._cpus = cpus_each if cpus_each is not None else max(0.1, min(cores / self.workers, cores))
         self._gpus = gpus_each if gpus_each is not None else (1.0 if gpus >= self.workers else gpus / self.workers)
         self._stopping = False
@@ -129,9 +131,11 @@ class RayExecutor(Executor):
         """The result of a task; None if the executor is shut down first."""
         while not self._stopping:
             try:
-                result: TaskResult = ray.get(pending, timeout=_POLL_SECONDS)
+                result, notes = cast("tuple[TaskResult, list[str]]", ray.get(pending, timeout=_POLL_SECONDS))
             except GetTimeoutError:
                 continue
+            if notes and self._say is not None:
+                self._say("; ".join(notes))
             return result
         return None
 
@@ -144,8 +148,13 @@ class _Worker:
     """Lives in a process of its own, with an encoder of its own."""
 
     def __init__(self, make_encoder: Callable[[], Encoder]):
+        self._notes: list[str] = []
         self._encoder = make_encoder()
+        self._encoder.notify = self._notes.append
 
-    def run(self, task: Task) -> TaskResult:
-        """Run one task."""
-        return run_task(task, self._encoder)
+    def run(self, task: Task) -> tuple[TaskResult, list[str]]:
+        """Run one task; gives what the encoder had to say besides."""
+        result = run_task(task, self._encoder)
+        notes = self._notes.copy()
+        self._notes.clear()
+        return result, notes

@@ -18,6 +18,7 @@ from encash.encoders.bins import NO_EDGES, BinEdges
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
+from encash.encoders.torch.memory import keep_freed_memory
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import Sample, check_precision, described, fastest, states_function
 from encash.errors import InputError
@@ -119,7 +120,8 @@ class TorchEncoder(BatchedEncoder):
         batch_size: int | None = None,
     ):
         self.device = model.pos_encoding.device
-        on_cpu = self.device.type == "cpu"
+        if on_cpu := self.device.type == "cpu":
+            keep_freed_memory()
         if batch_size is None:
             batch_size = default_batch_size(spec) if on_cpu else GPU_BATCH
         smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size

@@ -18,7 +18,7 @@ from torch import Tensor
 from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
 from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
-from encash.errors import FormatError, MissingFileError
+from encash.errors import FormatError, MissingFileError, reason
 from encash.fingerprint import fingerprint
 from encash.whole import whole_file
 
@@ -78,14 +78,12 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
     try:
         return load_plain(path)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n", 1)[0][:160]
         raise FormatError(
-            f"{path} is not a file of tensors and plain values, and code in it is never run ({reason}); "
+            f"{path} is not a file of tensors and plain values, and code in it is never run{reason(error)}; "
             "save the state dict and a config of plain values"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
-        reason = str(error).split("\n", 1)[0][:160]
-        raise FormatError(f"{path} is truncated or no torch file ({reason}); copy or save it again") from None
+        raise FormatError(f"{path} is truncated or no torch file{reason(error)}; copy or save it again") from None
 
 
 def load_plain(file: str | Path | IO[bytes]) -> Any:
