@@ -29,16 +29,18 @@ def to_day(day: DayLike) -> np.datetime64:
     """One calendar day.
 
     Raises:
-        InputError: the text is no date of the form YYYY-MM-DD.
+        InputError: it is no day, or text of another form than YYYY-MM-DD.
 
     >>> to_day("2024-01-02")
     np.datetime64('2024-01-02')
     """
     try:
         result: np.datetime64 = np.datetime64(day).astype("datetime64[D]")
-        return result
-    except ValueError:
-        raise InputError(f"{day!r} is not a day; expected YYYY-MM-DD, such as 2024-01-02") from None
+    except (ValueError, TypeError):
+        result = np.datetime64("NaT")
+    if np.isnat(result):
+        raise InputError(f"{day!r} is not a day; expected YYYY-MM-DD, such as 2024-01-02")
+    return result
 
 
 def to_days(days: Sequence[DayLike] | Days) -> Days:

@@ -236,7 +236,7 @@ class Simulation:
     best_clusters_file: Path | None = None
     cluster_top_k_percent: float | None = None
     initial_capital: float = 100_000.0
-    max_missing: float = 0.5
+    max_missing: float = 0.05
     seed: int = 42
     num_trials: int = 1
     output: Path | None = None

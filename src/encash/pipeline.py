@@ -200,6 +200,8 @@ class BuildOptions:
     workers: int | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
     """Told in one line which engine, precision and batch size were chosen, and why."""
+    warn: Callable[[str], None] = field(default=lambda text: None)
+    """Told what the cache will lack."""
 
 
 def verify_cache(
@@ -290,10 +292,25 @@ def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
     )
 
 
-def plan_build(sources: Sources, selection: Selection, *, dtype: str | None = None) -> Plan:
-    """What a build would do; the model is loaded to know what it is, nothing is encoded."""
+def plan_build(
+    sources: Sources,
+    selection: Selection,
+    *,
+    dtype: str | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Plan:
+    """What a build would do; the model is loaded to know what it is, nothing is encoded.
+
+    Args:
+        sources: the model, the data and the cache.
+        selection: days and tickers.
+        dtype: how vectors are kept; None takes the cache's, float32 for a new one.
+        warn: told what the cache will lack.
+    """
     cache = _named_cache(sources)
-    return cache.plan(sources.the_panel(), _measured(sources.encoder(cache)), selection, dtype=dtype)
+    encoder = _measured(sources.encoder(cache))
+    _say_without_forecasts(encoder, warn)
+    return cache.plan(sources.the_panel(), encoder, selection, dtype=dtype)
 
 
 def build_cache(
@@ -304,10 +321,9 @@ def build_cache(
     cache, panel = _named_cache(sources), sources.the_panel()
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
+    _say_without_forecasts(encoder, options.warn)
     rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
     options.say(encoder.choice + rate)
-    if not encoder.spec.horizons:
-        options.say(f"the model has no forecasts ({encoder.spec.forecast_rule}): the cache will hold embeddings alone")
     how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
     how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":
@@ -461,6 +477,19 @@ def rank_clusters(
     best = select_best(ranking, rule)
     write_ranking(folder, ranking, best, rule=rule)
     return ranking, best
+
+
+def the_only_cache(folder: Path = Path()) -> str:
+    """The cache of a folder that has just one.
+
+    Raises:
+        InputError: none, or several: the message names them.
+    """
+    found = sorted(str(path) for path in folder.glob("*.lance"))
+    if len(found) != 1:
+        named = f"there are several caches here ({', '.join(found)})" if found else "there is no *.lance here"
+        raise InputError(f"no cache was named and {named}; give --cache C")
+    return found[0]
 
 
 def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbours:
@@ -804,6 +833,15 @@ def _check_lookback(model: str, lookback: int, cache: Cache, cached: int) -> Non
             f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
             "give the model that built the cache, the lookback it was built with, or another cache"
         )
+
+
+def _say_without_forecasts(encoder: Encoder, warn: Callable[[str], None]) -> None:
+    from encash.encoders.bins import NO_EDGES
+
+    if encoder.spec.forecast_rule == NO_EDGES:
+        warn("no forecasts: the checkpoint has no bin edges (--bin-edges F)")
+    elif not encoder.spec.horizons:
+        warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold embeddings alone")
 
 
 def _named_cache(sources: Sources) -> Cache:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,7 +37,7 @@ def whole_file(target: str | os.PathLike[str], *, durable: bool = True) -> Itera
             raise IsADirectoryError
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with suppress(OSError):  # some disks know no locks: what is left behind stays there
@@ -81,7 +80,7 @@ def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(target)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         part.mkdir()
         try:
             yield part

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encash import guide, pipeline
 from encash.cli.backtest import backtest_lines
-from encash.cli.console import Console, Parser, common, run
+from encash.cli.console import Console, Parser, common, count, run
 
 
 def parser() -> Parser:
@@ -59,7 +59,7 @@ def parser() -> Parser:
     flags.add_argument("--output", type=Path, default=None, help="the run folder, or a .json file for the result alone")
     flags.add_argument("--seed", type=int, default=42)
     flags.add_argument("--precision", default="auto", help="the cache's, else float32")
-    flags.add_argument("--num-trials", type=int, default=1)
+    flags.add_argument("--num-trials", type=count, default=1)
     flags.add_argument(
         "--features-cache",
         type=Path,
@@ -71,8 +71,8 @@ def parser() -> Parser:
     flags.add_argument(
         "--max-missing",
         type=float,
-        default=0.5,
-        help="refuse a run with a larger share of candidates without an entry (0.5)",
+        default=0.05,
+        help="refuse a run with a larger share of candidates without an entry (0.05)",
     )
     flags.add_argument(
         "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"

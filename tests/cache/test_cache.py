@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encash.cache import Selection, list_caches, open_cache
+from encash.cache import Lookup, Selection, list_caches, open_cache
 from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.store.base import Entries
 
@@ -193,6 +193,22 @@ def test_tickers_that_would_be_paths_stay_inside(tmp_path, panel, make_encoder):
     assert cache.get("2020-05-04", names)[1].all()
     assert [entry.name for entry in tmp_path.iterdir()] == ["o.lance"]
     assert isinstance(next(cache.scan(1)), Entries)
+
+
+def test_a_question_that_is_none_is_refused(cache):
+    """One text is no list of tickers, None is no day, and a range does not run backwards."""
+    day, ticker = cache.index().days[-1], str(cache.index().tickers[0])
+    with pytest.raises(InputError, match="expected a list"):
+        cache.get(day, ticker)
+    with pytest.raises(InputError, match="expected a list"):
+        Lookup(cache=cache).get(day, ticker)
+    for no_day in (None, np.datetime64("NaT")):
+        with pytest.raises(InputError, match="is not a day"):
+            cache.get(no_day, [ticker])
+    with pytest.raises(InputError, match="lies behind end"):
+        list(cache.days(day, day - 5))
+    with pytest.raises(InputError, match="lies behind end"):
+        cache.count(day, day - 5)
 
 
 def test_a_file_that_is_not_there_is_not_to_be_built(tmp_path):

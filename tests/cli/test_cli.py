@@ -835,3 +835,103 @@ def test_hits_without_a_forecast_are_said_apart(folder, capsys, tmp_path):
     assert found["forecasts_computed"] == found["hits"] == found["computed"] > 0
     assert main(command) == 0
     assert f"{found['hits']:,} of them hits without a forecast in the cache" in capsys.readouterr().out
+
+
+def test_similar_finds_its_cache_and_needs_no_prices(folder, capsys, tmp_path, monkeypatch):
+    """The only cache of the working folder, and the embargo in the cache's sessions; several or none are named."""
+    days = (folder / "days.txt").read_text().split()
+    ticker = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[0]
+    monkeypatch.chdir(folder)
+    near = answer(capsys, "similar", ticker, days[150], "--count", "3", "--embargo", "10")
+    assert (len(near["neighbours"]), near["before"], near["horizons"]) == (3, days[140], [])
+    assert near == {
+        **answer(capsys, "similar", ticker, days[150], "--cache", "c.lance", "--count", "3", "--embargo", "10")
+    }
+    monkeypatch.chdir(tmp_path)
+    assert "there is no *.lance here" in refusal(capsys, "similar", ticker, days[150])
+    for name in ("a.lance", "b.lance"):
+        (tmp_path / name).symlink_to(folder / "c.lance")
+    assert "(a.lance, b.lance)" in refusal(capsys, "similar", ticker, days[150])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["build", "--model", "m", "--data", "f", "--cache", "c", "--workers", "0"],
+        ["sweep", "grid.toml", "--prices", "p", "--out", "o", "--workers", "-2"],
+        ["backtest", "--prices", "p", "--num-trials", "0"],
+        ["backtest", "--prices", "p", "--compare", "-1"],
+        ["backtest", "--prices", "p", "--compare", "0"],
+    ],
+)
+def test_counts_begin_at_one(flags, capsys):
+    """No workers, no trials and no draws are no wish: exit 2, and what was expected."""
+    with pytest.raises(SystemExit) as stop:
+        main(flags)
+    assert stop.value.code == 2
+    assert "1 or more" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(capsys, tmp_path):
+    """The traceback, then the same line and the same code as without."""
+    assert main(["cache", "info", str(tmp_path / "no.lance"), "--debug"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback")
+    assert error.splitlines()[-1].startswith("encash cache info: ")
+
+
+def test_an_error_names_the_whole_command(folder, capsys, tmp_path):
+    """Of `cache` and `clusters` too."""
+    assert refusal(capsys, "cache", "verify", str(tmp_path / "no.lance")).startswith("encash cache verify: ")
+    assert refusal(capsys, "clusters", "show", str(tmp_path / "no")).startswith("encash clusters show: ")
+
+
+def test_the_help_of_a_sweep_lists_every_setting(capsys):
+    """Those of the configuration, and the filter: an unknown one is sent there."""
+    from dataclasses import fields
+
+    from encash.backtest import BacktestConfig
+    from encash.cli.backtest import SETTINGS
+
+    assert set(SETTINGS) == {field.name for field in fields(BacktestConfig)} | {"filter", "keep"}
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in SETTINGS)
+
+
+def test_a_list_of_tickers_may_have_blank_lines_and_comments(capsys, tmp_path):
+    """A line that begins with # and what follows a # behind a space are for people; no ticker at all is refused."""
+    from encash.cli.console import ticker_list
+
+    (tmp_path / "t.txt").write_text("# mine\n\nAAPL  # Apple\n  \nBRK#A\n")
+    assert ticker_list(f"@{tmp_path / 't.txt'}") == ("AAPL", "BRK#A")
+    assert "'' names no ticker" in refusal(
+        capsys, "build", "--model", "m", "--data", "f", "--cache", str(tmp_path / "c.lance"), "--tickers", ""
+    )
+
+
+def test_a_build_without_forecasts_says_so(folder, capsys, tmp_path):
+    """A classifier without bin edges: on stderr and in the JSON, of a plan and of a build; not of any other model."""
+    classes = write_checkpoint(
+        tmp_path / "c.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+    )
+    where = ["--data", str(folder / "f.h5"), "--months", "1"]
+    said = "no forecasts: the checkpoint has no bin edges (--bin-edges F)"
+    for command in ("plan", "build"):
+        new = [command, *where, "--model", str(classes), "--cache", str(tmp_path / "c.lance")]
+        assert answer(capsys, *new)["warnings"] == [said]
+        assert main(new) == 0
+        assert said in capsys.readouterr().err
+        other = [command, *where, "--model", str(folder / "m.pt"), "--cache", str(tmp_path / "m.lance")]
+        assert answer(capsys, *other)["warnings"] == []
+
+
+def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_path):
+    """They do not see the cache: a checkpoint that names no window gets the one that was settled on before."""
+    pytest.importorskip("ray")
+    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
+    where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
+    ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
+    assert ours["failed"] == 0 < ours["computed"]

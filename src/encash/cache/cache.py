@@ -231,6 +231,9 @@ class Cache:
 
         Returns:
             Vectors, shape (n, dim), NaN where there is no entry, and which were found, shape (n,).
+
+        Raises:
+            InputError: no day, or one text instead of a list of tickers.
         """
         rows = self._rows(day, tickers)
         found = rows >= 0
@@ -254,7 +257,11 @@ class Cache:
     def days(
         self, start: DayLike | None = None, end: DayLike | None = None
     ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
-        """One cross-section a day: the day, its tickers (n,), embeddings (n, dim); the next are read meanwhile."""
+        """One cross-section a day: the day, its tickers (n,), embeddings (n, dim); the next are read meanwhile.
+
+        Raises:
+            InputError: the start lies behind the end.
+        """
         index = self.index()
         first, stop = _span(index, start, end)
         with closing(read_ahead(self._cross_sections(index, first, stop), PREFETCHED_DAYS)) as sections:
@@ -509,6 +516,8 @@ class Cache:
 
     def _columns(self, index: EntryIndex, tickers: Sequence[str]) -> Int64:
         """The place of each ticker in the index; remembered, since a backtest asks for the same lists again."""
+        if isinstance(tickers, str):
+            raise InputError(f"{tickers!r} came as the tickers; expected a list of them, such as [{tickers!r}]")
         names = tuple(tickers)
         if (places := self._ticker_places.get(names)) is None:
             places = positions(index.tickers, np.asarray(names, dtype=np.str_))
@@ -587,6 +596,8 @@ def _reopen(path: str, as_of: int | str | None) -> Cache:
 
 def _span(index: EntryIndex, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:
     """The first day of a range among those of an index, and the one after the last."""
+    if start is not None and end is not None and to_day(start) > to_day(end):
+        raise InputError(f"start {day_text(start)} lies behind end {day_text(end)}; give them the other way round")
     first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
     return first, len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
 

@@ -159,6 +159,8 @@ class Lookup:
 
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
         """Embeddings of some tickers on one day, (n, dim), and which were found, (n,); NaN where not."""
+        if isinstance(tickers, str):
+            raise InputError(f"{tickers!r} came as the tickers; expected a list of them, such as [{tickers!r}]")
         names = np.asarray(tickers, dtype=np.str_)
         days = np.full(len(names), to_day(day), dtype="datetime64[D]")
         parts = list(self.read(days, names, embeddings=True, forecasts=False))

@@ -6,10 +6,11 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import as_of_flag, model_flags
-from encash.cli.console import Console, common, day, lines, ticker_list
+from encash.cli.console import Console, common, count, day, lines, ticker_list
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -44,6 +45,8 @@ CONFIGURED = (
     "allow_lookahead",
 )
 """The flags that are fields of the configuration."""
+SETTINGS = (*CONFIGURED, "test_sessions", "forecast_horizon", "volatility_sessions", "last_period", "filter", "keep")
+"""What a grid may set: the fields of the configuration, which no command imports before it needs it, and the filter."""
 
 
 def register(commands: Any) -> None:
@@ -66,10 +69,10 @@ def _backtest(commands: Any) -> None:
     universe_flags(parser.add_argument_group("which stocks"))
     money_flags(parser.add_argument_group("the money"))
     honesty_flags(parser.add_argument_group("honesty"))
-    parser.add_argument("--num-trials", type=int, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
+    parser.add_argument("--num-trials", type=count, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
     parser.add_argument(
         "--compare",
-        type=int,
+        type=count,
         nargs="?",
         const=200,
         default=0,
@@ -202,7 +205,10 @@ def _sweep(commands: Any) -> None:
         "  encash sweep grid.toml --prices prices.h5 --cache cache.lance --clusters clusters --out sweep\n\n"
         "grid.toml:\n"
         '  [base]\n  start = "2016-02-01"\n  filter = "hard"\n'
-        "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]",
+        "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]\n\n"
+        "[grid] runs every combination. Instead of it or beside it, so many runs drawn at random:\n"
+        '  [random]\n  runs = 20\n  seed = 0\n  keep = {low = 0.1, high = 0.5}\n  weights = ["equal", "forecast"]\n\n'
+        f"settings:\n{fill(', '.join(SETTINGS), 100, initial_indent='  ', subsequent_indent='  ')}",
     )
     parser.add_argument("grid", type=Path, metavar="GRID.toml")
     source_flags(parser.add_argument_group("what it reads"))
@@ -210,7 +216,7 @@ def _sweep(commands: Any) -> None:
         "--horizon", type=int, default=5, metavar="H", help="of the ranking whose best clusters count (5)"
     )
     parser.add_argument("--keep", type=float, default=None, metavar="SHARE", help="share kept by nearest and random")
-    parser.add_argument("--workers", type=int, default=None, help="processes (one a core)")
+    parser.add_argument("--workers", type=count, default=None, metavar="N", help="processes (one a core)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     common(parser)
     parser.set_defaults(handler=run_sweep)

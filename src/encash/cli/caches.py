@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.console import Console, Parser, common, day, lines, plain, ticker_list
+from encash.cli.console import Console, Parser, common, count, day, lines, plain, ticker_list
 from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def build_flags(parser: argparse.ArgumentParser) -> None:
     )
     agreement_flag(parser)
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
-    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument(
+        "--workers", type=count, default=None, metavar="N", help="of ray (one a GPU, else one for every two cores)"
+    )
     common(parser)
 
 
@@ -134,10 +137,12 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
     """Say what a build would do."""
     from encash import pipeline
 
-    plan = pipeline.plan_build(pipeline.Sources.of(arguments), selection(arguments), dtype=arguments.dtype)
+    sources, warnings = pipeline.Sources.of(arguments), Warnings(console)
+    plan = pipeline.plan_build(sources, selection(arguments), dtype=arguments.dtype, warn=warnings.add)
     values = plain(plan.summary())
     console.result(
-        values, [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"]
+        {**values, "warnings": warnings.said},
+        [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
     )
     return 0
 
@@ -146,26 +151,41 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     """Make every missing or stale entry of the range valid."""
     from encash import pipeline
 
+    warnings = Warnings(console)
     how = pipeline.BuildOptions(
         dtype=arguments.dtype,
         least_agreement=arguments.least_agreement,
         executor=arguments.executor,
         workers=arguments.workers,
         say=console.note,
+        warn=warnings.add,
     )
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
     with console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
-    return report_build(report, console)
+    return report_build(report, console, warnings.said)
 
 
-def report_build(report: BuildReport, console: Console) -> int:
+class Warnings:
+    """What a user should know before the work: a line on stderr as it comes, and a list for ``--json``."""
+
+    def __init__(self, console: Console):
+        self.said: list[str] = []
+        self._console = console
+
+    def add(self, text: str) -> None:
+        """One more."""
+        self.said.append(text)
+        self._console.note(text)
+
+
+def report_build(report: BuildReport, console: Console, warnings: Sequence[str] = ()) -> int:
     """Print a build; 1 where a block failed."""
     for failure in report.failures:
         console.note(str(failure))
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
-    console.result(values, lines(values))
+    console.result({**values, "warnings": list(warnings)}, lines(values))
     return 1 if report.failed else 0
 
 

@@ -182,16 +182,20 @@ def most_entries(text: str) -> int | None:
 def _similar(commands: Any) -> None:
     parser = commands.add_parser(
         "similar",
-        help="nearest past entries by embedding, and what happened next",
+        help="nearest past entries by embedding, and with --prices what happened next",
         epilog="example:\n  encash similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5",
     )
     parser.add_argument("ticker", metavar="TICKER")
     parser.add_argument("day", type=day, metavar="DAY")
-    parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P")
+    parser.add_argument("--cache", default=None, metavar="C", help="(the only *.lance of the working folder)")
+    parser.add_argument("--prices", type=Path, default=None, metavar="P", help="to show what followed")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbours (10)")
     parser.add_argument(
-        "--embargo", type=int, default=20, metavar="N", help="sessions before DAY that are left out (20)"
+        "--embargo",
+        type=int,
+        default=20,
+        metavar="N",
+        help="sessions of the prices, else of the cache, before DAY that are left out (20)",
     )
     common(parser)
     parser.set_defaults(handler=run_similar)
@@ -362,11 +366,15 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     from encash.clusters import last_known_day, what_followed
     from encash.panel import open_prices
 
-    cache, prices = open_cache(arguments.cache), open_prices(arguments.prices)
-    before = last_known_day(prices.days, arguments.day, arguments.embargo)
+    cache = open_cache(arguments.cache or pipeline.the_only_cache())
+    prices = None if arguments.prices is None else open_prices(arguments.prices)
+    sessions = cache.index().days if prices is None else prices.days
+    before = last_known_day(sessions, arguments.day, arguments.embargo)
     near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
-    horizons = cache.spec.horizons or (5,)
-    returns = what_followed(near, prices.as_of(arguments.day), horizons)  # what was known on the day
+    horizons = () if prices is None else cache.spec.horizons or (5,)
+    returns = np.empty((len(near), 0))
+    if prices is not None:
+        returns = what_followed(near, prices.as_of(arguments.day), horizons)  # what was known on the day
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),

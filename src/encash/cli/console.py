@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -75,6 +77,17 @@ def day(text: str) -> np.datetime64:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def count(text: str) -> int:
+    """The type of a flag that takes a number of things."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} came; expected a whole number of 1 or more")
+    return number
+
+
 def plain(values: Any) -> Any:
     """Values as JSON takes them: paths and days as text, tuples as lists, numpy scalars as numbers.
 
@@ -112,7 +125,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
         return handler(arguments, console)
     except EncashError as error:
         if getattr(arguments, "debug", False):
-            raise
+            traceback.print_exc()
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -133,7 +146,7 @@ def one_line(text: str) -> str:
 
 
 def ticker_list(text: str | None) -> tuple[str, ...] | None:
-    """``A,B`` or ``@FILE`` with one ticker a line; None where the flag was not given.
+    """``A,B`` or ``@FILE`` with one ticker a line, blank lines and # comments; None where the flag was not given.
 
     Raises:
         InputError: the file is not there or names no ticker.
@@ -146,14 +159,15 @@ def ticker_list(text: str | None) -> tuple[str, ...] | None:
     if text.startswith("@"):
         try:
             with open(text[1:], encoding="utf-8") as file:
-                names = file.read().split("\n")
-        except OSError as error:
+                names = [re.split(r"(?:^|\s)#", line)[0] for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
             raise InputError(
-                f"cannot read the tickers from {text[1:]}: {error.strerror}; give a text file, one a line"
+                f"cannot read the tickers from {text[1:]}: {reason}; give a text file, one a line"
             ) from None
     else:
         names = text.split(",")
     tickers = tuple(name.strip() for name in names if name.strip())
     if not tickers:
-        raise InputError(f"{text} names no ticker; give A,B,C or @FILE with one ticker a line")
+        raise InputError(f"{text!r} names no ticker; give A,B,C or @FILE with one ticker a line")
     return tickers

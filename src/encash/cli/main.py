@@ -31,7 +31,8 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 1 failed or incomplete, 2 bad input, 3 found something)."""
     arguments = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
-    return run(arguments.handler, arguments, f"encash {arguments.command}")
+    below = getattr(arguments, f"{arguments.command}_command", None)  # of `cache` and `clusters`
+    return run(arguments.handler, arguments, " ".join(filter(None, ("encash", arguments.command, below))))
 
 
 def _version() -> str:

@@ -15,6 +15,8 @@ from encash.arrays import Float32, Float64
 from encash.errors import FormatError
 from encash.fingerprint import fingerprint
 
+NO_EDGES = "none: no bin edges"
+"""The forecast rule of a classifier whose edges nobody has found."""
 UNIFORM = "uniform"
 """The name of 101 edges from −25 % to +25 % in equal steps, for a classifier whose own edges are lost."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.bins import BinEdges
+from encash.encoders.bins import NO_EDGES, BinEdges
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
@@ -200,4 +200,4 @@ def default_batch_size(spec: EncoderSpec) -> int:
 def _forecast_rule(layout: Layout, edges: BinEdges | None) -> str:
     if not layout.num_bins:
         return "regression: the outputs are returns"
-    return "none: no bin edges" if edges is None else edges.rule
+    return NO_EDGES if edges is None else edges.rule
