@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,8 +9,8 @@ import numpy as np
 from encash.arrays import Float32, Float64, Int32, Int64
 from encash.errors import InputError
 
-_BLOCK_ROWS = 4096  # large products meet few thread barriers, which cost most where the cores are shared
-_PAIR_ROWS = 128  # 128 × 1,024 float64 stay in the second-level cache
+_BLOCK_ROWS = 1024  # 1,024 × 1,024 float32 stay in the processor's cache between the product and the rest
+_PAIR_ROWS = 64  # 64 × 1,024 float64 stay in the second-level cache
 
 
 class Geometry:
@@ -66,13 +63,19 @@ class Geometry:
         error = self._score_error(_norms(vectors, first), np.float32)
         scores = vectors @ self._weights32
         scores += self._constants32
-        rows, ids = np.nonzero(scores <= (scores.min(axis=1) + 2 * error)[:, None])
-        squares = self._squares(vectors, rows, ids)
         every = np.arange(len(vectors))
-        least = np.minimum.reduceat(squares, np.searchsorted(rows, every))
-        nearest = np.flatnonzero(squares == least[rows])
-        lowest = nearest[np.searchsorted(rows[nearest], every)]
-        return ids[lowest].astype(np.int32), np.sqrt(least).astype(np.float32)
+        ids = scores.argmin(axis=1)
+        near = scores <= (scores[every, ids] + 2 * error)[:, None]
+        near[every, ids] = False
+        squares = self._squares(vectors, ids)
+        rows, rivals = np.nonzero(near)
+        rival_squares = self._squares(vectors[rows], rivals)
+        order = np.lexsort((rivals, rival_squares, rows))
+        contested, start = np.unique(rows[order], return_index=True)
+        rival, square = rivals[order[start]], rival_squares[order[start]]
+        closer = (square < squares[contested]) | ((square == squares[contested]) & (rival < ids[contested]))
+        ids[contested[closer]], squares[contested[closer]] = rival[closer], square[closer]
+        return ids.astype(np.int32), np.sqrt(squares).astype(np.float32)
 
     def _distances(self, vectors: Float32, first: int) -> Float32:
         """A float64 product, and pair by pair where its error could change how a distance is rounded to float32."""
@@ -83,7 +86,7 @@ class Geometry:
         error = (self._score_error(norms, np.float64) + len(self._mean) * 1e-15 * own[:, 0])[:, None]
         low, high = (np.sqrt(np.maximum(bound, 0)).astype(np.float32) for bound in (squares - error, squares + error))
         rows, ids = np.nonzero(low != high)
-        low[rows, ids] = np.sqrt(self._squares(vectors, rows, ids))
+        low[rows, ids] = np.sqrt(self._squares(vectors[rows], ids))
         distances: Float32 = low
         return distances
 
@@ -96,47 +99,24 @@ class Geometry:
         constant = float(np.abs(self._constants).max())
         return (len(self._mean) + 16) * unit * (norms * float(self._slopes.max()) + constant)
 
-    def _squares(self, vectors: Float32, rows: Int64, ids: Int64) -> Float64:
-        """Squared distances of pairs (row, centroid) as they are defined, shape (pairs,); a share of them a core."""
-        squares = np.empty(len(rows))
-        measure = self._measure_projected if self._places is None else self._measure
-        share = -(-len(rows) // _cores())
-        if share < _PAIR_ROWS:
-            measure(vectors, rows, ids, squares)
-            return squares
-        parts = [slice(first, first + share) for first in range(0, len(rows), share)]
-        list(_pool().map(lambda part: measure(vectors, rows[part], ids[part], squares[part]), parts))
+    def _squares(self, vectors: Float32, ids: Int64) -> Float64:
+        """The squared distance of each vector to the centroid beside it, as it is defined; shape (n,)."""
+        squares = np.empty(len(vectors))
+        buffer = np.empty((min(_PAIR_ROWS, len(vectors)), vectors.shape[1]))
+        for first in range(0, len(vectors), _PAIR_ROWS):
+            some, their_ids = vectors[first : first + _PAIR_ROWS], ids[first : first + _PAIR_ROWS]
+            gap = self._gaps(some, their_ids, buffer[: len(some)])
+            np.vecdot(gap, gap, out=squares[first : first + len(some)])
         return squares
 
-    def _measure(self, vectors: Float32, rows: Int64, ids: Int64, out: Float64) -> None:
-        assert self._places is not None
-        one, other = np.empty((2, min(_PAIR_ROWS, len(rows)), vectors.shape[1]))
-        for first in range(0, len(rows), _PAIR_ROWS):
-            pairs = slice(first, first + _PAIR_ROWS)
-            gap, place = one[: len(rows[pairs])], other[: len(rows[pairs])]
-            np.take(self._places, ids[pairs], axis=0, out=place, mode="clip")
-            gap[...] = vectors[rows[pairs]]
-            gap -= place
-            gap *= self._inverse
-            np.vecdot(gap, gap, out=out[pairs])
-
-    def _measure_projected(self, vectors: Float32, rows: Int64, ids: Int64, out: Float64) -> None:
-        for first in range(0, len(rows), _PAIR_ROWS):
-            pairs = slice(first, first + _PAIR_ROWS)
-            gap = self.project(vectors[rows[pairs]]) - self._centroids[ids[pairs]]
-            out[pairs] = np.vecdot(gap, gap)
-
-
-@cache
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """A thread a core, for what numpy does in one: it lets go of the interpreter in every operation."""
-    return ThreadPoolExecutor(_cores(), thread_name_prefix="encash-geometry")
+    def _gaps(self, vectors: Float32, ids: Int64, out: Float64) -> Float64:
+        """From centroids to vectors, in the space of the centroids; in `out` where the vectors are of its length."""
+        if self._places is None:
+            return self.project(vectors) - self._centroids[ids]
+        np.take(self._places, ids, axis=0, out=out, mode="clip")
+        np.subtract(vectors, out, out=out)
+        out *= self._inverse
+        return out
 
 
 def _norms(vectors: Float32, first: int) -> Float64:
