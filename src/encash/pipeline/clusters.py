@@ -1,0 +1,242 @@
+"""Clusters, from a cache and prices: fitted, ranked, walked, kept. Knows cache and clusters by their public names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encash.arrays import DayLike, Int32
+from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.pipeline.sources import Progress, cached_batches, encoder_fingerprint
+from encash.whole import check_folder
+
+if TYPE_CHECKING:
+    from encash.cache import Cache
+    from encash.clusters import (
+        Assignments,
+        CacheEntries,
+        Choice,
+        ClusterModel,
+        FitConfig,
+        Neighbours,
+        OneModel,
+        RankConfig,
+        Ranking,
+        Rule,
+        Sample,
+        WalkConfig,
+        WalkModel,
+    )
+    from encash.panel import PriceTable
+
+MAPPED_ENTRIES = 1_500
+"""Entries that a map of clusters shows."""
+
+
+def draw_sample(
+    cache: Cache,
+    config: FitConfig,
+    *,
+    start: DayLike | None = None,
+    end: DayLike,
+    progress: Progress | None = None,
+) -> Sample:
+    """The cached entries of a range that clusters are fitted on."""
+    from encash.clusters import sample_vectors
+
+    return sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
+
+
+def fit_clusters(
+    cache: Cache,
+    sample: Sample,
+    config: FitConfig,
+    out: Path,
+    *,
+    counts: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> tuple[ClusterModel, Choice | None]:
+    """Fit clusters on drawn entries of a cache, and save them with a map of them.
+
+    Args:
+        cache: where the entries are from.
+        sample: the entries, from `draw_sample`.
+        config: how to fit.
+        out: the folder of the clusters.
+        counts: numbers of clusters to choose from, instead of the one of `config`.
+        progress: as `fit_sample` tells it; or numbers of clusters tried and their number.
+
+    Returns:
+        The model, and what it was chosen from where it was.
+    """
+    from encash.clusters import choose_k, fit_sample, remove_rankings
+
+    how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
+    check_folder(out)
+    if is_walk(out):
+        raise InputError(f"{out} holds a walk; give another folder for these clusters (--out)")
+    choice = choose_k(sample, counts, **how) if counts else None
+    model = fit_sample(sample, **how) if choice is None else choice.best
+    model.save(out)
+    remove_rankings(out, but_of=model.fingerprint)
+    _write_map(cache, model, out)
+    return model, choice
+
+
+def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
+    """The cluster of every cached entry of a range, from its vector.
+
+    Raises:
+        MismatchError: the clusters were fitted on another encoder's entries.
+    """
+    from encash.clusters import assign_batches
+
+    model.check_encoder(encoder_fingerprint(cache))
+    return assign_batches(
+        cached_batches(cache, start, end),
+        lambda _, vectors: model.assign(vectors),
+        k=model.k,
+        model=model.fingerprint,
+        cache=cache.spec.fingerprint,
+        version=cache.version,
+    )
+
+
+def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = None) -> Assignments:
+    """The cluster of every cached entry under the model or the walk of a folder, kept there; only what has changed
+    since the last time is read.
+
+    Raises:
+        MismatchError: the clusters are of another encoder, or nobody knows which model made the cache.
+    """
+    from encash.clusters import keep_assignments
+
+    assigner = assigner_of(folder)
+    assigner.check_encoder(encoder_fingerprint(cache))
+    if not cache.verified:
+        raise MismatchError(
+            f"{cache.path} does not say which model made it, so nothing is kept of it; `encash cache verify` finds out"
+        )
+    return keep_assignments(folder, assigner, _entries(cache), progress=progress)
+
+
+def assignments_to_rank(
+    cache: Cache,
+    folder: Path,
+    *,
+    start: DayLike | None,
+    end: DayLike,
+    progress: Progress | None = None,
+) -> Assignments:
+    """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
+    cache, because nobody knows which model made it."""
+    from encash.clusters import load_clusters
+
+    if is_walk(folder):
+        raise InputError(f"{folder} holds a walk, whose refits are ranked already; give a folder of clusters fit")
+    if not cache.verified:
+        return assign_entries(cache, load_clusters(folder), start=start, end=end)
+    return keep_assignments(cache, folder, progress=progress).between(start, end)
+
+
+def rank_clusters(
+    assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: Rule
+) -> tuple[Ranking, Int32]:
+    """Rank the clusters of a folder by what their entries earned, and write the ranking beside them."""
+    from encash.clusters import load_clusters, rank_clusters, select_best, write_ranking
+
+    model = load_clusters(folder)
+    known = replace(config, fit_end=model.fit_end, model=model.fingerprint, encoder=model.encoder)
+    ranking = rank_clusters(assignments, prices, config=known)
+    best = select_best(ranking, rule)
+    write_ranking(folder, ranking, best, rule=rule)
+    return ranking, best
+
+
+def write_walk(
+    cache: Cache, prices: PriceTable, config: WalkConfig, out: Path, *, progress: Progress | None
+) -> WalkModel:
+    """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use."""
+    from encash.clusters import walk_forward
+
+    check_folder(out)
+    if (out / "clusters.json").is_file():
+        raise InputError(f"{out} holds clusters of one period; give another folder for the walk (--out)")
+    walk = walk_forward(
+        prices,
+        lambda start, end: cached_batches(cache, start, end),
+        config=config if config.start is not None else replace(config, start=cache.first_day),
+        encoder=encoder_fingerprint(cache),
+        progress=progress,
+    )
+    walk.save(out)
+    _write_map(cache, walk.terms[-1].model, out)
+    return walk
+
+
+def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbours:
+    """The entries up to a day whose embeddings are nearest to that of an entry.
+
+    Raises:
+        UnknownKeyError: the cache has no such entry.
+        InputError: nothing that early.
+    """
+    from encash.clusters import Neighbours
+
+    vectors, found = cache.get(day, [ticker])
+    if not found[0]:
+        raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or ask for another")
+    days, tickers, distance = cache.nearest(vectors[0], count, last_day=before)
+    if not len(days):
+        raise InputError(f"no entry on or before {before}; ask about a later day, or build more of the past")
+    return Neighbours(days=days, tickers=tickers, distance=distance)
+
+
+def is_walk(folder: Path) -> bool:
+    """Whether a folder holds a walk, and not clusters of one period."""
+    return (folder / "walk.json").is_file()
+
+
+def assigner_of(folder: Path) -> OneModel | WalkModel:
+    """The model of a folder, or its walk."""
+    from encash.clusters import OneModel, load_clusters
+
+    if is_walk(folder):
+        from encash.clusters import load_walk
+
+        return load_walk(folder)
+    return OneModel(load_clusters(folder))
+
+
+def kept_assignments(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
+    """What was kept of a cache under a model, as far as it still holds."""
+    from encash.clusters import find_kept
+
+    if cache is None or not cache.verified:
+        return None
+    return find_kept(folder, model, _entries(cache), distances=distances)
+
+
+def _entries(cache: Cache) -> CacheEntries:
+    """The entries of a cache as the clusters see them."""
+    from encash.clusters import CacheEntries
+
+    fingerprint, vectors = cache.spec.fingerprint, cache.store.vectors
+    return CacheEntries(index=cache.index(), vectors=vectors, cache=fingerprint, version=cache.version)
+
+
+def _write_map(cache: Cache, model: ClusterModel, out: Path) -> None:
+    """Keep a map of a model with a seeded sample of the entries that it was fitted on."""
+    from encash.clusters import cluster_map
+
+    index = cache.index()
+    fitted = (index.days >= np.datetime64(model.fit_start)) & (index.days <= np.datetime64(model.fit_end))
+    rows = index.row[fitted].astype(np.int64)
+    rows = rows[rows >= 0]
+    if len(rows) > MAPPED_ENTRIES:
+        rows = np.sort(np.random.default_rng(model.seed).choice(rows, MAPPED_ENTRIES, replace=False))
+    cluster_map(model, cache.store.vectors(rows)).save(out)

@@ -1,0 +1,236 @@
+"""What a piece of work reads – features, prices, a cache, a model – opened when it is asked for. Knows the rooms of
+these by their public names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encash.arrays import DayLike, Days, Float32, Text
+from encash.errors import InputError, MismatchError
+
+if TYPE_CHECKING:
+    from encash.cache import Cache, Lookup
+    from encash.encoders import Encoder, EncoderSpec
+    from encash.panel import Panel, PriceTable
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a piece of work finds what it reads; nothing is opened before it is asked for."""
+
+    data: Path | None = None
+    """Features, HDF5."""
+    prices: Path | None = None
+    """Prices, HDF5."""
+    cache: str | None = None
+    as_of: int | str | None = None
+    """A version or tag of the cache to read as of; None for the newest."""
+    model: str | None = None
+    ensemble_models: tuple[str, ...] = ()
+    """Further models whose forecasts are averaged with those of `model`."""
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    lookback: int | None = None
+    default_lookback: int | None = None
+    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60."""
+    pooling: str | None = None
+    bin_edges: str | Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Sources:
+        """The sources among the flags of a command."""
+        given = {one.name: getattr(arguments, one.name, None) for one in fields(cls)}
+        given["ensemble_models"] = tuple(given["ensemble_models"] or ())
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+    def panel(self) -> Panel | None:
+        """Features, with prices where both are given; None without features."""
+        from encash.panel import open_panel
+
+        return None if self.data is None else open_panel(self.data, prices=self.prices)
+
+    def the_panel(self) -> Panel:
+        """The panel, which must be given.
+
+        Raises:
+            InputError: no features were named.
+        """
+        if (panel := self.panel()) is None:
+            raise InputError("no features were named; give --data F")
+        return panel
+
+    def price_table(self) -> PriceTable:
+        """The prices, which must be given.
+
+        Raises:
+            InputError: no prices were named.
+        """
+        from encash.panel import open_prices
+
+        if self.prices is None:
+            raise InputError("no prices were named; give --prices P")
+        return open_prices(self.prices)
+
+    def open_cache(self) -> Cache | None:
+        """The cache; None where none was named."""
+        from encash.cache import open_cache
+
+        return None if self.cache is None else open_cache(self.cache, version=self.as_of)
+
+    def encoder(self, cache: Cache | None = None) -> Encoder:
+        """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
+        without one, the precision is chosen on windows of the data. The cache's window counts only where the model
+        itself states none.
+
+        Raises:
+            InputError: no model was named.
+            MismatchError: the model has another window than the cache.
+        """
+        from encash.encoders import DEFAULT_LOOKBACK, load_encoder
+
+        if self.model is None:
+            raise InputError("no model was named; give --model M")
+        known = cache.encoder_spec if cache is not None and cache.exists else None
+        asked = self if known is None else self.like(known)
+        members = [
+            load_encoder(
+                model,
+                device=self.device,
+                precision=asked.precision,
+                batch_size=self.batch_size,
+                lookback=self.lookback,
+                default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
+                bin_edges=self.bin_edges,
+                pooling=asked.pooling or "mean",
+                sample=self._sample if self.data is not None else None,
+            )
+            for model in (self.model, *self.ensemble_models)
+        ]
+        if cache is not None and known is not None:
+            _check_lookback(self.model, members[0].spec.lookback, cache, known.lookback)
+        return members[0] if len(members) == 1 else _ensemble(members)
+
+    def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
+        """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
+
+        Raises:
+            MismatchError: the cache was built with another model.
+        """
+        from encash.cache import Lookup
+
+        if self.model is None:
+            return Lookup(cache=cache, panel=panel)
+        if cache is not None and not self._asks_otherwise(cache) and cache.recognises(self.model):
+            return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
+        encoder = self.encoder(cache)
+        if cache is not None:
+            cache.check(encoder.spec)
+        return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
+
+    def like(self, spec: EncoderSpec) -> Sources:
+        """The same sources; what neither a flag nor the model says of precision, window and pooling is as in a spec."""
+        return replace(
+            self,
+            precision=spec.precision if self.precision == "auto" else self.precision,
+            default_lookback=self.default_lookback or spec.lookback,
+            pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
+        )
+
+    def _sample(self, lookback: int) -> Float32:
+        from encash.cache import sample_windows
+
+        return sample_windows(self.the_panel(), lookback)
+
+    def _asks_otherwise(self, cache: Cache) -> bool:
+        """Whether these make another encoder of the model than the cache's, or might make other forecasts of it."""
+        known = cache.encoder_spec
+        asked = {
+            "lookback": self.lookback or self.default_lookback,
+            "precision": self.precision,
+            "pooling": self.pooling,
+        }
+        other = [name for name, value in asked.items() if value not in (None, "auto", getattr(known, name, None))]
+        return bool(self.ensemble_models or self.bin_edges or other)
+
+
+def the_only_cache(folder: Path = Path()) -> str:
+    """The cache of a folder that has just one.
+
+    Raises:
+        InputError: none, or several: the message names them.
+    """
+    found = sorted(str(path) for path in folder.glob("*.lance"))
+    if len(found) != 1:
+        named = f"there are several caches here ({', '.join(found)})" if found else "there is no *.lance here"
+        raise InputError(f"no cache was named and {named}; give --cache C")
+    return found[0]
+
+
+def named_cache(sources: Sources) -> Cache:
+    """The cache, which must be named.
+
+    Raises:
+        InputError: it was not.
+    """
+    if (cache := sources.open_cache()) is None:
+        raise InputError("no cache was named; give --cache C")
+    return cache
+
+
+def encoder_fingerprint(cache: Cache) -> str:
+    """Identity of the encoder that made a cache; empty where nobody wrote it down."""
+    return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
+
+
+def cached_batches(
+    cache: Cache,
+    start: DayLike | None,
+    end: DayLike | None,
+    batch_days: int = 64,
+    *,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Days, Text, Float32]]:
+    """The entries of a range as (days, tickers, vectors), many days at a time; progress is told in entries."""
+    pending: list[tuple[Days, Text, Float32]] = []
+    done, total = 0, 0 if progress is None else cache.count(start, end)
+    for day, tickers, vectors in cache.days(start, end):
+        pending.append((np.full(len(tickers), day, dtype="datetime64[D]"), tickers, vectors))
+        done += len(tickers)
+        if progress is not None:
+            progress(done, total)
+        if len(pending) == batch_days:
+            yield _joined(pending)
+            pending = []
+    if pending:
+        yield _joined(pending)
+
+
+def _ensemble(members: list[Encoder]) -> Encoder:
+    from encash.encoders import Ensemble
+
+    ensemble: Encoder = Ensemble(members)
+    return ensemble
+
+
+def _check_lookback(model: str, lookback: int, cache: Cache, cached: int) -> None:
+    """Refuse a model whose windows have another length than those that the cache was made from."""
+    if lookback != cached:
+        raise MismatchError(
+            f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
+            "give the model that built the cache, the lookback it was built with, or another cache"
+        )
+
+
+def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:
+    days, tickers, vectors = zip(*parts, strict=True)
+    return np.concatenate(days), np.concatenate(tickers), np.concatenate(vectors)

@@ -1,0 +1,258 @@
+"""Backtests, from a cache, clusters and prices: one, compared, under many seeds, by the grid. Knows cache, clusters and
+backtest by their public names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encash.arrays import Days, Int32
+from encash.errors import InputError, MismatchError
+from encash.pipeline.clusters import assign_entries, is_walk, kept_assignments
+from encash.pipeline.sources import Progress, Sources
+from encash.whole import check_folder
+
+if TYPE_CHECKING:
+    from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
+    from encash.cache import Cache, Lookup
+    from encash.clusters import (
+        FilterModel,
+        Ranking,
+    )
+    from encash.panel import Panel, PriceTable
+
+RUNS = Path("runs")
+"""Where runs go that nobody gave a folder."""
+
+NEAREST_SHARE = 0.3
+"""What the filter `nearest` keeps where nobody says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterChoice:
+    """Which filter a backtest uses."""
+
+    clusters: Path | None = None
+    """A folder of clusters and their ranking."""
+    kind: str | None = None
+    """None: hard with clusters, else none."""
+    keep: float | None = None
+    best_file: Path | None = None
+    """Instead of the best clusters of the ranking."""
+    horizon: int = 5
+    seed: int = 42
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trading:
+    """Everything that a backtest, a comparison, a sweep or a list of the day is run on, opened once."""
+
+    prices: PriceTable
+    lookup: Lookup
+    filter: FilterModel | None
+    candidates: Candidates
+    """Members by day, or the tickers with prices of which the panel, or else the cache, knows anything at all."""
+    without_features: int = 0
+    """Tickers with prices that are not among the candidates for want of features."""
+
+
+def open_trading(sources: Sources, choice: FilterChoice, universe: Path | tuple[str, ...] | None = None) -> Trading:
+    """Open prices, panel, cache and filter; the universe is a membership file, a list of tickers, or all there are.
+
+    Raises:
+        MismatchError: cache and model do not belong together.
+        InputError: no ticker has both prices and features.
+    """
+    from encash.backtest import read_membership
+
+    panel, cache = sources.panel(), sources.open_cache()
+    prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
+    known = _known_tickers(panel, cache, prices)
+    return Trading(
+        prices=prices,
+        lookup=sources.lookup(panel, cache),
+        filter=open_filter(choice, prices.days, cache),
+        candidates=read_membership(universe) if isinstance(universe, Path) else universe or known,
+        without_features=len(prices.tickers) - len(known),
+    )
+
+
+def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> FilterModel | None:
+    """The filter of a backtest; None for none.
+
+    Raises:
+        InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
+    """
+    from encash.clusters import FilterModel, covers, load_clusters, single_term, static_clusters
+
+    kind = choice.kind or ("none" if choice.clusters is None else "hard")
+    if kind == "none" or (kind == "random" and choice.clusters is None):
+        return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
+    if choice.clusters is None:
+        raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
+    if choice.keep is not None and kind not in ("nearest", "random"):
+        raise InputError(f"the filter {kind!r} keeps whole clusters; leave --keep out, or filter by nearest or random")
+    share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
+    if is_walk(choice.clusters):
+        from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
+
+        walk = load_walk(choice.clusters)
+        if (ranked := walk.refits[0].ranking.horizon) != choice.horizon:
+            raise MismatchError(
+                f"the walk in {choice.clusters} was ranked over {ranked} sessions, {choice.horizon} were asked for; "
+                f"walk again with --horizon {choice.horizon}, or hold for {ranked}"
+            )
+        kept = kept_assignments(choice.clusters, walk.fingerprint, cache, distances=kind == "nearest")
+        return walk.filter(kind, keep_share=share, seed=choice.seed, assignments=kept)
+    model = load_clusters(choice.clusters)
+    kept = kept_assignments(choice.clusters, model.fingerprint, cache, distances=kind == "nearest")
+    ranking, best = _ranking(choice)
+    static = None
+    if kind == "static":
+        if cache is None:
+            raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
+        fitted = {"start": model.fit_start, "end": model.fit_end}
+        known = kept is not None and covers(kept, cache.index(), **fitted)
+        assignments = kept.between(**fitted) if kept and known else assign_entries(cache, model, **fitted)
+        static = static_clusters(assignments, model.fit_end)
+    term = single_term(model, best, ranking, sessions, static=static)
+    return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed, assignments=kept)
+
+
+def backtest(
+    trading: Trading,
+    config: BacktestConfig,
+    *,
+    run_dir: Path | None = None,
+    reference: Path | None = None,
+    refuse_misses: bool = False,
+    progress: Progress | None = None,
+) -> tuple[BacktestResult, Path]:
+    """One backtest, written into its run folder; beside a series of ``date,value`` where one is given.
+
+    Without a `run_dir` the folder is named after the run's fingerprint: another run never takes its place.
+    """
+    from encash.backtest import read_series, run_backtest, write_run
+
+    check_folder(run_dir or RUNS)
+    series = None if reference is None else read_series(reference)
+    result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
+    if refuse_misses and trading.lookup.tally.unserved:
+        raise InputError(
+            f"{trading.lookup.tally.unserved:,} candidates have no valid entry in the cache, and no model may be "
+            "loaded; build the cache for these days, or leave --no-model out"
+        )
+    extra = {"tickers_without_features": trading.without_features}
+    result = replace(result, facts={**result.facts, **extra})
+    folder = run_dir or RUNS / result.fingerprint[:12]
+    return result, write_run(result, folder)
+
+
+def compare(
+    trading: Trading, config: BacktestConfig, run_dir: Path, *, draws: int = 200, progress: Progress | None = None
+) -> Comparisons:
+    """What a run must be compared with, on the same days and costs, written beside it."""
+    from encash.backtest import CompareConfig, run_comparisons, write_comparisons
+
+    comparisons = run_comparisons(config, **_parts(trading), settings=CompareConfig(draws=draws), progress=progress)
+    write_comparisons(comparisons, run_dir)
+    return comparisons
+
+
+def trials(
+    trading: Trading, config: BacktestConfig, count: int, run_dir: Path, *, progress: Progress | None = None
+) -> Trials:
+    """The same run under other seeds; a row of `trials.csv` each, written as it comes."""
+    from encash.backtest import run_trials
+
+    return run_trials(config, count, **_parts(trading), path=run_dir / "trials.csv", progress=progress)
+
+
+def sweep(
+    trading: Trading,
+    filters: Mapping[str, FilterModel],
+    grid: Path,
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SweepResult:
+    """All runs of a grid on one reading of the signals."""
+    from encash.backtest import read_grid, run_sweep
+
+    points = read_grid(grid)
+    result = run_sweep(
+        points,
+        out,
+        prices=trading.prices,
+        lookup=trading.lookup,
+        filters=filters,
+        candidates=trading.candidates,
+        workers=workers,
+        progress=progress,
+    )
+    _heat_maps(result, sorted({name for point in points for name, _ in point.varied if name != "seed"}))
+    return result
+
+
+def _ranking(choice: FilterChoice) -> tuple[Ranking | None, Int32]:
+    """The ranking of a folder, where there is one, and the best clusters."""
+    from encash.clusters import load_ranking, read_best_clusters
+
+    assert choice.clusters is not None
+    folder, horizon = choice.clusters, choice.horizon
+    best = read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
+    known = (folder / f"ranking_{horizon}d.json").is_file()
+    return (load_ranking(folder, horizon) if known else None), best
+
+
+def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> tuple[str, ...]:
+    """The tickers with prices of which the panel, or else the cache, knows anything at all.
+
+    Raises:
+        InputError: there are none.
+    """
+    if panel is not None:
+        known = set(panel.tickers)
+    else:
+        assert cache is not None
+        known = set(cache.index().tickers.tolist())
+    if not (both := tuple(sorted(known & set(prices.tickers)))):
+        raise InputError("no ticker has both prices and features; give files of the same tickers")
+    return both
+
+
+def _parts(trading: Trading) -> dict[str, Any]:
+    return {
+        "prices": trading.prices,
+        "lookup": trading.lookup,
+        "filter": trading.filter,
+        "candidates": trading.candidates,
+    }
+
+
+def _heat_maps(result: SweepResult, settings: Sequence[str]) -> None:
+    """A picture of the Sharpe ratio over each pair of settings that the sweep varied, beside its table."""
+    import pyarrow.parquet as pq
+
+    from encash.backtest import heat_map
+    from encash.report import HeatMap, heat_picture
+
+    found = pq.read_table(result.table)
+    table = {name: found[name].to_numpy() for name in found.column_names}
+    for rows, columns in combinations(settings, 2):
+        heat = heat_map(table, rows, columns)
+        if min(heat["values"].shape) < 2:
+            continue
+        picture = HeatMap(
+            figure="Sharpe ratio",
+            row_name=rows,
+            rows=tuple(map(str, heat["rows"])),
+            column_name=columns,
+            columns=tuple(map(str, heat["columns"])),
+            values=heat["values"],
+        )
+        heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
