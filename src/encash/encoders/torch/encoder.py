@@ -18,9 +18,9 @@ from encash.encoders.bins import NO_EDGES, BinEdges
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
-from encash.encoders.torch.memory import keep_freed_memory
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import Sample, check_precision, described, fastest, states_function
+from encash.encoders.torch.thread import in_the_compute_thread
 from encash.errors import InputError
 from encash.fingerprint import file_digest
 
@@ -49,6 +49,7 @@ class TorchOptions:
     """Gives windows of the data for a lookback: those on which auto measures; None measures on random ones."""
 
 
+@in_the_compute_thread
 def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
     """The encoder of a checkpoint.
 
@@ -120,8 +121,7 @@ class TorchEncoder(BatchedEncoder):
         batch_size: int | None = None,
     ):
         self.device = model.pos_encoding.device
-        if on_cpu := self.device.type == "cpu":
-            keep_freed_memory()
+        on_cpu = self.device.type == "cpu"
         if batch_size is None:
             batch_size = default_batch_size(spec) if on_cpu else GPU_BATCH
         smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size
@@ -130,6 +130,7 @@ class TorchEncoder(BatchedEncoder):
         self._states = states_function(model, spec.precision)
         self._midpoints = None if edges is None else torch.from_numpy(edges.returns).to(self.device)
 
+    @in_the_compute_thread
     def call(self, windows: Float32) -> Encoded:
         """Encode one batch; see `BatchedEncoder.call`."""
         try:
