@@ -23,12 +23,16 @@ class BatchedEncoder(Encoder):
     told, and the work goes on.
     """
 
+    busy_call: int
+    """Windows that keep the whole device busy: a measurement of its speed takes no fewer."""
+
     def __init__(self, spec: EncoderSpec, *, batch_size: int, smallest_call: int):
         if batch_size < 1:
             raise InputError(f"batch size {batch_size} came; expected 1 or more")
         self.spec = spec
         self.batch_size = batch_size
         self.smallest_call = min(smallest_call, batch_size)
+        self.busy_call = self.smallest_call
 
     @abstractmethod
     def call(self, windows: Float32) -> Encoded:

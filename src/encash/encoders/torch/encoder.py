@@ -18,9 +18,9 @@ from encash.encoders.bins import NO_EDGES, BinEdges
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
+from encash.encoders.torch.lanes import in_lanes, lanes, matmul_precision
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import Sample, check_precision, described, fastest, states_function
-from encash.encoders.torch.thread import in_the_compute_thread
 from encash.errors import InputError
 from encash.fingerprint import file_digest
 
@@ -29,6 +29,8 @@ HEAD_ROWS = 64
 FEWEST_TOKENS = 32
 """Sessions in the smallest call of the transformer on a CPU, for the same reason."""
 GPU_BATCH = 256
+WINDOWS_A_LANE = 8
+"""Windows from which a core works about as fast as it can."""
 MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -49,7 +51,6 @@ class TorchOptions:
     """Gives windows of the data for a lookback: those on which auto measures; None measures on random ones."""
 
 
-@in_the_compute_thread
 def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
     """The encoder of a checkpoint.
 
@@ -122,20 +123,25 @@ class TorchEncoder(BatchedEncoder):
     ):
         self.device = model.pos_encoding.device
         on_cpu = self.device.type == "cpu"
+        self._lanes = lanes() if on_cpu else 1
         if batch_size is None:
-            batch_size = default_batch_size(spec) if on_cpu else GPU_BATCH
+            batch_size = self._lanes * default_batch_size(spec) if on_cpu else GPU_BATCH
         smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size
         super().__init__(spec, batch_size=batch_size, smallest_call=smallest_call)
+        self.busy_call = min(WINDOWS_A_LANE * self._lanes, batch_size) if on_cpu else batch_size
         self.model = model
         self._states = states_function(model, spec.precision)
         self._midpoints = None if edges is None else torch.from_numpy(edges.returns).to(self.device)
 
-    @in_the_compute_thread
     def call(self, windows: Float32) -> Encoded:
-        """Encode one batch; see `BatchedEncoder.call`."""
+        """Encode one batch, on a CPU a part of it on each core; see `BatchedEncoder.call`."""
+        matmul = "medium" if self.spec.precision == "medium" else "highest"
         try:
-            with torch.inference_mode():
-                return self._encoded(self._on_device(windows))
+            if self.device.type != "cpu":
+                with matmul_precision(matmul):
+                    return self._encoded(windows)
+            parts = max(1, min(self._lanes, len(windows) // self.smallest_call))
+            return Encoded.join(in_lanes(self._encoded, np.array_split(windows, parts), matmul=matmul))
         except RuntimeError as error:
             if not is_memory_error(error):
                 raise
@@ -156,9 +162,11 @@ class TorchEncoder(BatchedEncoder):
             return embedding, nothing, nothing
         return embedding, *self._forecasts(mean, head_rows)
 
-    def _encoded(self, windows: Tensor) -> Encoded:
+    @torch.inference_mode()
+    def _encoded(self, windows: Float32) -> Encoded:
         head_rows = HEAD_ROWS if self.device.type == "cpu" else None
-        embedding, forecast, confidence = (output.cpu().numpy() for output in self.outputs(windows, head_rows))
+        outputs = self.outputs(self._on_device(windows), head_rows)
+        embedding, forecast, confidence = (output.cpu().numpy() for output in outputs)
         return Encoded(embedding=embedding, forecast=forecast, confidence=confidence)
 
     def _on_device(self, windows: Float32) -> Tensor:
@@ -189,7 +197,7 @@ def is_memory_error(error: RuntimeError) -> bool:
 
 
 def default_batch_size(spec: EncoderSpec) -> int:
-    """Windows in a call on a CPU: as many as keep the widest activation in the cache (4 MB), from 16 to 64.
+    """Windows for a core in a call: as many as keep the widest activation in the cache (4 MB), from 16 to 64.
 
     In int8 half as many: its steps between the products read and write activations more often.
     """

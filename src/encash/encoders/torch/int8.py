@@ -2,7 +2,8 @@
 
 A product y = x·Wᵀ + b is taken as integers: each row of x (one session of one window) and each row of W (one output)
 is divided by its largest magnitude over 127 and rounded. The integer product is exact, so a window's result does not
-depend on the others of its batch. Norms, attention, GELU and the sums stay in float32.
+depend on the others of its batch. The two products of attention are in bfloat16; norms, softmax, GELU and the sums in
+float32.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LARGEST = 127
+ZERO = 128
+"""What stands for 0 in unsigned integers, in which the processor's instructions take the rows of x."""
 TINY = 1e-12
 """Stands for the largest magnitude of a row of zeros."""
 DEEPEST_GELU = 0.17
@@ -21,10 +24,17 @@ DEEPEST_GELU = 0.17
 
 
 def products_are_exact() -> bool:
-    """Whether this processor's integer products are exact; older instructions saturate at 16 bits."""
-    extreme = torch.full((64, 64), LARGEST, dtype=torch.int8)
-    expected = 64 * LARGEST * LARGEST
-    return all(bool((torch._int_mm(extreme, sign * extreme) == sign * expected).all()) for sign in (1, -1))
+    """Whether torch has integer products here and they are exact; older processors saturate at 16 bits."""
+    if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
+        return False
+    extreme = torch.full((64, 64), float(LARGEST))
+    try:
+        product = _Product(extreme, torch.zeros(64))
+        signs = (1, -1)
+        found = [product(sign * extreme, extreme[:, :1].clone()) for sign in signs]
+    except RuntimeError:  # a build of torch whose library has no such product for this processor
+        return False
+    return all(bool((rows == sign * 64 * LARGEST**2).all()) for sign, rows in zip(signs, found, strict=True))
 
 
 class Int8Transformer:
@@ -46,14 +56,20 @@ class _Product:
 
     def __init__(self, weight: Tensor, bias: Tensor):
         self._scale = weight.abs().amax(1).clamp(min=TINY) / LARGEST
-        self._weight = torch.round(weight / self._scale[:, None]).to(torch.int8).t()
+        integers = torch.round(weight / self._scale[:, None]).to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(integers, None)
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = bias
 
     def __call__(self, rows: Tensor, largest: Tensor) -> Tensor:
         """The map of `rows`, which are used up; `largest` holds each row's largest magnitude, shape (rows, 1)."""
         scale = largest.clamp_(min=TINY).div_(LARGEST)
-        integers = rows.mul_(scale.reciprocal()).round_().to(torch.int8)
-        return torch._int_mm(integers, self._weight).to(torch.float32).mul_(self._scale).mul_(scale).add_(self._bias)
+        signed = rows.mul_(scale.reciprocal()).round_().to(torch.int8)
+        integers = signed.view(torch.uint8).bitwise_xor_(ZERO)  # adds it
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            integers, 1.0, ZERO, self._weight, self._scale, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return product.mul_(scale).add_(self._bias)
 
 
 class _Layer:
@@ -80,9 +96,12 @@ class _Layer:
     def _attend(self, mixed: Tensor, lookback: int) -> Tensor:
         """Attention of queries, keys and values side by side, (n·L, 3·hidden) → (n·L, hidden)."""
         width = mixed.shape[1] // 3
-        query, key, value = mixed.view(-1, lookback, 3, self._heads, width // self._heads).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(query, key, value)
-        return attended.transpose(1, 2).reshape(-1, width)
+        head = width // self._heads
+        by_head = mixed.view(-1, lookback, 3, self._heads, head).permute(2, 0, 3, 1, 4).to(torch.bfloat16)
+        query, key, value = by_head.reshape(3, -1, lookback, head)
+        scores = torch.bmm(query, key.transpose(1, 2)).to(torch.float32).mul_(head**-0.5)
+        attended = torch.bmm(torch.softmax(scores, -1).to(torch.bfloat16), value)
+        return attended.view(-1, self._heads, lookback, head).transpose(1, 2).reshape(-1, width).to(torch.float32)
 
 
 def _largest(rows: Tensor) -> Tensor:

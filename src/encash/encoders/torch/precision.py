@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -58,7 +57,8 @@ def check_precision(precision: str, device: str) -> str:
 
 
 def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Tensor], Tensor]:
-    """Windows (n, L, F) → float32 states (n, L, hidden), in a precision."""
+    """Windows (n, L, F) → float32 states (n, L, hidden), in a precision. Inside the products of medium the processor's
+    precision is set around the call."""
     if precision == "bfloat16":
         transformer = copy.deepcopy(model.transformer).to(torch.bfloat16)
 
@@ -70,12 +70,7 @@ def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Te
     if precision == "int8":
         integers = Int8Transformer(model.transformer)
         return lambda windows: integers(model.projected(windows))
-
-    def in_float32(windows: Tensor) -> Tensor:
-        with _matmul_precision("medium" if precision == "medium" else "highest"):
-            return model.states(windows)
-
-    return in_float32
+    return model.states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +132,7 @@ def try_precisions(encoders: Mapping[str, BatchedEncoder], windows: Float32) -> 
     reference: Float32 | None = None
     for name, encoder in encoders.items():
         encoder.encode(windows[:1])  # the first call lays out weights and threads
-        many = np.resize(windows[:count], (max(count, encoder.smallest_call), *windows.shape[1:]))  # a GPU's whole call
+        many = np.resize(windows[:count], (max(count, encoder.busy_call), *windows.shape[1:]))
         result, seconds = _timed(encoder, many)
         embedding = result.embedding[: min(count, len(windows))]
         reference = embedding if reference is None else reference
@@ -192,14 +187,3 @@ def _timed(encoder: Encoder, windows: Float32) -> tuple[Encoded, float]:
     started = time.perf_counter()
     result = encoder.encode(windows)
     return result, time.perf_counter() - started
-
-
-@contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    """Torch's own switch, which is one for the whole process: set for one call, then as it was."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
