@@ -15,6 +15,7 @@ from encash.encoders import load_encoder
 from encash.encoders.bins import settle_edges
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
+from encash.encoders.torch.lanes import in_lanes
 from encash.encoders.torch.memory import keep_freed_memory
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.testing import EncoderContract, write_checkpoint
@@ -306,3 +307,52 @@ def test_a_batch_uses_the_memory_of_the_one_before(tmp_path):
         taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     pages_of_one_tensor = 64 * 60 * 64 * 4 // resource.getpagesize()
     assert taken < 8 * pages_of_one_tensor, "less than one tensor a batch; each makes some twenty"
+
+
+class TestLanes:
+    """A thread of torch for each core."""
+
+    @pytest.fixture
+    def threads(self):
+        """Sets how many cores torch may use; as it was afterwards."""
+        before = torch.get_num_threads()
+        yield torch.set_num_threads
+        torch.set_num_threads(before)
+
+    @pytest.mark.parametrize("precision", ["float32", "medium", "bfloat16", "int8"])
+    def test_the_bits_do_not_depend_on_the_number_of_cores(self, tmp_path, threads, precision):
+        """One, two or three cores, whole batches or odd ones: the same bytes."""
+        path = write_checkpoint(tmp_path / "m.pt", num_features=5, lookback=20, hidden_dim=64, num_layers=2)
+        many, found = windows(45, 20), set()
+        for cores in (1, 2, 3):
+            threads(cores)
+            encoder = load_encoder(path, device="cpu", precision=precision, batch_size=16 * cores)
+            result = encoder.encode(many)
+            found.add(result.embedding.tobytes() + result.forecast.tobytes() + result.confidence.tobytes())
+        assert len(found) == 1
+
+    def test_each_part_has_one_core_and_the_caller_keeps_its_own(self, threads):
+        """Inside, torch computes with one thread; outside, with as many as before, even after an error."""
+        threads(2)
+        assert in_lanes(lambda part: (part, torch.get_num_threads()), range(5)) == [(part, 1) for part in range(5)]
+        with pytest.raises(ZeroDivisionError):
+            in_lanes(lambda part: 1 // part, [1, 0])
+        assert torch.get_num_threads() == 2
+
+    def test_medium_products_are_set_for_the_call_alone(self):
+        """The precision of torch's own products is as asked inside and as it was outside."""
+        before = torch.get_float32_matmul_precision()
+        assert in_lanes(lambda _: torch.get_float32_matmul_precision(), [0, 1], matmul="medium") == ["medium"] * 2
+        assert torch.get_float32_matmul_precision() == before
+
+    def test_callers_in_several_threads_take_turns(self, tmp_path, threads):
+        """Two encoders in two precisions, called at once from two threads, say what each says alone."""
+        threads(2)
+        path = write_checkpoint(tmp_path / "m.pt", num_features=5, lookback=20, hidden_dim=64, num_layers=2)
+        encoders = [load_encoder(path, device="cpu", precision=name) for name in ("float32", "medium")]
+        many = windows(64, 20)
+        alone = [encoder.encode(many).embedding for encoder in encoders]
+        with ThreadPoolExecutor(2) as callers:
+            together = [callers.submit(encoder.encode, many) for encoder in encoders * 4]
+        for number, each in enumerate(together):
+            np.testing.assert_array_equal(each.result().embedding, alone[number % 2])

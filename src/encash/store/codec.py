@@ -122,6 +122,9 @@ def _parts(vectors: Float32) -> list[slice]:
 
 
 def _check_finite(vectors: Float32, first: int) -> None:
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.vdot(vectors, vectors)):  # a third of the time of the exact look, which follows if in doubt
+            return
     finite = np.isfinite(vectors)
     if not finite.all():
         bad = first + int((~finite).any(axis=1).argmax())
