@@ -92,6 +92,20 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     assert lookup.reads == []
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_sweep_of_no_workers_is_refused_before_anything_is_done(make_prices, make_lookup, tmp_path, workers):
+    """Before the folder is made and the signals are read, and where every run is there already."""
+    prices, lookup = make_prices(num_sessions=31), make_lookup(make_prices(num_sessions=31))
+    points = make_points({"top_k": 2}, {"seed": [1, 2]})
+    for folder in (tmp_path / "new", tmp_path / "done"):
+        if folder.name == "done":
+            run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), workers=1)
+        with pytest.raises(InputError, match=f"workers is {workers}; expected 1 or more"):
+            run_sweep(points, folder, prices=prices, lookup=lookup, workers=workers)
+    assert not (tmp_path / "new").exists()
+    assert lookup.reads == []
+
+
 def test_other_settings_and_other_filters_are_other_runs(make_prices, make_lookup, tmp_path):
     """What is edited is run again, and the trials of before still count."""
     prices = make_prices(num_sessions=31)

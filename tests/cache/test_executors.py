@@ -6,6 +6,7 @@ import pytest
 
 from encash.cache import open_cache
 from encash.cache.executors.local import LocalExecutor
+from encash.errors import InputError
 from encash.testing import ExecutorContract, MeanEncoder, RaiseIfRun
 
 
@@ -117,3 +118,13 @@ def test_what_a_workers_encoder_notifies_of_is_told_here():
         for task in _tasks():
             executor.submit(task).result(60)
     assert told == ["memory ran out: going on with batches of 2"]
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_ray_without_a_worker_is_refused(workers):
+    """Nobody would take a task, and who waits for one would wait for ever."""
+    pytest.importorskip("ray")
+    from encash.cache.executors.ray import RayExecutor
+
+    with pytest.raises(InputError, match=f"workers is {workers}; expected 1 or more"):
+        RayExecutor(MeanEncoder, workers=workers)

@@ -131,13 +131,15 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
         progress: called with runs done and runs in all.
 
     Raises:
-        InputError: a point that does not fit the data.
+        InputError: no point, or one that does not fit the data; fewer workers than 1.
         LookaheadError: a point that would know its future.
         MismatchError: the folder holds a sweep of other data.
     """
     began = time.perf_counter()
     if not points:
         raise InputError("a sweep of no runs; give a grid with at least one")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; expected 1 or more, or None for one a core")
     filters = {} if filters is None else filters
     journal = Journal(Path(out), _data_fingerprint(prices, lookup, candidates))
     keys = [point.key(point.chosen(filters)) for point in points]
@@ -425,8 +427,6 @@ def _data_fingerprint(prices: PriceTable, lookup: Lookup, candidates: Candidates
 
 def _worker_count(workers: int | None, runs: int) -> int:
     """Processes that are worth starting: not one for less than a chunk of runs."""
-    if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}; expected 1 or more")
     most = (os.cpu_count() or 1) if workers is None else workers
     return max(1, min(most, -(-runs // _CHUNK_RUNS)))
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from encash.cache.executors.base import Executor
 from encash.cache.task import Task, TaskResult, run_task
 from encash.encoders.base import Encoder
-from encash.errors import MissingExtraError, WorkError
+from encash.errors import InputError, MissingExtraError, WorkError
 
 try:
     import ray
@@ -50,7 +50,12 @@ class RayExecutor(Executor):
             cpus_each: cores of one worker; None shares them out.
             gpus_each: GPUs of one worker; None gives one where there is one each.
             say: told what a worker's encoder notifies of: memory ran out and the batch was halved.
+
+        Raises:
+            InputError: fewer workers than 1.
         """
+        if workers is not None and workers < 1:
+            raise InputError(f"workers is {workers}; expected 1 or more, or None for as many as fit")
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             address = "auto" if os.environ.get("RAY_ADDRESS") else None
