@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encash.errors import InputError, WorkError
-from encash.whole import check_folder, make_folder, whole_file, whole_folder, write_whole, writing
+from encash.whole import PatientFile, check_folder, make_folder, whole_file, whole_folder, write_whole, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -71,6 +71,20 @@ def test_a_disk_that_refuses_while_a_file_is_filled_is_told_in_our_words(tmp_pat
     with pytest.raises(WorkError, match="x could not be written"), whole_file(tmp_path / "x") as part:
         part.unlink()
     assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_a_patient_file_tells_of_a_refusal_when_it_is_asked(tmp_path):
+    """Writes seem to go well, the first thing that the system said against one is kept; a sound file says nothing."""
+    with PatientFile("/dev/full") as full:
+        assert full.write(b"12345678") == 8
+        full.truncate(3)
+        with pytest.raises(OSError, match="No space left"):
+            full.check()
+    with PatientFile(tmp_path / "x") as sound:
+        sound.write(b"12345678")
+        assert sound.truncate(3) == 3
+        sound.check()
+    assert (tmp_path / "x").read_bytes() == b"123"
 
 
 def test_a_check_makes_nothing(tmp_path):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from encash.errors import EncashError, WorkError
 
@@ -118,6 +120,54 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
             raise NotADirectoryError
         if not os.access(there, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, f"{there} is read-only")
+
+
+class PatientFile(io.FileIO):
+    """A new file for a library that cannot bear a write that fails: it is told of none, and `check` tells us.
+
+    HDF5 leaves its own structures half freed when a disk is full, and takes the process down with it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Make the file, or empty it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        super().__init__(path, "w+")
+        self._refusal: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the system said against the first write that it refused.
+
+        Raises:
+            OSError: it refused one; the file is worth nothing.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+
+    def write(self, content: Any) -> int:
+        """Write all of it; a refusal is kept for `check`."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        with self._refusals():
+            while left:
+                left = left[super().write(left) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or lengthen the file; a refusal is kept for `check`."""
+        size = self.tell() if size is None else size
+        with self._refusals():
+            super().truncate(size)
+        return size
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._refusal = self._refusal or error
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -314,3 +316,36 @@ def test_real_bars_with_known_flaws_are_counted(tmp_path):
     panel = open_panel(tmp_path / "f.h5", tmp_path / "p.h5")
     assert np.nanmax(panel.prices.close[1:] / panel.prices.close[:-1]) > 36
     assert all(np.isfinite(panel.rows((ticker,)).values).all() for ticker in panel.tickers[::20])
+
+
+FULL = """
+import resource, sys
+from encash.errors import WorkError
+from encash.panel import FeatureConfig, prepare
+folder, limit, small = sys.argv[1], int(sys.argv[2]), FeatureConfig(spans=(1, 2, 5), scale_span=5)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+try:
+    prepare(folder + "/t.csv", features_out=folder + "/f.h5", prices_out=folder + "/p.h5", config=small)
+except WorkError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 100, 3_000, "prices fit"])
+def test_a_full_disk_is_one_clear_error(tmp_path, limit):
+    """Wherever the disk is full, the file that had no room is named with the reason, and what was there stays; HDF5,
+    which cannot bear it, neither complains on its own nor takes the process down."""
+    days = np.arange(np.datetime64("2024-01-01"), np.datetime64("2024-06-01"))
+    table(tmp_path / "t.csv", "date,AAA,BBB\n" + "".join(f"{day},{n + 10},{n + 20}\n" for n, day in enumerate(days)))
+    run(tmp_path / "t.csv", tmp_path)
+    room = (tmp_path / "p.h5").stat().st_size if limit == "prices fit" else limit
+    assert room < (tmp_path / "f.h5").stat().st_size
+    for name in ("f.h5", "p.h5"):
+        (tmp_path / name).write_bytes(b"old")
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    refused = tmp_path / ("f.h5" if limit == "prices fit" else "p.h5")  # prices come first
+    assert done.stdout.startswith(f"{refused} could not be written: File too large; what was there is kept")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.h5")} == {"f.h5": b"old", "p.h5": b"old"}
+    assert len(list(tmp_path.iterdir())) == 3

@@ -11,7 +11,7 @@ from encash.arrays import Days, Float32, day_text
 from encash.errors import InputError
 from encash.panel.features import FeatureConfig, feature_names, panel_features
 from encash.panel.panel import distinct_days
-from encash.whole import whole_file
+from encash.whole import whole_file, writing
 
 Progress = Callable[[int, int], None]
 """Called with the units done and the units in all."""
@@ -97,7 +97,8 @@ def prepare(
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, table.bars.items(), source_file=source)
         rows = _counted(panel_features(enough, config), len(enough), progress)
-        write_features(features_path, rows, names, source_file=source)
+        with writing(features_out):  # the block around it would blame the other file
+            write_features(features_path, rows, names, source_file=source)
     sessions = distinct_days([bars.days for bars in table.bars.values()])
     num_bars = sum(len(bars.days) for bars in table.bars.values())
     num_rows = sum(len(bars.days) - config.longest for bars in enough.values())

@@ -4,6 +4,7 @@ Knows the layout of the files; knows nothing of where the numbers came from."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from encash.arrays import Days, Float32
 from encash.errors import InputError
 from encash.panel.features import Bars
 from encash.panel.panel import Panel
-from encash.whole import whole_file
+from encash.whole import PatientFile, whole_file
 
 
 def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path | None = None) -> None:
@@ -48,10 +49,15 @@ def write_features(
         rows: ticker, days (n,) and values (n, F).
         feature_names: F names, or None where nobody knows them.
         source_file: where the numbers came from, for the reader's eye.
+
+    Raises:
+        InputError: a ticker that HDF5 cannot name.
+        OSError: the disk refused.
     """
-    with _new_file(path) as file:
+    with _new_file(path) as (file, disk):
         width = 0
         for ticker, days, values in rows:
+            disk.check()
             group = _group(file, ticker, days)
             group["features"] = values
             width = values.shape[1]
@@ -64,9 +70,15 @@ def write_features(
 
 
 def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file: str = "") -> None:
-    """Write ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, where there are any, ``/<TICKER>/open``."""
-    with _new_file(path) as file:
+    """Write ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, where there are any, ``/<TICKER>/open``.
+
+    Raises:
+        InputError: a ticker that HDF5 cannot name.
+        OSError: the disk refused.
+    """
+    with _new_file(path) as (file, disk):
         for ticker, bars in prices:
+            disk.check()
             group = _group(file, ticker, bars.days)
             group["prices"] = bars.close.astype(np.float32)
             if bars.open is not None:
@@ -76,8 +88,15 @@ def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file:
             file.attrs["source_file"] = source_file
 
 
-def _new_file(path: Path) -> h5py.File:
-    return h5py.File(path, "w", locking=False)  # `whole_file` holds a lock of its own
+@contextmanager
+def _new_file(path: Path) -> Iterator[tuple[h5py.File, PatientFile]]:
+    """A new HDF5 file, and the file below it: ask it now and then whether the disk still takes what is written."""
+    with PatientFile(path) as disk:
+        try:
+            with h5py.File(disk, "w") as file:
+                yield file, disk
+        finally:
+            disk.check()
 
 
 def _group(file: h5py.File, ticker: str, days: Days) -> h5py.Group:
