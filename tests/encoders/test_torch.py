@@ -202,6 +202,27 @@ def test_a_pickle_is_refused_without_warnings_of_torch(tmp_path):
             load_encoder(tmp_path / "plain.pt")
 
 
+@pytest.mark.parametrize(
+    ("save", "said"),
+    [
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is a pickle of another kind than torch.save writes"),
+        (lambda path: torch.save(torch.nn.Linear(2, 2), path), "names torch.nn.modules.linear.Linear"),
+        (lambda path: torch.save({"config": _Runs()}, path), "names io.open"),
+        (lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path), "is a TorchScript program"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_file_with_code_is_refused_in_one_sentence_of_ours(tmp_path, save, said):
+    """It says what came, what was expected and how to mend it; nothing of torch's advice to run the code."""
+    save(tmp_path / "m.pt")
+    with pytest.raises(FormatError) as caught:
+        load_encoder(tmp_path / "m.pt")
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.pt'} {said}, and code in it is never run; expected tensors and plain values: "
+        "save the state dict and a config of plain values with torch.save"
+    )
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(tmp_path, seed, keep):
     """Cut anywhere, the file is refused with one line that names it."""

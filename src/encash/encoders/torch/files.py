@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,18 @@ from encash.whole import whole_file
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name under which bin edges lie beside a checkpoint."""
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    TypeError,
+    OSError,
+)
+"""What torch raises of files that it does not like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +90,27 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
         raise MissingFileError(f"there is no file {path}; give the path of {what}")
     try:
         return load_plain(path)
-    except pickle.UnpicklingError as error:
+    except _UNREADABLE as error:
+        if (code := _code_in(error)) is None:
+            raise FormatError(f"{path} is truncated or no torch file{reason(error)}; copy or save it again") from None
         raise FormatError(
-            f"{path} is not a file of tensors and plain values, and code in it is never run{reason(error)}; "
-            "save the state dict and a config of plain values"
+            f"{path} {code}, and code in it is never run; expected tensors and plain values: save the state dict and a "
+            "config of plain values with torch.save"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
-        raise FormatError(f"{path} is truncated or no torch file{reason(error)}; copy or save it again") from None
+
+
+def _code_in(error: Exception) -> str | None:
+    """What torch refused to read because it could run code; None where that was not its reason.
+
+    >>> _code_in(pickle.UnpicklingError("… Unsupported global: GLOBAL datetime.date was not an allowed global …"))
+    'names datetime.date'
+    """
+    said = str(error)
+    if "TorchScript" in said:
+        return "is a TorchScript program"
+    if named := re.search(r"GLOBAL ([\w.]+)", said):
+        return f"names {named[1].rstrip('.')}"
+    return "is a pickle of another kind than torch.save writes" if isinstance(error, pickle.UnpicklingError) else None
 
 
 def load_plain(file: str | Path | IO[bytes]) -> Any:
