@@ -64,6 +64,20 @@ def test_a_narrow_cache_always_carries_its_agreement(path, panel, make_encoder, 
     assert open_cache(path).info().agreement == agreement
 
 
+def test_measuring_a_type_tells_its_progress(path, panel, make_encoder):
+    """Batch by batch, before the first entry of the build is counted; float32 needs no measurement."""
+
+    def told(dtype):
+        cache, calls = open_cache(path.with_name(f"{dtype}.lance")), []
+        choice = {"dtype": dtype, "least_agreement": 0, "tickers": ["T0001"]}
+        cache.build(panel, make_encoder(dim=32), **choice, progress=lambda *now: calls.append(now))
+        return calls
+
+    measured, calls = [(done, 256) for done in range(32, 257, 32)], told("int8")
+    assert calls[:8] == measured
+    assert {total for _, total in calls[8:]} == {total for _, total in told("float32")} != {256}
+
+
 def test_a_type_is_not_judged_by_a_handful_of_windows(path, panel, make_encoder, windows):
     """A panel with fewer than 50 windows: refused, and no cache is left; float32 needs no measurement."""
     short = panel.as_of(min(day for day, _ in windows))

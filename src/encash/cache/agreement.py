@@ -3,6 +3,7 @@ how to get a sample of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from encash.panel.panel import Panel
 from encash.panel.windows import Reason, gather_windows, window_grid
 from encash.store.base import EmbeddingStore, Entries
 from encash.store.codec import round_vectors
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) windows."""
 
 LEAST_AGREEMENT = 0.99
 """What a storage type must keep unless another share is asked for."""
@@ -119,7 +123,9 @@ def measure_agreement(
     )
 
 
-def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, seed: int = 0) -> Agreement | None:
+def sample_agreement(
+    panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, seed: int = 0, progress: Progress | None = None
+) -> Agreement | None:
     """Measure a storage type on windows spread over what a plan selects, or over the whole panel where these are too
     few; None for float32, which changes nothing.
 
@@ -129,6 +135,7 @@ def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, 
         plan: what will be encoded.
         dtype: the storage type that is asked for.
         seed: which windows.
+        progress: told (done, total) windows as they are encoded.
 
     Raises:
         InputError: the whole panel has too few windows.
@@ -144,8 +151,16 @@ def sample_agreement(panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, 
             there = window_digests(panel, some, days, encoder.spec.lookback).reason == Reason.OK
             cells = _choose(days, some, there, random)
     _check_enough(len(cells), dtype, "the data have windows for")
+    done = 0
+
+    def on_batch(windows: int) -> None:
+        nonlocal done
+        done += windows
+        if progress is not None:
+            progress(done, len(cells))
+
     tasks = read_tasks(panel, cells, encoder.spec, "float32", TASK_BYTES)
-    return _of_entries(join_entries([run_task(task, encoder).entries for task in tasks]), dtype, seed)
+    return _of_entries(join_entries([run_task(task, encoder, on_batch).entries for task in tasks]), dtype, seed)
 
 
 def stored_agreement(store: EmbeddingStore, dtype: str, *, seed: int = 0) -> Agreement | None:

@@ -412,7 +412,7 @@ class Cache:
             least_agreement: a new cache narrower than float32 is refused if it keeps less than this share of the
                 cluster assignments, of the order of distances and of the picks on a sample (`measure_agreement`).
             executor: where tasks run; None runs them in this process. It stays open.
-            progress: told (done, total) entries.
+            progress: told (done, total) entries; before these, the windows that a narrower dtype is measured on.
 
         Raises:
             MismatchError: as `plan`; or the dtype changes too much.
@@ -423,7 +423,7 @@ class Cache:
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
-            agreement = sample_agreement(panel, encoder, plan, spec.dtype)
+            agreement = sample_agreement(panel, encoder, plan, spec.dtype, progress=progress)
             if agreement is not None:
                 agreement.check(least_agreement)
                 spec = replace(spec, notes={**(spec.notes or {}), identity.AGREEMENT: asdict(agreement)})
