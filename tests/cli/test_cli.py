@@ -671,6 +671,38 @@ def test_a_checkpoint_that_names_no_window_takes_the_caches(folder, capsys, tmp_
     assert "windows of 9 sessions" in refusal(capsys, "plan", *where, "--lookback", "9")
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_cache_gives_back_the_window_that_it_was_built_with(folder, capsys, tmp_path, members):
+    """Built once with --lookback, it needs no flag again from the same model or ensemble, whatever window that states;
+    other weights, and another flag, are refused as always."""
+    second, other = (
+        str(write_checkpoint(tmp_path / f"{seed}.pt", num_features=23, lookback=LOOKBACK, seed=seed)) for seed in (5, 6)
+    )
+    more, cache = ["--ensemble-models", second] if members == 2 else [], str(tmp_path / "nine.lance")
+    where = [*models(folder), *more]
+    built = answer(capsys, "build", *where, "--cache", cache, "--lookback", "9")
+    plan = answer(capsys, "plan", *where, "--cache", cache)
+    assert (plan["valid"], plan["stale"], plan["missing"]) == (built["computed"], 0, 0)
+    assert answer(capsys, "update", *where, "--cache", cache)["computed"] == 0
+    assert answer(capsys, "cache", "verify", cache, *where)["max_abs_diff"] < 1e-5
+    result = answer(capsys, *runs(folder, *where, "--cache", cache, "--filter", "none"))
+    assert (result["misses"], result["stale"]) == (0, 0)
+    unknown = ["--model", other, "--data", str(folder / "f.h5"), *more]
+    for command in (["plan", *unknown], ["plan", *where, "--lookback", "8"]):
+        assert f"windows of {LOOKBACK} sessions, the cache {cache} was built with windows of 9;" in refusal(
+            capsys, *command, "--cache", cache
+        )
+
+
+def test_a_run_with_holes_encodes_them_with_the_window_of_the_cache(folder, capsys, tmp_path):
+    """The model is loaded late, when a miss needs it; it is the one that filled the rest of the cache."""
+    cache = str(tmp_path / "nine.lance")
+    answer(capsys, "build", *models(folder), "--cache", cache, "--lookback", "9", "--num-stocks", "4")
+    result = answer(capsys, *runs(folder, *models(folder), "--cache", cache, "--filter", "none"))
+    assert result["hits"] > 0 < result["computed"]
+    assert (result["stale"], result["model_loaded"]) == (0, True)
+
+
 def test_a_cached_run_refuses_flags_of_another_encoder(folder, capsys):
     """A model file that the cache recognises is not taken as proof where a flag asks for another window of it."""
     line = refusal(capsys, *runs(folder, *models(folder), "--cache", str(folder / "c.lance"), "--lookback", "9"))
@@ -927,11 +959,12 @@ def test_a_build_without_forecasts_says_so(folder, capsys, tmp_path):
         assert answer(capsys, *other)["warnings"] == []
 
 
-def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_path):
-    """They do not see the cache: a checkpoint that names no window gets the one that was settled on before."""
+@pytest.mark.parametrize("named", [{"extras": {"config": {}}}, {"lookback": LOOKBACK}])
+def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_path, named):
+    """They do not see the cache: whatever window the checkpoint names, they get the one that was settled on before."""
     pytest.importorskip("ray")
-    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
-    where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    model = write_checkpoint(tmp_path / "m.pt", num_features=23, **named)
+    where = ["--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
     ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
     assert ours["failed"] == 0 < ours["computed"]

@@ -174,12 +174,12 @@ class Cache:
         """
         identity.check_encoder(self.spec, spec, dtype=dtype, forecasts=forecasts)
 
-    def recognises(self, model_path: str | Path) -> bool:
-        """Whether a model file is, byte for byte, one that this cache was built from; nothing is loaded.
+    def recognises(self, model: str | Path | Encoder) -> bool:
+        """Whether a model's file is, byte for byte, one that this cache was built from; of a path nothing is loaded.
 
         False is no proof of the contrary: load the model and `check` its spec.
         """
-        return identity.recognises(self.spec, model_path)
+        return identity.recognises(self.spec, model)
 
     def info(self) -> CacheInfo:
         """What is in it, and how large it is."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encash.encoders.base import EncoderSpec
+from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import MismatchError
 from encash.fingerprint import explain_difference, file_digest, fingerprint
 from encash.store.base import StoreSpec
@@ -117,14 +117,16 @@ def remember(store: StoreSpec, source: str | None, rate: float | None) -> StoreS
     return store if notes == (store.notes or {}) else replace(store, notes=notes)
 
 
-def recognises(store: StoreSpec, model_path: str | Path) -> bool:
-    """Whether a model file is, byte for byte, one that this cache was built from; nothing is loaded.
+def recognises(store: StoreSpec, model: str | Path | Encoder) -> bool:
+    """Whether a model's file is, byte for byte, one that this cache was built from; of a path nothing is loaded.
 
     False is no proof of the contrary: the same weights may lie in another file. Then load the model and call
     `check_encoder`.
     """
     known = (store.notes or {}).get(SOURCES, [])
-    return bool(known) and Path(model_path).is_file() and file_digest(model_path) in known
+    if isinstance(model, Encoder):
+        return model.source_digest in known
+    return bool(known) and Path(model).is_file() and file_digest(model) in known
 
 
 def _identity(spec: EncoderSpec, dtype: str) -> dict[str, Any]:

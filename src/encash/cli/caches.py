@@ -110,7 +110,7 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="L",
-        help="sessions in a window (the model's own, else the cache's, else 60)",
+        help="sessions in a window (the cache's, if it was built from this model; the model's own, else 60)",
     )
     parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
     parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")

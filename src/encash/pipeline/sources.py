@@ -42,7 +42,8 @@ class Sources:
     batch_size: int | None = None
     lookback: int | None = None
     default_lookback: int | None = None
-    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60."""
+    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60. Where it is
+    given, no cache decides."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
 
@@ -89,8 +90,8 @@ class Sources:
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
-        without one, the precision is chosen on windows of the data. The cache's window counts only where the model
-        itself states none.
+        without one, the precision is chosen on windows of the data. The window is the cache's too, if it was built from
+        this very file; of another model it counts only where that states none itself.
 
         Raises:
             InputError: no model was named.
@@ -116,9 +117,12 @@ class Sources:
             )
             for model in (self.model, *self.ensemble_models)
         ]
-        if cache is not None and known is not None:
-            _check_lookback(self.model, members[0].spec.lookback, cache, known.lookback)
-        return members[0] if len(members) == 1 else _ensemble(members)
+        encoder = members[0] if len(members) == 1 else _ensemble(members)
+        if cache is None or known is None or encoder.spec.lookback == known.lookback:
+            return encoder
+        if self.lookback is None and self.default_lookback is None and cache.recognises(encoder):
+            return replace(self, lookback=known.lookback).encoder(cache)
+        raise _other_lookback(self.model, encoder.spec.lookback, cache, known.lookback)
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
         """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
@@ -222,13 +226,12 @@ def _ensemble(members: list[Encoder]) -> Encoder:
     return ensemble
 
 
-def _check_lookback(model: str, lookback: int, cache: Cache, cached: int) -> None:
-    """Refuse a model whose windows have another length than those that the cache was made from."""
-    if lookback != cached:
-        raise MismatchError(
-            f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
-            "give the model that built the cache, the lookback it was built with, or another cache"
-        )
+def _other_lookback(model: str, lookback: int, cache: Cache, cached: int) -> MismatchError:
+    """Why a model whose windows have another length than those that the cache was made from is refused."""
+    return MismatchError(
+        f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
+        "give the model that built the cache, the lookback it was built with, or another cache"
+    )
 
 
 def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:
