@@ -381,6 +381,32 @@ def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
     assert walked["terms"][0]["agreement"] is None
 
 
+def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(folder, capsys, tmp_path):
+    """A list or auto: the one chosen at the first refit, and all that were tried, stand in JSON and text of `walk` and
+    `show`; a backtest takes the walk as any other, and the audit makes the choice again."""
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "--top", "1"]
+    days = (folder / "days.txt").read_text().split()
+    for given, tried in (("2,3,4", [2, 3, 4]), ("auto", [3, 5, 10, 20, 35, 50, 75, 100])):
+        out = str(tmp_path / given)
+        walked = answer(capsys, *walk, "--history", "60", "-k", given, "--out", out)
+        assert [one["k"] for one in walked["choice"]] == tried
+        assert walked["k"] == max(walked["choice"], key=lambda one: one["score"])["k"]
+        assert answer(capsys, "clusters", "show", out) == walked
+        assert main(["clusters", "show", out]) == 0
+        text = capsys.readouterr().out
+        assert text.count("Calinski–Harabasz index") == len(tried)
+        assert f"refits of {walked['k']} clusters" in text
+    run = runs(folder, *data[:2])
+    run[run.index("--clusters") + 1] = out
+    assert answer(capsys, *run)["misses"] == 0
+    audit = ["audit", *models(folder), *data, "--clusters", out, "--start", days[100], "--days", "2", "--sample", "8"]
+    capsys.readouterr()
+    main([*audit, "--json", "--quiet"])
+    checks = {one["name"]: one["passed"] for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["clusters: walked again on cut data"]
+
+
 def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
     """A ranking and its files for each horizon; alone, a horizon gives the same."""
     import shutil

@@ -8,10 +8,12 @@ from encash.clusters import (
     RankConfig,
     Rule,
     WalkConfig,
+    choose_k,
     fit_clusters,
     load_walk,
     match_clusters,
     rank_clusters,
+    sample_vectors,
     walk_drift,
     walk_forward,
 )
@@ -62,6 +64,30 @@ def test_the_future_moves_no_refit(planted):
         else:
             assert one.term.model.fingerprint != two.term.model.fingerprint
     assert compared == 3
+
+
+def test_the_number_of_clusters_is_chosen_once_on_the_first_past(planted, tmp_path):
+    """Of several, the best one at the first refit holds for all: what comes later moves it not; who walks again as the
+    folder says chooses again."""
+    truth = planted()
+    made = walk_forward(truth.prices, truth.read, config=config(counts=(2, 3, 5)), encoder="")
+    first = sample_vectors(truth.read(None, truth.days[59]), config=FitConfig(k=2))
+    choice = choose_k(first, (2, 3, 5), config=FitConfig(k=2), encoder="")
+    assert choice.best.k == 3
+    assert made.notes["choice"] == choice.rows()
+    assert {refit.term.model.k for refit in made.refits} == {3}
+    alone = walk_forward(truth.prices, truth.read, config=config(fit=FitConfig(k=3)), encoder="")
+    assert made.fingerprint == alone.fingerprint
+    blurred = truth.grid.copy()
+    blurred[60:] *= np.random.default_rng(0).normal(size=blurred[60:].shape)
+    later = replace(truth, grid=blurred)
+    assert walk_forward(truth.prices, later.read, config=config(counts=(2, 3, 5)), encoder="").k == 3
+    made.save(tmp_path)
+    again = WalkConfig.of_walk(load_walk(tmp_path))
+    assert again.counts == (2, 3, 5)
+    assert walk_forward(truth.prices, truth.read, config=again, encoder="").fingerprint == made.fingerprint
+    with pytest.raises(InputError, match="numbers below 1200 entries"):
+        walk_forward(truth.prices, truth.read, config=config(counts=(3, 1200)), encoder="")
 
 
 def test_rolling_and_expanding(planted):
@@ -193,7 +219,11 @@ def test_walks_that_cannot_start_are_refused(planted, change, says):
 
 
 def test_progress_counts_refits(planted):
-    """Done and total are told after each refit."""
+    """Done and total are told after each refit, and after each number of clusters that was tried before."""
     truth, told = planted(), []
     walk_forward(truth.prices, truth.read, config=config(), encoder="", progress=lambda *done: told.append(done))
     assert told == [(number, 5) for number in range(1, 6)]
+    told.clear()
+    several = config(counts=(2, 3))
+    walk_forward(truth.prices, truth.read, config=several, encoder="", progress=lambda *done: told.append(done))
+    assert told == [(number, 7) for number in range(1, 8)]

@@ -39,14 +39,6 @@ def _fit(clusters: Any) -> None:
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session used")
-    parser.add_argument(
-        "-k",
-        type=cluster_counts,
-        default=(50,),
-        metavar="K[,K…]|auto",
-        help="number of clusters (50); of several, the one with the highest Calinski–Harabasz index; "
-        f"auto tries {','.join(map(str, AUTO_COUNTS))}",
-    )
     fit_flags(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     common(parser)
@@ -92,7 +84,6 @@ def _walk(clusters: Any) -> None:
     parser.add_argument("--every", type=int, required=True, metavar="N", help="sessions from one refit to the next")
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")
-    parser.add_argument("-k", type=int, default=50, help="number of clusters (50)")
     fit_flags(parser)
     rule_flags(parser)
     parser.add_argument("--window", type=int, default=None, metavar="N", help="sessions a refit looks back (all)")
@@ -121,6 +112,14 @@ def _assign(clusters: Any) -> None:
 def fit_flags(parser: Any) -> None:
     """How clusters are fitted."""
     how = parser.add_argument_group("how clusters are fitted")
+    how.add_argument(
+        "-k",
+        type=cluster_counts,
+        default=(50,),
+        metavar="K[,K…]|auto",
+        help="number of clusters (50); of several, the one with the highest Calinski–Harabasz index, in a walk at its "
+        f"first refit; auto tries {','.join(map(str, AUTO_COUNTS))}",
+    )
     how.add_argument("--seed", type=int, default=0)
     how.add_argument("--method", default="kmeans", help="kmeans: the others cannot assign new entries (kmeans)")
     how.add_argument(
@@ -216,7 +215,7 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
 
     counts: tuple[int, ...] = arguments.k
-    cache, config = open_cache(arguments.cache), fit_config(arguments, counts[0])
+    cache, config = open_cache(arguments.cache), fit_config(arguments)
     with console.progress("read", "entries") as progress:
         sample = pipeline.draw_sample(cache, config, start=arguments.start, end=arguments.end, progress=progress)
     fitting = tuple(k for k in counts if k < len(sample.days)) if counts == AUTO_COUNTS else counts
@@ -224,9 +223,8 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     with console.progress("fit", "numbers of clusters" if several else "entries × iterations") as progress:
         model, choice = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
     values = plain({**describe(model), "out": arguments.out})
-    tried = [] if choice is None else choice.rows()
-    text = [f"{row['k']:>4} clusters: Calinski–Harabasz index {row['score']:,.1f}" for row in tried]
-    console.result({**values, **({"choice": tried} if tried else {})}, [*text, *lines(values)])
+    tried, text = describe_choice([] if choice is None else choice.rows())
+    console.result({**values, **tried}, [*text, *lines(values)])
     return 0
 
 
@@ -242,12 +240,12 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def fit_config(arguments: argparse.Namespace, k: int) -> FitConfig:
-    """The flags of `fit_flags` as a configuration."""
+def fit_config(arguments: argparse.Namespace) -> FitConfig:
+    """The flags of `fit_flags` as a configuration, with the first of several numbers of clusters."""
     from encash.clusters import FitConfig
 
     return FitConfig(
-        k=k,
+        k=arguments.k[0],
         seed=arguments.seed,
         method=arguments.method,
         standardize=arguments.standardize,
@@ -339,7 +337,8 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
         every=arguments.every,
         horizon=arguments.horizon,
         embargo=arguments.embargo,
-        fit=fit_config(arguments, arguments.k),
+        fit=fit_config(arguments),
+        counts=arguments.k if len(arguments.k) > 1 else (),
         rule=rule_of(arguments),
         metric=arguments.metric,
         winsorize=winsorized(arguments),
@@ -349,7 +348,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
         end=arguments.end,
     )
     cache = open_cache(arguments.cache)
-    with console.progress("walk", "refits") as progress:
+    with console.progress("walk", "fits" if config.counts else "refits") as progress:
         walk = pipeline.write_walk(cache, open_prices(arguments.prices), config, arguments.out, progress=progress)
     if cache.verified:
         with console.progress("assign", "entries") as progress:
@@ -428,8 +427,16 @@ def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
             for refit in walk.refits
         ]
     )
-    text = [f"from {one['first_day']}: ranked to {one['rank_end']}, best {one['best']}" for one in refits]
-    return {"refits": len(refits), "k": walk.k, "terms": refits}, [*text, f"{len(refits)} refits of {walk.k} clusters"]
+    tried, text = describe_choice(walk.notes.get("choice", []))
+    text += [f"from {one['first_day']}: ranked to {one['rank_end']}, best {one['best']}" for one in refits]
+    values = {"refits": len(refits), "k": walk.k, "terms": refits, **tried}
+    return values, [*text, f"{len(refits)} refits of {walk.k} clusters"]
+
+
+def describe_choice(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """The numbers of clusters that were tried, as values and as lines; nothing where there was no choice."""
+    text = [f"{row['k']:>4} clusters: Calinski–Harabasz index {row['score']:,.1f}" for row in rows]
+    return {"choice": rows} if rows else {}, text
 
 
 def describe(model: ClusterModel) -> dict[str, Any]:

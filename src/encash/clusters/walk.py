@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, day_text, to_day
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
+from encash.clusters.choose import choose_k
 from encash.clusters.files import read_json, write_json
 from encash.clusters.filter import FilterModel, Term, single_term, static_clusters
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
@@ -43,6 +44,8 @@ class WalkConfig:
     embargo: int
     """Sessions from the end of what a refit knows to the first day on which it is used; at least the horizon."""
     fit: FitConfig
+    counts: tuple[int, ...] = ()
+    """Numbers of clusters to choose from, instead of the one of `fit`."""
     rule: Rule = field(default_factory=lambda: Rule(top_k=5))
     window: int | None = None
     """Sessions that a refit looks back (rolling); None takes all of the past (expanding)."""
@@ -73,9 +76,9 @@ class WalkConfig:
         if absent := [name for name in names if name not in walk.notes]:
             raise MismatchError(f"the walk does not say {absent[0]}; walk again: {_REWALK}")
         options = {name: walk.notes[name] for name in names}
-        winsorize = None if options["winsorize"] is None else tuple(options["winsorize"])
+        tuples = {name: None if options[name] is None else tuple(options[name]) for name in ("counts", "winsorize")}
         fit = FitConfig.of_model(walk.terms[0].model)
-        return cls(fit=fit, rule=walk.rule, **{**options, "winsorize": winsorize})
+        return cls(fit=fit, rule=walk.rule, **{**options, **tuples})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,24 +192,39 @@ def walk_forward(
     A refit at session e fits on entries up to e, ranks on returns that have ended by e, and is used from session
     e + embargo until the next one is.
 
+    Of several numbers of clusters, one is chosen for the whole walk, as `choose_k` does, on the entries of the first
+    refit: every day on which the walk is used comes after them, and clusters can be matched from refit to refit only
+    where all refits have the same number of them.
+
     Args:
         prices: its days are the sessions.
         read: entries of a range of days; called with ranges of the past alone.
         config: how often, how far back, and what to fit.
         encoder: fingerprint of the encoder; empty where it is unknown.
-        progress: called with refits done and refits in all.
+        progress: called with fits done and fits in all: numbers of clusters tried, then refits.
 
     Raises:
-        InputError: an embargo shorter than the horizon, too few sessions for one refit, or a refit after which no
-            cluster passes the rule.
+        InputError: an embargo shorter than the horizon, too few sessions for one refit, numbers of clusters that the
+            first refit has too few entries for, or a refit after which no cluster passes the rule.
     """
     ends = _refit_ends(prices.days, config)
+    tried, total = len(config.counts), len(config.counts) + len(ends)
+
+    def tell(done: int, _: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    notes = config.options()
+    if config.counts:
+        sample = sample_vectors(_past(prices.days, read, int(ends[0]), config), config=config.fit)
+        choice = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=tell)
+        config = replace(config, fit=replace(config.fit, k=choice.best.k))
+        notes["choice"] = choice.rows()
     refits: list[Refit] = []
     for number, end in enumerate(ends):
         refits.append(_refit(prices, read, int(end), config, encoder, refits[-1] if refits else None))
-        if progress is not None:
-            progress(number + 1, len(ends))
-    return WalkModel(refits=tuple(refits), rule=config.rule, notes=config.options())
+        tell(tried + number + 1, total)
+    return WalkModel(refits=tuple(refits), rule=config.rule, notes=notes)
 
 
 def load_walk(folder: str | Path) -> WalkModel:
@@ -287,26 +305,28 @@ def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
 
 def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder: str, before: Refit | None) -> Refit:
     sessions = prices.days
-    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
-    first = first if config.window is None else max(first, end + 1 - config.window)
-
-    def past() -> Iterator[Batch]:
-        yield from read(sessions[first], sessions[end])
-
-    sample = sample_vectors(past(), config=config.fit)
+    sample = sample_vectors(_past(sessions, read, end, config), config=config.fit)
     model = fit_sample(sample, config=config.fit, encoder=encoder)
     drift = np.full(model.k, np.nan)
     agreement = float("nan")
     if before is not None:
         model, drift = match_clusters(before.term.model, model)
         agreement = float(np.mean(model.assign(sample.vectors)[0] == before.term.model.assign(sample.vectors)[0]))
-    whole = [(sample.days, sample.tickers, sample.vectors)] if sample.seen == len(sample.days) else past()
+    drawn = [(sample.days, sample.tickers, sample.vectors)]
+    whole = drawn if sample.seen == len(sample.days) else _past(sessions, read, end, config)
     assigned = assign_batches(whole, lambda _, vectors: model.assign(vectors), k=model.k, model=model.fingerprint)
     ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
     best = select_best(ranking, config.rule)
     static = static_clusters(assigned, model.fit_end)
     term = single_term(model, best, ranking, sessions, static=static)
     return Refit(term=term, ranking=ranking, drift=drift, agreement=agreement)
+
+
+def _past(sessions: Days, read: Read, end: int, config: WalkConfig) -> Iterable[Batch]:
+    """The entries that the refit at a session looks back on."""
+    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
+    first = first if config.window is None else max(first, end + 1 - config.window)
+    return read(sessions[first], sessions[end])
 
 
 def _rank_config(config: WalkConfig, model: ClusterModel, end: np.datetime64) -> RankConfig:

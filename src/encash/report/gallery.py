@@ -259,7 +259,10 @@ def _refits(extras: Extras) -> Chart | None:
     shares = [Line(label="entries", values=agreed, role="net"), Line(label="best clusters", values=kept, role="bench")]
     middle = Line(label="median", values=np.median(moved, axis=1), role="net")
     band = Band(low=moved.min(axis=1), high=moved.max(axis=1), role="net")
-    note = f"{len(days) + 1} refits; ids are matched from each to the next, and drift is in deviations of a dimension."
+    note = (
+        f"{len(days) + 1} refits of {moved.shape[1]} clusters; ids are matched from each to the next, and drift is in "
+        "deviations of a dimension."
+    )
     return Chart(title=title, svg=charts.refits_chart(title, days, shares, middle, band), wide=True, note=note)
 
 
