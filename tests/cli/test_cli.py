@@ -381,6 +381,38 @@ def test_what_a_folder_of_clusters_holds_is_shown(folder, capsys, tmp_path):
     assert walked["terms"][0]["agreement"] is None
 
 
+def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(folder, capsys, tmp_path):
+    """Ctrl-C in the middle: exit 1 and one line; `show` finds no walk yet; the same command makes the rest alone, and
+    leaves the folder of a walk that was never stopped."""
+    from encash.clusters import walk as room
+
+    out, made = tmp_path / "walk", []
+    walk = ["clusters", "walk", "--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "-k", "3"]
+    walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--top", "1", "--history", "60"]
+    refit, stop_at = room._refit, 2
+
+    def counted(*given):
+        if len(made) == stop_at:
+            raise KeyboardInterrupt
+        made.append(given[2])
+        return refit(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_refit", counted)
+        assert main([*walk, "--out", str(out), "--quiet"]) == 1
+        assert f"stopped; 2 refits are kept: the same walk into {out} goes on from there" in capsys.readouterr().err
+        assert "no clusters.json" in refusal(capsys, "clusters", "show", str(out))
+        stop_at = 99
+        walked = answer(capsys, *walk, "--out", str(out))
+    assert walked["refits"] == len(made) == len(set(made))
+    answer(capsys, *walk, "--out", str(tmp_path / "whole"))
+    ours, theirs = (
+        {str(path.relative_to(where)): path.read_bytes() for path in where.rglob("*") if path.is_file()}
+        for where in (out, tmp_path / "whole")
+    )
+    assert ours == theirs
+
+
 def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(folder, capsys, tmp_path):
     """A list or auto: the one chosen at the first refit, and all that were tried, stand in JSON and text of `walk` and
     `show`; a backtest takes the walk as any other, and the audit makes the choice again."""

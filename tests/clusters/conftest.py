@@ -47,6 +47,16 @@ class Planted:
 
 
 @pytest.fixture
+def contents():
+    """Reads a folder: path below it → bytes."""
+
+    def read(folder):
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    return read
+
+
+@pytest.fixture
 def planted():
     """A factory of planted clusters; `drift` is the mean return of one session in each of them."""
 

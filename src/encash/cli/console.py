@@ -128,8 +128,8 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
             traceback.print_exc()
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print(f"{program}: stopped; what was committed is kept", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"{program}: stopped; {one_line(str(stop)) or 'what was committed is kept'}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()

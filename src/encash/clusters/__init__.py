@@ -31,9 +31,10 @@ from encash.lazy import lazy_names
 if TYPE_CHECKING:
     from encash.clusters.choose import Choice, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
+    from encash.clusters.refits import Refit, Unfinished
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
     from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, walk_drift
-    from encash.clusters.walk import Refit, WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
+    from encash.clusters.walk import WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
     "Choice": "choose",
@@ -52,7 +53,8 @@ _LATER = {
     "cluster_map": "summary",
     "load_map": "summary",
     "walk_drift": "summary",
-    "Refit": "walk",
+    "Refit": "refits",
+    "Unfinished": "refits",
     "WalkConfig": "walk",
     "WalkModel": "walk",
     "load_walk": "walk",
@@ -80,6 +82,7 @@ __all__ = [
     "Rule",
     "Sample",
     "Term",
+    "Unfinished",
     "WalkConfig",
     "WalkDrift",
     "WalkModel",

@@ -165,12 +165,17 @@ def _still_true(kept: Assignments, entries: CacheEntries) -> Assignments:
     index = entries.index
     if kept.digest is None or not index.entries:
         return replace(kept, cluster=np.full_like(kept.cluster, -1))
-    now = _digests(index)
+    now = cell_digests(index)
     if not _same_grid(kept, index):
         at = np.ix_(positions(index.days, kept.days), positions(index.tickers, kept.tickers))
         now = np.where((at[0] >= 0) & (at[1] >= 0), now[at], np.uint64(0))
     true = (kept.digest != 0) & (kept.digest == now)
     return replace(kept, cluster=np.where(true, kept.cluster, np.int32(-1)))
+
+
+def cell_digests(index: EntryIndex) -> UInt64:
+    """The digest of each cell's entry, 0 where there is none; shape (T, N)."""
+    return np.where(index.row >= 0, index.digest[index.row], np.uint64(0))
 
 
 def covers(kept: Assignments, index: EntryIndex, start: DayLike, end: DayLike) -> bool:
@@ -203,7 +208,7 @@ def _write(
     with array_folder(place, facts) as new_array:
         new_array("days", index.days.shape, index.days.dtype)[...] = index.days
         new_array("tickers", index.tickers.shape, index.tickers.dtype)[...] = index.tickers
-        new_array("digest", shape, np.uint64)[...] = _digests(index)
+        new_array("digest", shape, np.uint64)[...] = cell_digests(index)
         cluster, distance = new_array("cluster", shape, np.int32), new_array("distance", shape, np.float32)
         distances = new_array("distances", (*shape, assigner.k), np.float32)
         cluster[...], distance[...] = -1, np.nan
@@ -230,11 +235,6 @@ def _copy(kept: Assignments, index: EntryIndex, cluster: Int32, distance: Float3
         cluster[day, ticker], distance[day, ticker] = kept.cluster[from_], kept.distance[from_]
         assert kept.distances is not None
         distances[day, ticker] = kept.distances[from_]
-
-
-def _digests(index: EntryIndex) -> UInt64:
-    """The digest of each cell's entry, 0 where there is none; shape (T, N)."""
-    return np.where(index.row >= 0, index.digest[index.row], np.uint64(0))
 
 
 def _blocks(cells: Bool) -> Iterator[tuple[Int64, Int64]]:

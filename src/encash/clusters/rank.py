@@ -87,7 +87,7 @@ class Ranking:
     counts: dict[str, int]
     """What became of the entries: used, window_open, no_price, no_session, no_ticker; and clipped by winsorizing."""
     draws: Float64
-    """Each metric in each bootstrap draw, shape (draws, metrics, k)."""
+    """Each metric in each bootstrap draw, shape (draws, metrics, k); (draws, 0, k) where it was read from a file."""
     winsorize: tuple[float, float] | None = None
     seed: int = 0
     fit_end: str = ""
@@ -203,7 +203,7 @@ def stability(ranking: Ranking, rule: Rule) -> Float64:
 
     A cluster that is among the best in half of the draws is best by chance of the days.
     """
-    if not len(ranking.draws):
+    if not ranking.draws.size:
         return np.full(ranking.k, np.nan) if ranking.selected_share is None else ranking.selected_share
     selected = np.zeros(ranking.k)
     for draw in ranking.draws:

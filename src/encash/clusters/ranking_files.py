@@ -12,7 +12,7 @@ import numpy as np
 
 from encash.arrays import Int32
 from encash.clusters.files import read_json, write_json, write_text
-from encash.clusters.rank import METRICS, ClusterTable, Ranking, Rule, stability
+from encash.clusters.rank import ClusterTable, Ranking, Rule, stability
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 
 _COLUMNS = (
@@ -58,7 +58,7 @@ def describe_ranking(ranking: Ranking, best: Int32, *, rule: Rule) -> dict[str, 
 
 
 def load_ranking(folder: str | Path, horizon: int) -> Ranking:
-    """What `write_ranking` wrote, without the bootstrap's draws.
+    """What `write_ranking` wrote; of the bootstrap's draws only their number.
 
     Raises:
         MissingFileError: no ranking of this horizon.
@@ -79,7 +79,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             winsorize=None if facts["winsorize"] is None else tuple(facts["winsorize"]),
             table=ClusterTable(**columns),
             order=np.array([row["cluster_id"] for row in facts["ranking"]], dtype=np.int32),
-            draws=np.empty((0, len(METRICS), len(rows))),
+            draws=np.empty((facts["bootstrap_draws"], 0, len(rows))),
             best=tuple(facts["best"]),
             selected_share=np.array([row["selected_share"] for row in rows], dtype=np.float64),
         )

@@ -6,29 +6,28 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, day_text, to_day
-from encash.clusters.assignments import Assignments, assign_batches, load_assignments
+from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, UInt64, day_text, to_day
+from encash.clusters.assignments import Assignments, assign_batches
 from encash.clusters.choose import choose_k
 from encash.clusters.files import read_json, write_json
 from encash.clusters.filter import FilterModel, Term, single_term, static_clusters
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
-from encash.clusters.model import ClusterModel, load_clusters
-from encash.clusters.rank import RankConfig, Ranking, Rule, rank_clusters, select_best
-from encash.clusters.ranking_files import load_ranking, write_ranking
+from encash.clusters.model import ClusterModel
+from encash.clusters.rank import RankConfig, Rule, rank_clusters, select_best
+from encash.clusters.refits import REWALK, Refit, Unfinished, load_refit
 from encash.errors import FormatError, InputError, MismatchError
-from encash.fingerprint import fingerprint
+from encash.fingerprint import fingerprint, row_digests
 from encash.panel.panel import PriceTable
 
 _FORMAT = 1
-_FACTS_FILE, _STATIC_FOLDER = "walk.json", "static"
-_REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
+_FACTS_FILE = "walk.json"
 Read = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
 """Entries from one day to another, both included, as batches of days (n,), tickers (n,) and vectors (n, d)."""
 Progress = Callable[[int, int], None]
@@ -74,25 +73,11 @@ class WalkConfig:
         """
         names = [one.name for one in fields(cls) if one.name not in ("fit", "rule")]
         if absent := [name for name in names if name not in walk.notes]:
-            raise MismatchError(f"the walk does not say {absent[0]}; walk again: {_REWALK}")
+            raise MismatchError(f"the walk does not say {absent[0]}; walk again: {REWALK}")
         options = {name: walk.notes[name] for name in names}
         tuples = {name: None if options[name] is None else tuple(options[name]) for name in ("counts", "winsorize")}
         fit = FitConfig.of_model(walk.terms[0].model)
         return cls(fit=fit, rule=walk.rule, **{**options, **tuples})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Refit:
-    """One step of the walk."""
-
-    term: Term
-    """The model, its best clusters, and the first day on which they are used."""
-    ranking: Ranking
-    drift: Float64
-    """How far each centroid lies from the one of the same id before, in the deviations of this fit, divided by the
-    square root of the dimensions; NaN in the first refit. Shape (k,)."""
-    agreement: float
-    """Share of the fitted entries to which the model before gives the same id; NaN in the first refit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,11 +136,7 @@ class WalkModel:
         """Write a numbered folder for each refit, then `walk.json`."""
         folder = Path(folder)
         for number, refit in enumerate(self.refits):
-            part = _part(folder, number)
-            refit.term.model.save(part)
-            write_ranking(part, refit.ranking, refit.term.best, rule=self.rule)
-            if refit.term.static is not None:
-                refit.term.static.save(part / _STATIC_FOLDER)
+            refit.save(_part(folder, number), self.rule)
         write_json(folder / _FACTS_FILE, {"format": _FORMAT, "fingerprint": self.fingerprint, **self._facts()})
         for number in itertools.takewhile(lambda n: _part(folder, n).is_dir(), itertools.count(len(self.refits))):
             shutil.rmtree(_part(folder, number))  # of a longer walk that was here before
@@ -166,26 +147,19 @@ class WalkModel:
             "rule": vars(self.rule),
             "notes": self.notes,
             "refits": [
-                {
-                    "folder": _part(Path(), number).name,
-                    "model": refit.term.model.fingerprint,
-                    "fit_start": refit.term.model.fit_start,
-                    "fit_end": refit.term.model.fit_end,
-                    "rank_end": refit.term.rank_end,
-                    "first_day": str(refit.term.first_day),
-                    "horizon": refit.ranking.horizon,
-                    "embargo": refit.term.embargo,
-                    "best": refit.term.best.tolist(),
-                    "agreement": refit.agreement,
-                    "drift": refit.drift.tolist(),
-                }
-                for number, refit in enumerate(self.refits)
+                {"folder": _part(Path(), number).name, **refit.describe()} for number, refit in enumerate(self.refits)
             ],
         }
 
 
 def walk_forward(
-    prices: PriceTable, read: Read, *, config: WalkConfig, encoder: str, progress: Progress | None = None
+    prices: PriceTable,
+    read: Read,
+    *,
+    config: WalkConfig,
+    encoder: str,
+    unfinished: Unfinished | None = None,
+    progress: Progress | None = None,
 ) -> WalkModel:
     """Fit and rank every N sessions, each time on what was known then.
 
@@ -201,13 +175,15 @@ def walk_forward(
         read: entries of a range of days; called with ranges of the past alone.
         config: how often, how far back, and what to fit.
         encoder: fingerprint of the encoder; empty where it is unknown.
+        unfinished: where refits are kept as they are made, and taken from if the walk was stopped; None keeps none.
         progress: called with fits done and fits in all: numbers of clusters tried, then refits.
 
     Raises:
         InputError: an embargo shorter than the horizon, too few sessions for one refit, numbers of clusters that the
             first refit has too few entries for, or a refit after which no cluster passes the rule.
+        WorkError: a refit cannot be kept.
     """
-    ends = _refit_ends(prices.days, config)
+    ends = _refit_ends(prices.days, config).tolist()
     tried, total = len(config.counts), len(config.counts) + len(ends)
 
     def tell(done: int, _: int) -> None:
@@ -216,14 +192,18 @@ def walk_forward(
 
     notes = config.options()
     if config.counts:
-        sample = sample_vectors(_past(prices.days, read, int(ends[0]), config), config=config.fit)
+        sample = sample_vectors(read(*_span(prices.days, ends[0], config)), config=config.fit)
         choice = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=tell)
-        config = replace(config, fit=replace(config.fit, k=choice.best.k))
-        notes["choice"] = choice.rows()
+        config, notes["choice"] = replace(config, fit=replace(config.fit, k=choice.best.k)), choice.rows()
     refits: list[Refit] = []
-    for number, end in enumerate(ends):
-        refits.append(_refit(prices, read, int(end), config, encoder, refits[-1] if refits else None))
-        tell(tried + number + 1, total)
+    closes = row_digests(prices.close)
+    for number, end in enumerate(ends, start=1):
+        before = refits[-1] if refits else None
+        make = partial(_refit, prices, read, end, config, encoder, before)
+        decided_by = _decided_by(prices, closes, end, config, encoder, before)
+        span = _span(prices.days, end, config)
+        refits.append(make() if unfinished is None else unfinished.take(span, decided_by, make, rule=config.rule))
+        tell(tried + number, total)
     return WalkModel(refits=tuple(refits), rule=config.rule, notes=notes)
 
 
@@ -235,17 +215,17 @@ def load_walk(folder: str | Path) -> WalkModel:
         FormatError: a file is damaged, or the parts do not belong together.
     """
     folder = Path(folder)
-    facts = read_json(folder / _FACTS_FILE, mend=_REWALK)
+    facts = read_json(folder / _FACTS_FILE, mend=REWALK)
     try:
-        refits = tuple(_load_refit(folder / entry["folder"], entry) for entry in facts["refits"])
+        refits = tuple(load_refit(folder / entry["folder"], entry) for entry in facts["refits"])
         made = WalkModel(refits=refits, rule=Rule(**facts["rule"]), notes=facts["notes"])
         belongs = facts["format"] == _FORMAT and facts["fingerprint"] == made.fingerprint
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise FormatError(f"{folder / _FACTS_FILE} is no walk ({error!r}); walk again: {_REWALK}") from None
+        raise FormatError(f"{folder / _FACTS_FILE} is no walk ({error!r}); walk again: {REWALK}") from None
     if not belongs:
-        raise FormatError(f"the refits in {folder} are not those of its {_FACTS_FILE}; walk again: {_REWALK}")
+        raise FormatError(f"the refits in {folder} are not those of its {_FACTS_FILE}; walk again: {REWALK}")
     return made
 
 
@@ -305,7 +285,7 @@ def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
 
 def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder: str, before: Refit | None) -> Refit:
     sessions = prices.days
-    sample = sample_vectors(_past(sessions, read, end, config), config=config.fit)
+    sample = sample_vectors(read(*_span(sessions, end, config)), config=config.fit)
     model = fit_sample(sample, config=config.fit, encoder=encoder)
     drift = np.full(model.k, np.nan)
     agreement = float("nan")
@@ -313,7 +293,7 @@ def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder
         model, drift = match_clusters(before.term.model, model)
         agreement = float(np.mean(model.assign(sample.vectors)[0] == before.term.model.assign(sample.vectors)[0]))
     drawn = [(sample.days, sample.tickers, sample.vectors)]
-    whole = drawn if sample.seen == len(sample.days) else _past(sessions, read, end, config)
+    whole = drawn if sample.seen == len(sample.days) else read(*_span(sessions, end, config))
     assigned = assign_batches(whole, lambda _, vectors: model.assign(vectors), k=model.k, model=model.fingerprint)
     ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
     best = select_best(ranking, config.rule)
@@ -322,11 +302,26 @@ def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder
     return Refit(term=term, ranking=ranking, drift=drift, agreement=agreement)
 
 
-def _past(sessions: Days, read: Read, end: int, config: WalkConfig) -> Iterable[Batch]:
-    """The entries that the refit at a session looks back on."""
+def _span(sessions: Days, end: int, config: WalkConfig) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last day of the entries that the refit at a session looks back on."""
     first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
     first = first if config.window is None else max(first, end + 1 - config.window)
-    return read(sessions[first], sessions[end])
+    return sessions[first], sessions[end]
+
+
+def _decided_by(
+    prices: PriceTable, closes: UInt64, end: int, config: WalkConfig, encoder: str, before: Refit | None
+) -> list[Any]:
+    """All that a refit is made from, but its entries and the rule: whoever changes one of these makes another refit."""
+    return [
+        asdict(config.fit),
+        [config.horizon, config.embargo, config.metric, config.winsorize, config.draws],
+        encoder,
+        "" if before is None else before.term.model.fingerprint,
+        "\n".join(prices.tickers),
+        prices.days[: end + config.embargo + 1].astype(np.int64),
+        closes[: end + 1],
+    ]
 
 
 def _rank_config(config: WalkConfig, model: ClusterModel, end: np.datetime64) -> RankConfig:
@@ -351,21 +346,6 @@ def _centroids_among_embeddings(model: ClusterModel) -> Float64:
         space = space @ model.components
     among: Float64 = space * model.scale + model.mean
     return among
-
-
-def _load_refit(folder: Path, entry: dict[str, Any]) -> Refit:
-    static = folder / _STATIC_FOLDER
-    term = Term(
-        model=load_clusters(folder),
-        best=np.array(entry["best"], dtype=np.int32),
-        first_day=to_day(entry["first_day"]),
-        rank_end=entry["rank_end"],
-        embargo=entry["embargo"],
-        static=load_assignments(static) if static.exists() else None,
-    )
-    agreement = float("nan") if entry["agreement"] is None else entry["agreement"]
-    drift = np.array(entry["drift"], dtype=np.float64)
-    return Refit(term=term, ranking=load_ranking(folder, entry["horizon"]), drift=drift, agreement=agreement)
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -160,21 +160,40 @@ def rank_clusters(
 def write_walk(
     cache: Cache, prices: PriceTable, config: WalkConfig, out: Path, *, progress: Progress | None
 ) -> WalkModel:
-    """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use."""
-    from encash.clusters import walk_forward
+    """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use.
+
+    Each refit is kept as it is made: stopped at any instant, the same walk into the same folder goes on from there.
+    Until it is whole, the folder holds what it held before. Of a cache that does not say which model made it, nothing
+    is kept.
+
+    Raises:
+        KeyboardInterrupt: says how many refits are kept.
+    """
+    from encash.clusters import Unfinished, walk_forward
 
     check_folder(out)
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give another folder for the walk (--out)")
-    walk = walk_forward(
-        prices,
-        lambda start, end: cached_batches(cache, start, end),
-        config=config if config.start is not None else replace(config, start=cache.first_day),
-        encoder=encoder_fingerprint(cache),
-        progress=progress,
-    )
+    unfinished = Unfinished(out, _entries(cache)) if cache.verified else None
+    try:
+        walk = walk_forward(
+            prices,
+            lambda start, end: cached_batches(cache, start, end),
+            config=config if config.start is not None else replace(config, start=cache.first_day),
+            encoder=encoder_fingerprint(cache),
+            unfinished=unfinished,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        if unfinished is None or not unfinished.kept:
+            raise
+        raise KeyboardInterrupt(
+            f"{unfinished.kept} refits are kept: the same walk into {out} goes on from there"
+        ) from None
     walk.save(out)
     _write_map(cache, walk.terms[-1].model, out)
+    if unfinished is not None:
+        unfinished.remove()
     return walk
 
 
