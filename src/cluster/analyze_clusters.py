@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import guide
+from encash.cli.clusters import METRICS
 from encash.cli.console import Console, Parser, common, run
 
 
@@ -30,9 +31,7 @@ def parser() -> Parser:
         default=0.1,
         help="best clusters until this share of entries is covered (0.1)",
     )
-    flags.add_argument(
-        "--ranking-metric", default="mean_return", choices=("mean_return", "median_return", "win_rate", "sharpe")
-    )
+    flags.add_argument("--ranking-metric", default="mean_return", choices=METRICS)
     flags.add_argument("--min-return", type=float, default=None)
     flags.add_argument("--min-win-rate", type=float, default=None)
     flags.add_argument("--min-sharpe", type=float, default=None)
@@ -40,7 +39,10 @@ def parser() -> Parser:
     flags.add_argument("--output-dir", type=Path, default=None, help="the cluster folder unless given")
     more = flags.add_argument_group("beyond the guide")
     more.add_argument(
-        "--holdout-months", type=int, default=6, help="months of 21 sessions at the end that are not looked at (6)"
+        "--holdout-months",
+        type=int,
+        default=guide.HOLDOUT_MONTHS,
+        help="months of 21 sessions at the end that are not looked at (%(default)s)",
     )
     common(flags)
     return flags

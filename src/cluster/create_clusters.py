@@ -33,7 +33,10 @@ def parser() -> Parser:
     flags.add_argument("--device", default="auto")
     more = flags.add_argument_group("beyond the guide")
     more.add_argument(
-        "--holdout-months", type=int, default=6, help="months of 21 sessions at the end that are not looked at (6)"
+        "--holdout-months",
+        type=int,
+        default=guide.HOLDOUT_MONTHS,
+        help="months of 21 sessions at the end that are not looked at (%(default)s)",
     )
     more.add_argument("--seq-len", dest="lookback", type=int, default=None)
     more.add_argument("--seed", type=int, default=42)

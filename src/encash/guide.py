@@ -36,6 +36,8 @@ SAMPLE = "assignments/sample"
 """Where the clusters of the sampled entries lie in the folder of the clusters."""
 MARGIN_SESSIONS = 5
 """Days by which a features file may reach beyond its prices."""
+HOLDOUT_MONTHS = 6
+"""Months at the end of the data that neither the clusters nor their ranking look at: the backtest trades in them."""
 OLD_SELL_FEE = 0.001
 """0.1 % of the proceeds, nothing on buying."""
 
@@ -99,7 +101,7 @@ class SampledFit:
     pca_components: int = 50
     samples_per_stock: int = 100
     max_stocks: int | None = None
-    holdout_months: int = 6
+    holdout_months: int = HOLDOUT_MONTHS
     seed: int = 42
     output_dir: Path = Path("cluster_results")
     visualize: bool = False
@@ -185,7 +187,7 @@ class Analysis:
     min_win_rate: float | None = None
     min_sharpe: float | None = None
     top_k: int | None = None
-    holdout_months: int = 6
+    holdout_months: int = HOLDOUT_MONTHS
     output_dir: Path | None = None
 
     @classmethod

@@ -413,6 +413,14 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(folder, capsys,
     assert ours == theirs
 
 
+def test_the_metrics_of_the_flags_are_those_of_the_ranking():
+    """The command line writes them down once more, so that help imports no clusters."""
+    from encash import clusters
+    from encash.cli import clusters as commands
+
+    assert commands.METRICS == clusters.METRICS
+
+
 def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(folder, capsys, tmp_path):
     """A list or auto: the one chosen at the first refit, and all that were tried, stand in JSON and text of `walk` and
     `show`; a backtest takes the walk as any other, and the audit makes the choice again."""

@@ -271,7 +271,9 @@ def rule_of(arguments: argparse.Namespace) -> Rule:
 
 def winsorized(arguments: argparse.Namespace) -> tuple[float, float] | None:
     """Between which quantiles returns are drawn in."""
-    return (0.005, 0.995) if arguments.winsorize else None
+    from encash.clusters import RankConfig
+
+    return RankConfig.winsorize if arguments.winsorize else None
 
 
 def run_rank(arguments: argparse.Namespace, console: Console) -> int:

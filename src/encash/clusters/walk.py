@@ -54,9 +54,9 @@ class WalkConfig:
     """First day of entries; None begins with the prices."""
     end: DayLike | None = None
     """Last day on which a model is to be in force; None goes as far as the prices."""
-    metric: str = "mean_return"
-    winsorize: tuple[float, float] | None = (0.005, 0.995)
-    draws: int = 200
+    metric: str = RankConfig.metric
+    winsorize: tuple[float, float] | None = RankConfig.winsorize
+    draws: int = RankConfig.draws
 
     def options(self) -> dict[str, Any]:
         """Everything but what a `WalkModel` says of itself: the rule, and how its models were fitted."""
