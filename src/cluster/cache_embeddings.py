@@ -38,6 +38,7 @@ def parser() -> Parser:
         "--seq-len", dest="lookback", type=int, default=None, help="sessions in a window (the checkpoint's, else 60)"
     )
     more.add_argument("--bin-edges", type=Path, default=None)
+    more.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     more.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
     common(flags)
     flags.set_defaults(start=None, end=None)

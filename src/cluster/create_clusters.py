@@ -40,6 +40,7 @@ def parser() -> Parser:
     )
     more.add_argument("--seq-len", dest="lookback", type=int, default=None)
     more.add_argument("--seed", type=int, default=42)
+    more.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     more.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
     common(flags)
     return flags

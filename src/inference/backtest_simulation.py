@@ -58,6 +58,7 @@ def parser() -> Parser:
     )
     flags.add_argument("--output", type=Path, default=None, help="the run folder, or a .json file for the result alone")
     flags.add_argument("--seed", type=int, default=42)
+    flags.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     flags.add_argument("--precision", default="auto", help="the cache's, else float32")
     flags.add_argument("--num-trials", type=count, default=1)
     flags.add_argument(

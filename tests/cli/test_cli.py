@@ -75,6 +75,21 @@ def test_plan_and_build_agree_and_a_second_build_computes_nothing(folder, capsys
     assert (again["computed"], again["reused"]) == (0, built["computed"])
 
 
+def test_a_cache_keeps_its_engine(folder, capsys, tmp_path):
+    """Built by ONNX Runtime, it is opened by it again; another engine is refused by its name, and so is another way."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    cache = str(tmp_path / "new.lance")
+    where = [*models(folder), "--cache", cache, "--months", "1"]
+    built = answer(capsys, "build", *where, "--engine", "onnxruntime")
+    assert (built["engine"], built["precision"]) == ("onnxruntime", "float32")
+    assert answer(capsys, "update", *where)["reused"] == built["computed"] > 0
+    assert answer(capsys, "cache", "verify", cache, *models(folder))["max_abs_diff"] < 1e-6
+    assert "engine" in refusal(capsys, "build", *where, "--engine", "torch")
+    assert "engine" in refusal(capsys, "build", *where, "--precision", "bfloat16")
+    assert "steam" in refusal(capsys, "build", *where, "--engine", "steam")
+
+
 def test_stages_of_a_build_add_up(folder, capsys, tmp_path):
     """The first three stocks, the next three and all the rest are together the whole."""
     where = [*models(folder), "--cache", str(tmp_path / "new.lance"), "--months", "1"]

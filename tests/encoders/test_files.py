@@ -177,25 +177,25 @@ def test_code_in_an_archive_never_runs(folder, tmp_path):
     bad = (tmp_path / "bad.pt").read_bytes()
 
     def sample_inputs(files):
-        files["m/data/sample_inputs/model.pt"] = bad
+        files["archive/data/sample_inputs/model.pt"] = bad
 
     def pickled_weight(files):
-        config = json.loads(files["m/data/weights/model_weights_config.json"])
+        config = json.loads(files["archive/data/weights/model_weights_config.json"])
         next(iter(config["config"].values()))["use_pickle"] = True
-        files["m/data/weights/model_weights_config.json"] = json.dumps(config).encode()
-        files["m/data/weights/weight_0"] = bad
+        files["archive/data/weights/model_weights_config.json"] = json.dumps(config).encode()
+        files["archive/data/weights/weight_0"] = bad
 
     def old_weights(files):
-        files["m/data/weights/model.pt"] = bad
+        files["archive/data/weights/model.pt"] = bad
 
     def custom_object(files):
-        config = json.loads(files["m/data/constants/model_constants_config.json"])
+        config = json.loads(files["archive/data/constants/model_constants_config.json"])
         next(iter(config["config"].values()))["path_name"] = "opaque_obj_0"
-        files["m/data/constants/model_constants_config.json"] = json.dumps(config).encode()
-        files["m/data/constants/opaque_obj_0"] = bad
+        files["archive/data/constants/model_constants_config.json"] = json.dumps(config).encode()
+        files["archive/data/constants/opaque_obj_0"] = bad
 
     def compiled(files):
-        files["m/data/aotinductor/model/code.so"] = b"\x7fELF"
+        files["archive/data/aotinductor/model/code.so"] = b"\x7fELF"
 
     for change in (sample_inputs, pickled_weight, old_weights, custom_object, compiled):
         path = _rewritten(folder / "m.pt2", tmp_path / f"{change.__name__}.pt2", change)

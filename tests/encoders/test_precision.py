@@ -1,6 +1,8 @@
-"""Precision: a faster one only where it pays and says what float32 says."""
+"""Engine and precision: a faster way only where it pays and says what float32 says."""
 
+import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ import torch
 
 from encash.encoders import load_encoder
 from encash.encoders.agreement import Agreement, agreement
-from encash.encoders.torch import build_model, precision, read_checkpoint, save_checkpoint
-from encash.encoders.torch.precision import Trial, choose, settle_batch
+from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
+from encash.encoders.torch.choice import Trial, Way, choose, fastest, settle_batch, try_ways
 from encash.errors import InputError, MismatchError
 from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
 
@@ -17,6 +19,9 @@ GOOD, BAD = Agreement(cosine=0.9999, neighbours=1.0), Agreement(cosine=0.97, nei
 
 
 def trial(name, rate, found=GOOD):
+    """A trial of torch in a precision, or of ONNX Runtime by its name."""
+    if name == "onnxruntime":
+        return Trial(engine=name, entries_per_second=rate, agreement=found)
     return Trial(precision=name, entries_per_second=rate, agreement=found)
 
 
@@ -53,11 +58,16 @@ class TestInt8(TestBfloat16):
             [trial("float32", 10), trial("medium", 9), trial("bfloat16", 40, Agreement(cosine=1, neighbours=0.9))],
             "float32",
         ),
+        ([trial("float32", 10), trial("int8", 12), trial("onnxruntime", 14)], "onnxruntime"),
+        ([trial("float32", 10), trial("int8", 14), trial("onnxruntime", 17)], "int8"),
+        ([trial("float32", 10), trial("int8", 12), trial("onnxruntime", 14, BAD)], "float32"),
+        ([trial("float32", 10), trial("int8", 12), trial("onnxruntime", 14, None)], "float32"),
     ],
 )
 def test_the_fastest_that_pays_and_agrees_is_taken(trials, chosen):
-    """1.3 times the speed of what is nearer to float32, cosine and neighbours as float32's; else float32."""
-    assert choose(trials).precision == chosen
+    """1.3 times the speed of what was taken before it, cosine and neighbours as float32's; else float32."""
+    best = choose(trials)
+    assert chosen == (best.engine if best.engine != "torch" else best.precision)
 
 
 def test_agreement_sees_what_a_plain_cosine_hides():
@@ -86,7 +96,7 @@ def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
 
 def test_a_small_model_stays_in_float32_without_a_measurement(tmp_path, monkeypatch):
     """Below 128 wide nothing is measured, and the choice says why."""
-    monkeypatch.setattr(precision, "try_precisions", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(choice, "try_ways", lambda *_: pytest.fail("measured"))
     encoder = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=64), device="cpu")
     assert encoder.spec.precision == "float32"
     assert "too small" in encoder.choice
@@ -99,7 +109,8 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     assert measured.spec.precision in precision.PRECISIONS
     assert all(name in measured.choice for name in (*precision.PRECISIONS, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
-    monkeypatch.setattr(precision, "try_precisions", lambda *_: tried)
+    fast = load_encoder(path, device="cpu", precision="bfloat16", batch_size=64)
+    monkeypatch.setattr(choice, "try_ways", lambda *_: (fast, tried))
     chosen = load_encoder(path, device="cpu", batch_size=64)
     assert chosen.spec == load_encoder(path, device="cpu", precision="bfloat16").spec
     assert chosen.choice.startswith("bfloat16, torch, batch 64: 16.6 entries/s; float32 3.7, medium 5;")
@@ -110,26 +121,83 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4, lookback=6)
     own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
     asked, given = [], []
-    monkeypatch.setattr(precision, "try_precisions", lambda _, windows: given.append(windows) or [trial("float32", 1)])
+    monkeypatch.setattr(
+        choice, "try_ways", lambda plain, _, windows: given.append(windows) or (plain, [trial("float32", 1)])
+    )
     load_encoder(path, device="cpu", sample=lambda lookback: asked.append(lookback) or own)
     assert asked == [6]
     np.testing.assert_array_equal(given[0], own)
     load_encoder(path, device="cpu", sample=lambda _: own[:2])
-    assert len(given[1]) >= precision.FEWEST_WINDOWS, "too few of the data: random ones"
+    assert len(given[1]) >= choice.FEWEST_WINDOWS, "too few of the data: random ones"
     with pytest.raises(MismatchError, match="the data have 2 features"):
         load_encoder(path, device="cpu", sample=lambda _: own[:, :, :2])
 
 
-def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path):
-    """An activation that dwarfs its row leaves 8 bits nothing of the others: int8 is named with its fault."""
+def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, monkeypatch):
+    """An activation that dwarfs its row leaves 8 bits nothing of the others: int8 is named with its fault, however fast
+    it is."""
+    monkeypatch.setattr(choice, "PAYS", 0)
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     model = build_model(read_checkpoint(path))
     for layer in model.transformer.layers:  # the weights do not care for it, so float32 is as it was
         layer.norm2.weight[0] = 1e5
         layer.linear1.weight[:, 0] = 0
     save_checkpoint(path, model, {"config": {"seq_len": 8}})
-    line = next(part for part in load_encoder(path, device="cpu").choice.split(";")[1].split(",") if "int8" in part)
+    encoder = load_encoder(path, device="cpu", engine="torch")
+    line = next(part for part in encoder.choice.split(";")[1].split(",") if "int8" in part)
     assert "disagrees" in line
+
+
+class Paced(MeanEncoder):
+    """Takes so many seconds for a window, and counts those that came."""
+
+    busy_call = 1
+
+    def __init__(self, seconds, **options):
+        super().__init__(2, lookback=4, dim=128, batch_size=8, **options)
+        self.seconds, self.windows = seconds, 0
+
+    def encode(self, windows):
+        time.sleep(self.seconds * len(windows))
+        self.windows += len(windows)
+        return super().encode(windows)
+
+
+class TestTheMeasurement:
+    """What is tried, on what, and what of it is spared."""
+
+    windows = np.random.default_rng(0).standard_normal((16, 4, 2)).astype(np.float32)
+
+    def test_a_way_that_pays_and_agrees_is_taken_and_another_is_not_compared(self):
+        """The fast one encodes what agreement needs; the slow one only what its speed needs."""
+        plain, slow, fast = Paced(0.02), Paced(0.02), Paced(0.002)
+        ways = [Way(make=lambda: slow, precision="medium"), Way(make=lambda: fast, engine="onnxruntime")]
+        chosen, trials = try_ways(plain, ways, self.windows)
+        assert chosen is fast
+        assert [each.agreement is None for each in trials] == [True, True, False]
+        assert slow.windows == choice.SLOW_WINDOWS
+        assert plain.windows == choice.FEWEST_WINDOWS, "what was timed is not encoded again for the comparison"
+
+    def test_a_fast_way_that_says_something_else_is_not_taken(self):
+        """Other weights: compared, found to disagree, left, and named with its fault."""
+        plain = Paced(0.02)
+        other = Paced(0.001, seed=1)
+        encoder = fastest(plain, [Way(make=lambda: other, engine="onnxruntime")], lambda _: self.windows)
+        assert encoder is plain
+        assert re.search(r"float32 \(onnxruntime\) \S+ \(disagrees", encoder.choice)
+
+    def test_what_cannot_pay_is_not_made(self):
+        """A limit below 1.3 times what was taken spares the making; the line says the limit."""
+        way = Way(make=lambda: pytest.fail("made"), engine="onnxruntime", limit=lambda: 7)
+        encoder = fastest(Paced(0.02), [way], lambda _: self.windows)
+        assert "float32 (onnxruntime) at most 7;" in encoder.choice
+
+    def test_the_line_names_the_engine_of_what_was_not_chosen(self):
+        """Where ONNX Runtime is taken, the precisions beside it are told to be torch's."""
+        plain, fast = Paced(0.02), Paced(0.002)
+        fast.spec = replace(fast.spec, engine="onnxruntime")
+        encoder = fastest(plain, [Way(make=lambda: fast, engine="onnxruntime")], lambda _: self.windows)
+        assert re.match(r"float32, onnxruntime, batch \d: \S+ entries/s; float32 \(torch\) \S+; cosine", encoder.choice)
 
 
 @pytest.mark.parametrize(("slow", "kept"), [(8, 4), (4, 8)])

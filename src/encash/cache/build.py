@@ -63,6 +63,7 @@ class BuildReport:
     """Spent inside the encoder, summed over the workers."""
     entries_per_second: float
     """Computed entries over all seconds."""
+    engine: str
     precision: str
     device: str
     failures: tuple[Failure, ...] = ()
@@ -239,6 +240,7 @@ class _Builder:
             seconds=seconds,
             encode_seconds=self._encode_seconds,
             entries_per_second=self._computed / seconds,
+            engine=self._work.spec.engine,
             precision=self._work.spec.precision,
             device=self._work.device,
             failures=tuple(self._failures),

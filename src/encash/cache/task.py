@@ -80,8 +80,8 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
     if encoder.spec.fingerprint != task.encoder:
         raise MismatchError(
             f"this worker loaded another encoder ({encoder.spec.architecture}, {encoder.spec.engine} "
-            f"{encoder.spec.precision}) than the one that the work was planned for; load both in one way, precision "
-            "included"
+            f"{encoder.spec.precision}) than the one that the work was planned for; load both in one way, engine "
+            "and precision included"
         )
     entries, spec, seconds, start = _empty(task, encoder), encoder.spec, 0.0, 0
     while start < len(task.cells):

@@ -101,9 +101,15 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
     parser.add_argument(
+        "--engine",
+        default="auto",
+        help="what runs a .pt: torch, onnxruntime (auto: the cache's, else by the measurement of --precision)",
+    )
+    parser.add_argument(
         "--precision",
         default="auto",
-        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32)",
+        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32; given, "
+        "auto's engine is torch)",
     )
     parser.add_argument(
         "--lookback",

@@ -29,6 +29,8 @@ MAX_POSITIONS = 3000
 """Longest window that the position encoding reaches."""
 DEFAULT_LOOKBACK = 60
 """Sessions in a window where neither the caller nor the checkpoint says."""
+ENGINES = ("torch", "onnxruntime")
+"""What runs a checkpoint."""
 COMPILED_PREFIX = "_orig_mod."
 """What torch.compile puts before each weight's name."""
 

@@ -23,6 +23,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
     path: str | Path,
     *,
     device: str = AUTO,
+    engine: str = AUTO,
     precision: str = AUTO,
     batch_size: int | None = None,
     lookback: int | None = None,
@@ -38,9 +39,11 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
             torch (``.pt2``), ``module:attribute`` of your own class, the name of an entry point ``encash.encoders``, or
             ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
         device: cpu, cuda, …; auto takes a GPU where there is one.
+        engine: what runs a checkpoint: torch or onnxruntime (in float32, exported at each load). auto is part of the
+            measurement where the precision is auto too, else torch.
         precision: float32, medium, bfloat16, int8; auto takes the fastest that agrees with float32, by a short
-            measurement (`Encoder.choice` says what was found). A cache keeps the precision: give it back to open the
-            same encoder.
+            measurement (`Encoder.choice` says what was found). A cache keeps engine and precision: give them back to
+            open the same encoder.
         batch_size: windows in one call; None chooses by the size of the model, and with auto by that measurement.
         lookback: sessions in a window; None takes the model's own, else `default_lookback`.
         default_lookback: sessions in a window where the model does not say.
@@ -58,6 +61,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
     """
     asked = _Asked(
         device=device,
+        engine=engine,
         precision=precision,
         batch_size=batch_size,
         lookback=lookback,
@@ -66,22 +70,31 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
         pooling=pooling,
         sample=sample,
     )
+    if is_checkpoint(path):
+        return _checkpoint(path, asked)
     if str(path).startswith("chronos:"):
-        asked.refuse("bin_edges", own={"precision": "float32"})
-        engine = engine_module("encash.encoders.chronos", package="torch", extra="chronos")
-        return _model_file(engine.load_chronos_encoder, str(path), asked)
+        asked.refuse("bin_edges", own={"engine": "chronos", "precision": "float32"})
+        module = engine_module("encash.encoders.chronos", package="torch", extra="chronos")
+        return _model_file(module.load_chronos_encoder, str(path), asked)
     match Path(path).suffix:
-        case ".pt" | ".pth":
-            return _checkpoint(path, asked)
         case ".onnx":
-            asked.refuse("bin_edges", own={"precision": "float32"})
-            engine = import_module("encash.encoders.onnx")
-            return _model_file(engine.load_onnx_encoder, path, asked)
+            asked.refuse("bin_edges", own={"engine": "onnxruntime", "precision": "float32"})
+            module = import_module("encash.encoders.onnx")
+            return _model_file(module.load_onnx_encoder, path, asked)
         case ".pt2":
-            asked.refuse("bin_edges", own={"precision": "float32"})
-            engine = engine_module("encash.encoders.torch.program", package="torch", extra="torch")
-            return _model_file(engine.load_program_encoder, path, asked)
+            asked.refuse("bin_edges", own={"engine": "torch.export", "precision": "float32"})
+            module = engine_module("encash.encoders.torch.program", package="torch", extra="torch")
+            return _model_file(module.load_program_encoder, path, asked)
     return _named(str(path), asked)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a model is a checkpoint by its name: of such a one the caller may choose engine and precision.
+
+    >>> is_checkpoint("model.pt"), is_checkpoint("model.onnx")
+    (True, False)
+    """
+    return Path(path).suffix in (".pt", ".pth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,7 @@ class _Asked:
     """What the caller set."""
 
     device: str
+    engine: str
     precision: str
     batch_size: int | None
     lookback: int | None
@@ -103,7 +117,7 @@ class _Asked:
         Raises:
             InputError: one of them was set.
         """
-        usual = {"device": AUTO, "precision": AUTO, "pooling": "mean"}
+        usual = {"device": AUTO, "engine": AUTO, "precision": AUTO, "pooling": "mean"}
         own = own or {}
         for name in (*names, *own):
             value = getattr(self, name)
@@ -114,9 +128,10 @@ class _Asked:
 
 
 def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
-    engine: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
-    options = engine.TorchOptions(
+    module: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
+    options = module.TorchOptions(
         device=asked.device,
+        engine=asked.engine,
         precision=asked.precision,
         batch_size=asked.batch_size,
         lookback=asked.lookback,
@@ -125,7 +140,7 @@ def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
         pooling=asked.pooling,
         sample=asked.sample,
     )
-    encoder: Encoder = engine.load_torch_encoder(path, options)
+    encoder: Encoder = module.load_torch_encoder(path, options)
     return encoder
 
 
@@ -150,7 +165,7 @@ def _named(name: str, asked: _Asked) -> Encoder:
         )
     encoder = named.load_entry_point(entry_point) if entry_point is not None else named.load_attribute(name)
     spec = encoder.spec
-    own = {"precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
+    own = {"engine": spec.engine, "precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
     asked.refuse("device", "bin_edges", own=own)
     encoder.batch_size = asked.batch_size or encoder.batch_size
     return encoder

@@ -1,4 +1,5 @@
-"""ONNX models by ONNX Runtime. The only file that loads onnxruntime; what a model must give is said in `outputs`."""
+"""Models in ONNX Runtime, and the encoder that an ONNX file is. The only file that loads onnxruntime; what a model must
+give is said in `outputs`."""
 
 from __future__ import annotations
 
@@ -25,12 +26,11 @@ def load_onnx_encoder(path: str | Path, options: ModelOptions, device: str = "au
         FormatError: no ONNX model, or one with other inputs or outputs than an encoder has.
         InputError: a device, batch size, lookback or pooling that the model does not have.
     """
-    runtime: Any = engine_module("onnxruntime", package="onnxruntime", extra="onnx")
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}; give the path of a model (.onnx)")
-    session = _session(runtime, path, device)
-    inputs = session.get_inputs()
+    session = Session(path, device)
+    inputs = session.inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].type != "tensor(float)":
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
         raise FormatError(f"{path} takes {found}; expected one float32 input of windows (n, L, F)")
@@ -40,7 +40,7 @@ def load_onnx_encoder(path: str | Path, options: ModelOptions, device: str = "au
         engine="onnxruntime",
         weights=weights_digest(path),
         shape=(shape[0], shape[1], shape[2]),
-        metadata=read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), str(path)),
+        metadata=read_metadata(session.metadata, str(path)),
     )
     encoder = OnnxEncoder(session, facts, options)
     encoder.source_digest = file_digest(path)
@@ -58,28 +58,52 @@ def weights_digest(path: Path) -> str:
     return fingerprint({"": file_digest(path)} | {name: file_digest(path.with_name(name)) for name in others})
 
 
-class OnnxEncoder(ModelFileEncoder):
-    """An ONNX model that encodes windows."""
+class Session:
+    """A model in ONNX Runtime: arrays in, arrays out.
 
-    def __init__(self, session: Any, facts: ModelFacts, options: ModelOptions):
-        self.device = "cuda" if session.get_providers()[0] == PROVIDERS["cuda"] else "cpu"
-        self._session = session
-        self._input = session.get_inputs()[0].name
-        self._outputs = [output.name for output in session.get_outputs()]
-        super().__init__(facts, options)
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        FormatError: no ONNX model.
+        InputError: a device that ONNX Runtime does not have here.
+    """
 
-    def run(self, windows: Float32) -> list[tuple[str, Any]]:
-        """Name and value of each output for one batch."""
+    def __init__(self, model: Path | bytes, device: str = "auto"):
+        runtime: Any = engine_module("onnxruntime", package="onnxruntime", extra="onnx")
+        self._session = _session(runtime, model, device)
+        self.device = "cuda" if self._session.get_providers()[0] == PROVIDERS["cuda"] else "cpu"
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def run(self, values: Float32) -> list[tuple[str, Any]]:
+        """Name and value of each output for the value of its one input.
+
+        Raises:
+            MemoryError: the memory does not suffice.
+        """
         try:
-            values = self._session.run(None, {self._input: windows})
+            found = self._session.run(None, {self.inputs[0].name: values})
         except Exception as error:  # its exceptions have no base but Exception; others are raised again
             if "allocate memory" not in str(error) and "out of memory" not in str(error):
                 raise
             raise MemoryError(str(error)) from None
-        return list(zip(self._outputs, values, strict=True))
+        return list(zip(self._names, found, strict=True))
 
 
-def _session(runtime: Any, path: Path, device: str) -> Any:
+class OnnxEncoder(ModelFileEncoder):
+    """An ONNX model that encodes windows."""
+
+    def __init__(self, session: Session, facts: ModelFacts, options: ModelOptions):
+        self.device = session.device
+        self._session = session
+        super().__init__(facts, options)
+
+    def run(self, windows: Float32) -> list[tuple[str, Any]]:
+        """Name and value of each output for one batch."""
+        return self._session.run(windows)
+
+
+def _session(runtime: Any, model: Path | bytes, device: str) -> Any:
     available = runtime.get_available_providers()
     if device != "auto" and PROVIDERS.get(device) not in available:
         raise InputError(f"device {device!r} came; ONNX Runtime has {', '.join(available)} here: give cpu, or auto")
@@ -90,7 +114,8 @@ def _session(runtime: Any, path: Path, device: str) -> Any:
         os.environ.get("OMP_NUM_THREADS") or 0
     )  # a worker's share of the cores, as torch
     try:
-        return runtime.InferenceSession(path, options, [name for name in wanted if name in available])
+        return runtime.InferenceSession(model, options, [name for name in wanted if name in available])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common base but Exception
         reason = str(error).split("\n", 1)[0][:160]
-        raise FormatError(f"{path} is truncated or no ONNX model ({reason}); export it again") from None
+        what = model if isinstance(model, Path) else "what came"
+        raise FormatError(f"{what} is truncated or no ONNX model ({reason}); export it again") from None

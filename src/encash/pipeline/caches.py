@@ -72,8 +72,8 @@ def build_cache(
         return cache.build(panel, encoder, selection, **how)
     from encash.cache.executors.ray import RayExecutor
 
-    # The workers take the precision and the batch that were chosen here: measured again, they might be others. They do
-    # not see the cache either, which may have settled the window.
+    # The workers take engine, precision and batch as they were chosen here: measured again, they might be others. They
+    # do not see the cache either, which may have settled the window.
     same = replace(sources.like(encoder.spec), lookback=encoder.spec.lookback, batch_size=encoder.batch_size)
     with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
         return cache.build(panel, encoder, selection, executor=executor, **how)

@@ -38,6 +38,9 @@ class Sources:
     ensemble_models: tuple[str, ...] = ()
     """Further models whose forecasts are averaged with those of `model`."""
     device: str = "auto"
+    engine: str = "auto"
+    default_engine: str = "auto"
+    """What runs a checkpoint where `engine` is auto."""
     precision: str = "auto"
     batch_size: int | None = None
     lookback: int | None = None
@@ -89,15 +92,15 @@ class Sources:
         return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
-        """Load the model, in the precision and with the pooling of the cache that it is to fill or to stand in for;
-        without one, the precision is chosen on windows of the data. The window is the cache's too, if it was built from
-        this very file; of another model it counts only where that states none itself.
+        """Load the model, in the engine and precision and with the pooling of the cache that it is to fill or to stand
+        in for; without one, engine and precision are chosen on windows of the data. The window is the cache's too, if
+        it was built from this very file; of another model it counts only where that states none itself.
 
         Raises:
             InputError: no model was named.
             MismatchError: the model has another window than the cache.
         """
-        from encash.encoders import DEFAULT_LOOKBACK, load_encoder
+        from encash.encoders import DEFAULT_LOOKBACK, is_checkpoint, load_encoder
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
@@ -107,6 +110,7 @@ class Sources:
             load_encoder(
                 model,
                 device=self.device,
+                engine=asked.default_engine if asked.engine == "auto" and is_checkpoint(model) else asked.engine,
                 precision=asked.precision,
                 batch_size=self.batch_size,
                 lookback=self.lookback,
@@ -142,10 +146,16 @@ class Sources:
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
     def like(self, spec: EncoderSpec) -> Sources:
-        """The same sources; what neither a flag nor the model says of precision, window and pooling is as in a spec."""
+        """The same sources; what neither a flag nor the model says of engine, precision, window and pooling is as in a
+        spec."""
+        from encash.encoders import ENGINES, is_checkpoint
+
+        alike = self.engine in ("auto", spec.engine) and self.precision in ("auto", spec.precision)
+        chosen = self.model is not None and is_checkpoint(self.model) and spec.engine in ENGINES
         return replace(
             self,
-            precision=spec.precision if self.precision == "auto" else self.precision,
+            default_engine=spec.engine if alike and chosen else self.default_engine,
+            precision=spec.precision if alike else self.precision,
             default_lookback=self.default_lookback or spec.lookback,
             pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
         )
@@ -160,6 +170,7 @@ class Sources:
         known = cache.encoder_spec
         asked = {
             "lookback": self.lookback or self.default_lookback,
+            "engine": self.engine,
             "precision": self.precision,
             "pooling": self.pooling,
         }

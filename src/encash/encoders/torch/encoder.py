@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +11,12 @@ from torch import Tensor
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.bins import NO_EDGES, BinEdges
-from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS, Layout, choose_lookback
-from encash.encoders.pooling import check_pooling, pool
-from encash.encoders.torch.files import build_model, find_edges, read_checkpoint, weights_fingerprint
+from encash.encoders.bins import BinEdges
+from encash.encoders.pooling import pool
 from encash.encoders.torch.lanes import in_lanes, lanes, matmul_precision
 from encash.encoders.torch.model import ReferenceTransformer
-from encash.encoders.torch.precision import Sample, check_precision, described, fastest, states_function
+from encash.encoders.torch.precision import states_function
 from encash.errors import InputError
-from encash.fingerprint import file_digest
 
 HEAD_ROWS = 64
 """Rows of every call of the heads on a CPU: with few rows a matrix product rounds by their number."""
@@ -32,61 +26,6 @@ GPU_BATCH = 256
 WINDOWS_A_LANE = 8
 """Windows from which a core works about as fast as it can."""
 MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TorchOptions:
-    """How a checkpoint is run; everything but device and batch size is part of its identity."""
-
-    device: str = "auto"
-    precision: str = "float32"
-    """float32, medium, bfloat16, int8; auto measures."""
-    batch_size: int | None = None
-    lookback: int | None = None
-    default_lookback: int = DEFAULT_LOOKBACK
-    """Where neither `lookback` nor the checkpoint says."""
-    bin_edges: Any = None
-    pooling: str = "mean"
-    sample: Sample | None = None
-    """Gives windows of the data for a lookback: those on which auto measures; None measures on random ones."""
-
-
-def load_torch_encoder(path: str | Path, options: TorchOptions) -> TorchEncoder:
-    """The encoder of a checkpoint.
-
-    Raises:
-        MissingFileError: no such file.
-        FormatError: see `read_checkpoint`; or bin edges that are none.
-        InputError: an unknown device, precision or pooling; a window longer than the model's positions.
-    """
-    measured, device = options.precision == "auto", choose_device(options.device)
-    checkpoint = read_checkpoint(path)
-    edges = find_edges(Path(path), checkpoint, options.bin_edges)
-    names = checkpoint.extras.get("feature_names")
-    train_end = checkpoint.extras.get("train_end")
-    spec = EncoderSpec(
-        architecture=checkpoint.layout.architecture,
-        weights=weights_fingerprint(checkpoint.weights),
-        lookback=choose_lookback(options.lookback, checkpoint.extras["config"], options.default_lookback),
-        num_features=checkpoint.layout.num_features,
-        dim=checkpoint.layout.hidden_dim,
-        horizons=HORIZONS if edges is not None or not checkpoint.layout.num_bins else (),
-        pooling=check_pooling(options.pooling),
-        feature_names=tuple(names) if names else None,
-        forecast_rule=_forecast_rule(checkpoint.layout, edges),
-        precision="float32" if measured else check_precision(options.precision, device.type),
-        train_end=str(train_end) if train_end else None,
-    )
-    model = build_model(checkpoint).to(device)
-
-    def make(precision: str) -> TorchEncoder:
-        return TorchEncoder(model, replace(spec, precision=precision), edges=edges, batch_size=options.batch_size)
-
-    fixed_batch = options.batch_size is not None or device.type != "cpu"
-    encoder = fastest(make, options.sample, fixed_batch=fixed_batch) if measured else make(spec.precision)
-    encoder.choice = encoder.choice or f"{spec.precision}, {described(encoder)}: as asked"
-    encoder.source_digest = file_digest(path)
-    return encoder
 
 
 def choose_device(device: str) -> torch.device:
@@ -126,7 +65,7 @@ class TorchEncoder(BatchedEncoder):
         self._lanes = lanes() if on_cpu else 1
         if batch_size is None:
             batch_size = self._lanes * default_batch_size(spec) if on_cpu else GPU_BATCH
-        smallest_call = math.ceil(FEWEST_TOKENS / spec.lookback) if on_cpu else batch_size
+        smallest_call = fewest_windows(spec) if on_cpu else batch_size
         super().__init__(spec, batch_size=batch_size, smallest_call=smallest_call)
         self.busy_call = min(WINDOWS_A_LANE * self._lanes, batch_size) if on_cpu else batch_size
         self.model = model
@@ -196,6 +135,11 @@ def is_memory_error(error: RuntimeError) -> bool:
     return any(words in str(error) for words in MEMORY_WORDS)
 
 
+def fewest_windows(spec: EncoderSpec) -> int:
+    """Windows in the smallest call on a CPU."""
+    return math.ceil(FEWEST_TOKENS / spec.lookback)
+
+
 def default_batch_size(spec: EncoderSpec) -> int:
     """Windows for a core in a call: as many as keep the widest activation in the cache (4 MB), from 16 to 64.
 
@@ -204,9 +148,3 @@ def default_batch_size(spec: EncoderSpec) -> int:
     fitting = 4 * 2**20 // (4 * 4 * spec.dim * spec.lookback)
     batch: int = 1 << (min(max(fitting, 16), 64).bit_length() - 1)
     return batch // 2 if spec.precision == "int8" else batch
-
-
-def _forecast_rule(layout: Layout, edges: BinEdges | None) -> str:
-    if not layout.num_bins:
-        return "regression: the outputs are returns"
-    return NO_EDGES if edges is None else edges.rule

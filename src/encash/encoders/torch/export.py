@@ -3,7 +3,12 @@ Knows the encoder; runs nothing."""
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,10 @@ from torch import Tensor, nn
 from encash.encoders.outputs import METADATA_KEY, NAMES
 from encash.encoders.torch.encoder import TorchEncoder
 from encash.errors import InputError, MissingExtraError
+from encash.whole import whole_file, writing
+
+LARGEST_FILE = 2**31 - 2**20
+"""Bytes of weights in one ONNX file: its format counts to 2³¹, and some room is the graph's."""
 
 
 class _Outputs(nn.Module):
@@ -31,43 +40,94 @@ class _Outputs(nn.Module):
 
 
 def export_onnx(encoder: TorchEncoder, path: str | Path) -> None:
-    """Write an encoder as an ONNX model that takes any number of windows of its lookback.
+    """Write an encoder as an ONNX model that takes any number of windows of its lookback; whole or not at all.
 
     Raises:
-        InputError: the encoder is not in float32.
+        InputError: the encoder is not torch's in float32, or has more weights than one ONNX file holds.
         MissingExtraError: onnxscript is not installed.
+        WorkError: the place cannot be written, or the disk refused.
     """
-    if find_spec("onnxscript") is None:
-        raise MissingExtraError("this needs onnxscript, which is not installed; run: pip install onnxscript")
-    module, example, shapes = _prepared(encoder)
-    program: Any = torch.onnx.export(
-        module,
-        (example,),
-        dynamo=True,
-        verbose=False,
-        input_names=["windows"],
-        output_names=list(module._named),
-        dynamic_shapes=shapes,
-    )
-    program.model.metadata_props[METADATA_KEY] = _metadata(encoder)
-    program.save(str(path))
+    size = sum(4 * weights.numel() for weights in encoder.model.parameters())
+    if size > LARGEST_FILE:
+        raise InputError(
+            f"the weights take {size:,} bytes, an ONNX file holds {LARGEST_FILE:,}: export a program (.pt2)"
+        )
+    program = _onnx_program(encoder)
+    with whole_file(path) as part:
+        program.save(str(part))
+
+
+def export_parts(encoder: TorchEncoder, folder: Path) -> Path:
+    """Write an encoder as an ONNX model of any size into a folder, its weights in a file beside it.
+
+    Returns:
+        The path of the model.
+
+    Raises:
+        InputError: the encoder is not torch's in float32.
+        MissingExtraError: onnxscript is not installed.
+        WorkError: the place cannot be written, or the disk refused.
+    """
+    program, path = _onnx_program(encoder), folder / "model.onnx"
+    with writing(path):
+        program.save(str(path), external_data=True)
+    return path
 
 
 def export_program(encoder: TorchEncoder, path: str | Path) -> None:
-    """Write an encoder as an exported program (.pt2) that takes any number of windows of its lookback from 2 on.
+    """Write an encoder as an exported program (.pt2) that takes any number of windows of its lookback from 2 on; whole
+    or not at all.
 
     Raises:
-        InputError: the encoder is not in float32.
+        InputError: the encoder is not torch's in float32.
+        WorkError: the place cannot be written, or the disk refused.
     """
     module, example, shapes = _prepared(encoder)
     program = torch.export.export(module, (example,), dynamic_shapes=shapes)
-    torch.export.save(program, path, extra_files={METADATA_KEY: _metadata(encoder)})
+    content = io.BytesIO()  # as for a checkpoint
+    torch.export.save(program, content, extra_files={METADATA_KEY: _metadata(encoder)})
+    with whole_file(path) as part:
+        part.write_bytes(content.getbuffer())
+
+
+def _onnx_program(encoder: TorchEncoder) -> Any:
+    if find_spec("onnxscript") is None:
+        raise MissingExtraError("this needs onnxscript, which is not installed; run: pip install onnxscript")
+    module, example, shapes = _prepared(encoder)
+    with _quiet():
+        program: Any = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["windows"],
+            output_names=list(module._named),
+            dynamic_shapes=shapes,
+        )
+    program.model.metadata_props[METADATA_KEY] = _metadata(encoder)
+    return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from telling of other packages that are not here and of its own old names."""
+    logger = logging.getLogger("torch.onnx._internal.exporter")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _prepared(encoder: TorchEncoder) -> tuple[_Outputs, Tensor, Any]:
     spec = encoder.spec
-    if spec.precision != "float32":
-        raise InputError(f"the encoder runs in {spec.precision}; load it with precision float32 to export it")
+    if (spec.engine, spec.precision) != ("torch", "float32"):
+        raise InputError(
+            f"the encoder runs in {spec.precision} ({spec.engine}); load it with precision float32 to export it"
+        )
     example = torch.zeros(4, spec.lookback, spec.num_features, device=encoder.device)
     return _Outputs(encoder).eval(), example, {"windows": {0: torch.export.Dim("n", min=2, max=2**16)}}
 
