@@ -17,15 +17,18 @@ from encash.arrays import Float32, Float64
 from encash.encoders import Encoder, load_encoder
 from encash.encoders.agreement import agreement
 from encash.encoders.checkpoint import Layout
-from encash.encoders.torch import read_checkpoint
-from encash.encoders.torch.export import export_onnx
+from encash.encoders.torch import read_checkpoint, runtime
 from encash.encoders.torch.lanes import in_lanes
 from encash.testing import write_checkpoint
 
 Row = dict[str, Any]
 Rates = dict[str, float]
 FEATURES, LOOKBACK, ROUNDS = 64, 60, 3
-PRECISIONS = ("float32", "medium", "bfloat16", "int8")
+WAYS = (
+    *(("torch", precision) for precision in ("float32", "medium", "bfloat16", "int8")),
+    *([("onnxruntime", "float32")] if runtime.is_installed() else []),
+)
+"""Engines and precisions."""
 MODELS = {
     "tiny (64, 2 layers)": ({"hidden_dim": 64, "num_layers": 2, "num_heads": 4}, 512),
     "small (256, 4 layers)": ({"hidden_dim": 256, "num_layers": 4, "num_heads": 8}, 128),
@@ -50,8 +53,7 @@ def run(scale: float = 1.0) -> list[Row]:
 def _model_rows(folder: Path, name: str, sizes: Mapping[str, int], count: int) -> list[Row]:
     path = write_checkpoint(folder / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
     windows = np.random.default_rng(0).standard_normal((count, LOOKBACK, FEATURES)).astype(np.float32)
-    encoders: dict[str, Encoder] = {f"torch {p}": load_encoder(path, precision=p) for p in PRECISIONS}
-    encoders |= _onnx(folder, encoders["torch float32"])
+    encoders = {f"{e} {p}": load_encoder(path, engine=e, precision=p) for e, p in WAYS}
     embeddings = {way: encoder.encode(windows).embedding for way, encoder in encoders.items()}
     _check(path, windows, embeddings)
     ways = {way: _encoding(encoder, windows) for way, encoder in encoders.items()}
@@ -79,13 +81,13 @@ def _table_row(name: str, way: str, rates: Rates, limits: Rates, cosine: float) 
         "limit": limit,
         "ratio_baseline": rates[way] / rates[EAGER],
         "ratio_limit": rates[way] / limit,
-        "goal": "none; the table from which a precision is chosen",
+        "goal": "none; the table from which engine and precision are chosen",
         "met": True,
     }
 
 
 def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
-    rate, precision = rates[f"torch {chosen.spec.precision}"], chosen.spec.precision
+    rate, precision = rates[f"{chosen.spec.engine} {chosen.spec.precision}"], chosen.spec.precision
     limit = limits.get(precision, limits["float32"])
     faster, share = rate / rates[EAGER], rate / limit
     return {
@@ -102,17 +104,6 @@ def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
         "goal": "≥ 3× eager float32 where the processor has bfloat16; ≥ 70 % of the GEMM rate",
         "met": faster >= 3 and share >= 0.7,
     }
-
-
-def _onnx(folder: Path, encoder: Encoder) -> dict[str, Encoder]:
-    """The same model in ONNX Runtime, where that is installed."""
-    try:
-        import onnxruntime  # noqa: F401, PLC0415  optional
-        import onnxscript  # noqa: F401, PLC0415  optional
-    except ImportError:
-        return {}
-    export_onnx(encoder, folder / "model.onnx")  # type: ignore[arg-type]  # it is a torch encoder
-    return {"onnxruntime float32": load_encoder(folder / "model.onnx", batch_size=encoder.batch_size)}
 
 
 def _encoding(encoder: Encoder, windows: Float32) -> Callable[[], object]:
