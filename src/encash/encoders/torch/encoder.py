@@ -23,7 +23,7 @@ HEAD_ROWS = 64
 FEWEST_TOKENS = 32
 """Sessions in the smallest call of the transformer on a CPU, for the same reason."""
 GPU_BATCH = 256
-WINDOWS_A_LANE = 8
+WINDOWS_A_LANE = 4
 """Windows from which a core works about as fast as it can."""
 MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
