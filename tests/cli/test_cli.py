@@ -215,6 +215,22 @@ def test_an_old_file_becomes_trusted_by_proof(folder, capsys, tmp_path):
     assert answer(capsys, "build", *models(folder), "--cache", taken)["computed"] == 0
 
 
+def test_a_model_file_is_not_asked_for_the_precision_of_another_one_s_cache(folder, capsys, tmp_path):
+    """An ONNX model beside a cache that a checkpoint made in bfloat16: not its own, and refused as another encoder."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from encash.encoders import load_encoder
+    from encash.encoders.torch.export import export_onnx
+
+    caches, other = tmp_path / "caches", str(tmp_path / "m.onnx")
+    where = ["--data", str(folder / "f.h5"), "--cache", str(caches / "a.lance"), "--months", "1"]
+    answer(capsys, "build", "--model", str(folder / "m.pt"), *where, "--precision", "bfloat16")
+    export_onnx(load_encoder(folder / "m.pt", precision="float32", lookback=LOOKBACK), other)
+    (found,) = answer(capsys, "cache", "list", str(caches), "--model", other)["caches"]
+    assert found["belongs"] is False
+    assert "precision: bfloat16" in refusal(capsys, "build", "--model", other, *where)
+
+
 def test_the_caches_of_a_folder_are_listed(folder, capsys, tmp_path):
     """A line a cache, the model's own marked, whatever file the model lies in; a broken one says so; `cache info` of a
     folder names the command."""

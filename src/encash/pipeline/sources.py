@@ -150,12 +150,12 @@ class Sources:
         spec."""
         from encash.encoders import ENGINES, is_checkpoint
 
-        alike = self.engine in ("auto", spec.engine) and self.precision in ("auto", spec.precision)
-        chosen = self.model is not None and is_checkpoint(self.model) and spec.engine in ENGINES
+        agrees = self.engine in ("auto", spec.engine) and self.precision in ("auto", spec.precision)
+        taken = agrees and self.model is not None and is_checkpoint(self.model)
         return replace(
             self,
-            default_engine=spec.engine if alike and chosen else self.default_engine,
-            precision=spec.precision if alike else self.precision,
+            default_engine=spec.engine if taken and spec.engine in ENGINES else self.default_engine,
+            precision=spec.precision if taken else self.precision,
             default_lookback=self.default_lookback or spec.lookback,
             pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
         )
