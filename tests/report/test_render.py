@@ -58,7 +58,7 @@ def everything(folder):
         random_filters=(final * np.linspace(0.8, 1.1, 60)).tolist(),
         random_range=Range(low=net * 0.9, high=net * 1.1),
         excess_interval=(-0.1, 0.2),
-        shuffled_labels=[final * 0.95, final],
+        shuffled_clusters=[final * 0.95, final],
         phases={0: final, 1: final * 0.9},
         phase_range=Range(low=net * 0.95, high=net),
         later=final * 0.99,
@@ -67,6 +67,7 @@ def everything(folder):
                 name="phases", meaning="other days", runs=2, final_capital=spread, sharpe=spread, max_drawdown=spread
             )
         ],
+        seeds=[final, final * 0.9, final * 1.1],
         trials=12,
         deflated_sharpe=0.4,
         ranking=[
@@ -118,8 +119,8 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
     text = render_report([folder], tmp_path / "report.html", extras=everything(folder)).read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 10
-    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 10
+    assert page.tags.count("svg") == 11
+    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 11
     for words in ("Beside it", "Forecasts against what followed", "50 times faster than live", "with the same picks"):
         assert words in page.words
     for words in (
@@ -127,6 +128,8 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
         "At the last of 3 refits, cluster 0 won most often",
         "From refit to refit 85",
         "60 % of the draws",
+        "random filters in each bar",
+        "seeds in each bar",
     ):
         assert words in page.words
     for words in ("Configuration", "Fingerprints", "Library versions", "How each number is defined", "seed"):
@@ -241,7 +244,8 @@ def test_several_runs_stand_side_by_side(write_run, tmp_path):
     assert "Where they differ" in page.words
     assert "top_k" in page.words
     assert "seer was allowed to know its future: told so" in page.words
-    assert "seer grew most" not in page.words
+    assert "Of the runs without look-ahead, calm grew most" in page.words
+    assert "the best" not in page.words
 
 
 def test_runs_of_one_name_are_told_apart(write_run, tmp_path):

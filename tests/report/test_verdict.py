@@ -158,7 +158,11 @@ def test_other_first_days_are_told(run):
     extras = Extras(phases={0: final, 1: final * 0.5, 2: final * 1.2})
     (check,) = (one for one in examine(run, extras) if one.question == "Luck of the first day?")
     assert check.state == "doubt"
-    assert "2nd best" in check.answer
+    assert "this one is the 2nd best" in check.answer
+    for better, place in ((0, "this one is the best"), (20, "this one is the 21st best")):
+        extras = Extras(phases={0: final, 1: final * 0.5} | {phase: final * 1.2 for phase in range(2, 2 + better)})
+        (check,) = (one for one in examine(run, extras) if one.question == "Luck of the first day?")
+        assert place in check.answer
 
 
 def test_a_fill_one_session_later_is_weighed(run):

@@ -167,8 +167,16 @@ def runs_chart(alt: str, runs: Sequence[tuple[Days, Line]]) -> str:
         return _svg(figure, "runs", alt)
 
 
-def draws_chart(alt: str, draws: Float64, marks: Sequence[Mark]) -> str:
-    """Histogram of final capitals; the first mark is the run, the others what it is compared with."""
+def draws_chart(alt: str, name: str, draws: Float64, drawn: str, marks: Sequence[Mark]) -> str:
+    """Histogram of final capitals; the first mark is the run, the others what it is compared with.
+
+    Args:
+        alt: what one sees.
+        name: of the drawing, unique on the page.
+        draws: shape (n,).
+        drawn: what the capitals are of, such as random filters.
+        marks: upright lines.
+    """
     with mpl.rc_context(_STYLE):
         figure = _figure(HALF, 300)
         axes = _axes(figure, (0.085, 0.17, 0.9, 0.5))
@@ -183,7 +191,9 @@ def draws_chart(alt: str, draws: Float64, marks: Sequence[Mark]) -> str:
         ticks = _within(MaxNLocator(5).tick_values(*axes.get_xlim()), axes.get_xlim())
         _base(axes, ticks, [money(tick) for tick in ticks], "final capital, in the currency of the prices")
         _marks(axes, marks)
-        return _svg(figure, "draws", alt)
+        level = 1.0 + 16 / axes.bbox.height
+        axes.text(-0.09, level, f"{drawn} in each bar", transform=axes.transAxes, va="center", fontsize=12)
+        return _svg(figure, name, alt)
 
 
 def phases_chart(alt: str, finals: Mapping[int, float], own: int | None, yardstick: Mark | None) -> str:
@@ -529,8 +539,6 @@ def _marks(axes: Axes, marks: Sequence[Mark]) -> None:
         axes.plot([-0.09, -0.03], [level, level], transform=axes.transAxes, linestyle=dashes, **style)
         axes.text(-0.015, level, f"{mark.label} {money(mark.value)}", transform=axes.transAxes, va="center",
                   color=_COLOUR[mark.role])  # fmt: skip
-    axes.text(-0.09, 1.0 + 16 / axes.bbox.height, "random filters in each bar", transform=axes.transAxes, va="center",
-              fontsize=12)  # fmt: skip
 
 
 def _axis_title(axes: Axes, text: str) -> None:

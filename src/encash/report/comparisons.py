@@ -36,7 +36,7 @@ def read_comparisons(folder: str | Path) -> Extras:
             random_filters=_capitals(rows, "random filter"),
             random_range=ranges.get("random filter"),
             excess_interval=_interval(document.get("verdict")),
-            shuffled_labels=_capitals(rows, "shuffled clusters"),
+            shuffled_clusters=_capitals(rows, "shuffled clusters"),
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),

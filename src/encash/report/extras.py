@@ -99,7 +99,7 @@ class Extras:
     """The middle 95 % of the equities of the random filters."""
     excess_interval: tuple[float, float] | None = None
     """95 % interval of the yearly excess return over the mean of the random filters."""
-    shuffled_labels: Sequence[float] = ()
+    shuffled_clusters: Sequence[float] = ()
     """One capital a draw: which clusters are the best ones is drawn at random."""
     phases: Mapping[int, float] = field(default_factory=dict)
     """Sessions after the start on which the first signal is taken → capital."""

@@ -77,7 +77,7 @@ def runs_chart(runs: Sequence[Run], names: Sequence[str]) -> Chart:
             )
         )
     most_grown, least_grown = (number(growth[order[end]][-1]) for end in (0, -1))
-    title = f"1 became {most_grown} in {best}, the best, and {least_grown} in {worst}, the worst"
+    title = f"1 became from {least_grown} in {worst} to {most_grown} in {best}"
     return Chart(title=title, svg=charts.runs_chart(title, lines), wide=True)
 
 
@@ -128,12 +128,13 @@ def _draws(run: Run, extras: Extras) -> Chart | None:
     marks = [Mark(label="this run", value=final, role="net")]
     if extras.no_filter is not None:
         marks.append(Mark(label="no filter", value=extras.no_filter, role="bench"))
-    if len(extras.shuffled_labels):
-        middle = float(np.median(np.asarray(extras.shuffled_labels)))
-        marks.append(Mark(label="shuffled labels, median", value=middle, role="muted"))
+    if len(extras.shuffled_clusters):
+        middle = float(np.median(np.asarray(extras.shuffled_clusters)))
+        marks.append(Mark(label="shuffled clusters, median", value=middle, role="muted"))
     below = percent(rank.percentile / 100, 0)
     title = f"{below} of {count(rank.draws)} random filters with its keep-rate ended below the run"
-    svg = charts.draws_chart(title, np.asarray(extras.random_filters, dtype=np.float64), marks)
+    capitals = np.asarray(extras.random_filters, dtype=np.float64)
+    svg = charts.draws_chart(title, "draws", capitals, "random filters", marks)
     return Chart(title=title, svg=svg, note=f"Chance of ending this high at random: p = {number(rank.p_better, 3)}.")
 
 
@@ -149,7 +150,7 @@ def _seeds(run: Run, extras: Extras) -> Chart | None:
     ]
     low, high = np.percentile(capitals, [2.5, 97.5])
     note = f"The middle 95 % of the seeds: {money(float(low))} to {money(float(high))}."
-    return Chart(title=title, svg=charts.draws_chart(title, capitals, marks), note=note)
+    return Chart(title=title, svg=charts.draws_chart(title, "seeds", capitals, "seeds", marks), note=note)
 
 
 def _phases(run: Run, extras: Extras) -> Chart | None:

@@ -276,11 +276,12 @@ def _check_phases(run: Run, extras: Extras) -> Check:
     yardstick, name = (run.capital, "what it began with")
     if extras.no_filter is not None:
         yardstick, name = extras.no_filter, f"the run without a filter, {money(extras.no_filter)}"
-    place = 1 + sum(end > run.equity.net[-1] for end in ends)
+    better = sum(end > run.equity.net[-1] for end in ends)
+    place = f"the {ordinal(1 + better)} best" if better else "the best"
     answer = (
         f"Begun on {count(len(ends))} different sessions it ends between {money(min(ends))} and {money(max(ends))}; "
-        f"this one is the {ordinal(place)} best. {'All' if min(ends) > yardstick else 'Not all'} end above {name}."
-    ).replace("1st best", "best")
+        f"this one is {place}. {'All' if min(ends) > yardstick else 'Not all'} end above {name}."
+    )
     return Check(question=question, state="good" if min(ends) > yardstick else "doubt", answer=answer)
 
 
