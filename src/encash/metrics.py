@@ -215,8 +215,9 @@ def newey_west_t(series: Float64, lags: int) -> float:
 
     Args:
         series: shape (n,); NaN entries are left out.
-        lags: autocovariances used; horizon − 1 for daily coefficients of an h-session return. 0 is the t of a
-            plain mean with the variance of the population (ddof 0).
+        lags: autocovariances used; 2 · (horizon − 1) for daily coefficients of an h-session return: with half as
+            many, the weights see two thirds of the variance that the overlap adds. 0 is the t of a plain mean with
+            the variance of the population (ddof 0).
 
     Raises:
         InputError: lags below 0.

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from encash import metrics
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.compare import CompareConfig, random_filters, run_comparisons, write_comparisons
 from encash.backtest.evidence import forward_returns, rank_evidence
@@ -68,6 +69,19 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     result = run_backtest(config, prices=prices, lookup=lookup)
     assert result.summary["total_return"] > 1.0
     assert result.summary["information_ratio"] > 3
+
+
+@pytest.mark.parametrize(("tranches", "lags"), [(True, 18), (False, 0)])
+def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tranches, lags):
+    """Daily coefficients of a return over 10 sessions have the t of 18 lags, as a ranking's errors have; those of days
+    that lie 10 sessions apart share nothing."""
+    prices, config = make_prices(num_sessions=200, num_tickers=20), BacktestConfig(horizon=10, tranches=tranches)
+    lookup = make_lookup(prices, horizons=(10,))
+    sessions = open_sessions(config, prices)
+    (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(10,))
+    realised = forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
+    daily = metrics.rank_ic(signals.forecast[0].astype("f8"), realised)
+    assert rank_evidence(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
 
 
 def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup, two_clusters):

@@ -29,7 +29,7 @@ class Evidence:
     icir: float
     """Mean over deviation of the daily IC, not annualised."""
     ic_t: float
-    """t of the mean with Newey-West weights over horizon − 1 lags, in the days looked at."""
+    """t of the mean with Newey-West weights over 2 · (horizon − 1) lags, in the days looked at."""
     rank_ic: float
     rank_icir: float
     rank_ic_t: float
@@ -64,7 +64,7 @@ def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitte
         forecast = np.where(admitted, forecast, np.nan)
     rows = np.searchsorted(sessions.days, signals.days)
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
-    lags = max(0, -(-horizon // max(step, 1)) - 1)
+    lags = 2 * max(0, -(-horizon // max(step, 1)) - 1)
     following = forward_returns(sessions.close, horizon)
     realised = following[rows]
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
