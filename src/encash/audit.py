@@ -279,7 +279,7 @@ def hit_is_miss(subject: Subject, cache: Cache) -> Check:
     clusters = 0
     if subject.filter is not None and subject.filter.terms:
         kept = ~np.isnan(misses).any(axis=1)
-        both = [subject.filter.assign(days[kept], tickers[kept], vectors[kept])[0] for vectors in (hits, misses)]
+        both = [subject.filter.assign(days[kept], vectors[kept])[0] for vectors in (hits, misses)]
         clusters = int((both[0] != both[1]).sum())
     passed = gone == 0 and clusters == 0 and difference <= 1e-4 * max(1.0, float(np.abs(hits).max(initial=0.0)))
     detail = f"{len(chosen)} entries encoded again: largest difference {difference:.2e}, {clusters} in another cluster"

@@ -185,7 +185,7 @@ def test_the_term_in_force_is_the_last_whose_day_has_come():
     kept = chosen.keep(days, ("A", "B", "C"), np.ones((6, 3), bool), cluster, np.zeros((6, 3), np.float32))
     assert kept.argmax(axis=1).tolist() == [0, 0, 1, 1, 1, 2]
     vectors = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    ids, distances = chosen.assign(days, np.full(6, "A"), vectors)
+    ids, distances = chosen.assign(days, vectors)
     for row, number in enumerate([0, 0, 1, 1, 1, 2]):
         own_id, own_distance = terms[number].model.assign(vectors[row : row + 1])
         assert (ids[row], distances[row]) == (own_id[0], own_distance[0])
@@ -196,17 +196,13 @@ def test_nearest_goes_by_the_best_centroids(planted):
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=5), encoder="")
     term = Term(model=model, best=np.int32([4, 2]), first_day=days[0])
-    kept = assign_batches(
-        [(days, tickers, vectors)],
-        lambda _, rows: model.assign(rows),
-        k=5,
-        distances=lambda _, rows: model.distances(rows),
-    )
+    kept = assign_batches([(days, tickers, vectors)], model.assign, k=5)
+    kept = replace(kept, distances=model.distances(vectors).reshape(*kept.cluster.shape, 5))
     live = FilterModel(kind="nearest", terms=(term,), keep_share=0.3)
     stored = FilterModel(kind="nearest", terms=(term,), keep_share=0.3, assignments=kept)
     assert live.needs_embeddings
     assert not stored.needs_embeddings
-    ids, distances = live.assign(days, tickers, vectors)
+    ids, distances = live.assign(days, vectors)
     np.testing.assert_array_equal(distances, model.distances(vectors)[:, [2, 4]].min(axis=1))
     grid_ids, grid_distances = stored.stored(kept.days, (*kept.tickers, "NEW"))
     np.testing.assert_array_equal(grid_ids[:, :-1].ravel(), ids)
@@ -224,7 +220,7 @@ def test_a_run_that_starts_too_early_is_refused(planted):
     truth = planted(num_sessions=60)
     days, tickers, vectors = truth.batch(end=truth.days[29])
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
-    assigned = assign_batches([(days, tickers, vectors)], lambda _, rows: model.assign(rows), k=3)
+    assigned = assign_batches([(days, tickers, vectors)], model.assign, k=3)
     asked = RankConfig(horizon=5, end=truth.days[29], embargo=7, model=model.fingerprint)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
     best = select_best(ranking, Rule(top_k=1))
@@ -289,15 +285,8 @@ def test_assignments_survive_the_file(tmp_path, planted):
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
     batches = [(days[at : at + 70], tickers[at : at + 70], vectors[at : at + 70]) for at in range(0, len(days), 70)]
-    made = assign_batches(
-        batches[::-1],
-        lambda _, rows: model.assign(rows),
-        k=3,
-        distances=lambda _, rows: model.distances(rows),
-        model=model.fingerprint,
-        cache="c" * 64,
-        version=7,
-    )
+    made = assign_batches(batches[::-1], model.assign, k=3, model=model.fingerprint, cache="c" * 64, version=7)
+    made = replace(made, distances=model.distances(vectors).reshape(*made.cluster.shape, 3))
     made.save(tmp_path / "one")
     loaded, whole = load_assignments(tmp_path / "one"), load_assignments(tmp_path / "one", distances=True)
     for name in ("days", "tickers", "cluster", "distance", "k", "model", "cache", "version"):
@@ -336,4 +325,4 @@ def test_rows_that_are_no_table_of_entries_are_refused():
     with pytest.raises(InputError, match="0 to 1, expected 0 to 0"):
         Assignments.of_rows(days, np.array(["A", "B"]), ids, distance, k=1)
     with pytest.raises(InputError, match="no entries"):
-        assign_batches([], lambda _, rows: (ids, distance), k=2)
+        assign_batches([], lambda rows: (ids, distance), k=2)

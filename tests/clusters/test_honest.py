@@ -23,16 +23,14 @@ def past_and_filter(truth, *, cut, horizon=1, k=3, top=1, kind="hard"):
     """Fit and rank up to a session; the filter, the ranking and the kept cells of all later sessions."""
     days, tickers, vectors = truth.batch(end=truth.days[cut])
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=k), encoder="")
-    assigned = assign_batches(
-        [(days, tickers, vectors)], lambda _, rows: model.assign(rows), k=k, model=model.fingerprint
-    )
+    assigned = assign_batches([(days, tickers, vectors)], model.assign, k=k, model=model.fingerprint)
     asked = RankConfig(horizon=horizon, end=truth.days[cut], embargo=horizon, model=model.fingerprint, draws=50)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
     best = select_best(ranking, Rule(top_k=top))
     chosen = FilterModel(kind=kind, terms=(single_term(model, best, ranking, truth.days),))
     days, tickers, vectors = truth.batch(start=chosen.terms[0].first_day)
     shape = (len(np.unique(days)), len(truth.tickers))
-    cluster, distance = chosen.assign(days, tickers, vectors)
+    cluster, distance = chosen.assign(days, vectors)
     kept = chosen.keep(
         np.unique(days), truth.tickers, np.ones(shape, bool), cluster.reshape(shape), distance.reshape(shape)
     )
@@ -100,7 +98,7 @@ def test_the_regimes_of_the_toy_panel_are_found_and_ranked():
     index = (pairs[0] - expected) / ((pairs[1] + pairs[2]) / 2 - expected)
     assert index >= 0.95, f"adjusted Rand index {index:.3f}"
     batch = (rows.days, tickers, rows.values)
-    assigned = assign_batches([batch], lambda _, vectors: model.assign(vectors), k=3)
+    assigned = assign_batches([batch], model.assign, k=3)
     prices = toy.panel.prices
     ranking = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=prices.days[-1], embargo=1))
     drifts = [toy.drift[table[:, cluster].argmax()] for cluster in ranking.order]

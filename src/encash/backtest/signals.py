@@ -127,7 +127,7 @@ def read_signals(
         embeddings = bool(unassigned[row[0], column[0]])
         report = None if progress is None else _shifted(progress, done, total)
         for chunk in lookup.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
-            part = cells.part(chunk.start, chunk.stop)
+            part = cells.where(slice(chunk.start, chunk.stop))
             found = told.take(chunk, part, which)
             for place in places:
                 place.assign(chunk, part, found)
@@ -164,11 +164,6 @@ class _Cells:
     column: Int64
     days: Days
     tickers: Text
-
-    def part(self, start: int, stop: int) -> _Cells:
-        """Those of one chunk."""
-        cells = slice(start, stop)
-        return self.where(cells)
 
     def where(self, cells: slice | Bool) -> _Cells:
         """Some of them."""
@@ -239,7 +234,7 @@ class _Places:
         if todo.any():
             cells = cells.where(todo)
             at = (cells.row, cells.column)
-            self.cluster[at], self.distance[at] = self.filter.assign(cells.days, cells.tickers, chunk.embedding[todo])
+            self.cluster[at], self.distance[at] = self.filter.assign(cells.days, chunk.embedding[todo])
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:

@@ -3,7 +3,7 @@ and ids; nothing of prices, and nothing of where vectors come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,6 @@ class Assignments:
         tickers: Text,
         cluster: Int32,
         distance: Float32,
-        distances: Float32 | None = None,
         *,
         k: int,
         **origin: Any,
@@ -73,7 +72,6 @@ class Assignments:
             tickers: shape (n,).
             cluster: shape (n,).
             distance: shape (n,).
-            distances: shape (n, k), optional.
             k: number of clusters of the model.
             origin: `model`, `cache` and `version`.
 
@@ -99,7 +97,6 @@ class Assignments:
             cluster=_spread(cell, shape, cluster.astype(np.int32), -1),
             distance=_spread(cell, shape, distance.astype(np.float32), np.nan),
             k=k,
-            distances=None if distances is None else _spread(cell, shape, distances.astype(np.float32), np.nan),
             **origin,
         )
 
@@ -159,29 +156,23 @@ def load_assignments(folder: str | Path, *, distances: bool = False, mend: str =
 
 def assign_batches(
     batches: Iterable[tuple[Days, Text, Float32]],
-    assign: Callable[[Days, Float32], tuple[Int32, Float32]],
+    assign: Callable[[Float32], tuple[Int32, Float32]],
     *,
     k: int,
-    distances: Callable[[Days, Float32], Float32] | None = None,
     **origin: Any,
 ) -> Assignments:
     """Assign a stream of entries; only ids and distances stay in memory.
 
     Args:
         batches: days (n,), tickers (n,) and vectors (n, d) of some entries.
-        assign: clusters (n,) and distances (n,) of vectors on those days, such as
-            ``lambda days, vectors: model.assign(vectors)``.
+        assign: clusters (n,) and distances (n,) of vectors: a model's `assign`.
         k: number of clusters.
-        distances: distances (n, k) to every centroid, where they are to be kept too (4·k bytes an entry).
         origin: `model`, `cache` and `version`.
 
     Raises:
         InputError: no entries, or two of one (day, ticker).
     """
-    rows: list[tuple[Any, ...]] = []
-    for days, tickers, vectors in batches:
-        more = () if distances is None else (distances(days, vectors),)
-        rows.append((days, tickers, *assign(days, vectors), *more))
+    rows = [(days, tickers, *assign(vectors)) for days, tickers, vectors in batches]
     if not rows:
         raise InputError("no entries to assign; give a range of days that the cache covers")
     return Assignments.of_rows(*(np.concatenate(column) for column in zip(*rows, strict=True)), k=k, **origin)
@@ -189,7 +180,6 @@ def assign_batches(
 
 def _spread(cell: Int64, shape: tuple[int, int], values: Any, empty: float) -> Any:
     """Rows laid out on the grid, `empty` elsewhere."""
-    width: Sequence[int] = values.shape[1:]
-    grid = np.full((shape[0] * shape[1], *width), empty, dtype=values.dtype)
+    grid = np.full(shape[0] * shape[1], empty, dtype=values.dtype)
     grid[cell] = values
-    return grid.reshape(*shape, *width)
+    return grid.reshape(shape)

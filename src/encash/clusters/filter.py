@@ -4,7 +4,7 @@ which they may be used; nothing of prices, forecasts or money."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,21 +46,10 @@ class Term:
     """The cluster of each ticker at the end of the fit, for the static filter: from `static_clusters`."""
 
     @cached_property
-    def nearest_best(self) -> ClusterModel:
+    def best_alone(self) -> ClusterModel:
         """The best centroids alone, in the same space."""
         model = self.model
-        return ClusterModel(
-            centroids=model.centroids[self.best],
-            mean=model.mean,
-            scale=model.scale,
-            components=model.components,
-            encoder=model.encoder,
-            fit_start=model.fit_start,
-            fit_end=model.fit_end,
-            seed=model.seed,
-            counts=model.counts[self.best],
-            inertia=model.inertia,
-        )
+        return replace(model, centroids=model.centroids[self.best], counts=model.counts[self.best])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,12 +124,11 @@ class FilterModel:
         firsts = np.array([term.first_day for term in self.terms[1:]], dtype="datetime64[D]")
         return np.searchsorted(firsts, days, side="right").astype(np.int64)
 
-    def assign(self, days: Days, tickers: Text, vectors: Float32) -> tuple[Int32, Float32]:
+    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
         """The cluster of each entry under the term in force on its day, and the distance that the filter goes by.
 
         Args:
             days: shape (n,).
-            tickers: shape (n,), not looked at.
             vectors: embeddings, shape (n, d).
 
         Returns:
@@ -156,7 +144,7 @@ class FilterModel:
             term, rows = self.terms[number], place == number
             cluster[rows], distance[rows] = term.model.assign(vectors[rows])
             if self.kind == "nearest":
-                distance[rows] = term.nearest_best.assign(vectors[rows])[1]
+                distance[rows] = term.best_alone.assign(vectors[rows])[1]
         return cluster, distance
 
     def stored(self, days: Days, tickers: tuple[str, ...]) -> tuple[Int32, Float32]:

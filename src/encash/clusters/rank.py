@@ -139,6 +139,14 @@ class Rule:
             if least is not None and not np.isfinite(least):
                 raise InputError(f"the least {name} is {least}; expected a number")
 
+    def __str__(self) -> str:
+        """What is asked.
+
+        >>> print(Rule(top_k=5, min_sharpe=0.0))
+        top_k 5, min_sharpe 0.0
+        """
+        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value is not None)
+
 
 def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankConfig) -> Ranking:
     """Rank clusters by the forward returns of the entries assigned to them, day by day.
@@ -191,9 +199,7 @@ def select_best(ranking: Ranking, rule: Rule) -> Int32:
     table = ranking.table
     chosen = _select({name: getattr(table, name) for name in METRICS}, ranking.metric, table.num_samples, rule)
     if not len(chosen):
-        raise InputError(
-            f"no cluster passes {_rule_text(rule)}; the best {ranking.metric} is {_best_value(ranking):.6g}"
-        )
+        raise InputError(f"no cluster passes {rule}; the best {ranking.metric} is {_best_value(ranking):.6g}")
     return chosen
 
 
@@ -405,10 +411,6 @@ def _best_first(values: Float64) -> Int32:
 
 def _best_value(ranking: Ranking) -> float:
     return float(getattr(ranking.table, ranking.metric)[ranking.order[0]])
-
-
-def _rule_text(rule: Rule) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asdict(rule).items() if value is not None)
 
 
 def _first(days: Days) -> str:

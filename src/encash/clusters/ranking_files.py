@@ -165,9 +165,8 @@ def _csv(ranking: Ranking) -> str:
 
 
 def _best_text(ranking: Ranking, best: Int32, rule: Rule) -> str:
-    asked = ", ".join(f"{name} {value}" for name, value in asdict(rule).items() if value is not None)
     head = [
-        f"# best clusters over {ranking.horizon} sessions by {ranking.metric}: {asked}",
+        f"# best clusters over {ranking.horizon} sessions by {ranking.metric}: {rule}",
         f"# ranked on entries from {ranking.rank_start}, on returns known by {ranking.rank_end}",
         f"# embargo: {ranking.embargo} sessions after that",
     ]

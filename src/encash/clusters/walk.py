@@ -117,7 +117,7 @@ class WalkModel:
 
     def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
         """Cluster (n,) and distance (n,) of each entry under the model in force on its day."""
-        return self.filter("hard").assign(days, np.empty(len(days), dtype=np.str_), vectors)
+        return self.filter("hard").assign(days, vectors)
 
     def distances(self, days: Days, vectors: Float32) -> Float32:
         """The distance of each entry to every centroid of the model in force on its day, shape (n, k)."""
@@ -294,7 +294,7 @@ def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder
         agreement = float(np.mean(model.assign(sample.vectors)[0] == before.term.model.assign(sample.vectors)[0]))
     drawn = [(sample.days, sample.tickers, sample.vectors)]
     whole = drawn if sample.seen == len(sample.days) else read(*_span(sessions, end, config))
-    assigned = assign_batches(whole, lambda _, vectors: model.assign(vectors), k=model.k, model=model.fingerprint)
+    assigned = assign_batches(whole, model.assign, k=model.k, model=model.fingerprint)
     ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
     best = select_best(ranking, config.rule)
     static = static_clusters(assigned, model.fit_end)

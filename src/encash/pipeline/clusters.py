@@ -98,7 +98,7 @@ def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, 
     model.check_encoder(encoder_fingerprint(cache))
     return assign_batches(
         cached_batches(cache, start, end),
-        lambda _, vectors: model.assign(vectors),
+        model.assign,
         k=model.k,
         model=model.fingerprint,
         cache=cache.spec.fingerprint,
