@@ -252,9 +252,8 @@ def _open_bench(
     candidates: Candidates,
 ) -> _Bench:
     sessions = open_sessions(config, prices, candidates)
-    spec = lookup.encoder_spec
     first = make_frame(config, sessions).signal_days[0]
-    check_lookahead(config, first, filter=filter, train_end=None if spec is None else spec.train_end)
+    check_lookahead(config, first, filter=filter, spec=lookup.encoder_spec)
     frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *lookup.horizons}))
     (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,))

@@ -7,18 +7,19 @@ from typing import Literal
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, day_text, to_day
+from encash.arrays import day_text, to_day
 from encash.backtest.config import BacktestConfig
 from encash.backtest.frame import Frame
 from encash.backtest.signals import SignalGrid
 from encash.clusters.filter import FilterModel
+from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, LookaheadError
 
 TRAINING_UNKNOWN = "training period unknown"
 
 
 def check_lookahead(
-    config: BacktestConfig, first_signal: np.datetime64, *, filter: FilterModel | None, train_end: DayLike | None
+    config: BacktestConfig, first_signal: np.datetime64, *, filter: FilterModel | None, spec: EncoderSpec | None
 ) -> Literal[False] | str:
     """Refuse a run whose filter or model knows days on or after its first signal.
 
@@ -26,7 +27,7 @@ def check_lookahead(
         config: may allow it, with a reason.
         first_signal: the first day on which something is decided.
         filter: knows what its ranking knew; None for a run without.
-        train_end: the last day that the model's training has seen; None where nobody wrote it down.
+        spec: knows the last day that the model's training has seen, if anybody wrote it down; None for no model.
 
     Returns:
         False, or why that was allowed and what the run knows.
@@ -35,8 +36,8 @@ def check_lookahead(
         LookaheadError: it would, and the configuration does not allow it.
     """
     known = [] if filter is None else [filter.lookahead(first_signal)]
-    if train_end is not None and first_signal <= to_day(train_end):
-        known.append(f"the model was trained on days up to {day_text(train_end)}")
+    if spec is not None and spec.train_end is not None and first_signal <= to_day(spec.train_end):
+        known.append(f"the model was trained on days up to {day_text(spec.train_end)}")
     found = "; ".join(reason for reason in known if reason)
     if not found:
         return False
@@ -48,35 +49,26 @@ def check_lookahead(
     return f"{config.allow_lookahead} ({found})"
 
 
-def missing_share(frame: Frame, signals: SignalGrid) -> float:
-    """The share of candidates with a price on their day that have no entry: missing, failed or without a full window.
-
-    A ticker whose history is still shorter than the window counts as missing: it had a price and could not be judged.
-    """
-    asked = int(frame.asked.sum())
-    return int((frame.asked & ~signals.found).sum()) / asked if asked else 0.0
-
-
 def check_missing(config: BacktestConfig, frame: Frame, signals: SignalGrid) -> float:
     """Refuse a run with too many holes.
 
+    A ticker whose history is still shorter than the window counts as missing: it had a price and could not be judged.
+
     Returns:
-        The share of candidates without an entry.
+        The share of candidates with a price on their day that have no entry: missing, failed or without a full window.
 
     Raises:
         InputError: it is over `max_missing`.
     """
-    share = missing_share(frame, signals)
+    absent = frame.asked & ~signals.found
+    missing, asked = int(absent.sum()), int(frame.asked.sum())
+    share = missing / asked if asked else 0.0
     if share > config.max_missing:
-        absent = frame.asked & ~signals.found
+        row, column = np.argwhere(absent)[0]
         raise InputError(
-            f"{share:.1%} of the candidates ({int(absent.sum())} of {int(frame.asked.sum())}) have a price and no "
-            f"entry, more than {config.max_missing:.1%}; the first is {_first(absent, frame.signal_days, frame)}; "
-            "build the cache for these days and tickers, start later, or raise --max-missing"
+            f"{share:.1%} of the candidates ({missing} of {asked}) have a price and no entry, more than "
+            f"{config.max_missing:.1%}; the first is {frame.sessions.tickers[column]} on "
+            f"{day_text(frame.signal_days[row])}; build the cache for these days and tickers, start later, or raise "
+            "--max-missing"
         )
     return share
-
-
-def _first(absent: Bool, days: Days, frame: Frame) -> str:
-    row, column = np.argwhere(absent)[0]
-    return f"{frame.sessions.tickers[column]} on {day_text(days[row])}"

@@ -113,8 +113,7 @@ def picks_of_day(
         raise InputError(f"no candidates: nobody of the universe has a price on {day_text(day)}")
     schedule = Schedule(signal=now, fill=now, exit=now, tranche=now, num_tranches=1)
     frame = Frame(sessions=sessions, schedule=schedule, asked=asked)
-    spec = lookup.encoder_spec
-    check_lookahead(own, sessions.days[0], filter=filter, train_end=None if spec is None else spec.train_end)
+    check_lookahead(own, sessions.days[0], filter=filter, spec=lookup.encoder_spec)
     (signals,) = read_signals(
         lookup, sessions.days, sessions.tickers, asked, horizons=(own.signal_horizon,), filters=(filter,)
     )

@@ -84,8 +84,7 @@ def run_backtest(
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
         _check_encoder(filter, spec)
-        train_end = None if spec is None else spec.train_end
-        lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, train_end=train_end)
+        lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, spec=spec)
     before = _counts(lookup.tally)
     with watch.stage("signals"):
         horizons = (config.signal_horizon,)
@@ -98,7 +97,7 @@ def run_backtest(
             **_tally_since(before, lookup.tally),
             "missing_share": missing,
             "lookahead": lookahead,
-            "training_period": train_end or TRAINING_UNKNOWN,
+            "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.kind,
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),

@@ -252,8 +252,6 @@ def _prepare(
 
 def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tuple[list[Frame], Sessions]:
     """The different frames of all points, and the sessions with the widest universe."""
-    spec = lookup.encoder_spec
-    train_end = None if spec is None else spec.train_end
     frames: dict[str, Frame] = {}
     for point in points:
         config = point.config
@@ -261,7 +259,7 @@ def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tupl
         if key not in frames:
             frames[key] = make_frame(config, material.sessions(config))
         filter = point.chosen(material.filters)
-        check_lookahead(config, frames[key].signal_days[0], filter=filter, train_end=train_end)
+        check_lookahead(config, frames[key].signal_days[0], filter=filter, spec=lookup.encoder_spec)
     widest = max(material.opened.values(), key=lambda sessions: len(sessions.tickers))
     return list(frames.values()), widest
 

@@ -94,9 +94,7 @@ def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
     configs = [replace(config, seed=config.seed + number) for number in range(num_trials)]
     sessions = open_sessions(config, prices, candidates)
     frames = [make_frame(trial, sessions) for trial in configs]
-    spec = lookup.encoder_spec
-    train_end = None if spec is None else spec.train_end
-    check_lookahead(config, frames[0].signal_days[0], filter=filter, train_end=train_end)
+    check_lookahead(config, frames[0].signal_days[0], filter=filter, spec=lookup.encoder_spec)
     (signals,) = prepare(frames, lookup, horizons=(config.signal_horizon,), filters=(filter,))
     rows: list[dict[str, float | int]] = []
     equity = np.empty((num_trials, len(sessions.days)))
