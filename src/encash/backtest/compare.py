@@ -15,7 +15,7 @@ from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32
 from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
 from encash.backtest.evidence import Evidence, rank_evidence
-from encash.backtest.files import table_bytes
+from encash.backtest.files import plain, table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
 from encash.backtest.outcome import Outcome, evaluate, keep
@@ -63,10 +63,10 @@ class Comparison:
         """Plain JSON values."""
         rows = {
             name: {
-                "mean": _plain(self.mean(name)),
-                "sd": _plain(self.deviation(name)),
-                "interval": [_plain(value) for value in self.interval(name)],
-                "values": [_plain(value) for value in values.tolist()],
+                "mean": plain(self.mean(name)),
+                "sd": plain(self.deviation(name)),
+                "interval": plain(self.interval(name)),
+                "values": plain(tuple(values.tolist())),
             }
             for name, values in self.figures.items()
         }
@@ -107,9 +107,9 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "excess": _plain(self.excess),
-            "excess_interval": [_plain(value) for value in self.excess_interval],
-            "p_value": _plain(self.p_value),
+            "excess": plain(self.excess),
+            "excess_interval": plain(self.excess_interval),
+            "p_value": plain(self.p_value),
             "draws": self.draws,
             "helps": self.helps,
             "sentence": self.sentence,
@@ -408,7 +408,3 @@ def _verdict(base: Outcome, random: Comparison, settings: CompareConfig) -> Verd
         p_value=float((1 + int((others >= earned - 1e-12).sum())) / (len(others) + 1)),
         draws=len(others),
     )
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

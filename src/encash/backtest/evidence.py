@@ -10,6 +10,7 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Float64
+from encash.backtest.files import plain
 from encash.backtest.frame import Sessions
 from encash.backtest.signals import SignalGrid
 
@@ -43,8 +44,7 @@ class Evidence:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what is not defined is null."""
-        plain = asdict(self)
-        return {name: _plain(value) for name, value in plain.items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None) -> Evidence:
@@ -128,10 +128,3 @@ def _rank_ic_later(forecast: Float64, following: Float64, rows: np.ndarray, late
 def _mean(values: Float64) -> float:
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float("nan")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: null instead, inside tuples too."""
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

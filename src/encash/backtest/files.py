@@ -1,7 +1,8 @@
-"""Tables as bytes. Knows columns; nothing of what they mean, nor of files."""
+"""Tables as bytes, and values as JSON has them. Knows columns; nothing of what they mean, nor of files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,17 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({name: _arrow(column) for name, column in columns.items()}), sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: null where a number is not defined, a list for a tuple.
+
+    >>> plain((1, 0.5, float("nan")))
+    [1, 0.5, None]
+    """
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _arrow(column: np.ndarray) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from encash.arrays import Bool, Days, Float64, Int64, UInt64, day_text
 from encash.backtest.config import BacktestConfig, Delisting
-from encash.backtest.market import Market
+from encash.backtest.market import Market, settled
 from encash.backtest.universe import Candidates, Membership, Schedule, candidate_mask, schedule, session_span, universe
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
@@ -154,8 +154,7 @@ def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:
     market = Market(close=sessions.close, fill=sessions.close)
     rows = np.arange(1, len(sessions.days))[:, None]
     before, now = market.mark[:-1], market.mark[1:]
-    paid = {"last": 1.0, "-30%": 0.7, "zero": 0.0, "flat": 1.0}[delisting]
-    returns = np.where(rows == market.last_row + 1, paid, now / before) - 1.0
+    returns = np.where(rows == market.last_row + 1, settled(before, before, delisting), now) / before - 1.0
     counted = ~np.isnan(before) & (rows <= market.last_row + 1)
     if sessions.member is not None:
         counted &= sessions.member[:-1]

@@ -96,11 +96,11 @@ class Market:
             row[absent] = np.where(dead, last + 1, np.minimum(upcoming, final))
             cause[absent] = np.where(dead, Cause.DELISTED, Cause.DEFERRED)
             later = np.where(upcoming > final, self.mark[final, column[absent]], self.fill[row[absent], column[absent]])
-            price[absent] = np.where(dead, _settled(self.mark[last, column[absent]], entry[absent], delisting), later)
+            price[absent] = np.where(dead, settled(self.mark[last, column[absent]], entry[absent], delisting), later)
         return Exits(row=row, price=price, cause=cause)
 
 
-def _settled(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
-    """What a position is sold at whose ticker stopped trading."""
+def settled(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
+    """What positions are sold at whose tickers stopped trading, from their last and their entry prices."""
     by_policy = {"last": last, "-30%": 0.7 * last, "zero": np.zeros_like(last), "flat": entry}
     return by_policy[delisting]

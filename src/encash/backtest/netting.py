@@ -48,7 +48,7 @@ def trade_net(market: Market, targets: Targets, rules: Rules) -> Book:
     """All that the accounts do when each trades from what it holds to what it wants; the last exit sells everything."""
     accounts = [_Account(rules.capital / targets.num_tranches) for _ in range(targets.num_tranches)]
     last = {int(account): number for number, account in enumerate(targets.tranche)}
-    writer = BookWriter(trades=[_no_trades()], holdings=[_no_holdings()])
+    writer = BookWriter()
     for number, tranche in enumerate(targets.tranche.tolist()):
         account = accounts[tranche]
         account.receive(int(targets.fill[number]))
@@ -190,14 +190,3 @@ def _spread(every: Int64, column: Int64, values: Float64) -> Float64:
     result = np.zeros(len(every))
     result[np.searchsorted(every, column)] = values
     return result
-
-
-def _no_trades() -> Trades:
-    none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
-    flag = np.zeros(0, dtype=np.int8)
-    return Trades(row=none, column=none, side=flag, shares=nothing, price=nothing, fee=nothing, cause=flag)
-
-
-def _no_holdings() -> Holdings:
-    none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
-    return Holdings(column=none, start=none, stop=none, shares=nothing, entry=nothing, exit=nothing)

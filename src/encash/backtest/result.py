@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Days, Float64, to_days
-from encash.backtest.files import table_bytes
+from encash.backtest.files import plain, table_bytes
 from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
@@ -137,14 +136,14 @@ class BacktestResult:
         """Everything but the tables, as plain JSON values; what is not defined is null."""
         delistings = self.outcome.final_by_delisting()
         return {
-            **{name: _plain(value) for name, value in self.summary.items()},
+            **{name: plain(value) for name, value in self.summary.items()},
             **self.facts,
             "seconds": sum(self.stages.values()),
             "stages": dict(self.stages),
             "start": str(self.days[0]),
             "end": str(self.days[-1]),
             "sessions": len(self.days),
-            "final_capital_by_delisting": {policy: _plain(value) for policy, value in delistings.items()},
+            "final_capital_by_delisting": {policy: plain(value) for policy, value in delistings.items()},
             "seed": self.outcome.config.seed,
             "configuration": self.outcome.config.describe(),
         }
@@ -179,8 +178,3 @@ def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:
     if result.reference is not None:
         columns["reference"] = result.reference.on(result.days, result.outcome.config.initial_capital)
     return columns
-
-
-def _plain(value: float | int) -> float | int | None:
-    """A number, or None where it is not defined."""
-    return value if math.isfinite(value) else None

@@ -22,7 +22,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Float64
 from encash.backtest.config import BacktestConfig
-from encash.backtest.files import table_bytes
+from encash.backtest.files import plain, table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.grid import Point
 from encash.backtest.honesty import check_lookahead, check_missing
@@ -220,9 +220,9 @@ class Journal:
 
 def session_key(config: BacktestConfig) -> str:
     """What decides the sessions and the universe of a run."""
-    names = ("start", "end", "test_sessions", "num_test_stocks", "fill")
-    plain = config.describe()
-    return json.dumps([*(plain[name] for name in names), config.top_k, config.subset_size])
+    names = ("start", "end", "test_sessions", "num_test_stocks", "fill", "top_k", "subset_size")
+    described = config.describe()
+    return json.dumps([described[name] for name in names])
 
 
 def _frame_key(config: BacktestConfig) -> str:
@@ -330,7 +330,7 @@ def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterMo
         **dict(point.varied),
         "filter": point.filter,
         "keep": point.keep,
-        **{name: _plain(value) for name, value in outcome.summary().items()},
+        **{name: plain(value) for name, value in outcome.summary().items()},
         "missing_share": missing,
         "first_session": str(outcome.days[0]),
         "last_session": str(outcome.days[-1]),
@@ -383,8 +383,8 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     """Numbers as float64 or int64, anything else as text."""
     if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
         whole = all(isinstance(value, int) for value in values)
-        plain = [np.nan if value is None else value for value in values]
-        return np.array(plain, dtype=np.int64 if whole else np.float64)
+        known = [np.nan if value is None else value for value in values]
+        return np.array(known, dtype=np.int64 if whole else np.float64)
     return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
 
 
@@ -427,7 +427,3 @@ def _worker_count(workers: int | None, runs: int) -> int:
     """Processes that are worth starting: not one for less than a chunk of runs."""
     most = (os.cpu_count() or 1) if workers is None else workers
     return max(1, min(most, -(-runs // _CHUNK_RUNS)))
-
-
-def _plain(value: float | int) -> float | int | None:
-    return value if np.isfinite(value) else None
