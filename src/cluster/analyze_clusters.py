@@ -24,7 +24,7 @@ def parser() -> Parser:
         "--dataset-path", type=Path, default=None, help="not needed: the assignments lie in the cluster folder"
     )
     flags.add_argument("--prices-path", type=Path, default=guide.PRICES)
-    flags.add_argument("--horizons", type=int, nargs="+", default=[1, 5, 10, 20])
+    flags.add_argument("--horizons", type=int, nargs="+", default=guide.HORIZONS)
     flags.add_argument(
         "--top-k-percent-coverage",
         type=float,

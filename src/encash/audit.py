@@ -13,6 +13,7 @@ import numpy as np
 from encash import metrics, pipeline
 from encash.arrays import Days, Float32, Float64, Text, day_text
 from encash.backtest import BacktestConfig, PickTable, picks_of_day
+from encash.backtest.evidence import forward_returns
 from encash.cache import Cache, Lookup
 from encash.clusters import (
     FilterModel,
@@ -119,7 +120,7 @@ def audit(subject: Subject) -> Audit:
     """
     checks = [*feature_checks(subject), *chain_checks(subject)]
     if subject.clusters is not None and subject.cache is not None:
-        if (subject.clusters / "walk.json").is_file():
+        if pipeline.is_walk(subject.clusters):
             checks.append(walk_check(subject, subject.cache, subject.clusters))
         else:
             checks.append(fit_check(subject.cache, subject.clusters))
@@ -312,8 +313,7 @@ def _known_tomorrow(subject: Subject) -> Check:
     there = (column >= 0) & (prices.days[row] == rows.days)
     worst = (0.0, 0.0, "none", 1)
     for horizon, limit in TOO_GOOD.items():
-        coming = np.full(prices.close.shape, np.nan)
-        coming[:-horizon] = prices.close[horizon:] / prices.close[:-horizon] - 1
+        coming = forward_returns(prices.close, horizon)
         target = np.where(there, coming[row, column], np.nan)
         known = np.flatnonzero(np.isfinite(target))
         known = known[:: max(1, len(known) // 50_000)]

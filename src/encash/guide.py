@@ -50,12 +50,12 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
     cache beside; a whole older file stays until then.
     """
     assert sources.cache is not None
+    target = Path(sources.cache)
     sources = with_bin_edges(settled(sources))
-    if Path(sources.cache or "").suffix not in (".h5", ".hdf5"):
+    if target.suffix not in (".h5", ".hdf5"):
         return pipeline.build_cache(sources, selection, progress=progress)
     from encash.cache import export_hdf5, import_hdf5, open_cache
 
-    target = Path(sources.cache or "")
     beside = target.with_name(target.name + ".lance")
     if target.exists() and not beside.exists():
         _check_ours(target)
@@ -277,16 +277,16 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
         horizon=horizon,
         seed=asked.seed,
     )
-    as_json = asked.output is not None and asked.output.suffix == ".json"
-    run_dir = asked.output.with_suffix("") if as_json and asked.output is not None else asked.output
+    document = asked.output if asked.output is not None and asked.output.suffix == ".json" else None
+    run_dir = asked.output if document is None else document.with_suffix("")
     trading = pipeline.open_trading(_like_the_cache(settled(sources)), choice)
     result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
     if asked.num_trials > 1:
         pipeline.trials(trading, config, asked.num_trials, folder)
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)
-    if as_json and asked.output is not None:
-        write_whole(asked.output, (folder / "result.json").read_bytes())
+    if document is not None:
+        write_whole(document, (folder / "result.json").read_bytes())
     return {**result.to_json(), "run_dir": str(folder)}
 
 

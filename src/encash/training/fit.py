@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from encash.arrays import Float32, Float64, Int64
+from encash.arrays import Float32, Float64
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, choose_device, new_model, save_checkpoint
 from encash.errors import WorkError
@@ -274,7 +274,7 @@ def _rank_ics(forecast: Float64, samples: Samples) -> dict[str, float]:
     sessions, row = np.unique(samples.session, return_inverse=True)
     shape = len(sessions), int(samples.ticker.max()) + 1
 
-    def on_grid(values: Float64, row: Int64 = row) -> Float64:
+    def on_grid(values: Float64) -> Float64:
         grid = np.full(shape, np.nan)
         grid[row, samples.ticker] = values
         return grid
