@@ -136,10 +136,11 @@ def test_the_same_configuration_gives_the_same_bytes(make_prices, make_lookup, t
 
 
 def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup, tmp_path):
-    """Columns, keys, and numbers that read back exactly; an earlier report does not outlive the run."""
+    """Columns, keys, and numbers that read back exactly; what told of an earlier run does not outlive it."""
     prices = make_prices()
     result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
-    (tmp_path / "report.html").write_text("of an earlier run")
+    for name in ("report.html", "comparisons.json", "comparisons.parquet", "trials.csv"):
+        (tmp_path / name).write_text("of an earlier run")
     write_run(result, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "equity.parquet",

@@ -21,7 +21,8 @@ from encash.errors import FormatError, InputError, MissingFileError
 from encash.fingerprint import fingerprint
 from encash.whole import write_whole, writing
 
-_STALE_FILES = ("result.json", "report.html")
+_OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv")
+"""Files that tell of the run in a folder, and of no other that takes its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +153,9 @@ class BacktestResult:
 def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
 
-    The result and the report of an earlier run in the same folder are removed first: a folder with a `result.json` is
-    a whole run. The same configuration and data give the same bytes in `equity.parquet` and `ledger.csv`.
+    What an earlier run left in the folder (its result, report, comparisons and trials) is removed first: a folder with
+    a `result.json` is a whole run, and nothing in it is another's. The same configuration and data give the same bytes
+    in `equity.parquet` and `ledger.csv`.
 
     Returns:
         The folder.
@@ -163,7 +165,7 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     """
     folder = Path(run_dir)
     with writing(folder):
-        for name in _STALE_FILES:
+        for name in _OF_ONE_RUN:
             (folder / name).unlink(missing_ok=True)
     write_whole(folder / "equity.parquet", table_bytes(_equity_columns(result)))
     write_whole(folder / "ledger.csv", result.ledger.to_csv().encode())
