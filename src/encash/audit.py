@@ -137,8 +137,8 @@ def feature_checks(subject: Subject) -> Iterator[Check]:
     make = subject.make_features or _prepared(subject.panel, bars)
     if make is None:
         detail = (
-            "not tried: encash prepare makes other features of these prices; name the table that yours were prepared "
-            "from (--raw), or give what makes them"
+            "encash prepare makes other features of these prices; name the table that yours were prepared from "
+            "(--raw), or give what makes them"
         )
         yield Check(name="features: truncation and poison", passed=None, detail=detail)
         return
@@ -198,7 +198,7 @@ def fit_check(cache: Cache, folder: Path) -> Check:
     model = load_clusters(folder)
     held, seen = cache.count(model.fit_start, model.fit_end), model.notes.get("entries_seen")
     if held != seen:
-        detail = f"not tried: the fit saw {seen} entries up to {model.fit_end}, the cache has {held} there now"
+        detail = f"the fit saw {seen} entries up to {model.fit_end}, the cache has {held} there now"
         return Check(name=name, passed=None, detail=detail)
     config = FitConfig.of_model(model)
     sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
@@ -239,7 +239,7 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     name = "clusters and ranking: poison"
     horizon = subject.config.horizon
     if not (folder / f"ranking_{horizon}d.json").is_file():
-        return Check(name=name, passed=None, detail=f"not tried: {folder} has no ranking_{horizon}d.json of one period")
+        return Check(name=name, passed=None, detail=f"{folder} has no ranking_{horizon}d.json of one period")
     model, ranking = load_clusters(folder), load_ranking(folder, horizon)
     assignments = pipeline.assign_entries(cache, model, start=ranking.rank_start, end=ranking.rank_end)
     config = RankConfig(
