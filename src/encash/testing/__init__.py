@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from encash.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from encash.testing.checkpoints import write_checkpoint
+    from encash.testing.encoder_contract import EncoderContract
+    from encash.testing.encoders import BrokenEncoder, MeanEncoder
+    from encash.testing.executor_contract import ExecutorContract, RaiseIfRun
+    from encash.testing.memory_store import MemoryStore
+    from encash.testing.store_contract import StoreContract, StoreReadContract
+
+__all__ = [
+    "BrokenEncoder",
+    "EncoderContract",
+    "ExecutorContract",
+    "MeanEncoder",
+    "MemoryStore",
+    "RaiseIfRun",
+    "StoreContract",
+    "StoreReadContract",
+    "write_checkpoint",
+]
 
 _HOMES = {
     "MemoryStore": "memory_store",
@@ -16,7 +38,5 @@ _HOMES = {
     "write_checkpoint": "checkpoints",
 }
 """Where each name lives; loaded when it is first asked for, so that a test of one room imports that room alone."""
-
-__all__ = list(_HOMES)
 
 __getattr__ = lazy_names(__name__, _HOMES)
