@@ -4,7 +4,7 @@ backtest's."""
 import numpy as np
 import pytest
 
-from encash.backtest import BacktestConfig, picks_of_day, run_backtest
+from encash.backtest import BacktestConfig, picks_of_day, run_backtest, run_comparisons, run_trials
 from encash.cache.cache import Cache
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
@@ -109,11 +109,18 @@ def test_a_run_before_its_ranking_may_be_used_is_refused(panel, encoder):
 
 
 def test_clusters_of_another_encoder_are_refused(panel, encoder):
-    """Centroids of one model say nothing about vectors of another."""
+    """Centroids of one model say nothing about vectors of another, whoever asks for them."""
     other = MeanEncoder(panel.num_features, lookback=5, dim=8, seed=1)
     lookup = Lookup(panel=panel, encoder=lambda: other)
-    with pytest.raises(MismatchError, match="another encoder"):
-        run_backtest(CONFIG, prices=panel.prices, lookup=lookup, filter=filter_of(panel, encoder))
+    data = {"prices": panel.prices, "lookup": lookup, "filter": filter_of(panel, encoder)}
+    for run in (
+        lambda: run_backtest(CONFIG, **data),
+        lambda: run_comparisons(CONFIG, **data),
+        lambda: run_trials(CONFIG, 2, **data),
+        lambda: picks_of_day(CONFIG, "2020-04-01", **data),
+    ):
+        with pytest.raises(MismatchError, match="another encoder"):
+            run()
 
 
 def test_the_list_of_a_day_is_that_of_the_backtest(panel, encoder):

@@ -103,6 +103,7 @@ def picks_of_day(
     Raises:
         InputError: no session, nobody with a price, or too many candidates without an entry.
         LookaheadError: the filter or the model knows that day.
+        MismatchError: clusters of another encoder.
     """
     own = replace(config, start=to_day(day), end=to_day(day), test_sessions=None)
     sessions = open_sessions(own, prices, candidates)

@@ -19,14 +19,11 @@ from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
 from encash.backtest.signals import Progress, SignalGrid, read_signals
 from encash.backtest.universe import Candidates
-from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Tally
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
-from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
-from encash.store.codec import DTYPES
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
 
@@ -75,6 +72,7 @@ def run_backtest(
         InputError: no session, no candidate, a price that is none, a horizon beyond the data or without forecasts, a
             reference that does not overlap, too many candidates without an entry.
         LookaheadError: the filter or the model knows days of the run.
+        MismatchError: clusters of another encoder.
     """
     watch = Stopwatch()
     with watch.stage("prices"):
@@ -83,7 +81,6 @@ def run_backtest(
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
-        _check_encoder(filter, spec)
         lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, spec=spec)
     before = _counts(lookup.tally)
     with watch.stage("signals"):
@@ -128,17 +125,6 @@ def prepare(
     days, asked = all_candidates(frames)
     tickers = frames[0].sessions.tickers
     return read_signals(lookup, days, tickers, asked, horizons=horizons, filters=filters, progress=progress)
-
-
-def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:
-    """Refuse clusters of another encoder, where both are known."""
-    if filter is None or spec is None or not filter.encoder:
-        return
-    if filter.encoder not in {spec.fingerprint, *(cache_fingerprint(spec, dtype) for dtype in DTYPES)}:
-        raise MismatchError(
-            f"the clusters were fitted on embeddings of another encoder ({filter.encoder[:12]}…, here "
-            f"{spec.fingerprint[:12]}…); fit them on this cache"
-        )
 
 
 _COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavailable", "unserved", "unchecked")

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
+from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Signals
 from encash.clusters.filter import FilterModel
+from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError
+from encash.store.codec import DTYPES
 
 Progress = Callable[[int, int], None]
 
@@ -105,7 +108,10 @@ def read_signals(
 
     Raises:
         InputError: a horizon without forecasts.
+        MismatchError: clusters of another encoder.
     """
+    for filter in filters:
+        _check_encoder(filter, lookup.encoder_spec)
     if missing := [horizon for horizon in horizons if horizon not in lookup.horizons]:
         raise InputError(
             f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
@@ -146,6 +152,17 @@ def read_signals(
         )
         for place in places
     )
+
+
+def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:
+    """Refuse clusters of another encoder, where both are known."""
+    if filter is None or spec is None or not filter.encoder:
+        return
+    if filter.encoder not in {spec.fingerprint, *(cache_fingerprint(spec, dtype) for dtype in DTYPES)}:
+        raise MismatchError(
+            f"the clusters were fitted on embeddings of another encoder ({filter.encoder[:12]}…, here "
+            f"{spec.fingerprint[:12]}…); fit them on this cache"
+        )
 
 
 def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], asked: Bool) -> Bool:

@@ -133,7 +133,7 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     Raises:
         InputError: no point, or one that does not fit the data; fewer workers than 1.
         LookaheadError: a point that would know its future.
-        MismatchError: the folder holds a sweep of other data.
+        MismatchError: the folder holds a sweep of other data, or clusters are of another encoder.
     """
     began = time.perf_counter()
     if not points:
