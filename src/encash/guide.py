@@ -15,7 +15,8 @@ import numpy as np
 from encash import pipeline
 from encash.arrays import Days, day_text
 from encash.errors import InputError, MismatchError
-from encash.pipeline import Progress, Sources
+from encash.pipeline import Sources
+from encash.progress import Progress
 from encash.whole import write_whole
 
 if TYPE_CHECKING:

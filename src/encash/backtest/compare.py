@@ -4,7 +4,7 @@ configuration; nothing of charts or pages."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable
+from encash.progress import Progress
 from encash.whole import write_whole
 
-Progress = Callable[[int, int], None]
 FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
 
 

@@ -17,13 +17,14 @@ from encash.backtest.frame import Frame, Sessions, all_candidates, make_frame, o
 from encash.backtest.honesty import TRAINING_UNKNOWN, check_lookahead, check_missing
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
-from encash.backtest.signals import Progress, SignalGrid, read_signals
+from encash.backtest.signals import SignalGrid, read_signals
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup, Tally
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
+from encash.progress import Progress
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
 

@@ -3,7 +3,7 @@ needs of embeddings; nothing of picks, prices or money."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,8 @@ from encash.cache.lookup import Lookup, Signals
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError
+from encash.progress import Progress
 from encash.store.codec import DTYPES
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

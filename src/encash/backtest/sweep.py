@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,9 +36,9 @@ from encash.clusters.filter import FilterModel
 from encash.errors import FormatError, InputError, MismatchError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
+from encash.progress import Progress
 from encash.whole import make_folder, write_whole, writing
 
-Progress = Callable[[int, int], None]
 _CHUNK_RUNS = 50
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
+from encash.progress import Progress
 from encash.whole import writing
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@ how to get a sample of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +14,9 @@ from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
 from encash.panel.windows import Reason, gather_windows, window_grid
+from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Entries
 from encash.store.codec import round_vectors
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) windows."""
 
 LEAST_AGREEMENT = 0.99
 """What a storage type must keep unless another share is asked for."""

@@ -21,10 +21,8 @@ from encash.cache.task import Cells, Task, TaskResult, join_entries, read_tasks
 from encash.encoders.base import EncoderSpec
 from encash.errors import EncashError, WorkError
 from encash.panel.panel import Panel
+from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Entries
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) entries."""
 
 FIRST_BLOCK = 256
 """Entries of the first block where the encoder's rate is unknown; each is twice as large as the last until it is."""

@@ -17,7 +17,7 @@ from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Te
 from encash.cache import identity
 from encash.cache.agreement import LEAST_AGREEMENT, check_share, sample_agreement
 from encash.cache.ahead import read_ahead
-from encash.cache.build import BuildReport, Progress, Work, build
+from encash.cache.build import BuildReport, Work, build
 from encash.cache.executors.base import Executor
 from encash.cache.executors.local import LocalExecutor
 from encash.cache.plan import (
@@ -35,6 +35,7 @@ from encash.cache.selection import Selection, SelectionFields
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.panel.panel import Panel
+from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
 from encash.store.locator import ensure_store, open_store
 

@@ -4,7 +4,7 @@ no panel and no model."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,14 +13,13 @@ from encash.cache.cache import Cache
 from encash.cache.identity import AGREEMENT, SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import file_digest
+from encash.progress import Progress
 from encash.store.base import EmbeddingStore, StoreSpec
 from encash.store.codec import DTYPES, check_dtype, round_vectors
 from encash.store.locator import check_same, ensure_store, find_store, open_store
 from encash.store.locator import export_hdf5 as export_store
 from encash.store.merge import MergeReport, OnConflict, merge
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total) entries."""
 BATCH_BYTES = 64 * 2**20
 
 

@@ -18,13 +18,12 @@ from encash.cache.task import Cells, Task, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import EncashError, InputError, MismatchError, WorkError
 from encash.panel.panel import Panel
+from encash.progress import Progress
 from encash.store.base import Entries
 
 if TYPE_CHECKING:
     from encash.cache.cache import Cache
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total) cells."""
 
 MOST_CELLS = 65_536
 """Cells of one chunk where no embeddings are asked for."""

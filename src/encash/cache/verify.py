@@ -3,7 +3,7 @@ again. Knows a cache, a panel and an encoder; takes entries away where it is tol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,10 +18,9 @@ from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
 from encash.panel.windows import Reason
+from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total): rows read, and then, from 0 again, entries encoded again."""
 Sample = int | Literal["all"] | None
 """How many entries are encoded again; None: all of a cache that does not say which model made it, else `SAMPLE`."""
 

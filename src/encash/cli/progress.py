@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-Progress = Callable[[int, int], None]
-
 
 def clock(seconds: float) -> str:
     """A duration as people write it.

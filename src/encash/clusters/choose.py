@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,7 @@ from encash.arrays import Float64
 from encash.clusters.fit import FitConfig, Sample, fit_sample
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError
-
-Progress = Callable[[int, int], None]
+from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,7 +3,7 @@ and nothing of where vectors are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,10 +17,10 @@ from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
+from encash.progress import Progress
 
 _BLOCK_ROWS = 4096
 _PENDING_ROWS = 32_768
-Progress = Callable[[int, int], None]
 Batch = tuple[Days, Text, Float32]
 """Days (n,), tickers (n,) and vectors (n, d) of some entries."""
 

@@ -17,6 +17,7 @@ from encash.clusters.assignments import Assignments, load_assignments
 from encash.clusters.files import array_folder
 from encash.clusters.model import ClusterModel
 from encash.errors import FormatError, InputError, MissingFileError
+from encash.progress import Progress
 from encash.store.base import EntryIndex
 from encash.store.lock import writer_lock
 from encash.whole import make_folder
@@ -28,7 +29,6 @@ _LOCK_SECONDS = 3600.0
 _BLOCK_ROWS = 16_384
 _LEFT_BEHIND_SECONDS = 3600.0
 """After so long, what a killed writer left is taken away."""
-Progress = Callable[[int, int], None]
 
 
 class Assigner(Protocol):

@@ -25,12 +25,12 @@ from encash.clusters.refits import REWALK, Refit, Unfinished, load_refit
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint, row_digests
 from encash.panel.panel import PriceTable
+from encash.progress import Progress
 
 _FORMAT = 1
 _FACTS_FILE = "walk.json"
 Read = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
 """Entries from one day to another, both included, as batches of days (n,), tickers (n,) and vectors (n, d)."""
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,8 @@ from encash.arrays import Days, Float32, day_text
 from encash.errors import InputError
 from encash.panel.features import FeatureConfig, feature_names, panel_features
 from encash.panel.panel import distinct_days
+from encash.progress import Progress
 from encash.whole import whole_file, writing
-
-Progress = Callable[[int, int], None]
-"""Called with the units done and the units in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +70,7 @@ def prepare(
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, where there are opens, ``/<TICKER>/open``.
         config: which features; the usual ones by default.
         drop_bad: leave out and count bars with a price of zero or below, a hole or a negative volume.
-        progress: called after each ticker.
+        progress: told (done, total) tickers.
 
     Raises:
         MissingFileError: no such file.

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from encash.pipeline.clusters import write_walk as write_walk
     from encash.pipeline.page import PageExtras as PageExtras
     from encash.pipeline.page import write_report as write_report
-    from encash.pipeline.sources import Progress as Progress
     from encash.pipeline.sources import Sources as Sources
     from encash.pipeline.sources import cached_batches as cached_batches
     from encash.pipeline.sources import encoder_fingerprint as encoder_fingerprint
@@ -55,7 +54,6 @@ _HOMES = {
     "MAPPED_ENTRIES": "clusters",
     "NEAREST_SHARE": "trading",
     "PageExtras": "page",
-    "Progress": "sources",
     "RUNS": "trading",
     "Sources": "sources",
     "Trading": "trading",

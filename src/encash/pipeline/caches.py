@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from encash.errors import EncashError, MismatchError
-from encash.pipeline.sources import Progress, Sources, named_cache
+from encash.pipeline.sources import Sources, named_cache
+from encash.progress import Progress
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport

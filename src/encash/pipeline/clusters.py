@@ -11,7 +11,8 @@ import numpy as np
 
 from encash.arrays import DayLike, Int32
 from encash.errors import InputError, MismatchError, UnknownKeyError
-from encash.pipeline.sources import Progress, cached_batches, encoder_fingerprint
+from encash.pipeline.sources import cached_batches, encoder_fingerprint
+from encash.progress import Progress
 from encash.whole import check_folder
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ these by their public names."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,12 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Text
 from encash.errors import InputError, MismatchError
+from encash.progress import Progress
 
 if TYPE_CHECKING:
     from encash.cache import Cache, Lookup
     from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 from encash.arrays import Days, Int32
 from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import assign_entries, is_walk, kept_assignments
-from encash.pipeline.sources import Progress, Sources
+from encash.pipeline.sources import Sources
+from encash.progress import Progress
 from encash.whole import check_folder
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import Cache, Lookup
-    from encash.clusters import (
-        FilterModel,
-        Ranking,
-    )
+    from encash.clusters import FilterModel, Ranking
     from encash.panel import Panel, PriceTable
 
 RUNS = Path("runs")

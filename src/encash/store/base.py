@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NoReturn
 
@@ -13,9 +13,8 @@ import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64, positions
 from encash.errors import FormatError, InputError
+from encash.progress import Progress
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 _SEARCH_ROWS = 4096
 
 

@@ -25,16 +25,8 @@ from h5py import h5a, h5d, h5f, h5g, h5o, h5p, h5s, h5t
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64
 from encash.errors import EncashError, FormatError, InputError, MissingFileError, WorkError, reason
-from encash.store.base import (
-    CompactReport,
-    EmbeddingStore,
-    Entries,
-    EntryIndex,
-    Progress,
-    StoreCheck,
-    StoreSpec,
-    StoreVersion,
-)
+from encash.progress import Progress
+from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
 from encash.store.keys import PieceKeys, build_index
 from encash.store.rows import check_rows, row_checksums
 from encash.whole import whole_file

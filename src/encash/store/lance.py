@@ -28,16 +28,8 @@ from lance.fragment import write_fragments
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64
 from encash.errors import ConflictError, EncashError, FormatError, InputError, MissingFileError, WorkError, reason
-from encash.store.base import (
-    CompactReport,
-    EmbeddingStore,
-    Entries,
-    EntryIndex,
-    Progress,
-    StoreCheck,
-    StoreSpec,
-    StoreVersion,
-)
+from encash.progress import Progress
+from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
 from encash.store.blocks import BlockCache
 from encash.store.codec import decode
 from encash.store.columns import column_type, read_spec, schema, table, to_numpy

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
-from encash.store.base import EmbeddingStore, Progress, StoreSpec
+from encash.progress import Progress
+from encash.store.base import EmbeddingStore, StoreSpec
 
 _LANCE = (".lance",)
 _HDF5 = (".h5", ".hdf5")

@@ -13,7 +13,8 @@ import numpy as np
 from encash.arrays import Bool, Int64
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
-from encash.store.base import EmbeddingStore, Entries, Progress
+from encash.progress import Progress
+from encash.store.base import EmbeddingStore, Entries
 from encash.store.locator import check_same
 
 _BATCH_ROWS = 16_384

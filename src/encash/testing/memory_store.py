@@ -11,16 +11,8 @@ import numpy as np
 
 from encash.arrays import Bool, Float32, Int64
 from encash.errors import ConflictError, InputError, MissingFileError
-from encash.store.base import (
-    CompactReport,
-    EmbeddingStore,
-    Entries,
-    EntryIndex,
-    Progress,
-    StoreCheck,
-    StoreSpec,
-    StoreVersion,
-)
+from encash.progress import Progress
+from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
 from encash.store.codec import decode
 from encash.store.rows import check_rows, encode_entries
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from encash.encoders.torch import ReferenceTransformer, choose_device, new_model
 from encash.errors import WorkError
 from encash.metrics import rank_ic
 from encash.panel import Panel
+from encash.progress import Progress
 from encash.training.config import TrainConfig
 from encash.training.samples import Samples, Split, describe, split_by_date
 from encash.whole import check_folder
 
-Progress = Callable[[int, int], None]
 GRADIENT_NORM = 1.0
 POSITION_DEVIATION = 0.5
 """Of the first position encodings. Both heads see the mean over the window: unless positions are as loud as the
