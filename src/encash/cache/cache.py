@@ -21,7 +21,6 @@ from encash.cache.build import BuildReport, Work, build
 from encash.cache.executors.base import Executor
 from encash.cache.executors.local import LocalExecutor
 from encash.cache.plan import (
-    BlockSize,
     Plan,
     State,
     compare,
@@ -167,13 +166,13 @@ class Cache:
         """The version that this instance sees."""
         return self.store.version
 
-    def check(self, spec: EncoderSpec, *, dtype: str | None = None, forecasts: bool = False) -> None:
+    def check(self, spec: EncoderSpec) -> None:
         """Refuse an encoder that did not make this cache.
 
         Raises:
             MismatchError: names each field that differs.
         """
-        identity.check_encoder(self.spec, spec, dtype=dtype, forecasts=forecasts)
+        identity.check_encoder(self.spec, spec)
 
     def recognises(self, model: str | Path | Encoder) -> bool:
         """Whether a model's file is, byte for byte, one that this cache was built from; of a path nothing is loaded.
@@ -438,7 +437,6 @@ class Cache:
                 executor=local if executor is None else executor,
                 device=str(getattr(encoder, "device", "cpu")),
                 rate=self._rate(encoder),
-                block=BlockSize(),
             )
             report = build(work, progress)
         self._remember(encoder, report)

@@ -70,11 +70,6 @@ class VerifyReport:
     """What else there is to know, in sentences."""
 
     @property
-    def found(self) -> bool:
-        """Something was found."""
-        return not self.passed
-
-    @property
     def passed(self) -> bool:
         """Nothing was found."""
         counts = (self.corrupt, self.duplicates, self.not_finite, self.stale, self.withdrawn, self.differing)
@@ -87,7 +82,6 @@ def verify(
     encoder: Encoder | None = None,
     *,
     sample: Sample = None,
-    seed: int = 0,
     drop: bool = False,
     progress: Progress | None = None,
 ) -> VerifyReport:
@@ -98,7 +92,6 @@ def verify(
         panel: the data that it was built from.
         encoder: the model that it was built with.
         sample: how many entries are encoded again, 1 or more.
-        seed: which ones.
         drop: take away what is corrupt, not finite or withdrawn; a build makes again what can be made.
         progress: told (done, total) rows read, then entries encoded again.
 
@@ -125,7 +118,7 @@ def verify(
         held = None if spec is None else _Held.of(cache, panel, spec)
         data = data if held is None else _compare_windows(cache, held, drop)
         if held is not None and encoder is not None:
-            again = _encode_again(cache, panel, encoder, held.choose(_size(cache, sample), seed), progress)
+            again = _encode_again(cache, panel, encoder, held.choose(_size(cache, sample)), progress)
     report = _report(cache, stored, data, again, dropped + data.dropped)
     return replace(report, notes=_notes(cache, report, sample)) if again.sampled else report
 
@@ -285,11 +278,11 @@ class _Held:
         day, ticker = np.argwhere(which)[0]
         return f"{int(which.sum()):,} entries, the first ({self.days[day]}, {str(self.tickers[ticker])!r}),"
 
-    def choose(self, sample: int, seed: int) -> Cells:
+    def choose(self, sample: int) -> Cells:
         """Some cells whose entry was made from the panel's window, as far as is known; by day and ticker."""
         same = (self.stored == 0) | (self.stored == self.digest)
         day, ticker = np.nonzero((self.row >= 0) & same & (self.digest != 0))
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(0)
         chosen = np.sort(random.choice(len(day), size=min(sample, len(day)), replace=False))
         return Cells(days=self.days[day[chosen]], tickers=self.tickers[ticker[chosen]])
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.cli.backtest import configuration, filter_choice, honesty_flags, source_flags, universe_flags
-from encash.cli.caches import FOUND
-from encash.cli.console import Console, common, day
+from encash.cli.console import FOUND, Console, common, day
 from encash.errors import InputError
 
 

@@ -8,14 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.console import Console, Parser, common, count, day, lines, plain, ticker_list
+from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, ticker_list
 from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Selection
-
-FOUND = 3
-"""The exit code of a check that found something."""
 
 
 def register(commands: Any) -> None:
@@ -409,7 +406,7 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
     counts = {name: value for name, value in values.items() if name not in ("findings", "notes")}
     found = [f"found: {finding}" for finding in report.findings]
     console.result(values, [*lines(counts), *found, *report.notes])
-    return FOUND if report.found else 0
+    return 0 if report.passed else FOUND
 
 
 def run_merge(arguments: argparse.Namespace, console: Console) -> int:

@@ -18,6 +18,8 @@ from encash.cli.progress import Bar
 from encash.errors import EncashError, InputError
 
 Handler = Callable[[argparse.Namespace, "Console"], int]
+FOUND = 3
+"""The exit code of a check that found something."""
 
 
 class Console:

@@ -152,7 +152,7 @@ def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
         if not {"close", "adjusted"} & roles.keys():
             raise FormatError(f"{path} has no close among {', '.join(header)}; name the column of prices close")
         return roles
-    if {"adjusted"} & roles.keys() or "close" in plain:
+    if "adjusted" in roles or "close" in plain:
         raise FormatError(
             f"{path} has a close and no ticker; expected columns date, ticker, close …, or a date and then "
             "one column of closes a ticker"

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from encash.pipeline.sources import Sources as Sources
     from encash.pipeline.sources import cached_batches as cached_batches
     from encash.pipeline.sources import encoder_fingerprint as encoder_fingerprint
-    from encash.pipeline.sources import named_cache as named_cache
     from encash.pipeline.sources import the_only_cache as the_only_cache
     from encash.pipeline.trading import NEAREST_SHARE as NEAREST_SHARE
     from encash.pipeline.trading import RUNS as RUNS
@@ -72,7 +71,6 @@ _HOMES = {
     "keep_assignments": "clusters",
     "kept_assignments": "clusters",
     "list_caches": "caches",
-    "named_cache": "sources",
     "open_filter": "trading",
     "open_trading": "trading",
     "plan_build": "caches",

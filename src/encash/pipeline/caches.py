@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from encash.errors import EncashError, MismatchError
-from encash.pipeline.sources import Sources, named_cache
+from encash.pipeline.sources import Sources
 from encash.progress import Progress
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def plan_build(
         dtype: how vectors are kept; None takes the cache's, float32 for a new one.
         warn: told what the cache will lack.
     """
-    cache = named_cache(sources)
+    cache = sources.the_cache()
     encoder = _measured(sources.encoder(cache))
     _say_without_forecasts(encoder, warn)
     return cache.plan(sources.the_panel(), encoder, selection, dtype=dtype)
@@ -61,7 +61,7 @@ def build_cache(
 ) -> BuildReport:
     """Make every missing or stale entry of a selection valid."""
     options = options or BuildOptions()
-    cache, panel = named_cache(sources), sources.the_panel()
+    cache, panel = sources.the_cache(), sources.the_panel()
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
     _say_without_forecasts(encoder, options.warn)
@@ -89,7 +89,7 @@ def verify_cache(
     """
     from encash.cache import adopt
 
-    cache, panel = named_cache(sources), sources.panel()
+    cache, panel = sources.the_cache(), sources.panel()
     encoder = None if sources.model is None else sources.encoder(cache)
     report = cache.verify(panel, encoder, sample=sample, drop=drop, progress=progress)
     proven = report.passed and report.verified and report.sampled > 0 and cache.store.writable

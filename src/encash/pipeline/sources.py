@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
+BATCH_DAYS = 64
+"""Days whose entries are given at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
@@ -89,6 +92,16 @@ class Sources:
 
         return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
+    def the_cache(self) -> Cache:
+        """The cache, which must be given.
+
+        Raises:
+            InputError: no cache was named.
+        """
+        if (cache := self.open_cache()) is None:
+            raise InputError("no cache was named; give --cache C")
+        return cache
+
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model, in the engine and precision and with the pooling of the cache that it is to fill or to stand
         in for; without one, engine and precision are chosen on windows of the data. The window is the cache's too, if
@@ -98,7 +111,7 @@ class Sources:
             InputError: no model was named.
             MismatchError: the model has another window than the cache.
         """
-        from encash.encoders import DEFAULT_LOOKBACK, is_checkpoint, load_encoder
+        from encash.encoders import DEFAULT_LOOKBACK, Ensemble, is_checkpoint, load_encoder
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
@@ -119,7 +132,7 @@ class Sources:
             )
             for model in (self.model, *self.ensemble_models)
         ]
-        encoder = members[0] if len(members) == 1 else _ensemble(members)
+        encoder = members[0] if len(members) == 1 else Ensemble(members)
         if cache is None or known is None or encoder.spec.lookback == known.lookback:
             return encoder
         if self.lookback is None and self.default_lookback is None and cache.recognises(encoder):
@@ -176,28 +189,17 @@ class Sources:
         return bool(self.ensemble_models or self.bin_edges or other)
 
 
-def the_only_cache(folder: Path = Path()) -> str:
-    """The cache of a folder that has just one.
+def the_only_cache() -> str:
+    """The cache of the working folder, if that has just one.
 
     Raises:
         InputError: none, or several: the message names them.
     """
-    found = sorted(str(path) for path in folder.glob("*.lance"))
+    found = sorted(str(path) for path in Path().glob("*.lance"))
     if len(found) != 1:
         named = f"there are several caches here ({', '.join(found)})" if found else "there is no *.lance here"
         raise InputError(f"no cache was named and {named}; give --cache C")
     return found[0]
-
-
-def named_cache(sources: Sources) -> Cache:
-    """The cache, which must be named.
-
-    Raises:
-        InputError: it was not.
-    """
-    if (cache := sources.open_cache()) is None:
-        raise InputError("no cache was named; give --cache C")
-    return cache
 
 
 def encoder_fingerprint(cache: Cache) -> str:
@@ -206,12 +208,7 @@ def encoder_fingerprint(cache: Cache) -> str:
 
 
 def cached_batches(
-    cache: Cache,
-    start: DayLike | None,
-    end: DayLike | None,
-    batch_days: int = 64,
-    *,
-    progress: Progress | None = None,
+    cache: Cache, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
 ) -> Iterator[tuple[Days, Text, Float32]]:
     """The entries of a range as (days, tickers, vectors), many days at a time; progress is told in entries."""
     pending: list[tuple[Days, Text, Float32]] = []
@@ -221,18 +218,11 @@ def cached_batches(
         done += len(tickers)
         if progress is not None:
             progress(done, total)
-        if len(pending) == batch_days:
+        if len(pending) == BATCH_DAYS:
             yield _joined(pending)
             pending = []
     if pending:
         yield _joined(pending)
-
-
-def _ensemble(members: list[Encoder]) -> Encoder:
-    from encash.encoders import Ensemble
-
-    ensemble: Encoder = Ensemble(members)
-    return ensemble
 
 
 def _other_lookback(model: str, lookback: int, cache: Cache, cached: int) -> MismatchError:
