@@ -12,6 +12,7 @@ from encash.cache.plan import Plan, State, window_digests
 from encash.cache.task import Cells, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
+from encash.metrics import ranks
 from encash.panel.panel import Panel
 from encash.panel.windows import Reason, gather_windows, window_grid
 from encash.progress import Progress
@@ -241,13 +242,17 @@ def _distances(vectors: Float32, centroids: Float32) -> Float64:
 
 
 def _rank_correlation(ours: Float64, theirs: Float64) -> float:
-    """Pearson's correlation of the ranks; 1 where no rank changes, 0 where one side has none."""
-    ranks = [np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (ours, theirs)]
-    if np.array_equal(ranks[0], ranks[1]):
+    """Spearman's correlation; 1 where no rank changes, 0 where one side does not vary.
+
+    >>> round(_rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 3.0])), 6)
+    0.833333
+    """
+    both = ranks(np.stack([ours, theirs]))
+    if np.array_equal(both[0], both[1]):
         return 1.0
-    if min(rank.std() for rank in ranks) == 0:
+    if 0 in both.std(axis=1):
         return 0.0
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(np.corrcoef(both[0], both[1])[0, 1])
 
 
 def _smallest_cosine(ours: Float64, theirs: Float64) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from encash.arrays import Days, Float32, Float64
 from encash.errors import InputError
+from encash.metrics import ranks
 from encash.panel.panel import distinct_days
 
 LIMIT = 5.0
@@ -130,11 +131,11 @@ def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[
                 if name not in grids:
                     grids[name] = np.full((len(days), len(bars)), np.nan)
                 grids[name][rows, column] = features[name]
-    ranks = {f"rank_{name}": cross_ranks(grid) for name, grid in grids.items()}
+    ranked = {f"rank_{name}": cross_ranks(grid) for name, grid in grids.items()}
     for column, (ticker, own) in enumerate(bars.items()):
         own_days = own.days[config.longest :]
         rows = np.searchsorted(days, own_days)
-        columns = own_features(own, config) | {name: rank[rows, column] for name, rank in ranks.items()}
+        columns = own_features(own, config) | {name: rank[rows, column] for name, rank in ranked.items()}
         yield ticker, own_days, np.stack(list(columns.values()), axis=1).astype(np.float32)
 
 
@@ -147,20 +148,9 @@ def cross_ranks(values: Float64) -> Float64:
     >>> cross_ranks(np.array([[3.0, 1.0, np.nan], [5.0, 5.0, 7.0]])).tolist()
     [[1.0, -1.0, nan], [-0.5, -0.5, 1.0]]
     """
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    new = np.ones(values.shape, dtype=np.bool_)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    ends = np.ones(values.shape, dtype=np.bool_)
-    ends[:, :-1] = new[:, 1:]
-    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, place, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
     alive = np.sum(~np.isnan(values), axis=1, keepdims=True)
-    ranks = np.where(alive == 1, 0.0, (first + last) / np.maximum(alive - 1, 1) - 1.0)
-    result = np.empty_like(values)
-    np.put_along_axis(result, order, np.where(np.isnan(ordered), np.nan, ranks), axis=1)
-    return result
+    scaled: Float64 = 2 * (ranks(values) - 1) / np.maximum(alive - 1, 1) - 1
+    return np.where(alive == 1, scaled + 1, scaled)
 
 
 def rolling(values: Float64, span: int, combine: Callable[[Float64, Float64], Float64]) -> Float64:
