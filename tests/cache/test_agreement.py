@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encash.cache import measure_agreement, open_cache, sample_windows
+from encash.cache import measure_agreement, open_cache
 from encash.errors import InputError, MismatchError
 
 
@@ -96,12 +96,3 @@ def test_an_agreement_is_a_share(path, panel, make_encoder, least):
 def test_one_vector_says_nothing(vectors):
     with pytest.raises(InputError, match="two or more"):
         measure_agreement(vectors[:1], "int8")
-
-
-def test_sampled_windows_are_windows_of_the_panel(panel, windows):
-    """What a model is measured on are windows that the build will encode; none where no history is long enough."""
-    sample = sample_windows(panel, 8)
-    known = set(windows.values())
-    assert len(sample) == 16
-    assert all(window.tobytes() in known for window in sample)
-    assert sample_windows(panel, 10_000).shape == (0, 10_000, panel.num_features)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from encash.errors import InputError
 from encash.fingerprint import RUN_BASE, row_digests
-from encash.panel import FeatureRows, Reason, gather_windows, window_grid, windows
+from encash.panel import FeatureRows, Reason, gather_windows, sample_windows, toy_panel, window_grid, windows
 
 FIRST = np.datetime64("2024-01-01")
 
@@ -175,3 +175,15 @@ def test_values_that_are_not_finite_are_seen_wherever_they_lie(monkeypatch):
     rows = FeatureRows(tickers=("A",), offsets=np.array([0, 500]), days=days, values=values)
     bad = window_grid(rows, days, 1).reason[:, 0] == Reason.NOT_FINITE
     assert np.array_equal(bad, ~np.isfinite(values).all(axis=1))
+
+
+def test_sampled_windows_are_windows_of_the_panel():
+    """What a model is measured on are windows that a build will encode; none where no history is long enough."""
+    panel = toy_panel(odd=True)
+    values = [panel.rows((ticker,)).values for ticker in panel.tickers]
+    known = {own[end - 8 : end].tobytes() for own in values for end in range(8, len(own) + 1)}
+    sample = sample_windows(panel, 8)
+    assert len(sample) == 16
+    assert np.isfinite(sample).all()
+    assert all(window.tobytes() in known for window in sample)
+    assert sample_windows(panel, 10_000).shape == (0, 10_000, panel.num_features)

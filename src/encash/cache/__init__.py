@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from encash.cache.agreement import LEAST_AGREEMENT as LEAST_AGREEMENT
     from encash.cache.agreement import Agreement as Agreement
     from encash.cache.agreement import measure_agreement as measure_agreement
-    from encash.cache.agreement import sample_windows as sample_windows
     from encash.cache.build import BuildReport as BuildReport
     from encash.cache.build import Failure as Failure
     from encash.cache.cache import Cache as Cache
@@ -60,7 +59,6 @@ _HOMES = {
     "measure_agreement": "agreement",
     "merge_caches": "exchange",
     "open_cache": "cache",
-    "sample_windows": "agreement",
 }
 """Where each name lives; loaded when it is first asked for."""
 

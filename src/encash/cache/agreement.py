@@ -14,7 +14,7 @@ from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
 from encash.metrics import ranks
 from encash.panel.panel import Panel
-from encash.panel.windows import Reason, gather_windows, window_grid
+from encash.panel.windows import Reason
 from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Entries
 from encash.store.codec import round_vectors
@@ -25,9 +25,6 @@ SAMPLE = 256
 """Vectors compared to find out."""
 FEWEST = 50
 """With fewer vectors nothing is said of a storage type."""
-TASK_BYTES = 32 * 2**20
-MODEL_SAMPLE = 16
-"""Windows on which an encoder's precisions are compared, and the tickers that they are taken from."""
 _SOME_TICKERS = 64
 """Tickers that are looked through for windows before all are."""
 _DAYS, _CANDIDATES, _TOP = 200, 32, 5
@@ -122,7 +119,7 @@ def measure_agreement(
 
 
 def sample_agreement(
-    panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, seed: int = 0, progress: Progress | None = None
+    panel: Panel, encoder: Encoder, plan: Plan, dtype: str, *, progress: Progress | None = None
 ) -> Agreement | None:
     """Measure a storage type on windows spread over what a plan selects, or over the whole panel where these are too
     few; None for float32, which changes nothing.
@@ -132,7 +129,6 @@ def sample_agreement(
         encoder: the model.
         plan: what will be encoded.
         dtype: the storage type that is asked for.
-        seed: which windows.
         progress: told (done, total) windows as they are encoded.
 
     Raises:
@@ -140,7 +136,7 @@ def sample_agreement(
     """
     if dtype == "float32":
         return None
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     cells = _choose(plan.days, plan.tickers, plan.state != State.UNAVAILABLE, random)
     names = random.permutation(np.asarray(panel.tickers))
     for count in (_SOME_TICKERS, len(names)):
@@ -157,17 +153,16 @@ def sample_agreement(
         if progress is not None:
             progress(done, len(cells))
 
-    tasks = read_tasks(panel, cells, encoder.spec, "float32", TASK_BYTES)
-    return _of_entries(join_entries([run_task(task, encoder, on_batch).entries for task in tasks]), dtype, seed)
+    tasks = read_tasks(panel, cells, encoder.spec, "float32")
+    return _of_entries(join_entries([run_task(task, encoder, on_batch).entries for task in tasks]), dtype)
 
 
-def stored_agreement(store: EmbeddingStore, dtype: str, *, seed: int = 0) -> Agreement | None:
+def stored_agreement(store: EmbeddingStore, dtype: str) -> Agreement | None:
     """Measure a storage type on entries of a store that keeps them wider; None where it does not.
 
     Args:
         store: what is to be kept as that type.
         dtype: the storage type that is asked for.
-        seed: which entries.
 
     Raises:
         InputError: the store has too few entries.
@@ -177,12 +172,12 @@ def stored_agreement(store: EmbeddingStore, dtype: str, *, seed: int = 0) -> Agr
     rows = store.index().row
     rows = np.sort(rows[rows >= 0].astype(np.int64))
     _check_enough(len(rows), dtype, f"{store.location} has")
-    chosen = np.random.default_rng(seed).choice(rows, size=min(SAMPLE, len(rows)), replace=False)
-    return _of_entries(store.read_sound(np.sort(chosen)), dtype, seed)
+    chosen = np.random.default_rng(0).choice(rows, size=min(SAMPLE, len(rows)), replace=False)
+    return _of_entries(store.read_sound(np.sort(chosen)), dtype)
 
 
-def _of_entries(entries: Entries, dtype: str, seed: int) -> Agreement:
-    return measure_agreement(entries.embedding, dtype, scores=entries.forecast * entries.confidence, seed=seed)
+def _of_entries(entries: Entries, dtype: str) -> Agreement:
+    return measure_agreement(entries.embedding, dtype, scores=entries.forecast * entries.confidence)
 
 
 def _check_enough(count: int, dtype: str, who: str) -> None:
@@ -215,23 +210,6 @@ def _equal_picks(ours: Int64, theirs: Int64, scores: Float32, random: np.random.
             equal += len(np.intersect1d(first, second))
             picked += max(len(first), len(second))
     return equal / picked if picked else 1.0
-
-
-def sample_windows(panel: Panel, lookback: int, *, seed: int = 0) -> Float32:
-    """Windows of several tickers and days, for measuring how an encoder runs; shape (n, lookback, F), n may be 0.
-
-    Args:
-        panel: the data.
-        lookback: sessions in a window.
-        seed: which windows.
-    """
-    random = np.random.default_rng(seed)
-    names = random.choice(np.asarray(panel.tickers), size=min(MODEL_SAMPLE, len(panel.tickers)), replace=False)
-    rows = panel.rows(tuple(np.sort(names).tolist()), lookback=lookback)
-    ends = window_grid(rows, panel.sessions, lookback).end_row
-    ends = ends[ends >= 0]
-    chosen = random.choice(ends, size=min(MODEL_SAMPLE, len(ends)), replace=False)
-    return gather_windows(rows, chosen, lookback)
 
 
 def _distances(vectors: Float32, centroids: Float32) -> Float64:

@@ -29,8 +29,6 @@ MOST_CELLS = 65_536
 """Cells of one chunk where no embeddings are asked for."""
 CHUNK_BYTES = 64 * 2**20
 """Embeddings of one chunk."""
-TASK_BYTES = 32 * 2**20
-"""Feature rows read at once for cells that are encoded."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -310,7 +308,7 @@ class Lookup:
             if progress is not None:
                 progress(part.start + len(part.cells) * done // (len(cells) + 1), part.total)
 
-        for task in read_ahead(read_tasks(self._the_panel(), cells, encoder.spec, self._dtype, TASK_BYTES), 1):
+        for task in read_ahead(read_tasks(self._the_panel(), cells, encoder.spec, self._dtype), 1):
             entries = self._run(task, encoder, on_batch)
             self._place(entries, task.places, copies, places, part.kind, signals)
             fresh.append(entries)

@@ -101,7 +101,9 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
     return TaskResult(entries=entries, encode_seconds=seconds)
 
 
-def read_tasks(panel: Panel, cells: Cells, spec: EncoderSpec, dtype: str, feature_bytes: int) -> Iterator[Task]:
+def read_tasks(
+    panel: Panel, cells: Cells, spec: EncoderSpec, dtype: str, feature_bytes: int = 32 * 2**20
+) -> Iterator[Task]:
     """Read what is needed to encode cells, a group of tickers at a time.
 
     Cells without a window are left out: compare the places of the tasks with what was asked.

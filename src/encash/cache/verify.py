@@ -30,7 +30,6 @@ TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "int8": 2e-2}
 processors change, and rounding may double."""
 COARSE = 5e-2
 """The same for an encoder that computes in half precision."""
-TASK_BYTES = 32 * 2**20
 _CELLS = 8_192
 """Entries whose vectors are compared at once."""
 _COPIED_ROWS = 4_096
@@ -353,7 +352,7 @@ def _encoded(panel: Panel, encoder: Encoder, cells: Cells, dtype: str) -> Iterat
     """The cells encoded, some thousands of entries at a time at the most."""
     for first in range(0, len(cells), _CELLS):
         part: Int64 = np.arange(first, min(first + _CELLS, len(cells)))
-        for task in read_tasks(panel, cells.take(part), encoder.spec, dtype, TASK_BYTES):
+        for task in read_tasks(panel, cells.take(part), encoder.spec, dtype):
             yield run_task(task, encoder).entries
 
 

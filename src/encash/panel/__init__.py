@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 from encash.panel.panel import FeatureRows, FeatureSource, Panel, PriceTable
 from encash.panel.prepare import PrepareReport, prepare
-from encash.panel.windows import Reason, WindowGrid, gather_windows, window_grid
+from encash.panel.windows import Reason, WindowGrid, gather_windows, sample_windows, window_grid
 
 if TYPE_CHECKING:
     from encash.panel.features import Bars, FeatureConfig
@@ -32,6 +32,7 @@ __all__ = [
     "open_prices",
     "prepare",
     "regime_panel",
+    "sample_windows",
     "toy_panel",
     "window_grid",
     "write_panel",

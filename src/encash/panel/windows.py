@@ -11,10 +11,12 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions
 from encash.errors import InputError
 from encash.fingerprint import row_digests, run_digests
-from encash.panel.panel import FeatureRows
+from encash.panel.panel import FeatureRows, Panel
 
 _PIECE_BYTES = 1 << 18
 """Feature values that are looked at at once."""
+_SAMPLE = 16
+"""Windows of a sample at most, and tickers that they are taken from."""
 
 
 class Reason(IntEnum):
@@ -126,6 +128,22 @@ def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32
     flat = np.ascontiguousarray(rows.values).reshape(-1)
     every = np.lib.stride_tricks.sliding_window_view(flat, lookback * num_features)[::num_features]
     return every[end_rows - lookback + 1].reshape(-1, lookback, num_features)
+
+
+def sample_windows(panel: Panel, lookback: int) -> Float32:
+    """Windows of several tickers and days, for measuring how an encoder runs; shape (n, lookback, F), n may be 0.
+
+    Args:
+        panel: the data.
+        lookback: sessions in a window.
+    """
+    random = np.random.default_rng(0)
+    names = random.choice(np.asarray(panel.tickers), size=min(_SAMPLE, len(panel.tickers)), replace=False)
+    rows = panel.rows(tuple(np.sort(names).tolist()), lookback=lookback)
+    ends = window_grid(rows, panel.sessions, lookback).end_row
+    ends = ends[ends >= 0]
+    chosen = random.choice(ends, size=min(_SAMPLE, len(ends)), replace=False)
+    return gather_windows(rows, chosen, lookback)
 
 
 def _check_lookback(lookback: int) -> None:

@@ -172,7 +172,7 @@ class Sources:
         )
 
     def _sample(self, lookback: int) -> Float32:
-        from encash.cache import sample_windows
+        from encash.panel import sample_windows
 
         return sample_windows(self.the_panel(), lookback)
 
