@@ -65,7 +65,7 @@ def test_only_stores_of_one_encoder():
     with pytest.raises(MismatchError, match="fingerprint: eeee"):
         merge([one], other)
     unknown = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={}, fingerprint=""), "u")
-    with pytest.raises(MismatchError, match="nobody wrote down"):
+    with pytest.raises(MismatchError, match="does not say which model"):
         merge([unknown], one)
     with pytest.raises(InputError, match="into itself"):
         merge([one], one)

@@ -3,11 +3,12 @@ how to get a sample of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int64
+from encash.cache.identity import AGREEMENT
 from encash.cache.plan import Plan, State, window_digests
 from encash.cache.task import Cells, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder
@@ -16,7 +17,7 @@ from encash.metrics import ranks
 from encash.panel.panel import Panel
 from encash.panel.windows import Reason
 from encash.progress import Progress
-from encash.store.base import EmbeddingStore, Entries
+from encash.store.base import EmbeddingStore, Entries, StoreSpec
 from encash.store.codec import round_vectors
 
 LEAST_AGREEMENT = 0.99
@@ -174,6 +175,18 @@ def stored_agreement(store: EmbeddingStore, dtype: str) -> Agreement | None:
     _check_enough(len(rows), dtype, f"{store.location} has")
     chosen = np.random.default_rng(0).choice(rows, size=min(SAMPLE, len(rows)), replace=False)
     return _of_entries(store.read_sound(np.sort(chosen)), dtype)
+
+
+def note_agreement(spec: StoreSpec, agreement: Agreement | None, least: float) -> StoreSpec:
+    """The spec of a new store with what its type keeps of the vectors, where that was measured.
+
+    Raises:
+        MismatchError: it keeps less than asked.
+    """
+    if agreement is None:
+        return spec
+    agreement.check(least)
+    return replace(spec, notes={**(spec.notes or {}), AGREEMENT: asdict(agreement)})
 
 
 def _of_entries(entries: Entries, dtype: str) -> Agreement:

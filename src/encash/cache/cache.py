@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Text, day_text, positions, to_day
 from encash.cache import identity
-from encash.cache.agreement import LEAST_AGREEMENT, check_share, sample_agreement
+from encash.cache.agreement import LEAST_AGREEMENT, check_share, note_agreement, sample_agreement
 from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Work, build
 from encash.cache.executors.base import Executor
@@ -423,11 +423,8 @@ class Cache:
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
-            agreement = sample_agreement(panel, encoder, plan, spec.dtype, progress=progress)
-            if agreement is not None:
-                agreement.check(least_agreement)
-                spec = replace(spec, notes={**(spec.notes or {}), identity.AGREEMENT: asdict(agreement)})
-            self._store = ensure_store(self.path, spec)
+            measured = sample_agreement(panel, encoder, plan, spec.dtype, progress=progress)
+            self._store = ensure_store(self.path, note_agreement(spec, measured, least_agreement))
         with LocalExecutor(encoder) as local:
             work = Work(
                 panel=panel,

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from encash.cache.agreement import LEAST_AGREEMENT, Agreement, check_share, stored_agreement
+from encash.cache.agreement import LEAST_AGREEMENT, check_share, note_agreement, stored_agreement
 from encash.cache.cache import Cache
-from encash.cache.identity import AGREEMENT, SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
+from encash.cache.identity import SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import file_digest
 from encash.progress import Progress
@@ -46,10 +46,6 @@ def merge_caches(
         raise InputError("no cache to merge was named; give one or more")
     sources = [open_store(path) for path in paths]
     first = sources[0].spec
-    if not first.fingerprint:
-        raise MismatchError(
-            f"{sources[0].location} does not say which model made it, so it cannot be merged; verify it"
-        )
     known = {digest for source in sources for digest in (source.spec.notes or {}).get(SOURCES, [])}
     spec = replace(first, notes={**(first.notes or {}), SOURCES: sorted(known)})
     target = find_store(into) or (lambda: ensure_store(into, spec))
@@ -80,7 +76,7 @@ def import_hdf5(
     """Read an interchange file into a cache; begun again after a kill, it goes on.
 
     Args:
-        source: a file that `export_hdf5` or the seed's own command wrote.
+        source: a file that `export_hdf5` or another tool wrote.
         into: the cache that takes the entries; made where there is none.
         trust: take a file that does not say which model made it; the cache is marked as unverified. A file that says so
             needs no trust and keeps what it says.
@@ -101,7 +97,7 @@ def import_hdf5(
     store, target = open_store(source), find_store(into)
     spec = _imported_spec(store, dtype or store.spec.dtype, trust=trust)
     if target is None:
-        spec = _with_agreement(spec, stored_agreement(store, spec.dtype), least_agreement)
+        spec = note_agreement(spec, stored_agreement(store, spec.dtype), least_agreement)
     else:
         check_same(spec, target)
     done, total = 0, store.index().entries
@@ -113,14 +109,6 @@ def import_hdf5(
         if progress is not None:
             progress(done, total)
     return done
-
-
-def _with_agreement(spec: StoreSpec, agreement: Agreement | None, least: float) -> StoreSpec:
-    """The spec with what its dtype keeps of the vectors; refused where that is too little."""
-    if agreement is None:
-        return spec
-    agreement.check(least)
-    return replace(spec, notes={**(spec.notes or {}), AGREEMENT: asdict(agreement)})
 
 
 def _imported_spec(store: EmbeddingStore, dtype: str, *, trust: bool) -> StoreSpec:

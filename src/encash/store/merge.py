@@ -84,17 +84,14 @@ def merge(
             f"{conflicts:,} entries differ, first ({first.day}, {first.ticker}) in {first.first} and {first.second} "
             f"({first.what}); nothing was written: settle it with --on-conflict first or last"
         )
-    return _write(sources, into() if callable(into) else into, on_conflict, progress, (conflicts, tuple(examples)))
+    added, same, replaced = _write(sources, into() if callable(into) else into, on_conflict, progress)
+    return MergeReport(added=added, same=same, replaced=replaced, conflicts=conflicts, examples=tuple(examples))
 
 
 def _write(
-    sources: Sequence[EmbeddingStore],
-    into: EmbeddingStore,
-    on_conflict: str,
-    progress: Progress | None,
-    found: tuple[int, tuple[Conflict, ...]],
-) -> MergeReport:
-    """Write what is wanted of each source in turn."""
+    sources: Sequence[EmbeddingStore], into: EmbeddingStore, on_conflict: str, progress: Progress | None
+) -> tuple[int, int, int]:
+    """Write what is wanted of each source in turn; how many entries were added, the same, and replaced."""
     added = same = replaced = done = 0
     total = sum(source.index().entries for source in sources)
     for source in sources:
@@ -111,7 +108,7 @@ def _write(
             done += len(batch)
             if progress is not None:
                 progress(done, total)
-    return MergeReport(added=added, same=same, replaced=replaced, conflicts=found[0], examples=found[1])
+    return added, same, replaced
 
 
 def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore | None, on_conflict: str) -> None:
@@ -123,7 +120,8 @@ def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore | None, on_co
             raise InputError(f"{into.location} cannot be merged into itself; name another target")
         if not source.spec.fingerprint:
             raise MismatchError(
-                f"nobody wrote down which encoder made {source.location}, so it cannot be merged; import it first"
+                f"{source.location} does not say which model made it, so it cannot be merged; import it into a .lance "
+                "cache (--trust), and let `encash cache verify` find out"
             )
         check_same((into or sources[0]).spec, source)
 
