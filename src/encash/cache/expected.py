@@ -8,7 +8,6 @@ from encash.arrays import Days, UInt64
 from encash.cache.plan import window_digests
 from encash.cache.task import Cells
 from encash.panel.panel import Panel
-from encash.panel.windows import Reason
 
 
 class ExpectedDigests:
@@ -52,8 +51,7 @@ class ExpectedDigests:
         ]
         days = np.unique(np.concatenate([*own, np.array([first, last], dtype="datetime64[D]")]))
         windows = window_digests(self._panel, new, days, self._lookback)
-        digest = np.where(windows.reason == Reason.OK, windows.digest, np.uint64(0))
-        self._known.update((name, (days, digest[:, column])) for column, name in enumerate(new))
+        self._known.update((name, (days, windows.digest[:, column])) for column, name in enumerate(new))
 
     def _covers(self, name: str, first: np.datetime64, last: np.datetime64) -> bool:
         days = self._known[name][0] if name in self._known else None

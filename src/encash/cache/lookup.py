@@ -13,7 +13,7 @@ import numpy as np
 from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, UInt64, to_day
 from encash.cache.ahead import read_ahead
 from encash.cache.expected import ExpectedDigests
-from encash.cache.identity import check_encoder, encoder_of, is_unverified
+from encash.cache.identity import UNVERIFIED, check_encoder, encoder_of, is_unverified
 from encash.cache.task import Cells, Task, join_entries, read_tasks, run_task
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import EncashError, InputError, MismatchError, WorkError
@@ -133,10 +133,11 @@ class Lookup:
             self._check_cache(cache)
         else:
             self.tally.stale = 0
-        self._check_panel()
         self._expected: ExpectedDigests | None = None
-        if cache is not None and panel is not None and (lookback := self._lookback()) is not None:
-            self._expected, self.tally.stale = ExpectedDigests(panel, lookback), 0
+        if panel is not None and (known := self._stated_spec()) is not None:
+            known.check_features(panel.num_features, panel.feature_names)
+            if cache is not None:
+                self._expected, self.tally.stale = ExpectedDigests(panel, known.lookback), 0
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -150,8 +151,8 @@ class Lookup:
     def encoder_spec(self) -> EncoderSpec | None:
         """The encoder whose signals these are: the cache's where there is one, which needs no model for it; None where
         nobody wrote it down."""
-        if self._encoder is None and self._spec is None and self._cache is not None:
-            return encoder_of(self._cache.spec)
+        if self._encoder is None and self._cache is not None:
+            return self._stated_spec()
         return self._known_spec()
 
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
@@ -354,7 +355,7 @@ class Lookup:
 
     def _check_cache(self, cache: Cache) -> None:
         if is_unverified(cache.spec):
-            if not cache.spec.notes or "unverified" not in cache.spec.notes:
+            if UNVERIFIED not in (cache.spec.notes or {}):
                 raise MismatchError(
                     f"{cache.path} does not say which model made it; import it (encash cache import {cache.path} "
                     "CACHE.lance --trust) and let `encash cache verify` compare it with the model"
@@ -363,11 +364,11 @@ class Lookup:
         elif self._spec is not None:
             check_encoder(cache.spec, self._spec)
 
-    def _check_panel(self) -> None:
-        """Refuse features that the encoder, as far as it is known without loading it, was not made for."""
-        known = self._spec if self._cache is None or self._spec is not None else encoder_of(self._cache.spec)
-        if self._panel is not None and known is not None:
-            known.check_features(self._panel.num_features, self._panel.feature_names)
+    def _stated_spec(self) -> EncoderSpec | None:
+        """The encoder as far as it is known without loading it: the one given, else the cache's."""
+        if self._spec is not None or self._cache is None:
+            return self._spec
+        return encoder_of(self._cache.spec)
 
     def _load(self) -> Encoder:
         """The encoder, loaded once, and proven to be that of the cache."""
@@ -398,12 +399,6 @@ class Lookup:
         if self._spec is not None:
             return self._spec
         return None if self._make_encoder is None else self._load().spec
-
-    def _lookback(self) -> int | None:
-        if self._spec is not None:
-            return self._spec.lookback
-        spec = None if self._cache is None else encoder_of(self._cache.spec)
-        return None if spec is None else spec.lookback
 
     def _dim(self) -> int:
         return self._cache.spec.dim if self._cache is not None else self._load().spec.dim

@@ -118,7 +118,9 @@ class WindowDigests:
     """The digest of each cell's window, or why there is none; shape (T, N) each."""
 
     digest: UInt64
+    """0 where there is no window."""
     reason: Int8
+    """A `Reason`."""
 
 
 def make_plan(
