@@ -32,6 +32,8 @@ def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
         assert np.array_equal(data.embedding.sel(day=day, ticker=ticker).values, vectors[0], equal_nan=True)
     assert data.sizes["horizon"] == 4
     assert str(data.day.values[0])[:10] >= "2020-04-01"
+    with pytest.raises(InputError, match="lies behind"):
+        cache.to_xarray("2020-05-31", "2020-04-01")
 
 
 def test_the_torch_dataset_has_every_entry_once(cache):

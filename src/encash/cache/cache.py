@@ -184,15 +184,14 @@ class Cache:
     def info(self) -> CacheInfo:
         """What is in it, and how large it is."""
         index, size, spec = self.index(), self.store.size_bytes(), self.spec
-        held = index.days[(index.row >= 0).any(axis=1)]
         encoder = identity.encoder_of(spec)
         return CacheInfo(
             engine=self.store.engine,
             entries=index.entries,
-            tickers=int((index.row >= 0).any(axis=0).sum()),
-            sessions=len(held),
-            first=day_text(held[0]) if len(held) else None,
-            last=day_text(held[-1]) if len(held) else None,
+            tickers=len(index.tickers),
+            sessions=len(index.days),
+            first=day_text(index.days[0]) if len(index.days) else None,
+            last=day_text(index.days[-1]) if len(index.days) else None,
             dim=spec.dim,
             dtype=spec.dtype,
             horizons=spec.horizons,
@@ -263,7 +262,7 @@ class Cache:
             InputError: the start lies behind the end.
         """
         index = self.index()
-        first, stop = _span(index, start, end)
+        first, stop = index.span(start, end)
         with closing(read_ahead(self._cross_sections(index, first, stop), PREFETCHED_DAYS)) as sections:
             yield from sections
 
@@ -276,7 +275,7 @@ class Cache:
     def count(self, start: DayLike | None = None, end: DayLike | None = None) -> int:
         """Entries of a range of days, both included."""
         index = self.index()
-        return int(np.count_nonzero(index.row[slice(*_span(index, start, end))] >= 0))
+        return int(np.count_nonzero(index.row[slice(*index.span(start, end))] >= 0))
 
     def history(self, ticker: str) -> tuple[Days, Float32]:
         """The days of one ticker, ascending (n,), and its embeddings (n, dim).
@@ -588,14 +587,6 @@ def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
 
 def _reopen(path: str, as_of: int | str | None) -> Cache:
     return open_cache(path, version=as_of)
-
-
-def _span(index: EntryIndex, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:
-    """The first day of a range among those of an index, and the one after the last."""
-    if start is not None and end is not None and to_day(start) > to_day(end):
-        raise InputError(f"start {day_text(start)} lies behind end {day_text(end)}; give them the other way round")
-    first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
-    return first, len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
 
 
 def _selection(selection: Selection | None, choice: SelectionFields) -> Selection:

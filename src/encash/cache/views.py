@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Float32, to_day
+from encash.arrays import DayLike, Float32
 from encash.errors import InputError, MissingExtraError
 from encash.store.base import Entries, StoreSpec
 
@@ -50,14 +50,14 @@ def xarray_dataset(cache: Cache, start: DayLike | None, end: DayLike | None) -> 
 
     Raises:
         MissingExtraError: xarray is not installed.
+        InputError: the start lies behind the end.
     """
     try:
         import xarray as xr  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError("xarray is not installed; pip install 'encash[xarray]'") from None
     index = cache.index()
-    first = 0 if start is None else int(np.searchsorted(index.days, to_day(start)))
-    stop = len(index.days) if end is None else int(np.searchsorted(index.days, to_day(end), side="right"))
+    first, stop = index.span(start, end)
     row = index.row[first:stop]
     held, rows = row >= 0, row[row >= 0].astype(np.int64)
     forecast, confidence = cache.store.forecasts(rows)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, UInt64, positions
+from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, UInt64, day_text, positions, to_day
 from encash.errors import FormatError, InputError
 from encash.progress import Progress
 
@@ -89,9 +89,9 @@ class EntryIndex:
     """The keys of all rows of one version of a store, on a grid of days × tickers."""
 
     days: Days
-    """Distinct days, ascending; shape (T,)."""
+    """The distinct days of the rows, ascending; shape (T,)."""
     tickers: Text
-    """Distinct tickers, ascending; shape (N,)."""
+    """The distinct tickers of the rows, ascending; shape (N,)."""
     row: Int32
     """The row of each cell, −1 where there is none; shape (T, N). Rows number the entries 0 … n−1 in an order that
     is the store's own and holds for this version alone."""
@@ -111,6 +111,17 @@ class EntryIndex:
         if self.row.size == 0:
             return np.full(len(day), -1, dtype=np.int64)
         return np.where((day >= 0) & (ticker >= 0), self.row[day, ticker], -1).astype(np.int64)
+
+    def span(self, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:
+        """The place of the first day of a range among the days, and the one after its last.
+
+        Raises:
+            InputError: the start lies behind the end.
+        """
+        if start is not None and end is not None and to_day(start) > to_day(end):
+            raise InputError(f"start {day_text(start)} lies behind end {day_text(end)}; give them the other way round")
+        first = 0 if start is None else int(np.searchsorted(self.days, to_day(start)))
+        return first, len(self.days) if end is None else int(np.searchsorted(self.days, to_day(end), side="right"))
 
     def keys(self, rows: Int64) -> tuple[Days, Text]:
         """Day and ticker of each row, shape (n,) each; a doubled key's rows that do not count have none to give.
@@ -276,7 +287,7 @@ class EmbeddingStore(ABC):
             Rows (n,) and Euclidean distances (n,), nearest first, ties by day, then ticker.
         """
         index = self.index()
-        past = index.row[: np.searchsorted(index.days, last_day, side="right")]
+        past = index.row[slice(*index.span(None, last_day))]
         rows = past[past >= 0].astype(np.int64)  # by day, then ticker
         distance = np.empty(len(rows))
         for first in range(0, len(rows), _SEARCH_ROWS):
