@@ -28,15 +28,16 @@ _PLAIN = {"lance-encoding:structural-encoding": "fullzip", "lance-encoding:compr
 
 
 def schema(spec: StoreSpec) -> pa.Schema:
-    """The columns of a store."""
+    """The columns of a store.
+
+    Raises:
+        InputError: a dim or a dtype that no store has.
+    """
     if spec.dim < 1:
         raise InputError(f"dim is {spec.dim}; an embedding has at least 1 value")
     check_dtype(spec.dtype)
-    columns = ["embedding"]
-    columns = (["forecast", "confidence"] if spec.horizons else []) + columns
-    columns = (["scale"] if spec.dtype == "int8" else []) + columns
     plain = []
-    for name in columns:
+    for name in value_columns(spec):
         dtype, width = column_type(spec, name)
         value = pa.from_numpy_dtype(dtype)
         kind = pa.list_(value, width) if width else value
@@ -53,6 +54,12 @@ def schema(spec: StoreSpec) -> pa.Schema:
     )
 
 
+def value_columns(spec: StoreSpec) -> list[str]:
+    """The columns that are written as plain pages, in order."""
+    scale = ["scale"] if spec.dtype == "int8" else []
+    return [*scale, *(["forecast", "confidence"] if spec.horizons else []), "embedding"]
+
+
 def column_type(spec: StoreSpec, name: str) -> tuple[np.dtype[np.generic], int]:
     """Numpy type and width of a column; width 0 means one value a row."""
     if name == "embedding":
@@ -61,7 +68,11 @@ def column_type(spec: StoreSpec, name: str) -> tuple[np.dtype[np.generic], int]:
 
 
 def read_spec(location: str, dataset: Any) -> StoreSpec:
-    """The spec in a dataset's schema, checked against its columns."""
+    """The spec in a dataset's schema, checked against its columns.
+
+    Raises:
+        FormatError: no spec, one that is damaged, or other columns than it says.
+    """
     metadata = {key.decode(): value.decode() for key, value in (dataset.schema.metadata or {}).items()}
     text = metadata.get(_SPEC_KEY)
     if text is None:

@@ -181,9 +181,8 @@ class Hdf5Store(EmbeddingStore):
 
     def _list_tickers(self) -> dict[str, bytes]:
         """Tickers, ascending, with the names of their groups."""
-        names: list[bytes] = []
-        self._file.id.links.iterate(names.append)
-        return dict(sorted((unescape_ticker(name.decode()) if self._ours else name.decode(), name) for name in names))
+        texts = {name: name.decode() for name in _names(self._file.id)}
+        return dict(sorted((unescape_ticker(text) if self._ours else text, name) for name, text in texts.items()))
 
     def _foreign_spec(self) -> StoreSpec:
         """What can be said of a file without provenance: the shape of its first vector."""

@@ -32,7 +32,7 @@ from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
 from encash.store.blocks import BlockCache
 from encash.store.codec import decode
-from encash.store.columns import column_type, read_spec, schema, table, to_numpy
+from encash.store.columns import column_type, read_spec, schema, table, to_numpy, value_columns
 from encash.store.durable import sync_files, syncing
 from encash.store.keys import PieceKeys, TickerNames, build_index
 from encash.store.lock import writer_lock
@@ -156,8 +156,7 @@ class LanceStore(EmbeddingStore):
     def vectors(self, rows: Int64) -> Float32:
         """The embeddings of these rows in the order asked, shape (n, dim)."""
         rows = np.asarray(rows, dtype=np.int64)
-        codes = self._read("embedding", rows)
-        return decode(codes, self._read("scale", rows) if self.spec.dtype == "int8" else None)
+        return decode(self._read("embedding", rows), self._scale(rows))
 
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
         """Forecasts and confidences of these rows in the order asked, each of shape (n, H)."""
@@ -171,19 +170,9 @@ class LanceStore(EmbeddingStore):
         """All rows in batches of at most `batch_rows`, in the store's own order."""
         if batch_rows < 1:
             raise InputError(f"batch_rows is {batch_rows}; expected at least 1")
-        index, day, ticker = self._index()
         for first, codes in self._code_blocks(batch_rows):
             rows = np.arange(first, first + len(codes))
-            scale = self._read("scale", rows) if self.spec.dtype == "int8" else None
-            forecast, confidence = self.forecasts(rows)
-            yield Entries(
-                days=index.days[day[rows]],
-                tickers=index.tickers[ticker[rows]],
-                digest=index.digest[rows],
-                embedding=decode(codes, scale),
-                forecast=forecast,
-                confidence=confidence,
-            )
+            yield replace(self._bare_entries(rows), embedding=decode(codes, self._scale(rows)))
 
     def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
         """All that these rows hold, and which of them are what was written."""
@@ -440,10 +429,14 @@ class LanceStore(EmbeddingStore):
 
     def _stored(self, rows: Int64) -> tuple[Entries, np.ndarray, Float32 | None]:
         """These rows as entries without vectors, their stored vectors, and scales."""
-        codes, scale = self._read("embedding", rows), self._read("scale", rows) if self.spec.dtype == "int8" else None
+        codes, scale = self._read("embedding", rows), self._scale(rows)
+        return self._bare_entries(rows), codes, scale
+
+    def _bare_entries(self, rows: Int64) -> Entries:
+        """These rows with everything but their vectors."""
         index, day, ticker = self._index()
         forecast, confidence = self.forecasts(rows)
-        entries = Entries(
+        return Entries(
             days=index.days[day[rows]],
             tickers=index.tickers[ticker[rows]],
             digest=index.digest[rows],
@@ -451,7 +444,10 @@ class LanceStore(EmbeddingStore):
             forecast=forecast,
             confidence=confidence,
         )
-        return entries, codes, scale
+
+    def _scale(self, rows: Int64) -> Float32 | None:
+        """The scales of these rows, for int8."""
+        return self._read("scale", rows) if self.spec.dtype == "int8" else None
 
     def _stored_checksums(self) -> UInt64:
         """The checksum of every row; read when something is copied."""
@@ -728,7 +724,7 @@ def _value_pages(location: str, dataset: Any, file: Any, spec: StoreSpec) -> dic
     return {
         field.name(): plain_pages(meta.columns[column_of[field.id()]].pages, *column_type(spec, field.name()))
         for field in dataset.lance_schema.fields()
-        if field.name() in ("scale", "forecast", "confidence", "embedding")
+        if field.name() in value_columns(spec)
     }
 
 

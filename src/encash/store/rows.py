@@ -90,11 +90,9 @@ def text_digests(texts: Text) -> UInt64:
 
 def _row_bytes(part: np.ndarray) -> np.ndarray:
     """The bytes of each row, shape (n, bytes)."""
-    return np.ascontiguousarray(part).reshape(-1).view(np.uint8).reshape(len(part), -1) if part.size else _empty(part)
-
-
-def _empty(part: np.ndarray) -> np.ndarray:
-    return np.empty((len(part), 0), dtype=np.uint8)
+    if not part.size:
+        return np.empty((len(part), 0), dtype=np.uint8)
+    return np.ascontiguousarray(part).reshape(-1).view(np.uint8).reshape(len(part), -1)
 
 
 def _check_shapes(spec: StoreSpec, entries: Entries) -> None:
