@@ -69,7 +69,9 @@ def _explain(field: str, ours: Canonical, theirs: Canonical) -> str:
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and max(len(ours), len(theirs)) > _LISTED:
         if len(ours) != len(theirs):
             return f"{field}: {len(ours)} items here, {len(theirs)} there"
-        places = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+        places = [
+            at for at, pair in enumerate(zip(ours, theirs, strict=True)) if fingerprint(pair[0]) != fingerprint(pair[1])
+        ]
         at = places[0]
         return (
             f"{field}: {len(places)} of {len(ours)} items differ, item {at} first: {ours[at]} here, {theirs[at]} there"
