@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encash.cache import Lookup, Selection, list_caches, open_cache
+from encash.cache import Lookup, Selection, cache_paths, open_cache
 from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.store.base import Entries
 
@@ -134,16 +134,17 @@ def test_several_encoders_lie_side_by_side(tmp_path, panel, make_encoder):
     encoders = [make_encoder(seed=seed) for seed in range(2)]
     for number, encoder in enumerate(encoders):
         open_cache(tmp_path / f"{number}.lance").build(panel, encoder, months=1)
-    assert len(list_caches(tmp_path)) == 2
+    (tmp_path / "features.h5").write_bytes(b"no cache")
+    assert len(cache_paths(tmp_path)) == 3
     for number, encoder in enumerate(encoders):
         assert open_cache(tmp_path, encoder=encoder).path.endswith(f"{number}.lance")
         assert open_cache(tmp_path, encoder=encoder.spec.fingerprint[:10]).path.endswith(f"{number}.lance")
-    with pytest.raises(MissingFileError, match="no cache of the encoder"):
+    with pytest.raises(MissingFileError, match=r"no cache of the encoder .*features\.h5"):
         open_cache(tmp_path, encoder=make_encoder(seed=9))
     with pytest.raises(MismatchError, match="weights"):
         open_cache(tmp_path / "0.lance", encoder=encoders[1])
     with pytest.raises(MissingFileError, match="no folder"):
-        list_caches(tmp_path / "nowhere")
+        cache_paths(tmp_path / "nowhere")
 
 
 def test_a_model_file_is_recognised_by_its_bytes(tmp_path, panel, make_encoder):

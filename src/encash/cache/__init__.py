@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from encash.cache.cache import CacheInfo as CacheInfo
     from encash.cache.cache import Coverage as Coverage
     from encash.cache.cache import cache_paths as cache_paths
-    from encash.cache.cache import list_caches as list_caches
     from encash.cache.cache import open_cache as open_cache
     from encash.cache.exchange import export_hdf5 as export_hdf5
     from encash.cache.exchange import import_hdf5 as import_hdf5
@@ -54,7 +53,6 @@ _HOMES = {
     "cache_paths": "cache",
     "export_hdf5": "exchange",
     "import_hdf5": "exchange",
-    "list_caches": "cache",
     "make_plan": "plan",
     "measure_agreement": "agreement",
     "merge_caches": "exchange",

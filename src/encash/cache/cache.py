@@ -32,11 +32,11 @@ from encash.cache.plan import (
 )
 from encash.cache.selection import Selection, SelectionFields
 from encash.encoders.base import Encoder, EncoderSpec
-from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
+from encash.errors import FormatError, InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.panel.panel import Panel
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
-from encash.store.locator import ensure_store, open_store
+from encash.store.locator import SUFFIXES, ensure_store, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -565,24 +565,15 @@ def open_cache(
     return cache
 
 
-def list_caches(folder: str | os.PathLike[str]) -> dict[str, StoreSpec]:
-    """The caches in a folder by path, each with what its entries have in common.
-
-    Raises:
-        MissingFileError: no such folder.
-    """
-    return {path: open_store(path).spec for path in cache_paths(folder)}
-
-
 def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
-    """Where the caches of a folder lie, by name; none is opened.
+    """What may be a cache in a folder, going by the ends of names, in their order; none is opened.
 
     Raises:
         MissingFileError: no such folder.
     """
     if not Path(folder).is_dir():
         raise MissingFileError(f"there is no folder {os.fspath(folder)}")
-    return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix in (".lance", ".h5")]
+    return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
 def _reopen(path: str, as_of: int | str | None) -> Cache:
@@ -599,16 +590,21 @@ def _selection(selection: Selection | None, choice: SelectionFields) -> Selectio
 
 
 def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
-    """The one cache of an encoder in a folder."""
+    """The one cache of an encoder in a folder; other files may lie beside it."""
     wanted = encoder.spec.fingerprint if isinstance(encoder, Encoder) else encoder
     wanted = wanted.fingerprint if isinstance(wanted, EncoderSpec) else wanted
-    found = []
-    for path, spec in list_caches(folder).items():
-        known = identity.encoder_of(spec)
+    found, unread = [], []
+    for path in cache_paths(folder):
+        try:
+            known = identity.encoder_of(open_store(path).spec)
+        except FormatError:
+            unread.append(path)
+            continue
         if known is not None and wanted and known.fingerprint.startswith(wanted):
             found.append(path)
     if not found:
-        raise MissingFileError(f"{folder} holds no cache of the encoder {wanted[:12]}; build it there first")
+        beside = f" (no caches, or damaged: {', '.join(unread)})" if unread else ""
+        raise MissingFileError(f"{folder} holds no cache of the encoder {wanted[:12]}{beside}; build it there first")
     if len(found) > 1:
         raise InputError(f"{folder} holds several caches of this encoder: {', '.join(found)}; give the path of one")
     return found[0]

@@ -14,6 +14,8 @@ from encash.store.base import EmbeddingStore, StoreSpec
 
 _LANCE = (".lance",)
 _HDF5 = (".h5", ".hdf5")
+SUFFIXES = (*_LANCE, *_HDF5)
+"""How the names of stores end."""
 _EXPORT_ROWS = 16_384
 
 
@@ -136,8 +138,8 @@ def _refuse_writing(text: str) -> NoReturn:
 
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
-    if suffix not in _LANCE + _HDF5 and os.path.isdir(text):
+    if suffix not in SUFFIXES and os.path.isdir(text):
         raise InputError(f"{text} is a folder and no cache; `encash cache list {text}` names the caches in it")
-    if suffix not in _LANCE + _HDF5:
+    if suffix not in SUFFIXES:
         raise InputError(f"{text} does not say which kind of cache it is; end its name in .lance or .h5")
     return suffix
