@@ -19,7 +19,7 @@ from encash.whole import check_folder
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import Cache, Lookup
-    from encash.clusters import FilterModel, Ranking
+    from encash.clusters import Assignments, ClusterModel, FilterModel, Ranking, WalkModel
     from encash.panel import Panel, PriceTable
 
 RUNS = Path("runs")
@@ -82,40 +82,30 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Fi
     """The filter of a backtest; None for none.
 
     Raises:
-        InputError: a filter by clusters without clusters, or `nearest` without the share that it keeps.
+        InputError: a filter by clusters without clusters, a share for one that keeps whole clusters, or the static one
+            without a cache.
+        MismatchError: a walk that was ranked over another horizon.
     """
-    from encash.clusters import FilterModel, covers, load_clusters, single_term, static_clusters
+    from encash.clusters import FilterModel, load_clusters, single_term
 
     kind = choice.kind or ("none" if choice.clusters is None else "hard")
-    if kind == "none" or (kind == "random" and choice.clusters is None):
-        return None if kind == "none" else FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
+    if kind == "none":
+        return None
+    if kind == "random" and choice.clusters is None:
+        return FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
     if choice.clusters is None:
         raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
     if choice.keep is not None and kind not in ("nearest", "random"):
         raise InputError(f"the filter {kind!r} keeps whole clusters; leave --keep out, or filter by nearest or random")
     share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
     if is_walk(choice.clusters):
-        from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
-
-        walk = load_walk(choice.clusters)
-        if (ranked := walk.refits[0].ranking.horizon) != choice.horizon:
-            raise MismatchError(
-                f"the walk in {choice.clusters} was ranked over {ranked} sessions, {choice.horizon} were asked for; "
-                f"walk again with --horizon {choice.horizon}, or hold for {ranked}"
-            )
+        walk = _walk_over(choice.clusters, choice.horizon)
         kept = kept_assignments(choice.clusters, walk.fingerprint, cache, distances=kind == "nearest")
         return walk.filter(kind, keep_share=share, seed=choice.seed, assignments=kept)
     model = load_clusters(choice.clusters)
     kept = kept_assignments(choice.clusters, model.fingerprint, cache, distances=kind == "nearest")
     ranking, best = _ranking(choice)
-    static = None
-    if kind == "static":
-        if cache is None:
-            raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
-        fitted = {"start": model.fit_start, "end": model.fit_end}
-        known = kept is not None and covers(kept, cache.index(), **fitted)
-        assignments = kept.between(**fitted) if kept and known else assign_entries(cache, model, **fitted)
-        static = static_clusters(assignments, model.fit_end)
+    static = _static_clusters(model, cache, kept) if kind == "static" else None
     term = single_term(model, best, ranking, sessions, static=static)
     return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed, assignments=kept)
 
@@ -194,6 +184,31 @@ def sweep(
     )
     _heat_maps(result, sorted({name for point in points for name, _ in point.varied if name != "seed"}))
     return result
+
+
+def _walk_over(folder: Path, horizon: int) -> WalkModel:
+    """The walk of a folder; refused if it was ranked over another horizon."""
+    from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
+
+    walk = load_walk(folder)
+    if (ranked := walk.refits[0].ranking.horizon) != horizon:
+        raise MismatchError(
+            f"the walk in {folder} was ranked over {ranked} sessions, {horizon} were asked for; "
+            f"walk again with --horizon {horizon}, or hold for {ranked}"
+        )
+    return walk
+
+
+def _static_clusters(model: ClusterModel, cache: Cache | None, kept: Assignments | None) -> Assignments:
+    """The cluster of each ticker by its entries of the days of the fit: kept ones where all of them are, else anew."""
+    from encash.clusters import covers, static_clusters
+
+    if cache is None:
+        raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
+    fitted = {"start": model.fit_start, "end": model.fit_end}
+    if kept is None or not covers(kept, cache.index(), **fitted):
+        return static_clusters(assign_entries(cache, model, **fitted), model.fit_end)
+    return static_clusters(kept.between(**fitted), model.fit_end)
 
 
 def _ranking(choice: FilterChoice) -> tuple[Ranking | None, Int32]:
