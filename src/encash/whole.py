@@ -28,7 +28,7 @@ def whole_file(target: str | os.PathLike[str], *, durable: bool = True) -> Itera
 
     Args:
         target: the file.
-        durable: wait until it is on the disk; leave it out for what is quickly made again.
+        durable: wait until it is on the disk; False for what is quickly made again.
 
     Raises:
         WorkError: the place cannot be written, or the disk refused.

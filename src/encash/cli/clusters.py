@@ -397,7 +397,9 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_show(arguments: argparse.Namespace, console: Console) -> int:
     """What is in a folder of clusters, or of a walk."""
-    if (arguments.clusters / "walk.json").is_file():
+    from encash import pipeline
+
+    if pipeline.is_walk(arguments.clusters):
         from encash.clusters import load_walk
 
         values, text = describe_walk(load_walk(arguments.clusters))

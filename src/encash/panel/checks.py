@@ -72,10 +72,10 @@ def check_one_day_a_row(ticker: str, days: Days, num_rows: int, *, of: str) -> N
 
 
 def check_features(ticker: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Refuse features that are not a float matrix (rows, F); returns F.
+    """Refuse features that are not a matrix (rows, F) of numbers; returns F.
 
     Raises:
-        FormatError: another number of dimensions, no column, or values that are no floats.
+        FormatError: another number of dimensions, no column, or values that are no numbers.
     """
     if len(shape) != 2 or shape[1] == 0:
         raise FormatError(f"the features of {ticker!r} have shape {shape}; expected (dates, features)")

@@ -56,17 +56,17 @@ def toy_panel(
         names[-len(ODD_TICKERS) :] = ODD_TICKERS
     signal = random.normal(size=(num_sessions, num_tickers))
     close = _walks(random, signal, signal_ic or 0.0)
-    for column, name in enumerate(names):
-        close[_untraded(name, num_sessions), column] = np.nan
+    for place, name in enumerate(names):
+        close[_untraded(name, num_sessions), place] = np.nan
     tickers = tuple(sorted(names))
     close, signal = (grid[:, np.argsort(names)] for grid in (close, signal))
-    rows, feature_names = _feature_rows(tickers, days, close, config)
+    rows, columns = _feature_rows(tickers, days, close, config)
     if signal_ic is not None:
-        feature_names = (*feature_names, "signal")
+        columns = (*columns, "signal")
         rows = {ticker: _with_signal(*rows[ticker], days, signal[:, tickers.index(ticker)]) for ticker in tickers}
     if odd:
         rows["NANS"][1][10::25, 1] = np.nan
-    return Panel(ArraySource(rows, feature_names), PriceTable(days=days, tickers=tickers, close=close))
+    return Panel(ArraySource(rows, columns), PriceTable(days=days, tickers=tickers, close=close))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,26 +17,20 @@ if TYPE_CHECKING:
     from encash.pipeline.caches import list_caches as list_caches
     from encash.pipeline.caches import plan_build as plan_build
     from encash.pipeline.caches import verify_cache as verify_cache
-    from encash.pipeline.clusters import MAPPED_ENTRIES as MAPPED_ENTRIES
     from encash.pipeline.clusters import assign_entries as assign_entries
-    from encash.pipeline.clusters import assigner_of as assigner_of
     from encash.pipeline.clusters import assignments_to_rank as assignments_to_rank
     from encash.pipeline.clusters import draw_sample as draw_sample
     from encash.pipeline.clusters import find_similar as find_similar
     from encash.pipeline.clusters import fit_clusters as fit_clusters
     from encash.pipeline.clusters import is_walk as is_walk
     from encash.pipeline.clusters import keep_assignments as keep_assignments
-    from encash.pipeline.clusters import kept_assignments as kept_assignments
     from encash.pipeline.clusters import rank_clusters as rank_clusters
     from encash.pipeline.clusters import write_walk as write_walk
     from encash.pipeline.page import PageExtras as PageExtras
     from encash.pipeline.page import write_report as write_report
     from encash.pipeline.sources import Sources as Sources
     from encash.pipeline.sources import cached_batches as cached_batches
-    from encash.pipeline.sources import encoder_fingerprint as encoder_fingerprint
     from encash.pipeline.sources import the_only_cache as the_only_cache
-    from encash.pipeline.trading import NEAREST_SHARE as NEAREST_SHARE
-    from encash.pipeline.trading import RUNS as RUNS
     from encash.pipeline.trading import FilterChoice as FilterChoice
     from encash.pipeline.trading import Trading as Trading
     from encash.pipeline.trading import backtest as backtest
@@ -50,26 +44,20 @@ _HOMES = {
     "BuildOptions": "caches",
     "FilterChoice": "trading",
     "ListedCache": "caches",
-    "MAPPED_ENTRIES": "clusters",
-    "NEAREST_SHARE": "trading",
     "PageExtras": "page",
-    "RUNS": "trading",
     "Sources": "sources",
     "Trading": "trading",
     "assign_entries": "clusters",
-    "assigner_of": "clusters",
     "assignments_to_rank": "clusters",
     "backtest": "trading",
     "build_cache": "caches",
     "cached_batches": "sources",
     "compare": "trading",
     "draw_sample": "clusters",
-    "encoder_fingerprint": "sources",
     "find_similar": "clusters",
     "fit_clusters": "clusters",
     "is_walk": "clusters",
     "keep_assignments": "clusters",
-    "kept_assignments": "clusters",
     "list_caches": "caches",
     "open_filter": "trading",
     "open_trading": "trading",

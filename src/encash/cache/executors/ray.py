@@ -38,17 +38,13 @@ class RayExecutor(Executor):
         make_encoder: Callable[[], Encoder],
         *,
         workers: int | None = None,
-        cpus_each: float | None = None,
-        gpus_each: float | None = None,
         say: Callable[[str], None] | None = None,
     ):
         """Start the workers.
 
         Args:
             make_encoder: gives the model, in each worker once.
-            workers: how many; None takes one a GPU, else one for every two cores.
-            cpus_each: cores of one worker; None shares them out.
-            gpus_each: GPUs of one worker; None gives one where there is one each.
+            workers: how many; None takes one a GPU, else one for every two cores. Cores and GPUs are shared out.
             say: told what a worker's encoder notifies of: memory ran out and the batch was halved.
 
         Raises:
@@ -59,17 +55,15 @@ class RayExecutor(Executor):
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             address = "auto" if os.environ.get("RAY_ADDRESS") else None
-            with (
-                warnings.catch_warnings()
-            ):  # Ray forks and at once runs another program: nothing of lance is used there
+            with warnings.catch_warnings():
+                # Ray forks and at once runs another program: nothing of lance is used there.
                 warnings.filterwarnings("ignore", message="lance is not fork-safe")
                 ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
         resources: dict[str, float] = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), resources.get("CPU", 1.0)
         self.workers = workers or gpus or max(1, int(cores) // 2)
         self._make_encoder, self._say = make_encoder, say
-        self._cpus = cpus_each if cpus_each is not None else max(0.1, min(cores / self.workers, cores))
-        self._gpus = gpus_each if gpus_each is not None else (1.0 if gpus >= self.workers else gpus / self.workers)
+        self._cpus, self._gpus = max(0.1, cores / self.workers), min(1.0, gpus / self.workers)
         self._stopping = False
         self._counting = threading.Lock()
         self._tasks: queue.SimpleQueue[tuple[Task, Future[TaskResult]] | None] = queue.SimpleQueue()
