@@ -62,7 +62,7 @@ def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> 
     >>> round(volatility(np.array([0.01, -0.01])), 6)
     0.224499
     """
-    returns = _finite(returns)
+    returns = _without_nan(returns)
     return float(returns.std(ddof=1) * np.sqrt(sessions_per_year)) if len(returns) > 1 else float("nan")
 
 
@@ -77,7 +77,7 @@ def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SE
     >>> round(sharpe(np.array([0.02, 0.00, 0.01])), 6)
     15.874508
     """
-    excess = _finite(returns) - risk_free
+    excess = _without_nan(returns) - risk_free
     return _ratio_to_deviation(excess) * float(np.sqrt(sessions_per_year))
 
 
@@ -87,7 +87,7 @@ def sortino(returns: Float64, target: float = 0.0, sessions_per_year: int = SESS
     >>> round(sortino(np.array([0.02, -0.01, 0.02])), 6)
     27.495454
     """
-    excess = _finite(returns) - target
+    excess = _without_nan(returns) - target
     if not len(excess):
         return float("nan")
     shortfall = float(np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2)))
@@ -119,7 +119,7 @@ def win_rate(returns: Float64) -> float:
     >>> round(win_rate(np.array([0.1, 0.0, -0.1, 0.2])), 6)
     0.5
     """
-    returns = _finite(returns)
+    returns = _without_nan(returns)
     return float(np.mean(returns > 0)) if len(returns) else float("nan")
 
 
@@ -148,7 +148,7 @@ def information_ratio(returns: Float64, benchmark: Float64, sessions_per_year: i
     """
     if len(returns) != len(benchmark):
         raise InputError(f"{len(returns)} returns and {len(benchmark)} of the benchmark; expected the same sessions")
-    active = _finite(np.asarray(returns, dtype=np.float64) - np.asarray(benchmark, dtype=np.float64))
+    active = _without_nan(np.asarray(returns, dtype=np.float64) - np.asarray(benchmark, dtype=np.float64))
     return _ratio_to_deviation(active) * float(np.sqrt(sessions_per_year))
 
 
@@ -207,7 +207,7 @@ def icir(coefficients: Float64) -> float:
     >>> round(icir(np.array([0.02, 0.00, 0.01])), 6)
     1.0
     """
-    return _ratio_to_deviation(_finite(coefficients))
+    return _ratio_to_deviation(_without_nan(coefficients))
 
 
 def newey_west_t(series: Float64, lags: int) -> float:
@@ -227,7 +227,7 @@ def newey_west_t(series: Float64, lags: int) -> float:
     """
     if lags < 0:
         raise InputError(f"lags is {lags}; expected 0 or more")
-    series = _finite(series)
+    series = _without_nan(series)
     count = len(series)
     if count < 2:
         return float("nan")
@@ -269,7 +269,7 @@ def block_bootstrap(
     """
     if block < 1 or draws < 1 or not 0 < level < 1:
         raise InputError(f"block {block}, draws {draws}, level {level}; expected block and draws ≥ 1, level in (0, 1)")
-    series = _finite(series)
+    series = _without_nan(series)
     if len(series) < 2:
         return float("nan"), float("nan")
     values = statistic(series[_block_indices(len(series), block, draws, seed)])
@@ -285,7 +285,7 @@ def _block_indices(count: int, block: int, draws: int, seed: int) -> Int64:
     return positions.reshape(draws, -1)[:, :count].astype(np.int64)
 
 
-def _finite(values: Float64) -> Float64:
+def _without_nan(values: Float64) -> Float64:
     """The values that are not NaN."""
     values = np.asarray(values, dtype=np.float64)
     return values[~np.isnan(values)]

@@ -329,7 +329,7 @@ class LanceStore(EmbeddingStore):
 
     def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
         """Read every row with Lance's own reader and compare it with its checksum."""
-        tally, done = Tally(self.location, self._count), 0
+        tally, done = Tally(self._count, self.mend_damage.format(location=self.location)), 0
         for piece, start in zip(self._pieces, self._first_rows, strict=False):
             done = start
             try:

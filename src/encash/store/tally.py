@@ -14,8 +14,14 @@ from encash.store.rows import row_checksums
 class Tally:
     """What `verify` has seen so far."""
 
-    def __init__(self, location: str, rows: int) -> None:
-        self._location = location
+    def __init__(self, rows: int, mend: str) -> None:
+        """Begin.
+
+        Args:
+            rows: of the store.
+            mend: what helps where rows are not what was written.
+        """
+        self._mend = mend
         self._checked = 0
         self._wrong, self._not_finite, self._lost = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
         self._first_wrong = self._first_not_finite = ""
@@ -45,13 +51,12 @@ class Tally:
     def result(self, duplicates: int) -> StoreCheck:
         """The whole of it."""
         corrupt = self._wrong | self._lost
-        mend = f"`encash cache verify {self._location} --drop` takes these rows away, and a build makes them again"
         for rows, what, first in (
             (self._wrong, "checksums differ", self._first_wrong),
             (self._not_finite, "rows hold NaN or infinity", self._first_not_finite),
         ):
             if first:
-                self.findings.append(f"{int(rows.sum()):,} {what}, first at {first}; {mend}")
+                self.findings.append(f"{int(rows.sum()):,} {what}, first at {first}; {self._mend}")
         if duplicates:
             self.findings.append(
                 f"{duplicates:,} rows have a key that a later row has too; `encash cache compact` drops them"
