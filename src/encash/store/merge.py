@@ -69,7 +69,7 @@ def merge(
         into: takes the entries; what it has already counts as the first source. Or what makes a store, called once
             nothing is in the way: so a merge that is refused leaves none behind.
         on_conflict: ``refuse`` to write nothing, ``first`` or ``last`` to let the store win that comes first or last.
-        progress: called with (entries looked at, total).
+        progress: told (done, total) entries as they are compared, and then, from 0 again, as they are written.
 
     Raises:
         MismatchError: a store of another encoder, or one whose encoder is not known; or conflicts, when refused.
@@ -77,7 +77,7 @@ def merge(
     """
     target = None if callable(into) else into
     _check(sources, target, on_conflict)
-    conflicts, examples = _compare(sources if target is None else [target, *sources], fresh=target is None)
+    conflicts, examples = _compare(target, sources, progress)
     if conflicts and on_conflict == "refuse":
         first = examples[0]
         raise MismatchError(
@@ -126,14 +126,17 @@ def _check(sources: Sequence[EmbeddingStore], into: EmbeddingStore | None, on_co
         check_same((into or sources[0]).spec, source)
 
 
-def _compare(stores: Sequence[EmbeddingStore], *, fresh: bool) -> tuple[int, list[Conflict]]:
-    """Count the keys under which two stores differ; each store is compared with all before it. All of them are read
-    and with that checked, but for a first one that takes the others."""
-    found, examples = 0, list[Conflict]()
-    for place, later in enumerate(stores):
-        for batch in later.by_day(_BATCH_ROWS) if place or fresh else ():
+def _compare(
+    target: EmbeddingStore | None, sources: Sequence[EmbeddingStore], progress: Progress | None
+) -> tuple[int, list[Conflict]]:
+    """Count the keys under which two stores differ: each source is read, and with that checked, and compared with the
+    target and with all sources before it."""
+    found, examples, done = 0, list[Conflict](), 0
+    total = sum(source.index().entries for source in sources)
+    for place, later in enumerate(sources):
+        for batch in later.by_day(_BATCH_ROWS):
             differing = np.zeros(len(batch), dtype=bool)
-            for earlier in stores[:place]:
+            for earlier in (*([] if target is None else [target]), *sources[:place]):
                 rows = earlier.index().locate(batch.days, batch.tickers)
                 known = np.flatnonzero((rows >= 0) & ~differing)
                 what = _differences(earlier, rows[known], batch.take(known))
@@ -141,6 +144,9 @@ def _compare(stores: Sequence[EmbeddingStore], *, fresh: bool) -> tuple[int, lis
                     examples.append(_conflict(batch, int(known[at]), earlier, later, str(what[at])))
                 differing[known[what != ""]] = True
             found += int(np.count_nonzero(differing))
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
     return found, examples
 
 
