@@ -545,6 +545,7 @@ def test_neighbours_show_only_what_was_known_on_the_day(folder, capsys):
     for row in near["neighbours"]:
         known = [days.index(row["date"]) + horizon <= 150 for horizon in near["horizons"]]
         assert [value is not None for value in row["returns"]] == known
+    assert {value is None for row in near["neighbours"] for value in row["returns"]} == {True, False}, "both occur"
 
 
 def test_the_number_of_clusters_is_chosen_by_a_criterion(folder, capsys, tmp_path):

@@ -126,8 +126,7 @@ class Panel:
             UnknownKeyError: a ticker that the panel does not have.
             InputError: lookback below 1.
         """
-        if lookback < 1:
-            raise InputError(f"lookback is {lookback}; a window has at least 1 session")
+        check_lookback(lookback)
         tickers = self.tickers if tickers is None else tickers
         first_day = None if start is None else to_day(start)
         last_day = None if end is None else to_day(end)
@@ -147,6 +146,16 @@ class Panel:
         for ticker, first, begin, stop in zip(tickers, firsts, offsets[:-1], offsets[1:], strict=True):
             self._source.read_into(ticker, first, values[begin:stop])
         return FeatureRows(tickers=tickers, offsets=offsets, days=np.concatenate(days), values=values)
+
+
+def check_lookback(lookback: int) -> None:
+    """Refuse a window without a session.
+
+    Raises:
+        InputError: lookback below 1.
+    """
+    if lookback < 1:
+        raise InputError(f"lookback is {lookback}; a window has at least 1 session")
 
 
 def distinct_days(calendars: Sequence[Days]) -> Days:

@@ -11,7 +11,7 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions
 from encash.errors import InputError
 from encash.fingerprint import row_digests, run_digests
-from encash.panel.panel import FeatureRows, Panel
+from encash.panel.panel import FeatureRows, Panel, check_lookback
 
 _PIECE_BYTES = 1 << 18
 """Feature values that are looked at at once."""
@@ -78,7 +78,7 @@ def window_grid(rows: FeatureRows, days: Days, lookback: int) -> WindowGrid:
     >>> [Reason(code).name for code in window_grid(three, three.days, 2).reason[:, 0]]
     ['SHORT', 'OK', 'NOT_FINITE']
     """
-    _check_lookback(lookback)
+    check_lookback(lookback)
     if (np.diff(days) <= np.timedelta64(0, "D")).any():
         raise InputError("the days of a window grid are ascending and distinct; sort them and drop doubles first")
     owner = np.repeat(np.arange(len(rows.tickers)), np.diff(rows.offsets))
@@ -113,7 +113,7 @@ def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32
     Raises:
         InputError: a row at which no whole window of one ticker ends.
     """
-    _check_lookback(lookback)
+    check_lookback(lookback)
     num_features = rows.values.shape[1]
     if len(end_rows) == 0:
         return np.empty((0, lookback, num_features), dtype=np.float32)
@@ -144,11 +144,6 @@ def sample_windows(panel: Panel, lookback: int) -> Float32:
     ends = ends[ends >= 0]
     chosen = random.choice(ends, size=min(_SAMPLE, len(ends)), replace=False)
     return gather_windows(rows, chosen, lookback)
-
-
-def _check_lookback(lookback: int) -> None:
-    if lookback < 1:
-        raise InputError(f"lookback is {lookback}; a window has at least 1 session")
 
 
 def _reason_by_end_row(rows: FeatureRows, owner: Int64, lookback: int) -> Int8:
