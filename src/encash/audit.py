@@ -3,6 +3,7 @@ Knows every room by its public names; repairs nothing."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from encash.encoders import Encoder
 from encash.errors import InputError
 from encash.panel import ArraySource, Bars, FeatureConfig, Panel, PriceTable
 from encash.panel.features import feature_names, panel_features
+from encash.progress import Progress
 
 Features = Mapping[str, tuple[Days, Float32]]
 """Feature rows by ticker: days (n,) and values (n, F)."""
@@ -112,13 +114,13 @@ class Subject:
         return self.panel.prices
 
 
-def audit(subject: Subject) -> Audit:
+def audit(subject: Subject, *, progress: Progress | None = None) -> Audit:
     """Try every proof; each compares bit for bit unless its detail says otherwise.
 
     The chain from data to picks is run three times for each random day t: on all data, on the data as they stood at t,
-    and with noise in the place of whatever came after t.
+    and with noise in the place of whatever came after t. Progress is told in these runs.
     """
-    checks = [*feature_checks(subject), *chain_checks(subject)]
+    checks = [*feature_checks(subject), *chain_checks(subject, progress)]
     if subject.clusters is not None and subject.cache is not None:
         if pipeline.is_walk(subject.clusters):
             checks.append(walk_check(subject, subject.cache, subject.clusters))
@@ -172,17 +174,24 @@ def _made_again(panel: Panel, made: Features) -> Check:
     return Check(name="features: made again", passed=not other, detail=detail)
 
 
-def chain_checks(subject: Subject) -> Iterator[Check]:
+def chain_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
     """Windows, embeddings, forecasts, clusters and picks of a day, without and with a wrong future."""
     found: dict[str, list[str]] = {"truncation": [], "poison": []}
-    cells = 0
-    for day in _cuts(subject):
-        whole = _picks(subject, subject.panel, day)
+    cells, cuts = 0, _cuts(subject)
+    runs = itertools.count(1)
+
+    def picks(panel: Panel, day: np.datetime64) -> PickTable:
+        table = _picks(subject, panel, day)
+        if progress is not None:
+            progress(next(runs), 3 * len(cuts))
+        return table
+
+    for day in cuts:
+        whole = picks(subject.panel, day)
         cells += len(whole)
         ways = {"truncation": subject.panel.as_of(day), "poison": poisoned_panel(subject, day)}
         for name, panel in ways.items():
-            differing = _differing(whole, _picks(subject, panel, day))
-            found[name] += [f"{column} on {day_text(day)}" for column in differing]
+            found[name] += [f"{column} on {day_text(day)}" for column in _differing(whole, picks(panel, day))]
     for name, moved in found.items():
         detail = (
             f"moved: {'; '.join(moved[:5])}"

@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def test_the_torch_dataset_has_every_entry_once(cache):
         day = np.datetime64(int(batch["day"][0]), "D")
         assert np.array_equal(batch["embedding"][0].numpy(), cache.get(day, [batch["ticker"][0]])[0][0])
     assert len(keys) == len(dataset) == cache.index().entries
+
+
+def test_a_dataset_is_read_from_several_threads(cache):
+    """Four threads fetch the same items at once while the cache answers others: all get the same values."""
+    pytest.importorskip("torch")
+    dataset = cache.torch_dataset()
+    items = list(range(0, len(dataset), 3))
+    alone = np.stack([item["embedding"] for item in dataset.__getitems__(items)])
+    with ThreadPoolExecutor(4) as threads:
+        fetched = [threads.submit(dataset.__getitems__, items) for _ in range(12)]
+        for day in cache.index().days[:20]:
+            cache.get(day, cache.index().tickers)
+    for one in fetched:
+        np.testing.assert_array_equal(np.stack([item["embedding"] for item in one.result()]), alone)
 
 
 def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):

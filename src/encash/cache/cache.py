@@ -253,6 +253,11 @@ class Cache:
             forecast[found], confidence[found] = self.store.forecasts(rows[found])
         return forecast, confidence, found
 
+    def read(self, rows: Int64) -> tuple[Float32, Float32, Float32]:
+        """Embeddings (n, dim), forecasts and confidences (n, H) of n rows, numbered as in `index`."""
+        with self._reading:
+            return self.store.vectors(rows), *self.store.forecasts(rows)
+
     def days(
         self, start: DayLike | None = None, end: DayLike | None = None
     ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
@@ -475,9 +480,9 @@ class Cache:
         """Name a version (the one seen by default), so that it is kept and can be opened by that name."""
         self.store.tag(name, version)
 
-    def compact(self, *, keep_versions: int = 20) -> CompactReport:
-        """Join small pieces, drop replaced rows, forget old versions that have no tag."""
-        return self.store.compact(keep_versions=keep_versions)
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
+        """Join small pieces, drop replaced rows, forget old versions that have no tag; progress is told in entries."""
+        return self.store.compact(keep_versions=keep_versions, progress=progress)
 
     # -- inside
 

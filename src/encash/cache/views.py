@@ -60,9 +60,9 @@ def xarray_dataset(cache: Cache, start: DayLike | None, end: DayLike | None) -> 
     first, stop = index.span(start, end)
     row = index.row[first:stop]
     held, rows = row >= 0, row[row >= 0].astype(np.int64)
-    forecast, confidence = cache.store.forecasts(rows)
+    vectors, forecast, confidence = cache.read(rows)
     columns = {
-        "embedding": ("feature", cache.store.vectors(rows)),
+        "embedding": ("feature", vectors),
         "forecast": ("horizon", forecast),
         "confidence": ("horizon", confidence),
     }
@@ -127,8 +127,7 @@ class CacheItems:
                 "worker opens the cache by itself"
             )
         rows = self._rows[np.asarray(items, dtype=np.int64)]
-        vectors = self._cache.store.vectors(rows)
-        forecast, confidence = self._cache.store.forecasts(rows)
+        vectors, forecast, confidence = self._cache.read(rows)
         return [
             {
                 "day": int(self._days[item]),

@@ -55,20 +55,20 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     if cache is not None:
         cache.check(encoder.spec)
     assert panel.prices is not None
-    found = audit(
-        Subject(
-            panel=panel,
-            encoder=encoder,
-            config=configuration(arguments),
-            filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
-            cache=cache,
-            clusters=arguments.clusters,
-            days=arguments.days,
-            sample=arguments.sample,
-            bars=None if arguments.raw is None else read_bars(arguments.raw, drop_bad=True).bars,
-            seed=arguments.seed,
-        )
+    subject = Subject(
+        panel=panel,
+        encoder=encoder,
+        config=configuration(arguments),
+        filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
+        cache=cache,
+        clusters=arguments.clusters,
+        days=arguments.days,
+        sample=arguments.sample,
+        bars=None if arguments.raw is None else read_bars(arguments.raw, drop_bad=True).bars,
+        seed=arguments.seed,
     )
+    with console.progress("from data to picks", "runs") as progress:
+        found = audit(subject, progress=progress)
     marks = {True: "passed", False: "FAILED", None: "not tried"}
     text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in found.checks]
     untried = [check.name for check in found.checks if check.passed is None]

@@ -455,6 +455,8 @@ def run_compact(arguments: argparse.Namespace, console: Console) -> int:
     """Join fragments, bound the history."""
     from encash.cache import open_cache
 
-    values = plain(asdict(open_cache(arguments.cache).compact(keep_versions=arguments.keep_versions)))
+    cache = open_cache(arguments.cache)
+    with console.progress("compact", "entries") as progress:
+        values = plain(asdict(cache.compact(keep_versions=arguments.keep_versions, progress=progress)))
     console.result(values, lines(values))
     return 0

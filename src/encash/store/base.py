@@ -372,12 +372,13 @@ class EmbeddingStore(ABC):
             raise InputError(f"{self.location} holds rows of {ours}; {theirs} describes others")
 
     @abstractmethod
-    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
         """Join small pieces, drop replaced rows, and forget all but the newest and the tagged versions.
 
         Args:
             keep_versions: how many of the newest versions stay readable, at least 2: readers that opened
                 the store a moment ago still see theirs. Counted, not timed: a clock that jumps deletes nothing.
+            progress: told in rows: those that were checked, then those that were written again.
         """
 
     @abstractmethod

@@ -127,7 +127,7 @@ class Hdf5Store(EmbeddingStore):
         """Not possible."""
         self._refuse("tagged; import it into a .lance cache")
 
-    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
         """Not possible."""
         self._refuse("compacted; it has one version and no history")
 

@@ -305,7 +305,7 @@ class LanceStore(EmbeddingStore):
             _finish(self.location, dataset.version)
             self._see(dataset)
 
-    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
         """Join small pieces, drop replaced rows, forget all but the newest and the tagged versions."""
         self._check_writable()
         if keep_versions < 2:
@@ -315,8 +315,10 @@ class LanceStore(EmbeddingStore):
             rows = self._rows_to_rewrite()
             for first in range(0, len(rows), _CHECKED_ROWS):
                 self.read_sound(rows[first : first + _CHECKED_ROWS])
+                if progress is not None:
+                    progress(min(first + _CHECKED_ROWS, len(rows)), len(rows))
             if len(rows):
-                self._commit(self._sorted_rows(rows), rows)
+                self._commit(self._sorted_rows(rows, progress), rows)
             stats = self._dataset.cleanup_old_versions(
                 retain_versions=keep_versions, error_if_tagged_old_versions=False
             )
@@ -661,11 +663,18 @@ class LanceStore(EmbeddingStore):
             if entry.name not in named and time.time() - entry.stat().st_mtime > _ORPHAN_SECONDS:
                 os.unlink(entry.path)
 
-    def _sorted_rows(self, rows: Int64) -> pa.RecordBatchReader:
+    def _sorted_rows(self, rows: Int64, progress: Progress | None) -> pa.RecordBatchReader:
         """These rows by day and ticker, made as they are asked for."""
-        tables, size = self._sorted_tables(rows), _batch_rows(self.spec)
-        batches = (batch for part in tables for batch in part.to_batches(max_chunksize=size))
-        return pa.RecordBatchReader.from_batches(self._dataset.schema, batches)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            done = 0
+            for part in self._sorted_tables(rows):
+                yield from part.to_batches(max_chunksize=_batch_rows(self.spec))
+                done += part.num_rows
+                if progress is not None:
+                    progress(done, len(rows))
+
+        return pa.RecordBatchReader.from_batches(self._dataset.schema, batches())
 
     def _sorted_tables(self, rows: Int64) -> Iterator[pa.Table]:
         """These rows by day and ticker, in tables of bounded size."""

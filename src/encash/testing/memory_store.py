@@ -158,7 +158,7 @@ class MemoryStore(EmbeddingStore):
         self.check_same_rows(spec)
         self.spec = spec
 
-    def compact(self, *, keep_versions: int = 20) -> CompactReport:
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
         """Forget all but the newest and the tagged versions."""
         if keep_versions < 2:
             raise InputError(f"keep_versions is {keep_versions}; keep at least 2")
