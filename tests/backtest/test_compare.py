@@ -9,7 +9,8 @@ import pytest
 
 from encash import metrics
 from encash.backtest import BacktestConfig, run_backtest
-from encash.backtest.compare import CompareConfig, random_filters, run_comparisons, write_comparisons
+from encash.backtest.chance import rank_among
+from encash.backtest.compare import CompareConfig, Verdict, random_filters, run_comparisons, write_comparisons
 from encash.backtest.evidence import forward_returns, rank_evidence
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
@@ -98,10 +99,38 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
             config, prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=60)
         ).verdict
     assert verdicts["knows"].helps
-    assert verdicts["knows"].p_value == pytest.approx(1 / 61)
+    assert verdicts["knows"].rank.p_better == pytest.approx(1 / 61)
     assert verdicts["knows"].sentence.startswith("The filter is better than chance")
     assert not verdicts["noise"].helps
     assert "no better than chance" in verdicts["noise"].sentence
+
+
+INTERVAL = (0.1, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("draws", "above", "interval", "lookahead", "words", "helps"),
+    [
+        (18, 0, INTERVAL, False, "Too few draws to tell the filter from chance (19 are needed): ", False),
+        (19, 0, INTERVAL, False, "The filter is better than chance: ", True),
+        (19, 0, (-0.1, 0.3), False, "The filter is no better than chance: ", False),
+        (19, 0, (float("nan"), float("nan")), False, "The filter is better than chance: ", True),
+        (19, 19, (-0.3, -0.1), False, "The filter is worse than chance: ", False),
+        (19, 0, INTERVAL, "told so", "It may have known its future, so this proves nothing: ", False),
+    ],
+)
+def test_the_sentence_says_what_the_rule_finds(draws, above, interval, lookahead, words, helps):
+    """Too few draws, chance, skill, the lack of it and look-ahead are each called by their name."""
+    rank = rank_among([2.0] * above + [0.5] * (draws - above), 1.0, excess_interval=interval)
+    verdict = Verdict(excess=0.1, excess_interval=interval, rank=rank, lookahead=lookahead)
+    assert verdict.sentence.startswith(words)
+    assert verdict.helps == helps
+
+
+def test_capitals_that_differ_by_rounding_alone_are_ties():
+    """A filter that keeps everybody is its own random filters, whatever the last bit says."""
+    rank = rank_among([100_000.0 * (1 + 1e-15)] * 10 + [100_000.0 * (1 - 1e-15)] * 10, 100_000.0)
+    assert (rank.p_better, rank.p_worse, rank.percentile) == (1.0, 1.0, 50.0)
 
 
 def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_clusters, tmp_path):

@@ -595,6 +595,22 @@ def test_comparisons_and_trials_stand_beside_a_run(folder, capsys):
     }
 
 
+@pytest.mark.parametrize(("draws", "early"), [(18, False), (40, False), (40, True)])
+def test_the_command_line_and_the_page_give_one_verdict(folder, capsys, draws, early):
+    """With draws enough, with too few, and with look-ahead: what the command says is what the page finds."""
+    from encash.report import judge, read_comparisons, read_run
+
+    command = runs(folder, "--cache", str(folder / "c.lance"), "--subset-size", "6", "--compare", str(draws))
+    if early:
+        command[command.index("--start") + 1] = (folder / "days.txt").read_text().split()[60]
+        command += ["--allow-lookahead", "for the test"]
+    said = answer(capsys, *command)["verdict"]
+    page = judge(read_run(folder / "run"), read_comparisons(folder / "run"))
+    assert page.finding.lower() in said["sentence"].lower()
+    assert ("too few draws" in page.finding) == (draws < 19)
+    assert said["helps"] <= (page.tone == "good")
+
+
 def test_the_universe_can_be_a_file_and_a_series_stands_beside(folder, capsys, tmp_path):
     """`--membership`: members by day; `--reference`: a series of date,value."""
     days = (folder / "days.txt").read_text().split()

@@ -4,15 +4,16 @@ configuration; nothing of charts or pages."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32
+from encash.backtest.chance import FORESEEN, Rank, rank_among
 from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
 from encash.backtest.evidence import Evidence, rank_evidence
 from encash.backtest.files import plain, table_bytes
@@ -87,30 +88,33 @@ class Verdict:
     """Total return less the mean of the random filters'."""
     excess_interval: tuple[float, float]
     """95 % interval of the mean daily excess return over the random filters' mean, a year (× 252), block bootstrap."""
-    p_value: float
-    """The share of random filters, and of the filter itself, that earned at least as much."""
-    draws: int
+    rank: Rank
+    """Among the random filters."""
+    lookahead: Literal[False] | str
+    """Why the run may know its future; False if it does not."""
 
     @property
     def helps(self) -> bool:
-        """Better than 95 % of the random filters, and an interval above 0."""
-        return self.p_value <= 0.05 and self.excess_interval[0] > 0
+        """Better than chance, by the rule of `Rank`, in a run that did not know its future."""
+        return not self.lookahead and self.rank.against_chance == "better than chance"
 
     @property
     def sentence(self) -> str:
-        """The first line of a report."""
-        place = f"p = {self.p_value:.3f} against {self.draws} random filters with the same daily keep-rate"
-        if self.helps:
-            return f"The filter is better than chance: {self.excess:+.2%} over the run, {place}."
-        return f"The filter is no better than chance: {self.excess:+.2%} over the run, {place}."
+        """The first line of a report, in the words of the page."""
+        rank = self.rank
+        finding = f"The filter is {rank.finding}" if rank.judged else rank.finding.capitalize()
+        return (
+            f"{FORESEEN.capitalize() if self.lookahead else finding}: {self.excess:+.2%} over the run, "
+            f"p = {rank.p_better:.3f} against {rank.draws} random filters with the same daily keep-rate."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "excess": plain(self.excess),
             "excess_interval": plain(self.excess_interval),
-            "p_value": plain(self.p_value),
-            "draws": self.draws,
+            "p_value": self.rank.p_better,
+            "draws": self.rank.draws,
             "helps": self.helps,
             "sentence": self.sentence,
         }
@@ -201,7 +205,7 @@ def run_comparisons(
     return Comparisons(
         base=base,
         rows=tuple(rows),
-        verdict=_verdict(base, named["random filter"], settings) if "random filter" in named else None,
+        verdict=_verdict(bench, base, named, settings) if "random filter" in named else None,
         evidence=tuple(rank_evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
     )
 
@@ -234,6 +238,7 @@ class _Bench:
     sessions: Sessions
     signals: SignalGrid
     filter: FilterModel | None
+    lookahead: Literal[False] | str
 
     def frame(self, config: BacktestConfig) -> Frame:
         """The rebalances of a variant."""
@@ -253,11 +258,11 @@ def _open_bench(
 ) -> _Bench:
     sessions = open_sessions(config, prices, candidates)
     first = make_frame(config, sessions).signal_days[0]
-    check_lookahead(config, first, filter=filter, spec=lookup.encoder_spec)
+    lookahead = check_lookahead(config, first, filter=filter, spec=lookup.encoder_spec)
     frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *lookup.horizons}))
     (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,))
-    return _Bench(sessions=sessions, signals=signals, filter=filter)
+    return _Bench(sessions=sessions, signals=signals, filter=filter, lookahead=lookahead)
 
 
 def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
@@ -390,10 +395,9 @@ def _row(name: str, meaning: str, labels: Sequence[str], equity: Float64, paths:
     return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
 
 
-def _verdict(base: Outcome, random: Comparison, settings: CompareConfig) -> Verdict:
+def _verdict(bench: _Bench, base: Outcome, rows: Mapping[str, Comparison], settings: CompareConfig) -> Verdict:
     """The run against its random filters."""
-    earned = metrics.total_return(base.path)
-    others = random.figures["total_return"]
+    random = rows["random filter"]
     paths = random.equity.copy()
     paths[:, 0] = base.config.initial_capital
     typical = np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
@@ -401,10 +405,15 @@ def _verdict(base: Outcome, random: Comparison, settings: CompareConfig) -> Verd
     low, high = metrics.block_bootstrap(
         excess, lambda drawn: drawn.mean(axis=1), block=min(settings.block, len(excess)), seed=settings.seed
     )
-    year = metrics.SESSIONS_PER_YEAR
+    interval = (low * metrics.SESSIONS_PER_YEAR, high * metrics.SESSIONS_PER_YEAR)
     return Verdict(
-        excess=earned - float(others.mean()),
-        excess_interval=(low * year, high * year),
-        p_value=float((1 + int((others >= earned - 1e-12).sum())) / (len(others) + 1)),
-        draws=len(others),
+        excess=metrics.total_return(base.path) - float(random.figures["total_return"].mean()),
+        excess_interval=interval,
+        rank=rank_among(
+            random.figures["final_capital"].tolist(),
+            float(base.path[-1]),
+            excess_interval=interval,
+            no_filter=float(rows["no filter"].figures["final_capital"][0]),
+        ),
+        lookahead=bench.lookahead,
     )

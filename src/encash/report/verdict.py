@@ -5,7 +5,6 @@ The page shows `RULES` beside the verdict: who changes a rule here changes what 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,24 +12,18 @@ from typing import Literal
 
 import numpy as np
 
+from encash.backtest import chance
+from encash.backtest.chance import Rank
 from encash.report.extras import Extras
 from encash.report.summary import Run, mapping
 from encash.report.wording import ahead, count, money, number, ordinal, percent, signed_percent
 
-LEVEL = 0.05
-FEWEST_DRAWS = 19
-"""With fewer random filters even the best rank has p > 0.05."""
 SHORT_SESSIONS = 252
 FEW_REBALANCES = 30
 
 RULES = (
     "The verdict compares final capitals after costs, on the same days, with the same costs and settings.",
-    "Against chance: with n random filters of the same daily keep-rate, p = (1 + how many ended at or above the run) "
-    "/ (n + 1). The filter is “better than chance” if p ≤ 0.05 and the 95 % interval of its yearly excess return over "
-    "the random filters, where it is known, lies above 0. It is “worse than chance” if (1 + how many ended at or below "
-    "the run) / (n + 1) ≤ 0.05 and that interval lies below 0; else “no better than chance”. "
-    f"Fewer than {FEWEST_DRAWS} draws allow no verdict.",
-    "The percentile is the share of random filters that ended below the run, ties counted half.",
+    *chance.RULES,
     "Sharpe interval: 95 %, circular block bootstrap of daily net returns, blocks of the horizon and at least "
     "10 sessions, 500 draws, seed 0.",
     f"A run shorter than {SHORT_SESSIONS} sessions or with fewer than {FEW_REBALANCES} rebalances is called too short.",
@@ -69,35 +62,12 @@ class Verdict:
         return f"{self.statement}: {self.finding}." if self.finding else f"{self.statement}."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rank:
-    """Where a run stands among random filters."""
-
-    draws: int
-    percentile: float
-    """0 to 100."""
-    p_better: float
-    p_worse: float
-    excess_interval: tuple[float, float] | None = None
-    """95 % interval of the yearly excess return over the mean of the random filters; None where it is not known."""
-
-    @property
-    def against_chance(self) -> str:
-        """The finding in words."""
-        if self.draws < FEWEST_DRAWS:
-            return f"too few draws to tell it from chance ({FEWEST_DRAWS} are needed)"
-        low, high = self.excess_interval or (math.inf, -math.inf)
-        if self.p_better <= LEVEL and low > 0:
-            return "better than chance"
-        return "worse than chance" if self.p_worse <= LEVEL and high < 0 else "no better than chance"
-
-
 def judge(run: Run, extras: Extras) -> Verdict:
     """The verdict of a run."""
     warning = lookahead(run)
     statement, finding, tone = _compare(run, extras, rank_of(run, extras))
     if warning is not None:
-        finding, tone = "it may have known its future, so this proves nothing", "bad"
+        finding, tone = chance.FORESEEN, "bad"
     return Verdict(statement=statement, finding=finding, tone=tone, warning=warning)
 
 
@@ -117,17 +87,13 @@ def lookahead(run: Run) -> str | None:
 
 def rank_of(run: Run, extras: Extras) -> Rank | None:
     """Where a run stands among its random filters; None without any."""
-    draws = np.asarray(extras.random_filters, dtype=np.float64)
-    if not len(draws):
+    if not len(extras.random_filters):
         return None
-    capital = float(run.equity.net[-1])
-    below, level = int((draws < capital).sum()), int((draws == capital).sum())
-    return Rank(
-        draws=len(draws),
-        percentile=100.0 * (below + level / 2.0) / len(draws),
-        p_better=(1 + len(draws) - below) / (len(draws) + 1),
-        p_worse=(1 + below + level) / (len(draws) + 1),
+    return chance.rank_among(
+        extras.random_filters,
+        float(run.equity.net[-1]),
         excess_interval=extras.excess_interval,
+        no_filter=extras.no_filter,
     )
 
 
@@ -159,23 +125,15 @@ def _compare(run: Run, extras: Extras, rank: Rank | None) -> tuple[str, str, Ton
         if lead
         else f"After costs the filter ended in the {place}"
     )
-    return statement, _conclusion(run, extras, rank), _tone(run, extras, rank)
+    return statement, rank.finding, _tone(rank)
 
 
 _NO_DRAWS = "it was not compared with random filters"
 
 
-def _conclusion(run: Run, extras: Extras, rank: Rank) -> str:
-    """What the rank means, tempered by the run without a filter."""
-    finding = rank.against_chance
-    if finding == "better than chance" and extras.no_filter is not None and extras.no_filter > run.equity.net[-1]:
-        return "better than chance, yet no filter at all did better"
-    return finding
-
-
-def _tone(run: Run, extras: Extras, rank: Rank) -> Tone:
+def _tone(rank: Rank) -> Tone:
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
-    return tones.get(_conclusion(run, extras, rank), "unknown" if rank.draws < FEWEST_DRAWS else "neutral")
+    return tones.get(rank.finding, "neutral" if rank.judged else "unknown")
 
 
 def _percentile(rank: Rank) -> str:
@@ -218,7 +176,7 @@ def _check_chance(run: Run, extras: Extras) -> Check | None:
     if rank is None:
         return Check(question=question, state="unknown", answer=f"Not known: {_NO_DRAWS}.")
     states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
-    state = states.get(rank.against_chance, "unknown" if rank.draws < FEWEST_DRAWS else "doubt")
+    state = states.get(rank.against_chance, "doubt" if rank.judged else "unknown")
     median = float(np.median(np.asarray(extras.random_filters)))
     answer = (
         f"{count(rank.draws)} random filters with the same keep-rate ended at {money(median)} in the middle; "
@@ -323,7 +281,9 @@ def _check_trials(run: Run, extras: Extras) -> Check | None:
         f"{count(extras.trials)} configurations were tried; with that in mind the true Sharpe ratio is above 0 with "
         f"probability {percent(extras.deflated_sharpe, 0)} (deflated Sharpe ratio)."
     )
-    return Check(question=question, state="good" if extras.deflated_sharpe >= 1 - LEVEL else "doubt", answer=answer)
+    return Check(
+        question=question, state="good" if extras.deflated_sharpe >= 1 - chance.LEVEL else "doubt", answer=answer
+    )
 
 
 def _check_data(run: Run, extras: Extras) -> Check:
