@@ -611,6 +611,37 @@ def test_the_command_line_and_the_page_give_one_verdict(folder, capsys, draws, e
     assert said["helps"] <= (page.tone == "good")
 
 
+@pytest.mark.parametrize(("more", "said"), [([], "all end at"), (["--subset-size", "4"], " ± ")])
+def test_seeds_that_draw_nothing_are_said_to_draw_nothing(folder, capsys, more, said):
+    """Without a subset or a random filter every seed is the same run, and no deviation is made up."""
+    command = runs(folder, "--cache", str(folder / "c.lance"), "--no-report", "--num-trials", "3", *more)
+    spreads = answer(capsys, *command)["trials"]
+    assert all((deviation == 0.0) != bool(more) for _, deviation in spreads.values())
+    assert main(command) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("3 seeds"))
+    assert said in line
+    assert f"{spreads['final_capital'][0]:,.0f}" in line
+    assert "e+" not in line
+
+
+def test_a_sweep_tells_people_its_best_run_and_what_that_is_worth(folder, capsys, tmp_path):
+    """Settings and figures of the best run, a line each, with no key or place of the sweep's own files."""
+    days = (folder / "days.txt").read_text().split()
+    grid = tmp_path / "grid.toml"
+    sweep = ["sweep", str(grid), "--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "--quiet"]
+    for name, varied in (("several", "top_k = [1, 2]"), ("same", "seed = [1, 2]"), ("one", "top_k = [2]")):
+        grid.write_text(f'[base]\nstart = "{days[100]}"\n[grid]\n{varied}\n')
+        found = answer(capsys, *sweep, "--out", str(tmp_path / name))
+        assert main([*sweep, "--out", str(tmp_path / name)]) == 0
+        text = capsys.readouterr().out
+        setting = varied.split()[0]
+        assert f"best             {setting} {found['best'][setting]}, filter none" in text
+        assert f"Sharpe {found['best']['sharpe']:.2f}" in text
+        assert found["best"]["key"] not in text
+        assert "{" not in text
+        assert ("not judged: " + found["note"] in text) == (found["deflated_sharpe"] is None)
+
+
 def test_the_universe_can_be_a_file_and_a_series_stands_beside(folder, capsys, tmp_path):
     """`--membership`: members by day; `--reference`: a series of date,value."""
     days = (folder / "days.txt").read_text().split()

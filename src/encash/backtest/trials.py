@@ -42,9 +42,11 @@ class Trials:
         return float(values.mean()) if len(values) else math.nan
 
     def deviation(self, figure: str) -> float:
-        """Sample deviation over the trials."""
+        """Sample deviation over the trials; exactly 0 where they are all the same."""
         values = self._defined(figure)
-        return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        if len(values) < 2:
+            return math.nan
+        return float(values.std(ddof=1)) if np.ptp(values) else 0.0
 
     def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
         """The middle share of the trials."""

@@ -10,15 +10,19 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import as_of_flag, model_flags
-from encash.cli.console import Console, common, count, day, lines, ticker_list
+from encash.cli.console import Console, common, count, day, ticker_list
 
 if TYPE_CHECKING:
     from encash import pipeline
     from encash.backtest import BacktestConfig
     from encash.clusters import FilterModel
 
-TRIED = ("final_capital", "sharpe", "max_drawdown")
-"""The figures shown over several seeds."""
+SHOWN = {
+    "final_capital": ("final capital", ",.0f"),
+    "sharpe": ("Sharpe", ".2f"),
+    "max_drawdown": ("max drawdown", ".1%"),
+}
+"""The figures of several runs that are shown: their names and forms."""
 CONFIGURED = (
     "start",
     "end",
@@ -271,6 +275,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Run one backtest and write its folder."""
     from encash import pipeline
+    from encash.backtest.files import plain
 
     config, trading = configuration(arguments), opened(arguments)
     with console.progress("entries", "cells") as progress:
@@ -287,10 +292,8 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.num_trials > 1:
         with console.progress("trials", "runs") as progress:
             tried = pipeline.trials(trading, config, arguments.num_trials, folder, progress=progress)
-        values["trials"] = {name: [tried.mean(name), tried.deviation(name)] for name in TRIED}
-        verdict += [
-            f"{name.replace('_', ' '):<14} {tried.mean(name):,.4g} ± {tried.deviation(name):,.4g}" for name in TRIED
-        ]
+        values["trials"] = {name: [plain(tried.mean(name)), plain(tried.deviation(name))] for name in SHOWN}
+        verdict.append(trials_line(values["trials"], arguments.num_trials))
     if arguments.compare:
         with console.progress("comparisons", "cells") as progress:
             found = pipeline.compare(trading, config, folder, draws=arguments.compare, progress=progress)
@@ -321,7 +324,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
             trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress
         )
     values = result.to_json()
-    console.result(values, lines(values))
+    console.result(values, sweep_lines(values))
     return 0
 
 
@@ -391,6 +394,50 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"model          {training if 'unknown' in training else f'trained up to {training}'}",
         f"seconds        {values['seconds']:.3f}",
         f"run            {values['run_dir']}",
+    ]
+
+
+def trials_line(spreads: dict[str, list[float | None]], seeds: int) -> str:
+    """Several seeds for people: mean ± deviation of each figure.
+
+    >>> trials_line({"final_capital": [120_000.0, 0.0]}, 3)
+    '3 seeds        all end at 120,000: nothing in this run is drawn'
+    """
+    title = f"{f'{seeds:,} seeds':<14}"
+    capital, deviation = spreads["final_capital"]
+    if deviation == 0.0:
+        return f"{title} all end at {figure(capital, ',.0f')}: nothing in this run is drawn"
+    told = (
+        f"{SHOWN[name][0]} {figure(mean, SHOWN[name][1])} ± {figure(sd, SHOWN[name][1])}"
+        for name, (mean, sd) in spreads.items()
+    )
+    return f"{title} {', '.join(told)}"
+
+
+def sweep_lines(values: dict[str, Any]) -> list[str]:
+    """The result of a sweep for people: what was tried, the best of it, and what that is worth."""
+    best, deflated, risk = values["best"], values["deflated_sharpe"], values["probability_of_overfitting"]
+    chosen, money = "none: no run has a Sharpe ratio", []
+    if best is not None:
+        chosen = ", ".join(f"{name} {best[name]}" for name in SETTINGS if best.get(name) is not None)
+        told = ", ".join(f"{label} {figure(best[name], form)}" for name, (label, form) in SHOWN.items())
+        money = [f"its figures      {told}, {best['first_session']} to {best['last_session']}"]
+    judged = [f"chosen by luck?  not judged: {values['note']}"]
+    if deflated is not None:
+        judged = [
+            f"deflated Sharpe  {deflated:.1%}: how probably its true Sharpe is above the "
+            f"{values['expected_best_sharpe']:.2f} of the best of {values['trials']:,} worthless runs",
+            f"overfitting      {risk:.1%}: how probably the best of one half is below the median in the other "
+            "(50% is chance)",
+        ]
+    return [
+        f"runs             {values['runs']:,} ({values['computed']:,} computed), {values['trials']:,} tried in this "
+        "folder",
+        f"best             {chosen}",
+        *money,
+        *judged,
+        f"table            {values['table']}",
+        f"seconds          {values['seconds']:.3f}",
     ]
 
 
