@@ -15,6 +15,7 @@ from encash.backtest.evidence import forward_returns, rank_evidence
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
 from encash.backtest.run import prepare
+from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
 
 FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
@@ -165,6 +166,26 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
         settings=CompareConfig(draws=9),
     )  # fmt: skip
     assert again.to_json() == found.to_json()
+
+
+def test_an_idle_draw_is_left_out_of_what_it_does_not_define(make_prices, make_lookup):
+    """A random draw whose money never moves has no Sharpe ratio; those of the others still have a mean, a deviation and
+    an interval, in draws and in seeds alike."""
+    prices = make_prices(num_sessions=12, num_tickers=4)
+    prices.close[:, 2:] = 10.0
+    config = BacktestConfig(top_k=1, horizon=5, **FREE)
+    filter = FilterModel(kind="random", keep_share=0.25, seed=0)
+    parts = {"prices": prices, "lookup": make_lookup(prices), "filter": filter}
+    drawn = run_comparisons(config, **parts, settings=CompareConfig(draws=30)).row("random filter")
+    for runs in (drawn, run_trials(config, 30, **parts)):
+        ratios = runs.figures["sharpe"]
+        defined = ratios[~np.isnan(ratios)]
+        assert 2 <= len(defined) < len(ratios)
+        assert runs.mean("sharpe") == defined.mean()
+        assert runs.deviation("sharpe") == defined.std(ddof=1)
+        assert runs.interval("sharpe") == tuple(np.percentile(defined, [2.5, 97.5]))
+        assert runs.mean("final_capital") == runs.figures["final_capital"].mean()
+    assert None not in (drawn.to_json()["sharpe"]["mean"], drawn.to_json()["sharpe"]["sd"])
 
 
 def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, two_clusters):

@@ -20,6 +20,7 @@ from encash.backtest.files import plain, table_bytes
 from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
 from encash.backtest.outcome import Outcome, evaluate, keep
+from encash.backtest.repeated import RepeatedRuns
 from encash.backtest.run import prepare
 from encash.backtest.signals import SignalGrid
 from encash.backtest.universe import Candidates
@@ -33,32 +34,16 @@ FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One way to do it differently, run n times: once, or once a draw, a phase or a policy."""
+class Comparison(RepeatedRuns):
+    """One way to do it differently, run n times: once, or once a draw, a phase or a policy.
+
+    The figures are FIGURES.
+    """
 
     name: str
     meaning: str
     labels: tuple[str, ...]
     """What is different in each run."""
-    equity: Float64
-    """After costs, shape (n, S)."""
-    figures: dict[str, Float64]
-    """Each of FIGURES for each run, shape (n,)."""
-
-    def mean(self, figure: str) -> float:
-        """Mean over the runs."""
-        return float(np.mean(self.figures[figure]))
-
-    def deviation(self, figure: str) -> float:
-        """Sample deviation over the runs; NaN for a single one."""
-        values = self.figures[figure]
-        return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
-        """The middle share of the runs."""
-        tail = (1.0 - level) / 2.0 * 100.0
-        low, high = np.percentile(self.figures[figure], [tail, 100.0 - tail])
-        return float(low), float(high)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

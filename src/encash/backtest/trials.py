@@ -4,17 +4,17 @@ rows; nothing of charts."""
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from encash.arrays import Days, Float64, Int64
+from encash.arrays import Days, Int64
 from encash.backtest.config import BacktestConfig
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
 from encash.backtest.outcome import evaluate
+from encash.backtest.repeated import RepeatedRuns
 from encash.backtest.run import prepare
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
@@ -26,40 +26,14 @@ from encash.whole import writing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
-    """n runs that differ in their seeds alone: in the daily subsets, and in what a random filter draws."""
+class Trials(RepeatedRuns):
+    """n runs that differ in their seeds alone: in the daily subsets, and in what a random filter draws.
+
+    The figures are those of `Outcome.summary`.
+    """
 
     seeds: Int64
     days: Days
-    equity: Float64
-    """After costs, shape (n, sessions)."""
-    figures: dict[str, Float64]
-    """Each figure of `Outcome.summary`, shape (n,)."""
-
-    def mean(self, figure: str) -> float:
-        """Mean over the trials; trials in which it is not defined are left out."""
-        values = self._defined(figure)
-        return float(values.mean()) if len(values) else math.nan
-
-    def deviation(self, figure: str) -> float:
-        """Sample deviation over the trials; exactly 0 where they are all the same."""
-        values = self._defined(figure)
-        if len(values) < 2:
-            return math.nan
-        return float(values.std(ddof=1)) if np.ptp(values) else 0.0
-
-    def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
-        """The middle share of the trials."""
-        values = self._defined(figure)
-        if not len(values):
-            return math.nan, math.nan
-        tail = (1.0 - level) / 2.0 * 100.0
-        low, high = np.percentile(values, [tail, 100.0 - tail])
-        return float(low), float(high)
-
-    def _defined(self, figure: str) -> Float64:
-        values = self.figures[figure]
-        return values[~np.isnan(values)]
 
 
 def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
