@@ -24,6 +24,7 @@ GLOSSARY = {
     "Gross": "The same picks traded for nothing: no fees, no slippage.",
     "Hit": "An entry found in the cache, made from the same input and by the same encoder.",
     "Miss": "An entry that was not in the cache, or stale: it had to be encoded, or there was no full window.",
+    "Computed": "Encoded during the run. An encoding that fails ends the run, so a run with a result has no failure.",
     "Stale": "In the cache, but the input of its window has changed since.",
     "Unavailable": "The panel has no full window of finite features that ends on that day.",
     "Random filter": "A filter that keeps, each day, as many candidates as the run's filter did, drawn at random.",
@@ -99,16 +100,14 @@ def data_line(run: Run) -> tuple[tuple[str, str, str], ...]:
     names = {"hits": "from the cache", "computed": "computed", "stale": "stale", "unavailable": "unavailable"}
     if run.figure("unserved"):
         names["unserved"] = "missed, with no model to encode them"
-    line = [
+    return tuple(
         (
             "not compared:" if run.figure(key) is None else count(run.figure(key)),
             words,
             GLOSSARY.get(words.capitalize(), ""),
         )
         for key, words in names.items()
-    ]
-    failed = run.figure("failed") or 0.0
-    return (*line, (count(failed), "failed", "An encoding that fails ends the run: a run with a result has none."))
+    )
 
 
 def stages(run: Run) -> tuple[Part, ...]:
