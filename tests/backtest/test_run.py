@@ -139,7 +139,7 @@ def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup,
     """Columns, keys, and numbers that read back exactly; what told of an earlier run does not outlive it."""
     prices = make_prices()
     result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
-    for name in ("report.html", "comparisons.json", "comparisons.parquet", "trials.csv"):
+    for name in ("report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json"):
         (tmp_path / name).write_text("of an earlier run")
     write_run(result, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

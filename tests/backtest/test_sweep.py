@@ -10,7 +10,7 @@ import pytest
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.grid import make_points, read_grid
 from encash.backtest.overfitting import judge
-from encash.backtest.sweep import heat_map, run_sweep
+from encash.backtest.sweep import heat_map, run_sweep, write_best
 from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
 from encash.errors import FormatError, InputError, LookaheadError, MismatchError, MissingFileError, UnknownKeyError
@@ -53,6 +53,23 @@ def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_look
     assert result.best["sharpe"] == max(table["sharpe"])
     assert result.overfitting is None
     assert "not of the same sessions" in result.note
+
+
+def test_the_best_run_is_written_with_what_it_was_chosen_from(make_prices, make_lookup, tmp_path):
+    """Its folder is the run of the best row, and counts the trials of earlier grids in the folder too."""
+    prices = make_prices(num_sessions=41)
+    parts = {"prices": prices, "lookup": make_lookup(prices), "filters": filters()}
+    earlier = make_points({"top_k": 2}, {"horizon": [1, 5]})
+    run_sweep(earlier, tmp_path, **parts, workers=1)
+    points = make_points({"top_k": 3}, {"filter": ["none", "half"], "seed": [1, 2]})
+    result = run_sweep(points, tmp_path, **parts, workers=1)
+    folder = write_best(result, points, **parts)
+    assert folder == tmp_path / "best"
+    document = json.loads((folder / "result.json").read_text())
+    assert (document["final_capital"], document["sharpe"]) == (result.best["final_capital"], result.best["sharpe"])
+    chosen = json.loads((folder / "chosen.json").read_text())
+    assert chosen["trials"] == result.trials == len(earlier) + len(points)
+    assert chosen["deflated_sharpe"] == result.to_json()["deflated_sharpe"]
 
 
 def test_processes_give_what_one_process_gives(make_prices, make_lookup, tmp_path):

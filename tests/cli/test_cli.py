@@ -359,6 +359,14 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
     assert (swept["runs"], swept["computed"]) == (6, 6)
     assert Path(swept["table"]).is_file()
     assert (tmp_path / "sweep" / "heat_filter_top_k.svg").read_text().startswith("<?xml")
+    page = tmp_path / "sweep" / "best" / "report.html"
+    for shown in (
+        swept["report"],
+        answer(capsys, "report", swept["best_run"], "--out", str(tmp_path / "p.html"))["report"],
+    ):
+        assert "Chosen among many?" in Path(shown).read_text()
+        assert "6 configurations were tried" in Path(shown).read_text()
+    assert Path(swept["report"]) == page
     assert answer(capsys, *sweep)["computed"] == 0
     picks = answer(capsys, "picks", "--date", days[150], *cache, *clusters, "--top-k", "2")
     assert 0 < len(picks["picks"]) <= 2

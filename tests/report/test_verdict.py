@@ -1,5 +1,6 @@
 """The verdict: each rule that the page states."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encash.report import Extras, examine, judge, read_run
+from encash.errors import FormatError
+from encash.report import Extras, examine, judge, read_comparisons, read_run
 from encash.report.summary import Equity, Run
 from encash.report.verdict import rank_of
 
@@ -179,6 +181,22 @@ def test_many_trials_are_held_against_it(run):
     assert state(run, Extras(trials=100), "Chosen among many") == "doubt"
     assert state(run, Extras(trials=100, deflated_sharpe=0.6), "Chosen among many") == "doubt"
     assert state(run, Extras(trials=100, deflated_sharpe=0.99), "Chosen among many") == "good"
+
+
+def test_what_a_run_was_chosen_from_lies_in_its_folder(write_run):
+    """The trials of a sweep are asked about on the page of its best run, in the words of the deflated Sharpe ratio."""
+    folder = write_run()
+    judged = {"deflated_sharpe": 0.6, "expected_best_sharpe": 1.25, "probability_of_overfitting": 0.4}
+    (folder / "chosen.json").write_text(json.dumps({"trials": 40, **judged, "note": ""}))
+    run, extras = read_run(folder), read_comparisons(folder)
+    (check,) = (one for one in examine(run, extras) if one.question == "Chosen among many?")
+    assert check.state == "doubt"
+    assert "40 configurations were tried; its true Sharpe ratio is above what the best of so many" in check.answer
+    assert "would show, 1.25, with probability 60\u00a0%" in check.answer
+    assert "in the other with probability 40\u00a0%" in check.answer
+    (folder / "chosen.json").write_text('{"trials": 40}')
+    with pytest.raises(FormatError, match="run the sweep again"):
+        read_comparisons(folder)
 
 
 def test_a_short_run_is_never_clearly_above_zero(write_run):

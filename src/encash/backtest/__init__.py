@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from encash.backtest.picks import PickTable, picks_of_day
     from encash.backtest.result import BacktestResult, Series, read_series, write_run
     from encash.backtest.run import run_backtest
-    from encash.backtest.sweep import SweepResult, heat_map, run_sweep
+    from encash.backtest.sweep import SweepResult, heat_map, run_sweep, write_best
     from encash.backtest.trials import Trials, run_trials
     from encash.backtest.universe import Candidates, Membership, read_membership
 
@@ -56,6 +56,7 @@ __all__ = [
     "run_comparisons",
     "run_sweep",
     "run_trials",
+    "write_best",
     "write_comparisons",
     "write_run",
 ]
@@ -86,6 +87,7 @@ _HOMES = {
     "SweepResult": "sweep",
     "heat_map": "sweep",
     "run_sweep": "sweep",
+    "write_best": "sweep",
     "Trials": "trials",
     "run_trials": "trials",
     "Candidates": "universe",

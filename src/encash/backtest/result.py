@@ -21,7 +21,7 @@ from encash.errors import FormatError, InputError, MissingFileError
 from encash.fingerprint import fingerprint
 from encash.whole import write_whole, writing
 
-_OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv")
+_OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that tell of the run in a folder, and of no other that takes its place."""
 
 
@@ -153,9 +153,9 @@ class BacktestResult:
 def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
 
-    What an earlier run left in the folder (its result, report, comparisons and trials) is removed first: a folder with
-    a `result.json` is a whole run, and nothing in it is another's. The same configuration and data give the same bytes
-    in `equity.parquet` and `ledger.csv`.
+    What an earlier run left in the folder (its result, report, comparisons, trials, and what it was chosen from) is
+    removed first: a folder with a `result.json` is a whole run, and nothing in it is another's. The same configuration
+    and data give the same bytes in `equity.parquet` and `ledger.csv`.
 
     Returns:
         The folder.

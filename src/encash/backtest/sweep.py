@@ -2,7 +2,8 @@
 grid and the files of a sweep; nothing of charts.
 
 A sweep's folder holds `runs.jsonl` (a line a run, appended as it ends), `returns.f8` (its daily returns, in the same
-order) and at last `sweep.parquet` and `sweep.json`. A run whose line is there is not run again.
+order) and at last `sweep.parquet` and `sweep.json`; `write_best` adds a run folder, `best`. A run whose line is there
+is not run again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from encash.backtest.grid import Point
 from encash.backtest.honesty import check_lookahead, check_missing
 from encash.backtest.outcome import evaluate
 from encash.backtest.overfitting import Overfitting, judge
-from encash.backtest.run import prepare
+from encash.backtest.result import write_run
+from encash.backtest.run import prepare, run_backtest
 from encash.backtest.signals import SignalGrid
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
@@ -63,18 +65,24 @@ class SweepResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        judged = self.overfitting
         return {
             "runs": self.runs,
             "computed": self.computed,
-            "trials": self.trials,
             "seconds": self.seconds,
             "best": self.best,
+            **self.choice(),
+            "table": str(self.table),
+        }
+
+    def choice(self) -> dict[str, Any]:
+        """Among how many the best run was chosen and what that leaves of it, as plain JSON values."""
+        judged = self.overfitting
+        return {
+            "trials": self.trials,
             "deflated_sharpe": None if judged is None else judged.deflated_sharpe,
             "expected_best_sharpe": None if judged is None else judged.expected_best,
             "probability_of_overfitting": None if judged is None else judged.overfitting,
             "note": self.note,
-            "table": str(self.table),
         }
 
 
@@ -153,6 +161,44 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
             if progress is not None:
                 progress(done, len(points))
     return _finish(journal, keys, len(todo), began)
+
+
+def write_best(
+    result: SweepResult,
+    points: Sequence[Point],
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filters: Mapping[str, FilterModel] | None = None,
+    candidates: Candidates = None,
+    progress: Progress | None = None,
+) -> Path | None:
+    """Run the best run of a sweep once more and write its run folder, `best` beside the table.
+
+    A `chosen.json` in it says among how many it was chosen, so that its page never shows it as one run alone.
+
+    Args:
+        result: of `run_sweep` on all that follows.
+        points: as for `run_sweep`, and the next four too.
+        prices: as for `run_backtest`.
+        lookup: read for the best run alone.
+        filters: by the names that the points use.
+        candidates: as for `run_backtest`.
+        progress: called with cells read and cells in all.
+
+    Returns:
+        The run folder; None where no run has a Sharpe ratio.
+    """
+    if result.best is None:
+        return None
+    chosen = ((point, point.chosen(filters or {})) for point in points)
+    point, filter = next(pair for pair in chosen if pair[0].key(pair[1]) == result.best["key"])
+    run = run_backtest(
+        point.config, prices=prices, lookup=lookup, filter=filter, candidates=candidates, progress=progress
+    )
+    folder = write_run(run, result.table.with_name("best"))
+    write_whole(folder / "chosen.json", (json.dumps(result.choice(), indent=2) + "\n").encode())
+    return folder
 
 
 class Journal:

@@ -307,7 +307,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
-    """Run a grid."""
+    """Run a grid, and write the page of its best run."""
     from encash import pipeline
 
     choice = filter_choice(arguments)
@@ -323,7 +323,12 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
         result = pipeline.sweep(
             trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress
         )
-    values = result.to_json()
+    with console.progress("best run", "cells") as progress:
+        best = pipeline.best_of_sweep(result, trading, filters, arguments.grid, progress=progress)
+    values = {**result.to_json(), "best_run": None if best is None else str(best), "report": None}
+    if best is not None:
+        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
+        values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
     return 0
 
@@ -437,6 +442,7 @@ def sweep_lines(values: dict[str, Any]) -> list[str]:
         *money,
         *judged,
         f"table            {values['table']}",
+        *([f"report           {values['report']}"] if values["report"] else []),
         f"seconds          {values['seconds']:.3f}",
     ]
 

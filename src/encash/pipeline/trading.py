@@ -186,6 +186,28 @@ def sweep(
     return result
 
 
+def best_of_sweep(
+    result: SweepResult,
+    trading: Trading,
+    filters: Mapping[str, FilterModel],
+    grid: Path,
+    *,
+    progress: Progress | None = None,
+) -> Path | None:
+    """The run folder of the best run of a sweep, which says among how many it was chosen; None without a best run."""
+    from encash.backtest import read_grid, write_best
+
+    return write_best(
+        result,
+        read_grid(grid),
+        prices=trading.prices,
+        lookup=trading.lookup,
+        filters=filters,
+        candidates=trading.candidates,
+        progress=progress,
+    )
+
+
 def _walk_over(folder: Path, horizon: int) -> WalkModel:
     """The walk of a folder; refused if it was ranked over another horizon."""
     from encash.clusters import load_walk  # fits clusters too, and with that imports faiss

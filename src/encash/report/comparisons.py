@@ -1,5 +1,5 @@
-"""The comparisons that a run folder keeps (`comparisons.json`, `comparisons.parquet`), as extras of its page. Knows
-these two files; nothing of how the comparisons were made."""
+"""What a run folder keeps beside the run (`comparisons.json` and `.parquet`, `trials.csv`, `chosen.json`), as extras of
+its page. Knows these files; nothing of how they were made."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _TWICE = ("filter", "gross", "benchmark")
 
 
 def read_comparisons(folder: str | Path) -> Extras:
-    """What a run was compared with; empty where its folder has no comparisons.
+    """What a run was compared with and chosen from; empty where its folder says nothing of it.
 
     Raises:
         FormatError: the files are not what their names say.
     """
-    path, seeds = Path(folder) / "comparisons.json", _seeds(Path(folder) / "trials.csv")
+    path = Path(folder) / "comparisons.json"
+    known = _chosen(path.with_name("chosen.json")) | {"seeds": _seeds(path.with_name("trials.csv"))}
     if not path.is_file():
-        return Extras(seeds=seeds)
+        return Extras(**known)
     document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
     try:
         rows = {row["name"]: row for row in document["rows"]}
@@ -42,10 +43,26 @@ def read_comparisons(folder: str | Path) -> Extras:
             later=_single(rows, "lag + 1"),
             alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _TWICE),
             skill=tuple(_skill(row) for row in document["evidence"]),
-            seeds=seeds,
+            **known,
         )
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         raise FormatError(f"{path} holds no comparisons ({problem!r}); compare the run again") from None
+
+
+def _chosen(path: Path) -> dict[str, Any]:
+    """Among how many the best run of a sweep was chosen (`chosen.json`); empty for a run that was not."""
+    if not path.is_file():
+        return {}
+    document = read_object(path)
+    try:
+        return {
+            "trials": int(document["trials"]),
+            "deflated_sharpe": document["deflated_sharpe"],
+            "expected_best_sharpe": document["expected_best_sharpe"],
+            "overfitting": document["probability_of_overfitting"],
+        }
+    except (KeyError, TypeError, ValueError) as problem:
+        raise FormatError(f"{path} does not say what was chosen from ({problem!r}); run the sweep again") from None
 
 
 def _seeds(path: Path) -> tuple[float, ...]:

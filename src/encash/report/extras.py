@@ -114,7 +114,12 @@ class Extras:
     trials: int | None = None
     """Configurations tried before this one was shown."""
     deflated_sharpe: float | None = None
-    """Probability that the true Sharpe ratio is above 0, given that many trials (Bailey and López de Prado 2014)."""
+    """Probability that the true Sharpe ratio is above what the best of so many worthless runs would show (Bailey and
+    López de Prado 2014)."""
+    expected_best_sharpe: float | None = None
+    """That Sharpe ratio, a year."""
+    overfitting: float | None = None
+    """Probability that the best run of one half of the sessions is below the median in the other."""
     ranking: Sequence[ClusterReturn] = ()
     ranking_horizon: int | None = None
     """Sessions of the returns in `ranking`."""

@@ -15,6 +15,8 @@ from encash.report.wording import ABSENT, count, money, number, percent, seconds
 GLOSSARY = {
     "CAGR": "Compound growth a year: (last / first) ^ (252 / sessions) − 1.",
     "Sharpe ratio": "Mean of the daily net returns over their standard deviation, times √252; risk-free rate 0.",
+    "Deflated Sharpe ratio": "Probability that the true Sharpe ratio of a run chosen among many is above what the best "
+    "of so many worthless runs would show.",
     "Max drawdown": "The deepest fall of the net equity below its highest value so far.",
     "Turnover": "How often a year the portfolio is exchanged: half of all value traded, over mean equity and years.",
     "Win rate": "Share of holdings that were sold for more than they cost, slippage and proportional fees counted.",

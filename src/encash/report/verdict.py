@@ -277,10 +277,17 @@ def _check_trials(run: Run, extras: Extras) -> Check | None:
     if extras.deflated_sharpe is None:
         answer = f"{count(extras.trials)} configurations were tried; the Sharpe ratio is not corrected for that."
         return Check(question=question, state="doubt", answer=answer)
+    above = "" if extras.expected_best_sharpe is None else f", {number(extras.expected_best_sharpe)},"
     answer = (
-        f"{count(extras.trials)} configurations were tried; with that in mind the true Sharpe ratio is above 0 with "
-        f"probability {percent(extras.deflated_sharpe, 0)} (deflated Sharpe ratio)."
+        f"{count(extras.trials)} configurations were tried; its true Sharpe ratio is above what the best of so many "
+        f"worthless runs would show{above} with probability {percent(extras.deflated_sharpe, 0)} (deflated Sharpe "
+        "ratio)."
     )
+    if extras.overfitting is not None:
+        answer += (
+            " The best of one half of the sessions is below the median in the other with probability "
+            f"{percent(extras.overfitting, 0)} (50 % is chance)."
+        )
     return Check(
         question=question, state="good" if extras.deflated_sharpe >= 1 - chance.LEVEL else "doubt", answer=answer
     )
