@@ -1,5 +1,6 @@
-"""The workflow of the guide: its four commands on the files that its users have. Knows the guide's defaults; the work
-is `pipeline`'s."""
+"""The workflow of the guide: its four commands on the files that its users have. Knows the guide's paths, months and
+fees; what a flag is where nobody gives it stands in the flag tables of `cluster` and `inference` alone, and the work is
+`pipeline`'s."""
 
 from __future__ import annotations
 
@@ -95,17 +96,17 @@ def with_bin_edges(sources: Sources) -> Sources:
 class SampledFit:
     """What ``cluster.create_clusters`` is asked for."""
 
-    n_clusters: int = 50
-    method: str = "kmeans"
-    standardize: bool = False
-    use_pca: bool = False
-    pca_components: int = 50
-    samples_per_stock: int = 100
-    max_stocks: int | None = None
-    holdout_months: int = HOLDOUT_MONTHS
-    seed: int = 42
-    output_dir: Path = Path("cluster_results")
-    visualize: bool = False
+    n_clusters: int
+    method: str
+    standardize: bool
+    use_pca: bool
+    pca_components: int
+    samples_per_stock: int
+    max_stocks: int | None
+    holdout_months: int
+    seed: int
+    output_dir: Path
+    visualize: bool
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> SampledFit:
@@ -181,15 +182,15 @@ class Analysis:
 
     cluster_dir: Path
     prices_path: Path
-    horizons: Sequence[int] = HORIZONS
-    top_k_percent_coverage: float = 0.1
-    ranking_metric: str = "mean_return"
-    min_return: float | None = None
-    min_win_rate: float | None = None
-    min_sharpe: float | None = None
-    top_k: int | None = None
-    holdout_months: int = HOLDOUT_MONTHS
-    output_dir: Path | None = None
+    horizons: Sequence[int]
+    top_k_percent_coverage: float
+    ranking_metric: str
+    min_return: float | None
+    min_win_rate: float | None
+    min_sharpe: float | None
+    top_k: int | None
+    holdout_months: int
+    output_dir: Path | None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Analysis:
@@ -229,21 +230,21 @@ def analyze_clusters(asked: Analysis) -> dict[str, Any]:
 class Simulation:
     """What ``inference.backtest_simulation`` is asked for, beside its sources."""
 
-    num_test_stocks: int = 2000
-    subset_size: int | None = None
-    top_k: int = 5
-    horizon_idx: int = 1
-    confidence_percentile: float = 0.0
-    test_months: int = 6
-    cluster_dir: Path | None = None
-    best_clusters_file: Path | None = None
-    cluster_top_k_percent: float | None = None
-    initial_capital: float = 100_000.0
-    max_missing: float = 0.05
-    seed: int = 42
-    num_trials: int = 1
-    output: Path | None = None
-    allow_lookahead: str | None = None
+    num_test_stocks: int
+    subset_size: int | None
+    top_k: int
+    horizon_idx: int
+    confidence_percentile: float
+    test_months: int
+    cluster_dir: Path | None
+    best_clusters_file: Path | None
+    cluster_top_k_percent: float | None
+    initial_capital: float
+    max_missing: float
+    seed: int
+    num_trials: int
+    output: Path | None
+    allow_lookahead: str | None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Simulation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
+from encash import guide
 from inference import backtest_simulation
 
 from .conftest import HIDDEN, LOOKBACK, Files, write_data, write_model
@@ -23,6 +25,13 @@ def result(files: Files, *, cached: bool) -> dict:
 
 def backtest(files: Files, cache: Path | None, *more: str) -> int:
     return backtest_simulation.main([*files.backtest_command(cache), "--quiet", *more])
+
+
+@pytest.mark.parametrize("asked", [guide.SampledFit, guide.Analysis, guide.Simulation])
+def test_the_flag_tables_alone_say_what_is_meant_where_nobody_says(asked):
+    """What a command is asked for has no default beside that of its flag: two could differ."""
+    assert [field.name for field in fields(asked) if field.default is not MISSING] == []
+    assert [field.name for field in fields(asked) if field.default_factory is not MISSING] == []
 
 
 def test_the_snippets_of_the_guide_run_on_the_cache(cache):
