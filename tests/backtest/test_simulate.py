@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encash.backtest.book import BUY, SELL, Rules, Targets
@@ -61,6 +61,7 @@ def one(close, *, exit, column=0, fill=0):
     policy=st.sampled_from(["last", "-30%", "zero", "flat"]),
     costly=st.booleans(),
 )
+@example(seed=8714, net=True, whole=False, tranches=1, policy="last", costly=True)  # less money than one fee
 def test_money_is_conserved(seed, net, whole, tranches, policy, costly):
     """Capital plus all sales less all buys and fees is the final equity; cash is never below zero; nothing is left."""
     market = random_market(seed, holes=0.05, dying=0.3)

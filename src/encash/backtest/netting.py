@@ -87,9 +87,10 @@ def _shares_after(exchange: _Exchange, cash: float, rules: Rules) -> Float64:
     """The shares to hold of each ticker: those for which the cash is used up after all costs.
 
     The invested value V solves left(V) = (1 − Σ w) · V, where left is the cash after trading to w · V. Each round
-    adds what is left over to V; what a round gets wrong is at most the share that costs take, so it converges.
+    adds what is left over to V; what a round gets wrong is at most the share that costs take, so it converges, unless
+    V stands where a fixed fee begins: then it is the largest value found that the cash suffices for.
     """
-    idle = 1.0 - float(exchange.weight.sum())
+    idle, affordable = 1.0 - float(exchange.weight.sum()), 0.0
     value = cash + float(exchange.held @ exchange.price)
     for _ in range(_ROUNDS):
         orders = _orders(exchange, exchange.weight * value / exchange.price, 0, rules.costs)
@@ -97,7 +98,10 @@ def _shares_after(exchange: _Exchange, cash: float, rules: Rules) -> Float64:
         surplus = left - idle * value
         if abs(surplus) <= _NEGLIGIBLE * abs(value):
             break
+        affordable = max(affordable, value) if surplus > 0 else affordable
         value = max(value + surplus, 0.0)
+    else:
+        value = affordable
     after = exchange.weight * value / exchange.price
     return np.floor(after) if rules.whole_shares else after
 
