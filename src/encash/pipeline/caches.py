@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from encash.encoders.base import rate_text
 from encash.errors import EncashError, MismatchError
 from encash.pipeline.sources import Sources
 from encash.progress import Progress
@@ -65,8 +66,8 @@ def build_cache(
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
     _say_without_forecasts(encoder, options.warn)
-    rate = "" if "entries/s" in encoder.choice else f" ({encoder.entries_per_second:,.3g} entries/s)"
-    options.say(encoder.choice + rate)
+    said, rate = encoder.choice, encoder.entries_per_second
+    options.say(said if rate is None or "entries/s" in said else f"{said} ({rate_text(rate)} entries/s)")
     how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
     how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
     if options.executor == "local":

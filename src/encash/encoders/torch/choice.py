@@ -12,7 +12,7 @@ import numpy as np
 
 from encash.arrays import Float32
 from encash.encoders.agreement import Agreement, agreement
-from encash.encoders.base import Encoder, EncoderSpec
+from encash.encoders.base import Encoder, EncoderSpec, rate_text
 from encash.encoders.batches import BatchedEncoder
 
 PAYS = 1.3
@@ -61,7 +61,7 @@ class Trial:
         most = "" if self.made else " at most"
         bad = self.agreement is not None and not self.agreement.enough
         fault = f" (disagrees: cosine {self.agreement.cosine:.4f})" if self.agreement and bad else ""
-        return f"{self.precision}{engine}{most} {self.entries_per_second:.3g}{fault}"
+        return f"{self.precision}{engine}{most} {rate_text(self.entries_per_second)}{fault}"
 
 
 def fastest(
@@ -88,7 +88,7 @@ def fastest(
     tried = ", ".join(trial.line(best.engine) for trial in trials if trial is not best)
     cosine = 1.0 if best.agreement is None else best.agreement.cosine
     chosen.choice = (
-        f"{best.precision}, {described(chosen)}: {chosen.entries_per_second:.3g} entries/s; {tried}; "
+        f"{best.precision}, {described(chosen)}: {rate_text(chosen.entries_per_second)} entries/s; {tried}; "
         f"cosine to float32 {cosine:.5f}"
     )
     return chosen
