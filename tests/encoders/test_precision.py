@@ -144,7 +144,7 @@ def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, 
         layer.linear1.weight[:, 0] = 0
     save_checkpoint(path, model, {"config": {"seq_len": 8}})
     encoder = load_encoder(path, device="cpu", engine="torch")
-    line = next(part for part in encoder.choice.split(";")[1].split(",") if "int8" in part)
+    line = next(part for part in encoder.choice.split(";")[1].split(", ") if "int8" in part)
     assert "disagrees" in line
 
 
