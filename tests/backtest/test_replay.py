@@ -73,7 +73,7 @@ def replay_of(config, prices, lookup, folder):
 def in_vectorbt(replay):
     """Two rows a session, sales first; signed amounts, shared cash."""
     vectorbt = pytest.importorskip("vectorbt", reason="vectorbt comes with the test extra")
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the dev install")
     shape = (2 * len(replay.mark), len(replay.tickers))
     size, count = np.zeros(shape), np.zeros(shape)
     for session, side, column, shares in replay.orders:
@@ -100,7 +100,7 @@ def in_vectorbt(replay):
 def in_bt(replay):
     """Each order of the ledger transacted at its session, in its order."""
     bt = pytest.importorskip("bt", reason="bt comes with the test extra")
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the dev install")
     days = pandas.bdate_range("2000-01-03", periods=len(replay.mark))
     row_of = {day: row for row, day in enumerate(days)}
     config = replay.config

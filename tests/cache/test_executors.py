@@ -68,7 +68,7 @@ class DiesOnce(MeanEncoder):
 
 @pytest.fixture(scope="module")
 def ray():
-    ray = pytest.importorskip("ray")
+    ray = pytest.importorskip("ray", reason="ray comes with the dev install")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield ray
     ray.shutdown()
@@ -123,7 +123,7 @@ def test_what_a_workers_encoder_notifies_of_is_told_here():
 @pytest.mark.parametrize("workers", [0, -1])
 def test_ray_without_a_worker_is_refused(workers):
     """Nobody would take a task, and who waits for one would wait for ever."""
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ray comes with the dev install")
     from encash.cache.executors.ray import RayExecutor
 
     with pytest.raises(InputError, match=f"workers is {workers}; expected 1 or more"):

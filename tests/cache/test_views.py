@@ -26,7 +26,7 @@ def test_a_cache_without_forecasts_has_no_such_columns(tmp_path, panel, make_enc
 
 
 def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
-    pytest.importorskip("xarray")
+    pytest.importorskip("xarray", reason="xarray comes with the dev install")
     data = cache.to_xarray("2020-04-01", "2020-05-31")
     for day, ticker in (("2020-05-04", "T0001"), ("2020-04-01", "LATE")):
         vectors, _ = cache.get(day, [ticker])
@@ -39,7 +39,7 @@ def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
 
 def test_the_torch_dataset_has_every_entry_once(cache):
     """A loader's batches together are all entries; a batch is one read."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch comes with the dev install")
     dataset = cache.torch_dataset()
     assert isinstance(dataset, torch.utils.data.Dataset)
     keys = set()
@@ -52,7 +52,7 @@ def test_the_torch_dataset_has_every_entry_once(cache):
 
 def test_a_dataset_is_read_from_several_threads(cache):
     """Four threads fetch the same items at once while the cache answers others: all get the same values."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch comes with the dev install")
     dataset = cache.torch_dataset()
     items = list(range(0, len(dataset), 3))
     alone = np.stack([item["embedding"] for item in dataset.__getitems__(items)])
@@ -70,14 +70,14 @@ def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
     assert again.index().entries == cache.index().entries
     first = open_cache(cache.path, version=1)
     assert pickle.loads(pickle.dumps(first)).version == first.version == 1
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch comes with the dev install")
     assert len(pickle.loads(pickle.dumps(cache.torch_dataset()))) == cache.index().entries
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_worker_is_refused_in_words(cache):
     """Where it would crash, it says which start method works; that one gives every entry."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch comes with the dev install")
     load, dataset = torch.utils.data.DataLoader, cache.torch_dataset()
     with pytest.raises(InputError, match='multiprocessing_context="spawn"'):
         next(iter(load(dataset, batch_size=50, num_workers=1, multiprocessing_context="fork")))

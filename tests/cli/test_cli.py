@@ -77,8 +77,8 @@ def test_plan_and_build_agree_and_a_second_build_computes_nothing(folder, capsys
 
 def test_a_cache_keeps_its_engine(folder, capsys, tmp_path):
     """Built by ONNX Runtime, it is opened by it again; another engine is refused by its name, and so is another way."""
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
+    pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
     cache = str(tmp_path / "new.lance")
     where = [*models(folder), "--cache", cache, "--months", "1"]
     built = answer(capsys, "build", *where, "--engine", "onnxruntime")
@@ -217,8 +217,8 @@ def test_an_old_file_becomes_trusted_by_proof(folder, capsys, tmp_path):
 
 def test_a_model_file_is_not_asked_for_the_precision_of_another_one_s_cache(folder, capsys, tmp_path):
     """An ONNX model beside a cache that a checkpoint made in bfloat16: not its own, and refused as another encoder."""
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
+    pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
     from encash.encoders import load_encoder
     from encash.encoders.torch.export import export_onnx
 
@@ -1115,7 +1115,7 @@ def test_a_build_without_forecasts_says_so(folder, capsys, tmp_path):
 @pytest.mark.parametrize("named", [{"extras": {"config": {}}}, {"lookback": LOOKBACK}])
 def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_path, named):
     """They do not see the cache: whatever window the checkpoint names, they get the one that was settled on before."""
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ray comes with the dev install")
     model = write_checkpoint(tmp_path / "m.pt", num_features=23, **named)
     where = ["--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")

@@ -16,8 +16,8 @@ from encash.errors import InputError, WorkError
 from encash.fingerprint import explain_difference
 from encash.testing import EncoderContract, write_checkpoint
 
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
+pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
 
 
 def checkpoint(folder, name="m.pt", **changes):

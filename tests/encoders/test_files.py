@@ -28,8 +28,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def onnx_folder(folder):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
+    pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
     export_onnx(load_encoder(folder / "m.pt", device="cpu", precision="float32"), folder / "m.onnx")
     return folder
 

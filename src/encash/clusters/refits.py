@@ -129,7 +129,7 @@ class Unfinished:
             WorkError: it cannot be written.
         """
         index = self._index
-        days = slice(np.searchsorted(index.days, span[0]), np.searchsorted(index.days, span[1], side="right"))
+        days = slice(*index.span(*span))
         if not self._known[days].all():
             return make()
         keys = "\n".join(index.tickers), index.days[days].astype(np.int64)
