@@ -10,7 +10,8 @@ import pytest
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.grid import make_points, read_grid
 from encash.backtest.overfitting import judge
-from encash.backtest.sweep import heat_map, run_sweep, write_best
+from encash.backtest.sweep import run_sweep, write_best
+from encash.backtest.sweep_table import heat_map
 from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
 from encash.errors import FormatError, InputError, LookaheadError, MismatchError, MissingFileError, UnknownKeyError

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from encash.backtest.picks import PickTable, picks_of_day
     from encash.backtest.result import BacktestResult, Series, read_series, write_run
     from encash.backtest.run import run_backtest
-    from encash.backtest.sweep import SweepResult, heat_map, run_sweep, write_best
+    from encash.backtest.sweep import SweepResult, run_sweep, write_best
+    from encash.backtest.sweep_table import heat_map
     from encash.backtest.trials import Trials, run_trials
     from encash.backtest.universe import Candidates, Membership, read_membership
 
@@ -85,9 +86,9 @@ _HOMES = {
     "write_run": "result",
     "run_backtest": "run",
     "SweepResult": "sweep",
-    "heat_map": "sweep",
     "run_sweep": "sweep",
     "write_best": "sweep",
+    "heat_map": "sweep_table",
     "Trials": "trials",
     "run_trials": "trials",
     "Candidates": "universe",

@@ -1,47 +1,37 @@
 """Thousands of backtests on one reading of the signals: on all cores, resumable, every trial counted. Knows points of a
 grid and the files of a sweep; nothing of charts.
 
-A sweep's folder holds `runs.jsonl` (a line a run, appended as it ends), `returns.f8` (its daily returns, in the same
-order) and at last `sweep.parquet` and `sweep.json`; `write_best` adds a run folder, `best`. A run whose line is there
-is not run again.
+A sweep's folder holds its journal and at last `sweep.parquet` and `sweep.json`; `write_best` adds a run folder, `best`.
+A run that is in the journal is not run again.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash import metrics
-from encash.arrays import Float64
-from encash.backtest.config import BacktestConfig
-from encash.backtest.files import plain, table_bytes
-from encash.backtest.frame import Frame, Sessions, make_frame, open_sessions
+from encash.backtest.files import table_bytes
 from encash.backtest.grid import Point
-from encash.backtest.honesty import check_lookahead, check_missing
-from encash.backtest.outcome import evaluate
+from encash.backtest.journal import Journal
+from encash.backtest.many import read_material, run_points
 from encash.backtest.overfitting import Overfitting, judge
 from encash.backtest.result import write_run
-from encash.backtest.run import prepare, run_backtest
-from encash.backtest.signals import SignalGrid
+from encash.backtest.run import run_backtest
+from encash.backtest.sweep_table import as_columns
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
-from encash.errors import FormatError, InputError, MismatchError, MissingExtraError
+from encash.errors import InputError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 from encash.progress import Progress
-from encash.whole import make_folder, write_whole, writing
-
-_CHUNK_RUNS = 50
+from encash.whole import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,35 +76,6 @@ class SweepResult:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What all runs of a sweep share."""
-
-    prices: PriceTable
-    candidates: Candidates
-    signals: Mapping[str, SignalGrid]
-    """By name of the filter whose clusters it holds."""
-    filters: Mapping[str, FilterModel]
-    opened: dict[str, Sessions] = field(default_factory=dict)
-
-    def sessions(self, config: BacktestConfig) -> Sessions:
-        """The sessions of a run; kept, for most runs of a sweep share them."""
-        key = session_key(config)
-        if key not in self.opened:
-            self.opened[key] = open_sessions(config, self.prices, self.candidates)
-        return self.opened[key]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What is written down of one run."""
-
-    key: str
-    values: dict[str, Any]
-    returns: Float64
-    """Daily net returns, shape (sessions − 1,)."""
-
-
 def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     points: Sequence[Point],
     out: str | Path,
@@ -153,9 +114,9 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     keys = [point.key(point.chosen(filters)) for point in points]
     todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
     if todo:
-        material = _prepare(todo, prices, lookup, filters, candidates)
+        material = read_material(todo, prices, lookup, filters, candidates)
         done = len(points) - len(todo)
-        for row in _run_all(todo, material, _worker_count(workers, len(todo))):
+        for row in run_points(todo, material, workers):
             journal.append(row)
             done += 1
             if progress is not None:
@@ -201,189 +162,6 @@ def write_best(
     return folder
 
 
-class Journal:
-    """The runs of a folder as they came. A line without its returns, or half a line, is forgotten."""
-
-    def __init__(self, folder: Path, data: str):
-        """Open or begin a folder.
-
-        Raises:
-            MismatchError: it belongs to other data.
-            FormatError: its lines are damaged.
-            WorkError: it cannot be written.
-        """
-        self.folder = make_folder(folder)
-        self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
-        self.rows: list[dict[str, Any]] = []
-        with writing(folder):
-            self._load(data)
-        self.keys = {row["key"] for row in self.rows}
-
-    def append(self, row: Row) -> None:
-        """Keep one run: its returns first, then its line."""
-        with writing(self.folder):
-            with open(self._returns, "ab") as returns:
-                start = returns.tell()
-                returns.write(np.ascontiguousarray(row.returns, dtype="<f8").tobytes())
-            line = {"key": row.key, "offset": start, "sessions": len(row.returns), **row.values}
-            with open(self._lines, "a") as lines:
-                lines.write(json.dumps(line) + "\n")
-        self.rows.append(line)
-        self.keys.add(row.key)
-
-    def returns(self, rows: Sequence[Mapping[str, Any]]) -> Float64 | None:
-        """Daily returns of some rows, shape (n, sessions − 1); None where they are not of the same sessions."""
-        spans = {(row["first_session"], row["last_session"], row["sessions"]) for row in rows}
-        if len(spans) != 1:
-            return None
-        ((_, _, width),) = spans
-        stored = np.memmap(self._returns, dtype="<f8", mode="r")
-        starts = np.array([row["offset"] // 8 for row in rows])
-        return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
-
-    def _load(self, data: str) -> None:
-        """The whole lines of an earlier sweep; begins the folder where there is none."""
-        text = self._lines.read_text() if self._lines.is_file() else ""
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        if not whole:
-            self._lines.write_text(json.dumps({"data": data}) + "\n")
-            self._returns.write_bytes(b"")
-            return
-        try:
-            head, *rows = [json.loads(line) for line in whole]
-        except json.JSONDecodeError:
-            raise FormatError(f"{self._lines} is damaged; give another folder, or remove this one") from None
-        if head.get("data") != data:
-            raise MismatchError(
-                f"{self.folder} holds a sweep of other prices, candidates or another encoder; give another folder, "
-                "so that its trials are counted apart"
-            )
-        self.rows = rows
-        self._lines.write_text("".join(line + "\n" for line in whole))
-        used = max((row["offset"] + 8 * row["sessions"] for row in self.rows), default=0)
-        os.truncate(self._returns, used)
-
-
-def session_key(config: BacktestConfig) -> str:
-    """What decides the sessions and the universe of a run."""
-    names = ("start", "end", "test_sessions", "num_test_stocks", "fill", "top_k", "subset_size")
-    described = config.describe()
-    return json.dumps([described[name] for name in names])
-
-
-def _frame_key(config: BacktestConfig) -> str:
-    """What decides the rebalances and the candidates of a run."""
-    names = ("horizon", "phase", "lag", "tranches", "last_period")
-    drawn = config.seed if config.subset_size else 0
-    return json.dumps([session_key(config), *(getattr(config, name) for name in names), drawn])
-
-
-def _prepare(
-    points: Sequence[Point],
-    prices: PriceTable,
-    lookup: Lookup,
-    filters: Mapping[str, FilterModel],
-    candidates: Candidates,
-) -> Material:
-    """Check every point, and read once whatever any of them needs."""
-    material = Material(prices=prices, candidates=candidates, signals={}, filters=filters)
-    frames, widest = _frames(points, material, lookup)
-    used = sorted({point.filter for point in points})
-    models = tuple(filters.get(name) for name in used)
-    horizons = tuple(sorted({point.config.signal_horizon for point in points}))
-    grids = prepare([_widened(frame, widest) for frame in frames], lookup, horizons=horizons, filters=models)
-    stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
-    return replace(material, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
-
-
-def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tuple[list[Frame], Sessions]:
-    """The different frames of all points, and the sessions with the widest universe."""
-    frames: dict[str, Frame] = {}
-    for point in points:
-        config = point.config
-        key = _frame_key(config)
-        if key not in frames:
-            frames[key] = make_frame(config, material.sessions(config))
-        filter = point.chosen(material.filters)
-        check_lookahead(config, frames[key].signal_days[0], filter=filter, spec=lookup.encoder_spec)
-    widest = max(material.opened.values(), key=lambda sessions: len(sessions.tickers))
-    return list(frames.values()), widest
-
-
-def _widened(frame: Frame, widest: Sessions) -> Frame:
-    """The same candidates on the columns of the widest universe."""
-    if frame.sessions.tickers == widest.tickers:
-        return frame
-    columns = np.searchsorted(np.asarray(widest.tickers), np.asarray(frame.sessions.tickers))
-    asked = np.zeros((len(frame.asked), len(widest.tickers)), dtype=bool)
-    asked[:, columns] = frame.asked
-    return replace(frame, asked=asked, sessions=replace(widest, days=frame.sessions.days, first=frame.sessions.first))
-
-
-def _run_all(points: Sequence[Point], material: Material, workers: int) -> Iterator[Row]:
-    """All runs, in the order of the points."""
-    chunks = [points[at : at + _CHUNK_RUNS] for at in range(0, len(points), _CHUNK_RUNS)]
-    if workers == 1:
-        for chunk in chunks:
-            yield from run_chunk(chunk, material)
-        return
-    yield from _run_in_processes(chunks, material, workers)
-
-
-def _run_in_processes(chunks: Sequence[Sequence[Point]], material: Material, workers: int) -> Iterator[Row]:
-    """Each process gets the material once, when it starts."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.begin, initargs=(material,)) as pool:
-        for rows in pool.map(_Worker.run, chunks):
-            yield from rows
-
-
-class _Worker:
-    """A process of a sweep: the material it was started with, and nothing that any run changes."""
-
-    material: Material
-
-    @classmethod
-    def begin(cls, material: Material) -> None:
-        """Called once in the process."""
-        cls.material = material
-
-    @classmethod
-    def run(cls, points: Sequence[Point]) -> list[Row]:
-        """One chunk of runs."""
-        return run_chunk(points, cls.material)
-
-
-def run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
-    """Some runs, one after the other; neighbours with the same candidates share their frame and signals."""
-    rows, key = [], ""
-    for point in points:
-        needed = json.dumps([_frame_key(point.config), point.filter])
-        if needed != key:
-            frame = make_frame(point.config, material.sessions(point.config))
-            signals = material.signals[point.filter].select(frame.signal_days, frame.sessions.tickers)
-            key = needed
-        rows.append(_run_point(point, frame, signals, point.chosen(material.filters)))
-    return rows
-
-
-def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterModel | None) -> Row:
-    """One run and what is written down of it."""
-    config = point.config
-    outcome = evaluate(config, frame, signals, filter)
-    missing = check_missing(config, frame, outcome.signals)
-    values = {
-        **dict(point.varied),
-        "filter": point.filter,
-        "keep": point.keep,
-        **{name: plain(value) for name, value in outcome.summary().items()},
-        "missing_share": missing,
-        "first_session": str(outcome.days[0]),
-        "last_session": str(outcome.days[-1]),
-    }
-    return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
-
-
 def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) -> SweepResult:
     """Table, best run and verdict."""
     by_key = {row["key"]: row for row in journal.rows}
@@ -392,7 +170,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
     best = max(defined, key=lambda row: float(row["sharpe"])) if defined else None
     overfitting, note = _judged(journal, rows)
     table = journal.folder / "sweep.parquet"
-    write_whole(table, table_bytes(_columns(rows)))
+    write_whole(table, table_bytes(as_columns(rows)))
     result = SweepResult(
         runs=len(keys),
         computed=computed,
@@ -418,45 +196,6 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
         return None, str(reason)
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """One array a column; NaN or empty where a row has none."""
-    hidden = ("offset", "sessions")
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in hidden))
-    return {name: _column([row.get(name) for row in rows]) for name in names}
-
-
-def _column(values: Sequence[Any]) -> np.ndarray:
-    """Numbers as float64 or int64, anything else as text."""
-    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        whole = all(isinstance(value, int) for value in values)
-        known = [np.nan if value is None else value for value in values]
-        return np.array(known, dtype=np.int64 if whole else np.float64)
-    return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
-
-
-def heat_map(table: Mapping[str, np.ndarray], rows: str, columns: str, figure: str = "sharpe") -> dict[str, np.ndarray]:
-    """Mean of a figure over the runs of each pair of two settings.
-
-    Args:
-        table: columns of a sweep, each of shape (runs,).
-        rows: the setting down the side.
-        columns: the setting along the top.
-        figure: what is averaged; undefined values are left out.
-
-    Returns:
-        ``rows`` and ``columns``: the distinct values, ascending; ``values``: shape (rows, columns), NaN without a run.
-    """
-    down, at = np.unique(table[rows], return_inverse=True)
-    along, across = np.unique(table[columns], return_inverse=True)
-    defined = ~np.isnan(table[figure])
-    cell = (at * len(along) + across)[defined]
-    size = len(down) * len(along)
-    total = np.bincount(cell, weights=table[figure][defined], minlength=size)
-    count = np.bincount(cell, minlength=size)
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return {"rows": down, "columns": along, "values": mean.reshape(len(down), len(along))}
-
-
 def _data_fingerprint(prices: PriceTable, lookup: Lookup, candidates: Candidates) -> str:
     """What all runs of a folder share: prices, encoder, candidates."""
     spec = lookup.encoder_spec
@@ -467,9 +206,3 @@ def _data_fingerprint(prices: PriceTable, lookup: Lookup, candidates: Candidates
     elif candidates is not None:
         listed = "\n".join(candidates)
     return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, encoder, listed])
-
-
-def _worker_count(workers: int | None, runs: int) -> int:
-    """Processes that are worth starting: not one for less than a chunk of runs."""
-    most = (os.cpu_count() or 1) if workers is None else workers
-    return max(1, min(most, -(-runs // _CHUNK_RUNS)))

@@ -1,0 +1,93 @@
+"""What is written down of each run of a folder, as it ends: there after a crash, and never half. Knows rows and their
+files; nothing of what a run is.
+
+`runs.jsonl` holds a line a run, `returns.f8` its daily returns in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Float64
+from encash.errors import FormatError, MismatchError
+from encash.whole import make_folder, writing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is written down of one run."""
+
+    key: str
+    values: dict[str, Any]
+    returns: Float64
+    """Daily net returns, shape (sessions − 1,)."""
+
+
+class Journal:
+    """The runs of a folder as they came. A line without its returns, or half a line, is forgotten."""
+
+    def __init__(self, folder: Path, data: str):
+        """Open or begin a folder.
+
+        Raises:
+            MismatchError: it belongs to other data.
+            FormatError: its lines are damaged.
+            WorkError: it cannot be written.
+        """
+        self.folder = make_folder(folder)
+        self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
+        self.rows: list[dict[str, Any]] = []
+        with writing(folder):
+            self._load(data)
+        self.keys = {row["key"] for row in self.rows}
+
+    def append(self, row: Row) -> None:
+        """Keep one run: its returns first, then its line."""
+        with writing(self.folder):
+            with open(self._returns, "ab") as returns:
+                start = returns.tell()
+                returns.write(np.ascontiguousarray(row.returns, dtype="<f8").tobytes())
+            line = {"key": row.key, "offset": start, "sessions": len(row.returns), **row.values}
+            with open(self._lines, "a") as lines:
+                lines.write(json.dumps(line) + "\n")
+        self.rows.append(line)
+        self.keys.add(row.key)
+
+    def returns(self, rows: Sequence[Mapping[str, Any]]) -> Float64 | None:
+        """Daily returns of some rows, shape (n, sessions − 1); None where they are not of the same sessions."""
+        spans = {(row["first_session"], row["last_session"], row["sessions"]) for row in rows}
+        if len(spans) != 1:
+            return None
+        ((_, _, width),) = spans
+        stored = np.memmap(self._returns, dtype="<f8", mode="r")
+        starts = np.array([row["offset"] // 8 for row in rows])
+        return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
+
+    def _load(self, data: str) -> None:
+        """The whole lines of an earlier sweep; begins the folder where there is none."""
+        text = self._lines.read_text() if self._lines.is_file() else ""
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        if not whole:
+            self._lines.write_text(json.dumps({"data": data}) + "\n")
+            self._returns.write_bytes(b"")
+            return
+        try:
+            head, *rows = [json.loads(line) for line in whole]
+        except json.JSONDecodeError:
+            raise FormatError(f"{self._lines} is damaged; give another folder, or remove this one") from None
+        if head.get("data") != data:
+            raise MismatchError(
+                f"{self.folder} holds a sweep of other prices, candidates or another encoder; give another folder, "
+                "so that its trials are counted apart"
+            )
+        self.rows = rows
+        self._lines.write_text("".join(line + "\n" for line in whole))
+        used = max((row["offset"] + 8 * row["sessions"] for row in self.rows), default=0)
+        os.truncate(self._returns, used)
