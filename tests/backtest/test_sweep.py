@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,7 +17,15 @@ from encash.backtest.sweep import run_sweep, write_best
 from encash.backtest.sweep_table import heat_map
 from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
-from encash.errors import FormatError, InputError, LookaheadError, MismatchError, MissingFileError, UnknownKeyError
+from encash.errors import (
+    ConflictError,
+    FormatError,
+    InputError,
+    LookaheadError,
+    MismatchError,
+    MissingFileError,
+    UnknownKeyError,
+)
 
 GRID = """
 [base]
@@ -108,6 +119,52 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     lookup = make_lookup(prices)
     assert run_sweep(points, torn, prices=prices, lookup=lookup, workers=1).computed == 0
     assert lookup.reads == []
+
+
+HELD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from conftest import random_lookup, random_prices
+from encash.backtest import make_points, run_sweep
+
+def wait(done, total):
+    print(done, flush=True)
+    sys.stdin.readline()
+
+prices = random_prices(num_sessions=31)
+points = make_points({"top_k": 2, "subset_size": 6}, {"seed": [1, 2, 3]})
+run_sweep(points, sys.argv[2], prices=prices, lookup=random_lookup(prices), workers=1, progress=wait)
+"""
+
+
+def test_two_processes_never_write_into_one_folder(make_prices, make_lookup, tmp_path):
+    """The second sweep is refused before it reads a signal, and told which process is there; what the first writes is
+    what it writes alone, and a killed one keeps nobody out."""
+    prices, folder = make_prices(num_sessions=31), tmp_path / "both"
+    points = make_points({"top_k": 2, "subset_size": 6}, {"seed": [1, 2, 3]})
+
+    def begin():
+        command = [sys.executable, "-c", HELD, str(Path(__file__).parent), str(folder)]
+        first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert first.stdout.readline() in ("1\n", "2\n")
+        return first
+
+    first = begin()
+    lookup = make_lookup(prices)
+    with pytest.raises(ConflictError, match=f"both is being written by another sweep, process {first.pid};"):
+        run_sweep(points, folder, prices=prices, lookup=lookup, workers=1)
+    assert lookup.reads == []
+    first.kill()
+    first.wait()
+    first = begin()
+    first.communicate("\n" * len(points))
+    assert first.returncode == 0
+    again = run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), workers=1)
+    assert (again.computed, again.trials) == (0, 3)
+    alone = run_sweep(points, tmp_path / "alone", prices=prices, lookup=make_lookup(prices), workers=1)
+    assert again.table.read_bytes() == alone.table.read_bytes()
+    for name in ("runs.jsonl", "returns.f8"):
+        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 @pytest.mark.parametrize("workers", [0, -1])

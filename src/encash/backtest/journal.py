@@ -17,7 +17,7 @@ import numpy as np
 
 from encash.arrays import Float64
 from encash.errors import FormatError, MismatchError
-from encash.whole import make_folder, writing
+from encash.whole import writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +31,20 @@ class Row:
 
 
 class Journal:
-    """The runs of a folder as they came. A line without its returns, or half a line, is forgotten."""
+    """The runs of a folder as they came. A line without its returns, or half a line, is forgotten.
+
+    Two writers of one folder need a lock.
+    """
 
     def __init__(self, folder: Path, data: str):
-        """Open or begin a folder.
+        """Open or begin the journal of a folder.
 
         Raises:
             MismatchError: it belongs to other data.
             FormatError: its lines are damaged.
             WorkError: it cannot be written.
         """
-        self.folder = make_folder(folder)
+        self.folder = folder
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
         self.rows: list[dict[str, Any]] = []
         with writing(folder):

@@ -31,7 +31,11 @@ from encash.errors import InputError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 from encash.progress import Progress
+from encash.store.lock import sole_writer
 from encash.whole import write_whole
+
+_WORK = "sweep"
+"""What the folder is held for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,8 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
         InputError: no point, or one that does not fit the data; fewer workers than 1.
         LookaheadError: a point that would know its future.
         MismatchError: the folder holds a sweep of other data, or clusters are of another encoder.
+        ConflictError: another sweep is writing into the folder.
+        WorkError: the folder cannot be written.
     """
     began = time.perf_counter()
     if not points:
@@ -110,18 +116,17 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; expected 1 or more, or None for one a core")
     filters = {} if filters is None else filters
-    journal = Journal(Path(out), _data_fingerprint(prices, lookup, candidates))
-    keys = [point.key(point.chosen(filters)) for point in points]
-    todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
-    if todo:
-        material = read_material(todo, prices, lookup, filters, candidates)
-        done = len(points) - len(todo)
-        for row in run_points(todo, material, workers):
-            journal.append(row)
-            done += 1
-            if progress is not None:
-                progress(done, len(points))
-    return _finish(journal, keys, len(todo), began)
+    with sole_writer(Path(out), _WORK):
+        journal = Journal(Path(out), _data_fingerprint(prices, lookup, candidates))
+        keys = [point.key(point.chosen(filters)) for point in points]
+        todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
+        if todo:
+            material = read_material(todo, prices, lookup, filters, candidates)
+            for done, row in enumerate(run_points(todo, material, workers), start=len(points) - len(todo) + 1):
+                journal.append(row)
+                if progress is not None:
+                    progress(done, len(points))
+        return _finish(journal, keys, len(todo), began)
 
 
 def write_best(
