@@ -121,6 +121,25 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     assert lookup.reads == []
 
 
+@pytest.mark.parametrize(("left", "computed"), [(3 * 8 * 30 - 1, 10), (0, 12), (None, 12)])
+def test_runs_whose_returns_are_lost_are_run_again(make_prices, make_lookup, tmp_path, left, computed):
+    """A machine that fails may keep lines and lose returns: such a run is no run, and its returns are never zeros."""
+    prices = make_prices(num_sessions=31)
+    points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(12))})
+    whole = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    returns = tmp_path / "returns.f8"
+    before = returns.read_bytes()
+    assert len(before) == 12 * 8 * 30
+    if left is None:
+        returns.unlink()
+    else:
+        returns.write_bytes(before[:left])
+    again = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    assert (again.computed, again.trials) == (computed, 12)
+    assert returns.read_bytes() == before
+    assert again.overfitting == whole.overfitting
+
+
 HELD = """
 import sys
 sys.path.insert(0, sys.argv[1])

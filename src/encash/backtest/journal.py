@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,23 +75,27 @@ class Journal:
         return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
 
     def _load(self, data: str) -> None:
-        """The whole lines of an earlier sweep; begins the folder where there is none."""
-        text = self._lines.read_text() if self._lines.is_file() else ""
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        if not whole:
+        """The whole rows of an earlier sweep; begins the folder where there is none. What is whole is not written
+        again: whoever is killed here loses nothing."""
+        content = self._lines.read_bytes() if self._lines.is_file() else b""
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        if not lines:
             self._lines.write_text(json.dumps({"data": data}) + "\n")
             self._returns.write_bytes(b"")
             return
         try:
-            head, *rows = [json.loads(line) for line in whole]
-        except json.JSONDecodeError:
+            head, *rows = [json.loads(line) for line in lines]
+        except ValueError:
             raise FormatError(f"{self._lines} is damaged; give another folder, or remove this one") from None
         if head.get("data") != data:
             raise MismatchError(
                 f"{self.folder} holds a sweep of other prices, candidates or another encoder; give another folder, "
                 "so that its trials are counted apart"
             )
-        self.rows = rows
-        self._lines.write_text("".join(line + "\n" for line in whole))
-        used = max((row["offset"] + 8 * row["sessions"] for row in self.rows), default=0)
-        os.truncate(self._returns, used)
+        ends = [row["offset"] + 8 * row["sessions"] for row in rows]
+        size = self._returns.stat().st_size if self._returns.is_file() else 0
+        whole = bisect_right(ends, size)
+        self.rows = rows[:whole]
+        os.truncate(self._lines, sum(map(len, lines[: whole + 1])))
+        with open(self._returns, "ab") as returns:
+            returns.truncate(ends[whole - 1] if whole else 0)
