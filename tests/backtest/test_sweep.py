@@ -84,6 +84,37 @@ def test_the_best_run_is_written_with_what_it_was_chosen_from(make_prices, make_
     assert chosen["deflated_sharpe"] == result.to_json()["deflated_sharpe"]
 
 
+@pytest.mark.parametrize("later", [{"top_k": [3]}, {"test_sessions": [2]}])
+def test_the_best_run_of_an_earlier_table_goes_with_it(make_prices, make_lookup, tmp_path, later):
+    """Whether the later sweep has another best run or none, `best` never shows a run that is not the best of the table;
+    what others put into the folder stays."""
+    prices = make_prices(num_sessions=41)
+    parts = {"prices": prices, "lookup": make_lookup(prices)}
+    earlier, points = make_points({}, {"top_k": [1, 2]}), make_points({"top_k": 1, "horizon": 1}, later)
+    first = run_sweep(earlier, tmp_path, **parts, workers=1)
+    folder = write_best(first, earlier, **parts)
+    second = run_sweep(points, tmp_path, **parts, workers=1)
+    assert not folder.exists()
+    assert (second.best is None) == ("test_sessions" in later)
+    assert write_best(second, points, **parts) == (None if second.best is None else folder)
+    folder.mkdir(exist_ok=True)
+    (folder / "notes.txt").write_text("mine")
+    run_sweep(points, tmp_path, **parts, workers=1)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_the_best_run_is_not_written_beside_another_table(make_prices, make_lookup, tmp_path):
+    """A sweep that another one has overtaken says so."""
+    prices = make_prices(num_sessions=41)
+    parts = {"prices": prices, "lookup": make_lookup(prices)}
+    points = make_points({}, {"top_k": [1, 2]})
+    overtaken = run_sweep(points, tmp_path, **parts, workers=1)
+    run_sweep(make_points({}, {"top_k": [3]}), tmp_path, **parts, workers=1)
+    with pytest.raises(ConflictError, match="another sweep has written into"):
+        write_best(overtaken, points, **parts)
+    assert not (tmp_path / "best").exists()
+
+
 def test_processes_give_what_one_process_gives(make_prices, make_lookup, tmp_path):
     """Two workers, same rows in the same order."""
     prices = make_prices(num_sessions=31)

@@ -368,6 +368,9 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
         assert "6 configurations were tried" in Path(shown).read_text()
     assert Path(swept["report"]) == page
     assert answer(capsys, *sweep)["computed"] == 0
+    (tmp_path / "grid.toml").write_text(f'[base]\nstart = "{days[100]}"\n[grid]\ntop_k = [1, 2, 3]\n')
+    assert answer(capsys, *sweep)["runs"] == 3
+    assert not list((tmp_path / "sweep").glob("heat_*")), "a picture of settings that this grid does not vary"
     picks = answer(capsys, "picks", "--date", days[150], *cache, *clusters, "--top-k", "2")
     assert 0 < len(picks["picks"]) <= 2
     walk = ["clusters", "walk", *cache, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from encash.whole import write_whole, writing
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that tell of the run in a folder, and of no other that takes its place."""
+_TABLES = ("equity.parquet", "ledger.csv", "picks.parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,20 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     document = {**result.to_json(), "run_dir": str(folder)}
     write_whole(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
     return folder
+
+
+def remove_run(run_dir: str | Path) -> None:
+    """Take a run away from its folder, and the folder where nothing else is in it.
+
+    Raises:
+        WorkError: it cannot be written.
+    """
+    folder = Path(run_dir)
+    with writing(folder):
+        for name in (*_OF_ONE_RUN, *_TABLES):
+            (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:

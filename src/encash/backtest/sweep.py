@@ -21,19 +21,20 @@ from encash.backtest.grid import Point
 from encash.backtest.journal import Journal
 from encash.backtest.many import read_material, run_points
 from encash.backtest.overfitting import Overfitting, judge
-from encash.backtest.result import write_run
+from encash.backtest.result import remove_run, write_run
 from encash.backtest.run import run_backtest
 from encash.backtest.sweep_table import as_columns
 from encash.backtest.universe import Candidates
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
-from encash.errors import InputError, MissingExtraError
+from encash.errors import ConflictError, InputError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.panel.panel import PriceTable
 from encash.progress import Progress
 from encash.store.lock import sole_writer
 from encash.whole import write_whole
 
+_RESULT, _BEST = "sweep.json", "best"
 _WORK = "sweep"
 """What the folder is held for."""
 
@@ -92,6 +93,8 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
     progress: Progress | None = None,
 ) -> SweepResult:
     """Run all points that are not yet in the folder.
+
+    The best run of an earlier table goes with that table: `write_best` writes the one of this.
 
     Args:
         points: from `read_grid` or `make_points`.
@@ -154,6 +157,9 @@ def write_best(
 
     Returns:
         The run folder; None where no run has a Sharpe ratio.
+
+    Raises:
+        ConflictError: another sweep is writing into the folder, or has since.
     """
     if result.best is None:
         return None
@@ -162,8 +168,12 @@ def write_best(
     run = run_backtest(
         point.config, prices=prices, lookup=lookup, filter=filter, candidates=candidates, progress=progress
     )
-    folder = write_run(run, result.table.with_name("best"))
-    write_whole(folder / "chosen.json", (json.dumps(result.choice(), indent=2) + "\n").encode())
+    out = result.table.parent
+    with sole_writer(out, _WORK):
+        if (out / _RESULT).read_bytes() != _document(result.to_json()):
+            raise ConflictError(f"another sweep has written into {out} since; run this again, or give another folder")
+        folder = write_run(run, out / _BEST)
+        write_whole(folder / "chosen.json", _document(result.choice()))
     return folder
 
 
@@ -175,6 +185,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
     best = max(defined, key=lambda row: float(row["sharpe"])) if defined else None
     overfitting, note = _judged(journal, rows)
     table = journal.folder / "sweep.parquet"
+    remove_run(journal.folder / _BEST)
     write_whole(table, table_bytes(as_columns(rows)))
     result = SweepResult(
         runs=len(keys),
@@ -186,8 +197,12 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
         note=note,
         table=table,
     )
-    write_whole(journal.folder / "sweep.json", (json.dumps(result.to_json(), indent=2) + "\n").encode())
+    write_whole(journal.folder / _RESULT, _document(result.to_json()))
     return result
+
+
+def _document(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfitting | None, str]:

@@ -14,7 +14,7 @@ from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import assign_entries, is_walk, kept_assignments
 from encash.pipeline.sources import Sources
 from encash.progress import Progress
-from encash.whole import check_folder
+from encash.whole import check_folder, writing
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
@@ -270,12 +270,16 @@ def _parts(trading: Trading) -> dict[str, Any]:
 
 
 def _heat_maps(result: SweepResult, settings: Sequence[str]) -> None:
-    """A picture of the Sharpe ratio over each pair of settings that the sweep varied, beside its table."""
+    """A picture of the Sharpe ratio over each pair of settings that the sweep varied, beside its table; those of an
+    earlier table are removed."""
     import pyarrow.parquet as pq
 
     from encash.backtest import heat_map
     from encash.report import HeatMap, heat_picture
 
+    with writing(result.table):
+        for older in result.table.parent.glob("heat_*.svg"):
+            older.unlink()
     found = pq.read_table(result.table)
     table = {name: found[name].to_numpy() for name in found.column_names}
     for rows, columns in combinations(settings, 2):
