@@ -455,6 +455,53 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(folder, capsys,
     assert ours == theirs
 
 
+HELD = """
+import sys
+from encash import pipeline
+from encash.clusters import FitConfig, Rule, WalkConfig
+from encash.panel import open_prices
+from pathlib import Path
+
+def wait(done, total):
+    print(done, flush=True)
+    sys.stdin.readline()
+
+cache, prices, out = pipeline.Sources(cache=sys.argv[1]).the_cache(), open_prices(sys.argv[2]), Path(sys.argv[3])
+config = WalkConfig(every=20, horizon=5, embargo=5, history=60, fit=FitConfig(k=3), rule=Rule(top_k=1))
+pipeline.write_walk(cache, prices, config, out, progress=wait)
+"""
+
+
+def test_two_processes_never_walk_into_one_folder(folder, capsys, tmp_path):
+    """The second is refused in one line; the first ends with the walk that it makes alone, and a killed one keeps
+    nobody out."""
+    out = tmp_path / "walk"
+    where = [str(folder / "c.lance"), str(folder / "p.h5"), str(out)]
+    walk = ["clusters", "walk", "--cache", where[0], "--prices", where[1], "-k", "3", "--top", "1"]
+    walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--history", "60"]
+
+    def begin():
+        first = subprocess.Popen(
+            [sys.executable, "-c", HELD, *where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert first.stdout.readline() == "1\n"
+        return first
+
+    first = begin()
+    first.kill()
+    first.wait()
+    first = begin()
+    assert main([*walk, "--out", str(out), "--quiet"]) == 1
+    refused = capsys.readouterr().err
+    assert f"{out} is being written by another walk, process {first.pid};" in refused
+    assert refused.count("\n") == 1
+    told, _ = first.communicate("\n" * 9)
+    assert first.returncode == 0
+    walked = answer(capsys, "clusters", "show", str(out))
+    assert walked["refits"] == len(told.splitlines()) + 1 > 2
+    assert walked["terms"] == answer(capsys, *walk, "--out", str(tmp_path / "alone"))["terms"]
+
+
 def test_the_metrics_of_the_flags_are_those_of_the_ranking():
     """The command line writes them down once more, so that help imports no clusters."""
     from encash import clusters

@@ -31,7 +31,7 @@ from encash.lazy import lazy_names
 if TYPE_CHECKING:
     from encash.clusters.choose import Choice, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
-    from encash.clusters.refits import Refit, Unfinished
+    from encash.clusters.refits import Refit, Unfinished, sole_walk
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
     from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, walk_drift
     from encash.clusters.walk import WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
@@ -55,6 +55,7 @@ _LATER = {
     "walk_drift": "summary",
     "Refit": "refits",
     "Unfinished": "refits",
+    "sole_walk": "refits",
     "WalkConfig": "walk",
     "WalkModel": "walk",
     "load_walk": "walk",
@@ -113,6 +114,7 @@ __all__ = [
     "sample_vectors",
     "select_best",
     "single_term",
+    "sole_walk",
     "stability",
     "static_clusters",
     "walk_drift",

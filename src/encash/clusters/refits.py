@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from encash.clusters.rank import Ranking, Rule
 from encash.clusters.ranking_files import load_ranking, write_ranking
 from encash.errors import InputError
 from encash.fingerprint import fingerprint, row_digests
+from encash.store.lock import sole_writer
 from encash.whole import whole_folder
 
 REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
@@ -89,6 +91,17 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
     agreement = float("nan") if facts["agreement"] is None else facts["agreement"]
     drift = np.array(facts["drift"], dtype=np.float64)
     return Refit(term=term, ranking=load_ranking(folder, facts["horizon"]), drift=drift, agreement=agreement)
+
+
+def sole_walk(folder: Path) -> AbstractContextManager[None]:
+    """Make the folder of a walk and hold it in a block, from its first refit until it is saved: of two walks at once,
+    one would take away what the other has unfinished, and the files of both would lie among each other.
+
+    Raises:
+        ConflictError: another process walks there; the message names its process id.
+        WorkError: the folder cannot be made or written.
+    """
+    return sole_writer(folder, "walk")
 
 
 class Unfinished:

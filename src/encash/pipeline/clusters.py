@@ -168,13 +168,22 @@ def write_walk(
     is kept.
 
     Raises:
+        ConflictError: another walk is writing into the folder.
         KeyboardInterrupt: says how many refits are kept.
     """
-    from encash.clusters import Unfinished, walk_forward
+    from encash.clusters import sole_walk
 
     check_folder(out)
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give another folder for the walk (--out)")
+    with sole_walk(out):
+        return _walk_into(out, cache, prices, config, progress)
+
+
+def _walk_into(out: Path, cache: Cache, prices: PriceTable, config: WalkConfig, progress: Progress | None) -> WalkModel:
+    """Walk and save, going on with what is unfinished in the folder."""
+    from encash.clusters import Unfinished, walk_forward
+
     unfinished = Unfinished(out, _entries(cache)) if cache.verified else None
     try:
         walk = walk_forward(
