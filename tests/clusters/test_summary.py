@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import encash.clusters
-from encash.clusters import FitConfig, cluster_map, fit_clusters, load_map
+from encash.clusters import CacheEntries, FitConfig, cluster_map, fit_clusters, load_map, map_entries
 from encash.errors import FormatError, MissingFileError
+from encash.store.base import EntryIndex
 
 
 def test_the_map_shows_the_clusters_apart(planted):
@@ -19,6 +20,28 @@ def test_the_map_shows_the_clusters_apart(planted):
     assert 0.3 < shown.explained < 1
     again = cluster_map(model, vectors[:500])
     np.testing.assert_array_equal(again.entries, shown.entries)
+
+
+def test_a_map_shows_a_sample_of_the_entries_that_were_fitted(planted):
+    """Rows of the days of the fit alone, and no more of them than a picture can show; the same ones each time."""
+    truth = planted()
+    days, tickers, vectors = truth.batch(end=truth.days[149])
+    model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
+    every = truth.grid.reshape(-1, truth.grid.shape[-1])
+    row = np.arange(len(every), dtype=np.int32).reshape(len(truth.days), -1)
+    index = EntryIndex(days=truth.days, tickers=np.array(truth.tickers), row=row, digest=np.ones(len(every), "u8"))
+    asked = []
+
+    def read(rows):
+        asked.append(rows)
+        return every[rows]
+
+    entries = CacheEntries(index=index, vectors=read, cache="c" * 64, version=1)
+    shown, again = map_entries(model, entries), map_entries(model, entries)
+    np.testing.assert_array_equal(asked[0], asked[1])
+    np.testing.assert_array_equal(shown.entries, again.entries)
+    assert len(shown.entries) == len(set(asked[0].tolist())) == 1_500
+    assert row[149].max() - 40 < asked[0].max() <= row[149].max()
 
 
 def test_a_map_survives_its_file(tmp_path, planted):

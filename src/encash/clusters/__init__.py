@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
     from encash.clusters.refits import Refit, Unfinished, sole_walk
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
-    from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, walk_drift
+    from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, map_entries, walk_drift
     from encash.clusters.walk import WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
@@ -52,6 +52,7 @@ _LATER = {
     "WalkDrift": "summary",
     "cluster_map": "summary",
     "load_map": "summary",
+    "map_entries": "summary",
     "walk_drift": "summary",
     "Refit": "refits",
     "Unfinished": "refits",
@@ -106,6 +107,7 @@ __all__ = [
     "load_ranking",
     "load_rankings",
     "load_walk",
+    "map_entries",
     "match_clusters",
     "models_fingerprint",
     "rank_clusters",

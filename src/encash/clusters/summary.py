@@ -14,8 +14,11 @@ from encash.clusters.model import ClusterModel
 from encash.errors import FormatError
 
 if TYPE_CHECKING:
+    from encash.clusters.kept import CacheEntries
     from encash.clusters.walk import WalkModel
 
+MAPPED_ENTRIES = 1_500
+"""Entries that a map of clusters shows."""
 _MAP_FILE = "map.npz"
 _REFIT = "encash clusters fit --cache …"
 
@@ -50,6 +53,16 @@ def load_map(folder: Path) -> ClusterMap:
         return ClusterMap(**{**arrays, "explained": float(arrays["explained"])})
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{folder / _MAP_FILE} is no map of clusters ({error!r}); make it again: {_REFIT}") from None
+
+
+def map_entries(model: ClusterModel, entries: CacheEntries) -> ClusterMap:
+    """The map of a model with a seeded sample of the entries of the days that it was fitted on."""
+    index = entries.index
+    fitted = index.row[slice(*index.span(model.fit_start, model.fit_end))]
+    rows = fitted[fitted >= 0].astype(np.int64)
+    if len(rows) > MAPPED_ENTRIES:
+        rows = np.sort(np.random.default_rng(model.seed).choice(rows, MAPPED_ENTRIES, replace=False))
+    return cluster_map(model, entries.vectors(rows))
 
 
 def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from encash.arrays import DayLike, Int32
 from encash.errors import InputError, MismatchError, UnknownKeyError
 from encash.pipeline.sources import cached_batches, encoder_fingerprint
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
         WalkModel,
     )
     from encash.panel import PriceTable
-
-MAPPED_ENTRIES = 1_500
-"""Entries that a map of clusters shows."""
 
 
 def draw_sample(
@@ -74,7 +69,7 @@ def fit_clusters(
     Returns:
         The model, and what it was chosen from where it was.
     """
-    from encash.clusters import choose_k, fit_sample, remove_rankings
+    from encash.clusters import choose_k, fit_sample, map_entries, remove_rankings
 
     how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
     check_folder(out)
@@ -84,7 +79,7 @@ def fit_clusters(
     model = fit_sample(sample, **how) if choice is None else choice.best
     model.save(out)
     remove_rankings(out, but_of=model.fingerprint)
-    _write_map(cache, model, out)
+    map_entries(model, _entries(cache)).save(out)
     return model, choice
 
 
@@ -182,7 +177,7 @@ def write_walk(
 
 def _walk_into(out: Path, cache: Cache, prices: PriceTable, config: WalkConfig, progress: Progress | None) -> WalkModel:
     """Walk and save, going on with what is unfinished in the folder."""
-    from encash.clusters import Unfinished, walk_forward
+    from encash.clusters import Unfinished, map_entries, walk_forward
 
     unfinished = Unfinished(out, _entries(cache)) if cache.verified else None
     try:
@@ -201,7 +196,7 @@ def _walk_into(out: Path, cache: Cache, prices: PriceTable, config: WalkConfig, 
             f"{unfinished.kept} refits are kept: the same walk into {out} goes on from there"
         ) from None
     walk.save(out)
-    _write_map(cache, walk.terms[-1].model, out)
+    map_entries(walk.terms[-1].model, _entries(cache)).save(out)
     if unfinished is not None:
         unfinished.remove()
     return walk
@@ -256,16 +251,3 @@ def _entries(cache: Cache) -> CacheEntries:
 
     fingerprint, vectors = cache.spec.fingerprint, cache.store.vectors
     return CacheEntries(index=cache.index(), vectors=vectors, cache=fingerprint, version=cache.version)
-
-
-def _write_map(cache: Cache, model: ClusterModel, out: Path) -> None:
-    """Keep a map of a model with a seeded sample of the entries that it was fitted on."""
-    from encash.clusters import cluster_map
-
-    index = cache.index()
-    fitted = (index.days >= np.datetime64(model.fit_start)) & (index.days <= np.datetime64(model.fit_end))
-    rows = index.row[fitted].astype(np.int64)
-    rows = rows[rows >= 0]
-    if len(rows) > MAPPED_ENTRIES:
-        rows = np.sort(np.random.default_rng(model.seed).choice(rows, MAPPED_ENTRIES, replace=False))
-    cluster_map(model, cache.store.vectors(rows)).save(out)
