@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encash import guide
 from encash.cli.clusters import METRICS
-from encash.cli.console import Console, Parser, common, run
+from encash.cli.console import Console, Parser, common, run, spec_of
 
 
 def parser() -> Parser:
@@ -50,7 +50,7 @@ def parser() -> Parser:
 
 def analyze(arguments: argparse.Namespace, console: Console) -> int:
     """Rank for each horizon."""
-    values = guide.analyze_clusters(guide.Analysis.of(arguments))
+    values = guide.analyze_clusters(spec_of(guide.Analysis, arguments))
     text = [
         f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
         for horizon, found in values["horizons"].items()

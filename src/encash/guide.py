@@ -4,10 +4,9 @@ fees; what a flag is where nobody gives it stands in the flag tables of `cluster
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +107,6 @@ class SampledFit:
     output_dir: Path
     visualize: bool
 
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> SampledFit:
-        """The options among the flags of the command."""
-        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
-
 
 def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress | None = None) -> dict[str, Any]:
     """Encode a seeded sample of past sessions of each stock, fit clusters to them, keep model and assignments.
@@ -192,11 +186,6 @@ class Analysis:
     holdout_months: int
     output_dir: Path | None
 
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> Analysis:
-        """The options among the flags of the command."""
-        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
-
 
 def analyze_clusters(asked: Analysis) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
@@ -245,11 +234,6 @@ class Simulation:
     num_trials: int
     output: Path | None
     allow_lookahead: str | None
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> Simulation:
-        """The options among the flags of the command."""
-        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
 
 
 def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import as_of_flag, model_flags
-from encash.cli.console import Console, common, count, day, ticker_list
+from encash.cli.console import Console, common, count, day, spec_of, ticker_list
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -252,7 +252,7 @@ def opened(arguments: argparse.Namespace, choice: pipeline.FilterChoice | None =
     """What the flags name, opened; with another filter than they name where one is given."""
     from encash import pipeline
 
-    sources = pipeline.Sources.of(arguments)
+    sources = spec_of(pipeline.Sources, arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
@@ -314,7 +314,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     trading = opened(arguments, replace(choice, kind="none"))  # each run names its own
     filters: dict[str, FilterModel] = {}
     if arguments.clusters is not None:
-        cache = pipeline.Sources.of(arguments).open_cache()
+        cache = spec_of(pipeline.Sources, arguments).open_cache()
         for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
             keep = choice.keep if kind in ("nearest", "random") else None
             found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), trading.prices.days, cache)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, ticker_list
+from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, spec_of, ticker_list
 from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
     """Say what a build would do."""
     from encash import pipeline
 
-    sources, warnings = pipeline.Sources.of(arguments), Warnings(console)
+    sources, warnings = spec_of(pipeline.Sources, arguments), Warnings(console)
     plan = pipeline.plan_build(sources, selection(arguments), dtype=arguments.dtype, warn=warnings.add)
     values = plain(plan.summary())
     console.result(
@@ -166,7 +166,9 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
     with console.progress("encoding", "entries", written) as progress:
-        report = pipeline.build_cache(pipeline.Sources.of(arguments), selection(arguments), how, progress=progress)
+        report = pipeline.build_cache(
+            spec_of(pipeline.Sources, arguments), selection(arguments), how, progress=progress
+        )
     return report_build(report, console, warnings.said)
 
 
@@ -399,7 +401,7 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
     """Check what is stored; exit code 3 where something is found."""
     from encash import pipeline
 
-    sources = pipeline.Sources.of(arguments)
+    sources = spec_of(pipeline.Sources, arguments)
     with console.progress("checking", "entries") as progress:
         report = pipeline.verify_cache(sources, sample=arguments.sample, drop=arguments.drop, progress=progress)
     values = plain(asdict(report))

@@ -9,7 +9,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from encash.arrays import to_day
 from encash.cli.progress import Bar
 from encash.errors import EncashError, InputError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int]
 FOUND = 3
 """The exit code of a check that found something."""
@@ -69,6 +74,18 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def spec_of(kind: type[Spec], arguments: argparse.Namespace) -> Spec:
+    """A spec from the flags that are named like its fields; a field without a flag keeps its default.
+
+    >>> from encash.pipeline import Sources
+    >>> sources = spec_of(Sources, argparse.Namespace(cache="c.lance", ensemble_models=["a.pt"], json=True))
+    >>> sources.cache, sources.ensemble_models, sources.device
+    ('c.lance', ('a.pt',), 'auto')
+    """
+    given = {one.name: getattr(arguments, one.name) for one in fields(kind) if hasattr(arguments, one.name)}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def day(text: str) -> np.datetime64:

@@ -3,9 +3,8 @@ these by their public names."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +49,6 @@ class Sources:
     given, no cache decides."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> Sources:
-        """The sources among the flags of a command."""
-        given = {one.name: getattr(arguments, one.name, None) for one in fields(cls)}
-        given["ensemble_models"] = tuple(given["ensemble_models"] or ())
-        return cls(**{name: value for name, value in given.items() if value is not None})
 
     def panel(self) -> Panel | None:
         """Features, with prices where both are given; None without features."""
