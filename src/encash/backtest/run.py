@@ -19,7 +19,8 @@ from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
 from encash.backtest.signals import SignalGrid, read_signals
 from encash.backtest.universe import Candidates
-from encash.cache.lookup import Lookup, Tally
+from encash.cache.kinds import Tally
+from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from encash.cache.exchange import merge_caches as merge_caches
     from encash.cache.executors.base import Executor as Executor
     from encash.cache.executors.local import LocalExecutor as LocalExecutor
+    from encash.cache.kinds import Tally as Tally
     from encash.cache.lookup import Lookup as Lookup
     from encash.cache.lookup import Signals as Signals
-    from encash.cache.lookup import Tally as Tally
     from encash.cache.plan import Plan as Plan
     from encash.cache.plan import State as State
     from encash.cache.plan import make_plan as make_plan
@@ -47,7 +47,7 @@ _HOMES = {
     "Selection": "selection",
     "Signals": "lookup",
     "State": "plan",
-    "Tally": "lookup",
+    "Tally": "kinds",
     "VerifyReport": "verify",
     "adopt": "verify",
     "cache_paths": "cache",
