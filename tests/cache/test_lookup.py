@@ -279,6 +279,28 @@ def test_expected_digests_are_read_again_only_for_new_days(panel, cache, monkeyp
     assert isinstance(lookup.get("2020-05-04", ["T0001"])[1][0], np.bool_)
 
 
+def test_whoever_walks_day_by_day_sees_what_one_reading_sees(panel, cache, restate, monkeypatch):
+    """Forwards, backwards or hither and thither, with other tickers each day; forwards each ticker's windows are made
+    once a quarter, not once a day."""
+    changed = restate({"T0001": {40: 7.0}})
+    days, tickers = every_cell(changed)
+    hits = Lookup(cache=cache, panel=changed).valid(days, tickers).tolist()
+    whole = dict(zip(zip(days.tolist(), tickers.tolist(), strict=True), hits, strict=True))
+    random = np.random.default_rng(0)
+    made = []
+    real = expected_module.window_digests
+    monkeypatch.setattr(expected_module, "window_digests", lambda *args: made.append(args[1]) or real(*args))
+    for order in (changed.sessions, changed.sessions[::-1], random.permutation(changed.sessions)):
+        walker = Lookup(cache=cache, panel=changed)
+        made.clear()
+        for day in order:
+            some = random.permutation([*changed.tickers, "NOBODY"])[:4]
+            assert walker.valid(np.full(4, day), some).tolist() == [whole[day.item(), name] for name in some.tolist()]
+        if order is changed.sessions:
+            quarters = -(-int((order[-1] - order[0]).astype(int)) // 91)
+            assert sum(map(len, made)) <= quarters * len(changed.tickers)
+
+
 def test_a_full_cache_refuses_a_panel_of_other_features(panel, cache, make_encoder):
     """Another number of features, or other names for the same bytes, is an error before anything is read: no hit is
     served for data that a build or a coverage would refuse."""

@@ -4,55 +4,56 @@ from __future__ import annotations
 
 import numpy as np
 
-from encash.arrays import Days, UInt64
+from encash.arrays import Bool, UInt64, positions
 from encash.cache.plan import window_digests
 from encash.cache.task import Cells
 from encash.panel.panel import Panel
 
+_AHEAD = np.timedelta64(91, "D")
+"""A quarter, some 62 sessions: whoever asks day by day makes the windows of each ticker once a quarter, at about twice
+the cost of one day's."""
+
 
 class ExpectedDigests:
-    """The digests that the panel's windows have now, kept by ticker for as long as the same days are asked for."""
+    """The digests that the panel's windows have now, kept from the first day asked for to the last, or a quarter on."""
 
     def __init__(self, panel: Panel, lookback: int):
         self._panel = panel
         self._lookback = lookback
-        self._known: dict[str, tuple[Days, UInt64]] = {}
-        self._tickers = frozenset(panel.tickers)
+        self._tickers = np.array(sorted(panel.tickers), dtype=np.str_)
+        self._keep(np.datetime64("1970-01-01"), np.datetime64("1969-12-31"))
 
     def digests(self, cells: Cells) -> UInt64:
         """The digest of each cell's window, 0 where there is none; shape (n,)."""
-        result = np.zeros(len(cells), dtype=np.uint64)
         if len(cells) == 0:
-            return result
-        names, owner = np.unique(cells.tickers, return_inverse=True)
+            return np.zeros(0, dtype=np.uint64)
         first, last = cells.days.min(), cells.days.max()
-        self._learn([name for name in names.tolist() if name in self._tickers], first, last)
-        order = np.argsort(owner, kind="stable")
-        bounds = np.searchsorted(owner[order], np.arange(len(names) + 1))
-        for number, name in enumerate(names.tolist()):
-            if name in self._tickers:
-                own = order[bounds[number] : bounds[number + 1]]
-                result[own] = self._of_ticker(name, cells.days[own])
+        if not self._first <= first <= last <= self._last:
+            self._keep(first, max(last, first + _AHEAD))
+        column = positions(self._tickers, cells.tickers)
+        there = column >= 0
+        asked = np.zeros(len(self._tickers), dtype=np.bool_)
+        asked[column[there]] = True
+        self._learn(asked)
+        result = np.zeros(len(cells), dtype=np.uint64)
+        result[there] = self._digest[column[there], (cells.days[there] - self._first).astype(np.int64)]
         return result
 
-    def _of_ticker(self, name: str, wanted: Days) -> UInt64:
-        days, digest = self._known[name]
-        at = np.minimum(np.searchsorted(days, wanted), len(days) - 1)
-        return np.where(days[at] == wanted, digest[at], np.uint64(0))
+    def _keep(self, first: np.datetime64, last: np.datetime64) -> None:
+        """Forget what is known, and keep these calendar days from now on; memory is taken as tickers are learned."""
+        self._first, self._last = first, last
+        days = int((last - first).astype(np.int64)) + 1
+        self._digest = np.zeros((len(self._tickers), days), dtype=np.uint64)
+        self._known = np.zeros(len(self._tickers), dtype=np.bool_)
 
-    def _learn(self, names: list[str], first: np.datetime64, last: np.datetime64) -> None:
-        """Read what is not known of these tickers in this range."""
-        new = tuple(name for name in names if not self._covers(name, first, last))
-        if not new:
+    def _learn(self, asked: Bool) -> None:
+        """Read what is not known of these tickers."""
+        new = np.flatnonzero(asked & ~self._known)
+        self._known[new] = True
+        names = tuple(self._tickers[new].tolist())
+        own = [days[(days >= self._first) & (days <= self._last)] for days in map(self._panel.days, names)]
+        if not any(map(len, own)):
             return
-        own = [
-            days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
-            for days in map(self._panel.days, new)
-        ]
-        days = np.unique(np.concatenate([*own, np.array([first, last], dtype="datetime64[D]")]))
-        windows = window_digests(self._panel, new, days, self._lookback)
-        self._known.update((name, (days, windows.digest[:, column])) for column, name in enumerate(new))
-
-    def _covers(self, name: str, first: np.datetime64, last: np.datetime64) -> bool:
-        days = self._known[name][0] if name in self._known else None
-        return days is not None and bool(days[0] <= first and last <= days[-1])
+        days = np.unique(np.concatenate(own))
+        digest = window_digests(self._panel, names, days, self._lookback).digest
+        self._digest[new[:, None], (days - self._first).astype(np.int64)] = digest.T
