@@ -35,7 +35,7 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
     first = create_store(f"file-object-store://{tmp_path}/remote.lance", spec)
     second = open_store(first.location)
     assert isinstance(second, LanceStore)
-    stale = second._dataset
+    stale = second.version
     first.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
     refreshes: list[int] = []
 
@@ -45,7 +45,7 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
             LanceStore.refresh(second)
 
     second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
-    assert stale.version == second.version
+    assert second.version == stale
     second.write(make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"]), skip_valid=True)
     assert len(refreshes) == 2
     again = open_store(first.location)

@@ -15,8 +15,9 @@ import pytest
 
 from encash.errors import ConflictError, EncashError, FormatError
 from encash.store import create_store, ensure_store, export_hdf5, merge, open_store
-from encash.store import lance as lance_store
+from encash.store.columns import table
 from encash.store.lock import writer_lock
+from encash.store.rows import encode_entries
 from encash.testing.store_contract import everything, make_entries, make_spec
 
 DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
@@ -38,6 +39,12 @@ def data_files(store) -> list[Path]:
     return sorted(Path(store.location, "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
+def maps_of(store) -> list:
+    """The mapped columns of each piece of a store."""
+    now = store._snapshot
+    return [now.known.columns(now.dataset, piece, now.spec) for piece in now.pieces]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("dim", [1, 3, 8, 100])
 def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
@@ -48,11 +55,11 @@ def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
     for seed in range(3):
         store.write(make_entries(spec, DAYS, [f"T{i:03}" for i in rng.choice(200, 80, replace=False)], seed=seed))
     rows = rng.integers(0, store.index().entries, 300)
-    assert all(store._columns(piece) is not None for piece in store._pieces)
+    assert all(map_of is not None for map_of in maps_of(store))
     mapped = store.vectors(rows), *store.forecasts(rows), everything(store)
-    monkeypatch.setattr(lance_store, "plain_pages", lambda *_: None)
+    monkeypatch.setattr("encash.store.lance.pieces.plain_pages", lambda *_: None)
     other = open_store(store.location)
-    assert all(other._columns(piece) is None for piece in other._pieces)
+    assert all(map_of is None for map_of in maps_of(other))
     taken = other.vectors(rows), *other.forecasts(rows), everything(other)
     for ours, theirs in zip(mapped[:3], taken[:3], strict=True):
         assert ours.tobytes() == theirs.tobytes()
@@ -61,14 +68,14 @@ def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
 
 def test_many_batches_become_one_run(tmp_path, monkeypatch):
     """Rows that were handed over in many batches are one piece in the file, and read back in any order."""
-    monkeypatch.setattr(lance_store, "_BATCH_BYTES", 64 * 32)
+    monkeypatch.setattr("encash.store.lance.commit._BATCH_BYTES", 64 * 32)
     spec = make_spec(dim=8)
     store = create_store(tmp_path / "a.lance", spec)
     entries = make_entries(spec, DAYS, [f"T{i:03}" for i in range(200)])
     store.write(entries)
     np.testing.assert_array_equal(store.vectors(np.arange(600)), entries.embedding)
     np.testing.assert_array_equal(store.vectors(np.arange(600)[::-7]), entries.embedding[::-7])
-    assert len(list(store._code_blocks(10**6))) < 5
+    assert len(list(store.scan(10**6))) < 5
 
 
 def test_flipped_bits_are_noticed(store, tmp_path):
@@ -103,7 +110,7 @@ def test_verify_names_the_vector_that_changed(store):
     path = data_files(store)[0]
     data = path.read_bytes()
     vector = store.vectors(store.index().locate(np.array([DAYS[1]], "datetime64[D]"), np.array(["C"])))
-    codes, _ = lance_store.encode_entries(store.spec, make_entries(store.spec, DAYS, ["A", "B", "C"]))
+    codes, _ = encode_entries(store.spec, make_entries(store.spec, DAYS, ["A", "B", "C"]))
     at = data.index(codes[5].tobytes())
     assert vector.shape == (1, 16)
     path.write_bytes(data[: at + 3] + bytes([data[at + 3] ^ 1]) + data[at + 4 :])
@@ -115,7 +122,7 @@ def test_verify_names_the_vector_that_changed(store):
 def flip_in_vector(store, day: str, ticker: str) -> None:
     """Change one bit of the stored vector of an entry."""
     row = store.index().locate(np.array([day], "datetime64[D]"), np.array([ticker]))
-    code = store._read("embedding", row)[0].tobytes()
+    code = store._snapshot.stored(row)[1][0].tobytes()
     for path in data_files(store):
         data = path.read_bytes()
         if (at := data.find(code)) >= 0:
@@ -225,8 +232,8 @@ def test_a_duplicate_of_another_tool(store):
     """A doubled key that another tool appended shows its last row, is counted, found by verify, and compacted away."""
     spec = store.spec
     rival = make_entries(spec, DAYS[:1], ["A"], seed=42, digest=99)
-    codes, scale = lance_store.encode_entries(spec, rival)
-    rows = lance_store.table(store._dataset.schema, rival, codes, scale)
+    codes, scale = encode_entries(spec, rival)
+    rows = table(lance.dataset(store.location).schema, rival, codes, scale)
     lance.write_dataset(rows, store.location, mode="append")
     store.refresh()
     index = store.index()
@@ -327,7 +334,7 @@ def test_read_only_folder(store):
 def test_a_lock_that_cannot_be_had(store, monkeypatch):
     """A writer that waits too long for another is told by whom it was kept out; then nothing is written."""
     before = everything(store)
-    monkeypatch.setattr(lance_store, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("encash.store.lance.place._LOCK_SECONDS", 0.05)
     with (
         writer_lock(Path(store.location, "_encash.lock")),
         pytest.raises(ConflictError, match=f"written by process {os.getpid()}"),
@@ -355,19 +362,19 @@ def test_paths(tmp_path, monkeypatch, name):
 
 def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     """A store of many small files is read with a bounded number of them open."""
-    monkeypatch.setattr(lance_store, "_MAPPED_FILES", 3)
+    monkeypatch.setattr("encash.store.lance.pieces._MAPPED_FILES", 3)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
     for seed in range(8):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], ["A", "B"], seed=seed))
     truth = np.concatenate([part.embedding for part in store.scan(2)])
     np.testing.assert_array_equal(store.vectors(np.arange(16)), truth)
-    assert len(store._mapped) <= 3
+    assert len(store._known._mapped) <= 3
 
 
 def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
     """A second compaction rewrites nothing, however many full pieces there are; an empty store has nothing to do."""
-    monkeypatch.setattr(lance_store, "_PIECE_ROWS", 64)
+    monkeypatch.setattr("encash.store.lance.commit._PIECE_ROWS", 64)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
     assert store.compact().rows_rewritten == 0
@@ -375,7 +382,7 @@ def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], [f"T{i:02}" for i in range(30)], seed=seed))
     truth = everything(store)
     assert store.compact().rows_rewritten == 150
-    assert [piece.rows for piece in store._pieces] == [64, 64, 22]
+    assert [piece.rows for piece in store._snapshot.pieces] == [64, 64, 22]
     assert store.compact().rows_rewritten == 0
     assert everything(store) == truth
 

@@ -72,7 +72,7 @@ def test_killed_writers_lose_nothing(tmp_path, report, task):
             assert everything(store) == everything(expected)
     assert open_store(path).verify().passed
     assert step > 0
-    orphans = len(list((path / "data").iterdir())) - len(open_store(path)._pieces)
+    orphans = len(list((path / "data").iterdir())) - len(open_store(path)._snapshot.pieces)
     report(f"  {task}: {KILLS} kills, {step} commits of {len(step_entries(1))} entries, 0 lost, {orphans} orphan files")
 
 

@@ -1,0 +1,55 @@
+"""Lance's errors in our words. Knows what Lance says, and what lies at a place; nothing of what was being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import pyarrow as pa
+from lance.commit import CommitConflictError
+
+from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason
+from encash.store.lance.place import Place
+from encash.store.reach import unreachable
+
+
+@contextmanager
+def lance_errors(place: Place, doing: str, version: int | str | None = None) -> Iterator[None]:
+    """Raise what the one who catches can act on.
+
+    Args:
+        place: of the store.
+        doing: create, open, read, write, …; says what an error means.
+        version: the one that is opened or tagged.
+    """
+    try:
+        yield
+    except EncashError:
+        raise
+    except CommitConflictError:
+        raise ConflictError(f"{place.location}: another writer committed first; run this again") from None
+    except (ValueError, OSError, RuntimeError, LookupError, pa.ArrowException) as error:
+        _translate(error, place, doing, version)
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":  # a panic inside Lance, on a damaged file; it is no Exception
+            raise
+        _translate(error, place, doing, version)
+
+
+def _translate(error: BaseException, place: Place, doing: str, version: int | str | None) -> NoReturn:
+    location, text, said = place.location, str(error).split(", /")[0].split("\n")[0], reason(error)
+    if (unanswered := unreachable(str(error))) is not None:
+        raise WorkError(f"could not {doing} {location}: {unanswered}") from None
+    if doing == "create" and "already exists" in text:
+        raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
+    if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
+        if version is not None and place.is_there():
+            raise MissingFileError(
+                f"{location} has no version {version!r}; `encash cache versions` lists them"
+            ) from None
+        place.refuse_other()
+        raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
+    if doing in ("open", "read"):
+        raise FormatError(f"{location} cannot be read, it is damaged{said}; run `encash cache verify`") from None
+    raise WorkError(f"{location}: could not {doing}{said}; nothing of it was committed") from None
