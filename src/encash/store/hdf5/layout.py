@@ -1,0 +1,27 @@
+"""Names in an interchange file that its writer and its reader share. Opens no file."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+SPEC_KEY = "encash"
+"""Root attribute with the spec as JSON."""
+
+
+def escape_ticker(ticker: str) -> str:
+    """A ticker as the name of a group: what HDF5 would take for a path is percent-encoded.
+
+    >>> escape_ticker("BRK.B"), escape_ticker("../x"), escape_ticker("100%")
+    ('BRK.B', '%2E.%2Fx', '100%25')
+    """
+    escaped = ticker.replace("%", "%25").replace("/", "%2F")
+    return "%2E" + escaped[1:] if escaped.startswith(".") else escaped
+
+
+def unescape_ticker(name: str) -> str:
+    """The ticker of a group's name; the inverse of `escape_ticker`.
+
+    >>> unescape_ticker("%2E.%2Fx")
+    '../x'
+    """
+    return unquote(name)
