@@ -302,6 +302,17 @@ def test_encoders_are_imported_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_checkpoint_is_loaded_and_run_without_a_compiler(tmp_path):
+    """Torch's compiler takes a second to import, and nothing here needs it."""
+    write_checkpoint(tmp_path / "m.pt", num_features=2, lookback=4)
+    code = (
+        "import sys, numpy; from encash.encoders import load_encoder\n"
+        f"load_encoder({str(tmp_path / 'm.pt')!r}, device='cpu').encode(numpy.zeros((1, 4, 2), numpy.float32))\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_without_torch_the_line_that_installs_it_is_given(tmp_path):
     """No torch: MissingExtraError (exit code 2) with the pip line."""
     code = (

@@ -18,7 +18,8 @@ class ReferenceTransformer(nn.Module):
         self.input_proj = nn.Sequential(
             nn.Linear(layout.num_features, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(layout.dropout)
         )
-        self.pos_encoding = nn.Parameter(0.02 * torch.randn(1, MAX_POSITIONS, hidden))
+        # not 0.02 · randn, the same bits: for a model without memory, as one is loaded, that imports torch's compiler
+        self.pos_encoding = nn.Parameter(torch.normal(0.0, 0.02, (1, MAX_POSITIONS, hidden)))
         layer = nn.TransformerEncoderLayer(
             hidden,
             layout.num_heads,
