@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide, pipeline
+from encash import guide
 from encash.cli.caches import report_build, selection
-from encash.cli.console import Console, Parser, common, run, spec_of
+from encash.cli.console import Console, Parser, common, run
 
 
 def parser() -> Parser:
@@ -47,7 +47,7 @@ def parser() -> Parser:
 
 def build(arguments: argparse.Namespace, console: Console) -> int:
     """Build, and write HDF5 where the name asks for it."""
-    sources = spec_of(pipeline.Sources, arguments)
+    sources = console.sources(arguments)
     with console.progress("encoding", "entries") as progress:
         report = guide.build_named(sources, selection(arguments), progress=progress)
     return report_build(report, console)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide, pipeline
+from encash import guide
 from encash.cli.console import Console, Parser, common, lines, run, spec_of
 
 
@@ -50,7 +50,7 @@ def create(arguments: argparse.Namespace, console: Console) -> int:
     """Encode the sample, fit, save."""
     with console.progress("encoding", "entries") as progress:
         values = guide.create_clusters(
-            spec_of(pipeline.Sources, arguments), spec_of(guide.SampledFit, arguments), progress=progress
+            console.sources(arguments), spec_of(guide.SampledFit, arguments), progress=progress
         )
     console.result(values, lines(values))
     return 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide, pipeline
+from encash import guide
 from encash.cli.backtest import backtest_lines
 from encash.cli.console import Console, Parser, common, count, run, spec_of
 
@@ -85,9 +85,7 @@ def parser() -> Parser:
 def simulate(arguments: argparse.Namespace, console: Console) -> int:
     """Run, write the run folder, print the hit rate and the figures."""
     with console.progress("entries", "cells") as progress:
-        values = guide.simulate(
-            spec_of(pipeline.Sources, arguments), spec_of(guide.Simulation, arguments), progress=progress
-        )
+        values = guide.simulate(console.sources(arguments), spec_of(guide.Simulation, arguments), progress=progress)
     console.result(values, backtest_lines(values))
     return 0
 

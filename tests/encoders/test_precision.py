@@ -11,7 +11,7 @@ import torch
 from encash.encoders import load_encoder
 from encash.encoders.agreement import Agreement, agreement
 from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
-from encash.encoders.torch.choice import Trial, Way, choose, fastest, settle_batch, try_ways
+from encash.encoders.torch.choice import Steps, Trial, Way, choose, fastest, settle_batch, try_ways
 from encash.errors import InputError, MismatchError
 from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
 
@@ -122,7 +122,7 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
     own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
     asked, given = [], []
     monkeypatch.setattr(
-        choice, "try_ways", lambda plain, _, windows: given.append(windows) or (plain, [trial("float32", 1)])
+        choice, "try_ways", lambda plain, _, windows, __: given.append(windows) or (plain, [trial("float32", 1)])
     )
     load_encoder(path, device="cpu", sample=lambda lookback: asked.append(lookback) or own)
     assert asked == [6]
@@ -172,7 +172,7 @@ class TestTheMeasurement:
         """The fast one encodes what agreement needs; the slow one only what its speed needs."""
         plain, slow, fast = Paced(0.02), Paced(0.02), Paced(0.002)
         ways = [Way(make=lambda: slow, precision="medium"), Way(make=lambda: fast, engine="onnxruntime")]
-        chosen, trials = try_ways(plain, ways, self.windows)
+        chosen, trials = try_ways(plain, ways, self.windows, Steps())
         assert chosen is fast
         assert [each.agreement is None for each in trials] == [True, True, False]
         assert slow.windows == choice.SLOW_WINDOWS
@@ -191,6 +191,16 @@ class TestTheMeasurement:
         way = Way(make=lambda: pytest.fail("made"), engine="onnxruntime", limit=lambda: 7)
         encoder = fastest(Paced(0.02), [way], lambda _: self.windows)
         assert "float32 (onnxruntime) at most 7;" in encoder.choice
+
+    @pytest.mark.parametrize(("limit", "total"), [(7, 4), (np.inf, 8)])
+    def test_steps_are_told_as_they_are_known_and_passed(self, limit, total):
+        """Reading, float32, another way, the batch; what is long counts as several steps once it is to be made."""
+        way = Way(make=lambda: Paced(0.002), engine="onnxruntime", limit=lambda: limit, steps=5)
+        told = []
+        fastest(Paced(0.02), [way], lambda _: self.windows, steps=Steps(lambda *now: told.append(now)))
+        assert told[:2] == [(1, 4), (2, 4)]
+        assert told[-2:] == [(total - 1, total), (total, total)]
+        assert ((2, total) in told) is True
 
     def test_the_line_names_the_engine_of_what_was_not_chosen(self):
         """Where ONNX Runtime is taken, the precisions beside it are told to be torch's."""

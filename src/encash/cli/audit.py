@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.cli.backtest import configuration, filter_choice, honesty_flags, source_flags, universe_flags
-from encash.cli.console import FOUND, Console, common, day, spec_of
+from encash.cli.console import FOUND, Console, common, day
 from encash.errors import InputError
 
 
@@ -47,7 +47,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     from encash.audit import Subject, audit
     from encash.panel.tables import read_bars
 
-    sources = spec_of(pipeline.Sources, arguments)
+    sources = console.sources(arguments)
     if sources.model is None or sources.data is None:
         raise InputError("an audit encodes again; give --model M and --data F")
     panel, cache = sources.the_panel(), sources.open_cache()

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.caches import as_of_flag, model_flags
-from encash.cli.console import Console, common, count, day, spec_of, ticker_list
+from encash.cli.console import Console, common, count, day, ticker_list
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -248,11 +248,13 @@ def configuration(arguments: argparse.Namespace) -> BacktestConfig:
     return BacktestConfig(**{name: value for name, value in given.items() if value is not None})
 
 
-def opened(arguments: argparse.Namespace, choice: pipeline.FilterChoice | None = None) -> pipeline.Trading:
+def opened(
+    arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
+) -> pipeline.Trading:
     """What the flags name, opened; with another filter than they name where one is given."""
     from encash import pipeline
 
-    sources = spec_of(pipeline.Sources, arguments)
+    sources = console.sources(arguments)
     if arguments.no_model:
         sources = replace(sources, model=None)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
@@ -277,7 +279,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     from encash import pipeline
     from encash.backtest.files import plain
 
-    config, trading = configuration(arguments), opened(arguments)
+    config, trading = configuration(arguments), opened(arguments, console)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
             trading,
@@ -311,10 +313,10 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     from encash import pipeline
 
     choice = filter_choice(arguments)
-    trading = opened(arguments, replace(choice, kind="none"))  # each run names its own
+    trading = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
     filters: dict[str, FilterModel] = {}
     if arguments.clusters is not None:
-        cache = spec_of(pipeline.Sources, arguments).open_cache()
+        cache = console.sources(arguments).open_cache()
         for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
             keep = choice.keep if kind in ("nearest", "random") else None
             found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), trading.prices.days, cache)
@@ -337,7 +339,7 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> int:
     """The list of one day."""
     from encash.backtest import picks_of_day
 
-    trading = opened(arguments)
+    trading = opened(arguments, console)
     table = picks_of_day(
         configuration(arguments),
         arguments.date,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, spec_of, ticker_list
+from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, ticker_list
 from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
     """Say what a build would do."""
     from encash import pipeline
 
-    sources, warnings = spec_of(pipeline.Sources, arguments), Warnings(console)
+    sources, warnings = console.sources(arguments), Warnings(console)
     plan = pipeline.plan_build(sources, selection(arguments), dtype=arguments.dtype, warn=warnings.add)
     values = plain(plan.summary())
     console.result(
@@ -165,10 +165,9 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
     )
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
+    sources = console.sources(arguments)
     with console.progress("encoding", "entries", written) as progress:
-        report = pipeline.build_cache(
-            spec_of(pipeline.Sources, arguments), selection(arguments), how, progress=progress
-        )
+        report = pipeline.build_cache(sources, selection(arguments), how, progress=progress)
     return report_build(report, console, warnings.said)
 
 
@@ -346,7 +345,7 @@ def run_list(arguments: argparse.Namespace, console: Console) -> int:
     """The caches of a folder."""
     from encash import pipeline
 
-    found = pipeline.list_caches(arguments.folder, arguments.model)
+    found = pipeline.list_caches(arguments.folder, console.sources(arguments))
     width = max((len(one.path) for one in found), default=0)
     text = [
         f"{'*' if one.belongs else ' '} {one.path:<{width}}  "
@@ -401,7 +400,7 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
     """Check what is stored; exit code 3 where something is found."""
     from encash import pipeline
 
-    sources = spec_of(pipeline.Sources, arguments)
+    sources = console.sources(arguments)
     with console.progress("checking", "entries") as progress:
         report = pipeline.verify_cache(sources, sample=arguments.sample, drop=arguments.drop, progress=progress)
     values = plain(asdict(report))

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -20,6 +20,8 @@ from encash.errors import EncashError, InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from encash.pipeline import Sources
 
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int]
@@ -54,6 +56,12 @@ class Console:
             yield bar
         finally:
             bar.close()
+
+    def sources(self, arguments: argparse.Namespace) -> Sources:
+        """What the flags name to read; while a model is loaded, a bar says how far it is."""
+        from encash.pipeline import Sources
+
+        return replace(spec_of(Sources, arguments), loading=lambda: self.progress("loading the model", "steps"))
 
 
 class Parser(argparse.ArgumentParser):

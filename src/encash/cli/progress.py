@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
+
+from encash.progress import rate_text
 
 
 def clock(seconds: float) -> str:
@@ -29,7 +32,8 @@ def bytes_below(path: str) -> int:
 
 
 class Bar:
-    """One line of progress: share done, rate, remaining time, bytes written. Nothing in the first half second.
+    """One line of progress: share done, rate, remaining time, bytes written. Nothing in the first half second, and
+    nothing of work that by its rate is done within two.
 
     On a terminal the line is drawn anew; elsewhere a plain line is written about every ten seconds.
     """
@@ -48,7 +52,7 @@ class Bar:
         self._live = self._stream.isatty()
         self._began = self._drawn = time.monotonic()
         self._shown = False
-        self._done = 0
+        self._done = 1  # more than nothing: a first report of that, after a model was loaded, say, begins the clock
 
     def __call__(self, done: int, total: int) -> None:
         """Report `done` of `total` units; counting that begins again is another piece of work."""
@@ -56,17 +60,24 @@ class Bar:
         if done < self._done:
             self._began = now
         self._done = done
-        pause = 0.1 if self._live else 10.0
-        if self._quiet or now - self._began < 0.5 or (now - self._drawn < pause and (self._shown or not self._live)):
+        elapsed = now - self._began
+        left = (total - done) * elapsed / done if done else math.inf
+        if self._quiet or self._too_soon(now, elapsed, left):
             return
         self._drawn, self._shown = now, True
-        rate = done / (now - self._began)
-        left = clock((total - done) / rate) if rate else "?"
-        text = f"{self._title}  {done:,} of {total:,} {self._unit}  {rate:,.0f}/s  {left} left"
+        rate, remaining = rate_text(done / elapsed), clock(left) if done else "?"
+        text = f"{self._title}  {done:,} of {total:,} {self._unit}  {rate}/s  {remaining} left"
         if self._written is not None:
             text += f"  {self._written() / 2**20:,.1f} MiB written"
         self._stream.write(f"\r\x1b[2K{text}" if self._live else f"{text}\n")
         self._stream.flush()
+
+    def _too_soon(self, now: float, elapsed: float, left: float) -> bool:
+        """Whether the work is too short for a line, or the last line too young for another."""
+        if elapsed < 0.5 or (not self._shown and elapsed + left < 2.0):
+            return True
+        pause = 0.1 if self._live else 10.0
+        return now - self._drawn < pause and (self._shown or not self._live)
 
     def close(self) -> None:
         """Clear the live line."""

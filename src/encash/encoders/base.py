@@ -154,15 +154,6 @@ class Encoded:
         return self
 
 
-def rate_text(entries_per_second: float) -> str:
-    """A speed as people read it.
-
-    >>> rate_text(3021.4), rate_text(39.46)
-    ('3,021', '39.5')
-    """
-    return f"{entries_per_second:,.0f}" if entries_per_second >= 100 else f"{entries_per_second:.3g}"
-
-
 class Encoder(ABC):
     """A model that turns windows into embeddings and forecasts.
 

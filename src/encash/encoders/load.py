@@ -15,6 +15,7 @@ from encash.encoders.base import Encoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
 from encash.encoders.extras import engine_module
 from encash.errors import FormatError, InputError
+from encash.progress import Progress
 
 AUTO = "auto"
 
@@ -31,6 +32,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
     bin_edges: str | Path | Float32 | None = None,
     pooling: str = "mean",
     sample: Callable[[int], Float32] | None = None,
+    progress: Progress | None = None,
 ) -> Encoder:
     """Open an encoder.
 
@@ -52,6 +54,8 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
         pooling: mean, last or cls.
         sample: gives windows of your data (n, L, F) for a lookback L: auto then measures speed and agreement on them;
             None measures on random windows.
+        progress: where engine or precision of a checkpoint is measured, or it is exported, told the steps done and
+            those known so far; the reading is the first.
 
     Raises:
         MissingFileError: no such file.
@@ -69,6 +73,7 @@ def load_encoder(  # noqa: PLR0913  # each is a setting of its own that a user g
         bin_edges=bin_edges,
         pooling=pooling,
         sample=sample,
+        progress=progress,
     )
     if is_checkpoint(path):
         return _checkpoint(path, asked)
@@ -110,6 +115,7 @@ class _Asked:
     bin_edges: str | Path | Float32 | None
     pooling: str
     sample: Callable[[int], Float32] | None
+    progress: Progress | None
 
     def refuse(self, *names: str, own: Mapping[str, Any] | None = None) -> None:
         """Refuse settings that the model does not have, and other values than its own where it has one.
@@ -139,6 +145,7 @@ def _checkpoint(path: str | Path, asked: _Asked) -> Encoder:
         bin_edges=asked.bin_edges,
         pooling=asked.pooling,
         sample=asked.sample,
+        progress=asked.progress,
     )
     encoder: Encoder = module.load_torch_encoder(path, options)
     return encoder

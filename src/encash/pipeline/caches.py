@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from encash.encoders.base import rate_text
 from encash.errors import EncashError, MismatchError
 from encash.pipeline.sources import Sources
-from encash.progress import Progress
+from encash.progress import Progress, rate_text
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport
@@ -75,8 +75,13 @@ def build_cache(
     from encash.cache.executors.ray import RayExecutor
 
     # The workers take engine, precision and batch as they were chosen here: measured again, they might be others. They
-    # do not see the cache either, which may have settled the window.
-    same = replace(sources.like(encoder.spec), lookback=encoder.spec.lookback, batch_size=encoder.batch_size)
+    # do not see the cache either, which may have settled the window; and they show nothing.
+    same = replace(
+        sources.like(encoder.spec),
+        lookback=encoder.spec.lookback,
+        batch_size=encoder.batch_size,
+        loading=nullcontext,
+    )
     with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
         return cache.build(panel, encoder, selection, executor=executor, **how)
 
@@ -119,8 +124,9 @@ class ListedCache:
     """Why it cannot be read, where it cannot."""
 
 
-def list_caches(folder: Path, model: str | None = None) -> list[ListedCache]:
-    """The caches of a folder; with a model, which of them it made. It is loaded where no cache knows its file.
+def list_caches(folder: Path, sources: Sources) -> list[ListedCache]:
+    """The caches of a folder; where the sources name a model, which of them it made. It is loaded where no cache knows
+    its file.
 
     Raises:
         MissingFileError: no such folder.
@@ -134,16 +140,17 @@ def list_caches(folder: Path, model: str | None = None) -> list[ListedCache]:
         except EncashError as error:
             caches[path] = str(error)
     sound = [cache for cache in caches.values() if not isinstance(cache, str)]
+    model = sources.model
     own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
     if model is not None and not own:
-        own = [cache.path for cache in sound if _made_by(cache, model)]
+        own = [cache.path for cache in sound if _made_by(cache, sources)]
     return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]
 
 
-def _made_by(cache: Cache, model: str) -> bool:
-    """Whether a model, loaded as the cache says, is the one that made it."""
+def _made_by(cache: Cache, sources: Sources) -> bool:
+    """Whether the model, loaded as the cache says, is the one that made it."""
     try:
-        cache.check(Sources(model=model).encoder(cache).spec)
+        cache.check(sources.encoder(cache).spec)
     except MismatchError:
         return False
     return True

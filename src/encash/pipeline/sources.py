@@ -3,7 +3,8 @@ these by their public names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 BATCH_DAYS = 64
 """Days whose entries are given at once."""
+Loading = Callable[[], AbstractContextManager[Progress | None]]
+"""Gives what is told, while a model is loaded, how far it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class Sources:
     given, no cache decides."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
+    loading: Loading = nullcontext
 
     def panel(self) -> Panel | None:
         """Features, with prices where both are given; None without features."""
@@ -109,21 +113,23 @@ class Sources:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
         asked = self if known is None else self.like(known)
-        members = [
-            load_encoder(
-                model,
-                device=self.device,
-                engine=asked.default_engine if asked.engine == "auto" and is_checkpoint(model) else asked.engine,
-                precision=asked.precision,
-                batch_size=self.batch_size,
-                lookback=self.lookback,
-                default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
-                bin_edges=self.bin_edges,
-                pooling=asked.pooling or "mean",
-                sample=self._sample if self.data is not None else None,
-            )
-            for model in (self.model, *self.ensemble_models)
-        ]
+        with self.loading() as progress:
+            members = [
+                load_encoder(
+                    model,
+                    device=self.device,
+                    engine=asked.default_engine if asked.engine == "auto" and is_checkpoint(model) else asked.engine,
+                    precision=asked.precision,
+                    batch_size=self.batch_size,
+                    lookback=self.lookback,
+                    default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
+                    bin_edges=self.bin_edges,
+                    pooling=asked.pooling or "mean",
+                    sample=self._sample if self.data is not None else None,
+                    progress=progress,
+                )
+                for model in (self.model, *self.ensemble_models)
+            ]
         encoder = members[0] if len(members) == 1 else Ensemble(members)
         if cache is None or known is None or encoder.spec.lookback == known.lookback:
             return encoder

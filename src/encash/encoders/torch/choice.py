@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from encash.arrays import Float32
 from encash.encoders.agreement import Agreement, agreement
-from encash.encoders.base import Encoder, EncoderSpec, rate_text
+from encash.encoders.base import Encoder, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
+from encash.progress import Progress, rate_text
 
 PAYS = 1.3
 """Times the speed of what was taken before it from which another way is taken."""
@@ -41,6 +42,8 @@ class Way:
     precision: str = "float32"
     limit: Callable[[], float] = lambda: math.inf
     """Entries a second that it cannot pass, where that is known for less than making it costs."""
+    steps: int = 1
+    """Steps of progress that making and timing it takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,34 @@ class Trial:
         return f"{self.precision}{engine}{most} {rate_text(self.entries_per_second)}{fault}"
 
 
+class Steps:
+    """Tells how far the loading of a checkpoint is. The first step, behind already, is the reading of its file; others
+    come as it is known that they must be taken."""
+
+    def __init__(self, progress: Progress | None = None):
+        self._progress, self._done, self._total = progress, 1, 1
+
+    def ahead(self, count: int) -> None:
+        """So many more are to be taken."""
+        self._tell(0, count)
+
+    def passed(self, count: int = 1) -> None:
+        """So many are behind."""
+        self._tell(count, 0)
+
+    def _tell(self, passed: int, ahead: int) -> None:
+        self._done, self._total = self._done + passed, self._total + ahead
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
 def fastest(
-    plain: BatchedEncoder, others: Iterable[Way], sample: Sample | None = None, *, fixed_batch: bool = False
+    plain: BatchedEncoder,
+    others: Sequence[Way],
+    sample: Sample | None = None,
+    *,
+    fixed_batch: bool = False,
+    steps: Steps | None = None,
 ) -> BatchedEncoder:
     """The encoder in the fastest way that says what float32 says, in the batch that was the faster of two.
 
@@ -77,14 +106,20 @@ def fastest(
         others: other ways, in the order in which they are preferred.
         sample: gives windows of the data, for a lookback; None takes random ones.
         fixed_batch: the batch stays as it was made.
+        steps: told of float32, each other way, and the batch; of nothing where nothing is measured.
     """
     if plain.spec.dim < SMALLEST_DIM:
         plain.choice = f"float32, {described(plain)}: a model too small for another to pay"
         return plain
+    steps = steps or Steps()
+    steps.ahead(1 + len(others) + (0 if fixed_batch else 1))
     windows = _windows(plain.spec, sample)
-    chosen, trials = try_ways(plain, others, windows)
+    chosen, trials = try_ways(plain, others, windows, steps)
     best = choose(trials)
-    chosen.entries_per_second = best.entries_per_second if fixed_batch else settle_batch(chosen, windows)
+    chosen.entries_per_second = best.entries_per_second
+    if not fixed_batch:
+        chosen.entries_per_second = settle_batch(chosen, windows)
+        steps.passed()
     tried = ", ".join(trial.line(best.engine) for trial in trials if trial is not best)
     cosine = 1.0 if best.agreement is None else best.agreement.cosine
     chosen.choice = (
@@ -94,7 +129,9 @@ def fastest(
     return chosen
 
 
-def try_ways(plain: BatchedEncoder, others: Iterable[Way], windows: Float32) -> tuple[BatchedEncoder, list[Trial]]:
+def try_ways(
+    plain: BatchedEncoder, others: Sequence[Way], windows: Float32, steps: Steps
+) -> tuple[BatchedEncoder, list[Trial]]:
     """The encoder to take, and speed and agreement of every way on the same windows (n ≥ 12, L, F).
 
     The first trial is `plain` itself. What does not pay is not compared, and what cannot pay is not made.
@@ -106,16 +143,20 @@ def try_ways(plain: BatchedEncoder, others: Iterable[Way], windows: Float32) -> 
         rate, embedding = _speed(plain, windows, count)
     reference = _completed(plain, embedding, windows)
     chosen, trials = plain, [Trial(entries_per_second=rate)]
+    steps.passed()
     for way in others:
         best = choose(trials)
         if not _pays(limit := way.limit(), best):
             trials.append(Trial(engine=way.engine, precision=way.precision, entries_per_second=limit, made=False))
+            steps.passed()
             continue
+        steps.ahead(way.steps - 1)
         encoder = way.make()
         rate, embedding = _speed(encoder, windows, count)
         found = _agreement(reference, _completed(encoder, embedding, windows)) if _pays(rate, best) else None
         trials.append(Trial(engine=way.engine, precision=way.precision, entries_per_second=rate, agreement=found))
         chosen = encoder if choose(trials) is trials[-1] else chosen
+        steps.passed(way.steps)
     return chosen, trials
 
 

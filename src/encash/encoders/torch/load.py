@@ -16,13 +16,14 @@ from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import NO_EDGES, BinEdges
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK, ENGINES, HORIZONS, Layout, choose_lookback
 from encash.encoders.pooling import check_pooling
-from encash.encoders.torch.choice import Sample, Way, described, fastest
+from encash.encoders.torch.choice import Sample, Steps, Way, described, fastest
 from encash.encoders.torch.encoder import TorchEncoder, choose_device
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
 from encash.encoders.torch.precision import check_precision, offered
-from encash.encoders.torch.runtime import fastest_possible, is_installed, runtime_encoder
+from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
 from encash.errors import InputError
 from encash.fingerprint import file_digest
+from encash.progress import Progress
 
 AUTO = "auto"
 
@@ -44,6 +45,8 @@ class TorchOptions:
     pooling: str = "mean"
     sample: Sample | None = None
     """Gives windows of the data for a lookback: those on which auto measures; None measures on random ones."""
+    progress: Progress | None = None
+    """Told the steps done and those that are known; see `load_encoder`."""
 
 
 def load_torch_encoder(path: str | Path, options: TorchOptions) -> BatchedEncoder:
@@ -65,14 +68,16 @@ def load_torch_encoder(path: str | Path, options: TorchOptions) -> BatchedEncode
     def make(precision: str) -> TorchEncoder:
         return TorchEncoder(model, replace(spec, precision=precision), edges=edges, batch_size=options.batch_size)
 
-    plain = make(precision)
+    plain, steps = make(precision), Steps(options.progress)
     encoder: BatchedEncoder = plain
     if by_runtime:
+        steps.ahead(EXPORT_STEPS)
         encoder = runtime_encoder(plain, options.device)
+        steps.passed(EXPORT_STEPS)
     elif options.precision == AUTO:
         fixed_batch = options.batch_size is not None or device.type != "cpu"
-        ways = _other_ways(plain, make, engine=options.engine)
-        encoder = fastest(plain, ways, options.sample, fixed_batch=fixed_batch)
+        ways = list(_other_ways(plain, make, engine=options.engine))
+        encoder = fastest(plain, ways, options.sample, fixed_batch=fixed_batch, steps=steps)
     encoder.choice = encoder.choice or f"{precision}, {described(encoder)}: as asked"
     encoder.source_digest = file_digest(path)
     return encoder
@@ -116,7 +121,8 @@ def _other_ways(plain: TorchEncoder, make: Callable[[str], TorchEncoder], *, eng
     for precision in offered(plain.device.type)[1:]:
         yield Way(make=partial(make, precision), precision=precision)
     if engine == AUTO and plain.device.type == "cpu" and is_installed():
-        yield Way(make=partial(runtime_encoder, plain), engine="onnxruntime", limit=partial(fastest_possible, plain))
+        limit = partial(fastest_possible, plain)
+        yield Way(make=partial(runtime_encoder, plain), engine="onnxruntime", limit=limit, steps=EXPORT_STEPS)
 
 
 def _forecast_rule(layout: Layout, edges: BinEdges | None) -> str:

@@ -23,6 +23,9 @@ from encash.encoders.torch.export import export_parts
 
 OPSET, IR_VERSION = 17, 8
 """Of the products: old enough for every ONNX Runtime that we take."""
+EXPORT_STEPS = 12
+"""Steps of progress that an export counts as: it took the time of 9 to 18 other steps of a load, of models from 0.8 to
+126 million weights."""
 
 
 def is_installed() -> bool:
