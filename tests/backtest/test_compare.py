@@ -10,7 +10,7 @@ import pytest
 from encash import metrics
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.chance import rank_among
-from encash.backtest.compare import CompareConfig, Verdict, random_filters, run_comparisons, write_comparisons
+from encash.backtest.compare import CompareConfig, FilterTest, random_filters, run_comparisons, write_comparisons
 from encash.backtest.evidence import forward_returns, rank_evidence
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
@@ -123,7 +123,7 @@ INTERVAL = (0.1, 0.3)
 def test_the_sentence_says_what_the_rule_finds(draws, above, interval, lookahead, words, helps):
     """Too few draws, chance, skill, the lack of it and look-ahead are each called by their name."""
     rank = rank_among([2.0] * above + [0.5] * (draws - above), 1.0, excess_interval=interval)
-    verdict = Verdict(excess=0.1, excess_interval=interval, rank=rank, lookahead=lookahead)
+    verdict = FilterTest(excess=0.1, excess_interval=interval, rank=rank, lookahead=lookahead)
     assert verdict.sentence.startswith(words)
     assert verdict.helps == helps
 

@@ -155,15 +155,15 @@ def test_the_number_of_clusters_is_chosen_by_separation(planted):
     """The Calinski–Harabasz index picks the planted number, and equals its formula on the assigned entries."""
     days, tickers, vectors = planted().batch()
     sample = sample_vectors([(days, tickers, vectors)], config=FitConfig(k=2))
-    choice = choose_k(sample, [2, 3, 4, 6], config=FitConfig(k=2), encoder="")
-    assert choice.best.k == 3
-    assert [row["k"] for row in choice.rows()] == [2, 3, 4, 6]
-    space = choice.best.project(sample.vectors).astype(np.float64)
-    ids = choice.best.assign(sample.vectors)[0]
+    selection = choose_k(sample, [2, 3, 4, 6], config=FitConfig(k=2), encoder="")
+    assert selection.best.k == 3
+    assert [row["k"] for row in selection.rows()] == [2, 3, 4, 6]
+    space = selection.best.project(sample.vectors).astype(np.float64)
+    ids = selection.best.assign(sample.vectors)[0]
     means = np.stack([space[ids == cluster].mean(axis=0) for cluster in range(3)])
     within = np.square(space - means[ids]).sum()
     between = np.square(means[ids] - space.mean(axis=0)).sum()
-    assert choice.scores[1] == pytest.approx((between / 2) / (within / (len(space) - 3)), rel=1e-2)
+    assert selection.scores[1] == pytest.approx((between / 2) / (within / (len(space) - 3)), rel=1e-2)
 
 
 @pytest.mark.parametrize(

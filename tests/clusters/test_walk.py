@@ -72,9 +72,9 @@ def test_the_number_of_clusters_is_chosen_once_on_the_first_past(planted, tmp_pa
     truth = planted()
     made = walk_forward(truth.prices, truth.read, config=config(counts=(2, 3, 5)), encoder="")
     first = sample_vectors(truth.read(None, truth.days[59]), config=FitConfig(k=2))
-    choice = choose_k(first, (2, 3, 5), config=FitConfig(k=2), encoder="")
-    assert choice.best.k == 3
-    assert made.notes["choice"] == choice.rows()
+    selection = choose_k(first, (2, 3, 5), config=FitConfig(k=2), encoder="")
+    assert selection.best.k == 3
+    assert made.notes["choice"] == selection.rows()
     assert {refit.term.model.k for refit in made.refits} == {3}
     alone = walk_forward(truth.prices, truth.read, config=config(fit=FitConfig(k=3)), encoder="")
     assert made.fingerprint == alone.fingerprint

@@ -66,7 +66,7 @@ class Comparison(RepeatedRuns):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class FilterTest:
     """Does the filter help, against random filters that keep as many candidates on each day?"""
 
     excess: float
@@ -111,7 +111,7 @@ class Comparisons:
 
     base: Outcome
     rows: tuple[Comparison, ...]
-    verdict: Verdict | None
+    verdict: FilterTest | None
     """None for a run without a filter."""
     evidence: tuple[Evidence, ...]
     """For each horizon of the forecasts, on all candidates of every session."""
@@ -380,7 +380,7 @@ def _row(name: str, meaning: str, labels: Sequence[str], equity: Float64, paths:
     return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
 
 
-def _verdict(bench: _Bench, base: Outcome, rows: Mapping[str, Comparison], settings: CompareConfig) -> Verdict:
+def _verdict(bench: _Bench, base: Outcome, rows: Mapping[str, Comparison], settings: CompareConfig) -> FilterTest:
     """The run against its random filters."""
     random = rows["random filter"]
     paths = random.equity.copy()
@@ -391,7 +391,7 @@ def _verdict(bench: _Bench, base: Outcome, rows: Mapping[str, Comparison], setti
         excess, lambda drawn: drawn.mean(axis=1), block=min(settings.block, len(excess)), seed=settings.seed
     )
     interval = (low * metrics.SESSIONS_PER_YEAR, high * metrics.SESSIONS_PER_YEAR)
-    return Verdict(
+    return FilterTest(
         excess=metrics.total_return(base.path) - float(random.figures["total_return"].mean()),
         excess_interval=interval,
         rank=rank_among(

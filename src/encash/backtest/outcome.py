@@ -30,7 +30,7 @@ from encash.clusters.filter import FilterModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Allocation:
     """Who is held from each rebalance, before any money moves."""
 
     frame: Frame
@@ -54,7 +54,7 @@ class Outcome:
     """All that one configuration does on one set of signals."""
 
     config: BacktestConfig
-    choice: Choice
+    allocation: Allocation
     simulation: Simulation
     targets: Targets
     """Columns are those of the market below."""
@@ -65,22 +65,22 @@ class Outcome:
     @property
     def frame(self) -> Frame:
         """Sessions and candidates."""
-        return self.choice.frame
+        return self.allocation.frame
 
     @property
     def signals(self) -> SignalGrid:
         """Of the rebalances and the universe of the frame."""
-        return self.choice.signals
+        return self.allocation.signals
 
     @property
     def kept(self) -> Bool:
         """Who passed the filter, shape (R, N)."""
-        return self.choice.kept
+        return self.allocation.kept
 
     @property
     def picks(self) -> Picks:
         """The names of each rebalance."""
-        return self.choice.picks
+        return self.allocation.picks
 
     @property
     def days(self) -> Days:
@@ -147,7 +147,7 @@ class Outcome:
             "win_rate": metrics.win_rate(got / paid - 1.0),
             "rebalances": len(self.frame.schedule.signal),
             "idle_rebalances": int((self.picks.column < 0).all(axis=1).sum()),
-            "keep_rate": self.choice.keep_rate,
+            "keep_rate": self.allocation.keep_rate,
             "delistings": self.simulation.count(Cause.DELISTED),
             "deferred_sales": self.simulation.count(Cause.DEFERRED),
             "unfilled": self.simulation.unfilled,
@@ -174,14 +174,14 @@ def evaluate(
         InputError: no forecasts for the horizon.
         MismatchError: signals that do not cover the frame.
     """
-    choice = choose(config, frame, signals, filter, kept)
-    picked = choice.picks.column
+    allocation = allocate(config, frame, signals, filter, kept)
+    picked = allocation.picks.column
     columns = np.unique(np.maximum(picked, 0)).astype(np.int64)  # one at least, where nobody is picked
-    targets = _targets(choice, columns)
+    targets = _targets(allocation, columns)
     market = frame.sessions.market(columns, fill=config.fill)
     return Outcome(
         config=config,
-        choice=choice,
+        allocation=allocation,
         simulation=simulate(market, targets, _rules(config)),
         targets=targets,
         market=market,
@@ -189,13 +189,13 @@ def evaluate(
     )
 
 
-def choose(
+def allocate(
     config: BacktestConfig,
     frame: Frame,
     signals: SignalGrid,
     filter: FilterModel | None = None,
     kept: Bool | None = None,
-) -> Choice:
+) -> Allocation:
     """Filter, rank and pick; arguments and errors as for `evaluate`."""
     signals = signals.select(frame.signal_days, frame.sessions.tickers)
     candidates = frame.asked & signals.found
@@ -204,7 +204,7 @@ def choose(
     kept = kept & candidates
     forecast, confidence = signals.of_horizon(config.signal_horizon)
     picks = pick(forecast, confidence, kept, top_k=config.top_k, percentile=config.confidence_percentile)
-    return Choice(frame=frame, signals=signals, kept=kept, picks=picks, weight=_weights(config, frame, picks))
+    return Allocation(frame=frame, signals=signals, kept=kept, picks=picks, weight=_weights(config, frame, picks))
 
 
 def keep(filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
@@ -224,16 +224,16 @@ def _weights(config: BacktestConfig, frame: Frame, picks: Picks) -> Float64:
     return equal_weights(picks.column)
 
 
-def _targets(choice: Choice, columns: Int64) -> Targets:
+def _targets(allocation: Allocation, columns: Int64) -> Targets:
     """The picks as targets, with the places of the market."""
-    plan, picked = choice.frame.schedule, choice.picks.column
+    plan, picked = allocation.frame.schedule, allocation.picks.column
     place = np.where(picked >= 0, np.searchsorted(columns, np.maximum(picked, 0)), -1)
     return Targets(
         fill=plan.fill,
         exit=plan.exit,
         tranche=plan.tranche,
         column=place.astype(np.int64),
-        weight=choice.weight,
+        weight=allocation.weight,
         num_tranches=plan.num_tranches,
     )
 

@@ -11,7 +11,7 @@ from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, T
 from encash.backtest.config import BacktestConfig
 from encash.backtest.frame import Frame, open_sessions
 from encash.backtest.honesty import check_lookahead, check_missing
-from encash.backtest.outcome import Choice, choose
+from encash.backtest.outcome import Allocation, allocate
 from encash.backtest.signals import read_signals
 from encash.backtest.universe import Candidates, Schedule, candidate_mask
 from encash.cache.lookup import Lookup
@@ -55,25 +55,25 @@ class PickTable:
         return len(self.date)
 
 
-def pick_table(choice: Choice, horizon: int) -> PickTable:
+def pick_table(allocation: Allocation, horizon: int) -> PickTable:
     """The candidates of all rebalances, one row each; forecasts are those of the horizon."""
-    frame, signals = choice.frame, choice.signals
+    frame, signals = allocation.frame, allocation.signals
     row, column = np.nonzero(frame.asked)
     forecast, confidence = signals.of_horizon(horizon)
     weight = np.zeros(frame.asked.shape)
-    rebalance, rank = np.nonzero(choice.picks.column >= 0)
-    weight[rebalance, choice.picks.column[rebalance, rank]] = choice.weight[rebalance, rank]
+    rebalance, rank = np.nonzero(allocation.picks.column >= 0)
+    weight[rebalance, allocation.picks.column[rebalance, rank]] = allocation.weight[rebalance, rank]
     cells = (row, column)
     return PickTable(
         date=frame.signal_days[row],
         ticker=np.asarray(frame.sessions.tickers)[column],
         cluster=signals.cluster[cells],
         distance=signals.distance[cells],
-        kept=choice.kept[cells],
+        kept=allocation.kept[cells],
         forecast=forecast[cells],
         confidence=confidence[cells],
-        score=choice.picks.score[cells],
-        picked=choice.picks.chosen()[cells],
+        score=allocation.picks.score[cells],
+        picked=allocation.picks.chosen()[cells],
         weight=weight[cells],
     )
 
@@ -119,4 +119,4 @@ def picks_of_day(
         lookup, sessions.days, sessions.tickers, asked, horizons=(own.signal_horizon,), filters=(filter,)
     )
     check_missing(own, frame, signals)
-    return pick_table(choose(own, frame, signals, filter), own.signal_horizon)
+    return pick_table(allocate(own, frame, signals, filter), own.signal_horizon)

@@ -123,7 +123,7 @@ class BacktestResult:
     @cached_property
     def picks(self) -> PickTable:
         """Every candidate of every rebalance."""
-        return pick_table(self.outcome.choice, self.outcome.config.signal_horizon)
+        return pick_table(self.outcome.allocation, self.outcome.config.signal_horizon)
 
     @cached_property
     def fingerprint(self) -> str:

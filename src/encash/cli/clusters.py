@@ -221,9 +221,9 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     fitting = tuple(k for k in counts if k < len(sample.days)) if counts == AUTO_COUNTS else counts
     several = fitting if len(counts) > 1 else ()
     with console.progress("fit", "numbers of clusters" if several else "entries × iterations") as progress:
-        model, choice = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
+        model, chosen = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
     values = plain({**describe(model), "out": arguments.out})
-    tried, text = describe_choice([] if choice is None else choice.rows())
+    tried, text = describe_choice([] if chosen is None else chosen.rows())
     console.result({**values, **tried}, [*text, *lines(values)])
     return 0
 

@@ -29,7 +29,7 @@ from encash.clusters.ranking_files import (
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from encash.clusters.choose import Choice, choose_k
+    from encash.clusters.choose import KSelection, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
     from encash.clusters.refits import Refit, Unfinished, sole_walk
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from encash.clusters.walk import WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
 
 _LATER = {
-    "Choice": "choose",
+    "KSelection": "choose",
     "choose_k": "choose",
     "FitConfig": "fit",
     "Sample": "fit",
@@ -71,11 +71,11 @@ __all__ = [
     "Assigner",
     "Assignments",
     "CacheEntries",
-    "Choice",
     "ClusterMap",
     "ClusterModel",
     "FilterModel",
     "FitConfig",
+    "KSelection",
     "Neighbours",
     "OneModel",
     "RankConfig",

@@ -15,7 +15,7 @@ from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Choice:
+class KSelection:
     """The models that were tried, and how well each separates."""
 
     models: tuple[ClusterModel, ...]
@@ -44,7 +44,7 @@ def choose_k(
     config: FitConfig,
     encoder: str,
     progress: Progress | None = None,
-) -> Choice:
+) -> KSelection:
     """Fit each k, and score it by Calinski and Harabasz (1974): variance between clusters over variance within.
 
     ``((S − W) / (k − 1)) / (W / (n − k))`` with W the summed squared distances to the centroids and S those to the
@@ -69,7 +69,7 @@ def choose_k(
         scores.append(_separation(model))
         if progress is not None:
             progress(done, len(candidates))
-    return Choice(models=tuple(models), scores=np.array(scores))
+    return KSelection(models=tuple(models), scores=np.array(scores))
 
 
 def _separation(model: ClusterModel) -> float:

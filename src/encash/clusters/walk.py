@@ -193,8 +193,8 @@ def walk_forward(
     notes = config.options()
     if config.counts:
         sample = sample_vectors(read(*_span(prices.days, ends[0], config)), config=config.fit)
-        choice = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=tell)
-        config, notes["choice"] = replace(config, fit=replace(config.fit, k=choice.best.k)), choice.rows()
+        selection = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=tell)
+        config, notes["choice"] = replace(config, fit=replace(config.fit, k=selection.best.k)), selection.rows()
     refits: list[Refit] = []
     closes = row_digests(prices.close)
     for number, end in enumerate(ends, start=1):

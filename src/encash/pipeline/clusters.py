@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from encash.clusters import (
         Assignments,
         CacheEntries,
-        Choice,
         ClusterModel,
         FitConfig,
+        KSelection,
         Neighbours,
         OneModel,
         RankConfig,
@@ -55,7 +55,7 @@ def fit_clusters(
     *,
     counts: Sequence[int] = (),
     progress: Progress | None = None,
-) -> tuple[ClusterModel, Choice | None]:
+) -> tuple[ClusterModel, KSelection | None]:
     """Fit clusters on drawn entries of a cache, and save them with a map of them.
 
     Args:
@@ -75,12 +75,12 @@ def fit_clusters(
     check_folder(out)
     if is_walk(out):
         raise InputError(f"{out} holds a walk; give another folder for these clusters (--out)")
-    choice = choose_k(sample, counts, **how) if counts else None
-    model = fit_sample(sample, **how) if choice is None else choice.best
+    selection = choose_k(sample, counts, **how) if counts else None
+    model = fit_sample(sample, **how) if selection is None else selection.best
     model.save(out)
     remove_rankings(out, but_of=model.fingerprint)
     map_entries(model, _entries(cache)).save(out)
-    return model, choice
+    return model, selection
 
 
 def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
