@@ -38,6 +38,16 @@ def test_returns_and_equity_agree():
     assert metrics.max_drawdown(equity) == pytest.approx(worst)
 
 
+def test_a_forward_return_needs_two_prices_and_the_time_to_end():
+    """None from or to a missing close or one of zero or below, none that ends behind the last session; by columns."""
+    close = np.array([[10.0, 1.0], [np.nan, 0.0], [12.0, -1.0], [15.0, 2.0]])
+    expected = np.full((3, 4, 2), np.nan)
+    expected[0, 2, 0], expected[1, 0, 0], expected[2, 0] = 0.25, 0.2, (0.5, 1.0)
+    for horizon in (1, 2, 3):
+        np.testing.assert_allclose(metrics.forward_returns(close, horizon), expected[horizon - 1])
+    assert np.isnan(metrics.forward_returns(close, 4)).all()
+
+
 def test_missing_sessions_are_left_out():
     """NaN returns do not count as sessions; NaN in an equity makes the result NaN."""
     returns = series(3)

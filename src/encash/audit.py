@@ -14,7 +14,6 @@ import numpy as np
 from encash import metrics, pipeline
 from encash.arrays import Days, Float32, Float64, Text, day_text
 from encash.backtest import BacktestConfig, PickTable, picks_of_day
-from encash.backtest.evidence import forward_returns
 from encash.cache import Cache, Lookup
 from encash.clusters import (
     FilterModel,
@@ -322,7 +321,7 @@ def _known_tomorrow(subject: Subject) -> Check:
     there = (column >= 0) & (prices.days[row] == rows.days)
     worst = (0.0, 0.0, "none", 1)
     for horizon, limit in TOO_GOOD.items():
-        coming = forward_returns(prices.close, horizon)
+        coming = metrics.forward_returns(prices.close, horizon)
         target = np.where(there, coming[row, column], np.nan)
         known = np.flatnonzero(np.isfinite(target))
         known = known[:: max(1, len(known) // 50_000)]

@@ -34,6 +34,22 @@ def simple_returns(equity: Float64) -> Float64:
     return result
 
 
+def forward_returns(close: Float64, horizon: int) -> Float64:
+    """close[t + horizon] / close[t] − 1, shape as `close`, whose rows are sessions.
+
+    NaN where a close is missing or not positive, and for the last `horizon` rows: that return has not ended.
+
+    >>> forward_returns(np.array([10.0, 11.0, 12.0]), 1).round(4).tolist()
+    [0.1, 0.0909, nan]
+    """
+    result = np.full(close.shape, np.nan)
+    if horizon < len(close):
+        before, after = close[:-horizon], close[horizon:]
+        np.divide(after, before, out=result[:-horizon], where=(before > 0) & (after > 0))
+        result -= 1.0
+    return result
+
+
 def total_return(equity: Float64) -> float:
     """Last value over first value, less 1; NaN below two values.
 

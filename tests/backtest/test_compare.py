@@ -11,7 +11,7 @@ from encash import metrics
 from encash.backtest import BacktestConfig, run_backtest
 from encash.backtest.chance import rank_among
 from encash.backtest.compare import CompareConfig, FilterTest, random_filters, run_comparisons, write_comparisons
-from encash.backtest.evidence import forward_returns, rank_evidence
+from encash.backtest.evidence import rank_evidence
 from encash.backtest.frame import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
 from encash.backtest.run import prepare
@@ -49,7 +49,7 @@ def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_p
 def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, make_lookup):
     """Forecasts with a correlation of 0.3 to the coming return show an IC of 0.3, on the right day, and money."""
     prices = make_prices(seed=1, num_sessions=300, num_tickers=60)
-    coming = forward_returns(prices.close, 1)
+    coming = metrics.forward_returns(prices.close, 1)
     shape = coming.shape
     noise = np.random.default_rng(2).normal(size=shape)
     standard = np.nan_to_num((coming - np.nanmean(coming)) / np.nanstd(coming))
@@ -81,7 +81,7 @@ def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tran
     lookup = make_lookup(prices, horizons=(10,))
     sessions = open_sessions(config, prices)
     (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(10,))
-    realised = forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
+    realised = metrics.forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
     daily = metrics.rank_ic(signals.forecast[0].astype("f8"), realised)
     assert rank_evidence(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
 
@@ -89,7 +89,7 @@ def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tran
 def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup, two_clusters):
     """Clusters that tell the coming direction beat every random filter; clusters of noise do not."""
     prices = make_prices(seed=4, num_sessions=121, num_tickers=30)
-    coming = np.nan_to_num(forward_returns(prices.close, 5))
+    coming = np.nan_to_num(metrics.forward_returns(prices.close, 5))
     config = BacktestConfig(top_k=3)
     noise = np.random.default_rng(0).normal(size=coming.shape)
     verdicts = {}

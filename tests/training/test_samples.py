@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from encash.errors import InputError
 from encash.panel import ArraySource, Panel, PriceTable, toy_panel
 from encash.training import TrainConfig
-from encash.training.samples import forward_returns, split_by_date
+from encash.training.samples import own_forward_returns, split_by_date
 
 HORIZONS = (1, 5, 10, 20)
 
@@ -25,7 +25,7 @@ def panel():
 def test_training_targets_have_ended_before_the_validation_starts(panel):
     """Each training target ends an embargo before the first validation day; validation ends by train_end."""
     split = split_by_date(panel, config(), HORIZONS)
-    ended = forward_returns(panel.as_of("2021-03-31").prices.select(split.rows.tickers), HORIZONS)[1]
+    ended = own_forward_returns(panel.as_of("2021-03-31").prices.select(split.rows.tickers), HORIZONS)[1]
     first = int(np.searchsorted(split.sessions, split.validation_start))
     known = np.isfinite(split.train.returns)
     last = ended[split.train.session, split.train.ticker]
@@ -38,7 +38,7 @@ def test_training_targets_have_ended_before_the_validation_starts(panel):
 def test_a_target_is_the_return_over_the_tickers_own_days(panel):
     """With a gap in its prices, 5 days on is the ticker's own fifth day, as a plain loop finds it."""
     prices = panel.prices
-    returns, ended = forward_returns(prices, HORIZONS)
+    returns, ended = own_forward_returns(prices, HORIZONS)
     column = prices.tickers.index("HOLE")
     own = [day for day in range(len(prices.days)) if np.isfinite(prices.close[day, column])]
     for place in range(0, len(own) - 5, 7):

@@ -65,7 +65,7 @@ def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitte
     rows = np.searchsorted(sessions.days, signals.days)
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
     lags = 2 * max(0, -(-horizon // max(step, 1)) - 1)
-    following = forward_returns(sessions.close, horizon)
+    following = metrics.forward_returns(sessions.close, horizon)
     realised = following[rows]
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
     fifths = quantile_returns(forecast, realised, 5)
@@ -84,18 +84,6 @@ def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitte
         spread_t=metrics.newey_west_t(spread, lags),
         decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
     )
-
-
-def forward_returns(close: Float64, horizon: int) -> Float64:
-    """close[t + horizon] / close[t] − 1, NaN where either is missing or lies behind the end; shape as given.
-
-    >>> forward_returns(np.array([[10.0], [11.0], [12.0]]), 1).round(4).tolist()
-    [[0.1], [0.0909], [nan]]
-    """
-    result = np.full(close.shape, np.nan)
-    if horizon < len(close):
-        result[:-horizon] = close[horizon:] / close[:-horizon] - 1.0
-    return result
 
 
 def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float64:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from encash.arrays import DayLike, Days, Float64, Int32, Int64, day_text, positions, to_day
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
+from encash.metrics import forward_returns
 from encash.panel.panel import PriceTable
 
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
@@ -261,7 +262,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
     window_open = session + config.horizon >= len(known.days)
     returns = np.full(len(row), np.nan)
     priced = ~(no_session | no_ticker | window_open)
-    returns[priced] = forward_returns(known.close, session[priced], ticker[priced], config.horizon)
+    returns[priced] = forward_returns(known.close, config.horizon)[session[priced], ticker[priced]]
     used = np.isfinite(returns)
     counts = {
         "used": int(used.sum()),
@@ -279,14 +280,6 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
         num_tickers=len(known.tickers),
     )
     return entries, counts
-
-
-def forward_returns(close: Float64, session: Int64, ticker: Int64, horizon: int) -> Float64:
-    """Returns from one close to the close `horizon` sessions later; NaN where a price is missing or not positive."""
-    before, after = close[session, ticker], close[session + horizon, ticker]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        returns: Float64 = np.where((before > 0) & (after > 0), after / before - 1, np.nan)
-    return returns
 
 
 def _table(entries: _Entries, raw: _Entries, horizon: int) -> ClusterTable:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float64, Text, day_text, positions, to_day
-from encash.clusters.rank import forward_returns
 from encash.errors import InputError
+from encash.metrics import forward_returns
 from encash.panel.panel import PriceTable
 
 
@@ -55,8 +55,8 @@ def what_followed(found: Neighbours, prices: PriceTable, horizons: Sequence[int]
     order = np.argsort(prices.tickers)
     place = positions(np.asarray(prices.tickers)[order], found.tickers)
     session = positions(prices.days, found.days)
+    priced = (place >= 0) & (session >= 0)
     returns = np.full((len(found), len(horizons)), np.nan)
     for number, horizon in enumerate(horizons):
-        rows = np.flatnonzero((place >= 0) & (session >= 0) & (session + horizon < len(prices.days)))
-        returns[rows, number] = forward_returns(prices.close, session[rows], order[place[rows]], horizon)
+        returns[priced, number] = forward_returns(prices.close, horizon)[session[priced], order[place[priced]]]
     return returns

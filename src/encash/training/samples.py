@@ -13,6 +13,7 @@ import numpy as np
 
 from encash.arrays import Days, Float32, Float64, Int64, day_text
 from encash.errors import InputError
+from encash.metrics import forward_returns
 from encash.panel import FeatureRows, Panel, PriceTable, gather_windows, window_grid
 from encash.training.config import TrainConfig
 
@@ -91,7 +92,7 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
     tickers = tuple(ticker for ticker in seen.tickers if ticker in set(seen.prices.tickers))
     rows, prices = seen.rows(tickers), seen.prices.select(tickers)
     grid = window_grid(rows, prices.days, config.lookback)
-    returns, ended = forward_returns(prices, horizons)
+    returns, ended = own_forward_returns(prices, horizons)
 
     first = len(prices.days) - int(np.ceil(len(prices.days) * config.validation_share))
     last_for_training = first - config.embargo_sessions - 1
@@ -115,7 +116,7 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
     )
 
 
-def forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Float64, Int64]:
+def own_forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Float64, Int64]:
     """Returns over the next h own trading days of each ticker, and where they end.
 
     Returns:
@@ -124,7 +125,7 @@ def forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Float6
 
     >>> days = np.arange("2024-01-01", "2024-01-05", dtype="datetime64[D]")
     >>> table = PriceTable(days=days, tickers=("A",), close=np.array([[10.0], [np.nan], [11.0], [12.1]]))
-    >>> returns, ended = forward_returns(table, (1, 2))
+    >>> returns, ended = own_forward_returns(table, (1, 2))
     >>> returns[0, 0].round(6).tolist(), ended[0, 0].tolist()
     ([0.1, 0.21], [2, 3])
     """
@@ -135,9 +136,8 @@ def forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Float6
         own = np.flatnonzero(np.isfinite(prices.close[:, column]))
         close = prices.close[own, column]
         for at, horizon in enumerate(horizons):
-            starts, ends = own[:-horizon], own[horizon:]
-            returns[starts, column, at] = close[horizon:] / close[:-horizon] - 1
-            ended[starts, column, at] = ends
+            returns[own, column, at] = forward_returns(close, horizon)
+            ended[own[:-horizon], column, at] = own[horizon:]
     return returns, ended
 
 
