@@ -17,6 +17,7 @@ from encash.arrays import Days, day_text
 from encash.errors import InputError, MismatchError
 from encash.pipeline import Sources
 from encash.progress import Progress
+from encash.store.locator import HDF5_SUFFIXES
 from encash.whole import write_whole
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
     assert sources.cache is not None
     target = Path(sources.cache)
     sources = with_bin_edges(settled(sources))
-    if target.suffix not in (".h5", ".hdf5"):
+    if target.suffix.lower() not in HDF5_SUFFIXES:
         return pipeline.build_cache(sources, selection, progress=progress)
     from encash.cache import export_hdf5, import_hdf5, open_cache
 

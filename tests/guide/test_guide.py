@@ -221,8 +221,9 @@ def test_a_classifier_without_bin_edges_ranks_by_equal_bins_and_says_so(files, t
 
 
 def test_a_second_build_reuses_the_file_and_a_failed_one_leaves_it(cache, files, tmp_path, capsys):
-    """Building again computes nothing; a build with a wrong model leaves the whole older file as it was."""
-    path = tmp_path / "cache.h5"
+    """Building again computes nothing, whatever the case of the name's end; a build with a wrong model leaves the whole
+    older file as it was."""
+    path = tmp_path / "cache.H5"
     path.write_bytes(cache.read_bytes())
     command = [*files.cache_command(path), "--num-months", "8", "--json", "--quiet"]
     assert cache_embeddings.main(command) == 0

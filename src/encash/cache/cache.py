@@ -36,7 +36,7 @@ from encash.errors import FormatError, InputError, MismatchError, MissingFileErr
 from encash.panel.panel import Panel
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
-from encash.store.locator import SUFFIXES, ensure_store, open_store
+from encash.store.locator import LANCE_SUFFIXES, SUFFIXES, ensure_store, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,7 +131,7 @@ class Cache:
         """
         if self._store is None:
             mend = "make one with `encash cache export`"
-            if Path(self.path).suffix == ".lance":
+            if Path(self.path).suffix.lower() in LANCE_SUFFIXES:
                 mend = f"build it first: encash build --model M --data F --cache {self.path}"
             raise MissingFileError(f"there is no cache at {self.path}; {mend}")
         return self._store
@@ -557,7 +557,7 @@ def open_cache(
         MissingFileError: no such version, or no cache of this encoder in the folder.
         MismatchError: the cache belongs to another encoder.
     """
-    if encoder is not None and Path(path).is_dir() and Path(path).suffix != ".lance":
+    if encoder is not None and Path(path).is_dir() and Path(path).suffix.lower() not in LANCE_SUFFIXES:
         path = _choose(Path(path), encoder)
     try:
         cache = Cache(path, open_store(path, version=version), as_of=version)

@@ -12,9 +12,10 @@ from encash.fingerprint import explain_difference
 from encash.progress import Progress
 from encash.store.base import EmbeddingStore, StoreSpec
 
-_LANCE = (".lance",)
-_HDF5 = (".h5", ".hdf5")
-SUFFIXES = (*_LANCE, *_HDF5)
+LANCE_SUFFIXES = (".lance",)
+HDF5_SUFFIXES = (".h5", ".hdf5")
+"""Of interchange files, which are read and exported."""
+SUFFIXES = (*LANCE_SUFFIXES, *HDF5_SUFFIXES)
 """How the names of stores end."""
 _EXPORT_ROWS = 16_384
 
@@ -32,7 +33,7 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
         InputError: a suffix that names no engine.
     """
     text = _text(location)
-    if _suffix(text) in _LANCE:
+    if _suffix(text) in LANCE_SUFFIXES:
         from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
         return LanceStore.open(text, version)
@@ -52,7 +53,7 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
         WorkError: the place cannot be written.
     """
     text = _text(location)
-    if _suffix(text) not in _LANCE:
+    if _suffix(text) not in LANCE_SUFFIXES:
         _refuse_writing(text)
     from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
@@ -83,7 +84,7 @@ def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
         FormatError: what is there is not what its name says.
         InputError: a suffix that names no engine that can be written.
     """
-    if _suffix(_text(location)) not in _LANCE:
+    if _suffix(_text(location)) not in LANCE_SUFFIXES:
         _refuse_writing(_text(location))
     try:
         return open_store(location)
@@ -101,7 +102,7 @@ def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress
         InputError: a path that does not end in .h5.
         WorkError: the disk refused; the file that was there before is kept.
     """
-    if _suffix(os.fspath(path)) not in _HDF5:
+    if _suffix(os.fspath(path)) not in HDF5_SUFFIXES:
         raise InputError(f"{os.fspath(path)} is no name of an interchange file; end it in .h5")
     from encash.store.hdf5 import write_hdf5  # noqa: PLC0415 - h5py takes a tenth of a second to import
 
