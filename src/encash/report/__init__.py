@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from encash.report.charts import HeatMap, cluster_picture, coverage_picture, heat_picture
     from encash.report.comparisons import read_comparisons
     from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
+    from encash.report.pictures import HeatMap, cluster_picture, coverage_picture, heat_picture
     from encash.report.render import render_report
     from encash.report.summary import Run, read_run
     from encash.report.verdict import Check, Verdict, examine, judge
@@ -47,10 +47,10 @@ _HOMES = {
     "Spread": "extras",
     "Verdict": "verdict",
     "cluster_returns": "extras",
-    "cluster_picture": "charts",
-    "coverage_picture": "charts",
-    "HeatMap": "charts",
-    "heat_picture": "charts",
+    "cluster_picture": "pictures",
+    "coverage_picture": "pictures",
+    "HeatMap": "pictures",
+    "heat_picture": "pictures",
     "examine": "verdict",
     "judge": "verdict",
     "read_comparisons": "comparisons",
