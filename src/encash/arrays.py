@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ Days = NDArray[np.datetime64]
 DayLike = str | dt.date | np.datetime64
 """One calendar day: ``"2024-01-02"``, a `datetime.date` or a numpy day."""
 
+_WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 
 def to_day(day: DayLike) -> np.datetime64:
     """One calendar day.
@@ -34,10 +38,10 @@ def to_day(day: DayLike) -> np.datetime64:
     >>> to_day("2024-01-02")
     np.datetime64('2024-01-02')
     """
-    try:
-        result: np.datetime64 = np.datetime64(day).astype("datetime64[D]")
-    except (ValueError, TypeError):
-        result = np.datetime64("NaT")
+    result = np.datetime64("NaT", "D")
+    if not isinstance(day, str) or _WRITTEN_DAY.fullmatch(day):  # numpy takes 20240102 for a year, 2024-01 for a day
+        with suppress(ValueError, TypeError):
+            result = np.datetime64(day).astype("datetime64[D]")
     if np.isnat(result):
         raise InputError(f"{day!r} is not a day; expected YYYY-MM-DD, such as 2024-01-02")
     return result

@@ -61,6 +61,13 @@ def test_an_empty_range_says_how_far_the_data_reach():
         Selection(start="2030-01-01").choose_days(SESSIONS)
 
 
+@pytest.mark.parametrize("text", ["20240301", "2024-03", "2024", "2024-03-01T00", " 2024-03-01"])
+def test_a_day_in_another_form_is_refused(text):
+    """Numpy takes 20240301 for a year and 2024-03 for its first day: a range would end where nobody meant."""
+    with pytest.raises(InputError, match="expected YYYY-MM-DD"):
+        Selection(end=text).choose_days(SESSIONS)
+
+
 def test_an_unknown_ticker_is_named():
     with pytest.raises(UnknownKeyError, match="'ZZZ'"):
         Selection(tickers=("A", "ZZZ")).choose_tickers(NAMES)

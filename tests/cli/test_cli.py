@@ -101,9 +101,9 @@ def test_stages_of_a_build_add_up(folder, capsys, tmp_path):
 
 
 def test_tickers_come_from_a_file(folder, capsys, tmp_path):
-    """`--tickers @FILE`: one ticker a line."""
+    """`--tickers @FILE`: one ticker a line; the mark that some editors put before a text is no part of the first."""
     names = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[:2]
-    (tmp_path / "tickers.txt").write_text("\n".join(names) + "\n")
+    (tmp_path / "tickers.txt").write_text("\n".join(names) + "\n", encoding="utf-8-sig")
     where = [*models(folder), "--cache", str(tmp_path / "new.lance"), "--months", "1"]
     answer(capsys, "build", *where, "--tickers", f"@{tmp_path / 'tickers.txt'}")
     assert answer(capsys, "cache", "info", str(tmp_path / "new.lance"))["tickers"] == 2

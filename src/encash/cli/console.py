@@ -185,7 +185,7 @@ def ticker_list(text: str | None) -> tuple[str, ...] | None:
         return None
     if text.startswith("@"):
         try:
-            with open(text[1:], encoding="utf-8") as file:
+            with open(text[1:], encoding="utf-8-sig") as file:  # some editors begin a text with a mark
                 names = [re.split(r"(?:^|\s)#", line)[0] for line in file]
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
