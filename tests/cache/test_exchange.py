@@ -188,6 +188,41 @@ def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
     assert open_cache(path).version == version, "nothing was written twice"
 
 
+def test_an_import_replaces_nothing(exported, panel, restate, encoder, tmp_path):
+    """An old export does not undo a restatement: where the cache has entries of other windows it is refused."""
+    path, restated = tmp_path / "kept.lance", restate({panel.tickers[0]: {40: 9.0}})
+    kept = open_cache(path)
+    kept.build(restated, encoder)
+    with pytest.raises(MismatchError, match=r"entries of .*out.h5 differ .* nothing was written"):
+        import_hdf5(exported, path)
+    assert open_cache(path).plan(restated, encoder).to_compute == 0
+
+
+def test_trusted_imports_are_joined_unless_they_differ(foreign, cache, tmp_path):
+    """Two parts of unknown origin may share entries that are equal in every bit, and no others."""
+    path, other = tmp_path / "c.lance", tmp_path / "other.h5"
+    import_hdf5(foreign, path, trust=True)
+    other.write_bytes(foreign.read_bytes())
+    assert import_hdf5(other, path, trust=True) == cache.index().entries
+    with h5py.File(other, "a") as file:
+        ticker = next(iter(file))
+        day = next(iter(file[ticker]))
+        file[ticker][day][0] += 1.0
+    before = open_cache(path).get(day, [ticker])[0]
+    with pytest.raises(MismatchError, match="1 entries"):
+        import_hdf5(other, path, trust=True)
+    assert np.array_equal(open_cache(path).get(day, [ticker])[0], before)
+
+
+def test_entries_of_unknown_origin_do_not_join_a_known_model(foreign, exported, cache, tmp_path):
+    """Neither way: one line says which side does not say which model made it."""
+    with pytest.raises(MismatchError, match=r"foreign.h5 does not say which model made it, and .* does"):
+        import_hdf5(foreign, cache.path, trust=True)
+    import_hdf5(foreign, tmp_path / "c.lance", trust=True)
+    with pytest.raises(MismatchError, match=r"c.lance does not say which model made it, and .*out.h5 does"):
+        import_hdf5(exported, tmp_path / "c.lance")
+
+
 def test_an_export_that_another_tool_changed_is_not_imported(exported, tmp_path):
     """Our export carries a checksum a row: a vector that was written over is refused by name, not sealed anew."""
     with h5py.File(exported, "r+") as file:

@@ -18,7 +18,7 @@ from encash.store.base import EmbeddingStore, StoreSpec
 from encash.store.codec import DTYPES, check_dtype, round_vectors
 from encash.store.locator import check_same, ensure_store, find_store, open_store
 from encash.store.locator import export_hdf5 as export_store
-from encash.store.merge import MergeReport, OnConflict, merge
+from encash.store.merge import MergeReport, OnConflict, check_replaces_nothing, merge
 
 BATCH_BYTES = 64 * 2**20
 
@@ -73,7 +73,7 @@ def import_hdf5(
     least_agreement: float = LEAST_AGREEMENT,
     progress: Progress | None = None,
 ) -> int:
-    """Read an interchange file into a cache; begun again after a kill, it goes on.
+    """Read an interchange file into a cache; begun again after a kill, it goes on. Nothing that is there is replaced.
 
     Args:
         source: a file that `export_hdf5` or another tool wrote.
@@ -89,7 +89,7 @@ def import_hdf5(
 
     Raises:
         MismatchError: a file without provenance and no trust; a wider dtype than the file's, or one that changes too
-            much; another cache there.
+            much; another cache there, or one that holds other entries under the same keys.
         FormatError: no file of this form, or a vector that is not what was exported.
         InputError: a narrower dtype, and too few vectors to measure it on; or an agreement that is no share.
     """
@@ -99,7 +99,9 @@ def import_hdf5(
     if target is None:
         spec = note_agreement(spec, stored_agreement(store, spec.dtype), least_agreement)
     else:
+        _check_both_known(spec, store, target)
         check_same(spec, target)
+        check_replaces_nothing(store, target)
     done, total = 0, store.index().entries
     for entries in store.by_day(max(256, BATCH_BYTES // (4 * store.spec.dim))):
         rounded = replace(entries, embedding=round_vectors(entries.embedding, spec.dtype))
@@ -109,6 +111,16 @@ def import_hdf5(
         if progress is not None:
             progress(done, total)
     return done
+
+
+def _check_both_known(spec: StoreSpec, store: EmbeddingStore, target: EmbeddingStore) -> None:
+    """Refuse to mix entries of a known model with those of nobody knows which."""
+    unknown, known = (store, target) if target.spec.encoder else (target, store)
+    if bool(spec.encoder) != bool(target.spec.encoder):
+        raise MismatchError(
+            f"{unknown.location} does not say which model made it, and {known.location} does; import the file into a "
+            "cache of its own, and let `encash cache verify CACHE --model M --data F` find out"
+        )
 
 
 def _imported_spec(store: EmbeddingStore, dtype: str, *, trust: bool) -> StoreSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
 from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Entries
+from encash.store.codec import round_vectors
 from encash.store.locator import check_same
 
 _BATCH_ROWS = 16_384
@@ -86,6 +87,36 @@ def merge(
         )
     added, same, replaced = _write(sources, into() if callable(into) else into, on_conflict, progress)
     return MergeReport(added=added, same=same, replaced=replaced, conflicts=conflicts, examples=tuple(examples))
+
+
+def check_replaces_nothing(source: EmbeddingStore, into: EmbeddingStore) -> None:
+    """Refuse a source of which an entry, rounded as the other store keeps it, is of another window or, where a window
+    is not known, has other values than what that store has under its key. Only the shared entries are read.
+
+    Raises:
+        MismatchError: how many, and the first.
+        FormatError: an entry of the source is not what was written.
+    """
+    index, held = source.index(), into.index()
+    rows = index.row[index.row >= 0].astype(np.int64)
+    rows = rows[held.locate(*index.keys(rows)) >= 0]
+    found, first = 0, ""
+    for at in range(0, len(rows), _BATCH_ROWS):
+        entries = source.read_sound(rows[at : at + _BATCH_ROWS])
+        entries = replace(entries, embedding=round_vectors(entries.embedding, into.spec.dtype))
+        theirs = held.locate(entries.days, entries.tickers)
+        what = _differences(into, theirs, entries)
+        same_window = (entries.digest != 0) & (entries.digest == held.digest[theirs])
+        differing = np.flatnonzero((what != "") & ~same_window)
+        if len(differing) and not found:
+            first = f"({entries.days[differing[0]]}, {str(entries.tickers[differing[0]])!r})"
+        found += len(differing)
+    if found:
+        raise MismatchError(
+            f"{found:,} entries of {source.location} differ from those of {into.location}, {first} for one; nothing "
+            "was written: import it into a cache of its own (`encash cache merge --on-conflict` joins those of one "
+            "model)"
+        )
 
 
 def _write(
