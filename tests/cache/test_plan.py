@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from encash.cache import Selection, State, make_plan
+from encash.cache import Selection, State, make_plan, open_cache, renewal
 from encash.cache.plan import BlockSize, cut_blocks
 from encash.errors import MismatchError
 from encash.panel.load import ArraySource
@@ -60,6 +60,26 @@ def test_features_of_another_width_or_order_are_refused(panel, make_encoder):
     rows = {name: (panel.days(name), panel.rows((name,)).values[:, 1:]) for name in panel.tickers}
     with pytest.raises(MismatchError, match=r"\d features"):
         make_plan(Panel(ArraySource(rows)), make_encoder().spec, None, EVERYTHING)
+
+
+def test_an_update_looks_at_what_the_cache_is_of_and_at_what_is_new(panel, encoder, windows, path):
+    """From its first day on: the tickers that it holds, and those without a window up to its last day. What was left
+    out of the build stays out, and is counted; what is asked for stands instead."""
+    first_window = {name: min(day for day, ticker in windows if ticker == name) for name in panel.tickers}
+    *old, new = sorted(panel.tickers, key=first_window.__getitem__)
+    last = panel.sessions[np.searchsorted(panel.sessions, np.datetime64(first_window[new])) - 1]
+    cache = open_cache(path)
+    cache.build(panel, encoder, start=panel.sessions[20], end=last, tickers=old[:2])
+    chosen, left_out = renewal(panel, encoder.spec, cache.index(), EVERYTHING)
+    cache.build(panel, encoder, chosen)
+    cells = {
+        (str(day), name) for entries in cache.scan() for day, name in zip(entries.days, entries.tickers, strict=True)
+    }
+    of_the_cache = {(day, name) for day, name in windows if name in [*old[:2], new] and day >= str(cache.first_day)}
+    assert cells == of_the_cache
+    assert left_out == len(old) - 2 > 0
+    asked = Selection(tickers=(old[3],), start=panel.sessions[0])
+    assert renewal(panel, encoder.spec, cache.index(), asked) == (asked, 0)
 
 
 def test_blocks_are_whole_months_until_they_are_large_enough_and_never_too_large():

@@ -100,6 +100,16 @@ def test_stages_of_a_build_add_up(folder, capsys, tmp_path):
     assert answer(capsys, "cache", "info", str(tmp_path / "new.lance"))["tickers"] == 8
 
 
+def test_an_update_computes_nothing_that_was_never_built(folder, capsys, tmp_path):
+    """A cache of two tickers and one month stays that: what the data have besides is left out, and it says so."""
+    cache = ["--cache", str(tmp_path / "new.lance")]
+    built = answer(capsys, "build", *models(folder), *cache, "--months", "1", "--skip", "0", "--num-stocks", "2")
+    again = answer(capsys, "update", *models(folder), *cache)
+    assert (again["computed"], again["reused"]) == (0, built["computed"])
+    assert "6 tickers" in again["warnings"][0]
+    assert "`encash build` adds them" in again["warnings"][0]
+
+
 def test_tickers_come_from_a_file(folder, capsys, tmp_path):
     """`--tickers @FILE`: one ticker a line; the mark that some editors put before a text is no part of the first."""
     names = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[:2]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from encash.cache.plan import Plan as Plan
     from encash.cache.plan import State as State
     from encash.cache.plan import make_plan as make_plan
+    from encash.cache.plan import renewal as renewal
     from encash.cache.selection import Selection as Selection
     from encash.cache.verify import VerifyReport as VerifyReport
     from encash.cache.verify import adopt as adopt
@@ -57,6 +58,7 @@ _HOMES = {
     "measure_agreement": "agreement",
     "merge_caches": "exchange",
     "open_cache": "cache",
+    "renewal": "plan",
 }
 """Where each name lives; loaded when it is first asked for."""
 

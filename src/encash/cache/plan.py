@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -177,6 +177,34 @@ def make_plan(
         seconds_estimate=None if rate is None else work / rate,
         peak_memory_bytes=_peak_memory(spec, block, max(sizes, default=0), state.shape),
     )
+
+
+def renewal(panel: Panel, spec: EncoderSpec, index: EntryIndex, asked: Selection) -> tuple[Selection, int]:
+    """What an update of a cache looks at: the sessions from its first day on, for the tickers that it holds and for new
+    ones, which had no window up to its last day. Days and tickers that are asked for stand instead.
+
+    Args:
+        panel: the data.
+        spec: the encoder of the cache.
+        index: of the cache.
+        asked: what the user said.
+
+    Returns:
+        The selection, and how many tickers of the data it leaves out, because the cache never had them.
+    """
+    if not index.entries:
+        return asked, 0
+    if asked.start is None and asked.months is None:
+        asked = replace(asked, start=index.days[0])
+    if (asked.tickers, asked.num_stocks, asked.skip) != (None, None, None):
+        return asked, 0
+    held = set(index.tickers.tolist()) & set(panel.tickers)
+    strange = tuple(sorted(set(panel.tickers) - held))
+    new, before = strange, panel.sessions[panel.sessions <= index.days[-1]]
+    if strange and len(before):
+        had = (window_digests(panel, strange, before, spec.lookback).reason == Reason.OK).any(axis=0)
+        new = tuple(np.asarray(strange)[~had].tolist())
+    return replace(asked, tickers=tuple(sorted(held.union(new)))), len(strange) - len(new)
 
 
 def window_digests(panel: Panel, tickers: tuple[str, ...], days: Days, lookback: int) -> WindowDigests:

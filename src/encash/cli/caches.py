@@ -21,7 +21,7 @@ def register(commands: Any) -> None:
     for name, handler, text in (
         ("plan", run_plan, "what a build would do, before it is done"),
         ("build", run_build, "make every missing or stale entry valid; resumes by itself"),
-        ("update", run_build, "the nightly run: whatever is new or restated, and nothing else"),
+        ("update", run_update, "the nightly run: whatever is new or restated, and nothing else"),
     ):
         parser = commands.add_parser(name, help=text, epilog=f"example:\n  encash {name} {example}")
         build_flags(parser)
@@ -152,6 +152,15 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_build(arguments: argparse.Namespace, console: Console) -> int:
     """Make every missing or stale entry of the range valid."""
+    return _build(arguments, console, renew=False)
+
+
+def run_update(arguments: argparse.Namespace, console: Console) -> int:
+    """Make every entry valid that the data have restated, and those of new sessions and new tickers."""
+    return _build(arguments, console, renew=True)
+
+
+def _build(arguments: argparse.Namespace, console: Console, *, renew: bool) -> int:
     from encash import pipeline
 
     warnings = Warnings(console)
@@ -160,6 +169,7 @@ def run_build(arguments: argparse.Namespace, console: Console) -> int:
         least_agreement=arguments.least_agreement,
         executor=arguments.executor,
         workers=arguments.workers,
+        renew=renew,
         say=console.note,
         warn=warnings.add,
     )

@@ -19,6 +19,7 @@ from encash.progress import Progress, rate_text
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport
     from encash.encoders import Encoder
+    from encash.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class BuildOptions:
     """What a new cache narrower than float32 must keep; None takes the cache's own measure."""
     executor: str = "local"
     workers: int | None = None
+    renew: bool = False
+    """Look at what the cache is of, and at nothing that was never built."""
     say: Callable[[str], None] = field(default=lambda text: None)
     """Told in one line which engine, precision and batch size were chosen, and why."""
     warn: Callable[[str], None] = field(default=lambda text: None)
@@ -65,6 +68,8 @@ def build_cache(
     cache, panel = sources.the_cache(), sources.the_panel()
     encoder = _measured(sources.encoder(cache))
     encoder.notify = options.say
+    if options.renew and cache.exists:
+        selection = _renewal(cache, panel, encoder, selection, options.warn)
     _say_without_forecasts(encoder, options.warn)
     said, rate = encoder.choice, encoder.entries_per_second
     options.say(said if rate is None or "entries/s" in said else f"{said} ({rate_text(rate)} entries/s)")
@@ -188,6 +193,18 @@ def _measured(encoder: Encoder) -> Encoder:
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break
     return encoder
+
+
+def _renewal(
+    cache: Cache, panel: Panel, encoder: Encoder, selection: Selection, warn: Callable[[str], None]
+) -> Selection:
+    """What an update looks at."""
+    from encash.cache import renewal
+
+    selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
+    if left_out:
+        warn(f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds them")
+    return selection
 
 
 def _say_without_forecasts(encoder: Encoder, warn: Callable[[str], None]) -> None:
