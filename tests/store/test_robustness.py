@@ -292,6 +292,29 @@ def test_disk_full(store, limit):
     assert done.stdout.endswith("recovered\n")
 
 
+FULL_EXPORT = """
+import resource, sys
+from encash.errors import WorkError
+from encash.store import export_hdf5, open_store
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    export_hdf5(open_store(sys.argv[1]), sys.argv[2])
+except WorkError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 100, 1_000, 2_500])
+def test_an_export_to_a_full_disk_says_so(store, tmp_path, limit):
+    """HDF5 complains of itself then; what is told is what the system said, and the older file is kept."""
+    out = tmp_path / "x.h5"
+    out.write_bytes(b"old")
+    done = run_python(FULL_EXPORT, store.location, out, limit)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{out} could not be written: File too large; what was there is kept: make room")
+    assert out.read_bytes() == b"old"
+
+
 READ_ONLY = """
 import os, sys
 from encash.errors import WorkError

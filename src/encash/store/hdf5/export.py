@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,5 +181,17 @@ def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except EncashError:
         raise
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        if (number := _system_error(error)) is not None:
+            raise OSError(number, os.strerror(number)) from None  # whole_file says it
         raise WorkError(f"{os.fspath(path)} could not be written{reason(error)}; what was there is kept") from None
+
+
+def _system_error(error: BaseException | None) -> int | None:
+    """The number of what the system said against writing. HDF5 tells it in the text of its first complaint, and on a
+    full disk has others about itself when it is closed."""
+    while error is not None:
+        if said := re.search(r"errno = (\d+)", str(error)):
+            return int(said[1])
+        error = error.__context__
+    return None
