@@ -203,7 +203,9 @@ def test_other_contents(tmp_path):
         "holds no vectors": lambda f: f.create_group("AAPL"),
         "at the root is no group": lambda f: f.create_dataset("AAPL", data=np.zeros(3, np.float32)),
         "no vector of float32": lambda f: f.create_dataset("AAPL/2024-01-02", data=np.zeros((2, 3), np.float32)),
-        "datasets named YYYY-MM-DD": lambda f: f.create_dataset("AAPL/features", data=np.zeros(3, np.float32)),
+        "'AAPL': 'features' is not a day; expected YYYY-MM-DD": lambda f: [
+            f.create_dataset(f"AAPL/{name}", data=np.zeros(3, np.float32)) for name in ("2024-01-02", "features")
+        ],
     }
     for number, (message, fill) in enumerate(cases.items()):
         path = tmp_path / f"{number}.h5"

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5g, h5o, h5s
 
-from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64
+from encash.arrays import Bool, Days, Float32, Int32, Int64, UInt64, to_days
 from encash.errors import EncashError, FormatError, InputError, MissingFileError, reason
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
@@ -222,7 +222,10 @@ class Hdf5Store(EmbeddingStore):
         except ValueError:
             days = np.empty(0, dtype="datetime64[D]")
         if days.astype(str).tolist() != texts:
-            raise FormatError(f"{self.location}: {ticker!r} holds {texts[0]!r} …; expected datasets named YYYY-MM-DD")
+            try:
+                to_days(texts)  # slower, and names the one
+            except InputError as error:
+                raise FormatError(f"{self.location}: the name of a dataset of {ticker!r}: {error}") from None
         return days
 
     def _read_vector(self, ticker: str, day: str, out: Float32) -> None:
