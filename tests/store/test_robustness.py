@@ -219,6 +219,21 @@ def test_a_file_that_is_gone(store):
     assert not again.verify().passed
 
 
+def test_a_newest_version_that_is_gone_is_found(store):
+    """Without its file the store opens at the version before, and `verify` says that it has lost commits; history that
+    compaction took away is no loss."""
+    newest = min(Path(store.location, "_versions").glob("*.manifest"))
+    content = newest.read_bytes()
+    newest.unlink()
+    check = open_store(store.location).verify()
+    assert not check.passed
+    assert newest.name in check.findings[0]
+    newest.write_bytes(content)
+    store = open_store(store.location)
+    store.compact(keep_versions=2)
+    assert open_store(store.location).verify().passed
+
+
 def test_a_torn_manifest(store):
     """A newest version that was cut short is a clear error; an older one can still be opened."""
     newest = min(Path(store.location, "_versions").glob("*.manifest"))

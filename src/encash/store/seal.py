@@ -71,6 +71,13 @@ def check_seal(root: Path, name: str) -> None:
         raise FormatError(f"{path} has other bytes than were written; {mend}")
 
 
+def sealed_and_gone(root: Path, folder: str, suffix: str) -> list[str]:
+    """The files of a folder with this suffix that were sealed and are no longer there, by name."""
+    seals = os.listdir(root / FOLDER) if (root / FOLDER).is_dir() else []
+    names = sorted(name.removesuffix(".json") for name in seals if name.endswith(f"{suffix}.json"))
+    return [name for name in names if not name.startswith(".") and not (root / folder / name).exists()]
+
+
 def remove_stale_seals(root: Path, folders: list[str]) -> None:
     """Take away the seals of files that are gone."""
     there = {entry.name for folder in folders if (root / folder).is_dir() for entry in os.scandir(root / folder)}

@@ -16,7 +16,7 @@ from encash.errors import FormatError, WorkError
 from encash.store.durable import sync_files
 from encash.store.lock import writer_lock
 from encash.store.seal import FOLDER as SEALS
-from encash.store.seal import break_seal, check_seal, seal
+from encash.store.seal import break_seal, check_seal, seal, sealed_and_gone
 
 _LOCK_NAME = "_encash.lock"
 _OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", SEALS}
@@ -110,6 +110,15 @@ class Place:
         if self.local:
             sync_files(self.root, [_manifest(number)])
             seal(self.root, _manifest(number))
+
+    def lost_versions(self) -> list[str]:
+        """Files of versions that were committed after the newest that is there, and are gone: what is read is older
+        than it was."""
+        if not self.local:
+            return []
+        there = [name for name in os.listdir(self.root / "_versions") if name.endswith(".manifest")]
+        gone = sealed_and_gone(self.root, "_versions", ".manifest")
+        return [f"_versions/{name}" for name in gone if name < min(there, default="")]
 
 
 def _manifest(version: int) -> str:

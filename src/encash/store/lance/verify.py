@@ -12,7 +12,7 @@ from encash.store.tally import Tally
 
 
 def verify(snapshot: Snapshot, mend: str, *, batch_rows: int, progress: Progress | None) -> StoreCheck:
-    """Read every row with Lance's own reader and compare it with its checksum.
+    """Read every row with Lance's own reader and compare it with its checksum, and look for versions that are gone.
 
     Args:
         snapshot: the version.
@@ -38,4 +38,9 @@ def verify(snapshot: Snapshot, mend: str, *, batch_rows: int, progress: Progress
     except EncashError as error:
         tally.findings.append(str(error))
         duplicates = 0
+    if lost := snapshot.place.lost_versions():
+        tally.findings.append(
+            f"{len(lost)} versions after the newest that is there are gone ({lost[0]}); restore the file from a copy, "
+            "or build again what it had more and let `encash cache compact` forget it"
+        )
     return tally.result(duplicates)
