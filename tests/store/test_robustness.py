@@ -234,6 +234,20 @@ def test_a_newest_version_that_is_gone_is_found(store):
     assert open_store(store.location).verify().passed
 
 
+def test_a_reader_of_a_version_that_was_forgotten_is_told_to_refresh(store):
+    """Another process commits and compacts while a reader looks at its version: nothing is damaged, and it says what
+    to do; after a refresh all is there."""
+    store.write(make_entries(store.spec, ["2024-03-01"], ["A"]))  # the version before has a tag
+    reader = open_store(store.location)
+    for day in ("2024-03-04", "2024-03-05"):
+        store.write(make_entries(store.spec, [day], ["A"]))
+        store.compact(keep_versions=2)
+    with pytest.raises(FormatError, match=r"is gone .*compacted the cache, refresh to the newest version"):
+        reader.index()
+    reader.refresh()
+    assert everything(reader) == everything(store)
+
+
 def test_a_torn_manifest(store):
     """A newest version that was cut short is a clear error; an older one can still be opened."""
     newest = min(Path(store.location, "_versions").glob("*.manifest"))

@@ -39,6 +39,11 @@ def lance_errors(place: Place, doing: str, version: int | str | None = None) -> 
 
 def _translate(error: BaseException, place: Place, doing: str, version: int | str | None) -> NoReturn:
     location, text, said = place.location, str(error).split(", /")[0].split("\n")[0], reason(error)
+    if doing == "read" and "Not found: " in str(error):
+        raise FormatError(
+            f"{location}: a file of the version that is read is gone{said}; if another process has compacted the "
+            "cache, refresh to the newest version, else restore the file from a copy"
+        ) from None
     if (unanswered := unreachable(str(error))) is not None:
         raise WorkError(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
