@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,16 @@ def refusal(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     line = capsys.readouterr().err
     assert line.count("\n") == 1, line
     return line
+
+
+def test_people_read_rounded_figures_and_no_python(folder, capsys):
+    """Without --json no number has more figures than anybody reads, and no list, table or truth is spelt as code."""
+    capsys.readouterr()
+    plan = ["plan", *models(folder), "--cache", str(folder / "other.lance"), "--quiet"]
+    for command in (plan, ["cache", "info", str(folder / "c.lance")]):
+        assert main(command) == 0
+        told = capsys.readouterr().out
+        assert re.search(r"\d\.\d{7,}|[\[\]{}]|True|False|None", told) is None, told
 
 
 def test_plan_and_build_agree_and_a_second_build_computes_nothing(folder, capsys, tmp_path):

@@ -113,3 +113,14 @@ class TestLoading:
         """A tiny model is not measured: no line, whatever the clock says. With --quiet there is none at all."""
         monkeypatch.chdir(folder)
         assert shown("plan", *more, "--cache", str(tmp_path / "c.lance")) == []
+
+
+def test_slow_work_has_a_rate_too(monkeypatch):
+    """A step in four seconds is 0.25 a second, not none."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    bar = Bar("training", "steps", stream=stream)
+    now[0] = 20.0
+    bar(5, 96)
+    assert "0.25/s" in stream.getvalue()
