@@ -5,7 +5,9 @@ fees; what a flag is where nobody gives it stands in the flag tables of `cluster
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,7 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
 
     An HDF5 file cannot be written safely in place. Entries go to a Lance cache beside it, block by block, and the
     HDF5 file is written from that and moved to its name when it is whole. A build that was killed goes on from the
-    cache beside; a whole older file stays until then.
+    cache beside; a whole older file stays until then. A build that is refused leaves nothing beside.
     """
     assert sources.cache is not None
     target = Path(sources.cache)
@@ -59,10 +61,16 @@ def build_named(sources: Sources, selection: Selection, *, progress: Progress | 
     from encash.cache import export_hdf5, import_hdf5, open_cache
 
     beside = target.with_name(target.name + ".lance")
-    if target.exists() and not beside.exists():
+    continued = beside.exists()
+    if target.exists() and not continued:
         _check_ours(target)
         import_hdf5(target, beside)
-    report = pipeline.build_cache(replace(sources, cache=str(beside)), selection, progress=progress)
+    try:
+        report = pipeline.build_cache(replace(sources, cache=str(beside)), selection, progress=progress)
+    except InputError:
+        if not continued:
+            shutil.rmtree(beside, ignore_errors=True)
+        raise
     if not report.failed:
         export_hdf5(open_cache(beside), target)
         shutil.rmtree(beside)
@@ -233,12 +241,37 @@ class Simulation:
     max_missing: float
     seed: int
     num_trials: int
+    compare: int
     output: Path | None
     allow_lookahead: str | None
+    caches: Sequence[str]
 
 
 def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None = None) -> dict[str, Any]:
     """The guide's backtest: its universe, its filter, its money; the result as plain values."""
+    with _one_cache(asked.caches) as cache:
+        return _simulate(replace(sources, cache=cache), asked, progress)
+
+
+@contextmanager
+def _one_cache(caches: Sequence[str]) -> Iterator[str | None]:
+    """The cache of these parts: none, the one that is named, or all of them merged for as long as it is read.
+
+    Raises:
+        MismatchError: the parts are of different models, or differ under one key.
+    """
+    if len(caches) < 2:
+        yield caches[0] if caches else None
+        return
+    from encash.cache import merge_caches
+
+    with tempfile.TemporaryDirectory(prefix="encash-") as folder:
+        whole = str(Path(folder) / "parts.lance")
+        merge_caches(caches, whole)
+        yield whole
+
+
+def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) -> dict[str, Any]:
     from encash.backtest import BacktestConfig
 
     horizon = HORIZONS[asked.horizon_idx]
@@ -268,13 +301,14 @@ def simulate(sources: Sources, asked: Simulation, *, progress: Progress | None =
     run_dir = asked.output if document is None else document.with_suffix("")
     trading = pipeline.open_trading(_like_the_cache(settled(sources)), choice)
     result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
-    if asked.num_trials > 1:
-        pipeline.trials(trading, config, asked.num_trials, folder)
+    beside = pipeline.beside(
+        trading, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
+    )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)
     if document is not None:
         write_whole(document, (folder / "result.json").read_bytes())
-    return {**result.to_json(), "run_dir": str(folder)}
+    return {**result.to_json(), **beside, "run_dir": str(folder)}
 
 
 def held_in(sessions: Days, months: int, embargo: int) -> Days:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import guide
-from encash.cli.backtest import backtest_lines
+from encash.cli.backtest import backtest_lines, beside_flags
 from encash.cli.console import Console, Parser, common, count, run, spec_of
 
 
@@ -46,7 +46,15 @@ def parser() -> Parser:
     flags.add_argument(
         "--cluster-top-k-percent", type=float, default=None, help="keep this share by distance to the best clusters"
     )
-    flags.add_argument("--embeddings-cache", dest="cache", default=None, help=".h5 or .lance")
+    flags.add_argument(
+        "--embeddings-cache",
+        dest="caches",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="C",
+        help=".h5 or .lance; the parts of one cache may be named one after the other",
+    )
     flags.add_argument("--initial-capital", type=float, default=100_000.0)
     flags.add_argument(
         "--seq-len", dest="lookback", type=int, default=None, help="sessions in a window (the checkpoint's, else 60)"
@@ -60,7 +68,7 @@ def parser() -> Parser:
     flags.add_argument("--seed", type=int, default=42)
     flags.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     flags.add_argument("--precision", default="auto", help="the cache's, else float32")
-    flags.add_argument("--num-trials", type=count, default=1)
+    beside_flags(flags)
     flags.add_argument(
         "--features-cache",
         type=Path,
@@ -79,12 +87,13 @@ def parser() -> Parser:
         "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"
     )
     common(flags)
+    flags.set_defaults(cache=None)
     return flags
 
 
 def simulate(arguments: argparse.Namespace, console: Console) -> int:
     """Run, write the run folder, print the hit rate and the figures."""
-    with console.progress("entries", "cells") as progress:
+    with console.progress("backtest", "steps") as progress:
         values = guide.simulate(console.sources(arguments), spec_of(guide.Simulation, arguments), progress=progress)
     console.result(values, backtest_lines(values))
     return 0

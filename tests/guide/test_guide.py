@@ -187,6 +187,7 @@ def test_a_damaged_cache_is_an_error_not_another_result(damage, cache, files, tm
     message = capsys.readouterr().err.strip()
     assert message.count("\n") == 0
     assert "cache.h5" in message
+    assert damage != "missing" or "python -m cluster.cache_embeddings" in message
 
 
 def test_compiled_checkpoints_give_the_same_vectors(cache, files, tmp_path):
@@ -234,6 +235,73 @@ def test_a_second_build_reuses_the_file_and_a_failed_one_leaves_it(cache, files,
     command[1] = str(write_model(tmp_path / "other.pt", seed=9))
     assert cache_embeddings.main(command) == 2
     assert path.read_bytes() == before
+
+
+def test_a_refused_build_leaves_nothing_beside_the_file(cache, files, tmp_path, capsys):
+    """A wrong model, an unknown ticker: the folder holds what it held, so that no later build goes on from it."""
+    path = tmp_path / "cache.h5"
+    path.write_bytes(cache.read_bytes())
+    wrong = files.cache_command(path)
+    wrong[1] = str(write_model(tmp_path / "other.pt", seed=9))
+    before = sorted(tmp_path.iterdir())
+    for command in (wrong, [*files.cache_command(path), "--tickers", "S00,NOBODY"]):
+        assert cache_embeddings.main([*command, "--quiet"]) == 2
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_parts_of_a_cache_are_used_together(cache, files, tmp_path, capsys):
+    """Two stages, named one after the other or flag by flag, serve what the whole file serves."""
+    assert backtest(files, cache) == 0
+    whole = result(files, cached=True)
+    parts = [tmp_path / "part1.h5", tmp_path / "part2.h5"]
+    first = ",".join(f"S{number:02d}" for number in range(9))  # of 12: two stocks are in both
+    for part, stocks in zip(parts, (["--num-stocks", "5"], ["--tickers", first]), strict=True):
+        assert cache_embeddings.main([*files.cache_command(part), *stocks, "--num-months", "8", "--quiet"]) == 0
+    for flags in ([str(parts[1])], ["--embeddings-cache", str(parts[1])]):
+        command = files.backtest_command(parts[0])
+        place = command.index(str(parts[0])) + 1
+        assert backtest_simulation.main([*command[:place], *flags, *command[place:], "--quiet"]) == 0
+        together = result(files, cached=True)
+        assert (together["hits"], together["misses"]) == (whole["hits"], 0)
+        assert together["final_capital"] == whole["final_capital"]
+
+
+def test_parts_of_different_models_are_refused(cache, files, tmp_path, capsys):
+    """Vectors of two models are never mixed."""
+    other = tmp_path / "other.h5"
+    command = files.cache_command(other)
+    command[1] = str(write_model(tmp_path / "other.pt", seed=9))
+    assert cache_embeddings.main([*command, "--num-months", "1", "--quiet"]) == 0
+    assert backtest(files, cache, "--embeddings-cache", str(other)) == 2
+    assert "encoder" in capsys.readouterr().err
+
+
+def test_seeds_and_random_filters_are_told_beside_the_run(cache, files, capsys):
+    """--num-trials says the spread over the seeds, --compare what chance does; the page knows it too."""
+    more = ["--num-trials", "3", "--subset-size", "6", "--compare", "25"]
+    capsys.readouterr()
+    assert backtest(files, cache, *more) == 0
+    told = capsys.readouterr().out
+    assert "3 seeds " in told
+    assert "25 random filters" in told
+    assert backtest(files, cache, *more, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert set(values["trials"]) == {"final_capital", "sharpe", "max_drawdown"}
+    assert values["verdict"]["draws"] == 25
+    assert "of 25 random filters" in (files.folder / "run-True" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_clusters_the_command_that_makes_them_is_named(there, cache, files, tmp_path, capsys):
+    """No folder, or a list of best clusters alone: whoever follows the guide reads its own command."""
+    folder = tmp_path / "cluster_results"
+    if there:
+        folder.mkdir()
+        (folder / "best_clusters_5d.txt").write_text("0\n")
+    command = files.backtest_command(cache)
+    command[command.index("--cluster-dir") + 1] = str(folder)
+    assert backtest_simulation.main([*command, "--quiet"]) == 2
+    assert "python -m cluster.create_clusters" in capsys.readouterr().err
 
 
 def test_old_pickles_are_never_loaded(files, tmp_path, capsys):

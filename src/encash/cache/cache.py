@@ -130,7 +130,7 @@ class Cache:
             MissingFileError: nothing has been built here yet.
         """
         if self._store is None:
-            mend = "make one with `encash cache export`"
+            mend = "make one with `encash cache export` or `python -m cluster.cache_embeddings`"
             if Path(self.path).suffix.lower() in LANCE_SUFFIXES:
                 mend = f"build it first: encash build --model M --data F --cache {self.path}"
             raise MissingFileError(f"there is no cache at {self.path}; {mend}")

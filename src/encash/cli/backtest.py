@@ -73,6 +73,19 @@ def _backtest(commands: Any) -> None:
     universe_flags(parser.add_argument_group("which stocks"))
     money_flags(parser.add_argument_group("the money"))
     honesty_flags(parser.add_argument_group("honesty"))
+    beside_flags(parser)
+    parser.add_argument(
+        "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
+    )
+    common(parser)
+    parser.set_defaults(handler=run_backtest)
+
+
+def beside_flags(parser: Any) -> None:
+    """What is run beside the run."""
     parser.add_argument("--num-trials", type=count, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
     parser.add_argument(
         "--compare",
@@ -83,14 +96,6 @@ def _backtest(commands: Any) -> None:
         metavar="DRAWS",
         help="also run what it must beat: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
     )
-    parser.add_argument(
-        "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
-    )
-    parser.add_argument(
-        "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
-    )
-    common(parser)
-    parser.set_defaults(handler=run_backtest)
 
 
 def source_flags(sources: Any) -> None:
@@ -277,7 +282,6 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Run one backtest and write its folder."""
     from encash import pipeline
-    from encash.backtest.files import plain
 
     config, trading = configuration(arguments), opened(arguments, console)
     with console.progress("entries", "cells") as progress:
@@ -290,21 +294,14 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
             progress=progress,
         )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
-    verdict = []
-    if arguments.num_trials > 1:
-        with console.progress("trials", "runs") as progress:
-            tried = pipeline.trials(trading, config, arguments.num_trials, folder, progress=progress)
-        values["trials"] = {name: [plain(tried.mean(name)), plain(tried.deviation(name))] for name in SHOWN}
-        verdict.append(trials_line(values["trials"], arguments.num_trials))
-    if arguments.compare:
-        with console.progress("comparisons", "cells") as progress:
-            found = pipeline.compare(trading, config, folder, draws=arguments.compare, progress=progress)
-        values["verdict"] = None if found.verdict is None else found.verdict.to_json()
-        verdict += [] if found.verdict is None else [found.verdict.sentence]
+    with console.progress("comparisons", "steps") as progress:
+        values |= pipeline.beside(
+            trading, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
+        )
     if arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
         pipeline.write_report([folder], folder / "report.html", extras)
-    console.result(values, [*verdict, *backtest_lines(values)])
+    console.result(values, backtest_lines(values))
     return 0
 
 
@@ -375,7 +372,10 @@ def run_report(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:
-    """The result of a backtest for people: where the entries came from, then the money."""
+    """The result of a backtest for people: what was run beside it, where the entries came from, then the money."""
+    seeds, verdict = values.get("trials"), values.get("verdict")
+    beside = [trials_line(seeds, values["num_trials"])] if seeds else []
+    beside += [verdict["sentence"]] if verdict else []
     looked_up = values["hits"] + values["misses"] + (values["stale"] or 0)
     rate = values["hits"] / looked_up if looked_up else 0.0
     unchecked = "no --data" if values["verified"] else "the cache does not say how it was made"
@@ -385,6 +385,7 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
     warning = [f"LOOK-AHEAD: {values['lookahead']}"] if values["lookahead"] else []
     training = values["training_period"]
     return [
+        *beside,
         *warning,
         f"entries        hits {values['hits']:,}, misses {values['misses']:,}, stale {stale}, "
         f"unavailable {values['unavailable']:,}",

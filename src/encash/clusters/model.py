@@ -18,7 +18,9 @@ from encash.errors import FormatError, MismatchError, MissingFileError
 from encash.fingerprint import fingerprint
 
 _FORMAT = 1
-_REFIT = "encash clusters fit --cache …"
+_REFIT = (
+    "encash clusters fit --cache …, or from a model: python -m cluster.create_clusters --model-path … --dataset-path …"
+)
 _ARRAYS_FILE, _FACTS_FILE = "clusters.npz", "clusters.json"
 _FACTS = ("encoder", "fit_start", "fit_end", "seed", "method", "inertia", "explained")
 _ARRAYS = ("centroids", "mean", "scale", "components", "counts")
@@ -182,7 +184,6 @@ def _check_present(folder: Path) -> None:
     if pickles := sorted(path.name for path in folder.glob("*.pkl")):
         raise FormatError(
             f"{folder} holds only pickles ({', '.join(pickles)}), which can run code and are never loaded; fit the "
-            f"clusters again, from a cache in seconds ({_REFIT}), or from a model: "
-            "python -m cluster.create_clusters --model-path … --dataset-path …"
+            f"clusters again, from a cache in seconds: {_REFIT}"
         )
     raise MissingFileError(f"no {_FACTS_FILE} in {folder}; expected the clusters that this writes: {_REFIT}")

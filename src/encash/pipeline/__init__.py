@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from encash.pipeline.trading import FilterChoice as FilterChoice
     from encash.pipeline.trading import Trading as Trading
     from encash.pipeline.trading import backtest as backtest
+    from encash.pipeline.trading import beside as beside
     from encash.pipeline.trading import best_of_sweep as best_of_sweep
     from encash.pipeline.trading import compare as compare
     from encash.pipeline.trading import open_filter as open_filter
@@ -53,6 +54,7 @@ _HOMES = {
     "backtest": "trading",
     "build_cache": "caches",
     "cached_batches": "sources",
+    "beside": "trading",
     "best_of_sweep": "trading",
     "compare": "trading",
     "draw_sample": "clusters",

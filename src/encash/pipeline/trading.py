@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """Where runs go that nobody gave a folder."""
 
+SPREAD = ("final_capital", "sharpe", "max_drawdown")
+"""The figures whose spread over the seeds is told."""
+
 NEAREST_SHARE = 0.3
 """What the filter `nearest` keeps where nobody says."""
 
@@ -137,6 +140,30 @@ def backtest(
     result = replace(result, facts={**result.facts, **extra})
     folder = run_dir or RUNS / result.fingerprint[:12]
     return result, write_run(result, folder)
+
+
+def beside(
+    trading: Trading,
+    config: BacktestConfig,
+    run_dir: Path,
+    *,
+    num_trials: int = 1,
+    draws: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What was asked for beside a run, as plain values: ``trials`` (mean and deviation of each figure over the seeds)
+    and ``verdict`` (of the comparison with so many random filters)."""
+    from encash.backtest.files import plain
+
+    values: dict[str, Any] = {}
+    if num_trials > 1:
+        tried = trials(trading, config, num_trials, run_dir, progress=progress)
+        values["trials"] = {name: [plain(tried.mean(name)), plain(tried.deviation(name))] for name in SPREAD}
+        values["num_trials"] = num_trials
+    if draws:
+        verdict = compare(trading, config, run_dir, draws=draws, progress=progress).verdict
+        values["verdict"] = None if verdict is None else verdict.to_json()
+    return values
 
 
 def compare(
