@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encash import guide
 from encash.cli.backtest import backtest_lines, beside_flags
-from encash.cli.console import Console, Parser, common, count, run, spec_of
+from encash.cli.console import Console, Parser, common, run, spec_of
 
 
 def parser() -> Parser:

@@ -13,7 +13,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 
-def shot(page, picture, *flags):
+def shot(page, picture, *flags, size="1200,1600"):
     """A picture of the top of the page."""
     settings = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
     profile = f"--user-data-dir={picture.parent / 'profile'}"
@@ -23,7 +23,7 @@ def shot(page, picture, *flags):
         profile,
         *flags,
         f"--screenshot={picture}",
-        "--window-size=1200,1600",
+        f"--window-size={size}",
         page.as_uri(),
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -42,3 +42,14 @@ def test_the_page_is_light_and_dark(write_run, tmp_path):
     for picture in (light, dark):
         blue = (picture[..., 2] > picture[..., 0] + 60).sum()
         assert blue > 2000
+
+
+def test_what_a_narrow_screen_cuts_off_is_shaded_at_the_cut(write_run, tmp_path):
+    """A chart or table that goes on to the right darkens towards that edge; on a wide screen nothing is cut."""
+    page = render_report([write_run()], tmp_path / "report.html")
+    narrow = shot(page, tmp_path / "narrow.png", "--hide-scrollbars", size="500,4000")
+    wide = shot(page, tmp_path / "wide.png", "--hide-scrollbars", size="1200,4000")
+    for picture, edge, shaded in ((narrow, 500 - 16, True), (wide, 1200 - 50 - 24, False)):
+        inside, outside = picture[:, edge - 2], picture[:, edge + 4]
+        grey = (np.ptp(inside, axis=1) < 12) & (inside.mean(axis=1) < 246) & (outside.min(axis=1) > 250)
+        assert (grey.sum() > 300) == shaded

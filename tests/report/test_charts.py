@@ -10,7 +10,7 @@ from PIL import Image
 
 from encash.errors import InputError
 from encash.report import coverage_picture
-from encash.report.charts import Line, equity_chart
+from encash.report.charts import Line, equity_chart, occupancy_chart
 
 DAYS = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")
 TICKERS = tuple(f"T{number}" for number in range(5))
@@ -33,6 +33,16 @@ def test_a_drawing_is_well_formed_and_themed():
     assert "var(--net)" in drawing
     assert "#0102" not in drawing
     assert "font-family" not in drawing
+
+
+def test_a_month_is_named_once_below_the_clusters():
+    """Of the weeks of half a year, those that begin a month carry its name."""
+    weeks = np.arange("2023-12-05", "2024-05-28", 7, dtype="datetime64[D]").astype(str).tolist()
+    share = np.full((2, len(weeks)), 0.5)
+    drawing = occupancy_chart("", np.array([4, 1], dtype=np.int32), np.array([True, False]), weeks, share)
+    words = [text.text for text in ET.fromstring(drawing).iter("text")]
+    named = [word for word in words if word is not None and word.startswith("202")]
+    assert named == ["2023-12", "2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

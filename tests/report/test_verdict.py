@@ -154,6 +154,22 @@ def test_delisting_policies_are_compared(write_run):
     assert state(read_run(write_run("second")), Extras(), "Flattering") == "good"
 
 
+def test_one_of_a_thing_is_told_in_the_singular(write_run):
+    """One delisted position, one rebalance: the page speaks as people do."""
+    policies = {"last": 100_000.0, "zero": 70_000.0}
+    run = read_run(write_run(delistings=1, rebalances=1, final_capital_by_delisting=policies))
+    told = " ".join(check.answer for check in examine(run, Extras()))
+    assert "1 position was held" in told
+    assert "Too short to tell: 1 rebalance." in told
+
+
+def test_what_is_not_known_names_the_flag_that_finds_out(run):
+    """Chance, no filter, one session later, other first days: a run that tried none of them says how to."""
+    unknown = [check for check in examine(run, Extras()) if check.answer.endswith("--compare tries it.")]
+    assert len(unknown) == 4
+    assert {check.state for check in unknown} == {"unknown"}
+
+
 def test_other_first_days_are_told(run):
     """The spread over phases is shown, with the place of this run in it."""
     final = run.equity.net[-1]

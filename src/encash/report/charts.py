@@ -203,8 +203,10 @@ def occupancy_chart(alt: str, clusters: Int32, kept: Bool, labels: Sequence[str]
             drawing.left(
                 axes, place, str(clusters[place]), color=drawing.COLOUR[role], fontweight=weight, fontsize=drawing.SMALL
             )
-        columns = np.unique(np.linspace(0, len(labels) - 1, min(9, len(labels))).round().astype(int))
-        drawing.base(axes, columns, [labels[column][:7] for column in columns], line=False)
+        months = np.array([label[:7] for label in labels])
+        begins = np.flatnonzero(np.concatenate([[True], months[1:] != months[:-1]]))
+        columns = begins[np.unique(np.linspace(0, len(begins) - 1, min(9, len(begins))).round().astype(int))]
+        drawing.base(axes, columns, months[columns].tolist(), line=False)
         if 0 < kept.sum() < len(kept):
             axes.axhline(float(kept.sum()) - 0.5, color=drawing.COLOUR["ink"], linewidth=1.2)
         drawing.axis_title(

@@ -10,7 +10,7 @@ from typing import Any
 from encash import metrics
 from encash.report.extras import Extras, Spread
 from encash.report.summary import Run, mapping
-from encash.report.wording import ABSENT, count, money, number, percent, seconds, signed_percent, undefined
+from encash.report.wording import ABSENT, count, money, number, percent, seconds, several, signed_percent, undefined
 
 GLOSSARY = {
     "CAGR": "Compound growth a year: (last / first) ^ (252 / sessions) − 1.",
@@ -258,7 +258,7 @@ def _trades_note(run: Run) -> str:
     rebalances, idle = run.figure("rebalances"), run.figure("idle_rebalances")
     if undefined(rebalances):
         return ""
-    return f"{count(rebalances)} rebalances" + (f", {count(idle)} idle" if idle else "")
+    return several(rebalances, "rebalance") + (f", {count(idle)} idle" if idle else "")
 
 
 def _filter_note(run: Run) -> str:

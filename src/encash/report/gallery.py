@@ -16,7 +16,7 @@ from encash.report.charts import Band, Bar, BarWords, Line, Mark
 from encash.report.extras import ClusterReturn, Extras
 from encash.report.summary import Occupancy, Run, occupancy, thin
 from encash.report.verdict import rank_of
-from encash.report.wording import count, money, number, percent, signed_percent
+from encash.report.wording import count, money, number, percent, several, signed_percent
 
 POINTS = 1000
 """Points of a line at the most."""
@@ -170,7 +170,7 @@ def _ranking(extras: Extras) -> Chart | None:
     known = sorted((one for one in extras.ranking if np.isfinite(one.mean_return)), key=lambda one: -one.mean_return)
     if not known:
         return None
-    span = f" in {extras.ranking_horizon} sessions" if extras.ranking_horizon else ""
+    span = f" in {several(extras.ranking_horizon, 'session')}" if extras.ranking_horizon else ""
     best, most = known[0].cluster, signed_percent(known[0].mean_return, 2)
     what = "earned most" if known[0].mean_return > 0 else "lost least"
     title = f"{_when(extras)}, entries of cluster {best} {what}: {most}{span}"
@@ -272,7 +272,9 @@ def _skill(extras: Extras) -> Chart | None:
     if not known:
         return None
     best = max(known, key=lambda one: one.rank_ic)
-    title = f"Forecasts rank what follows best {best.horizon} sessions ahead: rank IC {number(best.rank_ic, 3)}"
+    title = (
+        f"Forecasts rank what follows best {several(best.horizon, 'session')} ahead: rank IC {number(best.rank_ic, 3)}"
+    )
     bars = [
         Bar(
             label=str(one.horizon),
@@ -299,7 +301,7 @@ def _groups(run: Run, extras: Extras) -> Chart | None:
     if skill is None or not np.isfinite(skill.quantile_returns).all():
         return None
     spread = signed_percent(skill.quantile_returns[-1] - skill.quantile_returns[0], 2)
-    title = f"In {horizon} sessions the highest fifth by forecast earned {spread} against the lowest"
+    title = f"In {several(horizon, 'session')} the highest fifth by forecast earned {spread} against the lowest"
     names = {0: "lowest", len(skill.quantile_returns) - 1: "highest"}
     bars = [
         Bar(label=names.get(place, str(place + 1)), value=value, role="net")
@@ -307,7 +309,7 @@ def _groups(run: Run, extras: Extras) -> Chart | None:
     ]
     words = BarWords(
         name="groups",
-        title=f"mean return over {horizon} sessions",
+        title=f"mean return over {several(horizon, 'session')}",
         below="tickers by forecast, in fifths of each day",
         unit=lambda value: signed_percent(value, 2) if value else "0 %",
     )

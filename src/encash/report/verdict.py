@@ -16,7 +16,7 @@ from encash.backtest import chance
 from encash.backtest.chance import Rank
 from encash.report.extras import Extras
 from encash.report.summary import Run, mapping
-from encash.report.wording import ahead, count, money, number, ordinal, percent, signed_percent
+from encash.report.wording import ahead, count, money, number, ordinal, percent, several, signed_percent
 
 SHORT_SESSIONS = 252
 FEW_REBALANCES = 30
@@ -129,6 +129,7 @@ def _compare(run: Run, extras: Extras, rank: Rank | None) -> tuple[str, str, Ton
 
 
 _NO_DRAWS = "it was not compared with random filters"
+_HOW = "--compare tries it"
 
 
 def _tone(rank: Rank) -> Tone:
@@ -174,7 +175,7 @@ def _check_chance(run: Run, extras: Extras) -> Check | None:
         return None
     question, rank = "Better than chance?", rank_of(run, extras)
     if rank is None:
-        return Check(question=question, state="unknown", answer=f"Not known: {_NO_DRAWS}.")
+        return Check(question=question, state="unknown", answer=f"Not known: {_NO_DRAWS}; {_HOW}.")
     states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
     state = states.get(rank.against_chance, "doubt" if rank.judged else "unknown")
     median = float(np.median(np.asarray(extras.random_filters)))
@@ -193,7 +194,9 @@ def _check_no_filter(run: Run, extras: Extras) -> Check | None:
         return None
     question = "Better than no filter?"
     if extras.no_filter is None:
-        return Check(question=question, state="unknown", answer="Not known: no run without the filter was handed over.")
+        return Check(
+            question=question, state="unknown", answer=f"Not known: it was not run without the filter; {_HOW}."
+        )
     better = run.equity.net[-1] > extras.no_filter
     lead = ahead(run.equity.net[-1], extras.no_filter)
     answer = f"{_sentence(lead)} the same strategy without a filter, which ended at {money(extras.no_filter)}."
@@ -213,9 +216,13 @@ def _check_benchmark(run: Run, extras: Extras) -> Check:
 def _check_later(run: Run, extras: Extras) -> Check:
     question, later = "Does it need this very close?", extras.later
     lag = run.config.get("lag")
-    when = f"{count(lag)} sessions after the signal" if isinstance(lag, int) and lag else "at the close of the signal"
+    when = (
+        f"{several(lag, 'session')} after the signal" if isinstance(lag, int) and lag else "at the close of the signal"
+    )
     if later is None:
-        return Check(question=question, state="unknown", answer=f"Filled {when}; one session later was not tried.")
+        return Check(
+            question=question, state="unknown", answer=f"Filled {when}; one session later was not tried; {_HOW}."
+        )
     net, capital = run.equity.net[-1], run.capital
     kept = later >= net or (net > capital and later - capital >= 0.5 * (net - capital))
     answer = f"Filled {when} it ends at {money(net)}, one session later at {money(later)}."
@@ -230,7 +237,7 @@ def _check_phases(run: Run, extras: Extras) -> Check:
         )
         return Check(question=question, state="good", answer=answer)
     if len(ends) < 2:
-        return Check(question=question, state="unknown", answer="Other first days were not tried.")
+        return Check(question=question, state="unknown", answer=f"Other first days were not tried; {_HOW}.")
     yardstick, name = (run.capital, "what it began with")
     if extras.no_filter is not None:
         yardstick, name = extras.no_filter, f"the run without a filter, {money(extras.no_filter)}"
@@ -252,9 +259,8 @@ def _check_delisting(run: Run, extras: Extras) -> Check | None:
         return Check(question=question, state="good", answer="No position was held when its ticker stopped trading.")
     spread = ", ".join(f"{money(value)} ({name})" for name, value in policies.items())
     small = min(policies.values()) >= 0.99 * run.equity.net[-1]
-    answer = (
-        f"{count(delistings)} positions were held when their ticker stopped trading. By policy it ends at {spread}."
-    )
+    held = f"{several(delistings, 'position')} {'was' if delistings == 1 else 'were'} held when trading stopped."
+    answer = f"{held} By policy it ends at {spread}."
     return Check(question=question, state="good" if small else "doubt", answer=answer)
 
 
@@ -265,7 +271,7 @@ def _check_strength(run: Run, extras: Extras) -> Check:
     short = sessions < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
     answer = f"95 % interval of the Sharpe ratio: {number(low)} to {number(high)}, over {count(sessions)} sessions."
     if short:
-        answer += f" Too short to tell: {count(rebalances)} rebalances."
+        answer += f" Too short to tell: {several(rebalances, 'rebalance')}."
     state: State = "good" if low > 0 and not short else "bad" if high < 0 else "doubt"
     return Check(question="Return clearly above 0?", state=state, answer=answer)
 

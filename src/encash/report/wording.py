@@ -62,6 +62,15 @@ def count(value: float | None) -> str:
     return "unknown" if undefined(value) else number(value, 0)
 
 
+def several(value: float | None, thing: str) -> str:
+    """So many of a thing, one of it in the singular.
+
+    >>> several(1, "session"), several(12000, "position")
+    ('1 session', '12,000 positions')
+    """
+    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+
+
 def seconds(value: float | None) -> str:
     """A span of time in the unit that suits it.
 
