@@ -169,6 +169,31 @@ def test_a_failing_block_is_named_and_does_not_stop_the_others(panel, store, win
     assert report.computed == len(windows) - report.failed == len(contents(store))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_a_window_whose_output_is_not_finite_fails_alone(panel, windows, dtype):
+    """The rest of its batch and of its block is kept, bit for bit; its ticker and its days are named."""
+    sharp = panel.rows(("T0002",)).values[30]
+
+    class Overflowing(MeanEncoder):
+        def encode(self, batch):
+            encoded = super().encode(batch)
+            encoded.forecast[(batch[:, -1] == sharp).all(axis=1)] = np.inf
+            return encoded
+
+    sound = MeanEncoder(panel.num_features, lookback=8)
+    whole, part = (MemoryStore(store_spec(sound.spec, dtype)) for _ in range(2))
+    run(panel, sound, whole)
+    report = run(panel, Overflowing(panel.num_features, lookback=8), part)
+    (failure,) = report.failures
+    day = str(panel.days("T0002")[30])
+    assert (failure.entries, failure.tickers, failure.first, failure.last) == (1, ("T0002",), day, day)
+    assert "NaN or infinity" in str(failure)
+    assert report.computed == len(windows) - 1
+    kept, expected = contents(part), contents(whole)
+    assert set(expected) - set(kept) == {(day, "T0002")}
+    assert all(repr(kept[key]) == repr(expected[key]) for key in kept)
+
+
 def test_outputs_that_are_not_finite_are_refused(panel, store):
     report = run(panel, BrokenEncoder(panel.num_features, "nan", lookback=8), MemoryStore(_spec_of(panel, "nan")))
     assert report.computed == 0

@@ -10,7 +10,7 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Float64, Int64
 from encash.cache.identity import AGREEMENT
 from encash.cache.plan import Plan, State, window_digests
-from encash.cache.task import Cells, join_entries, read_tasks, run_task
+from encash.cache.task import Cells, join_entries, read_tasks, run_whole_task
 from encash.encoders.base import Encoder
 from encash.errors import InputError, MismatchError
 from encash.metrics import ranks
@@ -155,7 +155,7 @@ def sample_agreement(
             progress(done, len(cells))
 
     tasks = read_tasks(panel, cells, encoder.spec, "float32")
-    return _of_entries(join_entries([run_task(task, encoder, on_batch).entries for task in tasks]), dtype)
+    return _of_entries(join_entries([run_whole_task(task, encoder, on_batch).entries for task in tasks]), dtype)
 
 
 def stored_agreement(store: EmbeddingStore, dtype: str) -> Agreement | None:

@@ -17,7 +17,7 @@ from encash.arrays import Int64
 from encash.cache.ahead import read_ahead
 from encash.cache.executors.base import Executor
 from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
-from encash.cache.task import Cells, Task, TaskResult, join_entries, read_tasks
+from encash.cache.task import NOT_FINITE, Cells, Task, TaskResult, join_entries, read_tasks
 from encash.encoders.base import EncoderSpec
 from encash.errors import EncashError, WorkError
 from encash.panel.panel import Panel
@@ -187,7 +187,10 @@ class _Builder:
                 result = future.result()
                 self._encode_seconds += result.encode_seconds
                 self._encoded += len(result.entries)
-                self._block.append(result.entries)
+                if len(result.entries):
+                    self._block.append(result.entries)
+                if len(result.failed):
+                    self._failures.append(_failure(task.cells.take(result.failed), WorkError(NOT_FINITE)))
 
     def _commit(self) -> None:
         """Write the block while the next is encoded; one commit at a time."""

@@ -11,7 +11,7 @@ import numpy as np
 from encash.arrays import Int64
 from encash.cache.ahead import read_ahead
 from encash.cache.kinds import Tally
-from encash.cache.task import Cells, Task, read_tasks, run_task
+from encash.cache.task import Cells, Task, read_tasks, run_whole_task
 from encash.encoders.base import Encoder
 from encash.errors import EncashError, WorkError
 from encash.panel.panel import Panel
@@ -67,7 +67,7 @@ def encode_cells(
 
 def _run(task: Task, encoder: Encoder, tally: Tally, on_batch: Callable[[int], None]) -> Entries:
     try:
-        result = run_task(task, encoder, on_batch)
+        result = run_whole_task(task, encoder, on_batch)
     except EncashError as error:
         names, days = np.unique(task.cells.tickers), task.cells.days
         raise WorkError(

@@ -13,11 +13,16 @@ import numpy as np
 
 from encash.arrays import Days, Int64, Text, UInt64
 from encash.encoders.base import Encoded, Encoder, EncoderSpec
-from encash.errors import MismatchError
+from encash.errors import MismatchError, WorkError
 from encash.panel.panel import FeatureRows, Panel
 from encash.panel.windows import gather_windows, window_grid
 from encash.store.base import Entries
 from encash.store.codec import round_vectors
+
+NOT_FINITE = (
+    "the model gave NaN or infinity; look for extreme values in the features, or use another precision (float32)"
+)
+"""Why a window has failed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,12 +66,17 @@ class TaskResult:
     """What a task gave."""
 
     entries: Entries
+    """Of the windows that gave one, in the order of the task."""
     encode_seconds: float
     """Spent in the encoder alone."""
+    failed: Int64
+    """Cells of the task for which the encoder gave NaN or infinity, ascending."""
 
 
 def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
     """Encode the windows of a task, batch by batch, rounded as the store keeps them.
+
+    A window whose output is not finite has failed, and no other with it.
 
     Args:
         task: the work.
@@ -75,7 +85,6 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
 
     Raises:
         MismatchError: another encoder than the task is for, or output of another shape than its spec says.
-        WorkError: an output is not finite.
     """
     if encoder.spec.fingerprint != task.encoder:
         raise MismatchError(
@@ -84,6 +93,7 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
             "and precision included"
         )
     entries, spec, seconds, start = _empty(task, encoder), encoder.spec, 0.0, 0
+    sound = np.ones(len(task.cells), dtype=np.bool_)
     while start < len(task.cells):
         stop = min(start + encoder.batch_size, len(task.cells))
         windows = gather_windows(task.rows, task.end_rows[start:stop], task.lookback)
@@ -91,14 +101,35 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
         encoded = encoder.encode(windows)
         seconds += time.perf_counter() - began
         _check_shapes(encoded, stop - start, spec.dim, len(spec.horizons))
-        encoded.check_finite()
-        entries.embedding[start:stop] = round_vectors(encoded.embedding, task.dtype)
-        entries.forecast[start:stop] = encoded.forecast
-        entries.confidence[start:stop] = encoded.confidence
+        sound[start:stop] = finite = encoded.finite()
+        encoded, rows = encoded.take(finite), start + np.flatnonzero(finite)
+        entries.embedding[rows] = round_vectors(encoded.embedding, task.dtype)
+        entries.forecast[rows] = encoded.forecast
+        entries.confidence[rows] = encoded.confidence
         if on_batch is not None:
             on_batch(stop - start)
         start = stop
-    return TaskResult(entries=entries, encode_seconds=seconds)
+    return TaskResult(
+        entries=entries if sound.all() else entries.take(sound),
+        encode_seconds=seconds,
+        failed=np.flatnonzero(~sound),
+    )
+
+
+def run_whole_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
+    """As `run_task`, for whoever needs every window.
+
+    Raises:
+        WorkError: a window has failed; says how many did, and the first.
+    """
+    result = run_task(task, encoder, on_batch)
+    if len(result.failed):
+        first = task.cells.take(result.failed[:1])
+        raise WorkError(
+            f"{NOT_FINITE} ({len(result.failed):,} of {len(task.cells):,} windows, of which ({first.days[0]}, "
+            f"{str(first.tickers[0])!r}) is the first)"
+        )
+    return result
 
 
 def read_tasks(

@@ -13,7 +13,7 @@ from encash.arrays import Bool, Days, Int32, Int64, Text, UInt64, positions
 from encash.cache.cache import Cache, open_cache
 from encash.cache.identity import UNVERIFIED, check_encoder, encoder_of, is_unverified, store_spec
 from encash.cache.plan import rows_on_grid, window_digests
-from encash.cache.task import Cells, read_tasks, run_task
+from encash.cache.task import Cells, read_tasks, run_whole_task
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
@@ -353,7 +353,7 @@ def _encoded(panel: Panel, encoder: Encoder, cells: Cells, dtype: str) -> Iterat
     for first in range(0, len(cells), _CELLS):
         part: Int64 = np.arange(first, min(first + _CELLS, len(cells)))
         for task in read_tasks(panel, cells.take(part), encoder.spec, dtype):
-            yield run_task(task, encoder).entries
+            yield run_whole_task(task, encoder).entries
 
 
 def _identity_findings(cache: Cache, spec: EncoderSpec) -> list[str]:

@@ -29,7 +29,7 @@ class Agreement:
 
 
 def agreement(reference: Float32, other: Float32) -> Agreement:
-    """Compare embeddings of the same windows.
+    """Compare embeddings of the same windows; where one is not finite, they agree in nothing.
 
     Args:
         reference: shape (n, D), n ≥ 3.
@@ -39,6 +39,8 @@ def agreement(reference: Float32, other: Float32) -> Agreement:
     >>> agreement(e, e).enough, agreement(e, -e).enough
     (True, False)
     """
+    if not (np.isfinite(reference).all() and np.isfinite(other).all()):
+        return Agreement(cosine=-1.0, neighbours=0.0)
     ours, theirs = _centred(reference), _centred(other)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosine = (ours * theirs).sum(axis=1) / np.where(norms > 0, norms, 1.0)

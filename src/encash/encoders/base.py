@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Float32
-from encash.errors import MismatchError, WorkError
+from encash.arrays import Bool, Float32
+from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
 
 
@@ -120,12 +120,6 @@ class Encoded:
     confidence: Float32
     """In [0, 1] per horizon, shape (n, H)."""
 
-    def first(self, count: int) -> Encoded:
-        """What it says of the first windows."""
-        return Encoded(
-            embedding=self.embedding[:count], forecast=self.forecast[:count], confidence=self.confidence[:count]
-        )
-
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
         """What several passes said, one after the other; there is at least one."""
@@ -137,21 +131,17 @@ class Encoded:
             confidence=np.concatenate([part.confidence for part in parts]),
         )
 
-    def check_finite(self) -> Encoded:
-        """These outputs, if all of them are finite.
+    def take(self, windows: Bool | slice) -> Encoded:
+        """What it says of some windows, by mask or as a slice (a view)."""
+        return Encoded(
+            embedding=self.embedding[windows], forecast=self.forecast[windows], confidence=self.confidence[windows]
+        )
 
-        Raises:
-            WorkError: an output is NaN or infinite; says how many windows and the first of them.
-        """
-        bad = np.zeros(len(self.embedding), dtype=np.bool_)
-        for name in ("embedding", "forecast", "confidence"):
-            bad |= ~np.isfinite(getattr(self, name)).all(axis=1)
-        if bad.any():
-            raise WorkError(
-                f"the model gave NaN or infinite outputs for {int(bad.sum())} of {len(bad)} windows (the first is "
-                f"window {int(bad.argmax())}); look for extreme values in the features, or use precision float32"
-            )
-        return self
+    def finite(self) -> Bool:
+        """For which windows all outputs are finite, shape (n,)."""
+        outputs = (self.embedding, self.forecast, self.confidence)
+        finite: Bool = np.all([np.isfinite(output).all(axis=1) for output in outputs], axis=0)
+        return finite
 
 
 class Encoder(ABC):
@@ -182,9 +172,9 @@ class Encoder(ABC):
             windows: shape (n, L, F), finite; any n ≥ 1.
 
         Returns:
-            Embeddings (n, D), forecasts and confidences (n, H), all finite float32.
+            Embeddings (n, D), forecasts and confidences (n, H), float32. A window of which an output is not finite has
+            failed: it is not kept, and the others are.
 
         Raises:
             MismatchError: the shape is not (n, L, F) of `spec`.
-            WorkError: an output is not finite.
         """

@@ -54,9 +54,9 @@ class BatchedEncoder(Encoder):
             except MemoryError:
                 self._halve()
                 continue
-            parts.append(part.first(len(windows) - start))
+            parts.append(part.take(slice(len(windows) - start)))
             start += size
-        return Encoded.join(parts).check_finite()
+        return Encoded.join(parts)
 
     def _size(self, remaining: int) -> int:
         """The largest call that the remaining windows fill, else the smallest there is."""

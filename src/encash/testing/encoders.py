@@ -60,7 +60,7 @@ class MeanEncoder(Encoder):
             embedding=outputs[:, :dim].astype(np.float32),
             forecast=(0.02 * np.tanh(outputs[:, dim : dim + horizons])).astype(np.float32),
             confidence=(1 / (1 + np.exp(-outputs[:, dim + horizons :]))).astype(np.float32),
-        ).check_finite()
+        )
 
     def _project(self, means: Float64) -> Float64:
         """Means times projection, term by term: a matrix product would round by the size of the batch."""
