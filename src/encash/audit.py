@@ -408,8 +408,13 @@ def _same_past(whole: tuple[Days, Float32], again: tuple[Days, Float32], day: np
 
 
 def _cuts(subject: Subject) -> Days:
-    """Random sessions of the test period, ascending; the same for a seed."""
+    """Random sessions of the test period, ascending; the same for a seed.
+
+    Where the configuration has no start, they begin where the filter may be used.
+    """
     first = subject.config.start
+    if first is None and subject.filter is not None and subject.config.allow_lookahead is None:
+        first = subject.filter.first_day
     days = subject.prices.days
     inside = days[:-1] if first is None else days[:-1][days[:-1] >= np.datetime64(first)]
     if len(inside) == 0:

@@ -557,6 +557,15 @@ def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(folder, capsys, 
     assert checks["clusters: walked again on cut data"]
 
 
+def test_an_audit_that_names_no_start_begins_where_its_clusters_may_be_used(folder, capsys):
+    """Days that the clusters were fitted on are none of a backtest; an audit of them has nothing to prove."""
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "--clusters", str(folder / "k")]
+    found = answer(capsys, "audit", *models(folder), *data, "--days", "4", "--sample", "8")
+    assert {"name": "data to picks: poison", "passed": True} in [
+        {key: check[key] for key in ("name", "passed")} for check in found["checks"]
+    ]
+
+
 def test_several_horizons_are_ranked_at_once(folder, capsys, tmp_path):
     """A ranking and its files for each horizon; alone, a horizon gives the same."""
     import shutil

@@ -24,7 +24,11 @@ def register(commands: Any) -> None:
     universe_flags(parser.add_argument_group("which stocks"))
     honesty_flags(parser.add_argument_group("honesty"))
     parser.add_argument(
-        "--start", type=day, default=None, metavar="DAY", help="cut the future off on days from here on"
+        "--start",
+        type=day,
+        default=None,
+        metavar="DAY",
+        help="cut the future off on days from here on (from where the clusters may be used)",
     )
     parser.add_argument(
         "--days", type=int, default=5, metavar="N", help="random days at which the future is cut off (5)"

@@ -95,6 +95,16 @@ class FilterModel:
         """Fingerprint of the encoder of the first model; empty without models or where it is unknown."""
         return self.terms[0].model.encoder if self.terms else ""
 
+    @property
+    def first_day(self) -> np.datetime64 | None:
+        """The first day of a run that knows nothing of its future; None where any day is, or nobody wrote it down."""
+        return None if self._blind else self.terms[0].first_day
+
+    @property
+    def _blind(self) -> bool:
+        """Whether nothing of any period is in it: no clusters, or a random share."""
+        return not self.terms or (self.kind == "random" and self.keep_share is not None)
+
     def check_start(self, start: DayLike) -> None:
         """Refuse a run that starts before its first model and ranking may be used.
 
@@ -106,7 +116,7 @@ class FilterModel:
 
     def lookahead(self, start: DayLike) -> str | None:
         """Why a run from this day would know its future; None where it would not."""
-        if not self.terms or (self.kind == "random" and self.keep_share is not None):
+        if self._blind:
             return None
         term = self.terms[0]
         if term.first_day is None:
