@@ -134,7 +134,7 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     """Values as lines for people: one name and value a line.
 
     >>> lines({"max_abs_diff": 0.5, "fees": {"buy": 0.1}})
-    ['max abs diff  0.5', 'fees          buy 0.1']
+    ['max abs diff  0.5', 'fees          buy: 0.1']
     """
     width = max((len(name) for name in values), default=0)
     return [f"{name.replace('_', ' '):<{width}}  {readable(value)}" for name, value in values.items()]
@@ -146,7 +146,7 @@ def readable(value: Any) -> str:
     >>> readable(91.9125), readable(0.00041898), readable(4145.5947), readable(12000), readable(1e-9)
     ('91.91', '0.000419', '4,146', '12,000', '1e-09')
     >>> readable({"short": 3, "gap": 1}), readable([1, 5]), readable([]), readable(True)
-    ('short 3, gap 1', '1, 5', '–', 'yes')
+    ('short: 3, gap: 1', '1, 5', '–', 'yes')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -155,7 +155,7 @@ def readable(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {readable(one)}" for name, one in value.items()) or "–"
+        return ", ".join(f"{name}: {readable(one)}" for name, one in value.items()) or "–"
     if isinstance(value, list | tuple):
         return ", ".join(map(readable, value)) or "–"
     return "–" if value is None else str(value)
