@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from encash.cache.build import BuildReport as BuildReport
     from encash.cache.build import Failure as Failure
     from encash.cache.cache import Cache as Cache
-    from encash.cache.cache import CacheInfo as CacheInfo
-    from encash.cache.cache import Coverage as Coverage
-    from encash.cache.cache import cache_paths as cache_paths
-    from encash.cache.cache import open_cache as open_cache
     from encash.cache.exchange import export_hdf5 as export_hdf5
     from encash.cache.exchange import import_hdf5 as import_hdf5
     from encash.cache.exchange import merge_caches as merge_caches
     from encash.cache.executors.base import Executor as Executor
     from encash.cache.executors.local import LocalExecutor as LocalExecutor
+    from encash.cache.find import cache_paths as cache_paths
+    from encash.cache.find import open_cache as open_cache
+    from encash.cache.info import CacheInfo as CacheInfo
+    from encash.cache.info import Coverage as Coverage
     from encash.cache.kinds import Tally as Tally
     from encash.cache.lookup import Lookup as Lookup
     from encash.cache.lookup import Signals as Signals
@@ -38,8 +38,8 @@ _HOMES = {
     "Agreement": "agreement",
     "BuildReport": "build",
     "Cache": "cache",
-    "CacheInfo": "cache",
-    "Coverage": "cache",
+    "CacheInfo": "info",
+    "Coverage": "info",
     "Executor": "executors.base",
     "Failure": "build",
     "LocalExecutor": "executors.local",
@@ -51,13 +51,13 @@ _HOMES = {
     "Tally": "kinds",
     "VerifyReport": "verify",
     "adopt": "verify",
-    "cache_paths": "cache",
+    "cache_paths": "find",
     "export_hdf5": "exchange",
     "import_hdf5": "exchange",
     "make_plan": "plan",
     "measure_agreement": "agreement",
     "merge_caches": "exchange",
-    "open_cache": "cache",
+    "open_cache": "find",
     "renewal": "plan",
 }
 """Where each name lives; loaded when it is first asked for."""

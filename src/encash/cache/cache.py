@@ -7,36 +7,29 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int8, Int64, Text, day_text, positions, to_day
+from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int64, Text, positions, to_day
 from encash.cache import identity
 from encash.cache.agreement import LEAST_AGREEMENT, check_share, note_agreement, sample_agreement
 from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Work, build
 from encash.cache.executors.base import Executor
 from encash.cache.executors.local import LocalExecutor
-from encash.cache.plan import (
-    Plan,
-    State,
-    compare,
-    count_states,
-    make_plan,
-    process_peak_bytes,
-    rows_on_grid,
-    window_digests,
-)
-from encash.cache.selection import Selection, SelectionFields
+from encash.cache.info import CacheInfo, Coverage, cover, describe
+from encash.cache.places import Places
+from encash.cache.plan import Plan, make_plan, process_peak_bytes
+from encash.cache.selection import Selection, SelectionFields, one_selection
 from encash.encoders.base import Encoder, EncoderSpec
-from encash.errors import FormatError, InputError, MismatchError, MissingFileError, UnknownKeyError
+from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError
 from encash.panel.panel import Panel
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreSpec, StoreVersion
-from encash.store.locator import LANCE_SUFFIXES, SUFFIXES, ensure_store, open_store
+from encash.store.locator import LANCE_SUFFIXES, ensure_store, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,57 +40,6 @@ if TYPE_CHECKING:
 PREFETCHED_DAYS = 4
 SECONDS_OF_A_RATE = 1.0
 """Encoding for less than this says nothing of how fast an encoder is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheInfo:
-    """What a cache holds, under the keys of ``encash cache info --json``."""
-
-    engine: str
-    entries: int
-    tickers: int
-    sessions: int
-    first: str | None
-    """First day, YYYY-MM-DD; None for an empty cache."""
-    last: str | None
-    dim: int
-    dtype: str
-    horizons: tuple[int, ...]
-    encoder: str
-    """Fingerprint of the encoder; empty where nobody knows which it was."""
-    bytes: int
-    bytes_per_entry: float | None
-    versions: int
-    """How many commits can still be opened."""
-    version: int
-    verified: bool
-    """False for a cache imported on trust."""
-    agreement: dict[str, Any] | None
-    """What a dtype narrower than float32 keeps of the vectors, as it was measured (`Agreement`); None for float32."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Coverage:
-    """What is valid, stale, missing or unavailable, cell by cell."""
-
-    days: Days
-    """shape (T,)."""
-    tickers: tuple[str, ...]
-    """N tickers."""
-    state: Int8
-    """A `State` for each cell; shape (T, N)."""
-
-    def counts(self) -> dict[str, int]:
-        """Cells of each state."""
-        return {state.name.lower(): number for state, number in count_states(self.state).items()}
-
-    def by_ticker(self) -> dict[str, dict[str, int]]:
-        """Cells of each state, for each ticker."""
-        found = np.stack([(self.state == state).sum(axis=0) for state in State], axis=1)
-        names = [state.name.lower() for state in State]
-        return {
-            ticker: dict(zip(names, row, strict=True)) for ticker, row in zip(self.tickers, found.tolist(), strict=True)
-        }
 
 
 class Cache:
@@ -112,13 +54,21 @@ class Cache:
         self._store = store
         self._as_of = as_of
         self._reading = threading.Lock()
-        self._seen: tuple[int, EntryIndex] | None = None
-        self._day_places: dict[DayLike, int] = {}
-        self._ticker_places: dict[tuple[str, ...], Int64] = {}
+        self._seen: tuple[int, Places] | None = None
 
     def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
         """Another process opens the cache by itself, at the version that was asked for."""
-        return _reopen, (self.path, self._as_of)
+        return Cache.at, (self.path, self._as_of)
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], version: int | str | None = None) -> Cache:
+        """The cache at a path or URL; where nothing is there, it can be built and nothing else. See `open_cache`."""
+        try:
+            return cls(path, open_store(path, version=version), as_of=version)
+        except MissingFileError:
+            if version is not None:
+                raise
+            return cls(path, None)
 
     # -- what it is
 
@@ -183,26 +133,7 @@ class Cache:
 
     def info(self) -> CacheInfo:
         """What is in it, and how large it is."""
-        index, size, spec = self.index(), self.store.size_bytes(), self.spec
-        encoder = identity.encoder_of(spec)
-        return CacheInfo(
-            engine=self.store.engine,
-            entries=index.entries,
-            tickers=len(index.tickers),
-            sessions=len(index.days),
-            first=day_text(index.days[0]) if len(index.days) else None,
-            last=day_text(index.days[-1]) if len(index.days) else None,
-            dim=spec.dim,
-            dtype=spec.dtype,
-            horizons=spec.horizons,
-            encoder="" if encoder is None else encoder.fingerprint,
-            bytes=size,
-            bytes_per_entry=size / index.entries if index.entries else None,
-            versions=len(self.store.versions()),
-            version=self.version,
-            verified=self.verified,
-            agreement=(spec.notes or {}).get(identity.AGREEMENT),
-        )
+        return describe(self)
 
     def refresh(self) -> None:
         """See the newest version."""
@@ -213,13 +144,7 @@ class Cache:
 
     def index(self) -> EntryIndex:
         """Keys and digests of all entries."""
-        store = self.store
-        if self._seen is None or self._seen[0] != store.version:
-            with self._reading:
-                self._seen = store.version, store.index()
-                self._day_places.clear()
-                self._ticker_places.clear()
-        return self._seen[1]
+        return self._places().index
 
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
         """Embeddings of some tickers on one day.
@@ -234,7 +159,7 @@ class Cache:
         Raises:
             InputError: no day, or one text instead of a list of tickers.
         """
-        rows = self._rows(day, tickers)
+        rows = self._places().rows(day, tickers)
         found = rows >= 0
         with self._reading:
             if found.all():
@@ -245,7 +170,7 @@ class Cache:
 
     def forecasts(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Float32, Bool]:
         """Expected returns (fractions) and confidences, shape (n, H) each, and which were found, shape (n,)."""
-        rows = self._rows(day, tickers)
+        rows = self._places().rows(day, tickers)
         found = rows >= 0
         forecast = np.full((len(rows), len(self.spec.horizons)), np.nan, dtype=np.float32)
         confidence = forecast.copy()
@@ -388,7 +313,7 @@ class Cache:
         spec = encoder if isinstance(encoder, EncoderSpec) else encoder.spec
         if self._store is not None:
             self.refresh()
-        chosen = _selection(selection, choice)
+        chosen = one_selection(selection, choice)
         plan = make_plan(panel, spec, self._store, chosen, dtype=dtype, rate=self._rate(encoder))
         if isinstance(encoder, EncoderSpec):
             return plan
@@ -451,12 +376,7 @@ class Cache:
         Raises:
             MismatchError: the cache does not say which model made it, or the panel has other features.
         """
-        spec, selection = identity.known_encoder(self.spec), _selection(selection, choice)
-        spec.check_features(panel.num_features, panel.feature_names)
-        days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
-        windows = window_digests(panel, tickers, days, spec.lookback)
-        row = rows_on_grid(self.index(), days, tickers)
-        return Coverage(days=days, tickers=tickers, state=compare(windows, self.index(), row))
+        return cover(self, panel, one_selection(selection, choice))
 
     def verify(
         self,
@@ -501,30 +421,13 @@ class Cache:
         if spec is not self.spec:
             self.store.adopt(spec)
 
-    def _rows(self, day: DayLike, tickers: Sequence[str]) -> Int64:
-        """The row of each ticker on a day, −1 where there is none; shape (n,)."""
-        index = self.index()
-        columns = self._columns(index, tickers)
-        if (place := self._day_places.get(day)) is None:
-            place = self._day_places[day] = int(positions(index.days, np.asarray([to_day(day)]))[0])
-        if place < 0 or index.row.size == 0:
-            return np.full(len(columns), -1, dtype=np.int64)
-        rows: Int64 = index.row[place].take(columns).astype(np.int64)
-        if columns.min(initial=0) < 0:
-            rows[columns < 0] = -1
-        return rows
-
-    def _columns(self, index: EntryIndex, tickers: Sequence[str]) -> Int64:
-        """The place of each ticker in the index; remembered, since a backtest asks for the same lists again."""
-        if isinstance(tickers, str):
-            raise InputError(f"{tickers!r} came as the tickers; expected a list of them, such as [{tickers!r}]")
-        names = tuple(tickers)
-        if (places := self._ticker_places.get(names)) is None:
-            places = positions(index.tickers, np.asarray(names, dtype=np.str_))
-            if len(self._ticker_places) >= 256:
-                self._ticker_places.clear()
-            self._ticker_places[names] = places
-        return places
+    def _places(self) -> Places:
+        """Where the entries of the version seen are; made anew when another is."""
+        store = self.store
+        if self._seen is None or self._seen[0] != store.version:
+            with self._reading:
+                self._seen = store.version, Places(store.index())
+        return self._seen[1]
 
     def _cross_sections(
         self, index: EntryIndex, first: int, stop: int
@@ -535,81 +438,3 @@ class Cache:
             with self._reading:
                 vectors = self.store.vectors(row[held].astype(np.int64))
             yield index.days[place], index.tickers[held], vectors
-
-
-def open_cache(
-    path: str | os.PathLike[str],
-    *,
-    version: int | str | None = None,
-    encoder: Encoder | EncoderSpec | str | None = None,
-) -> Cache:
-    """The cache at a path or URL; no model is needed to read it.
-
-    Where nothing is there yet, the cache can be built and nothing else: whatever reads it says that it is missing.
-
-    Args:
-        path: ends in .lance, or in .h5 for an interchange file; or a folder of caches, with `encoder`.
-        version: a version number or tag to read as of; None for the newest.
-        encoder: the encoder whose cache it must be, or the first digits of its fingerprint; picks it from a folder.
-
-    Raises:
-        FormatError: what is there is not what its name says.
-        MissingFileError: no such version, or no cache of this encoder in the folder.
-        MismatchError: the cache belongs to another encoder.
-    """
-    if encoder is not None and Path(path).is_dir() and Path(path).suffix.lower() not in LANCE_SUFFIXES:
-        path = _choose(Path(path), encoder)
-    try:
-        cache = Cache(path, open_store(path, version=version), as_of=version)
-    except MissingFileError:
-        if version is not None:
-            raise
-        return Cache(path, None)
-    if isinstance(encoder, Encoder | EncoderSpec):
-        cache.check(encoder if isinstance(encoder, EncoderSpec) else encoder.spec)
-    return cache
-
-
-def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
-    """What may be a cache in a folder, going by the ends of names, in their order; none is opened.
-
-    Raises:
-        MissingFileError: no such folder.
-    """
-    if not Path(folder).is_dir():
-        raise MissingFileError(f"there is no folder {os.fspath(folder)}")
-    return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix.lower() in SUFFIXES]
-
-
-def _reopen(path: str, as_of: int | str | None) -> Cache:
-    return open_cache(path, version=as_of)
-
-
-def _selection(selection: Selection | None, choice: SelectionFields) -> Selection:
-    if selection is not None and choice:
-        raise InputError(f"both a selection and {', '.join(sorted(choice))} are given; give one of them")
-    if selection is None:
-        names = choice.get("tickers")
-        return replace(Selection(**choice), tickers=None if names is None else tuple(names))
-    return selection
-
-
-def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
-    """The one cache of an encoder in a folder; other files may lie beside it."""
-    wanted = encoder.spec.fingerprint if isinstance(encoder, Encoder) else encoder
-    wanted = wanted.fingerprint if isinstance(wanted, EncoderSpec) else wanted
-    found, unread = [], []
-    for path in cache_paths(folder):
-        try:
-            known = identity.encoder_of(open_store(path).spec)
-        except FormatError:
-            unread.append(path)
-            continue
-        if known is not None and wanted and known.fingerprint.startswith(wanted):
-            found.append(path)
-    if not found:
-        beside = f" (no caches, or damaged: {', '.join(unread)})" if unread else ""
-        raise MissingFileError(f"{folder} holds no cache of the encoder {wanted[:12]}{beside}; build it there first")
-    if len(found) > 1:
-        raise InputError(f"{folder} holds several caches of this encoder: {', '.join(found)}; give the path of one")
-    return found[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -102,3 +102,17 @@ class Selection:
         if not left:
             raise InputError(f"no ticker is left: {len(chosen)} to choose from, skip {self.skip}")
         return tuple(left)
+
+
+def one_selection(selection: Selection | None, fields: SelectionFields) -> Selection:
+    """The selection, or the one with these fields; what all methods take that take either.
+
+    Raises:
+        InputError: both are given.
+    """
+    if selection is not None and fields:
+        raise InputError(f"both a selection and {', '.join(sorted(fields))} are given; give one of them")
+    if selection is None:
+        names = fields.get("tickers")
+        return replace(Selection(**fields), tickers=None if names is None else tuple(names))
+    return selection

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from encash.arrays import Bool, Days, Int32, Int64, Text, UInt64, positions
-from encash.cache.cache import Cache, open_cache
+from encash.cache.cache import Cache
 from encash.cache.identity import UNVERIFIED, check_encoder, encoder_of, is_unverified, store_spec
 from encash.cache.plan import rows_on_grid, window_digests
 from encash.cache.task import Cells, read_tasks, run_whole_task
@@ -20,6 +20,7 @@ from encash.panel.panel import Panel
 from encash.panel.windows import Reason
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck
+from encash.store.locator import open_store
 
 Sample = int | Literal["all"] | None
 """How many entries are encoded again; None: all of a cache that does not say which model made it, else `SAMPLE`."""
@@ -186,7 +187,7 @@ def adopt(cache: Cache, panel: Panel, encoder: Encoder, report: VerifyReport) ->
         raise InputError(f"{cache.path} cannot be written; import it into a .lance cache with --trust, and verify that")
     held = _Held.of(cache, panel, encoder.spec)
     assert held is not None  # an empty cache is not proven to be of any model
-    for entries in open_cache(cache.path, version=cache.version).store.by_day(_COPIED_ROWS):
+    for entries in open_store(cache.path, version=cache.version).by_day(_COPIED_ROWS):
         cache.store.write(replace(entries, digest=held.digests(entries.days, entries.tickers)))
     notes = {name: note for name, note in (cache.spec.notes or {}).items() if name != UNVERIFIED}
     proven = store_spec(encoder.spec, cache.spec.dtype, [encoder.source_digest])

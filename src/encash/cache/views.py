@@ -146,9 +146,9 @@ def _reduce(dataset: Any) -> tuple[Callable[[str, int], Any], tuple[str, int]]:
 
 
 def _open_dataset(path: str, version: int) -> Any:
-    from encash.cache.cache import open_cache  # noqa: PLC0415 - that file imports this one
+    from encash.cache.cache import Cache  # noqa: PLC0415 - that file imports this one
 
-    return torch_dataset(open_cache(path, version=version))
+    return torch_dataset(Cache.at(path, version))
 
 
 def _on_grid(values: Float32, held: np.ndarray) -> Float32:

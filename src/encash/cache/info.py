@@ -1,0 +1,102 @@
+"""What a cache holds, in figures and cell by cell. Knows a cache, and a panel to compare it with; reads no vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encash.arrays import Days, Int8, day_text
+from encash.cache import identity
+from encash.cache.plan import State, compare, count_states, rows_on_grid, window_digests
+from encash.cache.selection import Selection
+from encash.panel.panel import Panel
+
+if TYPE_CHECKING:
+    from encash.cache.cache import Cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheInfo:
+    """What a cache holds, under the keys of ``encash cache info --json``."""
+
+    engine: str
+    entries: int
+    tickers: int
+    sessions: int
+    first: str | None
+    """First day, YYYY-MM-DD; None for an empty cache."""
+    last: str | None
+    dim: int
+    dtype: str
+    horizons: tuple[int, ...]
+    encoder: str
+    """Fingerprint of the encoder; empty where nobody knows which it was."""
+    bytes: int
+    bytes_per_entry: float | None
+    versions: int
+    """How many commits can still be opened."""
+    version: int
+    verified: bool
+    """False for a cache imported on trust."""
+    agreement: dict[str, Any] | None
+    """What a dtype narrower than float32 keeps of the vectors, as it was measured (`Agreement`); None for float32."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coverage:
+    """What is valid, stale, missing or unavailable, cell by cell."""
+
+    days: Days
+    """shape (T,)."""
+    tickers: tuple[str, ...]
+    """N tickers."""
+    state: Int8
+    """A `State` for each cell; shape (T, N)."""
+
+    def counts(self) -> dict[str, int]:
+        """Cells of each state."""
+        return {state.name.lower(): number for state, number in count_states(self.state).items()}
+
+    def by_ticker(self) -> dict[str, dict[str, int]]:
+        """Cells of each state, for each ticker."""
+        found = np.stack([(self.state == state).sum(axis=0) for state in State], axis=1)
+        names = [state.name.lower() for state in State]
+        return {
+            ticker: dict(zip(names, row, strict=True)) for ticker, row in zip(self.tickers, found.tolist(), strict=True)
+        }
+
+
+def describe(cache: Cache) -> CacheInfo:
+    """What is in a cache, and how large it is."""
+    index, size, spec = cache.index(), cache.store.size_bytes(), cache.spec
+    encoder = cache.encoder_spec
+    return CacheInfo(
+        engine=cache.store.engine,
+        entries=index.entries,
+        tickers=len(index.tickers),
+        sessions=len(index.days),
+        first=day_text(index.days[0]) if len(index.days) else None,
+        last=day_text(index.days[-1]) if len(index.days) else None,
+        dim=spec.dim,
+        dtype=spec.dtype,
+        horizons=spec.horizons,
+        encoder="" if encoder is None else encoder.fingerprint,
+        bytes=size,
+        bytes_per_entry=size / index.entries if index.entries else None,
+        versions=len(cache.store.versions()),
+        version=cache.version,
+        verified=cache.verified,
+        agreement=(spec.notes or {}).get(identity.AGREEMENT),
+    )
+
+
+def cover(cache: Cache, panel: Panel, selection: Selection) -> Coverage:
+    """The state of every cell of a selection; see `Cache.coverage`."""
+    spec = identity.known_encoder(cache.spec)
+    spec.check_features(panel.num_features, panel.feature_names)
+    days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
+    windows = window_digests(panel, tickers, days, spec.lookback)
+    row = rows_on_grid(cache.index(), days, tickers)
+    return Coverage(days=days, tickers=tickers, state=compare(windows, cache.index(), row))
