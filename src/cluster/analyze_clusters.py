@@ -9,7 +9,8 @@ from pathlib import Path
 
 from encash import guide
 from encash.cli.clusters import METRICS
-from encash.cli.console import Console, Parser, common, run, spec_of
+from encash.cli.console import Console, Parser, run, spec_of
+from encash.cli.flags import common
 
 
 def parser() -> Parser:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import guide
-from encash.cli.caches import report_build, selection
-from encash.cli.console import Console, Parser, common, run
+from encash.cli.caches import report_build
+from encash.cli.console import Console, Parser, run
+from encash.cli.flags import common, selection
 
 
 def parser() -> Parser:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import guide
-from encash.cli.console import Console, Parser, common, lines, run, spec_of
+from encash.cli.console import Console, Parser, run, spec_of
+from encash.cli.flags import common
 
 
 def parser() -> Parser:
@@ -52,7 +53,7 @@ def create(arguments: argparse.Namespace, console: Console) -> int:
         values = guide.create_clusters(
             console.sources(arguments), spec_of(guide.SampledFit, arguments), progress=progress
         )
-    console.result(values, lines(values))
+    console.facts(values)
     return 0
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import guide
-from encash.cli.backtest import backtest_lines, beside_flags
-from encash.cli.console import Console, Parser, common, run, spec_of
+from encash.cli.backtest import backtest_lines
+from encash.cli.console import Console, Parser, run, spec_of
+from encash.cli.flags import beside_flags, common
 
 
 def parser() -> Parser:

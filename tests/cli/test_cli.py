@@ -1167,7 +1167,7 @@ def test_the_help_of_a_sweep_lists_every_setting(capsys):
 
 def test_a_list_of_tickers_may_have_blank_lines_and_comments(capsys, tmp_path):
     """A line that begins with # and what follows a # behind a space are for people; no ticker at all is refused."""
-    from encash.cli.console import ticker_list
+    from encash.cli.flags import ticker_list
 
     (tmp_path / "t.txt").write_text("# mine\n\nAAPL  # Apple\n  \nBRK#A\n")
     assert ticker_list(f"@{tmp_path / 't.txt'}") == ("AAPL", "BRK#A")

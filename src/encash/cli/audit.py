@@ -6,19 +6,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from encash.cli.backtest import configuration, filter_choice, honesty_flags, source_flags, universe_flags
-from encash.cli.console import FOUND, Console, common, day
+from encash.cli.backtest import configuration, filter_choice
+from encash.cli.console import FOUND, Console
+from encash.cli.flags import command, day, honesty_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 
 def register(commands: Any) -> None:
     """Add the command of this file."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "audit",
-        help="prove that nothing of the past moves with the future; exit 3 where something does",
-        epilog="example:\n"
-        "  encash audit --data features.h5 --prices prices.h5 --model model.pt --cache cache.lance \\\n"
+        "prove that nothing of the past moves with the future; exit 3 where something does",
+        "audit --data features.h5 --prices prices.h5 --model model.pt --cache cache.lance \\\n"
         "      --clusters clusters --start 2016-02-01",
+        run_audit,
     )
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
@@ -41,8 +43,6 @@ def register(commands: Any) -> None:
         help="the table that the features were prepared from; needed where it has more than closes",
     )
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
-    common(parser)
-    parser.set_defaults(handler=run_audit)
 
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.caches import as_of_flag, model_flags
-from encash.cli.console import Console, common, count, day, ticker_list
+from encash.cli.console import Console
+from encash.cli.flags import beside_flags, command, count, day, honesty_flags, source_flags, ticker_list, universe_flags
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -62,12 +62,13 @@ def register(commands: Any) -> None:
 
 
 def _backtest(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "backtest",
-        help="one run → a run folder",
-        epilog="example:\n"
-        "  encash backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
+        "one run → a run folder",
+        "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
         "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28",
+        run_backtest,
     )
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
@@ -80,74 +81,6 @@ def _backtest(commands: Any) -> None:
     parser.add_argument(
         "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
     )
-    common(parser)
-    parser.set_defaults(handler=run_backtest)
-
-
-def beside_flags(parser: Any) -> None:
-    """What is run beside the run."""
-    parser.add_argument("--num-trials", type=count, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
-    parser.add_argument(
-        "--compare",
-        type=count,
-        nargs="?",
-        const=200,
-        default=0,
-        metavar="DRAWS",
-        help="also run what it must beat: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
-    )
-
-
-def source_flags(sources: Any) -> None:
-    """What a backtest reads."""
-    sources.add_argument(
-        "--data",
-        type=Path,
-        default=None,
-        metavar="F",
-        help="features, HDF5; lets it find stale entries and encode misses",
-    )
-    sources.add_argument(
-        "--clusters", type=Path, default=None, metavar="DIR", help="a folder of clusters fit and rank, or of walk"
-    )
-    sources.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
-    sources.add_argument(
-        "--cache", default=None, metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live"
-    )
-    as_of_flag(sources)
-    sources.add_argument("--model", default=None, metavar="M", help="loaded only where an entry is missing or stale")
-    sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
-    model_flags(sources)
-
-
-def universe_flags(chosen: Any) -> None:
-    """Which stocks may be picked."""
-    chosen.add_argument("--num-test-stocks", type=int, default=None, metavar="N", help="the last N by name (all)")
-    chosen.add_argument(
-        "--subset-size", type=int, default=None, metavar="N", help="drawn anew each day from (seed, day) alone (all)"
-    )
-    chosen.add_argument(
-        "--filter",
-        choices=("hard", "nearest", "static", "random", "none"),
-        default=None,
-        help="hard with --clusters, else none",
-    )
-    chosen.add_argument(
-        "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest (0.3) and random"
-    )
-    chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
-    chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
-    chosen.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held, and forecast ahead (5)")
-    chosen.add_argument("--tickers", default=None, metavar="A,B|@FILE", help="these alone (all with prices)")
-    chosen.add_argument(
-        "--membership",
-        type=Path,
-        default=None,
-        metavar="CSV",
-        help="members by day: ticker,from,until (all with prices)",
-    )
-    chosen.add_argument("--weights", choices=("equal", "forecast", "inverse_vol"), default=None, help="equal")
-    chosen.add_argument("--confidence-percentile", type=float, default=None, metavar="P")
 
 
 def money_flags(money: Any) -> None:
@@ -179,22 +112,13 @@ def money_flags(money: Any) -> None:
     )
 
 
-def honesty_flags(honesty: Any) -> None:
-    """What a run may do without being refused."""
-    honesty.add_argument(
-        "--max-missing", type=float, default=0.05, help="refuse a run with a larger share of missing candidates (0.05)"
-    )
-    honesty.add_argument(
-        "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"
-    )
-
-
 def _report(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "report",
-        help="the page of one or several runs",
-        epilog="example:\n  encash report runs/a --clusters clusters --out report.html\n"
-        "  encash report runs/a runs/b --out report.html",
+        "the page of one or several runs",
+        "report runs/a --clusters clusters --out report.html\n  encash report runs/a runs/b --out report.html",
+        run_report,
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument(
@@ -202,22 +126,21 @@ def _report(commands: Any) -> None:
     )
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
-    common(parser)
-    parser.set_defaults(handler=run_report)
 
 
 def _sweep(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "sweep",
-        help="hundreds of runs on one cache",
-        epilog="example:\n"
-        "  encash sweep grid.toml --prices prices.h5 --cache cache.lance --clusters clusters --out sweep\n\n"
+        "hundreds of runs on one cache",
+        "sweep grid.toml --prices prices.h5 --cache cache.lance --clusters clusters --out sweep\n\n"
         "grid.toml:\n"
         '  [base]\n  start = "2016-02-01"\n  filter = "hard"\n'
         "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]\n\n"
         "[grid] runs every combination. Instead of it or beside it, so many runs drawn at random:\n"
         '  [random]\n  runs = 20\n  seed = 0\n  keep = {low = 0.1, high = 0.5}\n  weights = ["equal", "forecast"]\n\n'
         f"settings:\n{fill(', '.join(SETTINGS), 100, initial_indent='  ', subsequent_indent='  ')}",
+        run_sweep,
     )
     parser.add_argument("grid", type=Path, metavar="GRID.toml")
     source_flags(parser.add_argument_group("what it reads"))
@@ -227,22 +150,20 @@ def _sweep(commands: Any) -> None:
     parser.add_argument("--keep", type=float, default=None, metavar="SHARE", help="share kept by nearest and random")
     parser.add_argument("--workers", type=count, default=None, metavar="N", help="processes (one a core)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    common(parser)
-    parser.set_defaults(handler=run_sweep)
 
 
 def _picks(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "picks",
-        help="the filtered, ranked top-k of one day",
-        epilog="example:\n  encash picks --date 2022-12-28 --prices prices.h5 --cache cache.lance --clusters clusters",
+        "the filtered, ranked top-k of one day",
+        "picks --date 2022-12-28 --prices prices.h5 --cache cache.lance --clusters clusters",
+        run_picks,
     )
     parser.add_argument("--date", type=day, required=True, metavar="DAY")
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
     honesty_flags(parser.add_argument_group("honesty"))
-    common(parser)
-    parser.set_defaults(handler=run_picks)
 
 
 def configuration(arguments: argparse.Namespace) -> BacktestConfig:

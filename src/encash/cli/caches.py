@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.cli.console import FOUND, Console, Parser, common, count, day, lines, plain, ticker_list
+from encash.cli.console import FOUND, Console, Parser, lines, plain
+from encash.cli.flags import as_of_flag, command, count, dtype_flags, model_flags, range_flags, selection
 from encash.cli.progress import bytes_below
 
 if TYPE_CHECKING:
-    from encash.cache import BuildReport, Selection
+    from encash.cache import BuildReport
 
 
 def register(commands: Any) -> None:
@@ -23,32 +24,12 @@ def register(commands: Any) -> None:
         ("build", run_build, "make every missing or stale entry valid; resumes by itself"),
         ("update", run_update, "the nightly run: whatever is new or restated, and nothing else"),
     ):
-        parser = commands.add_parser(name, help=text, epilog=f"example:\n  encash {name} {example}")
-        build_flags(parser)
-        parser.set_defaults(handler=handler)
+        build_flags(command(commands, name, text, f"{name} {example}", handler))
     cache = commands.add_parser("cache", help="look at, check, join, convert and tidy caches").add_subparsers(
         dest="cache_command", metavar="COMMAND", required=True, parser_class=Parser
     )
     for add in (_info, _list, _coverage, _verify, _merge, _export, _import, _compact, _versions):
         add(cache)
-
-
-def range_flags(parser: argparse.ArgumentParser) -> None:
-    """Which days and tickers a command works on."""
-    parser.add_argument("--months", type=int, metavar="N", help="the last N months, of 30 calendar days each")
-    parser.add_argument("--start", type=day, metavar="DAY")
-    parser.add_argument("--end", type=day, metavar="DAY")
-    parser.add_argument("--tickers", metavar="A,B|@FILE", help="these tickers alone")
-    parser.add_argument(
-        "--num-stocks", type=int, metavar="N", help="the last N by name; with --skip, N counted from there"
-    )
-    parser.add_argument(
-        "--skip",
-        type=int,
-        default=None,
-        metavar="N",
-        help="without the first N by name; --num-stocks then counts from there",
-    )
 
 
 def build_flags(parser: argparse.ArgumentParser) -> None:
@@ -60,79 +41,10 @@ def build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
     range_flags(parser)
     model_flags(parser)
-    parser.add_argument(
-        "--dtype", choices=("float32", "float16", "int8"), default=None, help="how vectors are kept (float32)"
-    )
-    agreement_flag(parser)
+    dtype_flags(parser, "how vectors are kept (float32)")
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument(
         "--workers", type=count, default=None, metavar="N", help="of ray (one a GPU, else one for every two cores)"
-    )
-    common(parser)
-
-
-def agreement_flag(parser: argparse.ArgumentParser) -> None:
-    """What a narrow dtype must keep."""
-    parser.add_argument(
-        "--least-agreement",
-        type=_share,
-        default=None,
-        metavar="SHARE",
-        help="of clusters, distances and picks that a new cache narrower than float32 must keep (0.99)",
-    )
-
-
-def _share(text: str) -> float:
-    """The type of a flag that takes a share."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number from 0 to 1")
-    return share
-
-
-def model_flags(parser: argparse.ArgumentParser) -> None:
-    """How a model is run."""
-    parser.add_argument("--batch-size", type=int, default=None)
-    parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="what runs a .pt: torch, onnxruntime (auto: the cache's, else by the measurement of --precision)",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32; given, "
-        "auto's engine is torch)",
-    )
-    parser.add_argument(
-        "--lookback",
-        type=int,
-        default=None,
-        metavar="L",
-        help="sessions in a window (the cache's, if it was built from this model; the model's own, else 60)",
-    )
-    parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
-    parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
-    parser.add_argument(
-        "--ensemble-models", nargs="+", default=[], metavar="M", help="further models; forecasts are averaged"
-    )
-
-
-def selection(arguments: argparse.Namespace) -> Selection:
-    """The range flags as a value."""
-    from encash.cache import Selection
-
-    return Selection(
-        start=arguments.start,
-        end=arguments.end,
-        months=arguments.months,
-        tickers=ticker_list(arguments.tickers),
-        num_stocks=arguments.num_stocks,
-        skip=arguments.skip,
     )
 
 
@@ -203,46 +115,26 @@ def report_build(report: BuildReport, console: Console, warnings: Sequence[str] 
     return 1 if report.failed else 0
 
 
-def _sub(cache: Any, name: str, text: str, example: str, handler: Any) -> Parser:
-    parser: Parser = cache.add_parser(name, help=text, epilog=f"example:\n  encash cache {name} {example}")
-    common(parser)
-    parser.set_defaults(handler=handler)
-    return parser
-
-
 def _info(cache: Any) -> None:
-    parser = _sub(cache, "info", "what a cache holds", "cache.lance", run_info)
+    parser = command(cache, "info", "what a cache holds", "cache info cache.lance", run_info)
     parser.add_argument("cache", metavar="C")
     as_of_flag(parser)
 
 
 def _list(cache: Any) -> None:
-    parser = _sub(cache, "list", "the caches of a folder, a line each", "caches --model model.pt", run_list)
+    parser = command(
+        cache, "list", "the caches of a folder, a line each", "cache list caches --model model.pt", run_list
+    )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--model", default=None, metavar="M", help="mark those that this model made")
 
 
-def as_of_flag(parser: Any) -> None:
-    """Which version of a cache is read."""
-    parser.add_argument(
-        "--as-of",
-        type=_version,
-        default=None,
-        metavar="VERSION|TAG",
-        help="read the cache as it was (the newest; `encash cache versions` lists them)",
-    )
-
-
-def _version(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
-
-
 def _coverage(cache: Any) -> None:
-    parser = _sub(
+    parser = command(
         cache,
         "coverage",
         "valid, stale, missing, unavailable: table and picture",
-        "cache.lance --data features.h5 --out c.png",
+        "cache coverage cache.lance --data features.h5 --out c.png",
         run_coverage,
     )
     parser.add_argument("cache", metavar="C")
@@ -253,11 +145,11 @@ def _coverage(cache: Any) -> None:
 
 
 def _verify(cache: Any) -> None:
-    parser = _sub(
+    parser = command(
         cache,
         "verify",
         "check what is stored; exit 3 where something is found",
-        "cache.lance --model m.pt --data f.h5",
+        "cache verify cache.lance --model m.pt --data f.h5",
         run_verify,
     )
     parser.add_argument("cache", metavar="C")
@@ -286,7 +178,9 @@ def _sample(text: str) -> int | str:
 
 
 def _merge(cache: Any) -> None:
-    parser = _sub(cache, "merge", "join partial caches of one encoder", "a.lance b.lance --into c.lance", run_merge)
+    parser = command(
+        cache, "merge", "join partial caches of one encoder", "cache merge a.lance b.lance --into c.lance", run_merge
+    )
     parser.add_argument("caches", nargs="+", metavar="C")
     parser.add_argument("--into", required=True, metavar="C")
     parser.add_argument(
@@ -298,23 +192,32 @@ def _merge(cache: Any) -> None:
 
 
 def _export(cache: Any) -> None:
-    parser = _sub(cache, "export", "write the HDF5 layout file[ticker][date]", "cache.lance cache.h5", run_export)
+    parser = command(
+        cache, "export", "write the HDF5 layout file[ticker][date]", "cache export cache.lance cache.h5", run_export
+    )
     parser.add_argument("cache", metavar="C")
     parser.add_argument("out", type=Path, metavar="X.h5")
     as_of_flag(parser)
 
 
 def _import(cache: Any) -> None:
-    parser = _sub(cache, "import", "read an HDF5 cache into a Lance cache", "cache.h5 cache.lance --trust", run_import)
+    parser = command(
+        cache,
+        "import",
+        "read an HDF5 cache into a Lance cache",
+        "cache import cache.h5 cache.lance --trust",
+        run_import,
+    )
     parser.add_argument("source", type=Path, metavar="X.h5")
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--trust", action="store_true", help="take a file without provenance; it is marked unverified")
-    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help="the file's")
-    agreement_flag(parser)
+    dtype_flags(parser, "the file's")
 
 
 def _compact(cache: Any) -> None:
-    parser = _sub(cache, "compact", "join small fragments and bound the history", "cache.lance", run_compact)
+    parser = command(
+        cache, "compact", "join small fragments and bound the history", "cache compact cache.lance", run_compact
+    )
     parser.add_argument("cache", metavar="C")
     parser.add_argument(
         "--keep-versions", type=int, default=20, metavar="N", help="the last N versions stay, and all tagged ones (20)"
@@ -322,8 +225,12 @@ def _compact(cache: Any) -> None:
 
 
 def _versions(cache: Any) -> None:
-    parser = _sub(
-        cache, "versions", "the commits that can still be opened", "cache.lance --tag before-restatement", run_versions
+    parser = command(
+        cache,
+        "versions",
+        "the commits that can still be opened",
+        "cache versions cache.lance --tag before-restatement",
+        run_versions,
     )
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--tag", default=None, metavar="NAME", help="name the newest version, so that it is kept")
@@ -426,8 +333,7 @@ def run_merge(arguments: argparse.Namespace, console: Console) -> int:
 
     with console.progress("merge", "entries") as progress:
         report = merge_caches(arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress)
-    values = plain(asdict(report))
-    console.result(values, lines(values))
+    console.facts(asdict(report))
     return 0
 
 
@@ -438,8 +344,7 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
     with console.progress("export", "entries") as progress:
         cache = open_cache(arguments.cache, version=arguments.as_of)
         entries = export_hdf5(cache, arguments.out, progress=progress)
-    values = {"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size}
-    console.result(values, lines(values))
+    console.facts({"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size})
     return 0
 
 
@@ -457,8 +362,7 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
             least_agreement=least,
             progress=progress,
         )
-    values = {"entries": entries, "cache": arguments.cache, "verified": open_cache(arguments.cache).verified}
-    console.result(values, lines(values))
+    console.facts({"entries": entries, "cache": arguments.cache, "verified": open_cache(arguments.cache).verified})
     return 0
 
 
@@ -468,6 +372,6 @@ def run_compact(arguments: argparse.Namespace, console: Console) -> int:
 
     cache = open_cache(arguments.cache)
     with console.progress("compact", "entries") as progress:
-        values = plain(asdict(cache.compact(keep_versions=arguments.keep_versions, progress=progress)))
-    console.result(values, lines(values))
+        report = cache.compact(keep_versions=arguments.keep_versions, progress=progress)
+    console.facts(asdict(report))
     return 0

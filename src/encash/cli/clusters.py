@@ -1,4 +1,4 @@
-"""``clusters fit|rank|walk|assign|show`` and ``similar``: group embeddings of the past, and what followed."""
+"""``clusters fit|rank|walk|assign|show``: group embeddings of the past, and what followed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encash.cli.console import Console, Parser, common, day, lines, plain
+from encash.cli.console import Console, Parser, lines, plain
+from encash.cli.flags import command, day
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
@@ -27,30 +28,31 @@ def register(commands: Any) -> None:
     )
     for add in (_fit, _rank, _walk, _assign, _show):
         add(clusters)
-    _similar(commands)
 
 
 def _fit(clusters: Any) -> None:
-    parser = clusters.add_parser(
+    parser = command(
+        clusters,
         "fit",
-        help="k-means on the embeddings up to a day",
-        epilog="example:\n  encash clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters",
+        "k-means on the embeddings up to a day",
+        "clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters",
+        run_fit,
     )
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session used")
     fit_flags(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    common(parser)
-    parser.set_defaults(handler=run_fit)
 
 
 def _rank(clusters: Any) -> None:
-    parser = clusters.add_parser(
+    parser = command(
+        clusters,
         "rank",
-        help="forward returns by cluster, on entries whose forward return has ended",
-        epilog="example:\n  encash clusters rank --clusters clusters --cache cache.lance --prices prices.h5 \\\n"
+        "forward returns by cluster, on entries whose forward return has ended",
+        "clusters rank --clusters clusters --cache cache.lance --prices prices.h5 \\\n"
         "      --end 2015-12-31 --horizon 5",
+        run_rank,
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cache", required=True, metavar="C")
@@ -68,16 +70,15 @@ def _rank(clusters: Any) -> None:
         help="sessions between the ranking and the first trade (the horizon)",
     )
     rule_flags(parser)
-    common(parser)
-    parser.set_defaults(handler=run_rank)
 
 
 def _walk(clusters: Any) -> None:
-    parser = clusters.add_parser(
+    parser = command(
+        clusters,
         "walk",
-        help="refit and rank every N sessions, each time on the past",
-        epilog="example:\n  encash clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 "
-        "--embargo 5 --out walk",
+        "refit and rank every N sessions, each time on the past",
+        "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
+        run_walk,
     )
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=Path, required=True, metavar="P")
@@ -91,22 +92,20 @@ def _walk(clusters: Any) -> None:
     parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first day of entries")
     parser.add_argument("--end", type=day, default=None, metavar="DAY", help="last day a model is to be in force")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    common(parser)
-    parser.set_defaults(handler=run_walk)
 
 
 def _assign(clusters: Any) -> None:
-    parser = clusters.add_parser(
+    parser = command(
+        clusters,
         "assign",
-        help="the cluster of every entry of a cache, kept beside the clusters",
-        description="rank and walk do this too; after a build only new and restated entries are read. A backtest then "
+        "the cluster of every entry of a cache, kept beside the clusters",
+        "clusters assign --clusters clusters --cache cache.lance",
+        run_assign,
+        about="rank and walk do this too; after a build only new and restated entries are read. A backtest then "
         "reads no embeddings.",
-        epilog="example:\n  encash clusters assign --clusters clusters --cache cache.lance",
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of fit, or of walk")
     parser.add_argument("--cache", required=True, metavar="C")
-    common(parser)
-    parser.set_defaults(handler=run_assign)
 
 
 def fit_flags(parser: Any) -> None:
@@ -178,35 +177,9 @@ def most_entries(text: str) -> int | None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of entries; expected 262144, say, or all") from None
 
 
-def _similar(commands: Any) -> None:
-    parser = commands.add_parser(
-        "similar",
-        help="nearest past entries by embedding, and with --prices what happened next",
-        epilog="example:\n  encash similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5",
-    )
-    parser.add_argument("ticker", metavar="TICKER")
-    parser.add_argument("day", type=day, metavar="DAY")
-    parser.add_argument("--cache", default=None, metavar="C", help="(the only *.lance of the working folder)")
-    parser.add_argument("--prices", type=Path, default=None, metavar="P", help="to show what followed")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbours (10)")
-    parser.add_argument(
-        "--embargo",
-        type=int,
-        default=20,
-        metavar="N",
-        help="sessions of the prices, else of the cache, before DAY that are left out (20)",
-    )
-    common(parser)
-    parser.set_defaults(handler=run_similar)
-
-
 def _show(clusters: Any) -> None:
-    parser = clusters.add_parser(
-        "show", help="what a cluster folder holds", epilog="example:\n  encash clusters show clusters"
-    )
+    parser = command(clusters, "show", "what a cluster folder holds", "clusters show clusters", run_show)
     parser.add_argument("clusters", type=Path, metavar="DIR")
-    common(parser)
-    parser.set_defaults(handler=run_show)
 
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> int:
@@ -235,8 +208,7 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> int:
 
     with console.progress("assign", "entries") as progress:
         kept = pipeline.keep_assignments(open_cache(arguments.cache), arguments.clusters, progress=progress)
-    values = {"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)}
-    console.result(values, lines(values))
+    console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
     return 0
 
 
@@ -357,41 +329,6 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
             pipeline.keep_assignments(cache, arguments.out, progress=progress)
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
-    return 0
-
-
-def run_similar(arguments: argparse.Namespace, console: Console) -> int:
-    """What looked like this before, and what came of it."""
-    from encash import pipeline
-    from encash.cache import open_cache
-    from encash.clusters import last_known_day, what_followed
-    from encash.panel import open_prices
-
-    cache = open_cache(arguments.cache or pipeline.the_only_cache())
-    prices = None if arguments.prices is None else open_prices(arguments.prices)
-    sessions = cache.index().days if prices is None else prices.days
-    before = last_known_day(sessions, arguments.day, arguments.embargo)
-    near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
-    horizons = () if prices is None else cache.spec.horizons or (5,)
-    returns = np.empty((len(near), 0))
-    if prices is not None:
-        returns = what_followed(near, prices.as_of(arguments.day), horizons)  # what was known on the day
-    rows: list[dict[str, Any]] = [
-        {
-            "date": str(when),
-            "ticker": str(ticker),
-            "distance": float(distance),
-            "returns": [None if np.isnan(value) else float(value) for value in after],
-        }
-        for when, ticker, distance, after in zip(near.days, near.tickers, near.distance, returns, strict=True)
-    ]
-    head = "date        ticker    distance  " + "  ".join(f"{horizon:>2} later" for horizon in horizons)
-    text = [
-        f"{row['date']}  {row['ticker']:<8}  {row['distance']:8.4f}  "
-        + "  ".join("       –" if value is None else f"{value:+8.2%}" for value in row["returns"])
-        for row in rows
-    ]
-    console.result({"horizons": list(horizons), "before": str(before), "neighbours": rows}, [head, *text])
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from encash.arrays import to_day
 from encash.cli.progress import Bar
-from encash.errors import EncashError, InputError
+from encash.errors import EncashError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,6 +40,11 @@ class Console:
             print(json.dumps(values, ensure_ascii=False, allow_nan=False))
         else:
             print("\n".join(lines))
+
+    def facts(self, values: Mapping[str, Any]) -> None:
+        """A result of names and values alone: a line each for people."""
+        values = plain(values)
+        self.result(values, lines(values))
 
     def note(self, text: str) -> None:
         """A remark on stderr; nothing with ``--quiet``."""
@@ -77,13 +80,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def common(parser: argparse.ArgumentParser) -> None:
-    """The flags that every command has."""
-    parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-
 def spec_of(kind: type[Spec], arguments: argparse.Namespace) -> Spec:
     """A spec from the flags that are named like its fields; a field without a flag keeps its default.
 
@@ -94,25 +90,6 @@ def spec_of(kind: type[Spec], arguments: argparse.Namespace) -> Spec:
     """
     given = {one.name: getattr(arguments, one.name) for one in fields(kind) if hasattr(arguments, one.name)}
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def day(text: str) -> np.datetime64:
-    """The type of a flag that takes a day."""
-    try:
-        return to_day(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def count(text: str) -> int:
-    """The type of a flag that takes a number of things."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} came; expected a whole number of 1 or more")
-    return number
 
 
 def plain(values: Any) -> Any:
@@ -186,31 +163,3 @@ def one_line(text: str) -> str:
     'a b'
     """
     return " ".join(text.split())
-
-
-def ticker_list(text: str | None) -> tuple[str, ...] | None:
-    """``A,B`` or ``@FILE`` with one ticker a line, blank lines and # comments; None where the flag was not given.
-
-    Raises:
-        InputError: the file is not there or names no ticker.
-
-    >>> ticker_list("AAPL,BRK.B")
-    ('AAPL', 'BRK.B')
-    """
-    if text is None:
-        return None
-    if text.startswith("@"):
-        try:
-            with open(text[1:], encoding="utf-8-sig") as file:  # some editors begin a text with a mark
-                names = [re.split(r"(?:^|\s)#", line)[0] for line in file]
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise InputError(
-                f"cannot read the tickers from {text[1:]}: {reason}; give a text file, one a line"
-            ) from None
-    else:
-        names = text.split(",")
-    tickers = tuple(name.strip() for name in names if name.strip())
-    if not tickers:
-        raise InputError(f"{text!r} names no ticker; give A,B,C or @FILE with one ticker a line")
-    return tickers

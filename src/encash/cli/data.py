@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from encash.arrays import day_text
-from encash.cli.console import Console, common, day, lines, plain
+from encash.cli.console import Console
+from encash.cli.flags import command, day
 
 
 def register(commands: Any) -> None:
     """Add the commands of this file."""
-    prepare = commands.add_parser(
+    prepare = command(
+        commands,
         "prepare",
-        help="CSV or Parquet prices → the two HDF5 files, with features that use the past only",
-        epilog="example:\n  encash prepare prices.csv --features-out features.h5 --prices-out prices.h5",
+        "CSV or Parquet prices → the two HDF5 files, with features that use the past only",
+        "prepare prices.csv --features-out features.h5 --prices-out prices.h5",
+        run_prepare,
     )
     prepare.add_argument(
         "prices_file", metavar="PRICES", type=Path, help="CSV, CSV.gz or Parquet; long or wide; OHLCV or close only"
@@ -28,14 +31,13 @@ def register(commands: Any) -> None:
         action="store_true",
         help="drop bars with a price of zero or below, and count them, instead of refusing the file",
     )
-    common(prepare)
-    prepare.set_defaults(handler=run_prepare)
 
-    train = commands.add_parser(
+    train = command(
+        commands,
         "train",
-        help="fit the reference transformer on the past, split by date",
-        epilog="example:\n  encash train --data features.h5 --prices prices.h5 --out model.pt \\\n"
-        "      --preset tiny --train-end 2015-12-31",
+        "fit the reference transformer on the past, split by date",
+        "train --data features.h5 --prices prices.h5 --out model.pt \\\n      --preset tiny --train-end 2015-12-31",
+        run_train,
     )
     train.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     train.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
@@ -46,8 +48,6 @@ def register(commands: Any) -> None:
         "--epochs", type=int, default=None, help="at most this many passes (early stopping may end before)"
     )
     train.add_argument("--seed", type=int, default=0)
-    common(train)
-    train.set_defaults(handler=run_train)
 
 
 def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
@@ -62,8 +62,7 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
             drop_bad=arguments.drop_bad,
             progress=progress,
         )
-    values = plain(asdict(report))
-    console.result(values, lines(values))
+    console.facts(asdict(report))
     return 0
 
 
@@ -79,6 +78,5 @@ def run_train(arguments: argparse.Namespace, console: Console) -> int:
     )
     with console.progress("training", "steps") as progress:
         report = train(panel, arguments.out, config=config, progress=progress)
-    values = plain(asdict(report))
-    console.result(values, lines(values))
+    console.facts(asdict(report))
     return 0

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encash.cli.console import Console, common
+from encash.cli.console import Console
+from encash.cli.flags import command
 from encash.errors import MissingExtraError, MissingFileError, WorkError
 from encash.whole import make_folder
 
@@ -24,9 +25,7 @@ TEST_START, TEST_END = "2011-02-01", "2022-12-28"
 
 def register(commands: Any) -> None:
     """Add the command of this file."""
-    parser = commands.add_parser(
-        "demo", help="the whole story on real prices", epilog="example:\n  encash demo --out demo"
-    )
+    parser = command(commands, "demo", "the whole story on real prices", "demo --out demo", run_demo)
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     parser.add_argument(
         "--offline-data",
@@ -34,8 +33,6 @@ def register(commands: Any) -> None:
         metavar="NAME",
         help="the installed package whose prices are used (skfolio)",
     )
-    common(parser)
-    parser.set_defaults(handler=run_demo)
 
 
 @dataclass(frozen=True, kw_only=True)

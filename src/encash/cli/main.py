@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from encash.cli import audit, backtest, caches, clusters, data, demo
+from encash.cli import audit, backtest, caches, clusters, data, demo, similar
 from encash.cli.console import Parser, run
 
-GROUPS = (demo, data, caches, clusters, backtest, audit)
+GROUPS = (demo, data, caches, clusters, similar, backtest, audit)
 """Files with a function ``register(commands)``; the order is that of the help."""
 
 
