@@ -53,6 +53,15 @@ def test_a_picture_of_coverage_is_written(tmp_path, suffix):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
 
 
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.filterwarnings("error")
+def test_a_ticker_in_any_script_is_drawn_without_a_complaint(tmp_path, suffix):
+    """The fonts of whoever opens the picture decide which letters are seen, not those of the machine that drew it."""
+    path = coverage_picture(states(), DAYS, ("トヨタ", "삼성전자", *TICKERS[2:]), tmp_path / f"c{suffix}")
+    if suffix == ".svg":
+        assert "トヨタ" in path.read_text(encoding="utf-8")
+
+
 def test_the_legend_counts_the_cells(tmp_path):
     """Every state stands in the picture with its number of cells."""
     text = coverage_picture(states(), DAYS, TICKERS, tmp_path / "c.svg").read_text()

@@ -11,8 +11,9 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -40,9 +41,13 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def style(text: str = COLOUR["muted"]) -> AbstractContextManager[None]:
-    """What matplotlib is set to while something is drawn or written, with words in this colour."""
-    return mpl.rc_context({**_STYLE, "text.color": text})
+@contextmanager
+def style(text: str = COLOUR["muted"]) -> Iterator[None]:
+    """What matplotlib is set to while something is drawn or written, with words in this colour. It complains of letters
+    that its own font lacks; the fonts of whoever reads the drawing have them (a PNG shows a box)."""
+    with mpl.rc_context({**_STYLE, "text.color": text}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def new_figure(width: int, height: int) -> Figure:
