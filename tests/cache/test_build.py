@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from encash.cache import Selection, open_cache
+from encash.cache import Cache, Selection, open_cache
 from encash.cache.build import Work, build
 from encash.cache.executors.local import LocalExecutor
 from encash.cache.identity import store_spec
@@ -169,6 +169,22 @@ def test_a_failing_block_is_named_and_does_not_stop_the_others(panel, store, win
     assert report.computed == len(windows) - report.failed == len(contents(store))
 
 
+def test_the_seconds_of_a_build_begin_with_its_planning(panel, encoder, path, monkeypatch):
+    """A second build computes nothing, and has planned all the same; by a clock that only planning moves on."""
+    cache = open_cache(path)
+    cache.build(panel, encoder)
+    now, plan = [0.0], Cache.plan
+
+    def slowly(*args, **how):
+        now[0] += 7.0
+        return plan(*args, **how)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Cache, "plan", slowly)
+    report = cache.build(panel, encoder)
+    assert (report.computed, report.seconds) == (0, 7.0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_a_window_whose_output_is_not_finite_fails_alone(panel, windows, dtype):
     """The rest of its batch and of its block is kept, bit for bit; its ticker and its days are named."""
@@ -262,7 +278,7 @@ def test_an_interrupt_keeps_what_is_committed(panel, encoder, store, windows):
 
 BUILDER = """
     import sys
-    from encash.cache import Selection, open_cache
+    from encash.cache import Cache, Selection, open_cache
     from encash.cache.build import Work, build
     from encash.cache.executors.local import LocalExecutor
     from encash.cache.identity import store_spec

@@ -57,6 +57,7 @@ class BuildReport:
     failed: int
     """Cells that could not be encoded; above 0 the work is incomplete."""
     seconds: float
+    """From the planning to the last commit."""
     encode_seconds: float
     """Spent inside the encoder, summed over the workers."""
     entries_per_second: float
@@ -80,6 +81,8 @@ class Work:
     rate: float | None = None
     """The encoder's entries a second, where it is known."""
     block: BlockSize = field(default_factory=BlockSize)
+    began: float = field(default_factory=time.perf_counter)
+    """When it began by `time.perf_counter`: its planning counts too."""
 
 
 def build(work: Work, progress: Progress | None = None) -> BuildReport:
@@ -114,7 +117,6 @@ class _Builder:
     def __init__(self, work: Work, progress: Progress | None):
         self._work = work
         self._progress = progress
-        self._began = time.perf_counter()
         self._total = work.plan.to_compute
         self._computed = self._encoded = self._gone = 0
         self._encode_seconds = 0.0
@@ -232,7 +234,7 @@ class _Builder:
         return self._work.executor.workers * self._encoded / self._encode_seconds
 
     def _report(self) -> BuildReport:
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._work.began
         return BuildReport(
             computed=self._computed,
             reused=self._work.plan.valid,

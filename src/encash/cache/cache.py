@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -349,6 +350,7 @@ class Cache:
             WorkError: the store could not be written; what was committed before stays.
         """
         check_share(least_agreement)
+        began = time.perf_counter()
         plan = self.plan(panel, encoder, selection, dtype=dtype, **choice)
         if self._store is None:
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
@@ -363,6 +365,7 @@ class Cache:
                 executor=local if executor is None else executor,
                 device=str(getattr(encoder, "device", "cpu")),
                 rate=self._rate(encoder),
+                began=began,
             )
             report = build(work, progress)
         self._remember(encoder, report)
