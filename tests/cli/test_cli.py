@@ -1201,3 +1201,15 @@ def test_workers_of_ray_encode_with_the_window_of_the_cache(folder, capsys, tmp_
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
     ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
     assert ours["failed"] == 0 < ours["computed"]
+
+
+@pytest.mark.parametrize("command", [["prepare", "x.csv"], ["cache", "info", "x"]])
+def test_a_flag_that_a_command_does_not_have_points_to_its_help(capsys, command):
+    """Not to the help of `encash`, which lists no flags."""
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--features-out", "f", "--prices-out", "p", "--no-such"])
+    name = " ".join(["encash", *(word for word in command if not word.startswith("x"))])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{name}: unrecognized arguments: ")
+    assert said.endswith(f"--no-such (see {name} --help)\n")

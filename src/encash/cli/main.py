@@ -30,9 +30,12 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 1 failed or incomplete, 2 bad input, 3 found something)."""
-    arguments = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+    arguments, unknown = parser().parse_known_args(sys.argv[1:] if argv is None else list(argv))
     below = getattr(arguments, f"{arguments.command}_command", None)  # of `cache` and `clusters`
-    return run(arguments.handler, arguments, " ".join(filter(None, ("encash", arguments.command, below))))
+    name = " ".join(filter(None, ("encash", arguments.command, below)))
+    if unknown:  # told by the command, whose help lists what there is
+        Parser(prog=name).error(f"unrecognized arguments: {' '.join(unknown)}")
+    return run(arguments.handler, arguments, name)
 
 
 def _version() -> str:
