@@ -183,12 +183,19 @@ def test_killed_imports_are_run_again(worker, truth, tmp_path):
 def test_killed_compactions_change_no_entry(worker, truth, tmp_path):
     """Before, during and after: the same entries, and the cache can be compacted again."""
     folder, _, new = truth
-    path = tmp_path / "c.lance"
-    shutil.copytree(folder / "new.lance", path)
-    duration, killed = seconds_of(worker, "compact", path), 0
-    for number in range(KILLS_EACH):
-        shutil.rmtree(path)
+    path, killed = tmp_path / "c.lance", 0
+
+    def begin_again():
+        shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(folder / "new.lance", path)
+
+    def seconds_anew():
+        begin_again()
+        return seconds_of(worker, "compact", path)
+
+    duration = min(seconds_anew() for _ in range(5))  # the first is slower than those that are killed
+    for number in range(KILLS_EACH):
+        begin_again()
         killed += worker.kill_after(random.Random(number).uniform(0, duration), "compact", path)
         assert entries_of(path) == new
         worker.run("compact", path)
