@@ -16,8 +16,8 @@ import numpy as np
 
 from encash import pipeline
 from encash.backtest import BacktestConfig, BacktestResult, run_backtest
-from encash.backtest.grid import make_points
-from encash.backtest.sweep import run_sweep
+from encash.backtest.sweep.grid import make_points
+from encash.backtest.sweep.sweep import run_sweep
 from encash.cache import open_cache
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup

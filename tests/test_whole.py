@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from encash.atomic_write import PatientFile, check_folder, make_folder, whole_file, whole_folder, write_whole, writing
 from encash.errors import InputError, WorkError
-from encash.whole import PatientFile, check_folder, make_folder, whole_file, whole_folder, write_whole, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -96,7 +96,9 @@ def test_a_check_makes_nothing(tmp_path):
 def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
     """What a killed writer left behind is removed by the next one; what another is writing right now is not."""
     target = tmp_path / "x [1].h5"
-    dead = "import sys, os\nfrom encash.whole import whole_file\nwith whole_file(sys.argv[1]) as part: os._exit(9)"
+    dead = (
+        "import sys, os\nfrom encash.atomic_write import whole_file\nwith whole_file(sys.argv[1]) as part: os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", dead, str(target)], check=False)
     assert len(names(tmp_path)) == 1
     with whole_file(target) as living:

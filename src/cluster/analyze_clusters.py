@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide
+from encash import legacy_workflow
 from encash.cli.clusters import METRICS
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import common
@@ -24,8 +24,8 @@ def parser() -> Parser:
     flags.add_argument(
         "--dataset-path", type=Path, default=None, help="not needed: the assignments lie in the cluster folder"
     )
-    flags.add_argument("--prices-path", type=Path, default=guide.PRICES)
-    flags.add_argument("--horizons", type=int, nargs="+", default=guide.HORIZONS)
+    flags.add_argument("--prices-path", type=Path, default=legacy_workflow.PRICES)
+    flags.add_argument("--horizons", type=int, nargs="+", default=legacy_workflow.HORIZONS)
     flags.add_argument(
         "--top-k-percent-coverage",
         type=float,
@@ -42,7 +42,7 @@ def parser() -> Parser:
     more.add_argument(
         "--holdout-months",
         type=int,
-        default=guide.HOLDOUT_MONTHS,
+        default=legacy_workflow.HOLDOUT_MONTHS,
         help="months of 21 sessions at the end that are not looked at (%(default)s)",
     )
     common(flags)
@@ -51,7 +51,7 @@ def parser() -> Parser:
 
 def analyze(arguments: argparse.Namespace, console: Console) -> int:
     """Rank for each horizon."""
-    values = guide.analyze_clusters(spec_of(guide.Analysis, arguments))
+    values = legacy_workflow.analyze_clusters(spec_of(legacy_workflow.Analysis, arguments))
     text = [
         f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
         for horizon, found in values["horizons"].items()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide
+from encash import legacy_workflow
 from encash.cli.caches import report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, selection
@@ -21,10 +21,13 @@ def parser() -> Parser:
         epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 \\\n"
         "      --output-path cache.h5 --num-months 6",
     )
-    flags.add_argument("--model-path", dest="model", default=guide.MODEL)
-    flags.add_argument("--dataset-path", dest="data", type=Path, default=guide.DATA)
+    flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL)
+    flags.add_argument("--dataset-path", dest="data", type=Path, default=legacy_workflow.DATA)
     flags.add_argument(
-        "--output-path", dest="cache", default=guide.CACHE, help=".h5 for the layout file[ticker][date], or .lance"
+        "--output-path",
+        dest="cache",
+        default=legacy_workflow.CACHE,
+        help=".h5 for the layout file[ticker][date], or .lance",
     )
     flags.add_argument("--num-months", dest="months", type=int, default=6, help="months of 30 calendar days (6)")
     flags.add_argument("--num-stocks", type=int, default=None, help="the last N by name (all)")
@@ -50,7 +53,7 @@ def build(arguments: argparse.Namespace, console: Console) -> int:
     """Build, and write HDF5 where the name asks for it."""
     sources = console.sources(arguments)
     with console.progress("encoding", "entries") as progress:
-        report = guide.build_named(sources, selection(arguments), progress=progress)
+        report = legacy_workflow.build_named(sources, selection(arguments), progress=progress)
     return report_build(report, console)
 
 

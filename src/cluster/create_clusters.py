@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide
+from encash import legacy_workflow
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import common
 
@@ -19,8 +19,8 @@ def parser() -> Parser:
         description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
         epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5",
     )
-    flags.add_argument("--model-path", dest="model", default=guide.MODEL)
-    flags.add_argument("--dataset-path", dest="data", type=Path, default=guide.DATA)
+    flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL)
+    flags.add_argument("--dataset-path", dest="data", type=Path, default=legacy_workflow.DATA)
     flags.add_argument("--n-clusters", type=int, default=50)
     flags.add_argument("--method", default="kmeans")
     flags.add_argument("--standardize", action="store_true", help="scale each dimension to unit variance first")
@@ -36,7 +36,7 @@ def parser() -> Parser:
     more.add_argument(
         "--holdout-months",
         type=int,
-        default=guide.HOLDOUT_MONTHS,
+        default=legacy_workflow.HOLDOUT_MONTHS,
         help="months of 21 sessions at the end that are not looked at (%(default)s)",
     )
     more.add_argument("--seq-len", dest="lookback", type=int, default=None)
@@ -50,8 +50,8 @@ def parser() -> Parser:
 def create(arguments: argparse.Namespace, console: Console) -> int:
     """Encode the sample, fit, save."""
     with console.progress("encoding", "entries") as progress:
-        values = guide.create_clusters(
-            console.sources(arguments), spec_of(guide.SampledFit, arguments), progress=progress
+        values = legacy_workflow.create_clusters(
+            console.sources(arguments), spec_of(legacy_workflow.SampledFit, arguments), progress=progress
         )
     console.facts(values)
     return 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import guide
+from encash import legacy_workflow
 from encash.cli.backtest import backtest_lines
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import beside_flags, common
@@ -22,9 +22,9 @@ def parser() -> Parser:
         "  python -m inference.backtest_simulation --data data.h5 --model model.pt --prices prices.h5 \\\n"
         "      --embeddings-cache cache.h5",
     )
-    flags.add_argument("--data", type=Path, default=guide.DATA)
-    flags.add_argument("--prices", type=Path, default=guide.PRICES)
-    flags.add_argument("--model", default=guide.MODEL)
+    flags.add_argument("--data", type=Path, default=legacy_workflow.DATA)
+    flags.add_argument("--prices", type=Path, default=legacy_workflow.PRICES)
+    flags.add_argument("--model", default=legacy_workflow.MODEL)
     flags.add_argument("--ensemble-models", nargs="*", default=[], help="further checkpoints; forecasts are averaged")
     flags.add_argument(
         "--bin-edges", type=Path, default=None, help="adaptive_bin_edges.pt (looked for beside the model)"
@@ -95,7 +95,9 @@ def parser() -> Parser:
 def simulate(arguments: argparse.Namespace, console: Console) -> int:
     """Run, write the run folder, print the hit rate and the figures."""
     with console.progress("backtest", "steps") as progress:
-        values = guide.simulate(console.sources(arguments), spec_of(guide.Simulation, arguments), progress=progress)
+        values = legacy_workflow.simulate(
+            console.sources(arguments), spec_of(legacy_workflow.Simulation, arguments), progress=progress
+        )
     console.result(values, backtest_lines(values))
     return 0
 

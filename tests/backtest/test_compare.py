@@ -9,13 +9,19 @@ import pytest
 
 from encash import metrics
 from encash.backtest import BacktestConfig, run_backtest
-from encash.backtest.chance import rank_among
-from encash.backtest.compare import CompareConfig, FilterTest, random_filters, run_comparisons, write_comparisons
-from encash.backtest.evidence import rank_evidence
-from encash.backtest.frame import make_frame, open_sessions
+from encash.backtest.evaluation.comparisons import (
+    CompareConfig,
+    FilterTest,
+    random_filters,
+    run_comparisons,
+    write_comparisons,
+)
+from encash.backtest.evaluation.forecast_skill import rank_evidence
+from encash.backtest.evaluation.random_filter_test import rank_among
+from encash.backtest.evaluation.trials import run_trials
+from encash.backtest.inputs.run_setup import make_frame, open_sessions
 from encash.backtest.outcome import evaluate
 from encash.backtest.run import prepare
-from encash.backtest.trials import run_trials
 from encash.clusters.filter import FilterModel
 
 FREE = {"buy_fee": 0.0, "sell_fee": 0.0}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encash.backtest.portfolio import forecast_weights, inverse_volatility_weights, past_deviation, pick
+from encash.backtest.simulation.portfolio import forecast_weights, inverse_volatility_weights, past_deviation, pick
 
 
 @settings(max_examples=80, deadline=None)

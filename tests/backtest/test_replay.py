@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.backtest import BacktestConfig, run_backtest, write_run
-from encash.backtest.frame import open_sessions
+from encash.backtest.inputs.run_setup import open_sessions
 
 pytestmark = pytest.mark.slow  # vectorbt compiles for a quarter of a minute
 HALF_A_CENT = 0.005

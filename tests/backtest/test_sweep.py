@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from encash.backtest import BacktestConfig, run_backtest
-from encash.backtest.grid import make_points, read_grid
-from encash.backtest.overfitting import judge
-from encash.backtest.sweep import run_sweep, write_best
-from encash.backtest.sweep_table import heat_map
-from encash.backtest.trials import run_trials
+from encash.backtest.evaluation.overfitting import judge
+from encash.backtest.evaluation.trials import run_trials
+from encash.backtest.sweep.grid import make_points, read_grid
+from encash.backtest.sweep.sweep import run_sweep, write_best
+from encash.backtest.sweep.sweep_table import heat_map
 from encash.clusters.filter import FilterModel
 from encash.errors import (
     ConflictError,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from encash.cache import Lookup, open_cache
-from encash.cache import expected as expected_module
 from encash.cache import lookup as lookup_module
+from encash.cache import window_digests as expected_module
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError, WorkError
 from encash.panel import ArraySource, Panel

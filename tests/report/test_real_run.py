@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from encash.backtest import BacktestConfig, run_backtest, write_run
-from encash.backtest.compare import CompareConfig, run_comparisons, write_comparisons
-from encash.cache.kinds import Tally
+from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
 from encash.cache.lookup import Signals
+from encash.cache.lookup_stats import Tally
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable
 from encash.report import read_comparisons, read_run, render_report

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encash.store.blocks import BlockCache
-from encash.store.pages import PagedColumn
+from encash.store.lance.block_cache import BlockCache
+from encash.store.local.mapped_columns import PagedColumn
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 
 from encash.errors import WorkError
 from encash.store import create_store, durable, open_store
-from encash.store.durable import syncing
+from encash.store.local.fsync import syncing
 from encash.testing.store_contract import everything, make_entries, make_spec
 
 

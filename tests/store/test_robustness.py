@@ -15,8 +15,8 @@ import pytest
 
 from encash.errors import ConflictError, EncashError, FormatError
 from encash.store import create_store, ensure_store, export_hdf5, merge, open_store
-from encash.store.columns import table
-from encash.store.lock import writer_lock
+from encash.store.lance.columns import table
+from encash.store.local.lock import writer_lock
 from encash.store.rows import encode_entries
 from encash.testing.store_contract import everything, make_entries, make_spec
 
@@ -57,7 +57,7 @@ def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
     rows = rng.integers(0, store.index().entries, 300)
     assert all(map_of is not None for map_of in maps_of(store))
     mapped = store.vectors(rows), *store.forecasts(rows), everything(store)
-    monkeypatch.setattr("encash.store.lance.pieces.plain_pages", lambda *_: None)
+    monkeypatch.setattr("encash.store.lance.fragments.plain_pages", lambda *_: None)
     other = open_store(store.location)
     assert all(map_of is None for map_of in maps_of(other))
     taken = other.vectors(rows), *other.forecasts(rows), everything(other)
@@ -386,7 +386,7 @@ def test_read_only_folder(store):
 def test_a_lock_that_cannot_be_had(store, monkeypatch):
     """A writer that waits too long for another is told by whom it was kept out; then nothing is written."""
     before = everything(store)
-    monkeypatch.setattr("encash.store.lance.place._LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("encash.store.lance.location._LOCK_SECONDS", 0.05)
     with (
         writer_lock(Path(store.location, "_encash.lock")),
         pytest.raises(ConflictError, match=f"written by process {os.getpid()}"),
@@ -414,7 +414,7 @@ def test_paths(tmp_path, monkeypatch, name):
 
 def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     """A store of many small files is read with a bounded number of them open."""
-    monkeypatch.setattr("encash.store.lance.pieces._MAPPED_FILES", 3)
+    monkeypatch.setattr("encash.store.lance.fragments._MAPPED_FILES", 3)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
     for seed in range(8):

@@ -166,7 +166,7 @@ def test_a_killed_holder_locks_nobody_out(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from encash.store.lock import writer_lock
+from encash.store.local.lock import writer_lock
 with writer_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

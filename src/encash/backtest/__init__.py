@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from encash.backtest.compare import (
+    from encash.backtest.evaluation.comparisons import (
         CompareConfig,
         Comparison,
         Comparisons,
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
         run_comparisons,
         write_comparisons,
     )
-    from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
-    from encash.backtest.costs import Costs
-    from encash.backtest.evidence import Evidence, rank_evidence
-    from encash.backtest.grid import Point, make_points, read_grid
-    from encash.backtest.overfitting import Overfitting
+    from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
+    from encash.backtest.evaluation.overfitting import Overfitting
+    from encash.backtest.evaluation.trials import Trials, run_trials
+    from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+    from encash.backtest.inputs.universe import Candidates, Membership, read_membership
     from encash.backtest.picks import PickTable, picks_of_day
     from encash.backtest.result import BacktestResult, Series, read_series, write_run
     from encash.backtest.run import run_backtest
-    from encash.backtest.sweep import SweepResult, run_sweep, write_best
-    from encash.backtest.sweep_table import heat_map
-    from encash.backtest.trials import Trials, run_trials
-    from encash.backtest.universe import Candidates, Membership, read_membership
+    from encash.backtest.simulation.costs import Costs
+    from encash.backtest.sweep.grid import Point, make_points, read_grid
+    from encash.backtest.sweep.sweep import SweepResult, run_sweep, write_best
+    from encash.backtest.sweep.sweep_table import heat_map
 
 __all__ = [
     "DELISTING_POLICIES",
@@ -63,21 +63,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CompareConfig": "compare",
-    "Comparison": "compare",
-    "Comparisons": "compare",
-    "FilterTest": "compare",
-    "run_comparisons": "compare",
-    "write_comparisons": "compare",
-    "DELISTING_POLICIES": "config",
-    "BacktestConfig": "config",
-    "Costs": "costs",
-    "Evidence": "evidence",
-    "rank_evidence": "evidence",
-    "Point": "grid",
-    "make_points": "grid",
-    "read_grid": "grid",
-    "Overfitting": "overfitting",
+    "CompareConfig": "evaluation.comparisons",
+    "Comparison": "evaluation.comparisons",
+    "Comparisons": "evaluation.comparisons",
+    "FilterTest": "evaluation.comparisons",
+    "run_comparisons": "evaluation.comparisons",
+    "write_comparisons": "evaluation.comparisons",
+    "DELISTING_POLICIES": "inputs.config",
+    "BacktestConfig": "inputs.config",
+    "Costs": "simulation.costs",
+    "Evidence": "evaluation.forecast_skill",
+    "rank_evidence": "evaluation.forecast_skill",
+    "Point": "sweep.grid",
+    "make_points": "sweep.grid",
+    "read_grid": "sweep.grid",
+    "Overfitting": "evaluation.overfitting",
     "PickTable": "picks",
     "picks_of_day": "picks",
     "BacktestResult": "result",
@@ -85,15 +85,15 @@ _HOMES = {
     "read_series": "result",
     "write_run": "result",
     "run_backtest": "run",
-    "SweepResult": "sweep",
-    "run_sweep": "sweep",
-    "write_best": "sweep",
-    "heat_map": "sweep_table",
-    "Trials": "trials",
-    "run_trials": "trials",
-    "Candidates": "universe",
-    "Membership": "universe",
-    "read_membership": "universe",
+    "SweepResult": "sweep.sweep",
+    "run_sweep": "sweep.sweep",
+    "write_best": "sweep.sweep",
+    "heat_map": "sweep.sweep_table",
+    "Trials": "evaluation.trials",
+    "run_trials": "evaluation.trials",
+    "Candidates": "inputs.universe",
+    "Membership": "inputs.universe",
+    "read_membership": "inputs.universe",
 }
 """The file of each name, loaded when it is first asked for: a backtest needs no sweep."""
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int64
-from encash.backtest.book import Rules, Targets
-from encash.backtest.config import DELISTING_POLICIES, BacktestConfig
-from encash.backtest.costs import FREE
-from encash.backtest.frame import Frame
-from encash.backtest.market import Cause, Market
-from encash.backtest.portfolio import (
+from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.inputs.run_setup import Frame
+from encash.backtest.inputs.signals import SignalGrid
+from encash.backtest.simulation.costs import FREE
+from encash.backtest.simulation.market import Cause, Market
+from encash.backtest.simulation.portfolio import (
     Picks,
     equal_weights,
     forecast_weights,
@@ -24,8 +24,8 @@ from encash.backtest.portfolio import (
     past_deviation,
     pick,
 )
-from encash.backtest.signals import SignalGrid
-from encash.backtest.simulate import Simulation, simulate
+from encash.backtest.simulation.simulate import Simulation, simulate
+from encash.backtest.simulation.simulation_types import Rules, Targets
 from encash.clusters.filter import FilterModel
 
 

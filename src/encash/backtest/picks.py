@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, day_text, to_day
-from encash.backtest.config import BacktestConfig
-from encash.backtest.frame import Frame, open_sessions
-from encash.backtest.honesty import check_lookahead, check_missing
+from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.lookahead import check_lookahead, check_missing
+from encash.backtest.inputs.run_setup import Frame, open_sessions
+from encash.backtest.inputs.signals import read_signals
+from encash.backtest.inputs.universe import Candidates, Schedule, candidate_mask
 from encash.backtest.outcome import Allocation, allocate
-from encash.backtest.signals import read_signals
-from encash.backtest.universe import Candidates, Schedule, candidate_mask
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.errors import InputError

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Days, Float64, to_days
+from encash.atomic_write import write_whole, writing
 from encash.backtest.files import plain, table_bytes
-from encash.backtest.ledger import Ledger, make_ledger
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
+from encash.backtest.simulation.ledger import Ledger, make_ledger
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.fingerprint import fingerprint
-from encash.whole import write_whole, writing
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that tell of the run in a folder, and of no other that takes its place."""

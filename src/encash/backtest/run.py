@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from encash.backtest.config import BacktestConfig
-from encash.backtest.frame import Frame, Sessions, all_candidates, make_frame, open_sessions
-from encash.backtest.honesty import TRAINING_UNKNOWN, check_lookahead, check_missing
+from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.lookahead import TRAINING_UNKNOWN, check_lookahead, check_missing
+from encash.backtest.inputs.run_setup import Frame, Sessions, all_candidates, make_frame, open_sessions
+from encash.backtest.inputs.signals import SignalGrid, read_signals
+from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
-from encash.backtest.signals import SignalGrid, read_signals
-from encash.backtest.universe import Candidates
-from encash.cache.kinds import Tally
 from encash.cache.lookup import Lookup
+from encash.cache.lookup_stats import Tally
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint

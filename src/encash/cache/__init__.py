@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from encash.cache.find import open_cache as open_cache
     from encash.cache.info import CacheInfo as CacheInfo
     from encash.cache.info import Coverage as Coverage
-    from encash.cache.kinds import Tally as Tally
     from encash.cache.lookup import Lookup as Lookup
     from encash.cache.lookup import Signals as Signals
+    from encash.cache.lookup_stats import Tally as Tally
     from encash.cache.plan import Plan as Plan
     from encash.cache.plan import State as State
     from encash.cache.plan import make_plan as make_plan
@@ -48,7 +48,7 @@ _HOMES = {
     "Selection": "selection",
     "Signals": "lookup",
     "State": "plan",
-    "Tally": "kinds",
+    "Tally": "lookup_stats",
     "VerifyReport": "verify",
     "adopt": "verify",
     "cache_paths": "find",

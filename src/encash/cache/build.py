@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Int64
-from encash.cache.ahead import read_ahead
 from encash.cache.executors.base import Executor
 from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
+from encash.cache.prefetch import read_ahead
 from encash.cache.task import NOT_FINITE, Cells, Task, TaskResult, join_entries, read_tasks
 from encash.encoders.base import EncoderSpec
 from encash.errors import EncashError, WorkError

@@ -17,13 +17,13 @@ import numpy as np
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int64, Text, positions, to_day
 from encash.cache import identity
 from encash.cache.agreement import LEAST_AGREEMENT, check_share, note_agreement, sample_agreement
-from encash.cache.ahead import read_ahead
 from encash.cache.build import BuildReport, Work, build
 from encash.cache.executors.base import Executor
 from encash.cache.executors.local import LocalExecutor
 from encash.cache.info import CacheInfo, Coverage, cover, describe
-from encash.cache.places import Places
 from encash.cache.plan import Plan, make_plan, process_peak_bytes
+from encash.cache.prefetch import read_ahead
+from encash.cache.row_lookup import Places
 from encash.cache.selection import Selection, SelectionFields, one_selection
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError, MissingFileError, UnknownKeyError

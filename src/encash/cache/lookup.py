@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, to_day
-from encash.cache.expected import ExpectedDigests
-from encash.cache.kinds import Kind, Tally, kinds_of
-from encash.cache.late_encoder import LateEncoder
-from encash.cache.misses import encode_cells
+from encash.cache.encode_misses import encode_cells
+from encash.cache.lazy_encoder import LateEncoder
+from encash.cache.lookup_stats import Kind, Tally, kinds_of
 from encash.cache.task import Cells, join_entries
+from encash.cache.window_digests import ExpectedDigests
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError
 from encash.panel.panel import Panel

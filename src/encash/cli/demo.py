@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encash.atomic_write import make_folder
 from encash.cli.console import Console
 from encash.cli.flags import command
 from encash.errors import MissingExtraError, MissingFileError, WorkError
-from encash.whole import make_folder
 
 TRAIN_END = "2005-12-31"
 RANK_START, RANK_END = "2006-01-03", "2010-12-31"

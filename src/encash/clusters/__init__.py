@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from encash.clusters.assignment_cache import Assigner, CacheEntries, OneModel, covers, find_kept, keep_assignments
 from encash.clusters.assignments import Assignments, assign_batches, load_assignments
 from encash.clusters.filter import (
     KINDS,
@@ -14,7 +15,6 @@ from encash.clusters.filter import (
     single_term,
     static_clusters,
 )
-from encash.clusters.kept import Assigner, CacheEntries, OneModel, covers, find_kept, keep_assignments
 from encash.clusters.model import ClusterModel, load_clusters
 from encash.clusters.rank import METRICS, RankConfig, Ranking, Rule, rank_clusters, select_best, stability
 from encash.clusters.ranking_files import (
@@ -31,10 +31,10 @@ from encash.lazy import lazy_names
 if TYPE_CHECKING:
     from encash.clusters.choose import KSelection, choose_k
     from encash.clusters.fit import FitConfig, Sample, draw_entries, fit_clusters, fit_sample, sample_vectors
-    from encash.clusters.refits import Refit, Unfinished, sole_walk
     from encash.clusters.similar import Neighbours, last_known_day, what_followed
     from encash.clusters.summary import ClusterMap, WalkDrift, cluster_map, load_map, map_entries, walk_drift
     from encash.clusters.walk import WalkConfig, WalkModel, load_walk, match_clusters, walk_forward
+    from encash.clusters.walk_checkpoints import Refit, Unfinished, sole_walk
 
 _LATER = {
     "KSelection": "choose",
@@ -54,9 +54,9 @@ _LATER = {
     "load_map": "summary",
     "map_entries": "summary",
     "walk_drift": "summary",
-    "Refit": "refits",
-    "Unfinished": "refits",
-    "sole_walk": "refits",
+    "Refit": "walk_checkpoints",
+    "Unfinished": "walk_checkpoints",
+    "sole_walk": "walk_checkpoints",
     "WalkConfig": "walk",
     "WalkModel": "walk",
     "load_walk": "walk",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import FormatError, MissingFileError
-from encash.whole import whole_file, whole_folder, write_whole
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from encash.clusters.filter import FilterModel, Term, single_term, static_cluste
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
 from encash.clusters.model import ClusterModel
 from encash.clusters.rank import RankConfig, Rule, rank_clusters, select_best
-from encash.clusters.refits import REWALK, Refit, Unfinished, load_refit
+from encash.clusters.walk_checkpoints import REWALK, Refit, Unfinished, load_refit
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint, row_digests
 from encash.panel.panel import PriceTable

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encash.arrays import Days, Float32, day_text
+from encash.atomic_write import whole_file, writing
 from encash.errors import InputError
 from encash.panel.features import FeatureConfig, feature_names, panel_features
 from encash.panel.panel import distinct_days
 from encash.progress import Progress
-from encash.whole import whole_file, writing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 
 from encash.arrays import Days, Float32
+from encash.atomic_write import PatientFile, whole_file
 from encash.errors import InputError
 from encash.panel.features import Bars
 from encash.panel.panel import Panel
-from encash.whole import PatientFile, whole_file
 
 
 def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path | None = None) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import DayLike, Int32
+from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
 from encash.pipeline.sources import cached_batches, encoder_fingerprint
 from encash.progress import Progress
-from encash.whole import check_folder
 
 if TYPE_CHECKING:
     from encash.cache import Cache

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Days, Int32
+from encash.atomic_write import check_folder, writing
 from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import assign_entries, is_walk, kept_assignments
 from encash.pipeline.sources import Sources
 from encash.progress import Progress
-from encash.whole import check_folder, writing
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials

@@ -15,10 +15,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from encash.arrays import Days, Float64, Int8, Int32, Int64
+from encash.atomic_write import write_whole
 from encash.errors import InputError
 from encash.report import drawing
 from encash.report.wording import percent
-from encash.whole import write_whole
 
 _INK = "#3c4450"
 _STATES = (("valid", "#2f6fd0"), ("stale", "#f0a030"), ("missing", "#d6403a"), ("unavailable", "#e3e6ea"))

@@ -9,13 +9,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from encash.atomic_write import write_whole
 from encash.errors import InputError
 from encash.report import figures, gallery, wording
 from encash.report.comparisons import read_comparisons
 from encash.report.extras import Extras
 from encash.report.summary import Run, monthly_returns, read_run
 from encash.report.verdict import RULES, Verdict, examine, judge
-from encash.whole import write_whole
 
 
 def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Extras | None = None) -> Path:

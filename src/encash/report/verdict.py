@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from encash.backtest import chance
-from encash.backtest.chance import Rank
+from encash.backtest.evaluation import random_filter_test as chance
+from encash.backtest.evaluation.random_filter_test import Rank
 from encash.report.extras import Extras
 from encash.report.summary import Run, mapping
 from encash.report.wording import ahead, count, money, number, ordinal, percent, several, signed_percent

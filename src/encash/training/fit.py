@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from encash.arrays import Float32, Float64
+from encash.atomic_write import check_folder
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, choose_device, new_model, save_checkpoint
 from encash.errors import WorkError
@@ -29,7 +30,6 @@ from encash.panel import Panel
 from encash.progress import Progress
 from encash.training.config import TrainConfig
 from encash.training.samples import Samples, Split, describe, split_by_date
-from encash.whole import check_folder
 
 GRADIENT_NORM = 1.0
 POSITION_DEVIATION = 0.5

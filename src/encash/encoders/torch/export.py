@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encash.atomic_write import whole_file, writing
 from encash.encoders.outputs import METADATA_KEY, NAMES
 from encash.encoders.torch.encoder import TorchEncoder
 from encash.errors import InputError, MissingExtraError
-from encash.whole import whole_file, writing
 
 LARGEST_FILE = 2**31 - 2**20
 """Bytes of weights in one ONNX file: its format counts to 2³¹, and some room is the graph's."""

@@ -16,12 +16,12 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from encash.atomic_write import whole_file
 from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
 from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import FormatError, MissingFileError, reason
 from encash.fingerprint import fingerprint
-from encash.whole import whole_file
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name under which bin edges lie beside a checkpoint."""

@@ -18,12 +18,12 @@ import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5p, h5s, h5t
 
 from encash.arrays import Days, Float32, UInt64
+from encash.atomic_write import whole_file
 from encash.errors import EncashError, InputError, WorkError, reason
 from encash.progress import Progress
 from encash.store.base import Entries, StoreSpec
 from encash.store.hdf5.layout import SPEC_KEY, escape_ticker
 from encash.store.rows import row_checksums
-from encash.whole import whole_file
 
 _COMPRESS_ROWS = 256
 """Vectors that one thread compresses in one go."""

@@ -14,12 +14,12 @@ from lance.fragment import write_fragments
 from encash.arrays import Int64
 from encash.errors import ConflictError
 from encash.store.base import StoreSpec
-from encash.store.columns import schema
-from encash.store.durable import sync_files, syncing
-from encash.store.lance.pieces import value_ranges
-from encash.store.lance.place import Place
+from encash.store.lance.columns import schema
+from encash.store.lance.fragments import value_ranges
+from encash.store.lance.location import Place
 from encash.store.lance.snapshot import Snapshot
-from encash.store.seal import seal
+from encash.store.local.file_checksums import seal
+from encash.store.local.fsync import sync_files, syncing
 
 _STORAGE_VERSION = "2.2"
 _BATCH_BYTES = 2 << 20

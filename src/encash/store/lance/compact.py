@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from encash.arrays import Int64
 from encash.progress import Progress
-from encash.store.columns import table
+from encash.store.lance.columns import table
 from encash.store.lance.commit import batch_rows, is_full
-from encash.store.lance.place import Place
+from encash.store.lance.location import Place
 from encash.store.lance.snapshot import Snapshot
-from encash.store.seal import remove_stale_seals
+from encash.store.local.file_checksums import remove_stale_seals
 
 _TABLE_BATCHES = 8
 """Batches that are made at once, from one table."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason
-from encash.store.lance.place import Place
-from encash.store.reach import unreachable
+from encash.store.lance.location import Place
+from encash.store.lance.object_store_errors import unreachable
 
 
 @contextmanager

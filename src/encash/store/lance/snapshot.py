@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from encash.arrays import Float32, Int32, Int64, UInt64
 from encash.store.base import Entries, EntryIndex
-from encash.store.blocks import BlockCache
 from encash.store.codec import decode
-from encash.store.columns import column_type, read_spec, to_numpy, value_columns
 from encash.store.keys import build_index
+from encash.store.lance.block_cache import BlockCache
+from encash.store.lance.columns import column_type, read_spec, to_numpy, value_columns
 from encash.store.lance.errors import lance_errors
-from encash.store.lance.pieces import SCAN_ROWS, KnownPieces, Piece, batches
-from encash.store.lance.place import Place
-from encash.store.pages import Bounds, by_start, page_of
+from encash.store.lance.fragments import SCAN_ROWS, KnownPieces, Piece, batches
+from encash.store.lance.location import Place
+from encash.store.local.mapped_columns import Bounds, by_start, page_of
 from encash.store.rows import row_bounds
 
 _BLOCK_ROWS = 512

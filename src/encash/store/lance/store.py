@@ -18,16 +18,16 @@ from encash.errors import ConflictError, FormatError, InputError, WorkError
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, EntryIndex, StoreCheck, StoreSpec, StoreVersion
 from encash.store.codec import decode
-from encash.store.columns import schema, table
-from encash.store.durable import sync_files
+from encash.store.lance.columns import schema, table
 from encash.store.lance.commit import batch_rows, commit_empty, commit_rows, commit_spec
 from encash.store.lance.compact import remove_leftovers, rows_to_rewrite, sorted_rows
 from encash.store.lance.errors import lance_errors
-from encash.store.lance.pieces import KnownPieces
-from encash.store.lance.place import Place
+from encash.store.lance.fragments import KnownPieces
+from encash.store.lance.location import Place
 from encash.store.lance.search import nearest
 from encash.store.lance.snapshot import Snapshot
 from encash.store.lance.verify import verify
+from encash.store.local.fsync import sync_files
 from encash.store.rows import check_rows, encode_entries, row_checksums
 
 _CHECKED_ROWS = 4096

@@ -6,9 +6,9 @@ from encash.errors import EncashError
 from encash.progress import Progress
 from encash.store.base import StoreCheck
 from encash.store.lance.errors import lance_errors
-from encash.store.lance.pieces import batches
+from encash.store.lance.fragments import batches
 from encash.store.lance.snapshot import Snapshot
-from encash.store.tally import Tally
+from encash.store.lance.verification import Tally
 
 
 def verify(snapshot: Snapshot, mend: str, *, batch_rows: int, progress: Progress | None) -> StoreCheck:

@@ -1,0 +1,1 @@
+"""Whether a result is skill or luck: comparisons, tests, replicates."""

@@ -1,0 +1,118 @@
+"""Do forecasts rank what follows? Information coefficients, spreads and their decay. Knows signals and prices;
+nothing of picks or money."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from encash import metrics
+from encash.arrays import Bool, Float64
+from encash.backtest.files import plain
+from encash.backtest.inputs.run_setup import Sessions
+from encash.backtest.inputs.signals import SignalGrid
+
+DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
+"""Sessions by which the return begins later than the signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """How the forecasts of one horizon ranked the returns that followed, day by day."""
+
+    horizon: int
+    days: int
+    """Days with a coefficient."""
+    ic: float
+    """Mean Pearson correlation across the tickers of a day."""
+    icir: float
+    """Mean over deviation of the daily IC, not annualised."""
+    ic_t: float
+    """t of the mean with Newey-West weights over 2 · (horizon − 1) lags, in the days looked at."""
+    rank_ic: float
+    rank_icir: float
+    rank_ic_t: float
+    quantile_returns: tuple[float, ...]
+    """Mean return of each fifth of the tickers by forecast, lowest first, averaged over the days."""
+    spread: float
+    """Highest fifth less lowest."""
+    spread_t: float
+    decay: tuple[tuple[int, float], ...]
+    """(sessions later, mean rank IC) of the same forecast with the return that begins so much later."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; what is not defined is null."""
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None) -> Evidence:
+    """The evidence for one horizon on the days of the signals.
+
+    A return is the close `horizon` sessions later over the close of the day, less 1; a ticker without both has none
+    (one that stopped trading in between is left out here; the money counts it, see `market`).
+
+    Args:
+        sessions: the prices of the run; nothing after its last session is used.
+        signals: of days among the sessions and of the universe's tickers.
+        horizon: sessions ahead; a horizon of the forecasts.
+        admitted: who is looked at, shape (days, tickers); None for everybody with a forecast.
+    """
+    forecast = signals.of_horizon(horizon)[0].astype(np.float64)
+    if admitted is not None:
+        forecast = np.where(admitted, forecast, np.nan)
+    rows = np.searchsorted(sessions.days, signals.days)
+    step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
+    lags = 2 * max(0, -(-horizon // max(step, 1)) - 1)
+    following = metrics.forward_returns(sessions.close, horizon)
+    realised = following[rows]
+    pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
+    fifths = quantile_returns(forecast, realised, 5)
+    spread = fifths[:, -1] - fifths[:, 0]
+    return Evidence(
+        horizon=horizon,
+        days=int((~np.isnan(pearson)).sum()),
+        ic=_mean(pearson),
+        icir=metrics.icir(pearson),
+        ic_t=metrics.newey_west_t(pearson, lags),
+        rank_ic=_mean(spearman),
+        rank_icir=metrics.icir(spearman),
+        rank_ic_t=metrics.newey_west_t(spearman, lags),
+        quantile_returns=tuple(_mean(column) for column in fifths.T),
+        spread=_mean(spread),
+        spread_t=metrics.newey_west_t(spread, lags),
+        decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
+    )
+
+
+def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float64:
+    """Mean return of each group of the tickers by rank of forecast, lowest first, for each day; shape (days, groups).
+
+    A day with fewer tickers than groups is NaN.
+
+    >>> quantile_returns(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([[0.1, 0.3, 0.2, 0.4]]), 2).round(6).tolist()
+    [[0.2, 0.3]]
+    """
+    gap = np.isnan(forecast) | np.isnan(realised)
+    rank = metrics.ranks(np.where(gap, np.nan, forecast))
+    count = (~gap).sum(axis=1, keepdims=True)
+    group = np.minimum(np.floor((rank - 1.0) / np.maximum(count, 1) * groups), groups - 1)
+    result = np.full((len(forecast), groups), np.nan)
+    for number in range(groups):
+        inside = group == number
+        size = inside.sum(axis=1)
+        mean = np.where(inside, realised, 0.0).sum(axis=1) / np.maximum(size, 1)
+        result[:, number] = np.where((size > 0) & (count[:, 0] >= groups), mean, np.nan)
+    return result
+
+
+def _rank_ic_later(forecast: Float64, following: Float64, rows: np.ndarray, later: int) -> Float64:
+    """Rank IC with the returns that begin some sessions later."""
+    inside = rows + later < len(following)
+    return metrics.rank_ic(forecast[inside], following[rows[inside] + later])
+
+
+def _mean(values: Float64) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,74 @@
+"""What makes a run refuse itself: knowing its future, and holes in its signals. Knows days and counts; nothing of
+money."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from encash.arrays import day_text, to_day
+from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.run_setup import Frame
+from encash.backtest.inputs.signals import SignalGrid
+from encash.clusters.filter import FilterModel
+from encash.encoders.base import EncoderSpec
+from encash.errors import InputError, LookaheadError
+
+TRAINING_UNKNOWN = "training period unknown"
+
+
+def check_lookahead(
+    config: BacktestConfig, first_signal: np.datetime64, *, filter: FilterModel | None, spec: EncoderSpec | None
+) -> Literal[False] | str:
+    """Refuse a run whose filter or model knows days on or after its first signal.
+
+    Args:
+        config: may allow it, with a reason.
+        first_signal: the first day on which something is decided.
+        filter: knows what its ranking knew; None for a run without.
+        spec: knows the last day that the model's training has seen, if anybody wrote it down; None for no model.
+
+    Returns:
+        False, or why that was allowed and what the run knows.
+
+    Raises:
+        LookaheadError: it would, and the configuration does not allow it.
+    """
+    known = [] if filter is None else [filter.lookahead(first_signal)]
+    if spec is not None and spec.train_end is not None and first_signal <= to_day(spec.train_end):
+        known.append(f"the model was trained on days up to {day_text(spec.train_end)}")
+    found = "; ".join(reason for reason in known if reason)
+    if not found:
+        return False
+    if config.allow_lookahead is None:
+        raise LookaheadError(
+            f"a decision on {day_text(first_signal)} would know its future: {found}; start later, rank or train on an "
+            "earlier past, or say --allow-lookahead with a reason"
+        )
+    return f"{config.allow_lookahead} ({found})"
+
+
+def check_missing(config: BacktestConfig, frame: Frame, signals: SignalGrid) -> float:
+    """Refuse a run with too many holes.
+
+    A ticker whose history is still shorter than the window counts as missing: it had a price and could not be judged.
+
+    Returns:
+        The share of candidates with a price on their day that have no entry: missing, failed or without a full window.
+
+    Raises:
+        InputError: it is over `max_missing`.
+    """
+    absent = frame.asked & ~signals.found
+    missing, asked = int(absent.sum()), int(frame.asked.sum())
+    share = missing / asked if asked else 0.0
+    if share > config.max_missing:
+        row, column = np.argwhere(absent)[0]
+        raise InputError(
+            f"{share:.1%} of the candidates ({missing} of {asked}) have a price and no entry, more than "
+            f"{config.max_missing:.1%}; the first is {frame.sessions.tickers[column]} on "
+            f"{day_text(frame.signal_days[row])}; build the cache for these days and tickers, start later, or raise "
+            "--max-missing"
+        )
+    return share

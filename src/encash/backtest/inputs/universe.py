@@ -1,0 +1,186 @@
+"""Who may be picked on which day: sessions, the universe, its members over time and the daily draw. Knows prices;
+nothing of forecasts, filters or money."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encash.arrays import Bool, Days, Int64, Text, UInt64, day_text, to_day, to_days
+from encash.backtest.inputs.config import BacktestConfig
+from encash.clusters.draw import draw_scores
+from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.panel.panel import PriceTable
+
+_SUBSET_STREAM = 0x5B5E7  # keeps the daily draw apart from a random filter with the same seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """Which tickers belonged to the universe when: one row a stay, both ends included."""
+
+    tickers: Text
+    """shape (n,)."""
+    first: Days
+    """shape (n,)."""
+    last: Days
+    """shape (n,)."""
+
+    def mask(self, days: Days, tickers: Sequence[str]) -> Bool:
+        """True where a ticker is a member on a day, shape (days, tickers)."""
+        member = np.zeros((len(days), len(tickers)), dtype=bool)
+        column = {ticker: place for place, ticker in enumerate(tickers)}
+        for ticker, first, last in zip(self.tickers.tolist(), self.first, self.last, strict=True):
+            if ticker in column:
+                member[:, column[ticker]] |= (days >= first) & (days <= last)
+        return member
+
+
+Candidates = Sequence[str] | Membership | None
+"""All tickers of the prices (None), a list of them, or members by day."""
+
+
+def read_membership(path: str | Path) -> Membership:
+    """A point-in-time universe from a CSV file with the columns ``ticker,from,until``; an empty `until` is still in.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: another header, or a row that is no stay.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"no membership file {path}; expected a CSV with the columns ticker,from,until")
+    with open(path, newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if header != ["ticker", "from", "until"]:
+        raise FormatError(f"{path} has the columns {','.join(header)!r}; expected ticker,from,until")
+    if bad := [number for number, row in enumerate(rows, start=2) if len(row) != 3 or not row[0] or not row[1]]:
+        raise FormatError(f"{path}, line {bad[0]}: expected ticker,from,until with a ticker and a first day")
+    membership = Membership(
+        tickers=np.array([row[0] for row in rows], dtype=np.str_),
+        first=to_days([row[1] for row in rows]),
+        last=to_days([row[2] or "9999-12-31" for row in rows]),
+    )
+    if (wrong := np.flatnonzero(membership.first > membership.last)).size:
+        raise FormatError(
+            f"{path}, line {wrong[0] + 2}: the stay of {membership.tickers[wrong[0]]} ends before it begins"
+        )
+    return membership
+
+
+def session_span(config: BacktestConfig, days: Days) -> slice:
+    """The rows of the sessions of a run.
+
+    Raises:
+        InputError: no session in range, or more `test_sessions` than there are.
+    """
+    if not len(days):
+        raise InputError("the prices have no sessions; expected at least one")
+    stop = len(days) if config.end is None else int(np.searchsorted(days, to_day(config.end), side="right"))
+    first = 0 if config.start is None else int(np.searchsorted(days, to_day(config.start)))
+    if config.test_sessions is not None:
+        first = stop - config.test_sessions
+    if first < 0:
+        raise InputError(f"{config.test_sessions} test sessions asked, {stop} are there; ask for fewer")
+    if first >= stop:
+        asked = f"{day_text(config.start) if config.start else '…'} to {day_text(config.end) if config.end else '…'}"
+        raise InputError(f"no session from {asked}; the prices run from {day_text(days[0])} to {day_text(days[-1])}")
+    return slice(first, stop)
+
+
+def universe(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> tuple[str, ...]:
+    """The tickers that may ever be candidates, sorted by name.
+
+    Raises:
+        UnknownKeyError: a listed ticker without prices.
+        InputError: nobody is left, or fewer than `top_k`.
+    """
+    priced = set(prices.tickers)
+    if candidates is None:
+        tickers = sorted(priced)
+    elif isinstance(candidates, Membership):
+        tickers = sorted(priced.intersection(candidates.tickers.tolist()))
+    else:
+        tickers = sorted(set(candidates))
+        if unknown := [ticker for ticker in tickers if ticker not in priced]:
+            raise UnknownKeyError(
+                f"no prices for candidate {unknown[0]!r} ({len(unknown)} of {len(tickers)} have none)"
+            )
+    if config.num_test_stocks is not None:
+        tickers = tickers[-config.num_test_stocks :]
+    if not tickers:
+        raise InputError("no candidates: no ticker of the universe has prices; give others, or their prices")
+    drawn = len(tickers) if config.subset_size is None else min(config.subset_size, len(tickers))
+    if config.top_k > drawn:
+        raise InputError(f"top_k is {config.top_k}, and only {drawn} candidates a day; pick fewer or admit more")
+    return tuple(tickers)
+
+
+def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Bool, member: Bool | None) -> Bool:
+    """The candidates of each signal day: the day's draw from the members of that day, with a price on it.
+
+    The draw takes the `subset_size` members with the lowest number that (seed, day, ticker) give: it depends on
+    nothing else, and a smaller subset lies within a larger one.
+
+    Args:
+        config: the settings.
+        days: signal days, shape (R,).
+        keys: of the tickers of the universe, from `ticker_keys`; shape (N,).
+        priced: where a ticker has a price on the day, shape (R, N).
+        member: who belongs to the universe on the day, shape (R, N); None for everybody.
+
+    Returns:
+        shape (R, N).
+    """
+    member = np.ones(priced.shape, dtype=bool) if member is None else member
+    size = config.subset_size
+    if size is None or size >= len(keys):
+        return member & priced
+    scores = draw_scores(config.seed ^ _SUBSET_STREAM, np.repeat(days, len(keys)), np.tile(keys, len(days))).reshape(
+        priced.shape
+    )
+    scores = np.where(member, scores, np.iinfo(np.uint64).max)
+    drawn = np.zeros(priced.shape, dtype=bool)
+    np.put_along_axis(drawn, np.argpartition(scores, size - 1, axis=1)[:, :size], True, axis=1)
+    return drawn & member & priced
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When signals are taken, filled and left; rows count the sessions of the run from 0. All of shape (R,)."""
+
+    signal: Int64
+    fill: Int64
+    exit: Int64
+    tranche: Int64
+    """Which account."""
+    num_tranches: int
+
+
+def schedule(config: BacktestConfig, num_sessions: int) -> Schedule:
+    """The rebalances of a run, in order of time.
+
+    Raises:
+        InputError: not one holding period fits.
+    """
+    every, horizon, last = (1 if config.tranches else config.horizon), config.horizon, num_sessions - 1
+    signal = np.arange(config.phase, num_sessions, every, dtype=np.int64)
+    fill = signal + config.lag
+    fits = fill + horizon <= last if config.last_period == "full" else fill < last
+    if not fits.any():
+        raise InputError(
+            f"a horizon of {horizon} sessions{f' with a lag of {config.lag}' if config.lag else ''} goes beyond the "
+            f"data: {num_sessions} sessions in range; take more sessions or a shorter horizon"
+        )
+    signal, fill = signal[fits], fill[fits]
+    num_tranches = horizon if config.tranches else 1
+    return Schedule(
+        signal=signal,
+        fill=fill,
+        exit=np.minimum(fill + horizon, last),
+        tranche=np.arange(len(signal), dtype=np.int64) % num_tranches,
+        num_tranches=num_tranches,
+    )

@@ -1,0 +1,1 @@
+"""From weights and prices to trades and equity."""

@@ -1,0 +1,60 @@
+"""The trades of a run as a table that anybody can replay. Knows trades, days and tickers; nothing of how they came."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash.arrays import Days, Float64, Text
+from encash.backtest.simulation.simulation_types import BUY, Trades
+
+_HEADER = ("date", "ticker", "side", "shares", "price", "fee")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """n orders in the order in which they were executed: by day, sales first, then by ticker. All of shape (n,)."""
+
+    date: Days
+    ticker: Text
+    side: Text
+    """buy or sell."""
+    shares: Float64
+    price: Float64
+    """Execution price, slippage included; of a delisting, the settled price."""
+    fee: Float64
+    """Currency units."""
+
+    def __len__(self) -> int:
+        """Number of orders."""
+        return len(self.date)
+
+    def to_csv(self) -> str:
+        """The ledger as CSV; every number is the shortest text that reads back to the same float64."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_HEADER)
+        columns = (self.date.astype(str), self.ticker, self.side, self.shares, self.price, self.fee)
+        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        return text.getvalue()
+
+
+def make_ledger(trades: Trades, days: Days, tickers: Text) -> Ledger:
+    """The ledger of a simulation.
+
+    Args:
+        trades: ordered.
+        days: of the sessions.
+        tickers: of the columns of the trades.
+    """
+    return Ledger(
+        date=days[trades.row],
+        ticker=np.asarray(tickers, dtype=np.str_)[trades.column],
+        side=np.where(trades.side == BUY, "buy", "sell"),
+        shares=trades.shares,
+        price=trades.price,
+        fee=trades.fee,
+    )

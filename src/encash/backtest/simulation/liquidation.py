@@ -1,0 +1,103 @@
+"""Rebalancing by selling everything and buying anew. Knows prices and targets; nothing of marks or equity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash.arrays import Bool, Float64, Int8, Int64
+from encash.backtest.simulation.market import Cause, Market
+from encash.backtest.simulation.simulation_types import BUY, SELL, Book, Holdings, Rules, Targets, Trades
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lots:
+    """Every position that may be bought, known before any capital is: all of shape (R, K)."""
+
+    open: Bool
+    """Wanted, and with a price to buy at."""
+    entry: Float64
+    """Execution price of the buy; 1 where it is not open."""
+    weight: Float64
+    sale_row: Int64
+    sale: Float64
+    """Execution price of the sale."""
+    cause: Int8
+
+
+def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Book:
+    """All that the accounts do when each sells everything at an exit and buys the next names with the proceeds."""
+    lots = _plan(market, targets, rules)
+    shares = _invest(lots, targets, rules, len(market.close))
+    held = shares > 0
+    return Book(
+        trades=_trades(lots, targets, shares, held, rules),
+        holdings=Holdings(
+            column=targets.column[held],
+            start=np.broadcast_to(targets.fill[:, None], held.shape)[held],
+            stop=lots.sale_row[held],
+            shares=shares[held],
+            entry=lots.entry[held],
+            exit=lots.sale[held],
+        ),
+        unfilled=int(((targets.weight > 0) & ~held).sum()),
+    )
+
+
+def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
+    """What each position costs and brings a share, and when; it does not depend on the capital."""
+    wanted = (targets.column >= 0) & (targets.weight > 0)
+    price = market.fill[targets.fill[:, None], np.maximum(targets.column, 0)]
+    open_ = wanted & ~np.isnan(price)
+    entry = np.where(open_, rules.costs.bought_at(price), 1.0)
+    planned = np.broadcast_to(targets.exit[:, None], open_.shape)
+    sale_row, sale, cause = planned.copy(), np.zeros(open_.shape), np.zeros(open_.shape, dtype=np.int8)
+    exits = market.exits(targets.column[open_], planned[open_], entry[open_], rules.delisting)
+    sale_row[open_], cause[open_] = exits.row, exits.cause
+    settled = exits.cause == Cause.DELISTED  # the policy names the price, slippage does not touch it
+    sale[open_] = np.where(settled, exits.price, rules.costs.sold_at(exits.price))
+    return _Lots(
+        open=open_, entry=entry, weight=np.where(open_, targets.weight, 0.0), sale_row=sale_row, sale=sale, cause=cause
+    )
+
+
+def _invest(lots: _Lots, targets: Targets, rules: Rules, sessions: int) -> Float64:
+    """Shares bought of each lot: rebalance after rebalance, with the cash that its account has by then."""
+    costs, fixed = rules.costs, rules.costs.fixed_fee
+    unit_cost = lots.entry * (1.0 + costs.buy_fee)
+    unit_proceeds = lots.sale * (1.0 - costs.sell_fee)
+    sale_fee = np.where(lots.sale > 0, fixed, 0.0)  # what is written off is not sold
+    cash = [rules.capital / targets.num_tranches] * targets.num_tranches
+    seen = [0] * targets.num_tranches
+    arriving = np.zeros((targets.num_tranches, sessions))
+    shares = np.zeros(lots.entry.shape)
+    for number, (row, account) in enumerate(zip(targets.fill.tolist(), targets.tranche.tolist(), strict=True)):
+        money = cash[account] + float(arriving[account, seen[account] : row + 1].sum())
+        bought = np.maximum((lots.weight[number] * money - fixed) / unit_cost[number], 0.0)
+        if rules.whole_shares:
+            bought = np.floor(bought)
+        cash[account] = money - float(bought @ unit_cost[number]) - fixed * int(np.count_nonzero(bought))
+        proceeds = bought * unit_proceeds[number] - np.where(bought > 0, sale_fee[number], 0.0)
+        np.add.at(arriving[account], lots.sale_row[number], proceeds)
+        shares[number], seen[account] = bought, row + 1
+    return shares
+
+
+def _trades(lots: _Lots, targets: Targets, shares: Float64, held: Bool, rules: Rules) -> Trades:
+    """A buy and a sale of every position held."""
+    count, fixed = shares[held], rules.costs.fixed_fee
+    entry, sale = lots.entry[held], lots.sale[held]
+    buy_fee = count * entry * rules.costs.buy_fee + fixed
+    sell_fee = count * sale * rules.costs.sell_fee + np.where(sale > 0, fixed, 0.0)
+    fill = np.broadcast_to(targets.fill[:, None], held.shape)[held]
+    column = targets.column[held]
+    return Trades(
+        row=np.concatenate([fill, lots.sale_row[held]]),
+        column=np.concatenate([column, column]),
+        side=np.repeat(np.array([BUY, SELL], dtype=np.int8), len(column)),
+        shares=np.concatenate([count, count]),
+        price=np.concatenate([entry, sale]),
+        fee=np.concatenate([buy_fee, sell_fee]),
+        cause=np.concatenate([np.zeros(len(column), dtype=np.int8), lots.cause[held]]),
+    )

@@ -1,0 +1,228 @@
+"""Thousands of backtests on one reading of the signals: on all cores, resumable, every trial counted. Knows points of a
+grid and the files of a sweep; nothing of charts.
+
+A sweep's folder holds its journal and at last `sweep.parquet` and `sweep.json`; `write_best` adds a run folder, `best`.
+A run that is in the journal is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.atomic_write import write_whole
+from encash.backtest.evaluation.overfitting import Overfitting, judge
+from encash.backtest.files import table_bytes
+from encash.backtest.inputs.universe import Candidates
+from encash.backtest.result import remove_run, write_run
+from encash.backtest.run import run_backtest
+from encash.backtest.sweep.grid import Point
+from encash.backtest.sweep.journal import Journal
+from encash.backtest.sweep.sweep_table import as_columns
+from encash.backtest.sweep.sweep_workers import read_material, run_points
+from encash.cache.lookup import Lookup
+from encash.clusters.filter import FilterModel
+from encash.errors import ConflictError, InputError, MissingExtraError
+from encash.fingerprint import fingerprint
+from encash.panel.panel import PriceTable
+from encash.progress import Progress
+from encash.store.local.lock import sole_writer
+
+_RESULT, _BEST = "sweep.json", "best"
+_WORK = "sweep"
+"""What the folder is held for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """A finished sweep."""
+
+    runs: int
+    """Runs of the grid."""
+    computed: int
+    """Of these, run now; the others were there."""
+    trials: int
+    """Runs ever tried in this folder, those of earlier grids included."""
+    seconds: float
+    best: dict[str, Any] | None
+    """The row of the run of this grid with the highest Sharpe ratio."""
+    overfitting: Overfitting | None
+    note: str
+    """Why there is no verdict on overfitting; else empty."""
+    table: Path
+    """`sweep.parquet`: a row a run of the grid, its settings and figures."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "runs": self.runs,
+            "computed": self.computed,
+            "seconds": self.seconds,
+            "best": self.best,
+            **self.choice(),
+            "table": str(self.table),
+        }
+
+    def choice(self) -> dict[str, Any]:
+        """Among how many the best run was chosen and what that leaves of it, as plain JSON values."""
+        judged = self.overfitting
+        return {
+            "trials": self.trials,
+            "deflated_sharpe": None if judged is None else judged.deflated_sharpe,
+            "expected_best_sharpe": None if judged is None else judged.expected_best,
+            "probability_of_overfitting": None if judged is None else judged.overfitting,
+            "note": self.note,
+        }
+
+
+def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
+    points: Sequence[Point],
+    out: str | Path,
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filters: Mapping[str, FilterModel] | None = None,
+    candidates: Candidates = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SweepResult:
+    """Run all points that are not yet in the folder.
+
+    The best run of an earlier table goes with that table: `write_best` writes the one of this.
+
+    Args:
+        points: from `read_grid` or `make_points`.
+        out: the folder; runs that are in it with the same data, filter and settings are not run again.
+        prices: as for `run_backtest`.
+        lookup: read once, for whatever any of the runs needs.
+        filters: by the names that the points use.
+        candidates: as for `run_backtest`.
+        workers: processes; None for one a core, 1 for this one.
+        progress: called with runs done and runs in all.
+
+    Raises:
+        InputError: no point, or one that does not fit the data; fewer workers than 1.
+        LookaheadError: a point that would know its future.
+        MismatchError: the folder holds a sweep of other data, or clusters are of another encoder.
+        ConflictError: another sweep is writing into the folder.
+        WorkError: the folder cannot be written.
+    """
+    began = time.perf_counter()
+    if not points:
+        raise InputError("a sweep of no runs; give a grid with at least one")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; expected 1 or more, or None for one a core")
+    filters = {} if filters is None else filters
+    with sole_writer(Path(out), _WORK):
+        journal = Journal(Path(out), _data_fingerprint(prices, lookup, candidates))
+        keys = [point.key(point.chosen(filters)) for point in points]
+        todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
+        if todo:
+            material = read_material(todo, prices, lookup, filters, candidates)
+            for done, row in enumerate(run_points(todo, material, workers), start=len(points) - len(todo) + 1):
+                journal.append(row)
+                if progress is not None:
+                    progress(done, len(points))
+        return _finish(journal, keys, len(todo), began)
+
+
+def write_best(
+    result: SweepResult,
+    points: Sequence[Point],
+    *,
+    prices: PriceTable,
+    lookup: Lookup,
+    filters: Mapping[str, FilterModel] | None = None,
+    candidates: Candidates = None,
+    progress: Progress | None = None,
+) -> Path | None:
+    """Run the best run of a sweep once more and write its run folder, `best` beside the table.
+
+    A `chosen.json` in it says among how many it was chosen, so that its page never shows it as one run alone.
+
+    Args:
+        result: of `run_sweep` on all that follows.
+        points: as for `run_sweep`, and the next four too.
+        prices: as for `run_backtest`.
+        lookup: read for the best run alone.
+        filters: by the names that the points use.
+        candidates: as for `run_backtest`.
+        progress: called with cells read and cells in all.
+
+    Returns:
+        The run folder; None where no run has a Sharpe ratio.
+
+    Raises:
+        ConflictError: another sweep is writing into the folder, or has since.
+    """
+    if result.best is None:
+        return None
+    chosen = ((point, point.chosen(filters or {})) for point in points)
+    point, filter = next(pair for pair in chosen if pair[0].key(pair[1]) == result.best["key"])
+    run = run_backtest(
+        point.config, prices=prices, lookup=lookup, filter=filter, candidates=candidates, progress=progress
+    )
+    out = result.table.parent
+    with sole_writer(out, _WORK):
+        if (out / _RESULT).read_bytes() != _document(result.to_json()):
+            raise ConflictError(f"another sweep has written into {out} since; run this again, or give another folder")
+        folder = write_run(run, out / _BEST)
+        write_whole(folder / "chosen.json", _document(result.choice()))
+    return folder
+
+
+def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) -> SweepResult:
+    """Table, best run and verdict."""
+    by_key = {row["key"]: row for row in journal.rows}
+    rows = [by_key[key] for key in keys]
+    defined = [row for row in rows if row["sharpe"] is not None]
+    best = max(defined, key=lambda row: float(row["sharpe"])) if defined else None
+    overfitting, note = _judged(journal, rows)
+    table = journal.folder / "sweep.parquet"
+    remove_run(journal.folder / _BEST)
+    write_whole(table, table_bytes(as_columns(rows)))
+    result = SweepResult(
+        runs=len(keys),
+        computed=computed,
+        trials=len(journal.rows),
+        seconds=time.perf_counter() - began,
+        best=best,
+        overfitting=overfitting,
+        note=note,
+        table=table,
+    )
+    write_whole(journal.folder / _RESULT, _document(result.to_json()))
+    return result
+
+
+def _document(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfitting | None, str]:
+    """The verdict on the best run, or why there is none."""
+    returns = journal.returns(rows)
+    if returns is None:
+        return None, "the runs are not of the same sessions, so their returns cannot be compared"
+    try:
+        return judge(returns, trials=len(journal.rows)), ""
+    except (InputError, MissingExtraError) as reason:
+        return None, str(reason)
+
+
+def _data_fingerprint(prices: PriceTable, lookup: Lookup, candidates: Candidates) -> str:
+    """What all runs of a folder share: prices, encoder, candidates."""
+    spec = lookup.encoder_spec
+    encoder = "" if spec is None else spec.forecast_fingerprint
+    listed: Any = None
+    if candidates is not None and not isinstance(candidates, Sequence):
+        listed = [candidates.tickers.tolist(), candidates.first.astype(np.int64), candidates.last.astype(np.int64)]
+    elif candidates is not None:
+        listed = "\n".join(candidates)
+    return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, encoder, listed])

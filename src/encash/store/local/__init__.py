@@ -1,0 +1,1 @@
+"""Files of this machine: locks, fsync, checksums, memory maps."""
