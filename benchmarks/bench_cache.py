@@ -76,7 +76,7 @@ def _build_row(place: Path, name: str, encoder: Encoder, windows: int, share: fl
         built, report = _timed(lambda cache=cache: cache.build(panel, encoder))
         times.append((bare, built))
     assert report.computed == len(expected) == days * tickers, "the build did not encode each window once"
-    stored = np.concatenate([entries.embedding for entries in cache.store.by_day(4_096)])
+    stored = np.concatenate([entries.embedding for entries in cache.store.snapshot().by_day(4_096)])
     largest = np.abs(expected).max()
     assert np.abs(stored - expected).max() < 1e-2 * largest, "a stored vector is not what the bare loop gave"
     theirs, ours = (report.computed / seconds for seconds in np.min(times, axis=0).tolist())
@@ -191,7 +191,7 @@ def _checked_row(cache: Cache, panel: Panel, vectors: np.ndarray) -> Row:
 
     live = cache.with_fallback(panel, encoder)
     ours, limit = walk(live), walk(cache)
-    assert (live.tally.hits, live.tally.computed) == (len(days) * SUBSET, 0), live.tally
+    assert (live.stats.hits, live.stats.computed) == (len(days) * SUBSET, 0), live.stats
     assert np.array_equal(live.get(days[-1], asked[-1])[0], vectors[-1][picks[-1]]), "another vector than was written"
     return {
         "id": "P3c",
@@ -228,10 +228,10 @@ def _staleness_row(cache: Cache, panel: Panel, vectors: np.ndarray) -> Row:
     """What a plan takes that compares every entry with the panel, after some rows were restated."""
     restated, expected = _restated(panel)
     encoder = MeanEncoder(FEATURES, lookback=LOOKBACK, dim=DIM)
-    plan = make_plan(restated, encoder.spec, cache.store, Selection())
+    plan = make_plan(restated, encoder.spec, cache.store.snapshot(), Selection())
     assert (plan.stale, plan.valid + plan.stale) == (expected, vectors.shape[0] * vectors.shape[1]), plan.summary()
     ours, limit = _in_turns(
-        lambda _: make_plan(panel, encoder.spec, cache.store, Selection()),
+        lambda _: make_plan(panel, encoder.spec, cache.store.snapshot(), Selection()),
         lambda _: panel.rows(lookback=LOOKBACK),
         turns=CHECK_TURNS,
     )
@@ -338,7 +338,7 @@ def _grow(entries: int) -> None:
             lambda: sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.scan())
         )
         figures["scan_mib"] = float(_in_a_process("scan", cache.path))
-        assert np.isclose(total, _total(cache.store.by_day(10_000))), "a scan and a reading by day do not agree"
+        assert np.isclose(total, _total(cache.store.snapshot().by_day(10_000))), "a scan and a reading by day do not agree"
     print("\n".join(f"{name} {value}" for name, value in figures.items()))
 
 
@@ -354,7 +354,7 @@ def _look_up(cache: Cache, panel: Panel) -> int:
     days = panel.sessions[7:]
     for _ in lookup.read(np.repeat(days, len(names)), np.tile(names, len(days)), embeddings=True):
         pass
-    return lookup.tally.hits
+    return lookup.stats.hits
 
 
 # what they share

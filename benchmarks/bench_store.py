@@ -164,7 +164,7 @@ def _subset_row(bench: _Bench) -> Row:
     rng = np.random.default_rng(0)
     picks = [np.sort(rng.choice(len(bench.tickers), SUBSET, replace=False)) for _ in range(SESSIONS)]
     seed_picks = [np.sort(rng.choice(bench.seed_tickers, SUBSET, replace=False)) for _ in range(SESSIONS)]
-    bench.store.index()
+    bench.store.snapshot().index()
 
     def ours(number: int) -> np.ndarray:
         day = number % SESSIONS
@@ -207,7 +207,7 @@ def _session_row(bench: _Bench) -> Row:
     size = len(bench.tickers)
 
     def ours(number: int) -> np.ndarray:
-        return bench.store.vectors(bench.store.index().row[number % SESSIONS])
+        return bench.store.snapshot().vectors(bench.store.snapshot().index().row[number % SESSIONS])
 
     def limit(number: int) -> np.ndarray:
         first = (number + SESSIONS // 2) % SESSIONS * size
@@ -235,9 +235,9 @@ def _session_row(bench: _Bench) -> Row:
 
 
 def _get(bench: _Bench, day: int, tickers: np.ndarray) -> np.ndarray:
-    index = bench.store.index()
+    index = bench.store.snapshot().index()
     place = int(np.searchsorted(index.days, bench.days[day]))
-    return bench.store.vectors(index.row[place, positions(index.tickers, tickers)])
+    return bench.store.snapshot().vectors(index.row[place, positions(index.tickers, tickers)])
 
 
 def _seed_get(file: h5py.File, bench: _Bench, day: int, tickers: np.ndarray) -> np.ndarray:
@@ -263,7 +263,7 @@ def _stream_rows(bench: _Bench) -> Iterator[Row]:
 
     def ours(_: int) -> float:
         total = 0.0
-        for part in bench.store.scan(block):
+        for part in bench.store.snapshot().scan(block):
             np.copyto(buffer[: len(part)], part.embedding)
             total += float(buffer[: len(part), 0].sum(dtype=np.float64))
         return total
@@ -315,7 +315,7 @@ def _write_rows(bench: _Bench) -> Iterator[Row]:
         "goal": "≥ 10× the seed's layout, ≤ 1.5× the limit (np.save and fsync)",
         "met": old / mine >= 10 and mine / best <= 1.5,
     }
-    assert bench.store.index().entries == len(bench.raw)
+    assert bench.store.snapshot().index().entries == len(bench.raw)
     mine, best = bench.write_seconds, bench.limit_seconds
     yield {
         "id": "P6b",
@@ -408,7 +408,7 @@ def _size_rows(bench: _Bench) -> Iterator[Row]:
                     confidence=block.confidence[:, :width],
                 )
             )
-            assert np.array_equal(store.vectors(np.arange(len(block))), vectors), "other vectors than were written"
+            assert np.array_equal(store.snapshot().vectors(np.arange(len(block))), vectors), "other vectors than were written"
             sizes.append(_folder_bytes(Path(store.location)) / len(block))
         alone, whole = sizes
         yield {

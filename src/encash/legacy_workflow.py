@@ -123,7 +123,7 @@ def create_clusters(sources: Sources, asked: SampledFit, *, progress: Progress |
     The last `holdout_months` of the data, and a margin for the longest horizon, are not looked at.
     """
     from encash.cache import Selection
-    from encash.cache.plan import window_digests
+    from encash.cache.window_digests import window_digests
     from encash.clusters import Assignments, FitConfig, draw_entries, fit_clusters
 
     sources = settled(sources)

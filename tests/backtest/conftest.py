@@ -46,7 +46,7 @@ class ArrayLookup:
     horizons: tuple = (1, 5)
     embedding: np.ndarray | None = None
     absent: np.ndarray | None = None
-    tally: Tally = field(default_factory=Tally)
+    stats: Tally = field(default_factory=Tally)
     encoder_spec: EncoderSpec | None = None
     reads: list = field(default_factory=list)
     chunk: int = 7
@@ -60,8 +60,8 @@ class ArrayLookup:
             cells = slice(start, min(start + self.chunk, len(days)))
             r, c = row[cells], column[cells]
             found = np.ones(len(r), bool) if self.absent is None else ~self.absent[r, c]
-            self.tally.hits += int(found.sum())
-            self.tally.unavailable += int((~found).sum())
+            self.stats.hits += int(found.sum())
+            self.stats.unavailable += int((~found).sum())
             repeated = np.repeat(np.where(found, self.forecast[r, c], np.nan)[:, None], len(self.horizons), axis=1)
             sure = np.repeat(np.where(found, self.confidence[r, c], np.nan)[:, None], len(self.horizons), axis=1)
             vectors = self.embedding[r, c] if embeddings else None

@@ -51,7 +51,7 @@ def fill(path: str, panel: Panel, selection: Selection | None = None) -> None:
     """A build in many small blocks."""
     encoder = make_encoder()
     store = ensure_store(path, store_spec(encoder.spec, "float32"))
-    plan = make_plan(panel, encoder.spec, store, selection or Selection(), block=BLOCK)
+    plan = make_plan(panel, encoder.spec, store.snapshot(), selection or Selection(), block=BLOCK)
     with LocalExecutor(encoder) as executor:
         work = Work(panel=panel, spec=encoder.spec, store=store, plan=plan, executor=executor, block=BLOCK)
         assert build(work).failed == 0

@@ -29,7 +29,7 @@ def test_clusters_that_differ_by_less_than_the_step_are_lost():
     centroids = np.array([[1000, -1], [1000, 1]], dtype=np.float32)
     agreement = measure_agreement(vectors, "int8", centroids)
     assert agreement.clusters < 0.7
-    with pytest.raises(MismatchError, match="take a wider type"):
+    with pytest.raises(MismatchError, match="use a wider dtype"):
         agreement.check(0.9)
     assert measure_agreement(vectors, "float16", centroids).clusters == 1
 
@@ -89,7 +89,7 @@ def test_a_type_is_not_judged_by_a_handful_of_windows(path, panel, make_encoder,
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
 def test_an_agreement_is_a_share(path, panel, make_encoder, least):
-    with pytest.raises(InputError, match="share from 0 to 1"):
+    with pytest.raises(InputError, match="fraction from 0 to 1"):
         open_cache(path).build(panel, make_encoder(), dtype="int8", least_agreement=least)
 
 

@@ -22,7 +22,7 @@ SMALL = BlockSize(entries=50, feature_bytes=4_000)
 
 def run(panel, encoder, store, *, block=SMALL, progress=None, executor=None, rate=None):
     """One build into a store with small blocks."""
-    plan = make_plan(panel, encoder.spec, store, Selection(), block=block)
+    plan = make_plan(panel, encoder.spec, store.snapshot(), Selection(), block=block)
     with LocalExecutor(encoder) as local:
         work = Work(
             panel=panel,
@@ -44,7 +44,8 @@ def store(encoder):
 def contents(cache_or_store):
     """(day, ticker) → the bytes of its embedding and forecasts."""
     found = {}
-    for entries in cache_or_store.scan(64):
+    store = cache_or_store.store if isinstance(cache_or_store, Cache) else cache_or_store
+    for entries in store.snapshot().scan(64):
         for at in range(len(entries)):
             key = str(entries.days[at]), str(entries.tickers[at])
             assert key not in found, "a key stands twice"
@@ -291,7 +292,7 @@ BUILDER = """
     encoder = MeanEncoder(panel.num_features, lookback=8, dim=6, batch_size=32)
     store = ensure_store(sys.argv[1], store_spec(encoder.spec, "float32"))
     block = BlockSize(entries=20, vector_bytes=20 * 6 * 4)
-    plan = make_plan(panel, encoder.spec, store, Selection(), block=block)
+    plan = make_plan(panel, encoder.spec, store.snapshot(), Selection(), block=block)
     print("begin", flush=True)
     with LocalExecutor(encoder) as executor:
         build(Work(panel=panel, spec=encoder.spec, store=store, plan=plan, executor=executor, block=block))

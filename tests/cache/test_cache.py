@@ -159,9 +159,9 @@ def test_a_model_file_is_recognised_by_its_bytes(tmp_path, panel, make_encoder):
     cache = open_cache(tmp_path / "c.lance")
     cache.build(panel, encoder, months=1)
     reopened = open_cache(cache.path)
-    assert reopened.recognises(model)
-    assert not reopened.recognises(other)
-    assert not reopened.recognises(tmp_path / "gone.pt")
+    assert reopened.recognizes(model)
+    assert not reopened.recognizes(other)
+    assert not reopened.recognizes(tmp_path / "gone.pt")
 
 
 def test_a_narrow_dtype_is_measured_and_refused_below_the_asked_agreement(tmp_path, panel, make_encoder):
@@ -206,9 +206,9 @@ def test_a_question_that_is_none_is_refused(cache):
     for no_day in (None, np.datetime64("NaT")):
         with pytest.raises(InputError, match="is not a day"):
             cache.get(no_day, [ticker])
-    with pytest.raises(InputError, match="lies behind end"):
+    with pytest.raises(InputError, match="is after end"):
         list(cache.days(day, day - 5))
-    with pytest.raises(InputError, match="lies behind end"):
+    with pytest.raises(InputError, match="is after end"):
         cache.count(day, day - 5)
 
 

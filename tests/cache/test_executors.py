@@ -93,7 +93,7 @@ def test_ray_builds_the_same_cache_though_a_worker_dies(ray, panel, cache, encod
     assert marker.exists()
     assert encoder.windows_encoded == 0, "nothing was encoded here"
     assert (report.computed, report.failed) == (cache.index().entries, 0)
-    for ours, theirs in zip(cache.store.by_day(100), other.store.by_day(100), strict=True):
+    for ours, theirs in zip(cache.store.snapshot().by_day(100), other.store.snapshot().by_day(100), strict=True):
         for name in ("days", "tickers", "digest", "embedding", "forecast", "confidence"):
             assert np.array_equal(getattr(ours, name), getattr(theirs, name))
 

@@ -36,7 +36,7 @@ def raises():
 def reference(panel, make_encoder):
     """What the model says of every cell, live, with a tally."""
     lookup = Lookup(panel=panel, encoder=make_encoder)
-    return read(lookup, *every_cell(panel)), lookup.tally
+    return read(lookup, *every_cell(panel)), lookup.stats
 
 
 def same(ours, theirs):
@@ -48,7 +48,7 @@ def test_a_full_cache_answers_everything_without_the_model(panel, cache, referen
     lookup = Lookup(cache=cache, panel=panel, encoder=raises)
     days, tickers = every_cell(panel)
     assert same(read(lookup, days, tickers), reference[0])
-    tally = lookup.tally
+    tally = lookup.stats
     assert (tally.hits, tally.misses, tally.stale, tally.computed) == (len(windows), 0, 0, 0)
     assert tally.unavailable == len(days) - len(windows)
     assert not tally.model_loaded
@@ -76,7 +76,7 @@ def test_a_day_without_any_cached_row_is_encoded_and_counted(panel, path, encode
     part = cache.build(panel, encoder, end="2020-04-15", skip=0, num_stocks=5).computed
     lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder)
     assert same(read(lookup, *every_cell(panel)), reference[0])
-    tally = lookup.tally
+    tally = lookup.stats
     assert (tally.hits, tally.misses, tally.computed) == (part, len(windows) - part, len(windows) - part)
     assert tally.model_loaded
     assert cache.index().entries == part, "nothing is written unless asked"
@@ -87,7 +87,7 @@ def test_without_a_model_misses_are_not_found_and_counted(panel, path, encoder, 
     part = cache.build(panel, encoder, end="2020-04-15").computed
     lookup = Lookup(cache=cache, panel=panel)
     found = read(lookup, *every_cell(panel))[-1]
-    assert (lookup.tally.hits, lookup.tally.misses, lookup.tally.unserved) == (
+    assert (lookup.stats.hits, lookup.stats.misses, lookup.stats.unserved) == (
         part,
         len(windows) - part,
         len(windows) - part,
@@ -98,7 +98,7 @@ def test_without_a_model_misses_are_not_found_and_counted(panel, path, encoder, 
 def test_without_a_panel_staleness_is_unknown_and_said_so(panel, cache, windows):
     lookup = Lookup(cache=cache)
     read(lookup, *every_cell(panel))
-    assert (lookup.tally.hits, lookup.tally.stale, lookup.tally.unavailable) == (len(windows), None, 0)
+    assert (lookup.stats.hits, lookup.stats.stale, lookup.stats.unavailable) == (len(windows), None, 0)
 
 
 def test_a_stale_entry_is_never_served(panel, cache, restate, make_encoder):
@@ -108,10 +108,10 @@ def test_a_stale_entry_is_never_served(panel, cache, restate, make_encoder):
     truth = read(Lookup(panel=changed, encoder=make_encoder), days, tickers)
     lookup = Lookup(cache=cache, panel=changed, encoder=make_encoder)
     assert same(read(lookup, days, tickers), truth)
-    assert (lookup.tally.stale, lookup.tally.misses, lookup.tally.computed) == (8, 0, 8)
+    assert (lookup.stats.stale, lookup.stats.misses, lookup.stats.computed) == (8, 0, 8)
     alone = Lookup(cache=cache, panel=changed)
     found = read(alone, days, tickers)[-1]
-    assert (alone.tally.stale, alone.tally.unserved) == (8, 8)
+    assert (alone.stats.stale, alone.stats.unserved) == (8, 8)
     assert truth[-1].sum() - found.sum() == 8
 
 
@@ -119,7 +119,7 @@ def test_an_entry_whose_window_has_gone_is_not_served(panel, cache, restate):
     lookup = Lookup(cache=cache, panel=restate({"T0001": {40: np.nan}}), encoder=raises)
     day = panel.days("T0001")[40:41]
     found = read(lookup, day, np.array(["T0001"]))[-1]
-    assert (found.tolist(), lookup.tally.unavailable) == ([False], 1)
+    assert (found.tolist(), lookup.stats.unavailable) == ([False], 1)
 
 
 def test_cells_may_come_in_any_order_and_twice(panel, cache, path, make_encoder, reference):
@@ -129,7 +129,7 @@ def test_cells_may_come_in_any_order_and_twice(panel, cache, path, make_encoder,
     lookup = Lookup(panel=panel, encoder=make_encoder)
     shuffled = read(lookup, days[order], tickers[order])
     assert same(shuffled, tuple(values[order] for values in reference[0]))
-    assert lookup.tally.computed <= reference[1].computed
+    assert lookup.stats.computed <= reference[1].computed
 
 
 def test_chunks_change_nothing(panel, cache, make_encoder, reference, monkeypatch):
@@ -190,7 +190,7 @@ def test_forecasts_of_another_rule_are_not_used(panel, cache, make_encoder, wind
     other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "another"})
     lookup = Lookup(cache=cache, panel=panel, encoder=lambda: other, spec=other.spec)
     read(lookup, *every_cell(panel))
-    assert (lookup.tally.hits, lookup.tally.computed) == (len(windows), len(windows))
+    assert (lookup.stats.hits, lookup.stats.computed) == (len(windows), len(windows))
 
 
 def test_forecasts_of_two_rules_are_never_mixed(panel, path, encoder, make_encoder):
@@ -232,7 +232,7 @@ def test_a_hit_without_a_forecast_is_not_found(panel, tmp_path, make_encoder, re
     _, forecast, _, found = read(lookup, days, np.repeat("T0001", 4))
     assert found.tolist() == [True, True, False, False]
     assert np.isfinite(forecast[:2]).all()
-    assert (lookup.tally.hits, lookup.tally.unavailable, lookup.tally.computed) == (2, 2, 2)
+    assert (lookup.stats.hits, lookup.stats.unavailable, lookup.stats.computed) == (2, 2, 2)
 
 
 def test_nothing_to_read_from_is_refused(panel, cache, make_encoder, tmp_path):
@@ -321,5 +321,5 @@ def test_hits_that_lack_a_forecast_are_counted_apart(panel, path, make_encoder, 
     object.__setattr__(silent.store.spec, "notes", {"unverified": "for this test"})
     lookup = Lookup(cache=silent, panel=panel, encoder=make_encoder)
     read(lookup, *every_cell(panel))
-    tally = lookup.tally
+    tally = lookup.stats
     assert (tally.hits, tally.computed, tally.forecasts_computed) == (len(windows),) * 3

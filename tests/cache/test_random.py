@@ -104,7 +104,7 @@ def check_read(cache, data, held, cells):
     signals = next(lookup.read(days, tickers, embeddings=True))
     windows = [data.window(name, day) for day, name in cells]
     kinds = [kind_of(held.get(cell), window) for cell, window in zip(cells, windows, strict=True)]
-    tally = lookup.tally
+    tally = lookup.stats
     counts = [tally.hits, tally.misses, tally.stale, tally.unavailable]
     assert counts == [kinds.count(kind) for kind in ("hit", "miss", "stale", "none")]
     assert tally.computed == len({cell for cell, kind in zip(cells, kinds, strict=True) if kind in ("miss", "stale")})

@@ -82,7 +82,7 @@ def entries_of(path_or_store):
     """(day, ticker) → digest and values of every entry, each key once."""
     store = path_or_store if isinstance(path_or_store, MemoryStore) else open_cache(path_or_store).store
     found = {}
-    for part in store.by_day(1_000):
+    for part in store.snapshot().by_day(1_000):
         for at in range(len(part)):
             key = str(part.days[at]), str(part.tickers[at])
             assert key not in found, f"{key} stands twice"

@@ -96,7 +96,7 @@ def test_a_sample_has_entries(cache, panel, encoder):
 
 def test_what_differs_is_named(cache, panel, encoder):
     """How many entries differ, and the worst of them, where a vector is not what the model says of the window."""
-    (entries,) = cache.store.by_day(9_999)
+    (entries,) = cache.store.snapshot().by_day(9_999)
     changed = entries.take(np.array([5, 6]))
     cache.store.write(replace(changed, embedding=changed.embedding + np.array([[0.5], [2.0]], dtype=np.float32)))
     report = cache.verify(panel, encoder, sample="all")
@@ -142,7 +142,9 @@ def same_entries(cache, path):
     """A flip in padding harms nobody."""
     return all(
         (a.embedding == b.embedding).all() and (a.digest == b.digest).all() and (a.forecast == b.forecast).all()
-        for a, b in zip(cache.store.by_day(9_999), open_cache(path).store.by_day(9_999), strict=True)
+        for a, b in zip(
+            cache.store.snapshot().by_day(9_999), open_cache(path).store.snapshot().by_day(9_999), strict=True
+        )
     )
 
 

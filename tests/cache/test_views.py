@@ -33,7 +33,7 @@ def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
         assert np.array_equal(data.embedding.sel(day=day, ticker=ticker).values, vectors[0], equal_nan=True)
     assert data.sizes["horizon"] == 4
     assert str(data.day.values[0])[:10] >= "2020-04-01"
-    with pytest.raises(InputError, match="lies behind"):
+    with pytest.raises(InputError, match="is after"):
         cache.to_xarray("2020-05-31", "2020-04-01")
 
 

@@ -34,9 +34,11 @@ class Kept:
     def entries(self):
         def vectors(rows):
             self.read += len(rows)
-            return self.store.vectors(rows)
+            return self.store.snapshot().vectors(rows)
 
-        return CacheEntries(index=self.store.index(), vectors=vectors, cache="c" * 64, version=self.store.version)
+        return CacheEntries(
+            index=self.store.snapshot().index(), vectors=vectors, cache="c" * 64, version=self.store.version
+        )
 
     def keep(self):
         """Assignments, and how many vectors were read for them."""
@@ -45,9 +47,9 @@ class Kept:
 
     def check(self, kept):
         """Every entry has the cluster and the distances that its vector gives, to the bit."""
-        index = self.store.index()
+        index = self.store.snapshot().index()
         day, ticker = np.nonzero(index.row >= 0)
-        vectors = self.store.vectors(index.row[day, ticker].astype(np.int64))
+        vectors = self.store.snapshot().vectors(index.row[day, ticker].astype(np.int64))
         cluster, distance = self.model.assign(vectors)
         at = np.ix_(np.searchsorted(kept.days, index.days), np.searchsorted(kept.tickers, index.tickers))
         np.testing.assert_array_equal(kept.cluster[at][day, ticker], cluster)
@@ -180,6 +182,6 @@ def test_rivals_end_with_one_whole_folder(made):
 def test_an_empty_cache_is_refused(tmp_path, made):
     """There is nothing to assign in a cache without entries."""
     store = create_store(tmp_path / "empty.lance", made.store.spec)
-    entries = CacheEntries(index=store.index(), vectors=store.vectors, cache="c" * 64, version=store.version)
+    entries = CacheEntries(index=store.snapshot().index(), vectors=store.vectors, cache="c" * 64, version=store.version)
     with pytest.raises(InputError, match="no entries"):
         keep_assignments(made.folder, OneModel(made.model), entries)

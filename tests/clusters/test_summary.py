@@ -4,7 +4,7 @@ import pytest
 import encash.clusters
 from encash.clusters import CacheEntries, FitConfig, cluster_map, fit_clusters, load_map, map_entries
 from encash.errors import FormatError, MissingFileError
-from encash.store.base import EntryIndex
+from encash.store.index import EntryIndex
 
 
 def test_the_map_shows_the_clusters_apart(planted):

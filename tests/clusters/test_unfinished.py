@@ -8,7 +8,7 @@ import pytest
 from encash.clusters import CacheEntries, FitConfig, Rule, Unfinished, WalkConfig, load_walk, walk_forward
 from encash.errors import MissingFileError
 from encash.fingerprint import row_digests
-from encash.store.base import EntryIndex
+from encash.store.index import EntryIndex
 
 CONFIG = WalkConfig(every=30, horizon=5, embargo=6, history=60, fit=FitConfig(k=3), rule=Rule(top_k=1), draws=10)
 

@@ -27,7 +27,7 @@ class DrawnLookup:
     def read(self, days, tickers, *, embeddings, forecasts=True, progress=None):
         """All cells in one chunk."""
         count = len(days)
-        self.tally.hits += count
+        self.stats.hits += count
         cell = days.astype(np.int64) * 31 + np.array([int(ticker[1:]) for ticker in tickers]) * 7
         waves = np.sin(cell[:, None] * np.array([1.0, 2.0])).astype(np.float32)
         yield Signals(

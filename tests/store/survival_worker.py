@@ -48,7 +48,7 @@ def export(path: str, target: str) -> None:
     store = open_store(path)
     announce("ready")
     for number in itertools.count():
-        export_hdf5(store, target)
+        export_hdf5(store.snapshot(), target)
         announce(number)
 
 

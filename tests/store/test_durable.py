@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from encash.errors import WorkError
-from encash.store import create_store, durable, open_store
+from encash.store import create_store, open_store
+from encash.store.local import fsync as durable
 from encash.store.local.fsync import syncing
 from encash.testing.store_contract import everything, make_entries, make_spec
 
@@ -53,8 +54,8 @@ def test_what_the_disk_refuses_early_is_not_lost(tmp_path, monkeypatch):
     many = make_entries(spec, ["2024-01-03"], [f"T{number:05}" for number in range(20_000)])
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, "fdatasync", refuse)
-        with pytest.raises(WorkError, match="nothing of it was committed"):
+        with pytest.raises(WorkError, match="nothing was committed"):
             store.write(many)
     assert everything(open_store(store.location)) == before
     store.write(many)
-    assert np.array_equal(open_store(store.location).vectors(np.arange(1, 20_001)), many.embedding)
+    assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1, 20_001)), many.embedding)

@@ -49,7 +49,7 @@ def exported(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     store = create_store(tmp_path / "c.lance", spec)
     store.write(make_entries(spec, ["2024-01-01", *DAYS], ["AAPL", "GOOGL", "MSFT"]))
-    export_hdf5(store, tmp_path / "data" / "embeddings_cache.h5")
+    export_hdf5(store.snapshot(), tmp_path / "data" / "embeddings_cache.h5")
     monkeypatch.chdir(tmp_path / "data")
     os.symlink(tmp_path / "data", tmp_path / "data" / "data")
     return store
@@ -108,7 +108,7 @@ def test_an_export_reads_back_as_the_store_it_came_from(exported):
     again = open_store("embeddings_cache.h5")
     assert everything(again) == everything(exported)
     assert again.spec == exported.spec
-    assert again.verify().passed
+    assert again.snapshot().verify().passed
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
@@ -117,9 +117,9 @@ def test_narrow_types_survive_a_round_trip(tmp_path, dtype):
     spec = make_spec(dtype)
     store = create_store(tmp_path / "a.lance", spec)
     store.write(make_entries(spec, DAYS, ODD_TICKERS))
-    export_hdf5(store, tmp_path / "b.h5")
+    export_hdf5(store.snapshot(), tmp_path / "b.h5")
     back = create_store(tmp_path / "c.lance", spec)
-    for batch in open_store(tmp_path / "b.h5").by_day(7):
+    for batch in open_store(tmp_path / "b.h5").snapshot().by_day(7):
         back.write(batch)
     assert everything(back) == everything(store)
 
@@ -140,15 +140,15 @@ def test_reads_a_foreign_file(tmp_path):
     store = open_store(tmp_path / "seed.h5")
     assert (store.spec.fingerprint, store.spec.horizons, store.spec.dim) == ("", (), 16)
     assert {key: entry[1] for key, entry in everything(store).items()} == held
-    assert (store.index().digest == 0).all()
-    assert store.index().days.tolist() == to_days(DAYS).tolist()
-    assert store.verify().passed
+    assert (store.snapshot().index().digest == 0).all()
+    assert store.snapshot().index().days.tolist() == to_days(DAYS).tolist()
+    assert store.snapshot().verify().passed
 
 
 def test_names_in_foreign_files_are_taken_literally(tmp_path):
     """A percent sign in another tool's ticker is a percent sign."""
     seed_file(tmp_path / "seed.h5", tickers=("A%2FB",))
-    assert open_store(tmp_path / "seed.h5").index().tickers.tolist() == ["A%2FB"]
+    assert open_store(tmp_path / "seed.h5").snapshot().index().tickers.tolist() == ["A%2FB"]
 
 
 @pytest.mark.parametrize("ticker", [*ODD_TICKERS, "%2F", "..", "...", "%", "a%2Eb"])
@@ -164,7 +164,7 @@ def test_a_file_is_not_written_in_place(tmp_path):
     """Writing, tagging and compacting an interchange file are refused with a way out."""
     seed_file(tmp_path / "seed.h5")
     store = open_store(tmp_path / "seed.h5")
-    for attempt in (lambda: store.write(next(iter(store.scan(9)))), lambda: store.tag("x"), store.compact):
+    for attempt in (lambda: store.write(next(iter(store.snapshot().scan(9)))), lambda: store.tag("x"), store.compact):
         with pytest.raises(InputError, match="interchange file"):
             attempt()
     with pytest.raises(InputError, match=r"build a \.lance cache"):
@@ -201,8 +201,8 @@ def test_other_contents(tmp_path):
     """Files with something else in them are refused by name of what is wrong."""
     cases = {
         "holds no vectors": lambda f: f.create_group("AAPL"),
-        "at the root is no group": lambda f: f.create_dataset("AAPL", data=np.zeros(3, np.float32)),
-        "no vector of float32": lambda f: f.create_dataset("AAPL/2024-01-02", data=np.zeros((2, 3), np.float32)),
+        "at the root is not a group": lambda f: f.create_dataset("AAPL", data=np.zeros(3, np.float32)),
+        "not a float32 vector": lambda f: f.create_dataset("AAPL/2024-01-02", data=np.zeros((2, 3), np.float32)),
         "'AAPL': 'features' is not a day; expected YYYY-MM-DD": lambda f: [
             f.create_dataset(f"AAPL/{name}", data=np.zeros(3, np.float32)) for name in ("2024-01-02", "features")
         ],
@@ -212,7 +212,7 @@ def test_other_contents(tmp_path):
         with h5py.File(path, "w") as file:
             fill(file)
         with pytest.raises(FormatError, match=message):
-            open_store(path).index()
+            open_store(path).snapshot().index()
 
 
 def test_vectors_of_two_models_in_one_file(tmp_path):
@@ -222,8 +222,8 @@ def test_vectors_of_two_models_in_one_file(tmp_path):
         file.create_dataset("MSFT/2024-01-02", data=np.zeros(8, np.float32))
     store = open_store(tmp_path / "x.h5")
     with pytest.raises(FormatError, match=r"2024-01-02, MSFT"):
-        store.vectors(np.arange(7))
-    check = store.verify()
+        store.snapshot().vectors(np.arange(7))
+    check = store.snapshot().verify()
     assert (check.checked, check.corrupt) == (7, 1)
 
 
@@ -231,7 +231,7 @@ def test_verify_finds_a_changed_vector(exported):
     """A vector of an export that another tool overwrote is found by its checksum."""
     with h5py.File("embeddings_cache.h5", "a") as file:
         file["AAPL"]["2024-01-03"][7] += 1
-    check = open_store("embeddings_cache.h5").verify()
+    check = open_store("embeddings_cache.h5").snapshot().verify()
     assert (check.corrupt, check.passed) == (1, False)
     assert "2024-01-03" in check.findings[0]
 

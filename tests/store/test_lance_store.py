@@ -49,8 +49,8 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
     second.write(make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"]), skip_valid=True)
     assert len(refreshes) == 2
     again = open_store(first.location)
-    assert (again.index().entries, again.index().duplicates) == (4, 0)
-    assert again.verify().passed
+    assert (again.snapshot().index().entries, again.snapshot().index().duplicates) == (4, 0)
+    assert again.snapshot().verify().passed
 
 
 def test_doubled_keys_of_rivals_are_told(tmp_path):
@@ -71,14 +71,14 @@ def test_doubled_keys_of_rivals_are_told(tmp_path):
 
     second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
     latest = make_entries(spec, ["2024-01-03", "2024-01-04"], ["A"], seed=2, digest=3)
-    with pytest.raises(WorkError, match="1 rows have a key that a later row has too"):
+    with pytest.raises(WorkError, match="1 rows have a key that a later row repeats"):
         second.write(latest, skip_valid=True)
     again = open_store(first.location)
-    assert (again.index().entries, again.verify().duplicates) == (3, 1)
+    assert (again.snapshot().index().entries, again.snapshot().verify().duplicates) == (3, 1)
     again.compact()
-    assert again.verify().passed
-    rows = again.index().locate(latest.days, latest.tickers)
-    assert again.vectors(rows).tobytes() == latest.embedding.tobytes()
+    assert again.snapshot().verify().passed
+    rows = again.snapshot().index().locate(latest.days, latest.tickers)
+    assert again.snapshot().vectors(rows).tobytes() == latest.embedding.tobytes()
 
 
 def test_threads_without_a_lock(tmp_path):
@@ -94,7 +94,7 @@ def test_threads_without_a_lock(tmp_path):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(build, range(4)))
-    index = open_store(location).index()
+    index = open_store(location).snapshot().index()
     assert (index.entries, index.duplicates) == (12, 0)
 
 
@@ -105,9 +105,5 @@ class TestMemoryStore(StoreContract):
         return MemoryStore(spec)
 
     def reopen(self, store: EmbeddingStore, version: int | str | None = None) -> EmbeddingStore:
-        if version is None:
-            again = store.at(store.version)
-            again.writable = True
-            again.refresh()
-            return again
-        return store.at(version)
+        assert isinstance(store, MemoryStore)
+        return store.reopen(version)

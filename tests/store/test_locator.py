@@ -26,7 +26,7 @@ def test_a_url_is_no_path():
 
 
 def test_missing(tmp_path):
-    """Where nothing is, or nothing was finished, there is no cache."""
+    """Where nothing is, or nothing was finished, there is not a cache."""
     with pytest.raises(MissingFileError, match="no cache at"):
         open_store(tmp_path / "none.lance")
     (tmp_path / "begun.lance").mkdir()
@@ -39,11 +39,11 @@ def test_missing(tmp_path):
 def test_something_else_lies_there(tmp_path):
     """A file, a folder of other things, or another program's Lance dataset is refused as what it is."""
     (tmp_path / "file.lance").write_text("hello")
-    with pytest.raises(FormatError, match="is no cache"):
+    with pytest.raises(FormatError, match="is not a cache"):
         open_store(tmp_path / "file.lance")
     (tmp_path / "folder.lance").mkdir()
     (tmp_path / "folder.lance" / "notes.txt").touch()
-    with pytest.raises(FormatError, match="is no cache"):
+    with pytest.raises(FormatError, match="is not a cache"):
         open_store(tmp_path / "folder.lance")
     lance.write_dataset(pa.table({"a": [1]}), tmp_path / "foreign.lance")
     with pytest.raises(FormatError, match="no cache of encash"):
@@ -56,7 +56,7 @@ def test_create_does_not_overwrite(tmp_path):
     store.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
     with pytest.raises(ConflictError, match="is a store already"):
         create_store(tmp_path / "a.lance", make_spec("int8"))
-    assert open_store(tmp_path / "a.lance").index().entries == 1
+    assert open_store(tmp_path / "a.lance").snapshot().index().entries == 1
     (tmp_path / "file.lance").write_text("hello")
     with pytest.raises(WorkError):
         create_store(tmp_path / "file.lance", make_spec())
@@ -66,7 +66,7 @@ def test_ensure_opens_or_creates(tmp_path):
     """The first of several builders creates the store, the others open it; another encoder is told the difference."""
     first = ensure_store(tmp_path / "a.lance", make_spec())
     first.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
-    assert ensure_store(tmp_path / "a.lance", make_spec()).index().entries == 1
+    assert ensure_store(tmp_path / "a.lance", make_spec()).snapshot().index().entries == 1
     with pytest.raises(MismatchError, match="dtype: float16 here, float32 there"):
         ensure_store(tmp_path / "a.lance", make_spec("float16"))
     other = StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={"dim": 9}, fingerprint="f" * 64)

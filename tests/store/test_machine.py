@@ -57,14 +57,14 @@ class TwoStores(RuleBasedStateMachine):
     @rule()
     def open_a_reader(self):
         reader = open_store(self.lance.location, version=self.lance.version)
-        reader.index()
+        reader.snapshot().index()
         self.readers = [*self.readers, (reader, everything(self.memory))][-2:]
 
     @invariant()
     def both_say_the_same(self):
         assert everything(self.lance, 3) == everything(self.memory)
-        assert self.lance.index().entries == self.memory.index().entries
-        keys = [key for part in self.lance.by_day(3) for key in zip(part.days, part.tickers, strict=True)]
+        assert self.lance.snapshot().index().entries == self.memory.snapshot().index().entries
+        keys = [key for part in self.lance.snapshot().by_day(3) for key in zip(part.days, part.tickers, strict=True)]
         assert keys == sorted(keys)
 
     @invariant()
@@ -75,7 +75,7 @@ class TwoStores(RuleBasedStateMachine):
             assert everything(open_store(self.lance.location, version=name)) == seen
 
     def teardown(self):
-        assert self.lance.verify().passed
+        assert self.lance.snapshot().verify().passed
         shutil.rmtree(self.folder)
 
 

@@ -2,17 +2,17 @@ import pytest
 
 from encash.errors import InputError, MismatchError
 from encash.store import merge
-from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.base import StoreSnapshot, StoreSpec
 from encash.testing import MemoryStore
 from encash.testing.store_contract import everything, make_entries, make_spec
 
 DAYS = ["2024-01-02", "2024-01-03"]
 
 
-def filled(name: str, days: list[str], tickers: list[str], seed: int = 0, digest: int = 1) -> EmbeddingStore:
+def filled(name: str, days: list[str], tickers: list[str], seed: int = 0, digest: int = 1) -> StoreSnapshot:
     store = MemoryStore(make_spec(), name)
     store.write(make_entries(store.spec, days, tickers, seed=seed, digest=digest))
-    return store
+    return store.snapshot()
 
 
 def test_parts_become_a_whole():
@@ -44,7 +44,7 @@ def test_conflicts_are_refused_with_a_report(digest, what):
     into = MemoryStore(make_spec(), "c")
     with pytest.raises(MismatchError, match=rf"1 entries differ, first \(2024-01-03, B\) in a and b \({what}\)"):
         merge([left, right], into)
-    assert into.index().entries == 0
+    assert into.snapshot().index().entries == 0
 
 
 def test_conflicts_are_settled_as_asked():
@@ -64,10 +64,12 @@ def test_only_stores_of_one_encoder():
     other = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={"dim": 8}, fingerprint="e" * 64))
     with pytest.raises(MismatchError, match="fingerprint: eeee"):
         merge([one], other)
-    unknown = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={}, fingerprint=""), "u")
+    unknown = MemoryStore(
+        StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={}, fingerprint=""), "u"
+    ).snapshot()
     with pytest.raises(MismatchError, match="does not say which model"):
-        merge([unknown], one)
+        merge([unknown], MemoryStore(make_spec(), "c"))
     with pytest.raises(InputError, match="into itself"):
-        merge([one], one)
-    with pytest.raises(InputError, match="does not settle"):
+        merge([one], MemoryStore(make_spec(), "a"))
+    with pytest.raises(InputError, match="not a way to resolve"):
         merge([one], MemoryStore(make_spec(), "c"), on_conflict="newest")

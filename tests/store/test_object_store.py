@@ -106,7 +106,7 @@ def test_the_life_of_a_cache(tmp_path, place, panel, encoder):
     assert not same(open_cache(remote.path, version="before"), remote)
     remote.compact(keep_versions=2)
     assert same(open_cache(remote.path), local)
-    assert remote.store.verify().passed
+    assert remote.store.snapshot().verify().passed
     assert [version.tags for version in remote.versions() if version.tags] == [("before",)]
 
 
@@ -165,7 +165,7 @@ def test_rivals_in_one_bucket(place, writers):
     for day in range(12):
         truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
     assert everything(store) == everything(truth)
-    assert store.verify().passed
+    assert store.snapshot().verify().passed
 
 
 @pytest.mark.slow
@@ -186,8 +186,8 @@ def test_compacting_beside_writers(place):
             open_store(f"{place}/a.lance").compact(keep_versions=2)
     assert [rival.returncode for rival in rivals] == [0, 0]
     store = open_store(f"{place}/a.lance")
-    assert (store.index().entries, store.index().duplicates) == (12 * len(TICKERS), 0)
-    assert store.verify().passed
+    assert (store.snapshot().index().entries, store.snapshot().index().duplicates) == (12 * len(TICKERS), 0)
+    assert store.snapshot().verify().passed
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_killed_writers_in_a_bucket_lose_nothing(place):
             step += 1
             assert everything(store) == everything(expected)
     assert step > 0
-    assert store.verify().passed
+    assert store.snapshot().verify().passed
 
 
 def test_no_bucket():
@@ -229,7 +229,7 @@ def test_nobody_answers(place, monkeypatch):
         with pytest.raises(WorkError, match="nothing answers at its address"):
             open_store(store.location)
     store.write(entries)
-    assert np.array_equal(open_store(store.location).vectors(np.arange(1)), entries.embedding)
+    assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1)), entries.embedding)
 
 
 def test_plain_http_is_allowed_or_told(place, monkeypatch):

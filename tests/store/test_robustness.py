@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import lance
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from encash.errors import ConflictError, EncashError, FormatError
-from encash.store import create_store, ensure_store, export_hdf5, merge, open_store
+from encash.store import VersionRows, create_store, ensure_store, export_hdf5, merge, open_store
 from encash.store.lance.columns import table
 from encash.store.local.lock import writer_lock
 from encash.store.rows import encode_entries
@@ -40,9 +41,9 @@ def data_files(store) -> list[Path]:
 
 
 def maps_of(store) -> list:
-    """The mapped columns of each piece of a store."""
-    now = store._snapshot
-    return [now.known.columns(now.dataset, piece, now.spec) for piece in now.pieces]
+    """The mapped columns of each fragment of a store."""
+    now = store.snapshot()
+    return [now.files.columns(now.dataset, fragment, now.spec) for fragment in now.fragments]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
@@ -54,13 +55,13 @@ def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
     rng = np.random.default_rng(1)
     for seed in range(3):
         store.write(make_entries(spec, DAYS, [f"T{i:03}" for i in rng.choice(200, 80, replace=False)], seed=seed))
-    rows = rng.integers(0, store.index().entries, 300)
+    rows = rng.integers(0, store.snapshot().index().entries, 300)
     assert all(map_of is not None for map_of in maps_of(store))
-    mapped = store.vectors(rows), *store.forecasts(rows), everything(store)
+    mapped = store.snapshot().vectors(rows), *store.snapshot().forecasts(rows), everything(store)
     monkeypatch.setattr("encash.store.lance.fragments.plain_pages", lambda *_: None)
     other = open_store(store.location)
     assert all(map_of is None for map_of in maps_of(other))
-    taken = other.vectors(rows), *other.forecasts(rows), everything(other)
+    taken = other.snapshot().vectors(rows), *other.snapshot().forecasts(rows), everything(other)
     for ours, theirs in zip(mapped[:3], taken[:3], strict=True):
         assert ours.tobytes() == theirs.tobytes()
     assert mapped[3] == taken[3]
@@ -73,9 +74,9 @@ def test_many_batches_become_one_run(tmp_path, monkeypatch):
     store = create_store(tmp_path / "a.lance", spec)
     entries = make_entries(spec, DAYS, [f"T{i:03}" for i in range(200)])
     store.write(entries)
-    np.testing.assert_array_equal(store.vectors(np.arange(600)), entries.embedding)
-    np.testing.assert_array_equal(store.vectors(np.arange(600)[::-7]), entries.embedding[::-7])
-    assert len(list(store.scan(10**6))) < 5
+    np.testing.assert_array_equal(store.snapshot().vectors(np.arange(600)), entries.embedding)
+    np.testing.assert_array_equal(store.snapshot().vectors(np.arange(600)[::-7]), entries.embedding[::-7])
+    assert len(list(store.snapshot().scan(10**6))) < 5
 
 
 def test_flipped_bits_are_noticed(store, tmp_path):
@@ -98,7 +99,7 @@ def judge(path: Path, truth) -> str:
     """How a damaged store presents itself."""
     try:
         damaged = open_store(path)
-        passed = damaged.verify().passed
+        passed = damaged.snapshot().verify().passed
         right = everything(damaged) == truth
     except FormatError as error:
         return "error" if "\n" not in str(error) else "an error of many lines"
@@ -109,20 +110,22 @@ def test_verify_names_the_vector_that_changed(store):
     """One bit of one vector is found by its row's checksum, with day and ticker; all other rows pass."""
     path = data_files(store)[0]
     data = path.read_bytes()
-    vector = store.vectors(store.index().locate(np.array([DAYS[1]], "datetime64[D]"), np.array(["C"])))
+    vector = store.snapshot().vectors(
+        store.snapshot().index().locate(np.array([DAYS[1]], "datetime64[D]"), np.array(["C"]))
+    )
     codes, _ = encode_entries(store.spec, make_entries(store.spec, DAYS, ["A", "B", "C"]))
     at = data.index(codes[5].tobytes())
     assert vector.shape == (1, 16)
     path.write_bytes(data[: at + 3] + bytes([data[at + 3] ^ 1]) + data[at + 4 :])
-    check = open_store(store.location).verify()
+    check = open_store(store.location).snapshot().verify()
     assert (check.checked, check.corrupt) == (10, 1)
     assert "2024-01-03, 'C'" in check.findings[0]
 
 
 def flip_in_vector(store, day: str, ticker: str) -> None:
     """Change one bit of the stored vector of an entry."""
-    row = store.index().locate(np.array([day], "datetime64[D]"), np.array([ticker]))
-    code = store._snapshot.stored(row)[1][0].tobytes()
+    row = store.snapshot().index().locate(np.array([day], "datetime64[D]"), np.array([ticker]))
+    code = store.snapshot().stored(row)[1][0].tobytes()
     for path in data_files(store):
         data = path.read_bytes()
         if (at := data.find(code)) >= 0:
@@ -131,8 +134,8 @@ def flip_in_vector(store, day: str, ticker: str) -> None:
 
 COPIES = {
     "compact": lambda store, folder: store.compact(),
-    "export": lambda store, folder: export_hdf5(store, folder / "x.h5"),
-    "merge": lambda store, folder: merge([store], create_store(folder / "into.lance", store.spec)),
+    "export": lambda store, folder: export_hdf5(store.snapshot(), folder / "x.h5"),
+    "merge": lambda store, folder: merge([store.snapshot()], create_store(folder / "into.lance", store.spec)),
 }
 
 
@@ -143,10 +146,10 @@ def test_what_is_damaged_is_not_copied(store, tmp_path, copy):
     flip_in_vector(store, DAYS[1], "C")
     flip_in_vector(store, DAYS[2], "D")
     damaged = open_store(store.location)
-    with pytest.raises(FormatError, match=r"2 entries are not what was written, \(2024-01-03, 'C'\).*--drop"):
+    with pytest.raises(FormatError, match=r"2 entries are not what was written, the first \(2024-01-03, 'C'\).*--drop"):
         COPIES[copy](damaged, tmp_path)
     assert open_store(store.location).version == store.version
-    assert open_store(store.location).verify().corrupt == 2
+    assert open_store(store.location).snapshot().verify().corrupt == 2
     assert not (tmp_path / "x.h5").exists()
 
 
@@ -155,11 +158,11 @@ def test_what_is_damaged_can_be_taken_away(store):
     whole = everything(store)
     flip_in_vector(store, DAYS[1], "C")
     damaged = open_store(store.location)
-    damaged.remove(damaged.verify().damaged)
+    damaged.remove(damaged.snapshot().verify().damaged)
     assert everything(damaged) == {key: value for key, value in whole.items() if key != (DAYS[1], "C")}
-    assert open_store(store.location).verify().passed
+    assert open_store(store.location).snapshot().verify().passed
     damaged.compact()
-    assert damaged.index().entries == 9
+    assert damaged.snapshot().index().entries == 9
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "seal"])
@@ -174,27 +177,27 @@ def test_the_entries_of_a_damaged_file_can_be_taken_away(store, harm):
     else:
         (Path(store.location) / "_seals" / f"{path.name}.json").write_text("{}")
     damaged = open_store(store.location)
-    check = damaged.verify()
+    check = damaged.snapshot().verify()
     assert (check.corrupt, len(check.damaged)) == (8, 8)
     assert "8 entries" in check.findings[0]
     assert "--drop" in check.findings[0]
     damaged.remove(check.damaged)
     again = open_store(store.location)
-    assert again.verify().passed
+    assert again.snapshot().verify().passed
     assert {key[1] for key in everything(again)} == {"B", "D"}
     again.write(make_entries(store.spec, DAYS, ["A"]))
     again.compact()
-    assert open_store(store.location).index().entries == 5
+    assert open_store(store.location).snapshot().index().entries == 5
 
 
 def test_nothing_is_removed_after_another_commit(store):
     """Rows have other numbers in another version: a store that has changed meanwhile is looked at again first."""
     late = open_store(store.location)
-    late.index()
+    late.snapshot().index()
     store.write(make_entries(store.spec, DAYS[:1], ["Z"]))
     with pytest.raises(ConflictError, match="has changed"):
-        late.remove(np.array([0]))
-    assert open_store(store.location).index().entries == 11
+        late.remove(VersionRows(version=late.version, rows=np.array([0])))
+    assert open_store(store.location).snapshot().index().entries == 11
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
@@ -204,8 +207,8 @@ def test_a_file_cut_short(store, share):
     os.truncate(path, int(path.stat().st_size * share))
     again = open_store(store.location)
     with pytest.raises(FormatError, match="were written"):
-        again.index()
-    check = again.verify()
+        again.snapshot().index()
+    check = again.snapshot().verify()
     assert (check.checked, check.passed) == (2, False)
     assert "fragment 0" in check.findings[0]
 
@@ -215,8 +218,8 @@ def test_a_file_that_is_gone(store):
     data_files(store)[1].unlink()
     again = open_store(store.location)
     with pytest.raises(FormatError, match="is gone"):
-        again.index()
-    assert not again.verify().passed
+        again.snapshot().index()
+    assert not again.snapshot().verify().passed
 
 
 def test_a_newest_version_that_is_gone_is_found(store):
@@ -225,13 +228,13 @@ def test_a_newest_version_that_is_gone_is_found(store):
     newest = min(Path(store.location, "_versions").glob("*.manifest"))
     content = newest.read_bytes()
     newest.unlink()
-    check = open_store(store.location).verify()
+    check = open_store(store.location).snapshot().verify()
     assert not check.passed
     assert newest.name in check.findings[0]
     newest.write_bytes(content)
     store = open_store(store.location)
     store.compact(keep_versions=2)
-    assert open_store(store.location).verify().passed
+    assert open_store(store.location).snapshot().verify().passed
 
 
 def test_a_reader_of_a_version_that_was_forgotten_is_told_to_refresh(store):
@@ -243,7 +246,7 @@ def test_a_reader_of_a_version_that_was_forgotten_is_told_to_refresh(store):
         store.write(make_entries(store.spec, [day], ["A"]))
         store.compact(keep_versions=2)
     with pytest.raises(FormatError, match=r"is gone .*compacted the cache, refresh to the newest version"):
-        reader.index()
+        reader.snapshot().index()
     reader.refresh()
     assert everything(reader) == everything(store)
 
@@ -254,7 +257,7 @@ def test_a_torn_manifest(store):
     os.truncate(newest, 100)
     with pytest.raises(FormatError, match=r"a\.lance"):
         open_store(store.location)
-    assert open_store(store.location, version=2).index().entries == 9
+    assert open_store(store.location, version=2).snapshot().index().entries == 9
 
 
 def test_a_duplicate_of_another_tool(store):
@@ -265,15 +268,15 @@ def test_a_duplicate_of_another_tool(store):
     rows = table(lance.dataset(store.location).schema, rival, codes, scale)
     lance.write_dataset(rows, store.location, mode="append")
     store.refresh()
-    index = store.index()
+    index = store.snapshot().index()
     assert (index.duplicates, index.entries) == (1, 10)
     assert everything(store)[DAYS[0], "A"][0] == 99
-    assert sum(len(batch) for batch in store.by_day(3)) == 10
-    assert store.verify().duplicates == 1
+    assert sum(len(batch) for batch in store.snapshot().by_day(3)) == 10
+    assert store.snapshot().verify().duplicates == 1
     store.compact()
-    assert store.verify().passed
+    assert store.snapshot().verify().passed
     assert everything(store)[DAYS[0], "A"][0] == 99
-    assert store.index().entries == 10
+    assert store.snapshot().index().entries == 10
 
 
 def test_a_column_of_another_tool(store):
@@ -327,7 +330,7 @@ from encash.errors import WorkError
 from encash.store import export_hdf5, open_store
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
-    export_hdf5(open_store(sys.argv[1]), sys.argv[2])
+    export_hdf5(open_store(sys.argv[1]).snapshot(), sys.argv[2])
 except WorkError as error:
     print(error)
 """
@@ -353,12 +356,12 @@ if os.geteuid() == 0:  # the superuser may write anywhere: become nobody
     os.setegid(65534)
     os.seteuid(65534)
 store = open_store(sys.argv[1])
-print(len(everything(store)), store.verify().passed)
+print(len(everything(store)), store.snapshot().verify().passed)
 for attempt in (
     lambda: store.write(make_entries(store.spec, ["2024-01-02"], ["Z"])),
     lambda: store.tag("x"),
     store.compact,
-    lambda: export_hdf5(store, sys.argv[1] + "/x.h5"),
+    lambda: export_hdf5(store.snapshot(), sys.argv[1] + "/x.h5"),
 ):
     try:
         attempt()
@@ -419,14 +422,14 @@ def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     store = create_store(tmp_path / "a.lance", spec)
     for seed in range(8):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], ["A", "B"], seed=seed))
-    truth = np.concatenate([part.embedding for part in store.scan(2)])
-    np.testing.assert_array_equal(store.vectors(np.arange(16)), truth)
-    assert len(store._known._mapped) <= 3
+    truth = np.concatenate([part.embedding for part in store.snapshot().scan(2)])
+    np.testing.assert_array_equal(store.snapshot().vectors(np.arange(16)), truth)
+    assert len(store.snapshot().files._mapped) <= 3
 
 
 def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
     """A second compaction rewrites nothing, however many full pieces there are; an empty store has nothing to do."""
-    monkeypatch.setattr("encash.store.lance.commit._PIECE_ROWS", 64)
+    monkeypatch.setattr("encash.store.lance.commit._FRAGMENT_ROWS", 64)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
     assert store.compact().rows_rewritten == 0
@@ -434,31 +437,55 @@ def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], [f"T{i:02}" for i in range(30)], seed=seed))
     truth = everything(store)
     assert store.compact().rows_rewritten == 150
-    assert [piece.rows for piece in store._snapshot.pieces] == [64, 64, 22]
+    assert [fragment.rows for fragment in store.snapshot().fragments] == [64, 64, 22]
     assert store.compact().rows_rewritten == 0
     assert everything(store) == truth
 
 
-def test_compact_takes_away_what_killed_writers_left(store):
-    """An old data file that no version names is deleted by compacting, a young one and all that are named stay."""
-    old, young = (Path(store.location, "data", name) for name in ("old.lance", "young.lance"))
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    truth = everything(store)
-    for path in data_files(store):
-        os.utime(path, (0, 0)) if path != young else None
+def test_compact_deletes_what_killed_writers_left(store):
+    """A data file that no version names is deleted once it has been so for as many commits as versions are kept; all
+    named files stay."""
+    left = Path(store.location, "data", "left.lance")
+    left.write_bytes(b"half")
     store.compact(keep_versions=2)
-    assert (old.exists(), young.exists()) == (False, True)
+    assert left.exists()
+    for day in ("2024-05-01", "2024-05-02"):
+        store.write(make_entries(store.spec, [day], ["A"]))
+    truth = everything(store)
+    store.compact(keep_versions=2)
+    assert not left.exists()
     assert everything(open_store(store.location)) == truth
-    assert len(everything(open_store(store.location, version="run"))) == len(truth)
+    assert open_store(store.location, version="run").snapshot().verify().passed
+
+
+@pytest.mark.parametrize("jump", [-400, 400])
+def test_a_clock_that_jumps_deletes_nothing(store, jump):
+    """Compaction keeps the newest versions by number, whatever the clock says that their age is."""
+    for day in ("2024-05-01", "2024-05-02", "2024-05-03"):
+        store.write(make_entries(store.spec, [day], ["A"]))
+        when = time.time() + jump * 86_400
+        for path in Path(store.location).rglob("*"):
+            os.utime(path, (when, when))
+        jump = -jump
+    numbers = [version.number for version in store.versions() if not version.tags]
+    store.compact(keep_versions=4)
+    kept = [version.number for version in store.versions() if not version.tags]
+    assert kept == [*numbers, store.version][-4:]
+    assert all(open_store(store.location, version=number).snapshot().verify().passed for number in kept)
 
 
 def test_only_encash_errors_for_a_store_in_pieces(store):
     """A store whose folders were deleted under a reader raises nothing but our own errors."""
     again = open_store(store.location)
     shutil.rmtree(store.location)
-    for attempt in (again.index, again.refresh, again.versions, again.compact, lambda: again.vectors(np.arange(2))):
+    snapshot = again.snapshot()
+    for attempt in (
+        snapshot.index,
+        again.refresh,
+        again.versions,
+        again.compact,
+        lambda: snapshot.vectors(np.arange(2)),
+    ):
         with pytest.raises(EncashError):
             attempt()
 

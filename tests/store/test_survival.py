@@ -70,7 +70,7 @@ def test_killed_writers_lose_nothing(tmp_path, report, task):
             expected.write(step_entries(step))  # committed, and killed before it could say so
             step += 1
             assert everything(store) == everything(expected)
-    assert open_store(path).verify().passed
+    assert open_store(path).snapshot().verify().passed
     assert step > 0
     orphans = len(list((path / "data").iterdir())) - len(open_store(path)._snapshot.pieces)
     report(f"  {task}: {KILLS} kills, {step} commits of {len(step_entries(1))} entries, 0 lost, {orphans} orphan files")
@@ -105,14 +105,14 @@ def test_killed_exports_leave_the_old_file(tmp_path, report):
     for step in range(4):
         store.write(step_entries(step))
     target = tmp_path / "out.h5"
-    export_hdf5(store, target)
+    export_hdf5(store.snapshot(), target)
     truth, rng, halves = everything(store), random.Random(3), 0
     for _ in range(KILLS):
         kill_after(rng.uniform(0, 0.9), "export", store.location, target)
         assert everything(open_store(target)) == truth
         halves += len(left := list(tmp_path.glob(".out.h5.*")))
         assert len(left) <= 1
-    export_hdf5(store, target)
+    export_hdf5(store.snapshot(), target)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lance", "out.h5"]
     report(f"  export: {KILLS} kills, {halves} in the middle, the file was complete each time, no half file left")
 
@@ -127,7 +127,7 @@ def test_many_writers_end_with_every_key_once(tmp_path, report):
 
     def look() -> None:
         while not stop.is_set():
-            counts = (open_store(path).index().row >= 0).sum(axis=1)
+            counts = (open_store(path).snapshot().index().row >= 0).sum(axis=1)
             looks.append(len(counts))
             torn.extend(counts[counts != len(TICKERS)])
 
@@ -144,8 +144,8 @@ def test_many_writers_end_with_every_key_once(tmp_path, report):
     for day in range(12):
         truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
     assert everything(store) == everything(truth)
-    assert store.index().duplicates == 0
-    assert store.verify().passed
+    assert store.snapshot().index().duplicates == 0
+    assert store.snapshot().verify().passed
     assert torn == []
     report(f"  8 writers, {12 * len(TICKERS)} keys, every key once; {len(looks)} looks beside them, 0 torn")
 

@@ -20,7 +20,7 @@ from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup import Lookup
-from encash.cache.lookup_stats import Tally
+from encash.cache.lookup_stats import LookupStats
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
@@ -84,7 +84,7 @@ def run_backtest(
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
         lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, spec=spec)
-    before = _counts(lookup.tally)
+    before = _counts(lookup.stats)
     with watch.stage("signals"):
         horizons = (config.signal_horizon,)
         (signals,) = prepare([frame], lookup, horizons=horizons, filters=(filter,), progress=progress)
@@ -93,7 +93,7 @@ def run_backtest(
         outcome = evaluate(config, frame, signals, filter)
     with watch.stage("figures"):
         facts = {
-            **_tally_since(before, lookup.tally),
+            **_tally_since(before, lookup.stats),
             "missing_share": missing,
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
@@ -132,12 +132,12 @@ def prepare(
 _COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavailable", "unserved", "unchecked")
 
 
-def _counts(tally: Tally) -> dict[str, int]:
+def _counts(tally: LookupStats) -> dict[str, int]:
     """The counts of a tally as they stand."""
     return {name: getattr(tally, name) or 0 for name in _COUNTS}
 
 
-def _tally_since(before: dict[str, int], tally: Tally) -> dict[str, Any]:
+def _tally_since(before: dict[str, int], tally: LookupStats) -> dict[str, Any]:
     """What this run has counted; stale is None where nothing was compared."""
     counts: dict[str, Any] = {name: value - before[name] for name, value in _counts(tally).items()}
     if tally.stale is None:

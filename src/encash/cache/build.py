@@ -16,7 +16,7 @@ import numpy as np
 from encash.arrays import Int64
 from encash.cache.executors.base import Executor
 from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
-from encash.cache.prefetch import read_ahead
+from encash.cache.prefetch import prefetch
 from encash.cache.task import NOT_FINITE, Cells, Task, TaskResult, join_entries, read_tasks
 from encash.encoders.base import EncoderSpec
 from encash.errors import EncashError, WorkError
@@ -128,7 +128,7 @@ class _Builder:
     def run(self) -> BuildReport:
         """Every step in order; the store is left with whole blocks, however this ends."""
         try:
-            with closing(read_ahead(self._steps(), depth=self._work.executor.workers)) as steps:
+            with closing(prefetch(self._steps(), depth=self._work.executor.workers)) as steps:
                 for pending in self._hand_out(steps):
                     self._take(pending)
             self._wait_for_commit()

@@ -1,5 +1,4 @@
-"""Cells that the cache does not have, through the encoder: each distinct one once, a task at a time. Knows a panel and
-an encoder; no cache."""
+"""Encoding of cells that the cache does not have: each distinct cell once, one task at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Int64
-from encash.cache.lookup_stats import Tally
-from encash.cache.prefetch import read_ahead
+from encash.cache.lookup_stats import LookupStats
+from encash.cache.prefetch import prefetch
 from encash.cache.task import Cells, Task, read_tasks, run_whole_task
 from encash.encoders.base import Encoder
 from encash.errors import EncashError, WorkError
@@ -21,27 +20,27 @@ from encash.store.base import Entries
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedCells:
-    """Entries of one task, and which of the cells asked for they are: m cells, of which some may be the same."""
+    """Entries of one task, and the m requested cells that they belong to; several cells may share an entry."""
 
     entries: Entries
-    places: Int64
-    """Where each cell stands among those asked for, shape (m,)."""
+    cells: Int64
+    """Position of each cell in the request, shape (m,)."""
     rows: Int64
-    """The entry of each cell, shape (m,)."""
+    """Entry of each cell, shape (m,)."""
 
 
 def encode_cells(
-    cells: Cells, panel: Panel, encoder: Encoder, *, dtype: str, tally: Tally, progress: Progress
+    cells: Cells, panel: Panel, encoder: Encoder, *, dtype: str, stats: LookupStats, progress: Progress
 ) -> Iterator[EncodedCells]:
-    """Encode cells; those without a window in the panel do not come back.
+    """Encode cells; those without a window in the panel are left out.
 
     Args:
-        cells: n cells; a cell may be asked for twice.
-        panel: where windows are.
-        encoder: who does it.
+        cells: n cells; a cell may occur twice.
+        panel: the data.
+        encoder: the model.
         dtype: how vectors are rounded.
-        tally: counts windows and seconds.
-        progress: told (done, total) distinct cells, after each batch.
+        stats: counts windows and seconds.
+        progress: called with (done, total) distinct cells after each batch.
 
     Raises:
         WorkError: the model failed; names the tickers, the days and the cause.
@@ -57,15 +56,15 @@ def encode_cells(
         done += windows
         progress(done, len(distinct))
 
-    for task in read_ahead(read_tasks(panel, distinct, encoder.spec, dtype), 1):
-        entries = _run(task, encoder, tally, on_batch)
+    for task in prefetch(read_tasks(panel, distinct, encoder.spec, dtype), 1):
+        entries = _run(task, encoder, stats, on_batch)
         row = np.full(len(distinct), -1, dtype=np.int64)
         row[task.places] = np.arange(len(task.places))
         made = np.flatnonzero(row[copies] >= 0)
-        yield EncodedCells(entries=entries, places=known[made], rows=row[copies[made]])
+        yield EncodedCells(entries=entries, cells=known[made], rows=row[copies[made]])
 
 
-def _run(task: Task, encoder: Encoder, tally: Tally, on_batch: Callable[[int], None]) -> Entries:
+def _run(task: Task, encoder: Encoder, stats: LookupStats, on_batch: Callable[[int], None]) -> Entries:
     try:
         result = run_whole_task(task, encoder, on_batch)
     except EncashError as error:
@@ -74,13 +73,13 @@ def _run(task: Task, encoder: Encoder, tally: Tally, on_batch: Callable[[int], N
             f"{len(days):,} windows could not be encoded ({names[0]} … {names[-1]}, {days.min()} to {days.max()}): "
             f"{error}"
         ) from error
-    tally.computed += len(task.cells)
-    tally.encode_seconds += result.encode_seconds
+    stats.computed += len(task.cells)
+    stats.encode_seconds += result.encode_seconds
     return result.entries
 
 
 def _distinct(cells: Cells) -> tuple[Cells, Int64]:
-    """Each cell once, by day and ticker, and for each cell asked for the place of its one; shape (n,)."""
+    """Return each cell once, by day and ticker, and for each requested cell the position of that one; shape (n,)."""
     names, code = np.unique(cells.tickers, return_inverse=True)
     keys, copies = np.unique(cells.days.astype(np.int64) * len(names) + code, return_inverse=True)
     return Cells(days=(keys // len(names)).astype("datetime64[D]"), tickers=names[keys % len(names)]), copies

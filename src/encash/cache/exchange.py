@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from encash.cache.agreement import LEAST_AGREEMENT, check_share, note_agreement, stored_agreement
-from encash.cache.cache import Cache
+from encash.cache.dtype_agreement import LEAST_AGREEMENT, check_share, note_agreement, stored_agreement
 from encash.cache.identity import SOURCES, UNVERIFIED, cache_fingerprint, encoder_of
+from encash.cache.reader import CacheReader
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import file_digest
 from encash.progress import Progress
-from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.base import StoreSnapshot, StoreSpec
 from encash.store.codec import DTYPES, check_dtype, round_vectors
 from encash.store.locator import check_same, ensure_store, find_store, open_store
 from encash.store.locator import export_hdf5 as export_store
@@ -44,7 +44,7 @@ def merge_caches(
     """
     if not paths:
         raise InputError("no cache to merge was named; give one or more")
-    sources = [open_store(path) for path in paths]
+    sources = [open_store(path).snapshot() for path in paths]
     first = sources[0].spec
     known = {digest for source in sources for digest in (source.spec.notes or {}).get(SOURCES, [])}
     spec = replace(first, notes={**(first.notes or {}), SOURCES: sorted(known)})
@@ -52,7 +52,7 @@ def merge_caches(
     return merge(sources, target, on_conflict=on_conflict, progress=progress)
 
 
-def export_hdf5(cache: Cache, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+def export_hdf5(cache: CacheReader, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
     """Write a cache as ``/<TICKER>/<YYYY-MM-DD>``, whole or not at all; its provenance goes into attributes.
 
     Returns:
@@ -61,7 +61,7 @@ def export_hdf5(cache: Cache, path: str | os.PathLike[str], *, progress: Progres
     Raises:
         WorkError: the disk refused; a file that was there before is kept.
     """
-    return export_store(cache.store, path, progress=progress)
+    return export_store(cache.snapshot().store, path, progress=progress)
 
 
 def import_hdf5(
@@ -94,14 +94,15 @@ def import_hdf5(
         InputError: a narrower dtype, and too few vectors to measure it on; or an agreement that is no share.
     """
     check_share(least_agreement)
-    store, target = open_store(source), find_store(into)
+    store, target = open_store(source).snapshot(), find_store(into)
     spec = _imported_spec(store, dtype or store.spec.dtype, trust=trust)
     if target is None:
         spec = note_agreement(spec, stored_agreement(store, spec.dtype), least_agreement)
     else:
-        _check_both_known(spec, store, target)
-        check_same(spec, target)
-        check_replaces_nothing(store, target)
+        held = target.snapshot()
+        _check_both_known(spec, store, held)
+        check_same(spec, held)
+        check_replaces_nothing(store, held)
     done, total = 0, store.index().entries
     for entries in store.by_day(max(256, BATCH_BYTES // (4 * store.spec.dim))):
         rounded = replace(entries, embedding=round_vectors(entries.embedding, spec.dtype))
@@ -113,7 +114,7 @@ def import_hdf5(
     return done
 
 
-def _check_both_known(spec: StoreSpec, store: EmbeddingStore, target: EmbeddingStore) -> None:
+def _check_both_known(spec: StoreSpec, store: StoreSnapshot, target: StoreSnapshot) -> None:
     """Refuse to mix entries of a known model with those of nobody knows which."""
     unknown, known = (store, target) if target.spec.encoder else (target, store)
     if bool(spec.encoder) != bool(target.spec.encoder):
@@ -123,7 +124,7 @@ def _check_both_known(spec: StoreSpec, store: EmbeddingStore, target: EmbeddingS
         )
 
 
-def _imported_spec(store: EmbeddingStore, dtype: str, *, trust: bool) -> StoreSpec:
+def _imported_spec(store: StoreSnapshot, dtype: str, *, trust: bool) -> StoreSpec:
     """What the cache of an imported file says of itself."""
     spec, notes = store.spec, dict(store.spec.notes or {})
     check_dtype(dtype)

@@ -1,4 +1,4 @@
-"""Which encoder a cache belongs to, and the proof of it. Knows specs alone: no rows, no panel, no model."""
+"""Identity of a cache: which encoder it belongs to, and how that is checked."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from encash.store.base import StoreSpec
 SOURCES = "sources"
 """Note: SHA-256 of the model files that this cache is known to come from."""
 RATE = "entries_per_second"
-"""Note: how fast the encoder was when it filled this cache; for estimates."""
+"""Note: speed of the encoder when it filled this cache, for estimates."""
 AGREEMENT = "agreement"
-"""Note: what a dtype narrower than float32 keeps of the vectors, as it was measured."""
+"""Note: measured agreement of a dtype narrower than float32 with the original vectors."""
 UNVERIFIED = "unverified"
-"""Note: why nobody knows which model made these vectors; present only in caches imported on trust."""
+"""Note: why the model of these vectors is unknown; present only in caches imported on trust."""
 
 
 def cache_fingerprint(spec: EncoderSpec, dtype: str) -> str:
-    """Identity of the entries of one encoder kept as one dtype (64 hexadecimal digits)."""
+    """Return the identity of one encoder's entries stored as one dtype (64 hexadecimal digits)."""
     return fingerprint(_identity(spec, dtype))
 
 
 def store_spec(spec: EncoderSpec, dtype: str, sources: Sequence[str | None] = ()) -> StoreSpec:
-    """What a new store for an encoder is created with.
+    """Return the description that a new store for an encoder is created with.
 
     Args:
         spec: the encoder.
@@ -47,15 +47,15 @@ def store_spec(spec: EncoderSpec, dtype: str, sources: Sequence[str | None] = ()
 
 
 def encoder_of(store: StoreSpec) -> EncoderSpec | None:
-    """The encoder that made a cache; None where the cache has no provenance."""
+    """Return the encoder that made a cache; None if the cache has no provenance."""
     return EncoderSpec.from_description(store.encoder) if store.encoder else None
 
 
 def known_encoder(store: StoreSpec) -> EncoderSpec:
-    """The encoder that made a cache.
+    """Return the encoder that made a cache.
 
     Raises:
-        MismatchError: nobody wrote it down.
+        MismatchError: it is not recorded.
     """
     if (spec := encoder_of(store)) is None:
         raise MismatchError(
@@ -66,18 +66,18 @@ def known_encoder(store: StoreSpec) -> EncoderSpec:
 
 
 def is_unverified(store: StoreSpec) -> bool:
-    """Whether nobody knows which model made these vectors."""
+    """Return whether it is unknown which model made these vectors."""
     return not store.fingerprint or UNVERIFIED in (store.notes or {})
 
 
 def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = None, forecasts: bool = False) -> None:
-    """Refuse a cache that another encoder made, whatever its dimension.
+    """Refuse a cache that a different encoder made, whatever its dimension.
 
     Args:
         store: the cache.
         spec: the encoder in hand.
-        dtype: the dtype asked for; None takes the cache's.
-        forecasts: the forecasts must be the same too (other bin edges change them and leave the embeddings alone).
+        dtype: the requested dtype; None takes the cache's.
+        forecasts: the forecasts must be equal too (bin edges change them, and leave the embeddings as they are).
 
     Raises:
         MismatchError: names each field that differs.
@@ -95,19 +95,19 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
     else:
         lines = explain_difference(_stored_identity(store), _identity(spec, dtype))
     raise MismatchError(
-        "the cache was built with another encoder or dtype (cache here, yours there): "
+        "the cache was built with a different encoder or dtype (cache → yours): "
         + "; ".join(lines)
-        + "; give the model that built the cache, or build another cache for this one"
+        + "; give the model that built the cache, or build a new cache for this one"
     )
 
 
 def remember(store: StoreSpec, source: str | None, rate: float | None) -> StoreSpec:
-    """A spec that knows this model file, and how fast the model was where it did not know; itself, if it knew both.
+    """Return the spec with this model file, and the model's speed, noted; the same object if it has both already.
 
     Args:
         store: the cache.
         source: digest of the file that the encoder was read from.
-        rate: entries a second, where it was measured.
+        rate: entries per second, if measured.
     """
     notes = dict(store.notes or {})
     if source and source not in notes.get(SOURCES, []):
@@ -117,10 +117,10 @@ def remember(store: StoreSpec, source: str | None, rate: float | None) -> StoreS
     return store if notes == (store.notes or {}) else replace(store, notes=notes)
 
 
-def recognises(store: StoreSpec, model: str | Path | Encoder) -> bool:
-    """Whether a model's file is, byte for byte, one that this cache was built from; of a path nothing is loaded.
+def recognizes(store: StoreSpec, model: str | Path | Encoder) -> bool:
+    """Return whether a model's file is, byte for byte, one that this cache was built from; a path is not loaded.
 
-    False is no proof of the contrary: the same weights may lie in another file. Then load the model and call
+    False does not prove the opposite: the same weights may be in a different file. Then load the model and call
     `check_encoder`.
     """
     known = (store.notes or {}).get(SOURCES, [])

@@ -1,25 +1,24 @@
-"""What a cache holds, in figures and cell by cell. Knows a cache, and a panel to compare it with; reads no vectors."""
+"""Contents of a cache: summary figures, and the state of every cell of a panel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from encash.arrays import Days, Int8, day_text
 from encash.cache import identity
-from encash.cache.plan import State, compare, count_states, rows_on_grid, window_digests
+from encash.cache.plan import State, compare, count_states
+from encash.cache.reader import CacheSnapshot
 from encash.cache.selection import Selection
+from encash.cache.window_digests import window_digests
 from encash.panel.panel import Panel
-
-if TYPE_CHECKING:
-    from encash.cache.cache import Cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheInfo:
-    """What a cache holds, under the keys of ``encash cache info --json``."""
+    """Summary of a cache, under the keys of ``encash cache info --json``."""
 
     engine: str
     entries: int
@@ -32,21 +31,21 @@ class CacheInfo:
     dtype: str
     horizons: tuple[int, ...]
     encoder: str
-    """Fingerprint of the encoder; empty where nobody knows which it was."""
+    """Fingerprint of the encoder; empty if not recorded."""
     bytes: int
     bytes_per_entry: float | None
     versions: int
-    """How many commits can still be opened."""
+    """Number of commits that can still be opened."""
     version: int
     verified: bool
     """False for a cache imported on trust."""
     agreement: dict[str, Any] | None
-    """What a dtype narrower than float32 keeps of the vectors, as it was measured (`Agreement`); None for float32."""
+    """Measured agreement of a dtype narrower than float32 (`DtypeAgreement`); None for float32."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Coverage:
-    """What is valid, stale, missing or unavailable, cell by cell."""
+    """State of each cell: valid, stale, missing or unavailable."""
 
     days: Days
     """shape (T,)."""
@@ -56,11 +55,11 @@ class Coverage:
     """A `State` for each cell; shape (T, N)."""
 
     def counts(self) -> dict[str, int]:
-        """Cells of each state."""
+        """Count the cells in each state."""
         return {state.name.lower(): number for state, number in count_states(self.state).items()}
 
     def by_ticker(self) -> dict[str, dict[str, int]]:
-        """Cells of each state, for each ticker."""
+        """Count the cells in each state, for each ticker."""
         found = np.stack([(self.state == state).sum(axis=0) for state in State], axis=1)
         names = [state.name.lower() for state in State]
         return {
@@ -68,8 +67,13 @@ class Coverage:
         }
 
 
-def describe(cache: Cache) -> CacheInfo:
-    """What is in a cache, and how large it is."""
+def describe(cache: CacheSnapshot, versions: int) -> CacheInfo:
+    """Summarize a cache.
+
+    Args:
+        cache: the version to describe.
+        versions: how many versions the cache has.
+    """
     index, size, spec = cache.index(), cache.store.size_bytes(), cache.spec
     encoder = cache.encoder_spec
     return CacheInfo(
@@ -85,18 +89,18 @@ def describe(cache: Cache) -> CacheInfo:
         encoder="" if encoder is None else encoder.fingerprint,
         bytes=size,
         bytes_per_entry=size / index.entries if index.entries else None,
-        versions=len(cache.store.versions()),
+        versions=versions,
         version=cache.version,
         verified=cache.verified,
         agreement=(spec.notes or {}).get(identity.AGREEMENT),
     )
 
 
-def cover(cache: Cache, panel: Panel, selection: Selection) -> Coverage:
-    """The state of every cell of a selection; see `Cache.coverage`."""
+def cover(cache: CacheSnapshot, panel: Panel, selection: Selection) -> Coverage:
+    """Return the state of every cell of a selection; see `Cache.coverage`."""
     spec = identity.known_encoder(cache.spec)
     spec.check_features(panel.num_features, panel.feature_names)
     days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
-    windows = window_digests(panel, tickers, days, spec.lookback)
-    row = rows_on_grid(cache.index(), days, tickers)
-    return Coverage(days=days, tickers=tickers, state=compare(windows, cache.index(), row))
+    windows, index = window_digests(panel, tickers, days, spec.lookback), cache.index()
+    row = index.grid(days, np.asarray(tickers, dtype=np.str_))
+    return Coverage(days=days, tickers=tickers, state=compare(windows, index, row))

@@ -1,41 +1,37 @@
-"""The encoder of a lookup: known by what is said of it, loaded when the first cell needs it, and then proven to be that
-of the cache. Knows specs, a panel's features and how to load a model; no cells."""
+"""The encoder of a lookup: loaded when the first cell needs it, then checked against the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from encash.cache.identity import UNVERIFIED, check_encoder, encoder_of, is_unverified
-from encash.cache.lookup_stats import Tally
+from encash.cache.lookup_stats import LookupStats
+from encash.cache.reader import CacheReader
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
 
-if TYPE_CHECKING:
-    from encash.cache.cache import Cache
 
-
-class LateEncoder:
-    """An encoder that is loaded once at most, or never."""
+class LazyEncoder:
+    """An encoder that is loaded at most once."""
 
     def __init__(
         self,
         make: Callable[[], Encoder] | None,
         *,
         spec: EncoderSpec | None,
-        cache: Cache | None,
+        cache: CacheReader | None,
         panel: Panel | None,
         write_back: bool,
-        tally: Tally,
+        stats: LookupStats,
     ):
-        """Believe a spec and a cache until the model is there.
+        """Trust a spec and a cache until the model is loaded.
 
         Raises:
-            MismatchError: the cache belongs to another encoder, or does not say to which.
+            MismatchError: the cache belongs to a different encoder, or does not record which.
         """
         self._make, self._spec, self._cache, self._panel = make, spec, cache, panel
-        self._write_back, self._tally = write_back, tally
+        self._write_back, self._stats = write_back, stats
         self._encoder: Encoder | None = None
         self._served_forecasts = False
         if cache is not None:
@@ -48,15 +44,15 @@ class LateEncoder:
 
     @property
     def stated(self) -> EncoderSpec | None:
-        """What it is as far as it is known without loading it: the spec given, else the cache's."""
+        """The spec as far as it is known without loading the model: the one given, else the cache's."""
         if self._spec is not None or self._cache is None:
             return self._spec
         return encoder_of(self._cache.spec)
 
     @property
     def spec(self) -> EncoderSpec | None:
-        """The encoder whose signals these are: the cache's where there is one, which needs no model for it; None where
-        nobody wrote it down."""
+        """The encoder of the signals: the cache's if there is one, which does not load the model; None if not
+        recorded."""
         if self._encoder is None and self._cache is not None:
             return self.stated
         return self._known()
@@ -71,17 +67,17 @@ class LateEncoder:
 
     @property
     def dim(self) -> int:
-        """Numbers in an embedding; loads the model only without a cache."""
+        """Length of an embedding; loads the model only without a cache."""
         return self._cache.spec.dim if self._cache is not None else self.load().spec.dim
 
     def load(self) -> Encoder:
-        """The encoder, loaded once, and proven to be that of the cache."""
+        """Return the encoder, loaded once and checked against the cache."""
         if self._encoder is not None:
             return self._encoder
         if self._make is None:
-            raise InputError("a cell has to be encoded and no model is given; give --model")
+            raise InputError("a cell has to be encoded, and no model was given; give --model")
         encoder = self._make()
-        self._tally.model_loaded = True
+        self._stats.model_loaded = True
         panel = self.panel
         encoder.spec.check_features(panel.num_features, panel.feature_names)
         if self._cache is not None:
@@ -91,20 +87,20 @@ class LateEncoder:
 
     @property
     def panel(self) -> Panel:
-        """What it encodes.
+        """The panel to encode.
 
         Raises:
             InputError: there is none.
         """
         if self._panel is None:
-            raise InputError("a cell has to be encoded and no panel is given; give --data")
+            raise InputError("a cell has to be encoded, and no panel was given; give --data")
         return self._panel
 
     def choose_forecasts(self) -> bool:
-        """Whether forecasts come from the cache, from here on; else they come from the model.
+        """Decide whether forecasts come from the cache; if not, they come from the model.
 
         Raises:
-            MismatchError: there are none at all.
+            MismatchError: neither has any.
         """
         if self._cached_horizons() is not None:
             self._served_forecasts = True
@@ -117,8 +113,7 @@ class LateEncoder:
         return False
 
     def _cached_horizons(self) -> tuple[int, ...] | None:
-        """The horizons of the cached forecasts; None without any, or where the encoder, as far as it is known, makes
-        others."""
+        """Return the horizons of the cached forecasts; None without any, or if the encoder makes different ones."""
         if self._cache is None or not self._cache.spec.horizons:
             return None
         spec = self._encoder.spec if self._encoder is not None else self._spec
@@ -133,21 +128,21 @@ class LateEncoder:
             return self._spec
         return None if self._make is None else self.load().spec
 
-    def _check_cache(self, cache: Cache) -> None:
+    def _check_cache(self, cache: CacheReader) -> None:
         if is_unverified(cache.spec):
             if UNVERIFIED not in (cache.spec.notes or {}):
                 raise MismatchError(
-                    f"{cache.path} does not say which model made it; import it (encash cache import {cache.path} "
+                    f"{cache.path} does not record which model made it; import it (encash cache import {cache.path} "
                     "CACHE.lance --trust) and let `encash cache verify` compare it with the model"
                 )
-            self._tally.verified = False
+            self._stats.verified = False
         elif self._spec is not None:
             check_encoder(cache.spec, self._spec)
 
-    def _check_loaded(self, cache: Cache, spec: EncoderSpec) -> None:
+    def _check_loaded(self, cache: CacheReader, spec: EncoderSpec) -> None:
         if not is_unverified(cache.spec):
             check_encoder(cache.spec, spec, forecasts=self._served_forecasts or self._write_back)
         elif spec.dim != cache.spec.dim:
-            raise MismatchError(f"the cache holds vectors of {cache.spec.dim} numbers, the model makes {spec.dim}")
+            raise MismatchError(f"the cache holds vectors of length {cache.spec.dim}, the model makes {spec.dim}")
         elif self._write_back:
-            raise MismatchError("nothing is written back to a cache that does not say which model made it; verify it")
+            raise MismatchError("cannot write back to a cache that does not record its model; verify it first")

@@ -1,112 +1,112 @@
-"""What a backtest reads through: a cell comes from the cache where its entry is valid, from the model where it is not,
-and every cell is counted. Knows caches, panels and encoders; nothing of portfolios."""
+"""Read-through: a cell comes from the cache if its entry is valid, else from the model, and every cell is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Int8, Int64, Text, to_day
+from encash.arrays import Bool, DayLike, Days, Float32, Int64, Text, to_day
 from encash.cache.encode_misses import encode_cells
-from encash.cache.lazy_encoder import LateEncoder
-from encash.cache.lookup_stats import Kind, Tally, kinds_of
+from encash.cache.lazy_encoder import LazyEncoder
+from encash.cache.lookup_stats import Kind, LocatedCells, LookupStats, locate
+from encash.cache.reader import CacheReader, CacheSnapshot
+from encash.cache.row_lookup import check_tickers
 from encash.cache.task import Cells, join_entries
-from encash.cache.window_digests import ExpectedDigests
+from encash.cache.window_digests import DigestCache
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError
 from encash.panel.panel import Panel
 from encash.progress import Progress
 from encash.store.base import Entries
 
-if TYPE_CHECKING:
-    from encash.cache.cache import Cache
-
-
 MOST_CELLS = 65_536
-"""Cells of one chunk where no embeddings are asked for."""
+"""Cells of one chunk if no embeddings are requested."""
 CHUNK_BYTES = 64 * 2**20
 """Embeddings of one chunk."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Signals:
-    """What is known of the cells start … stop − 1 of those asked for, m of them."""
+    """Signals of the m cells start … stop − 1 of a request."""
 
     start: int
     stop: int
     embedding: Float32 | None
-    """shape (m, D); None where embeddings were not asked for."""
+    """shape (m, D); None if embeddings were not requested."""
     forecast: Float32
     """Expected returns as fractions, shape (m, H)."""
     confidence: Float32
     """shape (m, H)."""
     found: Bool
-    """False: nothing valid is known of the cell and its values are NaN; shape (m,)."""
+    """False: nothing valid is known of the cell, and its values are NaN; shape (m,)."""
 
-    def put(self, places: Int64, entries: Entries, rows: Int64, *, vectors: Bool) -> None:
-        """Take cells from entries: cell `places[i]` is entry `rows[i]`, its vector where `vectors[i]`; shape (m,)
+    def put(self, cells: Int64, entries: Entries, rows: Int64, *, vectors: Bool) -> None:
+        """Take cells from entries: cell `cells[i]` is entry `rows[i]`, with its vector if `vectors[i]`; shape (m,)
         each."""
         if self.forecast.shape[1]:
-            self.forecast[places], self.confidence[places] = entries.forecast[rows], entries.confidence[rows]
+            self.forecast[cells], self.confidence[cells] = entries.forecast[rows], entries.confidence[rows]
         if self.embedding is not None:
-            self.embedding[places[vectors]] = entries.embedding[rows[vectors]]
-        self.found[places] = True
+            self.embedding[cells[vectors]] = entries.embedding[rows[vectors]]
+        self.found[cells] = True
 
 
 class Lookup:
     """Reads cells through a cache, a model, or both.
 
-    With a cache and a panel, an entry is used only if its digest is that of the window which the panel has now. With
-    an encoder, misses and stale entries are encoded, in batches across days, through the same rounding, so that a
-    hit and a miss are the same vector. Without an encoder they are not found. Nothing is dropped in silence: `tally`.
+    With a cache and a panel, an entry is used only if its digest is that of the panel's present window. With an
+    encoder, misses and stale entries are encoded, in batches across days, with the same rounding, so that a hit and a
+    miss are the same vector. Without an encoder they are not found. Nothing is dropped silently: see `stats`.
 
-    Whether the cache belongs to the model is proven as soon as the encoder is loaded; where all cells are hits it
-    never is. Prove it before: `Cache.recognises` a model file, or give `spec`.
+    A lookup reads one snapshot: the cache's at its creation, or the one that its own `write_back` made. Make a new
+    lookup to read what others have written since.
+
+    Whether the cache belongs to the model is checked as soon as the encoder is loaded; if all cells are hits it never
+    is. To check earlier, use `Cache.recognizes` with a model file, or give `spec`.
     """
 
     def __init__(
         self,
         *,
-        cache: Cache | None = None,
+        cache: CacheReader | None = None,
         panel: Panel | None = None,
         encoder: Callable[[], Encoder] | None = None,
         spec: EncoderSpec | None = None,
         write_back: bool = False,
         dtype: str = "float32",
     ):
-        """Read through these.
+        """Read through a cache, a model, or both.
 
         Args:
             cache: where to look first; None encodes every cell.
-            panel: what entries are compared with, and where windows are.
-            encoder: gives the model; called at most once, when the first cell needs it.
-            spec: what that encoder is, where it is known without loading it.
-            write_back: keep what was encoded in the cache.
-            dtype: how embeddings are rounded where there is no cache; else the cache's holds.
+            panel: the data that entries are compared with, and that windows are read from.
+            encoder: returns the model; called at most once, when the first cell needs it.
+            spec: that encoder's spec, if known without loading it.
+            write_back: store what was encoded in the cache.
+            dtype: how embeddings are rounded without a cache; with one, its dtype is used.
 
         Raises:
             InputError: nothing to read from, or an encoder without a panel.
-            MismatchError: the cache belongs to another encoder, or does not say to which; or the panel has other
-                features than it.
+            MismatchError: the cache belongs to a different encoder, or does not record which; or the panel has
+                different features.
         """
         if cache is None and encoder is None:
             raise InputError("there is neither a cache nor a model to read from; give one of them, or both")
         if encoder is not None and panel is None:
             raise InputError("a model needs windows; give the panel that it encodes")
         self._cache, self._write_back = cache, write_back
-        self._dtype = dtype if cache is None else cache.spec.dtype
-        self.tally = Tally(stale=0 if cache is None else None)
-        self._encoder = LateEncoder(
-            encoder, spec=spec, cache=cache, panel=panel, write_back=write_back, tally=self.tally
+        self._snapshot: CacheSnapshot | None = None if cache is None else cache.snapshot()
+        self._dtype = dtype if self._snapshot is None else self._snapshot.spec.dtype
+        self.stats = LookupStats(stale=0 if cache is None else None)
+        self._encoder = LazyEncoder(
+            encoder, spec=spec, cache=self._snapshot, panel=panel, write_back=write_back, stats=self.stats
         )
-        self._expected: ExpectedDigests | None = None
+        self._digests: DigestCache | None = None
         if panel is not None and (known := self._encoder.stated) is not None:
             known.check_features(panel.num_features, panel.feature_names)
             if cache is not None:
-                self._expected, self.tally.stale = ExpectedDigests(panel, known.lookback), 0
+                self._digests, self.stats.stale = DigestCache(panel, known.lookback), 0
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -115,15 +115,13 @@ class Lookup:
 
     @property
     def encoder_spec(self) -> EncoderSpec | None:
-        """The encoder whose signals these are: the cache's where there is one, which needs no model for it; None where
-        nobody wrote it down."""
+        """The encoder of these signals: the cache's if there is one, which does not load the model; None if not
+        recorded."""
         return self._encoder.spec
 
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
-        """Embeddings of some tickers on one day, (n, dim), and which were found, (n,); NaN where not."""
-        if isinstance(tickers, str):
-            raise InputError(f"{tickers!r} came as the tickers; expected a list of them, such as [{tickers!r}]")
-        names = np.asarray(tickers, dtype=np.str_)
+        """Read the embeddings of some tickers on one day, (n, dim), NaN if not found, and which were found, (n,)."""
+        names = np.asarray(check_tickers(tickers), dtype=np.str_)
         days = np.full(len(names), to_day(day), dtype="datetime64[D]")
         parts = list(self.read(days, names, embeddings=True, forecasts=False))
         if not parts:
@@ -140,104 +138,98 @@ class Lookup:
         forecasts: bool = True,
         progress: Progress | None = None,
     ) -> Iterator[Signals]:
-        """What is known of n cells (day i, ticker i), in chunks, in order.
+        """Read n cells (day i, ticker i), in chunks, in order.
 
         Args:
             days: shape (n,), in any order.
             tickers: shape (n,).
-            embeddings: give the vectors too.
-            forecasts: forecasts are needed; where they are not, they may be NaN for cells that were found.
-            progress: told (done, total) cells.
+            embeddings: return the vectors too.
+            forecasts: forecasts are needed; if not, they may be NaN for cells that were found.
+            progress: called with (done, total) cells.
 
         Raises:
-            MismatchError: the encoder is not the one that built the cache; forecasts are asked for and neither the
+            MismatchError: the encoder is not the one that built the cache; or forecasts are requested, and neither the
                 cache nor a model has any.
             WorkError: the model failed; names the tickers, the days and the cause.
         """
-        cells = Cells(days=days.astype("datetime64[D]"), tickers=np.asarray(tickers, dtype=np.str_))
-        if len(cells.days) != len(cells.tickers):
-            raise InputError(
-                f"{len(cells.days)} days and {len(cells.tickers)} tickers came; cell i is (day i, ticker i)"
-            )
-        kind, unchecked = self._kinds(cells)
-        self.tally.unchecked += int(unchecked.sum())
-        if self._encoder.given and np.isin(kind, (Kind.MISS, Kind.STALE)).any():
+        if len(days) != len(tickers):
+            raise InputError(f"{len(days)} days and {len(tickers)} tickers came; cell i is (day i, ticker i)")
+        snapshot, cells = self._snapshot, self._locate(days, tickers)
+        self.stats.unchecked += int(cells.unchecked.sum())
+        if self._encoder.given and np.isin(cells.kind, (Kind.MISS, Kind.STALE)).any():
             self._encoder.load()
         cached_forecasts = forecasts and self._encoder.choose_forecasts()
         wanted = _Wanted(embeddings=embeddings, forecasts=forecasts, cached_forecasts=cached_forecasts)
         size = self._chunk_cells(embeddings)
         for start in range(0, len(cells), size):
-            places = np.arange(start, min(start + size, len(cells)))
-            part = _Part(cells.take(places), kind[places], start, len(cells))
-            yield self._read_part(part, wanted, progress)
+            chunk = _Chunk(cells.take(slice(start, start + size)), start, len(cells), snapshot)
+            yield self._read_chunk(chunk, wanted, progress)
 
     def valid(self, days: Days, tickers: Text) -> Bool:
-        """Which cells (day i, ticker i) are hits; nothing is read or counted. Shape (n,)."""
-        hits: Bool = self._kinds(Cells(days=days, tickers=tickers))[0] == Kind.HIT
+        """Return which cells (day i, ticker i) are hits; nothing is read or counted. Shape (n,)."""
+        hits: Bool = self._locate(days, tickers).kind == Kind.HIT
         return hits
 
-    def _kinds(self, cells: Cells) -> tuple[Int8, Bool]:
-        """A `Kind` for each cell, and which hits nobody could compare; shape (n,) each."""
-        return kinds_of(cells, None if self._cache is None else self._cache.index(), self._expected)
+    def _locate(self, days: Days, tickers: Text) -> LocatedCells:
+        cells = Cells(days=days.astype("datetime64[D]"), tickers=np.asarray(tickers, dtype=np.str_))
+        return locate(cells, None if self._snapshot is None else self._snapshot.index(), self._digests)
 
-    def _read_part(self, part: _Part, wanted: _Wanted, progress: Progress | None) -> Signals:
-        """One chunk of cells."""
-        signals = self._read_hits(part, wanted)
-        live = wanted.forecasts and not wanted.cached_forecasts
-        encode = np.flatnonzero((part.kind != Kind.UNAVAILABLE) & (live | ~signals.found))
+    def _read_chunk(self, chunk: _Chunk, wanted: _Wanted, progress: Progress | None) -> Signals:
+        """Read one chunk: first the hits, then what has to be encoded."""
+        signals, kind = self._read_hits(chunk, wanted), chunk.cells.kind
+        encode_all = wanted.forecasts and not wanted.cached_forecasts
+        encode = np.flatnonzero((kind != Kind.UNAVAILABLE) & (encode_all | ~signals.found))
         if self._encoder.given and len(encode):
             signals.found[encode] = False
-            self._encode(part, encode, signals, progress)
-            self.tally.forecasts_computed += int((part.kind[encode] == Kind.HIT)[signals.found[encode]].sum())
-            part.kind[encode[~signals.found[encode]]] = Kind.UNAVAILABLE  # the panel was asked and has no window
-        self.tally.count(part.kind, signals.found)
+            self._encode(chunk, encode, signals, progress)
+            self.stats.forecasts_computed += int((kind[encode] == Kind.HIT)[signals.found[encode]].sum())
+            kind[encode[~signals.found[encode]]] = Kind.UNAVAILABLE  # the panel has no window there after all
+        self.stats.count(kind, signals.found)
         if progress is not None:
-            progress(signals.stop, part.total)
+            progress(signals.stop, chunk.total)
         return signals
 
-    def _read_hits(self, part: _Part, wanted: _Wanted) -> Signals:
-        """What the cache has of a chunk; NaN elsewhere."""
-        count, horizons = len(part.cells), len(self.horizons) if wanted.forecasts else 0
-        hits = np.flatnonzero(part.kind == Kind.HIT)
+    def _read_hits(self, chunk: _Chunk, wanted: _Wanted) -> Signals:
+        """Read what the cache has of a chunk; NaN elsewhere."""
+        count, horizons = len(chunk.cells), len(self.horizons) if wanted.forecasts else 0
+        hits = np.flatnonzero(chunk.cells.kind == Kind.HIT)
         vectors, forecast, confidence = _unknown(0, 0), _unknown(0, horizons), _unknown(0, horizons)
-        if self._cache is not None and len(hits):
-            store, cells = self._cache.store, part.cells.take(hits)
-            rows = store.index().locate(cells.days, cells.tickers)
+        if chunk.snapshot is not None and len(hits):
+            store, rows = chunk.snapshot.store, chunk.cells.rows[hits]
             if wanted.embeddings:
                 vectors = store.vectors(rows)
             if wanted.cached_forecasts:
                 forecast, confidence = store.forecasts(rows)
         return Signals(
-            start=part.start,
-            stop=part.start + count,
-            embedding=_spread(vectors, hits, count, self._encoder.dim) if wanted.embeddings else None,
-            forecast=_spread(forecast, hits, count, horizons),
-            confidence=_spread(confidence, hits, count, horizons),
-            found=part.kind == Kind.HIT,
+            start=chunk.start,
+            stop=chunk.start + count,
+            embedding=_scatter(vectors, hits, count, self._encoder.dim) if wanted.embeddings else None,
+            forecast=_scatter(forecast, hits, count, horizons),
+            confidence=_scatter(confidence, hits, count, horizons),
+            found=chunk.cells.kind == Kind.HIT,
         )
 
-    def _encode(self, part: _Part, places: Int64, signals: Signals, progress: Progress | None) -> None:
-        """Encode these cells of a chunk and put the results where they belong; a hit keeps the embedding of the
-        cache."""
+    def _encode(self, chunk: _Chunk, cells: Int64, signals: Signals, progress: Progress | None) -> None:
+        """Encode these cells of a chunk and fill in the results; a hit keeps the embedding of the cache."""
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             if progress is not None:
-                progress(part.start + len(part.cells) * done // (total + 1), part.total)
+                progress(chunk.start + len(chunk.cells) * done // (total + 1), chunk.total)
 
         made: list[Entries] = []
         for encoded in encode_cells(
-            part.cells.take(places),
+            chunk.cells.cells.take(cells),
             self._encoder.panel,
             self._encoder.load(),
             dtype=self._dtype,
-            tally=self.tally,
-            progress=told,
+            stats=self.stats,
+            progress=report,
         ):
-            to = places[encoded.places]
-            signals.put(to, encoded.entries, encoded.rows, vectors=part.kind[to] != Kind.HIT)
+            to = cells[encoded.cells]
+            signals.put(to, encoded.entries, encoded.rows, vectors=chunk.cells.kind[to] != Kind.HIT)
             made.append(encoded.entries)
         if self._write_back and self._cache is not None and made:
-            self._cache.store.write(join_entries(made), skip_valid=True)
+            self._snapshot = self._cache.write_back(join_entries(made))
 
     def _chunk_cells(self, embeddings: bool) -> int:
         return max(1, min(MOST_CELLS, CHUNK_BYTES // (4 * self._encoder.dim))) if embeddings else MOST_CELLS
@@ -251,23 +243,23 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One chunk of the cells asked for."""
+class _Chunk:
+    """Consecutive cells of a request, and the snapshot in which they were located."""
 
-    cells: Cells
-    kind: Int8
+    cells: LocatedCells
     start: int
     total: int
+    snapshot: CacheSnapshot | None
 
 
-def _spread(values: Float32, places: Int64, count: int, width: int) -> Float32:
-    """Rows at their places among `count`, NaN elsewhere; no values are NaN everywhere. Nothing is copied that fits."""
+def _scatter(values: Float32, positions: Int64, count: int, width: int) -> Float32:
+    """Return `count` rows with the values at their positions and NaN elsewhere; not copied if they fill all rows."""
     if len(values) == count and values.shape[1] == width:
         return values
-    spread = _unknown(count, width)
+    scattered = _unknown(count, width)
     if len(values):
-        spread[places] = values
-    return spread
+        scattered[positions] = values
+    return scattered
 
 
 def _unknown(rows: int, columns: int) -> Float32:

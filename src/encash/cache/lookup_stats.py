@@ -1,5 +1,4 @@
-"""Where each cell of a lookup comes from, and how many came from where. Knows keys and digests; reads no vector and
-encodes nothing."""
+"""Classification of the cells of a lookup as hits, misses, stale or unavailable, and their counts."""
 
 from __future__ import annotations
 
@@ -8,14 +7,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from encash.arrays import Bool, Int8, Int64, UInt64
+from encash.arrays import Bool, Int8, Int64
 from encash.cache.task import Cells
-from encash.cache.window_digests import ExpectedDigests
-from encash.store.base import EntryIndex
+from encash.cache.window_digests import DigestCache
+from encash.store.index import EntryIndex
 
 
 class Kind(IntEnum):
-    """Where a cell comes from."""
+    """Source of a cell."""
 
     HIT = 0
     MISS = 1
@@ -24,33 +23,33 @@ class Kind(IntEnum):
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """Where cells came from. Each cell counts once in hits, misses, stale or unavailable."""
+class LookupStats:
+    """Counts of cells by source. Each cell counts once in hits, misses, stale or unavailable."""
 
     hits: int = 0
     """Valid entries of the cache."""
     misses: int = 0
     """Cells that have a window, as far as is known, and no entry."""
     stale: int | None = None
-    """Entries made from another window than the panel has now; None where they cannot be compared: no panel was given,
-    or the cache does not say how it was made."""
+    """Entries made from a window that the panel no longer has; None if they cannot be compared: no panel was given, or
+    the cache does not record how it was made."""
     unavailable: int = 0
     """Cells without a window in the panel."""
     unserved: int = 0
-    """Misses and stale entries for which there was no model: not found."""
+    """Misses and stale entries that were not found because there is no model."""
     computed: int = 0
     """Windows that went through the model."""
     forecasts_computed: int = 0
-    """Hits that went through the model all the same, for a forecast that the cache does not have."""
+    """Hits that went through the model nevertheless, for a forecast that the cache does not have."""
     unchecked: int = 0
-    """Hits whose input nobody recorded (files of foreign tools), so that they could not be compared."""
+    """Hits whose input is not recorded (files of foreign tools), so that they could not be compared."""
     model_loaded: bool = False
     encode_seconds: float = 0.0
     verified: bool = True
-    """False: the cache was imported on trust, and nobody knows which model made it."""
+    """False: the cache was imported on trust, and the model that made it is unknown."""
 
     def count(self, kind: Int8, found: Bool) -> None:
-        """Count cells by their `Kind`, and those of them for which nothing was found; shape (n,) each."""
+        """Count cells by their `Kind`, and those of them that were not found; shape (n,) each."""
         counts = np.bincount(kind, minlength=len(Kind))
         self.unserved += int((~found & (kind != Kind.UNAVAILABLE)).sum())
         self.hits += int(counts[Kind.HIT])
@@ -60,30 +59,46 @@ class Tally:
             self.stale += int(counts[Kind.STALE])
 
 
-def kinds_of(cells: Cells, index: EntryIndex | None, expected: ExpectedDigests | None) -> tuple[Int8, Bool]:
-    """A `Kind` for each cell, and which hits nobody could compare; shape (n,) each.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LocatedCells:
+    """n cells, located in one snapshot and compared with the panel's windows."""
+
+    cells: Cells
+    kind: Int8
+    """A `Kind` for each cell, shape (n,)."""
+    rows: Int64
+    """Row of each cell in the snapshot, −1 if there is no entry; shape (n,)."""
+    unchecked: Bool
+    """Hits that could not be compared with a window, shape (n,)."""
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.cells)
+
+    def take(self, part: slice) -> LocatedCells:
+        """Return some of the cells, in order; their kinds can be changed independently."""
+        cells = Cells(days=self.cells.days[part], tickers=self.cells.tickers[part])
+        return LocatedCells(
+            cells=cells, kind=self.kind[part].copy(), rows=self.rows[part], unchecked=self.unchecked[part]
+        )
+
+
+def locate(cells: Cells, index: EntryIndex | None, digests: DigestCache | None) -> LocatedCells:
+    """Find cells in an index and classify them.
 
     Args:
         cells: n cells.
-        index: the keys of the cache; None without one.
-        expected: what the panel's windows are now; None where entries cannot be compared with them.
+        index: of a snapshot; None without a cache.
+        digests: digests of the panel's windows; None if entries cannot be compared with them.
     """
-    row, stored = _stored(cells, index)
-    held = row >= 0
+    rows = np.full(len(cells), -1, dtype=np.int64) if index is None else index.locate(cells.days, cells.tickers)
+    held = rows >= 0
     kind = np.where(held, Kind.HIT, Kind.MISS).astype(np.int8)
-    if expected is None:
-        return kind, np.zeros(len(cells), dtype=np.bool_)
-    digest = expected.digests(cells)
-    kind[held & (stored != 0) & (stored != digest)] = Kind.STALE
-    kind[digest == 0] = Kind.UNAVAILABLE
-    return kind, held & (stored == 0) & (digest != 0)
-
-
-def _stored(cells: Cells, index: EntryIndex | None) -> tuple[Int64, UInt64]:
-    """The row of each cell, −1 for none, and its digest, 0 for none or unknown."""
-    if index is None:
-        return np.full(len(cells), -1, dtype=np.int64), np.zeros(len(cells), dtype=np.uint64)
-    row = index.locate(cells.days, cells.tickers)
-    digest = np.zeros(len(cells), dtype=np.uint64)
-    digest[row >= 0] = index.digest[row[row >= 0]]
-    return row, digest
+    unchecked = np.zeros(len(cells), dtype=np.bool_)
+    if digests is not None:
+        stored = np.zeros(len(cells), dtype=np.uint64) if index is None else index.digests(rows)
+        digest = digests.of(cells)
+        kind[held & (stored != 0) & (stored != digest)] = Kind.STALE
+        kind[digest == 0] = Kind.UNAVAILABLE
+        unchecked = held & (stored == 0) & (digest != 0)
+    return LocatedCells(cells=cells, kind=kind, rows=rows, unchecked=unchecked)

@@ -1,5 +1,4 @@
-"""The plan of a build: what is valid, stale, missing or unavailable, told before anything runs. Knows the panel and the
-keys of a store; runs no model."""
+"""The plan of a build: what is valid, stale, missing or unavailable, computed before anything runs."""
 
 from __future__ import annotations
 
@@ -10,59 +9,59 @@ from enum import IntEnum
 
 import numpy as np
 
-from encash.arrays import Days, Int8, Int32, Int64, UInt64, positions
+from encash.arrays import Days, Int8, Int32, Int64
 from encash.cache.identity import check_encoder
 from encash.cache.selection import Selection
+from encash.cache.window_digests import CHUNK_BYTES, WindowDigests, window_digests
 from encash.encoders.base import EncoderSpec
 from encash.panel.panel import Panel
-from encash.panel.windows import Reason, window_grid
-from encash.store.base import EmbeddingStore, EntryIndex
+from encash.panel.windows import Reason
+from encash.store.base import StoreSnapshot
+from encash.store.index import EntryIndex
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 KEY_BYTES = 8 + 4 + 2
-"""An entry's digest, its day and about what its ticker takes when names repeat."""
-CHUNK_BYTES = 16 * 2**20
-"""Feature rows that are held while windows are compared."""
+"""An entry's digest, its day, and about what a repeated ticker name takes."""
 WRITING_BYTES = 64 * 2**20
-"""About what threads and the engine take when the first block is read, encoded and written."""
+"""About what threads and the engine take to read, encode and write the first block."""
 
 
 class State(IntEnum):
-    """What the cache knows of a cell (day, ticker)."""
+    """State of a cell (day, ticker) in the cache."""
 
     VALID = 0
-    """An entry made from the very window that the panel has."""
+    """The entry was made from exactly the window that the panel has."""
     STALE = 1
-    """An entry made from another window: the data have been restated."""
+    """The entry was made from a different window: the data have been restated."""
     MISSING = 2
-    """A window, and no entry."""
+    """The panel has a window, and the cache has no entry."""
     UNAVAILABLE = 3
     """The panel has no full, finite window there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSize:
-    """How much work is read, encoded and committed at once; bounds the memory and what a kill can lose."""
+    """Amount of work that is read, encoded and committed at once; bounds memory and what a kill can lose."""
 
     entries: int = 8_192
-    """Whole months are taken until a block has so many entries."""
+    """Whole months are added until a block has this many entries."""
     vector_bytes: int = 256 * 2**20
     """A block's embeddings take no more than this."""
     feature_bytes: int = 48 * 2**20
     """The feature rows of one task take no more than this."""
     seconds: float = 30.0
-    """A block is not encoded for longer than this, as far as the rate is known. A kill loses the block that is being
-    encoded, and the one before it if it comes in the milliseconds in which that one is committed."""
+    """Longest encoding time of a block, as far as the rate is known. A kill loses the block being encoded, and the one
+    before it if it is being committed at that moment."""
 
     def most_entries(self, dim: int, rate: float | None) -> int:
-        """The most entries of a block, given the encoder's rate in entries a second."""
+        """Return the most entries of a block, given the encoder's rate in entries per second."""
         by_memory = max(1, self.vector_bytes // (4 * dim))
         return by_memory if rate is None else max(1, min(by_memory, int(rate * self.seconds)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """What a build would do. A value: printing it runs nothing."""
+    """What a build would do: a value, which can be printed before anything runs."""
 
     days: Days
     """The sessions, ascending; shape (T,)."""
@@ -75,18 +74,18 @@ class Plan:
     missing: int
     unavailable: int
     reasons: dict[str, int]
-    """Unavailable cells by reason: no row on that day, history too short, a value that is not finite."""
+    """Unavailable cells by reason: no row on that day, history too short, a non-finite value."""
     withdrawn: int
-    """Entries of the cache among the unavailable cells: the panel no longer has their window."""
+    """Unavailable cells that have an entry: the panel no longer has their window."""
     blocks: int
-    """Commits that the build will make, at the least."""
+    """Least number of commits that the build will make."""
     bytes_estimate: int
-    """What the new entries take on disk."""
+    """Size of the new entries on disk."""
     seconds_estimate: float | None
-    """Seconds of encoding; None where the encoder's rate has not been measured."""
+    """Seconds of encoding; None if the encoder's rate has not been measured."""
     peak_memory_bytes: int
-    """What a build needs at once: its arrays, and with a model in hand (not its spec alone) what this process has taken
-    at most so far, libraries, the model and its activations in the batches that were measured among it."""
+    """Memory of a build: its arrays, and, if planned with a loaded model rather than its spec, the peak of this process
+    so far, which includes libraries, the model, and its activations in the batches that were measured."""
 
     @property
     def to_compute(self) -> int:
@@ -94,7 +93,7 @@ class Plan:
         return self.stale + self.missing
 
     def summary(self) -> dict[str, object]:
-        """The plan as plain values, under the keys of ``encash plan --json``."""
+        """Return the plan as plain values, under the keys of ``encash plan --json``."""
         return {
             "valid": self.valid,
             "stale": self.stale,
@@ -113,20 +112,10 @@ class Plan:
         }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WindowDigests:
-    """The digest of each cell's window, or why there is none; shape (T, N) each."""
-
-    digest: UInt64
-    """0 where there is no window."""
-    reason: Int8
-    """A `Reason`."""
-
-
 def make_plan(
     panel: Panel,
     spec: EncoderSpec,
-    store: EmbeddingStore | None,
+    snapshot: StoreSnapshot | None,
     selection: Selection,
     *,
     dtype: str | None = None,
@@ -140,24 +129,25 @@ def make_plan(
     Args:
         panel: the data.
         spec: the encoder that would run.
-        store: the cache as it stands; None where there is none yet.
+        snapshot: the cache as it is; None if there is none yet.
         selection: days and tickers.
-        dtype: how vectors are kept; None takes the cache's, float32 for a new one.
-        rate: the encoder's entries a second, where it is known.
-        block: how the work is cut.
+        dtype: how vectors are stored; None takes the cache's, or float32 for a new one.
+        rate: the encoder's entries per second, if known.
+        block: how the work is divided.
 
     Raises:
-        MismatchError: the cache belongs to another encoder or dtype, or the panel's features are not the encoder's.
+        MismatchError: the cache has a different encoder or dtype, or the panel's features are not the encoder's.
         InputError: no session or ticker is selected.
     """
     spec.check_features(panel.num_features, panel.feature_names)
-    if store is not None:
-        check_encoder(store.spec, spec, dtype=dtype, forecasts=True)
-        dtype = store.spec.dtype
+    if snapshot is not None:
+        check_encoder(snapshot.spec, spec, dtype=dtype, forecasts=True)
+        dtype = snapshot.spec.dtype
     days, tickers = selection.choose_days(panel.sessions), selection.choose_tickers(panel.tickers)
     windows = window_digests(panel, tickers, days, spec.lookback)
-    row = None if store is None else rows_on_grid(store.index(), days, tickers)
-    state = compare(windows, None if store is None else store.index(), row)
+    index = None if snapshot is None else snapshot.index()
+    row = None if index is None else index.grid(days, np.asarray(tickers, dtype=np.str_))
+    state = compare(windows, index, row)
     counts = count_states(state)
     work = counts[State.STALE] + counts[State.MISSING]
     block = BlockSize() if block is None else block
@@ -179,59 +169,43 @@ def make_plan(
     )
 
 
-def renewal(panel: Panel, spec: EncoderSpec, index: EntryIndex, asked: Selection) -> tuple[Selection, int]:
-    """What an update of a cache looks at: the sessions from its first day on, for the tickers that it holds and for new
-    ones, which had no window up to its last day. Days and tickers that are asked for stand instead.
+def renewal(panel: Panel, spec: EncoderSpec, index: EntryIndex, requested: Selection) -> tuple[Selection, int]:
+    """Return what an update of a cache looks at.
+
+    That is the sessions from the cache's first day, for the tickers that it holds and for new ones, which had no window
+    up to its last day. Requested days and tickers take precedence.
 
     Args:
         panel: the data.
         spec: the encoder of the cache.
         index: of the cache.
-        asked: what the user said.
+        requested: the user's choice.
 
     Returns:
-        The selection, and how many tickers of the data it leaves out, because the cache never had them.
+        The selection, and how many tickers of the data it leaves out because the cache never had them.
     """
     if not index.entries:
-        return asked, 0
-    if asked.start is None and asked.months is None:
-        asked = replace(asked, start=index.days[0])
-    if (asked.tickers, asked.num_stocks, asked.skip) != (None, None, None):
-        return asked, 0
+        return requested, 0
+    if requested.start is None and requested.months is None:
+        requested = replace(requested, start=index.days[0])
+    if (requested.tickers, requested.num_stocks, requested.skip) != (None, None, None):
+        return requested, 0
     held = set(index.tickers.tolist()) & set(panel.tickers)
     strange = tuple(sorted(set(panel.tickers) - held))
     new, before = strange, panel.sessions[panel.sessions <= index.days[-1]]
     if strange and len(before):
         had = (window_digests(panel, strange, before, spec.lookback).reason == Reason.OK).any(axis=0)
         new = tuple(np.asarray(strange)[~had].tolist())
-    return replace(asked, tickers=tuple(sorted(held.union(new)))), len(strange) - len(new)
-
-
-def window_digests(panel: Panel, tickers: tuple[str, ...], days: Days, lookback: int) -> WindowDigests:
-    """The digest of every window of these days × tickers; each feature row is read once, memory is bounded.
-
-    Args:
-        panel: the data.
-        tickers: N of the panel's.
-        days: ascending and distinct, shape (T,), T ≥ 1.
-        lookback: sessions in a window.
-    """
-    digest = np.zeros((len(days), len(tickers)), dtype=np.uint64)
-    reason = np.full(digest.shape, Reason.NO_ROW, dtype=np.int8)
-    for at, names in _ticker_chunks(panel, tickers, len(days) + lookback):
-        rows = panel.rows(names, start=days[0], end=days[-1], lookback=lookback)
-        grid = window_grid(rows, days, lookback)
-        digest[:, at : at + len(names)], reason[:, at : at + len(names)] = grid.digest, grid.reason
-    return WindowDigests(digest=digest, reason=reason)
+    return replace(requested, tickers=tuple(sorted(held.union(new)))), len(strange) - len(new)
 
 
 def compare(windows: WindowDigests, index: EntryIndex | None, row: Int32 | None) -> Int8:
-    """A `State` for each cell; shape (T, N).
+    """Return the `State` of each cell; shape (T, N).
 
     Args:
         windows: of the panel.
-        index: of the store; None where there is none.
-        row: the store's row of each cell, as `rows_on_grid` gives it.
+        index: of the snapshot; None without one.
+        row: the row of each cell, as `EntryIndex.grid` returns it.
     """
     state = np.full(windows.reason.shape, State.UNAVAILABLE, dtype=np.int8)
     there = windows.reason == Reason.OK
@@ -244,34 +218,25 @@ def compare(windows: WindowDigests, index: EntryIndex | None, row: Int32 | None)
 
 
 def count_states(state: Int8) -> dict[State, int]:
-    """How many cells have each state."""
+    """Count the cells in each state."""
     return {kind: int(np.count_nonzero(state == kind)) for kind in State}
 
 
-def rows_on_grid(index: EntryIndex, days: Days, tickers: tuple[str, ...]) -> Int32:
-    """The row of each (day, ticker), −1 where the store has none; shape (T, N)."""
-    day_at, ticker_at = positions(index.days, days), positions(index.tickers, np.asarray(tickers, dtype=np.str_))
-    rows = np.full((len(days), len(tickers)), -1, dtype=np.int32)
-    known = np.ix_(day_at >= 0, ticker_at >= 0)
-    rows[known] = index.row[np.ix_(day_at[day_at >= 0], ticker_at[ticker_at >= 0])]
-    return rows
-
-
 def work_by_day(state: Int8) -> Int64:
-    """How many cells lie before each day that have to be computed, and in all; shape (T + 1,)."""
+    """Count the cells to compute before each day, and in total; shape (T + 1,)."""
     per_day = ((state == State.STALE) | (state == State.MISSING)).sum(axis=1)
     return np.concatenate([[0], np.cumsum(per_day)]).astype(np.int64)
 
 
 def cut_block(months: Int64, before: Int64, start: int, least: int, most: int) -> int:
-    """Where the block ends that begins at a cell: whole months until `least` cells, never more than `most`.
+    """Return where the block that starts at a cell ends: whole months until `least` cells, never more than `most`.
 
     Args:
         months: the month of each day, shape (T,).
         before: `work_by_day`, shape (T + 1,).
         start: the number of the first cell among all cells to compute, by day and ticker.
-        least: cells after which a month is not begun.
-        most: cells that a block never exceeds.
+        least: number of cells after which no further month is added.
+        most: largest number of cells of a block.
     """
     total = int(before[-1])
     enough = min(start + least, total)
@@ -281,7 +246,7 @@ def cut_block(months: Int64, before: Int64, start: int, least: int, most: int) -
 
 
 def cut_blocks(days: Days, state: Int8, least: int, most: int) -> Iterator[tuple[int, int]]:
-    """All blocks as (start, stop) among the cells to compute, by day and ticker."""
+    """Iterate over all blocks as (start, stop) among the cells to compute, by day and ticker."""
     months, before, stop = days.astype("datetime64[M]").astype(np.int64), work_by_day(state), 0
     while (start := stop) < before[-1]:
         stop = cut_block(months, before, start, least, most)
@@ -289,16 +254,9 @@ def cut_blocks(days: Days, state: Int8, least: int, most: int) -> Iterator[tuple
 
 
 def entry_bytes(spec: EncoderSpec, dtype: str) -> int:
-    """About what one entry takes on disk."""
+    """Estimate the size of one entry on disk."""
     scale = 4 if dtype == "int8" else 0
     return spec.dim * ITEM_BYTES[dtype] + scale + 8 * len(spec.horizons) + KEY_BYTES
-
-
-def _ticker_chunks(panel: Panel, tickers: tuple[str, ...], rows_each: int) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Tickers in groups whose feature rows fit the chunk, each group with the place of its first."""
-    size = max(1, CHUNK_BYTES // (rows_each * panel.num_features * 4))
-    for at in range(0, len(tickers), size):
-        yield at, tickers[at : at + size]
 
 
 def _count_reasons(reason: Int8) -> dict[str, int]:
@@ -306,7 +264,7 @@ def _count_reasons(reason: Int8) -> dict[str, int]:
 
 
 def process_peak_bytes() -> int:
-    """The most memory that this process has had so far; 0 where the system does not say."""
+    """Return the peak memory of this process so far; 0 if the system does not report it."""
     try:
         import resource  # noqa: PLC0415 - not on every system
     except ImportError:
@@ -316,7 +274,7 @@ def process_peak_bytes() -> int:
 
 
 def _peak_memory(spec: EncoderSpec, block: BlockSize, most_entries: int, shape: tuple[int, ...]) -> int:
-    """Feature rows of the tasks in flight, the blocks being encoded and written, the grids of keys and digests."""
+    """Add up feature rows of the tasks in flight, blocks being encoded and written, and grids of keys and digests."""
     days, tickers = shape
     all_rows = tickers * (days + spec.lookback) * spec.num_features * 4
     vectors = most_entries * 4 * (spec.dim + 2 * len(spec.horizons))

@@ -1,4 +1,4 @@
-"""Doing the next things while the present one is used. Knows iterators and one thread."""
+"""Prefetching: the next items of an iterator are made while the present one is used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TypeVar, cast
 Item = TypeVar("Item")
 
 
-def read_ahead(items: Iterator[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items, up to `depth` of them made in a thread before they are asked for.
+def prefetch(items: Iterator[Item], depth: int) -> Generator[Item, None, None]:
+    """Iterate over the same items, up to `depth` of them made in a thread before they are requested.
 
-    What the iterator raises is raised here, in its turn. Closing stops the thread after the item at hand.
+    An error of the iterator is raised here, in order. Closing stops the thread after the current item.
 
-    >>> list(read_ahead(iter([1, 2, 3]), depth=2))
+    >>> list(prefetch(iter([1, 2, 3]), depth=2))
     [1, 2, 3]
     """
     end = object()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="encash-ahead")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="encash-prefetch")
     waiting: deque[Future[object]] = deque(pool.submit(next, items, end) for _ in range(depth))
     try:
         while (item := waiting.popleft().result()) is not end:

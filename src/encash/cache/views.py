@@ -1,28 +1,27 @@
-"""Where people want to go from a cache: Arrow, xarray, torch. Each is imported when it is asked for. Knows caches;
-computes nothing."""
+"""Views of a snapshot for other libraries: Arrow, xarray, torch. Each library is imported when needed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encash.arrays import DayLike, Float32
-from encash.errors import InputError, MissingExtraError
-from encash.store.base import Entries, StoreSpec
+from encash.errors import ConflictError, InputError, MissingExtraError
+from encash.store.base import Entries, StoreSnapshot
+from encash.store.locator import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from encash.cache.cache import Cache
 
-
-def arrow_reader(spec: StoreSpec, scan: Callable[[], Iterator[Entries]]) -> pa.RecordBatchReader:
-    """Entries as Arrow batches: date, ticker, digest, embedding, forecast, confidence (lists of fixed length)."""
+def arrow_reader(snapshot: StoreSnapshot, batch_rows: int) -> pa.RecordBatchReader:
+    """Return entries as Arrow batches: date, ticker, digest, embedding, forecast, confidence (fixed-size lists)."""
     import pyarrow as pa  # noqa: PLC0415 - takes a tenth of a second to import
 
+    spec = snapshot.spec
     widths = {"embedding": spec.dim, "forecast": len(spec.horizons), "confidence": len(spec.horizons)}
     widths = {name: width for name, width in widths.items() if width}
     schema = pa.schema(
@@ -42,25 +41,25 @@ def arrow_reader(spec: StoreSpec, scan: Callable[[], Iterator[Entries]]) -> pa.R
         keys = [pa.array(entries.days), pa.array(entries.tickers.tolist(), pa.string()), pa.array(entries.digest)]
         return pa.RecordBatch.from_arrays([*keys, *lists], schema=schema)
 
-    return pa.RecordBatchReader.from_batches(schema, (batch(entries) for entries in scan()))
+    return pa.RecordBatchReader.from_batches(schema, (batch(entries) for entries in snapshot.scan(batch_rows)))
 
 
-def xarray_dataset(cache: Cache, start: DayLike | None, end: DayLike | None) -> Any:
-    """Embeddings (day, ticker, feature), forecasts and confidences (day, ticker, horizon); NaN where there is none.
+def xarray_dataset(snapshot: StoreSnapshot, start: DayLike | None, end: DayLike | None) -> Any:
+    """Return embeddings (day, ticker, feature), forecasts and confidences (day, ticker, horizon); NaN if missing.
 
     Raises:
         MissingExtraError: xarray is not installed.
-        InputError: the start lies behind the end.
+        InputError: the start is after the end.
     """
     try:
         import xarray as xr  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError("xarray is not installed; pip install 'encash[xarray]'") from None
-    index = cache.index()
+    index = snapshot.index()
     first, stop = index.span(start, end)
     row = index.row[first:stop]
     held, rows = row >= 0, row[row >= 0].astype(np.int64)
-    vectors, forecast, confidence = cache.read(rows)
+    vectors, (forecast, confidence) = snapshot.vectors(rows), snapshot.forecasts(rows)
     columns = {
         "embedding": ("feature", vectors),
         "forecast": ("horizon", forecast),
@@ -72,17 +71,17 @@ def xarray_dataset(cache: Cache, start: DayLike | None, end: DayLike | None) -> 
         coords={
             "day": index.days[first:stop].astype("datetime64[ns]"),
             "ticker": index.tickers.astype(object),
-            "horizon": list(cache.spec.horizons),
+            "horizon": list(snapshot.spec.horizons),
         },
-        attrs={"dtype": cache.spec.dtype, "fingerprint": cache.spec.fingerprint},
+        attrs={"dtype": snapshot.spec.dtype, "fingerprint": snapshot.spec.fingerprint},
     )
 
 
-def torch_dataset(cache: Cache) -> Any:
-    """All entries as a map-style dataset; an item is a dict of day (since 1970), ticker, embedding, forecast and so on.
+def torch_dataset(snapshot: StoreSnapshot) -> Any:
+    """Return all entries as a map-style dataset of dicts: day (since 1970), ticker, embedding, forecast, confidence.
 
-    A loader fetches a whole batch in one read. With worker processes use ``multiprocessing_context="spawn"``: an open
-    cache may not cross a fork.
+    A loader fetches a whole batch in one read. Worker processes need ``multiprocessing_context="spawn"``: an open cache
+    may not cross a fork.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -93,62 +92,63 @@ def torch_dataset(cache: Cache) -> Any:
         raise MissingExtraError("torch is not installed; pip install 'encash[torch]'") from None
 
     dataset: Any = type("CacheDataset", (CacheItems, Dataset), {"__doc__": CacheItems.__doc__, "__reduce__": _reduce})
-    return dataset(cache)
+    return dataset(snapshot)
 
 
 class CacheItems:
-    """The entries of one version of a cache as items, in order of day and ticker."""
+    """The entries of one snapshot as items, in order of day and ticker."""
 
-    def __init__(self, cache: Cache):
-        self._cache = cache
+    def __init__(self, snapshot: StoreSnapshot):
+        self._snapshot = snapshot
         self._process = os.getpid()
-        index = cache.index()
-        day, ticker = np.nonzero(index.row >= 0)
-        self._rows = index.row[day, ticker].astype(np.int64)
-        self._days, self._tickers = index.days[day].astype(np.int64), index.tickers[ticker]
+        self._rows = snapshot.index().rows()
+        days, self._tickers = snapshot.index().keys(self._rows)
+        self._days = days.astype(np.int64)
 
     def __len__(self) -> int:
         """Number of entries."""
         return len(self._rows)
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        """One entry."""
+        """Return one entry."""
         return self.__getitems__([item])[0]
 
     def __getitems__(self, items: Sequence[int]) -> list[dict[str, Any]]:
-        """Several entries in one read.
+        """Return several entries, in one read.
 
         Raises:
-            InputError: in a process that was forked.
+            InputError: the process was forked.
         """
         if os.getpid() != self._process:
             raise InputError(
                 'an open cache may not cross a fork; give the DataLoader multiprocessing_context="spawn", so that each '
-                "worker opens the cache by itself"
+                "worker opens the cache itself"
             )
         rows = self._rows[np.asarray(items, dtype=np.int64)]
-        vectors, forecast, confidence = self._cache.read(rows)
+        vectors, (forecast, confidence) = self._snapshot.vectors(rows), self._snapshot.forecasts(rows)
         return [
             {
                 "day": int(self._days[item]),
                 "ticker": str(self._tickers[item]),
-                "embedding": vectors[place],
-                "forecast": forecast[place],
-                "confidence": confidence[place],
+                "embedding": vectors[number],
+                "forecast": forecast[number],
+                "confidence": confidence[number],
             }
-            for place, item in enumerate(items)
+            for number, item in enumerate(items)
         ]
 
 
-def _reduce(dataset: Any) -> tuple[Callable[[str, int], Any], tuple[str, int]]:
-    """A worker process opens the same version of the cache by itself."""
-    return _open_dataset, (dataset._cache.path, dataset._cache.version)
+def _reduce(dataset: Any) -> tuple[Callable[[str, int, str], Any], tuple[str, int, str]]:
+    """Pickle a dataset as its location: a worker process opens the same version."""
+    snapshot = dataset._snapshot
+    return _open_dataset, (snapshot.location, snapshot.version, snapshot.content_id())
 
 
-def _open_dataset(path: str, version: int) -> Any:
-    from encash.cache.cache import Cache  # noqa: PLC0415 - that file imports this one
-
-    return torch_dataset(Cache.at(path, version))
+def _open_dataset(location: str, version: int, content_id: str) -> Any:
+    snapshot = open_store(location, version=version).snapshot()
+    if snapshot.content_id() != content_id:
+        raise ConflictError(f"{location} was replaced since the dataset was made; make a new dataset from it")
+    return torch_dataset(snapshot)
 
 
 def _on_grid(values: Float32, held: np.ndarray) -> Float32:

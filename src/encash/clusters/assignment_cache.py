@@ -19,7 +19,7 @@ from encash.clusters.files import array_folder
 from encash.clusters.model import ClusterModel
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.progress import Progress
-from encash.store.base import EntryIndex
+from encash.store.index import EntryIndex
 from encash.store.local.lock import writer_lock
 
 FOLDER = "assignments"

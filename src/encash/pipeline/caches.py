@@ -105,7 +105,7 @@ def verify_cache(
     report = cache.verify(panel, encoder, sample=sample, drop=drop, progress=progress)
     proven = report.passed and report.verified and report.sampled > 0 and cache.store.writable
     if panel is not None and encoder is not None and proven:
-        adopt(cache, panel, encoder, report)
+        adopt(cache.store, panel, encoder, report)
     return report
 
 
@@ -146,7 +146,7 @@ def list_caches(folder: Path, sources: Sources) -> list[ListedCache]:
             caches[path] = str(error)
     sound = [cache for cache in caches.values() if not isinstance(cache, str)]
     model = sources.model
-    own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
+    own = [] if model is None else [cache.path for cache in sound if cache.recognizes(model)]
     if model is not None and not own:
         own = [cache.path for cache in sound if _made_by(cache, sources)]
     return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]

@@ -249,5 +249,6 @@ def _entries(cache: Cache) -> CacheEntries:
     """The entries of a cache as the clusters see them."""
     from encash.clusters import CacheEntries
 
-    fingerprint, vectors = cache.spec.fingerprint, cache.store.vectors
-    return CacheEntries(index=cache.index(), vectors=vectors, cache=fingerprint, version=cache.version)
+    snapshot = cache.snapshot()
+    fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.vectors
+    return CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)

@@ -133,12 +133,12 @@ class Sources:
         encoder = members[0] if len(members) == 1 else Ensemble(members)
         if cache is None or known is None or encoder.spec.lookback == known.lookback:
             return encoder
-        if self.lookback is None and self.default_lookback is None and cache.recognises(encoder):
+        if self.lookback is None and self.default_lookback is None and cache.recognizes(encoder):
             return replace(self, lookback=known.lookback).encoder(cache)
         raise _other_lookback(self.model, encoder.spec.lookback, cache, known.lookback)
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
-        """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
+        """What a backtest reads through. A model file that the cache recognizes is not loaded before a miss needs it.
 
         Raises:
             MismatchError: the cache was built with another model.
@@ -147,7 +147,7 @@ class Sources:
 
         if self.model is None:
             return Lookup(cache=cache, panel=panel)
-        if cache is not None and not self._asks_otherwise(cache) and cache.recognises(self.model):
+        if cache is not None and not self._asks_otherwise(cache) and cache.recognizes(self.model):
             return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
         encoder = self.encoder(cache)
         if cache is not None:

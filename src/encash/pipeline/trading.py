@@ -131,9 +131,9 @@ def backtest(
     check_folder(run_dir or RUNS)
     series = None if reference is None else read_series(reference)
     result = run_backtest(config, **_parts(trading), reference=series, progress=progress)
-    if refuse_misses and trading.lookup.tally.unserved:
+    if refuse_misses and trading.lookup.stats.unserved:
         raise InputError(
-            f"{trading.lookup.tally.unserved:,} candidates have no valid entry in the cache, and no model may be "
+            f"{trading.lookup.stats.unserved:,} candidates have no valid entry in the cache, and no model may be "
             "loaded; build the cache for these days, or leave --no-model out"
         )
     extra = {"tickers_without_features": trading.without_features}

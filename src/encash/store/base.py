@@ -1,9 +1,9 @@
-"""The seam of the stores: rows of (day, ticker) with an embedding, forecasts and two digests, in atomic commits.
-Knows no panel, no model and no plan."""
+"""The interface of a store: rows of (day, ticker) with an embedding, forecasts and two digests, in atomic commits."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,42 +11,43 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, UInt64, day_text, positions, to_day
+from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, UInt64
 from encash.errors import FormatError, InputError
 from encash.progress import Progress
+from encash.store.index import EntryIndex
 
 _SEARCH_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSpec:
-    """What every row of a store has in common; fixed when it is created."""
+    """Description shared by all rows of a store, fixed when the store is created."""
 
     dim: int
     dtype: str
-    """How vectors are stored: float32, float16 or int8 (with a scale a row)."""
+    """How vectors are stored: float32, float16 or int8 (with one scale per row)."""
     horizons: tuple[int, ...]
     encoder: dict[str, Any]
-    """The encoder's description (`EncoderSpec.describe`), empty for a foreign file without provenance."""
+    """The encoder's description (`EncoderSpec.describe`); empty for a foreign file without provenance."""
     fingerprint: str
-    """Identity of encoder and dtype together; empty where it is unknown."""
+    """Identity of encoder and dtype together; empty if unknown."""
     forecast_fingerprint: str = ""
     notes: dict[str, Any] | None = None
-    """Provenance that is no identity: digests of checkpoint files, versions, "unverified", measured agreement."""
+    """Provenance outside the identity: digests of checkpoint files, versions, "unverified", measured agreement."""
 
     def describe(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
+        """Return all fields as plain JSON values."""
         return {**asdict(self), "horizons": list(self.horizons)}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> StoreSpec:
-        """The spec that `describe` described; fields that a later version added are left out."""
+        """Read what `describe` returned; fields that a later version added are left out."""
         known = {field.name for field in fields(cls)}
         values = {name: value for name, value in description.items() if name in known}
         return cls(**{**values, "horizons": tuple(values["horizons"])})
 
     def identity(self) -> dict[str, Any]:
-        """The fields that two stores share if their entries may stand side by side, the encoder's own among them."""
+        """Return the fields that must be equal for entries of two stores to be mixed, the encoder's among them."""
         fixed = ("dim", "dtype", "horizons", "fingerprint", "forecast_fingerprint")
         described = self.describe()
         return {**{f"encoder {name}": value for name, value in self.encoder.items()}} | {
@@ -56,14 +57,14 @@ class StoreSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Entries:
-    """n rows in memory. Those given to `write` are sorted by (day, ticker) and rounded as the store keeps them."""
+    """n rows in memory. Rows passed to `write` are sorted by (day, ticker) and rounded to the store's dtype."""
 
     days: Days
     """shape (n,)."""
     tickers: Text
     """shape (n,)."""
     digest: UInt64
-    """Digest of each entry's input window; 0 where it is unknown. Shape (n,)."""
+    """Digest of each entry's input window, 0 if unknown; shape (n,)."""
     embedding: Float32
     """shape (n, dim)."""
     forecast: Float32
@@ -76,140 +77,93 @@ class Entries:
         return len(self.days)
 
     def take(self, rows: Int64 | Bool | slice) -> Entries:
-        """Some of the rows, by place, by mask or as a slice (a view)."""
+        """Return some of the rows, by position, by mask, or as a slice (a view)."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def sorted(self) -> Entries:
-        """The same rows by day, then ticker."""
+        """Return the same rows ordered by day, then ticker."""
         return self.take(np.lexsort((self.tickers, self.days)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntryIndex:
-    """The keys of all rows of one version of a store, on a grid of days × tickers."""
-
-    days: Days
-    """The distinct days of the rows, ascending; shape (T,)."""
-    tickers: Text
-    """The distinct tickers of the rows, ascending; shape (N,)."""
-    row: Int32
-    """The row of each cell, −1 where there is none; shape (T, N). Rows number the entries 0 … n−1 in an order that
-    is the store's own and holds for this version alone."""
-    digest: UInt64
-    """The input digest of each row, shape (n,)."""
-    duplicates: int = 0
-    """Rows whose key a later row has too (another tool wrote them); the cell shows the last one."""
-
-    @property
-    def entries(self) -> int:
-        """Number of entries."""
-        return len(self.digest) - self.duplicates
-
-    def locate(self, days: Days, tickers: Text) -> Int64:
-        """The row of (day i, ticker i) for each i, −1 where there is none; shape (n,)."""
-        day, ticker = positions(self.days, days), _positions(self.tickers, tickers)
-        if self.row.size == 0:
-            return np.full(len(day), -1, dtype=np.int64)
-        return np.where((day >= 0) & (ticker >= 0), self.row[day, ticker], -1).astype(np.int64)
-
-    def span(self, start: DayLike | None, end: DayLike | None) -> tuple[int, int]:
-        """The place of the first day of a range among the days, and the one after its last.
-
-        Raises:
-            InputError: the start lies behind the end.
-        """
-        if start is not None and end is not None and to_day(start) > to_day(end):
-            raise InputError(f"start {day_text(start)} lies behind end {day_text(end)}; give them the other way round")
-        first = 0 if start is None else int(np.searchsorted(self.days, to_day(start)))
-        return first, len(self.days) if end is None else int(np.searchsorted(self.days, to_day(end), side="right"))
-
-    def keys(self, rows: Int64) -> tuple[Days, Text]:
-        """Day and ticker of each row, shape (n,) each; a doubled key's rows that do not count have none to give.
-
-        Raises:
-            InputError: a row that no cell shows.
-        """
-        flat = self.row.reshape(-1)
-        cell = np.full(len(self.digest), -1, dtype=np.int64)
-        cell[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
-        if (strange := rows[cell[rows] < 0]).size:
-            raise InputError(f"row {strange[0]} is not the row of any cell; take rows from `row` or `locate`")
-        day, ticker = np.unravel_index(cell[rows], self.row.shape)
-        return self.days[day], self.tickers[ticker]
-
-
-def _positions(sorted_tickers: Text, wanted: Text) -> Int64:
-    """As `positions`, at once where all tickers are asked for in order: a full session."""
-    if len(wanted) == len(sorted_tickers) and np.array_equal(wanted, sorted_tickers):
-        return np.arange(len(wanted))
-    return positions(sorted_tickers, wanted)
-
-
-@dataclass(frozen=True, kw_only=True)
 class StoreVersion:
-    """One commit of a store's history."""
+    """One commit in a store's history."""
 
     number: int
     time: dt.datetime
-    """When it was committed, by the clock of the machine that did it."""
+    """Commit time, by the clock of the machine that committed."""
     entries: int
     tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompactReport:
-    """What compacting did."""
+    """Summary of a compaction."""
 
     rows_rewritten: int
     versions_removed: int
     bytes_removed: int
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VersionRows:
+    """Row numbers together with the one version in which they are valid."""
+
+    version: int
+    rows: Int64
+    """shape (n,)."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreCheck:
-    """What checking every row of a store found."""
+    """Result of checking every row of a snapshot."""
 
     checked: int
     """Rows read."""
     corrupt: int
-    """Rows whose checksum does not fit, or that could not be read."""
+    """Rows whose checksum does not match, or that could not be read."""
     duplicates: int
     not_finite: int
     """Rows with NaN or infinity."""
+    damaged: VersionRows = field(compare=False, repr=False)
+    """Corrupt or non-finite rows, for `EmbeddingStore.remove`."""
     findings: tuple[str, ...] = ()
-    """One line for each kind of damage, with the first place where it was seen."""
-    damaged: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64), compare=False, repr=False)
-    """The rows that are corrupt or not finite, for `EmbeddingStore.remove`; empty for a file that has no `remove`."""
+    """One line per kind of damage, with the first place where it was seen."""
 
     @property
     def passed(self) -> bool:
-        """Nothing was found."""
+        """Whether nothing was found."""
         return not (self.corrupt or self.duplicates or self.not_finite or self.findings)
 
 
-class EmbeddingStore(ABC):
-    """One store of embeddings of one encoder. An instance sees one version until `refresh` or its own `write`.
+class StoreSnapshot(ABC):
+    """One version of a store: immutable, and safe to read from several threads.
 
-    `encash.testing.StoreContract` is the test that every implementation passes.
+    Row numbers belong to the snapshot whose index gave them. Writes, refreshes and compactions, of this process or of
+    others, make new versions and change nothing here. If the files of an old version have been removed by a compaction
+    (`keep_versions`), reading them is an error, never a different row.
     """
 
     spec: StoreSpec
     version: int
     location: str
-    """Path or URL."""
+    """Path or URL of the store."""
     engine: str
     """Name of the format: lance, hdf5, memory."""
-    writable: bool = True
-    mend_damage: str = "`encash cache verify {location} --drop` takes them away, and a build makes them again"
-    """What helps where rows are not what was written."""
+    repair_hint: str = "`encash cache verify {location} --drop` removes them, and a build makes them again"
+    """How to fix rows that are not what was written."""
 
     @abstractmethod
     def index(self) -> EntryIndex:
-        """Keys and digests of this version; read once, then kept."""
+        """Return keys and digests of all rows; read on first use, then kept."""
 
     @abstractmethod
     def vectors(self, rows: Int64) -> Float32:
-        """The embeddings of these rows in the order asked, shape (n, dim).
+        """Read the embeddings of these rows in the order requested, shape (n, dim).
 
         Raises:
             InputError: a row that this version does not have.
@@ -217,7 +171,7 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
-        """Forecasts and confidences of these rows in the order asked, each of shape (n, H).
+        """Read forecasts and confidences of these rows in the order requested, shape (n, H) each.
 
         Raises:
             InputError: a row that this version does not have.
@@ -225,24 +179,39 @@ class EmbeddingStore(ABC):
 
     @abstractmethod
     def scan(self, batch_rows: int) -> Iterator[Entries]:
-        """All rows in batches of at most `batch_rows` with bounded memory, in the store's own order (row 0 first).
+        """Iterate over all rows in batches of at most `batch_rows` with bounded memory, row 0 first.
 
-        Arrays of a batch may be views of the store and are not to be written to.
+        Arrays of a batch may be views of the store and must not be written to.
         """
 
     @abstractmethod
     def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
-        """All that these rows hold, in the order asked, and which of them are what was written by the checksum that
-        each carries; shape (n,). A row without one (of another tool) is taken for sound.
+        """Read these rows in the order requested, and check each against its checksum.
+
+        Returns:
+            The rows, and which of them are what was written, shape (n,). A row without a checksum (written by a
+            different tool) counts as sound.
 
         Raises:
             InputError: a row that this version does not have.
         """
 
-    def by_day(self, batch_rows: int) -> Iterator[Entries]:
-        """All entries in batches of at most `batch_rows`, sorted by day, then ticker; a doubled key comes once.
+    @abstractmethod
+    def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
+        """Read every row and compare it with its checksum."""
 
-        Whoever copies entries reads them here: what is damaged would get a new checksum and pass for sound.
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """Return the bytes on disk of this version."""
+
+    @abstractmethod
+    def content_id(self) -> str:
+        """Return a text that is equal in two processes exactly if they see the same rows under the same numbers."""
+
+    def by_day(self, batch_rows: int) -> Iterator[Entries]:
+        """Iterate over all entries in batches of at most `batch_rows`, sorted by day, then ticker, each key once.
+
+        Entries are copied only through this method: a damaged row would get a new checksum and pass for sound.
 
         Raises:
             FormatError: an entry is not what was written.
@@ -251,44 +220,35 @@ class EmbeddingStore(ABC):
         days_at_once = max(1, batch_rows // max(1, len(index.tickers)))
         for first in range(0, len(index.days), days_at_once):
             part = index.row[first : first + days_at_once]
-            day, ticker = np.nonzero(part >= 0)
-            for at in range(0, len(day), batch_rows):
-                some = slice(at, at + batch_rows)
-                yield self.read_sound(part[day[some], ticker[some]].astype(np.int64))
+            rows = part[part >= 0].astype(np.int64)
+            for at in range(0, len(rows), batch_rows):
+                yield self.read_sound(rows[at : at + batch_rows])
 
     def read_sound(self, rows: Int64) -> Entries:
-        """All that these rows hold, in the order asked.
+        """Read these rows in the order requested.
 
         Raises:
-            FormatError: one of them is not what was written; says how many of the store are not.
+            FormatError: one of them is not what was written; says how many rows of the store are not.
         """
         entries, sound = self.read_checked(rows)
         if not sound.all():
             self._refuse_damaged(entries.take(~sound))
         return entries
 
-    def _refuse_damaged(self, entries: Entries) -> NoReturn:
-        raise FormatError(
-            f"{self.location}: {self.verify().corrupt:,} entries are not what was written, "
-            f"({entries.days[0]}, {str(entries.tickers[0])!r}) for one, and are not copied; "
-            + self.mend_damage.format(location=self.location)
-        )
-
     def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
-        """The entries up to a day whose embeddings are nearest to a vector. Every one is measured here; an engine that
-        searches by itself finds the same.
+        """Find the entries up to a day whose embeddings are nearest to a vector.
+
+        This default measures every entry; an engine with its own search must find the same.
 
         Args:
             vector: shape (dim,).
-            count: how many; fewer if there are no more.
-            last_day: none of a later day is found.
+            count: how many to find; the result has fewer if the store has fewer.
+            last_day: later days are excluded.
 
         Returns:
             Rows (n,) and Euclidean distances (n,), nearest first, ties by day, then ticker.
         """
-        index = self.index()
-        past = index.row[slice(*index.span(None, last_day))]
-        rows = past[past >= 0].astype(np.int64)  # by day, then ticker
+        rows = self.index().rows(None, last_day)
         distance = np.empty(len(rows))
         for first in range(0, len(rows), _SEARCH_ROWS):
             some = slice(first, first + _SEARCH_ROWS)
@@ -297,10 +257,47 @@ class EmbeddingStore(ABC):
         return rows[order], distance[order]
 
     def distances_to(self, vector: Float32, rows: Int64) -> Float64:
-        """The Euclidean distance of the embeddings of these rows to a vector, in float64; shape (n,)."""
+        """Return the Euclidean distance of the embeddings of these rows to a vector, in float64; shape (n,)."""
         gap = self.vectors(rows).astype(np.float64) - vector
         distance: Float64 = np.sqrt(np.vecdot(gap, gap))
         return distance
+
+    def _refuse_damaged(self, entries: Entries) -> NoReturn:
+        raise FormatError(
+            f"{self.location}: {self.verify().corrupt:,} entries are not what was written, the first "
+            f"({entries.days[0]}, {str(entries.tickers[0])!r}), and are not copied; "
+            + self.repair_hint.format(location=self.location)
+        )
+
+
+class EmbeddingStore(ABC):
+    """One store of embeddings of one encoder: hands out snapshots, and commits new versions.
+
+    An instance sees one version until `refresh` or its own commit. No method takes bare row numbers.
+    `encash.testing.StoreContract` is the test that every implementation passes.
+    """
+
+    location: str
+    """Path or URL."""
+    writable: bool = True
+
+    @abstractmethod
+    def snapshot(self) -> StoreSnapshot:
+        """Return the version that this instance sees: the same object until it sees a different one."""
+
+    @property
+    def spec(self) -> StoreSpec:
+        """Description of the version that this instance sees."""
+        return self.snapshot().spec
+
+    @property
+    def version(self) -> int:
+        """Number of the version that this instance sees."""
+        return self.snapshot().version
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """See the newest version (unless this instance was opened at an older one on purpose)."""
 
     @abstractmethod
     def write(self, entries: Entries, *, skip_valid: bool = False) -> int:
@@ -315,72 +312,69 @@ class EmbeddingStore(ABC):
             The newest version, which this instance then sees.
 
         Raises:
-            InputError: entries that do not fit the store, or a store that cannot be written.
+            InputError: entries that do not fit the store, or a read-only store.
             ConflictError: another writer holds the store for too long.
             WorkError: the disk refused; nothing was committed.
         """
 
     @abstractmethod
-    def remove(self, rows: Int64) -> int:
-        """Take rows of this version away in one atomic and durable commit; reads none of them, so that damaged rows
-        can be removed.
+    def remove(self, selected: VersionRows) -> int:
+        """Remove rows in one atomic and durable commit; reads none of them, so that damaged rows can be removed.
 
         Returns:
             The newest version, which this instance then sees.
 
         Raises:
-            InputError: a row that this version does not have, or a store that cannot be written.
-            ConflictError: another writer has committed since this instance looked; its rows have other numbers.
+            InputError: a row that the version does not have, or a read-only store.
+            ConflictError: the rows are of a version that is not the newest.
         """
-
-    @abstractmethod
-    def refresh(self) -> None:
-        """See the newest version (unless this instance was opened at an older one on purpose)."""
-
-    @abstractmethod
-    def size_bytes(self) -> int:
-        """Bytes on disk of this version."""
 
     @abstractmethod
     def versions(self) -> list[StoreVersion]:
-        """The commits that can still be opened, oldest first."""
+        """List the commits that can still be opened, oldest first."""
 
     @abstractmethod
     def tag(self, name: str, version: int | None = None) -> None:
-        """Name a version (this instance's own by default), so that it is kept and can be opened by that name.
+        """Name a version (by default the one that this instance sees), so that it is kept and can be opened by name.
 
         Raises:
-            InputError: the name belongs to another version already, or has letters a name may not have.
+            InputError: the name belongs to a different version already, or has invalid characters.
         """
 
     def adopt(self, spec: StoreSpec) -> None:
-        """Commit another description of the same rows: which encoder made them has turned out, say.
+        """Commit a different description of the same rows, for example when their encoder has become known.
 
         Raises:
-            InputError: the description is of other rows (dim, dtype, horizons), or this store cannot be described anew.
+            InputError: dim, dtype or horizons differ, or this store cannot be described anew.
         """
         raise InputError(f"{self.location} cannot be described anew; import it into a .lance cache")
 
+    @abstractmethod
+    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
+        """Join small fragments, drop replaced rows, and forget all but the newest and the tagged versions.
+
+        Args:
+            keep_versions: how many of the newest versions stay readable, at least 2, so that readers that opened
+                the store a moment ago still see theirs. Counted, not timed: a clock that jumps deletes nothing.
+            progress: called with (done, total) rows: first as they are checked, then as they are rewritten.
+        """
+
     def check_same_rows(self, spec: StoreSpec) -> None:
-        """Refuse a description of rows of another shape.
+        """Refuse a description of rows of a different shape.
 
         Raises:
             InputError: dim, dtype or horizons differ.
         """
         ours, theirs = ((of.dim, of.dtype, of.horizons) for of in (self.spec, spec))
         if ours != theirs:
-            raise InputError(f"{self.location} holds rows of {ours}; {theirs} describes others")
+            raise InputError(f"{self.location} holds rows of (dim, dtype, horizons) = {ours}, not {theirs}")
 
-    @abstractmethod
-    def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
-        """Join small pieces, drop replaced rows, and forget all but the newest and the tagged versions.
 
-        Args:
-            keep_versions: how many of the newest versions stay readable, at least 2: readers that opened
-                the store a moment ago still see theirs. Counted, not timed: a clock that jumps deletes nothing.
-            progress: told in rows: those that were checked, then those that were written again.
-        """
+def check_tag(name: str) -> None:
+    """Refuse a name that a version cannot have.
 
-    @abstractmethod
-    def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
-        """Read every row and compare it with its checksum."""
+    Raises:
+        InputError: characters other than letters, digits, ".", "-" and "_".
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise InputError(f"{name!r} cannot name a version; use letters, digits, '.', '-' and '_'")

@@ -1,4 +1,4 @@
-"""From a path or URL to a store: the suffix names the engine. Knows the engines' names; nothing of their files."""
+"""From a path or URL to a store: the suffix names the engine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import NoReturn
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
 from encash.progress import Progress
-from encash.store.base import EmbeddingStore, StoreSpec
+from encash.store.base import EmbeddingStore, StoreSnapshot, StoreSpec
 
 LANCE_SUFFIXES = (".lance",)
 HDF5_SUFFIXES = (".h5", ".hdf5")
-"""Of interchange files, which are read and exported."""
+"""Suffixes of interchange files, which are read and exported."""
 SUFFIXES = (*LANCE_SUFFIXES, *HDF5_SUFFIXES)
-"""How the names of stores end."""
+"""Suffixes of store names."""
 _EXPORT_ROWS = 16_384
 
 
 def open_store(location: str | os.PathLike[str], *, version: int | str | None = None) -> EmbeddingStore:
-    """The store at a path or URL.
+    """Open the store at a path or URL.
 
     Args:
         location: its suffix names the engine: .lance, or .h5 for interchange files (read-only).
@@ -29,7 +29,7 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
 
     Raises:
         MissingFileError: nothing is there, or no such version.
-        FormatError: what is there is not what its name says.
+        FormatError: what is there does not have the format of its suffix.
         InputError: a suffix that names no engine.
     """
     text = _text(location)
@@ -39,13 +39,13 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
         return LanceStore.open(text, version)
     from encash.store.hdf5 import Hdf5Store  # noqa: PLC0415 - likewise h5py
 
-    if version is not None:
-        raise InputError(f"{text} has one version only; leave the version out")
+    if version not in (None, 1):
+        raise InputError(f"{text} has version 1 only, not {version!r}; leave the version out")
     return Hdf5Store(text)
 
 
 def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> EmbeddingStore:
-    """A new, empty store.
+    """Create an empty store.
 
     Raises:
         ConflictError: a store is there already.
@@ -61,10 +61,10 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
 
 
 def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> EmbeddingStore:
-    """The store at a path or URL, made if there is none: for several builders that begin at once.
+    """Open the store at a path or URL, or create it, also if several builders begin at once.
 
     Raises:
-        MismatchError: the store there is of another encoder or type; the message says in which fields.
+        MismatchError: the store has a different encoder or dtype; the message lists the fields.
     """
     try:
         store = open_store(location)
@@ -73,15 +73,15 @@ def ensure_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
             return create_store(location, spec)
         except ConflictError:
             store = open_store(location)
-    check_same(spec, store)
+    check_same(spec, store.snapshot())
     return store
 
 
 def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
-    """The store at a path or URL; None where nothing is.
+    """Open the store at a path or URL; None if there is none.
 
     Raises:
-        FormatError: what is there is not what its name says.
+        FormatError: what is there does not have the format of its suffix.
         InputError: a suffix that names no engine that can be written.
     """
     if _suffix(_text(location)) not in LANCE_SUFFIXES:
@@ -92,8 +92,8 @@ def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
         return None
 
 
-def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
-    """Write all entries of a store as an interchange file: whole, or not at all.
+def export_hdf5(snapshot: StoreSnapshot, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+    """Write all entries of a snapshot as an interchange file, atomically.
 
     Returns:
         Entries written.
@@ -103,30 +103,30 @@ def export_hdf5(store: EmbeddingStore, path: str | os.PathLike[str], *, progress
         WorkError: the disk refused; the file that was there before is kept.
     """
     if _suffix(os.fspath(path)) not in HDF5_SUFFIXES:
-        raise InputError(f"{os.fspath(path)} is no name of an interchange file; end it in .h5")
+        raise InputError(f"{os.fspath(path)} is not the name of an interchange file; end it in .h5")
     from encash.store.hdf5 import write_hdf5  # noqa: PLC0415 - h5py takes a tenth of a second to import
 
-    total = store.index().entries
-    return write_hdf5(path, store.spec, store.by_day(_EXPORT_ROWS), progress=progress, total=total)
+    total = snapshot.index().entries
+    return write_hdf5(path, snapshot.spec, snapshot.by_day(_EXPORT_ROWS), progress=progress, total=total)
 
 
-def check_same(spec: StoreSpec, store: EmbeddingStore) -> None:
-    """Refuse a store whose entries cannot stand beside those of a spec.
+def check_same(spec: StoreSpec, store: StoreSnapshot) -> None:
+    """Refuse a store whose entries cannot be mixed with those of a spec.
 
     Raises:
-        MismatchError: the fields that differ, one by one.
+        MismatchError: lists the fields that differ.
     """
     if differences := explain_difference(spec.identity(), store.spec.identity()):
-        told = [line for line in differences if not re.match(r"(forecast_)?fingerprint:", line)]
-        differences = told or differences  # a fingerprint says no more than the fields that it is made of
+        fields = [line for line in differences if not re.match(r"(forecast_)?fingerprint:", line)]
+        differences = fields or differences  # a fingerprint says no more than the fields that it is made of
         raise MismatchError(
-            f"{store.location} belongs to another encoder: {'; '.join(differences)}; "
+            f"{store.location} belongs to a different encoder: {'; '.join(differences)}; "
             "use the cache of this encoder, or build a new one beside it"
         )
 
 
 def _text(location: str | os.PathLike[str]) -> str:
-    """A location as it is written; a URL that went through `Path` has lost a slash and would name a local folder."""
+    """Return a location as text; a URL that went through `Path` has lost a slash and would name a local folder."""
     text = os.fspath(location)
     if broken := re.match(r"([a-z][a-z0-9+-]+):/(?!/)", text):
         raise InputError(f"{text} is neither a path nor a URL; give a URL as text: {broken[1]}://…, not as a Path")
@@ -140,7 +140,7 @@ def _refuse_writing(text: str) -> NoReturn:
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
     if suffix not in SUFFIXES and os.path.isdir(text):
-        raise InputError(f"{text} is a folder and no cache; `encash cache list {text}` names the caches in it")
+        raise InputError(f"{text} is a folder, not a cache; `encash cache list {text}` names the caches in it")
     if suffix not in SUFFIXES:
         raise InputError(f"{text} does not say which kind of cache it is; end its name in .lance or .h5")
     return suffix

@@ -1,7 +1,9 @@
-"""What every store does, as tests: subclass `StoreContract`, give it a store, let pytest collect it."""
+"""Contract tests for stores: subclass `StoreContract`, implement `create` and `reopen`, and let pytest collect it."""
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 
 from encash.arrays import to_days
-from encash.errors import EncashError, InputError, MissingFileError
-from encash.store.base import EmbeddingStore, Entries, StoreSpec
+from encash.errors import ConflictError, EncashError, InputError, MissingFileError
+from encash.store.base import EmbeddingStore, Entries, StoreSnapshot, StoreSpec, VersionRows
 from encash.store.codec import DTYPES, round_vectors
 
 ODD_TICKERS = (
@@ -53,8 +55,9 @@ def make_entries(
     )
 
 
-def everything(store: EmbeddingStore, batch_rows: int = 1000) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """All entries by key; a doubled key shows its last row."""
+def everything(of: EmbeddingStore | StoreSnapshot, batch_rows: int = 1000) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """Return all entries by key; of duplicate keys the last row."""
+    snapshot = of.snapshot() if isinstance(of, EmbeddingStore) else of
     return {
         (str(part.days[i]), str(part.tickers[i])): (
             int(part.digest[i]),
@@ -62,7 +65,7 @@ def everything(store: EmbeddingStore, batch_rows: int = 1000) -> dict[tuple[str,
             part.forecast[i].tobytes(),
             part.confidence[i].tobytes(),
         )
-        for part in store.scan(batch_rows)
+        for part in snapshot.scan(batch_rows)
         for i in range(len(part))
     }
 
@@ -82,50 +85,50 @@ class StoreReadContract:
         """What is written is read back bit for bit, by row, in any order, by scan and by day."""
         spec = make_spec(dtype, dim)
         entries = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
-        store = self.filled(tmp_path, entries, spec)
-        rows = store.index().locate(entries.days, entries.tickers)
+        snapshot = self.filled(tmp_path, entries, spec).snapshot()
+        rows = snapshot.index().locate(entries.days, entries.tickers)
         assert sorted(rows) == list(range(6))
         mixed = np.array([5, 0, 3, 3, 1])
-        np.testing.assert_array_equal(store.vectors(rows[mixed]), entries.embedding[mixed])
-        forecast, confidence = store.forecasts(rows[mixed])
+        np.testing.assert_array_equal(snapshot.vectors(rows[mixed]), entries.embedding[mixed])
+        forecast, confidence = snapshot.forecasts(rows[mixed])
         np.testing.assert_array_equal(forecast, entries.forecast[mixed])
         np.testing.assert_array_equal(confidence, entries.confidence[mixed])
-        np.testing.assert_array_equal(store.index().digest[rows], entries.digest)
-        assert everything(store, 4) == everything(store, 1000)
-        assert len(everything(store)) == 6
-        assert store.spec == spec
+        np.testing.assert_array_equal(snapshot.index().digest[rows], entries.digest)
+        assert everything(snapshot, 4) == everything(snapshot, 1000)
+        assert len(everything(snapshot)) == 6
+        assert snapshot.spec == spec
 
     def test_what_it_gives_is_the_callers(self, tmp_path: Path) -> None:
         """Writing into vectors that were given out changes nothing in the store."""
         spec = make_spec()
         entries = make_entries(spec, ["2024-01-02"], ["A", "B", "C"])
-        store = self.filled(tmp_path, entries, spec)
-        rows = store.index().locate(entries.days, entries.tickers)
-        store.vectors(rows)[:] = 0
-        store.forecasts(rows)[0][:] = 0
-        np.testing.assert_array_equal(store.vectors(rows), entries.embedding)
-        np.testing.assert_array_equal(store.forecasts(rows)[0], entries.forecast)
+        snapshot = self.filled(tmp_path, entries, spec).snapshot()
+        rows = snapshot.index().locate(entries.days, entries.tickers)
+        snapshot.vectors(rows)[:] = 0
+        snapshot.forecasts(rows)[0][:] = 0
+        np.testing.assert_array_equal(snapshot.vectors(rows), entries.embedding)
+        np.testing.assert_array_equal(snapshot.forecasts(rows)[0], entries.forecast)
 
     def test_scan_numbers_rows_as_the_index_does(self, tmp_path: Path) -> None:
         """The n-th row that scan yields is row n of the index, whatever the size of the batches."""
         spec = make_spec()
         both = make_entries(spec, ["2024-01-03", "2024-01-04", "2024-01-05"], ["A", "B", "C", "D"])
-        store = self.filled(tmp_path, both.take(np.array([0, 2, 3, 5, 6, 7, 9, 10])), spec)
+        snapshot = self.filled(tmp_path, both.take(np.array([0, 2, 3, 5, 6, 7, 9, 10])), spec).snapshot()
         for batch_rows in (1, 2, 3, 100):
-            parts = list(store.scan(batch_rows))
+            parts = list(snapshot.scan(batch_rows))
             assert max(len(part) for part in parts) <= batch_rows
             days, tickers = (np.concatenate([getattr(p, name) for p in parts]) for name in ("days", "tickers"))
-            np.testing.assert_array_equal(store.index().locate(days, tickers), np.arange(8))
+            np.testing.assert_array_equal(snapshot.index().locate(days, tickers), np.arange(8))
             vectors = np.concatenate([part.embedding for part in parts])
-            np.testing.assert_array_equal(vectors, store.vectors(np.arange(8)))
+            np.testing.assert_array_equal(vectors, snapshot.vectors(np.arange(8)))
 
     def test_by_day_is_sorted_and_whole(self, tmp_path: Path) -> None:
         """By day all entries come once, sorted by day and ticker, in batches of the size asked at most."""
         spec = make_spec()
         entries = make_entries(spec, ["2024-01-03", "2024-01-04", "2024-01-05"], ["A", "B", "C", "D"])
-        store = self.filled(tmp_path, entries, spec)
+        snapshot = self.filled(tmp_path, entries, spec).snapshot()
         for batch_rows in (1, 3, 5, 8, 100):
-            parts = list(store.by_day(batch_rows))
+            parts = list(snapshot.by_day(batch_rows))
             assert max(len(part) for part in parts) <= batch_rows
             for name in vars(entries):
                 together = np.concatenate([getattr(part, name) for part in parts])
@@ -136,14 +139,14 @@ class StoreReadContract:
         """Reading with the checksums gives what reading without them gives, in the order asked, all of it sound."""
         spec = make_spec(dtype)
         written = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
-        store = self.filled(tmp_path, written, spec)
+        snapshot = self.filled(tmp_path, written, spec).snapshot()
         mixed = np.array([5, 0, 3, 3])
-        entries, sound = store.read_checked(store.index().locate(written.days, written.tickers)[mixed])
+        entries, sound = snapshot.read_checked(snapshot.index().locate(written.days, written.tickers)[mixed])
         for name in vars(written):
             np.testing.assert_array_equal(getattr(entries, name), getattr(written, name)[mixed])
         assert sound.tolist() == [True] * 4
         with pytest.raises(InputError, match="rows"):
-            store.read_checked(np.array([6]))
+            snapshot.read_checked(np.array([6]))
 
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_nearest_are_those_of_a_full_sort(self, tmp_path: Path, dtype: str) -> None:
@@ -153,25 +156,25 @@ class StoreReadContract:
         entries = make_entries(spec, days, ["A", "B", "C", "D", "E"])
         coarse = round_vectors(np.round(entries.embedding).astype(np.float32), dtype)  # many are equally far
         entries = replace(entries, embedding=coarse)
-        store = self.filled(tmp_path, entries, spec)
+        snapshot = self.filled(tmp_path, entries, spec).snapshot()
         past = entries.days <= np.datetime64("2024-01-07")
         for query in (np.zeros(2, dtype=np.float32), np.array([0.5, -1.25], dtype=np.float32)):
             distance = np.linalg.norm(entries.embedding.astype(np.float64) - query, axis=1)[past]
             order = np.lexsort((entries.tickers[past], entries.days[past], distance))
             for count in (1, 4, 17, 1000):
-                rows, found = store.nearest(query, count, last_day=np.datetime64("2024-01-07"))
+                rows, found = snapshot.nearest(query, count, last_day=np.datetime64("2024-01-07"))
                 np.testing.assert_allclose(found, distance[order[:count]], rtol=1e-12)
-                found_days, found_tickers = store.index().keys(rows)
+                found_days, found_tickers = snapshot.index().keys(rows)
                 np.testing.assert_array_equal(found_days, entries.days[past][order[:count]])
                 np.testing.assert_array_equal(found_tickers, entries.tickers[past][order[:count]])
-        assert len(store.nearest(query, 3, last_day=np.datetime64("2023-01-01"))[0]) == 0
+        assert len(snapshot.nearest(query, 3, last_day=np.datetime64("2023-01-01"))[0]) == 0
 
     def test_without_forecasts(self, tmp_path: Path) -> None:
         """A store without horizons keeps vectors alone."""
         spec = make_spec(horizons=())
-        store = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec)
-        assert store.forecasts(np.array([1, 0]))[0].shape == (2, 0)
-        assert len(everything(store)) == 2
+        snapshot = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec).snapshot()
+        assert snapshot.forecasts(np.array([1, 0]))[0].shape == (2, 0)
+        assert len(everything(snapshot)) == 2
 
     def test_odd_tickers(self, tmp_path: Path) -> None:
         """Tickers that look like paths, have quotes, spaces or other letters are stored and found, and nothing
@@ -180,11 +183,11 @@ class StoreReadContract:
         entries = make_entries(spec, ["2024-01-02"], ODD_TICKERS)
         folder = tmp_path / "inside"
         folder.mkdir()
-        store = self.filled(folder, entries, spec)
-        assert store.index().tickers.tolist() == sorted(ODD_TICKERS)
-        rows = store.index().locate(entries.days, entries.tickers)
-        np.testing.assert_array_equal(store.vectors(rows), entries.embedding)
-        assert store.verify().passed
+        snapshot = self.filled(folder, entries, spec).snapshot()
+        assert snapshot.index().tickers.tolist() == sorted(ODD_TICKERS)
+        rows = snapshot.index().locate(entries.days, entries.tickers)
+        np.testing.assert_array_equal(snapshot.vectors(rows), entries.embedding)
+        assert snapshot.verify().passed
         assert [path.name for path in tmp_path.iterdir()] == ["inside"]
 
     def test_extreme_values(self, tmp_path: Path) -> None:
@@ -193,22 +196,22 @@ class StoreReadContract:
         entries = make_entries(spec, ["2024-01-02"], list("ABCDE"))
         entries.embedding[:] = np.array([0.0, 1.0, 1e-42, 3.4e38, -3.4e38], dtype=np.float32)[:, None]
         entries.forecast[:] = 0
-        store = self.filled(tmp_path, entries, spec)
-        rows = store.index().locate(entries.days, entries.tickers)
-        assert store.vectors(rows).tobytes() == entries.embedding.tobytes()
-        assert store.forecasts(rows)[0].tobytes() == entries.forecast.tobytes()
+        snapshot = self.filled(tmp_path, entries, spec).snapshot()
+        rows = snapshot.index().locate(entries.days, entries.tickers)
+        assert snapshot.vectors(rows).tobytes() == entries.embedding.tobytes()
+        assert snapshot.forecasts(rows)[0].tobytes() == entries.forecast.tobytes()
 
     def test_refuses_rows_it_does_not_have(self, tmp_path: Path) -> None:
         """A row outside the version is an error, −1 among them."""
         spec = make_spec()
-        store = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec)
+        snapshot = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec).snapshot()
         for row in (-1, 2):
             with pytest.raises(InputError, match="rows"):
-                store.vectors(np.array([row]))
+                snapshot.vectors(np.array([row]))
             with pytest.raises(InputError, match="rows"):
-                store.forecasts(np.array([0, row]))
+                snapshot.forecasts(np.array([0, row]))
         with pytest.raises(InputError, match="batch_rows"):
-            next(iter(store.scan(0)))
+            next(iter(snapshot.scan(0)))
 
 
 class StoreContract(StoreReadContract):
@@ -233,13 +236,13 @@ class StoreContract(StoreReadContract):
     def test_empty(self, tmp_path: Path) -> None:
         """An empty store has no rows, no days and no tickers, and says so everywhere."""
         store = self.create(tmp_path, make_spec())
-        index = store.index()
+        index = store.snapshot().index()
         assert (index.entries, index.row.shape, len(index.days), len(index.tickers)) == (0, (0, 0), 0, 0)
-        assert list(store.scan(10)) == []
-        assert store.vectors(np.empty(0, dtype=np.int64)).shape == (0, 8)
-        assert store.forecasts(np.empty(0, dtype=np.int64))[0].shape == (0, 2)
-        assert store.index().locate(to_days(["2024-01-02"]), np.array(["A"])).tolist() == [-1]
-        assert store.verify().passed
+        assert list(store.snapshot().scan(10)) == []
+        assert store.snapshot().vectors(np.empty(0, dtype=np.int64)).shape == (0, 8)
+        assert store.snapshot().forecasts(np.empty(0, dtype=np.int64))[0].shape == (0, 2)
+        assert store.snapshot().index().locate(to_days(["2024-01-02"]), np.array(["A"])).tolist() == [-1]
+        assert store.snapshot().verify().passed
 
     def test_replaces_by_key(self, tmp_path: Path) -> None:
         """Writing a key again replaces its row and leaves all others as they were."""
@@ -253,9 +256,9 @@ class StoreContract(StoreReadContract):
         after = everything(store)
         assert set(after) == {*before, ("2024-01-04", "B")}
         assert {key for key in before if before[key] != after[key]} == {("2024-01-03", "B")}
-        assert store.index().entries == 5
+        assert store.snapshot().index().entries == 5
         assert after == everything(self.reopen(store))
-        assert store.verify().passed
+        assert store.snapshot().verify().passed
 
     def test_replaces_all(self, tmp_path: Path) -> None:
         """Every row of a store can be replaced in one commit."""
@@ -264,9 +267,9 @@ class StoreContract(StoreReadContract):
         store.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
         again = make_entries(spec, ["2024-01-02"], ["A", "B"], seed=3)
         store.write(again)
-        rows = store.index().locate(again.days, again.tickers)
-        np.testing.assert_array_equal(store.vectors(rows), again.embedding)
-        assert store.index().entries == 2
+        rows = store.snapshot().index().locate(again.days, again.tickers)
+        np.testing.assert_array_equal(store.snapshot().vectors(rows), again.embedding)
+        assert store.snapshot().index().entries == 2
 
     def test_skips_valid(self, tmp_path: Path) -> None:
         """With skip_valid an entry is left out if its known digest is the stored one, and nothing else is."""
@@ -294,27 +297,109 @@ class StoreContract(StoreReadContract):
         store.write(make_entries(spec, ["2024-01-04"], ["A"]))
         before, version = everything(store), store.version
         gone = first.take(np.array([0, 3]))
-        assert store.remove(store.index().locate(gone.days, gone.tickers)) == store.version > version
+        assert store.remove(select(store, gone)) == store.version > version
         left = {key: value for key, value in before.items() if key not in {("2024-01-02", "A"), ("2024-01-03", "B")}}
         assert everything(store) == everything(self.reopen(store)) == left
         assert everything(self.reopen(store, version)) == before
-        assert store.verify().passed
+        assert store.snapshot().verify().passed
         store.write(gone)
         assert everything(store) == before
-        assert store.remove(np.empty(0, dtype=np.int64)) == store.version
-        store.remove(np.arange(5))
+        assert store.remove(VersionRows(version=store.version, rows=np.empty(0, dtype=np.int64))) == store.version
+        store.remove(VersionRows(version=store.version, rows=np.arange(5)))
         assert everything(self.reopen(store)) == {}
         with pytest.raises(InputError, match="rows"):
-            store.remove(np.array([0]))
+            store.remove(VersionRows(version=store.version, rows=np.array([0])))
 
-    def test_removes_only_what_it_has_seen(self, tmp_path: Path) -> None:
-        """Rows number one version: where another writer has committed meanwhile, nothing is removed."""
+    def test_removes_only_rows_of_the_newest_version(self, tmp_path: Path) -> None:
+        """Rows are removed only from the version that they were found in: after a commit nothing is removed."""
         spec = make_spec()
         store = self.create(tmp_path, spec)
-        store.write(make_entries(spec, ["2024-01-02"], ["A", "B"]))
-        old = self.reopen(store, store.version)
+        entries = make_entries(spec, ["2024-01-02"], ["A", "B"])
+        store.write(entries)
+        found, old = select(store, entries), self.reopen(store, store.version)
         with pytest.raises(InputError, match="opened as of version"):
-            old.remove(np.array([0]))
+            old.remove(found)
+        self.reopen(store).write(make_entries(spec, ["2024-01-01"], ["A"]))
+        with pytest.raises(ConflictError, match="changed since version"):
+            store.remove(found)
+        assert self.reopen(store).snapshot().index().entries == 3
+
+    def test_a_snapshot_never_changes(self, tmp_path: Path) -> None:
+        """Whatever is committed after a snapshot was taken, it reads the same rows under the same numbers, also in
+        iterators that were started before."""
+        spec = make_spec()
+        store = self.create(tmp_path, spec)
+        first = make_entries(spec, ["2024-01-02", "2024-01-04"], ["B", "C"])
+        store.write(first)
+        snapshot = store.snapshot()
+        index, before = snapshot.index(), everything(snapshot)
+        rows = index.locate(first.days, first.tickers)
+        scanning, by_day = snapshot.scan(1), snapshot.by_day(1)
+        begun = [next(scanning), next(by_day)]
+        writer = self.reopen(store)
+        writer.write(make_entries(spec, ["2024-01-01", "2024-01-02", "2024-01-03"], ["A", "B"], seed=1, digest=2))
+        writer.remove(select(writer, first.take(np.array([3]))))
+        writer.compact(keep_versions=20)
+        writer.write(make_entries(spec, ["2024-01-04"], ["A", "B", "C"], seed=2, digest=3))
+        store.refresh()
+        assert store.version == writer.version > snapshot.version
+        assert store.snapshot() is not snapshot
+        assert everything(snapshot) == before != everything(store)
+        assert snapshot.index() is index or everything(snapshot) == before
+        np.testing.assert_array_equal(snapshot.vectors(rows), first.embedding)
+        np.testing.assert_array_equal(snapshot.forecasts(rows)[0], first.forecast)
+        for part, rest in ((begun[0], scanning), (begun[1], by_day)):
+            seen = {(str(one.days[0]), str(one.tickers[0])): one.embedding[0].tobytes() for one in (part, *rest)}
+            assert seen == {key: values[1] for key, values in before.items()}
+
+    def test_an_extended_index_is_the_index(self, tmp_path: Path) -> None:
+        """The index that a writer extends commit by commit equals the one that a new reader builds."""
+        spec = make_spec()
+        writer = self.create(tmp_path, spec)
+        commits = [(["2024-01-03"], "BD"), (["2024-01-05"], "BD"), (["2024-01-04"], "ACE"), (["2024-01-01"], "F")]
+        for seed, (days, tickers) in enumerate([*commits, (["2024-01-04"], "CB"), (["2024-01-06"], "A")]):
+            writer.write(make_entries(spec, days, list(tickers), seed=seed, digest=seed + 1))
+            ours, new = writer.snapshot().index(), self.reopen(writer).snapshot().index()
+            for name in ("days", "tickers", "row", "digest", "day", "ticker"):
+                np.testing.assert_array_equal(getattr(ours, name), getattr(new, name))
+            assert (ours.entries, ours.duplicates) == (new.entries, 0)
+
+    def test_threads_read_while_a_writer_commits(self, tmp_path: Path) -> None:
+        """Threads that read through one instance, while a second one writes and the first refreshes, get vectors of the
+        key that they asked for, of one of the versions that were committed."""
+        spec = make_spec(dim=1, horizons=())
+        store = self.create(tmp_path, spec)
+        days = [f"2024-01-{day:02}" for day in range(1, 13)]
+        store.write(_numbered(spec, days, "ABCD", 0))
+        writer, wrong, reads = self.reopen(store), list[str](), 0
+        stop = threading.Event()
+
+        def read(seed: int) -> int:
+            rng, count = np.random.default_rng(seed), 0
+            while not stop.is_set():
+                snapshot = store.snapshot()
+                day, ticker = rng.integers(12), rng.integers(4)
+                rows = snapshot.index().locate(to_days([days[day]]), np.array(["ABCD"[ticker]]))
+                value = int(snapshot.vectors(rows)[0, 0])
+                if value % 100 != day * 4 + ticker:
+                    wrong.append(f"({days[day]}, {'ABCD'[ticker]}) gave {value}")
+                count += 1
+            return count
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read, seed) for seed in range(2)]
+            try:
+                for version in range(1, 9):
+                    changed = days[version % 3 :: 3] if version % 4 else days
+                    writer.write(_numbered(spec, changed, "ABCD", version))
+                    store.refresh()
+                    if version % 4 == 0:
+                        writer.compact()
+            finally:
+                stop.set()
+            reads = sum(reader.result() for reader in readers)
+        assert reads > 0
+        assert wrong == []
 
     def test_an_instance_sees_one_version(self, tmp_path: Path) -> None:
         """A reader sees the version it opened until it refreshes, whatever is written meanwhile."""
@@ -368,7 +453,7 @@ class StoreContract(StoreReadContract):
         assert everything(store) == before == everything(self.reopen(store))
         assert everything(self.reopen(store, "early")) == early
         assert len(store.versions()) <= 3
-        assert store.verify().passed
+        assert store.snapshot().verify().passed
         store.write(make_entries(spec, ["2024-02-01"], ["A"], seed=77, digest=9))
         assert len(everything(store)) == len(before)
         with pytest.raises(InputError, match="keep_versions"):
@@ -396,7 +481,7 @@ class StoreContract(StoreReadContract):
         bad = Entries(**{**{name: getattr(good, name) for name in vars(good)}, field: value})
         with pytest.raises(InputError, match=message):
             store.write(bad)
-        assert store.index().entries == 0
+        assert store.snapshot().index().entries == 0
 
     @pytest.mark.parametrize("dtype", ["float16", "int8"])
     def test_refuses_vectors_that_are_not_rounded(self, tmp_path: Path, dtype: str) -> None:
@@ -406,3 +491,17 @@ class StoreContract(StoreReadContract):
         entries = make_entries(make_spec(), ["2024-01-02"], ["A"])
         with pytest.raises(EncashError, match="not rounded"):
             store.write(entries)
+
+
+def select(store: EmbeddingStore, entries: Entries) -> VersionRows:
+    """Return the rows of these entries in the version that a store sees."""
+    rows = store.snapshot().index().locate(entries.days, entries.tickers)
+    return VersionRows(version=store.version, rows=rows)
+
+
+def _numbered(spec: StoreSpec, days: list[str], tickers: str, version: int) -> Entries:
+    """Return entries whose vector holds the version and the number of their key."""
+    entries = make_entries(spec, days, list(tickers), digest=version + 1)
+    day = entries.days.astype(np.int64) - to_days(["2024-01-01"]).astype(np.int64)
+    ticker = np.array([tickers.index(name) for name in entries.tickers])
+    return replace(entries, embedding=(100 * version + day * 4 + ticker).astype(np.float32)[:, None])

@@ -1,5 +1,4 @@
-"""Commits: what makes the next version of a store out of one. Knows Lance's transactions, and how files are sealed and
-brought to the disk; nothing of which rows are worth it."""
+"""Commits: make the next version of a store from a snapshot, with Lance's transactions, checksums and fsync."""
 
 from __future__ import annotations
 
@@ -16,131 +15,136 @@ from encash.errors import ConflictError
 from encash.store.base import StoreSpec
 from encash.store.lance.columns import schema
 from encash.store.lance.fragments import value_ranges
-from encash.store.lance.location import Place
-from encash.store.lance.snapshot import Snapshot
-from encash.store.local.file_checksums import seal
+from encash.store.lance.location import Location
+from encash.store.lance.snapshot import LanceSnapshot
+from encash.store.local.file_checksums import write_checksum
 from encash.store.local.fsync import sync_files, syncing
 
 _STORAGE_VERSION = "2.2"
 _BATCH_BYTES = 2 << 20
-_PIECE_BYTES = 1 << 30
-_PIECE_ROWS = 1 << 20
-"""A piece of this many bytes or rows is full."""
+_FRAGMENT_BYTES = 1 << 30
+_FRAGMENT_ROWS = 1 << 20
+"""A fragment of this many bytes or rows is full."""
 
 
-def commit_empty(place: Place, columns: pa.Schema) -> Any:
-    """The first version, without rows. The lock is held and no store is there."""
+def commit_empty(where: Location, columns: pa.Schema) -> Any:
+    """Commit the first version, without rows. The caller holds the lock, and there is no store yet."""
     dataset = lance.write_dataset(
         columns.empty_table(),
-        place.location,
+        where.text,
         schema=columns,
         data_storage_version=_STORAGE_VERSION,
-        session=place.session,
+        session=where.session,
     )
-    place.secure_version(dataset.version)
+    where.secure_version(dataset.version)
     return dataset
 
 
-def commit_rows(base: Snapshot, added: pa.RecordBatchReader | None, replaced: Int64) -> Any:
-    """Add rows and take others away in one commit. The lock is held and `base` is the newest version.
+def commit_rows(base: LanceSnapshot, added: pa.RecordBatchReader | None, replaced: Int64) -> Any:
+    """Add rows and remove others in one commit. The caller holds the lock, and `base` is the newest version.
 
-    The order keeps a store whole whenever its writer is killed: new files are sealed and on the disk before a version
-    names them, and so is the version before this returns.
+    The order keeps a store intact whenever its writer is killed: new files have checksums and are on the disk before a
+    version names them, and so is the version before this returns.
 
     Raises:
-        ConflictError: another writer committed since; nothing of this was.
+        ConflictError: a different writer committed since; nothing was committed.
     """
-    place = base.place
-    new_pieces = [] if added is None else _write_pieces(base, added)
+    where = base.where
+    new_fragments = [] if added is None else _write_fragments(base, added)
     removed, updated = _without(base, replaced)
-    if place.local:
-        names = _seal_files(base, new_pieces, updated)
-        sync_files(place.root, names)
-    place.expect_version(base.version + 1)
+    if where.local:
+        names = _write_checksums(base, new_fragments, updated)
+        sync_files(where.root, names)
+    where.expect_version(base.version + 1)
     dataset = lance.LanceDataset.commit(
         base.dataset,
-        _operation(base, removed, updated, new_pieces),
+        _operation(base, removed, updated, new_fragments),
         read_version=base.version,
-        max_retries=20 if place.local else 0,
+        max_retries=20 if where.local else 0,
     )
-    if not place.local and dataset.version != base.version + 1:
+    if not where.local and dataset.version != base.version + 1:
         raise ConflictError(
-            f"{place.location}: another writer committed at the same moment; run this again when it has ended"
+            f"{where.text}: another process committed at the same moment; run this again when it is done"
         )
-    place.secure_version(dataset.version)
-    return place.dataset(dataset.version)
+    where.secure_version(dataset.version)
+    return where.dataset(dataset.version)
 
 
-def commit_spec(base: Snapshot, spec: StoreSpec) -> Any:
-    """Another description of the same rows. The lock is held and `base` is the newest version."""
-    place = base.place
-    place.expect_version(base.version + 1)
+def commit_spec(base: LanceSnapshot, spec: StoreSpec) -> Any:
+    """Commit a different description of the same rows. The caller holds the lock, and `base` is the newest version."""
+    where = base.where
+    where.expect_version(base.version + 1)
     described = schema(spec).metadata
     base.dataset.update_schema_metadata({key.decode(): text.decode() for key, text in described.items()}, replace=True)
-    dataset = place.dataset()
-    place.secure_version(dataset.version)
+    dataset = where.dataset()
+    where.secure_version(dataset.version)
     return dataset
 
 
 def batch_rows(spec: StoreSpec) -> int:
-    """Rows that are handed to Lance at once: some megabytes, several times faster than all at once. Each batch
-    becomes a page; a multiple of 64 rows fills its page to the byte, so that the pages lie without a gap."""
+    """Return how many rows to pass to Lance at once: a few megabytes, several times faster than everything at once.
+
+    Each batch becomes a page; a multiple of 64 rows fills its page to the byte, so that pages follow without gaps.
+    """
     row_bytes = np.dtype(spec.dtype).itemsize * spec.dim
     return max(64, _BATCH_BYTES // row_bytes // 64 * 64)
 
 
 def is_full(rows: int, row_bytes: int) -> bool:
-    """Whether a piece of so many rows is as large as pieces become."""
-    return rows * row_bytes >= _PIECE_BYTES or rows >= _PIECE_ROWS
+    """Return whether a fragment with this many rows has the largest size."""
+    return rows * row_bytes >= _FRAGMENT_BYTES or rows >= _FRAGMENT_ROWS
 
 
-def _write_pieces(base: Snapshot, added: pa.RecordBatchReader) -> list[Any]:
+def _write_fragments(base: LanceSnapshot, added: pa.RecordBatchReader) -> list[Any]:
     """Write rows to files that no version names yet."""
-    with syncing(base.place.root / "data") if base.place.local else nullcontext():
-        pieces: list[Any] = write_fragments(
+    with syncing(base.where.root / "data") if base.where.local else nullcontext():
+        fragments: list[Any] = write_fragments(
             added,
             base.dataset,
             mode="append",
             data_storage_version=_STORAGE_VERSION,
-            max_rows_per_file=_PIECE_ROWS,
+            max_rows_per_file=_FRAGMENT_ROWS,
             max_rows_per_group=batch_rows(base.spec),
         )
-    return pieces
+    return fragments
 
 
-def _without(base: Snapshot, rows: Int64) -> tuple[list[int], list[Any]]:
-    """Pieces that these rows fill entirely, and the others they are in, with the rows marked as gone."""
+def _without(base: LanceSnapshot, rows: Int64) -> tuple[list[int], list[Any]]:
+    """Return the fragments to drop because all their rows go, and the others with the rows marked as deleted."""
     removed, updated = [], []
-    place = np.searchsorted(base.starts, rows, side="right") - 1
-    for number in np.unique(place).tolist():
-        piece = base.pieces[number]
-        local = rows[place == number] - base.starts[number]
-        if len(local) == piece.rows:
-            removed.append(piece.number)
+    owner = np.searchsorted(base.starts, rows, side="right") - 1
+    for number in np.unique(owner).tolist():
+        fragment = base.fragments[number]
+        local = rows[owner == number] - base.starts[number]
+        if len(local) == fragment.rows:
+            removed.append(fragment.number)
             continue
-        offsets = base.known.offsets(base.dataset, piece)
-        updated.append(piece.handle.delete_rows((local if offsets is None else offsets[local]).tolist()))
+        offsets = base.offsets(fragment)
+        updated.append(fragment.handle.delete_rows((local if offsets is None else offsets[local]).tolist()))
     return removed, updated
 
 
-def _seal_files(base: Snapshot, added: list[Any], updated: list[Any]) -> list[str]:
-    """Seal the new files of a commit; their names below the store's folder."""
-    root, names = base.place.root, list[str]()
+def _write_checksums(base: LanceSnapshot, added: list[Any], updated: list[Any]) -> list[str]:
+    """Write the checksums of a commit's new files; return their names below the store's folder."""
+    root, names = base.where.root, list[str]()
     for file in (file for fragment in added for file in fragment.files):
         names.append(f"data/{file.path}")
-        seal(root, names[-1], value_ranges(base.place, base.dataset, file, base.spec))
+        write_checksum(root, names[-1], value_ranges(base.where, base.dataset, file, base.spec))
     for fragment in updated:
         names.append(fragment.deletion_file.path(fragment.id))
-        seal(root, names[-1])
+        write_checksum(root, names[-1])
     return names
 
 
-def _operation(base: Snapshot, removed: list[int], updated: list[Any], added: list[Any]) -> Any:
-    """What Lance is told. Without a lock it must fail if another came between, which only `Merge` does (it lists all
-    fragments); but that one cannot take any away."""
-    if not base.place.local and not removed:
+def _operation(base: LanceSnapshot, removed: list[int], updated: list[Any], added: list[Any]) -> Any:
+    """Return the operation to commit.
+
+    Without a lock it must fail if a different writer committed in between. Only `Merge` does, since it lists all
+    fragments; but it cannot drop any.
+    """
+    if not base.where.local and not removed:
         changed = {fragment.id: fragment for fragment in updated}
-        kept = [changed.get(piece.number, piece.handle.metadata) for piece in base.pieces]
+        kept = [changed.get(fragment.number, fragment.handle.metadata) for fragment in base.fragments]
         return lance.LanceOperation.Merge([*kept, *added], base.dataset.lance_schema)
     if removed or updated:
         return lance.LanceOperation.Update(removed_fragment_ids=removed, updated_fragments=updated, new_fragments=added)

@@ -1,4 +1,4 @@
-"""Lance's errors in our words. Knows what Lance says, and what lies at a place; nothing of what was being read."""
+"""Translation of Lance's errors into encash's."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason
-from encash.store.lance.location import Place
+from encash.store.lance.location import Location
 from encash.store.lance.object_store_errors import unreachable
 
 
 @contextmanager
-def lance_errors(place: Place, doing: str, version: int | str | None = None) -> Iterator[None]:
-    """Raise what the one who catches can act on.
+def lance_errors(where: Location, doing: str, version: int | str | None = None) -> Iterator[None]:
+    """Raise errors that the caller can act on.
 
     Args:
-        place: of the store.
-        doing: create, open, read, write, …; says what an error means.
-        version: the one that is opened or tagged.
+        where: the store.
+        doing: create, open, read, write, …; decides what an error means.
+        version: the version being opened or tagged.
     """
     try:
         yield
     except EncashError:
         raise
     except CommitConflictError:
-        raise ConflictError(f"{place.location}: another writer committed first; run this again") from None
+        raise ConflictError(f"{where.text}: a different writer committed first; run this again") from None
     except (ValueError, OSError, RuntimeError, LookupError, pa.ArrowException) as error:
-        _translate(error, place, doing, version)
+        _translate(error, where, doing, version)
     except BaseException as error:
-        if type(error).__module__ != "pyo3_runtime":  # a panic inside Lance, on a damaged file; it is no Exception
+        if type(error).__module__ != "pyo3_runtime":  # a panic inside Lance, on a damaged file, is not an Exception
             raise
-        _translate(error, place, doing, version)
+        _translate(error, where, doing, version)
 
 
-def _translate(error: BaseException, place: Place, doing: str, version: int | str | None) -> NoReturn:
-    location, text, said = place.location, str(error).split(", /")[0].split("\n")[0], reason(error)
+def _translate(error: BaseException, where: Location, doing: str, version: int | str | None) -> NoReturn:
+    location, text, said = where.text, str(error).split(", /")[0].split("\n")[0], reason(error)
     if doing == "read" and "Not found: " in str(error):
         raise FormatError(
-            f"{location}: a file of the version that is read is gone{said}; if another process has compacted the "
-            "cache, refresh to the newest version, else restore the file from a copy"
+            f"{location}: a file of this version is gone{said}; if a different process has compacted the "
+            "cache, refresh to the newest version; otherwise restore the file from a copy"
         ) from None
     if (unanswered := unreachable(str(error))) is not None:
         raise WorkError(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
-        raise ConflictError(f"{location} is a store already; open it, or choose another name") from None
+        raise ConflictError(f"{location} is a store already; open it, or choose a different name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
-        if version is not None and place.is_there():
+        if version is not None and where.exists():
             raise MissingFileError(
                 f"{location} has no version {version!r}; `encash cache versions` lists them"
             ) from None
-        place.refuse_other()
+        where.refuse_other()
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
     if doing in ("open", "read"):
-        raise FormatError(f"{location} cannot be read, it is damaged{said}; run `encash cache verify`") from None
-    raise WorkError(f"{location}: could not {doing}{said}; nothing of it was committed") from None
+        raise FormatError(f"{location} cannot be read: it is damaged{said}; run `encash cache verify`") from None
+    raise WorkError(f"{location}: could not {doing}{said}; nothing was committed") from None

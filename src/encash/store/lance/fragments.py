@@ -1,12 +1,11 @@
-"""The pieces that versions are made of: one immutable data file each, and the rows of it that were replaced since. What
-is read of a piece stays known from version to version. Knows Lance's data files; nothing of how a version numbers rows.
-"""
+"""Fragments: the immutable pieces of a Lance dataset, and memory-mapped access to their files."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,137 +16,133 @@ from lance.file import LanceFileReader
 from encash.arrays import Int64
 from encash.errors import FormatError
 from encash.store.base import StoreSpec
-from encash.store.keys import PieceKeys, TickerNames
+from encash.store.index import RowKeys
 from encash.store.lance.columns import column_type, value_columns
 from encash.store.lance.errors import lance_errors
-from encash.store.lance.location import Place
+from encash.store.lance.location import Location
 from encash.store.lance.plain_pages import plain_pages
-from encash.store.local.file_checksums import Range, check_seal
+from encash.store.local.file_checksums import Range, check_file
 from encash.store.local.mapped_columns import MappedFile, Page, PagedColumn, join_pages
 
 SCAN_ROWS = 1 << 18
-"""Rows that Lance reads at once where few bytes are asked of each."""
+"""Rows per batch when Lance reads few bytes of each."""
 _MAPPED_FILES = 256
 """Files mapped at once; each takes a file descriptor."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One fragment of one version."""
+class Fragment:
+    """One fragment of one version: a data file, and the rows of it that were replaced since."""
 
     handle: Any
     number: int
     rows: int
-    """Rows that count (not replaced)."""
+    """Rows that are not deleted."""
     physical_rows: int
-    deleted: str | None
-    """File that names the replaced rows; None where there are none."""
+    files: tuple[str, ...]
+    """Data files below the store's folder."""
+    deletions: str | None
+    """File that lists the deleted rows; None if no row is deleted."""
 
     @classmethod
-    def of(cls, handle: Any) -> Piece:
-        """What is asked of a fragment again and again."""
+    def of(cls, handle: Any) -> Fragment:
+        """Read what is needed of a fragment's metadata."""
         return cls(
             handle=handle,
             number=handle.fragment_id,
             rows=handle.physical_rows - handle.num_deletions,
             physical_rows=handle.physical_rows,
-            deleted=handle.deletion_file() if handle.num_deletions else None,
+            files=tuple(f"data/{file.path}" for file in handle.data_files()),
+            deletions=handle.deletion_file() if handle.num_deletions else None,
         )
 
     @property
-    def identity(self) -> tuple[int, str | None]:
-        """Equal for pieces of two versions with the same rows."""
-        return self.number, self.deleted
+    def identity(self) -> tuple[tuple[str, ...], str | None]:
+        """Equal for fragments of two versions exactly if they have the same rows: files are never rewritten."""
+        return self.files, self.deletions
 
 
-class KnownPieces:
-    """What was read of the pieces of a store; shared by its versions, as most of their pieces are the same."""
+class FragmentFiles:
+    """The files of all fragments of one store, checked once each and mapped into memory; safe to share by threads."""
 
-    def __init__(self, place: Place):
-        self.names = TickerNames()
-        self._place = place
-        self._keys: dict[tuple[int, str | None], PieceKeys] = {}
-        self._offsets: dict[tuple[int, str | None], Int64] = {}
-        self._mapped: OrderedDict[int, dict[str, PagedColumn] | None] = OrderedDict()
-        self._whole: set[str] = set()
+    def __init__(self, location: Location):
+        self._location = location
+        self._lock = threading.RLock()
+        self._mapped: OrderedDict[tuple[str, ...], dict[str, PagedColumn] | None] = OrderedDict()
+        self._checked: set[str] = set()
 
-    def keep(self, pieces: list[Piece]) -> None:
-        """Forget all pieces but these."""
-        identities, numbers = {piece.identity for piece in pieces}, {piece.number for piece in pieces}
-        self._keys = {identity: keys for identity, keys in self._keys.items() if identity in identities}
-        self._offsets = {identity: offsets for identity, offsets in self._offsets.items() if identity in identities}
-        self._mapped = OrderedDict((number, file) for number, file in self._mapped.items() if number in numbers)
+    def check(self, fragment: Fragment, *, again: bool = False) -> None:
+        """Compare a fragment's files with their checksums before Lance decodes them; once each unless `again`.
 
-    def check_whole(self, piece: Piece, *, again: bool = False) -> None:
-        """Compare a piece's files with their seals before Lance decodes them; once, unless it is asked for again."""
-        if not self._place.local:
+        Raises:
+            FormatError: a file is gone or damaged.
+        """
+        if not self._location.local:
             return
-        names = [f"data/{file.path}" for file in piece.handle.data_files()]
-        for name in [*names, *([piece.deleted] if piece.deleted else [])]:
-            if again or name not in self._whole:
-                check_seal(self._place.root, name)
-                self._whole.add(name)
+        for name in (*fragment.files, *([fragment.deletions] if fragment.deletions else [])):
+            if again or name not in self._checked:
+                check_file(self._location.root, name)
+                self._checked.add(name)
 
-    def keys(self, dataset: Any, pieces: list[Piece]) -> list[PieceKeys]:
-        """The keys of the rows of each piece; what is not known yet is read in one pass."""
-        self._load_keys(dataset, [piece for piece in pieces if piece.identity not in self._keys])
-        return [self._keys[piece.identity] for piece in pieces]
-
-    def _load_keys(self, dataset: Any, pieces: list[Piece]) -> None:
-        if not pieces:
-            return
-        for piece in pieces:
-            self.check_whole(piece)
-        days, tickers, digests = [], [], []
-        with lance_errors(self._place, "read"):
-            for batch in batches(dataset, ["date", "ticker", "digest"], pieces, SCAN_ROWS):
-                days.append(batch.column(0).cast(pa.int32()).to_numpy(zero_copy_only=False))
-                coded = batch.column(1).dictionary_encode()
-                numbers = self.names.numbers(coded.dictionary.to_pylist())
-                tickers.append(numbers[coded.indices.to_numpy(zero_copy_only=False)])
-                digests.append(batch.column(2).to_numpy(zero_copy_only=False))
-        day, ticker, digest = np.concatenate(days), np.concatenate(tickers), np.concatenate(digests)
-        stops = np.cumsum([piece.rows for piece in pieces])
-        if len(day) != stops[-1]:
-            raise FormatError(
-                f"{self._place.location}: {len(day):,} keys were read where {stops[-1]:,} rows are promised"
-            )
-        for piece, stop in zip(pieces, stops.tolist(), strict=True):
-            part = slice(stop - piece.rows, stop)
-            self._keys[piece.identity] = PieceKeys(day=day[part], ticker=ticker[part], digest=digest[part])
-
-    def offsets(self, dataset: Any, piece: Piece) -> Int64 | None:
-        """The place of each row among the physical rows of its piece; None where the two are the same."""
-        if piece.deleted is None:
+    def columns(self, dataset: Any, fragment: Fragment, spec: StoreSpec) -> dict[str, PagedColumn] | None:
+        """Return the mapped columns of a fragment; None if only Lance can read it."""
+        if not self._location.local:
             return None
-        if piece.identity not in self._offsets:
-            self.check_whole(piece)
-            with lance_errors(self._place, "read"):
-                found = list(batches(dataset, [], [piece], SCAN_ROWS, addresses=True))
-            addresses = np.concatenate([batch.column("_rowaddr").to_numpy() for batch in found])
-            self._offsets[piece.identity] = (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        return self._offsets[piece.identity]
+        with self._lock:
+            if fragment.files in self._mapped:
+                self._mapped.move_to_end(fragment.files)
+            else:
+                self._mapped[fragment.files] = _map_columns(self._location, dataset, fragment, spec)
+                if len(self._mapped) > _MAPPED_FILES:
+                    self._mapped.popitem(last=False)
+            return self._mapped[fragment.files]
 
-    def columns(self, dataset: Any, piece: Piece, spec: StoreSpec) -> dict[str, PagedColumn] | None:
-        """The mapped columns of a piece; None where it has to be read by Lance."""
-        if not self._place.local:
-            return None
-        if piece.number in self._mapped:
-            self._mapped.move_to_end(piece.number)
-        else:
-            self._mapped[piece.number] = _map_columns(self._place, dataset, piece, spec)
-            if len(self._mapped) > _MAPPED_FILES:
-                self._mapped.popitem(last=False)
-        return self._mapped[piece.number]
+
+def read_keys(dataset: Any, fragments: Sequence[Fragment], files: FragmentFiles, location: Location) -> RowKeys:
+    """Read the keys of some fragments in one pass.
+
+    Raises:
+        FormatError: a file is damaged.
+    """
+    for fragment in fragments:
+        files.check(fragment)
+    days, tickers, digests, names = [], [], [], dict[str, int]()
+    with lance_errors(location, "read"):
+        for batch in batches(dataset, ["date", "ticker", "digest"], fragments, SCAN_ROWS):
+            days.append(batch.column(0).cast(pa.int32()).to_numpy(zero_copy_only=False))
+            coded = batch.column(1).dictionary_encode()
+            numbers = [names.setdefault(name, len(names)) for name in coded.dictionary.to_pylist()]
+            tickers.append(np.array(numbers, dtype=np.int32)[coded.indices.to_numpy(zero_copy_only=False)])
+            digests.append(batch.column(2).to_numpy(zero_copy_only=False))
+    keys = RowKeys(
+        day=np.concatenate([np.empty(0, dtype=np.int32), *days]),
+        ticker=np.concatenate([np.empty(0, dtype=np.int32), *tickers]),
+        names=np.array(list(names), dtype=np.str_),
+        digest=np.concatenate([np.empty(0, dtype=np.uint64), *digests]),
+    )
+    if len(keys) != (expected := sum(fragment.rows for fragment in fragments)):
+        raise FormatError(f"{location.text}: read {len(keys):,} keys, expected {expected:,}; run `encash cache verify`")
+    return keys
+
+
+def read_offsets(dataset: Any, fragment: Fragment, files: FragmentFiles, location: Location) -> Int64:
+    """Read the position of each row that is not deleted among the physical rows of its fragment; shape (rows,)."""
+    files.check(fragment)
+    with lance_errors(location, "read"):
+        found = list(batches(dataset, [], [fragment], SCAN_ROWS, addresses=True))
+    addresses = np.concatenate([batch.column("_rowaddr").to_numpy() for batch in found])
+    return (addresses & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def batches(
-    dataset: Any, columns: list[str] | None, pieces: list[Piece], batch_rows: int, *, addresses: bool = False
+    dataset: Any, columns: list[str] | None, fragments: Sequence[Fragment], batch_rows: int, *, addresses: bool = False
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of some pieces, in order, by Lance's own reader."""
+    """Iterate over the rows of some fragments, in order, with Lance's own reader."""
+    if not fragments:
+        return
     scanner = dataset.scanner(
         columns=columns,
-        fragments=[piece.handle for piece in pieces],
+        fragments=[fragment.handle for fragment in fragments],
         batch_size=batch_rows,
         scan_in_order=True,
         with_row_address=addresses,
@@ -155,23 +150,10 @@ def batches(
     yield from scanner.to_batches()
 
 
-def _map_columns(place: Place, dataset: Any, piece: Piece, spec: StoreSpec) -> dict[str, PagedColumn] | None:
-    """The columns of a piece that can be read without Lance; None unless all pages of all of them are plain."""
-    with lance_errors(place, "read"):
-        files = piece.handle.data_files()
-        if len(files) != 1 or files[0].base_id is not None:
-            return None
-        mapped = MappedFile(os.path.join(place.location, "data", files[0].path), files[0].file_size_bytes)
-        pages_of = _value_pages(place, dataset, files[0], spec)
-    if any(pages is None or sum(page.rows for page in pages) != piece.physical_rows for pages in pages_of.values()):
-        return None
-    return {name: mapped.column(pages or [], *column_type(spec, name)) for name, pages in pages_of.items()}
-
-
-def value_ranges(place: Place, dataset: Any, file: Any, spec: StoreSpec) -> list[Range]:
-    """The bytes of a data file that hold values in plain pages, ascending."""
+def value_ranges(location: Location, dataset: Any, file: Any, spec: StoreSpec) -> list[Range]:
+    """Return the byte ranges of a data file that hold values in plain pages, ascending."""
     ranges = []
-    for name, pages in _value_pages(place, dataset, file, spec).items():
+    for name, pages in _value_pages(location, dataset, file, spec).items():
         dtype, width = column_type(spec, name)
         row_bytes = dtype.itemsize * max(width, 1)
         for page in join_pages(pages or [], row_bytes):
@@ -179,9 +161,24 @@ def value_ranges(place: Place, dataset: Any, file: Any, spec: StoreSpec) -> list
     return sorted(ranges)
 
 
-def _value_pages(place: Place, dataset: Any, file: Any, spec: StoreSpec) -> dict[str, list[Page] | None]:
-    """Where the columns of values lie in a data file; None for a column with a page that is not plain."""
-    meta = LanceFileReader(os.path.join(place.location, "data", file.path)).metadata()
+def _map_columns(
+    location: Location, dataset: Any, fragment: Fragment, spec: StoreSpec
+) -> dict[str, PagedColumn] | None:
+    """Map the columns of a fragment; None unless all pages of all of them are plain."""
+    with lance_errors(location, "read"):
+        files = fragment.handle.data_files()
+        if len(files) != 1 or files[0].base_id is not None:
+            return None
+        mapped = MappedFile(os.path.join(location.text, "data", files[0].path), files[0].file_size_bytes)
+        pages_of = _value_pages(location, dataset, files[0], spec)
+    if any(pages is None or sum(page.rows for page in pages) != fragment.physical_rows for pages in pages_of.values()):
+        return None
+    return {name: mapped.column(pages or [], *column_type(spec, name)) for name, pages in pages_of.items()}
+
+
+def _value_pages(location: Location, dataset: Any, file: Any, spec: StoreSpec) -> dict[str, list[Page] | None]:
+    """Find the pages of the value columns in a data file; None for a column with a page that is not plain."""
+    meta = LanceFileReader(os.path.join(location.text, "data", file.path)).metadata()
     column_of = dict(zip(file.fields, file.column_indices, strict=True))
     return {
         field.name(): plain_pages(meta.columns[column_of[field.id()]].pages, *column_type(spec, field.name()))

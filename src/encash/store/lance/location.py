@@ -1,5 +1,4 @@
-"""Where a store lies: a folder, or a URL that only Lance reads; its lock, and the files that are its versions.
-Knows the names in a folder of Lance's; nothing of rows."""
+"""Where a Lance store is: a folder, or a URL that only Lance reads; its lock, and the files of its versions."""
 
 from __future__ import annotations
 
@@ -13,38 +12,38 @@ from typing import Any
 import lance
 
 from encash.errors import FormatError, WorkError
-from encash.store.local.file_checksums import FOLDER as SEALS
-from encash.store.local.file_checksums import break_seal, check_seal, seal, sealed_and_gone
+from encash.store.local.file_checksums import FOLDER as CHECKSUMS
+from encash.store.local.file_checksums import check_file, forget_checksum, missing_files, write_checksum
 from encash.store.local.fsync import sync_files
 from encash.store.local.lock import writer_lock
 
 _LOCK_NAME = "_encash.lock"
-_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", SEALS}
+_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", CHECKSUMS}
 _LOCK_SECONDS = 120.0
-"""How long a writer waits for another."""
+"""How long a writer waits for the lock."""
 
 
 def _small_session() -> Any:
-    """Small caches: the defaults are gigabytes."""
+    """Return a session with small caches: the defaults are gigabytes."""
     return lance.Session(index_cache_size_bytes=1 << 20, metadata_cache_size_bytes=64 << 20)
 
 
 @dataclass(frozen=True)
-class Place:
-    """A path or URL, and what Lance keeps in memory of it."""
+class Location:
+    """A path or URL, and Lance's session for it."""
 
-    location: str
+    text: str
     session: Any = field(default_factory=_small_session, repr=False, compare=False)
 
     @cached_property
     def local(self) -> bool:
-        """Whether it is a folder of this machine: locked, sealed, and read through memory maps."""
-        return "://" not in self.location
+        """Whether it is a folder of this machine: locked, with checksums, and read through memory maps."""
+        return "://" not in self.text
 
     @cached_property
     def root(self) -> Path:
         """The folder of a local store."""
-        return Path(self.location)
+        return Path(self.text)
 
     def make(self) -> None:
         """Make the folder.
@@ -54,26 +53,26 @@ class Place:
         """
         if self.local:
             try:
-                os.makedirs(self.location, exist_ok=True)
+                os.makedirs(self.text, exist_ok=True)
             except OSError as error:
-                raise WorkError(f"{self.location} cannot be made: {error.strerror}") from None
+                raise WorkError(f"cannot make {self.text}: {error.strerror}") from None
 
     def refuse_other(self) -> None:
-        """Refuse a place where something else lies.
+        """Refuse a path that holds something other than a store.
 
         Raises:
             FormatError: a file, or a folder of other things.
         """
         root = self.root
         if root.is_file() or (root.is_dir() and not set(os.listdir(root)) & _OWN_NAMES and any(root.iterdir())):
-            raise FormatError(f"{self.location} is no cache; give a folder that `encash build` made")
+            raise FormatError(f"{self.text} is not a cache; give a folder that `encash build` made")
 
     def dataset(self, version: int | str | None = None) -> Any:
-        """The newest version as Lance sees it, or the one of a number or tag."""
-        return lance.dataset(self.location, version=version, session=self.session)
+        """Open the newest version, or the one with a number or tag."""
+        return lance.dataset(self.text, version=version, session=self.session)
 
     def has_dataset(self) -> bool:
-        """Whether a dataset lies there."""
+        """Return whether a dataset is there."""
         try:
             self.dataset()
         except ValueError as error:
@@ -82,45 +81,44 @@ class Place:
             raise
         return True
 
-    def is_there(self) -> bool:
-        """Whether anything lies at a path, or a dataset at a URL."""
+    def exists(self) -> bool:
+        """Return whether anything is at a path, or a dataset at a URL."""
         return self.root.exists() if self.local else self.has_dataset()
 
     def lock(self) -> AbstractContextManager[None]:
-        """The right to write; behind a URL anybody has it."""
+        """Return the right to write; at a URL there is no lock."""
         return writer_lock(self.root / _LOCK_NAME, timeout_seconds=_LOCK_SECONDS) if self.local else nullcontext()
 
     def check_version(self, number: int) -> None:
-        """Compare a version with its seal.
+        """Compare a version's manifest with its checksum.
 
         Raises:
             FormatError: it is not what was committed.
         """
         if self.local:
-            check_seal(self.root, _manifest(number))
+            check_file(self.root, _manifest(number))
 
     def expect_version(self, number: int) -> None:
-        """Forget the seal of the version that is to be committed: whoever wrote one of that number before was undone by
-        hand, and its seal must not stand for ours."""
+        """Forget the checksum of the version to be committed: an earlier version of that number was undone by hand, and
+        its checksum must not stand for ours."""
         if self.local:
-            break_seal(self.root, _manifest(number))
+            forget_checksum(self.root, _manifest(number))
 
     def secure_version(self, number: int) -> None:
-        """Wait until a commit is on the disk, then seal it."""
+        """Wait until a commit is on the disk, then write its checksum."""
         if self.local:
             sync_files(self.root, [_manifest(number)])
-            seal(self.root, _manifest(number))
+            write_checksum(self.root, _manifest(number))
 
     def lost_versions(self) -> list[str]:
-        """Files of versions that were committed after the newest that is there, and are gone: what is read is older
-        than it was."""
+        """List manifests that were committed after the newest one present and are gone: readers see older data."""
         if not self.local:
             return []
         there = [name for name in os.listdir(self.root / "_versions") if name.endswith(".manifest")]
-        gone = sealed_and_gone(self.root, "_versions", ".manifest")
+        gone = missing_files(self.root, "_versions", ".manifest")
         return [f"_versions/{name}" for name in gone if name < min(there, default="")]
 
 
 def _manifest(version: int) -> str:
-    """The file that is a version."""
+    """Return the path of a version's manifest below the store."""
     return f"_versions/{(1 << 64) - 1 - int(version):020d}.manifest"

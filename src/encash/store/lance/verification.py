@@ -1,31 +1,72 @@
-"""Counting what is wrong with rows. Knows Arrow batches of a store; nothing of files."""
+"""Verification: every row of a snapshot against its checksum, going on where a fragment cannot be read."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from encash.arrays import Bool
-from encash.store.base import Entries, StoreCheck, StoreSpec
+from encash.errors import EncashError
+from encash.progress import Progress
+from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
 from encash.store.lance.columns import from_batch
+from encash.store.lance.fragments import Fragment
 from encash.store.rows import row_checksums
 
+ReadFragment = Callable[[Fragment, int], Iterator[pa.RecordBatch]]
+"""Reads the rows of a fragment in batches of at most so many rows."""
 
-class Tally:
-    """What `verify` has seen so far."""
 
-    def __init__(self, rows: int, mend: str) -> None:
-        """Begin.
+def verify(
+    snapshot: StoreSnapshot,
+    fragments: Sequence[Fragment],
+    read: ReadFragment,
+    *,
+    batch_rows: int,
+    progress: Progress | None,
+) -> StoreCheck:
+    """Compare every row of a snapshot with its checksum.
 
-        Args:
-            rows: of the store.
-            mend: what helps where rows are not what was written.
-        """
-        self._mend = mend
+    Args:
+        snapshot: the version.
+        fragments: its fragments, in the order of the rows.
+        read: reads the rows of one of them.
+        batch_rows: rows read at once.
+        progress: called with (done, total) rows.
+    """
+    total = sum(fragment.rows for fragment in fragments)
+    found, start = _Findings(total, snapshot.repair_hint.format(location=snapshot.location)), 0
+    for fragment in fragments:
+        done = start
+        try:
+            for batch in read(fragment, batch_rows):
+                found.add(batch, snapshot.spec, done)
+                done += batch.num_rows
+                if progress is not None:
+                    progress(done, total)
+        except EncashError as error:
+            found.lost[start : start + fragment.rows] = True
+            found.lines.append(f"fragment {fragment.number}, {fragment.rows:,} entries: {error}")
+        start += fragment.rows
+    try:
+        duplicates = snapshot.index().duplicates
+    except EncashError as error:
+        found.lines.append(str(error))
+        duplicates = 0
+    return found.result(snapshot.version, duplicates)
+
+
+class _Findings:
+    """What has been found in the rows read so far."""
+
+    def __init__(self, rows: int, repair_hint: str) -> None:
+        self._repair_hint = repair_hint
         self._checked = 0
-        self._wrong, self._not_finite, self._lost = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
+        self._wrong, self._not_finite, self.lost = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
         self._first_wrong = self._first_not_finite = ""
-        self.findings: list[str] = []
+        self.lines: list[str] = []
 
     def add(self, batch: pa.RecordBatch, spec: StoreSpec, first_row: int) -> None:
         """Check the rows of one batch, the first of which has this number."""
@@ -43,35 +84,30 @@ class Tally:
         self._first_not_finite = self._first_not_finite or _first(entries, not_finite)
         self._checked += len(entries)
 
-    def lose(self, rows: slice, finding: str) -> None:
-        """Rows that could not be read."""
-        self._lost[rows] = True
-        self.findings.append(finding)
-
-    def result(self, duplicates: int) -> StoreCheck:
-        """The whole of it."""
-        corrupt = self._wrong | self._lost
+    def result(self, version: int, duplicates: int) -> StoreCheck:
+        """Return the final report."""
+        corrupt = self._wrong | self.lost
         for rows, what, first in (
             (self._wrong, "checksums differ", self._first_wrong),
             (self._not_finite, "rows hold NaN or infinity", self._first_not_finite),
         ):
             if first:
-                self.findings.append(f"{int(rows.sum()):,} {what}, first at {first}; {self._mend}")
+                self.lines.append(f"{int(rows.sum()):,} {what}, first at {first}; {self._repair_hint}")
         if duplicates:
-            self.findings.append(
-                f"{duplicates:,} rows have a key that a later row has too; `encash cache compact` drops them"
+            self.lines.append(
+                f"{duplicates:,} rows have a key that a later row repeats; `encash cache compact` drops them"
             )
         return StoreCheck(
             checked=self._checked,
             corrupt=int(corrupt.sum()),
             duplicates=duplicates,
             not_finite=int(self._not_finite.sum()),
-            findings=tuple(self.findings),
-            damaged=np.flatnonzero(corrupt | self._not_finite),
+            findings=tuple(self.lines),
+            damaged=VersionRows(version=version, rows=np.flatnonzero(corrupt | self._not_finite)),
         )
 
 
 def _first(entries: Entries, which: Bool) -> str:
-    """The key of the first of some rows; empty where there is none."""
+    """Return the key of the first of some rows; empty if none is marked."""
     at = int(which.argmax())
     return f"({entries.days[at]}, {str(entries.tickers[at])!r})" if which[at] else ""

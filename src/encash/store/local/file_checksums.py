@@ -1,9 +1,8 @@
-"""Seals: a digest beside each file of a store, so that damage is noticed before a reader stumbles over it.
-Knows files and byte ranges; nothing of their format.
+"""A checksum file beside each file of a store, so that damage is noticed before a decoder meets it.
 
-A seal covers all bytes of a file but those of the vectors and forecasts, which have a checksum a row: what a decoder
-trusts blindly (lengths, offsets, keys) is known to be whole before it is decoded. A file without a seal was written by
-another tool, or its writer was killed before it could seal it; it is read unchecked.
+A checksum covers all bytes of a file except those of vectors and forecasts, which have one checksum per row: whatever a
+decoder trusts blindly (lengths, offsets, keys) is known to be intact before it is decoded. A file without a checksum
+was written by a different tool, or its writer was killed before it could write one; it is read unchecked.
 """
 
 from __future__ import annotations
@@ -19,19 +18,20 @@ from encash.atomic_write import sync
 from encash.errors import FormatError
 
 FOLDER = "_seals"
+"""Name on disk since format 1."""
 _READ_BYTES = 1 << 20
 
 Range = tuple[int, int]
-"""First byte and the one after the last."""
+"""First byte, and one past the last."""
 
 
-def seal(root: Path, name: str, open_ranges: list[Range] | None = None) -> None:
-    """Seal a file, durably.
+def write_checksum(root: Path, name: str, open_ranges: list[Range] | None = None) -> None:
+    """Write the checksum of a file, durably.
 
     Args:
         root: the store's folder.
         name: the file's path below it.
-        open_ranges: byte ranges, ascending, that are left out.
+        open_ranges: byte ranges, ascending, to leave out.
     """
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
@@ -41,78 +41,77 @@ def seal(root: Path, name: str, open_ranges: list[Range] | None = None) -> None:
     part = folder / f".{os.path.basename(name)}.{os.getpid()}"
     part.write_text(text)
     sync(part)
-    part.replace(_seal_path(root, name))
+    part.replace(_checksum_path(root, name))
     sync(folder)
 
 
-def break_seal(root: Path, name: str) -> None:
-    """Forget a seal: the file is about to be written anew."""
-    _seal_path(root, name).unlink(missing_ok=True)
+def forget_checksum(root: Path, name: str) -> None:
+    """Remove a checksum: the file is about to be written again."""
+    _checksum_path(root, name).unlink(missing_ok=True)
 
 
-def check_seal(root: Path, name: str) -> None:
-    """Refuse a file that is not what was sealed.
+def check_file(root: Path, name: str) -> None:
+    """Refuse a file that does not match its checksum.
 
     Raises:
         FormatError: the file is gone, cut short, or has other bytes.
     """
-    path, promised = root / name, _read_seal(root, name)
-    if promised is None:
+    path, expected = root / name, _read_checksum(root, name)
+    if expected is None:
         return
-    size, ranges, digest = promised
-    mend = _mend(root, name)
+    size, ranges, digest = expected
+    hint = _repair_hint(root, name)
     try:
         found = path.stat().st_size
     except FileNotFoundError:
-        raise FormatError(f"{path} is gone; {mend}") from None
+        raise FormatError(f"{path} is gone; {hint}") from None
     if found != size:
-        raise FormatError(f"{path} has {found:,} bytes, {size:,} were written; {mend}")
+        raise FormatError(f"{path} has {found:,} bytes, {size:,} were written; {hint}")
     if _digest(path, size, ranges) != digest:
-        raise FormatError(f"{path} has other bytes than were written; {mend}")
+        raise FormatError(f"{path} does not have the bytes that were written; {hint}")
 
 
-def sealed_and_gone(root: Path, folder: str, suffix: str) -> list[str]:
-    """The files of a folder with this suffix that were sealed and are no longer there, by name."""
-    seals = os.listdir(root / FOLDER) if (root / FOLDER).is_dir() else []
-    names = sorted(name.removesuffix(".json") for name in seals if name.endswith(f"{suffix}.json"))
+def missing_files(root: Path, folder: str, suffix: str) -> list[str]:
+    """List the files of a folder with this suffix that have a checksum and are gone, by name."""
+    checksums = os.listdir(root / FOLDER) if (root / FOLDER).is_dir() else []
+    names = sorted(name.removesuffix(".json") for name in checksums if name.endswith(f"{suffix}.json"))
     return [name for name in names if not name.startswith(".") and not (root / folder / name).exists()]
 
 
-def remove_stale_seals(root: Path, folders: list[str]) -> None:
-    """Take away the seals of files that are gone."""
+def remove_stale_checksums(root: Path, folders: list[str]) -> None:
+    """Remove the checksums of files that are gone."""
     there = {entry.name for folder in folders if (root / folder).is_dir() for entry in os.scandir(root / folder)}
     for entry in list(os.scandir(root / FOLDER)) if (root / FOLDER).is_dir() else ():
         if entry.name.removesuffix(".json") not in there:
             os.unlink(entry.path)
 
 
-def _seal_path(root: Path, name: str) -> Path:
+def _checksum_path(root: Path, name: str) -> Path:
     return root / FOLDER / f"{os.path.basename(name)}.json"
 
 
-def _read_seal(root: Path, name: str) -> tuple[int, list[Range], str] | None:
-    """Size, open ranges and digest of a sealed file; None where there is no seal."""
+def _read_checksum(root: Path, name: str) -> tuple[int, list[Range], str] | None:
+    """Return size, open ranges and digest of a file; None if it has no checksum."""
     try:
-        promised = json.loads(_seal_path(root, name).read_text())
-        return int(promised["bytes"]), [(int(first), int(stop)) for first, stop in promised["open"]], promised["xxh3"]
+        stored = json.loads(_checksum_path(root, name).read_text())
+        return int(stored["bytes"]), [(int(first), int(stop)) for first, stop in stored["open"]], stored["xxh3"]
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):
-        raise FormatError(f"the seal of {root / name} is damaged; {_mend(root, name)}") from None
+        raise FormatError(f"the checksum of {root / name} is damaged; {_repair_hint(root, name)}") from None
 
 
-def _mend(root: Path, name: str) -> str:
-    """What helps: entries can be taken out of a cache that can be opened."""
+def _repair_hint(root: Path, name: str) -> str:
+    """Say how to fix it: entries can be removed from a cache that can be opened."""
     if name.startswith("_versions"):
-        return f"restore it from a copy, or delete {root} and build the cache again"
+        return "restore it from a copy, or open the version before it (--as-of)"
     return (
-        f"restore it from a copy, or let `encash cache verify {root} --drop` take its entries away, "
-        "and build these again"
+        f"restore it from a copy, or let `encash cache verify {root} --drop` remove its entries, and build these again"
     )
 
 
 def _digest(path: Path, size: int, open_ranges: list[Range]) -> str:
-    """XXH3 of the bytes outside the open ranges."""
+    """Return the XXH3 of the bytes outside the open ranges."""
     hasher = xxhash.xxh3_64()
     with open(path, "rb") as file:
         for first, stop in _gaps(size, open_ranges):
@@ -123,7 +122,7 @@ def _digest(path: Path, size: int, open_ranges: list[Range]) -> str:
 
 
 def _gaps(size: int, ranges: list[Range]) -> Iterator[Range]:
-    """What lies between ranges.
+    """Return what is between ranges.
 
     >>> list(_gaps(10, [(2, 4), (4, 7)]))
     [(0, 2), (7, 10)]

@@ -1,0 +1,287 @@
+"""An interchange file as a snapshot: keys from its names, vectors one by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5g, h5o, h5s
+
+from encash.arrays import Bool, Days, Float32, Int64, UInt64, to_days
+from encash.errors import EncashError, FormatError, InputError, MissingFileError, reason
+from encash.progress import Progress
+from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
+from encash.store.hdf5.layout import SPEC_KEY, unescape_ticker
+from encash.store.index import EntryIndex, RowKeys, join_keys
+from encash.store.rows import check_rows, row_checksums
+
+
+class Hdf5Snapshot(StoreSnapshot):
+    """An open interchange file. Rows are numbered ticker by ticker, by day within a ticker.
+
+    The open file is the snapshot: an export that replaces the file by a new one does not change what is read here.
+    """
+
+    engine = "hdf5"
+    version = 1
+    repair_hint = "export it again from the cache that it was made from"
+
+    def __init__(self, location: str | os.PathLike[str]):
+        """Open a file.
+
+        Raises:
+            MissingFileError: no such file.
+            FormatError: not HDF5, truncated, or not a cache of embeddings.
+        """
+        self.location = os.fspath(location)
+        self._file = _open(self.location)
+        self._content = content_id(self._file.id.get_vfd_handle())
+        self._lock = threading.RLock()
+        with _reading(self.location):
+            text = self._file.attrs.get(SPEC_KEY)
+            self._ours = text is not None
+            self._group_names = self._list_tickers()
+            self.spec = self._foreign_spec() if text is None else _own_spec(self.location, text)
+        self._groups: dict[str, Any] = {}
+        self._index: EntryIndex | None = None
+        self._signals: tuple[Float32, Float32] | None = None
+        self._checksums: UInt64 | None = None
+
+    def index(self) -> EntryIndex:
+        """Return keys and digests; read on first use, then kept."""
+        with self._lock, _reading(self.location):
+            if self._index is None:
+                self._index = EntryIndex.of(join_keys([self._keys(ticker) for ticker in self._group_names]))
+            return self._index
+
+    def vectors(self, rows: Int64) -> Float32:
+        """Read the embeddings of these rows in the order requested, shape (n, dim)."""
+        days, tickers = self.index().keys(check_rows(rows, len(self.index().digest)))
+        out = np.empty((len(days), self.spec.dim), dtype=np.float32)
+        with _reading(self.location):
+            for ticker, day, vector in zip(tickers.tolist(), days.astype(str).tolist(), out, strict=True):
+                self._read_vector(ticker, day, vector)
+        return out
+
+    def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
+        """Read forecasts and confidences of these rows in the order requested, shape (n, H) each."""
+        rows = check_rows(rows, len(self.index().digest))
+        with self._lock, _reading(self.location):
+            if self._signals is None:
+                self._signals = (self._signal("forecast"), self._signal("confidence"))
+        return self._signals[0][rows], self._signals[1][rows]
+
+    def scan(self, batch_rows: int) -> Iterator[Entries]:
+        """Iterate over all rows in batches of at most `batch_rows`, ticker by ticker."""
+        if batch_rows < 1:
+            raise InputError(f"batch_rows is {batch_rows}; expected at least 1")
+        count = len(self.index().digest)
+        for first in range(0, count, batch_rows):
+            yield self._entries(np.arange(first, min(first + batch_rows, count)))
+
+    def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
+        """Read these rows, and check each against its checksum; a foreign file has no checksums."""
+        entries = self._entries(check_rows(rows, len(self.index().digest)))
+        if not self._ours:
+            return entries, np.ones(len(entries), dtype=np.bool_)
+        sound: Bool = row_checksums(entries.embedding, None, entries) == self._stored_checksums()[rows]
+        return entries, sound
+
+    def size_bytes(self) -> int:
+        """Return the bytes of the file."""
+        return int(self._file.id.get_filesize())
+
+    def content_id(self) -> str:
+        """Return the identity of the open file."""
+        return self._content
+
+    def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
+        """Read every vector, and compare it with its checksum if the file has one."""
+        none = VersionRows(version=self.version, rows=np.empty(0, dtype=np.int64))
+        try:
+            count = len(self.index().digest)
+            if self._ours:
+                self._stored_checksums()
+        except EncashError as error:
+            return StoreCheck(checked=0, corrupt=0, duplicates=0, not_finite=0, damaged=none, findings=(str(error),))
+        findings: list[str] = []
+        corrupt = 0
+        for first in range(0, count, batch_rows):
+            rows = np.arange(first, min(first + batch_rows, count))
+            bad = self._damaged(rows)
+            corrupt += len(bad)
+            findings += bad[: max(0, 10 - len(findings))]
+            if progress is not None:
+                progress(first + len(rows), count)
+        if corrupt:
+            findings.append(f"{corrupt:,} vectors are not what was written; {self.repair_hint}")
+        return StoreCheck(
+            checked=count, corrupt=corrupt, duplicates=0, not_finite=0, damaged=none, findings=tuple(findings)
+        )
+
+    def _entries(self, rows: Int64) -> Entries:
+        """Read everything of these rows."""
+        index = self.index()
+        days, tickers = index.keys(rows)
+        forecast, confidence = self.forecasts(rows)
+        return Entries(
+            days=days,
+            tickers=tickers,
+            digest=index.digest[rows],
+            embedding=self.vectors(rows),
+            forecast=forecast,
+            confidence=confidence,
+        )
+
+    def _damaged(self, rows: Int64) -> list[str]:
+        """Return one line for each of these rows that is unreadable or not what was written."""
+        try:
+            entries, sound = self.read_checked(rows)
+        except EncashError as error:
+            if len(rows) == 1:
+                return [str(error)]
+            return [line for row in rows for line in self._damaged(np.array([row]))]
+        wrong = np.flatnonzero(~sound)
+        return [f"the checksum of ({entries.days[at]}, {str(entries.tickers[at])!r}) differs" for at in wrong]
+
+    def _list_tickers(self) -> dict[str, bytes]:
+        """Return tickers, ascending, with the names of their groups."""
+        texts = {name: name.decode() for name in _names(self._file.id)}
+        return dict(sorted((unescape_ticker(text) if self._ours else text, name) for name, text in texts.items()))
+
+    def _foreign_spec(self) -> StoreSpec:
+        """Return the spec of a file without provenance, from the shape of its first vector."""
+        for ticker in self._group_names:
+            if dates := _names(self._group(ticker)):
+                dataset = self._file[self._group_names[ticker]][dates[0]]
+                if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or dataset.dtype != np.float32:
+                    raise FormatError(
+                        f"{self.location}: {ticker}/{dates[0].decode()} is not a float32 vector; "
+                        "expected /<TICKER>/<YYYY-MM-DD> with one vector each"
+                    )
+                return StoreSpec(dim=int(dataset.shape[0]), dtype="float32", horizons=(), encoder={}, fingerprint="")
+        raise FormatError(f"{self.location} holds no vectors; expected /<TICKER>/<YYYY-MM-DD> with one vector each")
+
+    def _group(self, ticker: str) -> Any:
+        """Open the group of a ticker."""
+        name = self._group_names[ticker]
+        if h5o.get_info(self._file.id, name).type != h5o.TYPE_GROUP:
+            raise FormatError(f"{self.location}: {ticker!r} at the root is not a group; expected tickers only")
+        return h5g.open(self._file.id, name)
+
+    def _keys(self, ticker: str) -> RowKeys:
+        """Read the keys of one ticker, by day."""
+        group = self._group(ticker)
+        days = self._days(ticker, _names(group))
+        digest = self._attribute(group, "digest") if self._ours else np.zeros(len(days), dtype=np.uint64)
+        if digest.shape != days.shape:
+            raise FormatError(
+                f"{self.location}: {ticker} has {len(days)} vectors and {len(digest)} digests; "
+                "a different tool changed it after the export: export it again"
+            )
+        return RowKeys(
+            day=days.astype(np.int64).astype(np.int32),
+            ticker=np.zeros(len(days), dtype=np.int32),
+            names=np.array([ticker]),
+            digest=digest.astype(np.uint64),
+        )
+
+    def _days(self, ticker: str, names: list[bytes]) -> Days:
+        """Return the days that the names of datasets give, ascending."""
+        texts = sorted(name.decode() for name in names)
+        try:
+            days: Days = np.array(texts, dtype="datetime64[D]")
+        except ValueError:
+            days = np.empty(0, dtype="datetime64[D]")
+        if days.astype(str).tolist() != texts:
+            try:
+                to_days(texts)  # slower, and names the invalid one
+            except InputError as error:
+                raise FormatError(f"{self.location}: the name of a dataset of {ticker!r}: {error}") from None
+        return days
+
+    def _read_vector(self, ticker: str, day: str, out: Float32) -> None:
+        """Read one vector into `out`, and check it."""
+        if ticker not in self._groups:
+            self._groups[ticker] = self._group(ticker)
+        dataset = h5d.open(self._groups[ticker], day.encode())
+        if dataset.shape != out.shape or dataset.dtype != np.float32:
+            raise FormatError(
+                f"{self.location}: the vector of ({day}, {ticker}) is {dataset.dtype} {dataset.shape}, "
+                f"expected float32 {out.shape}; it belongs to a different model: build the file again"
+            )
+        dataset.read(h5s.ALL, h5s.ALL, out)
+        if not np.isfinite(out).all():
+            raise FormatError(f"{self.location}: the vector of ({day}, {ticker}) holds NaN or infinity")
+
+    def _attribute(self, group: Any, name: str) -> np.ndarray:
+        """Read an array stored beside a ticker's vectors."""
+        attribute = h5a.open(group, name.encode())
+        values = np.empty(attribute.shape, dtype=attribute.dtype)
+        attribute.read(values)
+        return values
+
+    def _signal(self, name: str) -> Float32:
+        """Read forecasts or confidences of all rows, shape (n, H)."""
+        width = len(self.spec.horizons)
+        if not width:
+            return np.empty((len(self.index().digest), 0), dtype=np.float32)
+        parts = [self._attribute(self._group(ticker), name).reshape(-1, width) for ticker in self._group_names]
+        return np.concatenate(parts or [np.empty((0, width))]).astype(np.float32)
+
+    def _stored_checksums(self) -> UInt64:
+        """Return the checksums of all rows; read on first use, then kept."""
+        with self._lock, _reading(self.location):
+            if self._checksums is None:
+                parts = [self._attribute(self._group(ticker), "checksum") for ticker in self._group_names]
+                self._checksums = np.concatenate(parts or [np.empty(0)]).astype(np.uint64)
+            return self._checksums
+
+
+def _names(group: Any) -> list[bytes]:
+    """Return the names in a group."""
+    names: list[bytes] = []
+    group.links.iterate(names.append)
+    return names
+
+
+def content_id(file: str | int) -> str:
+    """Return the identity of a file, given its path or descriptor; a file that replaces it has a different one."""
+    found = os.stat(file)
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+
+
+def _own_spec(location: str, text: Any) -> StoreSpec:
+    """Read the spec that an export wrote."""
+    try:
+        return StoreSpec.from_description(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise FormatError(f"the description in {location} is damaged ({error}); export it again") from None
+
+
+def _open(location: str) -> Any:
+    """Open a file for reading."""
+    if not os.path.exists(location):
+        raise MissingFileError(f"there is no file {location}; make one with `encash cache export`")
+    try:
+        return h5py.File(location, "r")
+    except OSError as error:
+        what = "it was cut short" if "truncated" in str(error) else "it is damaged or not an HDF5 file"
+        raise FormatError(f"{location} cannot be read: {what}; make it again with `encash cache export`") from None
+
+
+@contextmanager
+def _reading(location: str) -> Iterator[None]:
+    """Translate HDF5's errors into encash's."""
+    try:
+        yield
+    except EncashError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
+        raise FormatError(f"{location} cannot be read: it is damaged{reason(error)}; export it again") from None
