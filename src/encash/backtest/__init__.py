@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
     from encash.backtest.evaluation.overfitting import Overfitting
     from encash.backtest.evaluation.trials import Trials, run_trials
-    from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+    from encash.backtest.inputs.config import BacktestConfig
     from encash.backtest.inputs.universe import Candidates, Membership, read_membership
     from encash.backtest.picks import PickTable, picks_of_day
     from encash.backtest.result import BacktestResult, Series, read_series, write_run
     from encash.backtest.run import run_backtest
     from encash.backtest.simulation.costs import Costs
+    from encash.backtest.simulation.market import DELISTING_POLICIES
     from encash.backtest.sweep.grid import Point, make_points, read_grid
     from encash.backtest.sweep.sweep import SweepResult, run_sweep, write_best
     from encash.backtest.sweep.sweep_table import heat_map
@@ -69,7 +70,7 @@ _HOMES = {
     "FilterTest": "evaluation.comparisons",
     "run_comparisons": "evaluation.comparisons",
     "write_comparisons": "evaluation.comparisons",
-    "DELISTING_POLICIES": "inputs.config",
+    "DELISTING_POLICIES": "simulation.market",
     "BacktestConfig": "inputs.config",
     "Costs": "simulation.costs",
     "Evidence": "evaluation.forecast_skill",

@@ -18,13 +18,14 @@ from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
 from encash.backtest.evaluation.random_filter_test import FORESEEN, Rank, rank_among
 from encash.backtest.evaluation.replicates import RepeatedRuns
 from encash.backtest.files import plain, table_bytes
-from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
 from encash.backtest.inputs.signals import SignalGrid
 from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import Outcome, evaluate, keep
 from encash.backtest.run import prepare
+from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable

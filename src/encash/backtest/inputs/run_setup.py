@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from encash.arrays import Bool, Days, Float64, Int64, UInt64, day_text
-from encash.backtest.inputs.config import BacktestConfig, Delisting
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.universe import (
     Candidates,
     Membership,
@@ -20,7 +20,7 @@ from encash.backtest.inputs.universe import (
     session_span,
     universe,
 )
-from encash.backtest.simulation.market import Market, settled
+from encash.backtest.simulation.market import Delisting, Market, settled
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
