@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
     from encash.backtest.evaluation.overfitting import Overfitting
     from encash.backtest.evaluation.trials import Trials, run_trials
+    from encash.backtest.inputs.backtest_inputs import BacktestInputs
     from encash.backtest.inputs.config import BacktestConfig
     from encash.backtest.inputs.universe import Candidates, Membership, read_membership
     from encash.backtest.picks import PickTable, picks_of_day
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DELISTING_POLICIES",
     "BacktestConfig",
+    "BacktestInputs",
     "BacktestResult",
     "Candidates",
     "CompareConfig",
@@ -72,6 +74,7 @@ _HOMES = {
     "write_comparisons": "evaluation.comparisons",
     "DELISTING_POLICIES": "simulation.market",
     "BacktestConfig": "inputs.config",
+    "BacktestInputs": "inputs.backtest_inputs",
     "Costs": "simulation.costs",
     "Evidence": "evaluation.forecast_skill",
     "rank_evidence": "evaluation.forecast_skill",

@@ -32,15 +32,11 @@ if TYPE_CHECKING:
     from encash.pipeline.sources import cached_batches as cached_batches
     from encash.pipeline.sources import the_only_cache as the_only_cache
     from encash.pipeline.trading import FilterChoice as FilterChoice
-    from encash.pipeline.trading import Trading as Trading
     from encash.pipeline.trading import backtest as backtest
     from encash.pipeline.trading import beside as beside
-    from encash.pipeline.trading import best_of_sweep as best_of_sweep
-    from encash.pipeline.trading import compare as compare
     from encash.pipeline.trading import open_filter as open_filter
-    from encash.pipeline.trading import open_trading as open_trading
-    from encash.pipeline.trading import sweep as sweep
-    from encash.pipeline.trading import trials as trials
+    from encash.pipeline.trading import open_inputs as open_inputs
+    from encash.pipeline.trading import write_heat_maps as write_heat_maps
 
 _HOMES = {
     "BuildOptions": "caches",
@@ -48,15 +44,12 @@ _HOMES = {
     "ListedCache": "caches",
     "PageExtras": "page",
     "Sources": "sources",
-    "Trading": "trading",
     "assign_entries": "clusters",
     "assignments_to_rank": "clusters",
     "backtest": "trading",
     "build_cache": "caches",
     "cached_batches": "sources",
     "beside": "trading",
-    "best_of_sweep": "trading",
-    "compare": "trading",
     "draw_sample": "clusters",
     "find_similar": "clusters",
     "fit_clusters": "clusters",
@@ -64,13 +57,12 @@ _HOMES = {
     "keep_assignments": "clusters",
     "list_caches": "caches",
     "open_filter": "trading",
-    "open_trading": "trading",
+    "open_inputs": "trading",
     "plan_build": "caches",
     "rank_clusters": "clusters",
-    "sweep": "trading",
     "the_only_cache": "sources",
-    "trials": "trading",
     "verify_cache": "caches",
+    "write_heat_maps": "trading",
     "write_report": "page",
     "write_walk": "clusters",
 }
