@@ -257,9 +257,10 @@ def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable)
     """
     if panel is not None:
         known = set(panel.tickers)
-    else:
-        assert cache is not None
+    elif cache is not None:
         known = set(cache.index().tickers.tolist())
+    else:
+        raise InputError("no forecasts to rank by; give --cache C, or --data F with --model M")
     if not (both := tuple(sorted(known & set(prices.tickers)))):
         raise InputError("no ticker has both prices and features; give files of the same tickers")
     return both
