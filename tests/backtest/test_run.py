@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encash.backtest import BacktestConfig, Membership, Series, read_membership, run_backtest, write_run
-from encash.clusters.filter import FilterModel
+from encash.clusters import Hard, Random
 from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
 
@@ -253,9 +253,7 @@ def test_idle_capital_stays_as_it_is(make_prices, make_lookup, two_clusters):
     prices = make_prices()
     lookup = make_lookup(prices)
     lookup.embedding = np.full((*prices.close.shape, 1), -1.0, dtype="f4")
-    result = run_backtest(
-        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))
-    )
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),)))
     assert set(result.net) == {100_000.0}
     assert (len(result.ledger), result.summary["idle_rebalances"]) == (0, result.summary["rebalances"])
     assert result.to_json()["sharpe"] is None
@@ -315,9 +313,7 @@ def test_a_random_filter_keeps_its_share_and_needs_no_embeddings(make_prices, ma
     """keep_rate is the share of the candidates with an entry that went on."""
     prices = make_prices()
     lookup = make_lookup(prices)
-    result = run_backtest(
-        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)
-    )
+    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=Random(keep_share=0.5))
     assert result.summary["keep_rate"] == 0.5
     assert [embeddings for _, embeddings in lookup.reads] == [False]
     assert not (result.picks.picked & ~result.picks.kept).any()

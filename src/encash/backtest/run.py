@@ -97,7 +97,7 @@ def run_backtest(
             "missing_share": missing,
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
-            "filter": "none" if filter is None else filter.kind,
+            "filter": "none" if filter is None else filter.name,
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
         }

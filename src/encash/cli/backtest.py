@@ -15,7 +15,6 @@ from encash.cli.flags import beside_flags, command, count, day, honesty_flags, s
 if TYPE_CHECKING:
     from encash import pipeline
     from encash.backtest import BacktestConfig
-    from encash.clusters import FilterModel
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -193,7 +192,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 
     return pipeline.FilterChoice(
         clusters=arguments.clusters,
-        kind=getattr(arguments, "filter", None),
+        name=getattr(arguments, "filter", None),
         keep=arguments.keep,
         horizon=arguments.horizon,
         seed=getattr(arguments, "seed", 42),
@@ -229,16 +228,12 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
 def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     """Run a grid, and write the page of its best run."""
     from encash import pipeline
+    from encash.backtest import read_grid
 
     choice = filter_choice(arguments)
-    trading = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
-    filters: dict[str, FilterModel] = {}
-    if arguments.clusters is not None:
-        cache = console.sources(arguments).open_cache()
-        for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
-            keep = choice.keep if kind in ("nearest", "random") else None
-            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), trading.prices.days, cache)
-            filters |= {} if found is None else {kind: found}
+    trading = opened(arguments, console, replace(choice, name="none"))  # each run names its own
+    names = {point.filter for point in read_grid(arguments.grid)}
+    filters = pipeline.open_filters(choice, names, trading.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
         result = pipeline.sweep(
             trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress

@@ -26,25 +26,26 @@ if TYPE_CHECKING:
     from encash.pipeline.clusters import keep_assignments as keep_assignments
     from encash.pipeline.clusters import rank_clusters as rank_clusters
     from encash.pipeline.clusters import write_walk as write_walk
+    from encash.pipeline.filters import FilterChoice as FilterChoice
+    from encash.pipeline.filters import open_filter as open_filter
+    from encash.pipeline.filters import open_filters as open_filters
     from encash.pipeline.page import PageExtras as PageExtras
     from encash.pipeline.page import write_report as write_report
     from encash.pipeline.sources import Sources as Sources
     from encash.pipeline.sources import cached_batches as cached_batches
     from encash.pipeline.sources import the_only_cache as the_only_cache
-    from encash.pipeline.trading import FilterChoice as FilterChoice
     from encash.pipeline.trading import Trading as Trading
     from encash.pipeline.trading import backtest as backtest
     from encash.pipeline.trading import beside as beside
     from encash.pipeline.trading import best_of_sweep as best_of_sweep
     from encash.pipeline.trading import compare as compare
-    from encash.pipeline.trading import open_filter as open_filter
     from encash.pipeline.trading import open_trading as open_trading
     from encash.pipeline.trading import sweep as sweep
     from encash.pipeline.trading import trials as trials
 
 _HOMES = {
     "BuildOptions": "caches",
-    "FilterChoice": "trading",
+    "FilterChoice": "filters",
     "ListedCache": "caches",
     "PageExtras": "page",
     "Sources": "sources",
@@ -63,7 +64,8 @@ _HOMES = {
     "is_walk": "clusters",
     "keep_assignments": "clusters",
     "list_caches": "caches",
-    "open_filter": "trading",
+    "open_filter": "filters",
+    "open_filters": "filters",
     "open_trading": "trading",
     "plan_build": "caches",
     "rank_clusters": "clusters",

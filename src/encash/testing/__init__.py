@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from encash.testing.encoder_contract import EncoderContract
     from encash.testing.encoders import BrokenEncoder, MeanEncoder
     from encash.testing.executor_contract import ExecutorContract, RaiseIfRun
+    from encash.testing.filter_contract import FilterContract
     from encash.testing.memory_store import MemoryStore
     from encash.testing.store_contract import StoreContract, StoreReadContract
 
@@ -18,6 +19,7 @@ __all__ = [
     "BrokenEncoder",
     "EncoderContract",
     "ExecutorContract",
+    "FilterContract",
     "MeanEncoder",
     "MemoryStore",
     "RaiseIfRun",
@@ -32,6 +34,7 @@ _HOMES = {
     "StoreReadContract": "store_contract",
     "BrokenEncoder": "encoders",
     "ExecutorContract": "executor_contract",
+    "FilterContract": "filter_contract",
     "RaiseIfRun": "executor_contract",
     "EncoderContract": "encoder_contract",
     "MeanEncoder": "encoders",

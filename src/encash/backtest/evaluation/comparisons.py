@@ -261,7 +261,7 @@ def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
 def _filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
     if bench.filter is None:
         return None
-    return _comparison("filter", f"the run itself: {bench.filter.kind} filter", [bench.filter.kind], [base])
+    return _comparison("filter", f"the run itself: {bench.filter.name} filter", [bench.filter.name], [base])
 
 
 def _no_filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
@@ -283,7 +283,7 @@ def _random(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison
 
 
 def _shuffled(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if bench.filter is None or bench.filter.kind != "hard":
+    if bench.filter is None or not bench.filter.decides_by_cluster:
         return None
     candidates = base.frame.asked & base.signals.found
     kept = shuffled_clusters(bench.filter, base.frame, base.signals, candidates, settings)
@@ -346,7 +346,7 @@ def shuffled_clusters(
     filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool, settings: CompareConfig
 ) -> Iterator[Bool]:
     """What a hard filter would keep if other clusters of the same model were the best ones."""
-    num_clusters = max(term.model.k for term in filter.terms)
+    num_clusters = max(period.model.k for period in filter.periods)
     for draw in range(settings.draws):
         generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
         other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)
