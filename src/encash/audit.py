@@ -16,7 +16,7 @@ from encash.arrays import Days, Float32, Float64, Text, day_text
 from encash.backtest import BacktestConfig, PickTable, picks_of_day
 from encash.cache import Cache, Lookup
 from encash.clusters import (
-    FilterModel,
+    CandidateFilter,
     FitConfig,
     RankConfig,
     WalkConfig,
@@ -78,7 +78,7 @@ class Subject:
     """With prices."""
     encoder: Encoder
     config: BacktestConfig
-    filter: FilterModel | None = None
+    filter: CandidateFilter | None = None
     cache: Cache | None = None
     clusters: Path | None = None
     """The folder of the filter's clusters and ranking."""

@@ -13,7 +13,7 @@ from encash.cli.flags import command, day
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
-    from encash.clusters import ClusterModel, FitConfig, Ranking, Rule, WalkModel
+    from encash.clusters import ClusterModel, FitConfig, Ranking, SelectionRule, WalkModel
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that -k auto tries, as far as there are entries."""
@@ -207,7 +207,7 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
 
     with console.progress("assign", "entries") as progress:
-        kept = pipeline.keep_assignments(open_cache(arguments.cache), arguments.clusters, progress=progress)
+        kept = pipeline.update_assignment_cache(open_cache(arguments.cache), arguments.clusters, progress=progress)
     console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
     return 0
 
@@ -227,18 +227,18 @@ def fit_config(arguments: argparse.Namespace) -> FitConfig:
     )
 
 
-def rule_of(arguments: argparse.Namespace) -> Rule:
+def rule_of(arguments: argparse.Namespace) -> SelectionRule:
     """The flags of `rule_flags` as a rule; the best five where none is given."""
-    from encash.clusters import Rule
+    from encash.clusters import SelectionRule
 
-    rule = Rule(
+    rule = SelectionRule(
         top_k=arguments.top,
         coverage=arguments.coverage,
         min_return=arguments.min_return,
         min_win_rate=arguments.min_win_rate,
         min_sharpe=arguments.min_sharpe,
     )
-    return Rule(top_k=5) if rule == Rule() else rule
+    return SelectionRule(top_k=5) if rule == SelectionRule() else rule
 
 
 def winsorized(arguments: argparse.Namespace) -> tuple[float, float] | None:
@@ -285,13 +285,13 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def describe_best(ranking: Ranking, best: Int32, rule: Rule) -> tuple[dict[str, Any], list[str]]:
+def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[dict[str, Any], list[str]]:
     """A ranking and its best clusters, as values and as lines."""
-    from encash.clusters import stability
+    from encash.clusters import selection_frequency
 
     names = ("fit_end", "rank_end", "embargo", "horizon")
     facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
-    share = stability(ranking, rule)
+    share = selection_frequency(ranking, rule)
     rows = [{**row, "selected_share": float(share[row["cluster_id"]])} for row in ranking.rows()]
     values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
@@ -326,7 +326,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
         walk = pipeline.write_walk(cache, open_prices(arguments.prices), config, arguments.out, progress=progress)
     if cache.verified:
         with console.progress("assign", "entries") as progress:
-            pipeline.keep_assignments(cache, arguments.out, progress=progress)
+            pipeline.update_assignment_cache(cache, arguments.out, progress=progress)
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
     return 0

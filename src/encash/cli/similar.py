@@ -39,7 +39,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     """What looked like this before, and what came of it."""
     from encash import pipeline
     from encash.cache import open_cache
-    from encash.clusters import last_known_day, what_followed
+    from encash.clusters import last_known_day, neighbor_returns
     from encash.panel import open_prices
 
     cache = open_cache(arguments.cache or pipeline.the_only_cache())
@@ -50,7 +50,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     horizons = () if prices is None else cache.spec.horizons or (5,)
     returns = np.empty((len(near), 0))
     if prices is not None:
-        returns = what_followed(near, prices.as_of(arguments.day), horizons)  # what was known on the day
+        returns = neighbor_returns(near, prices.as_of(arguments.day), horizons)  # what was known on the day
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),

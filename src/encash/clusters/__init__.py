@@ -14,10 +14,10 @@ if TYPE_CHECKING:
         covers as covers,
     )
     from encash.clusters.assignment_cache import (
-        find_kept as find_kept,
+        load_cached_assignments as load_cached_assignments,
     )
     from encash.clusters.assignment_cache import (
-        keep_assignments as keep_assignments,
+        update_assignment_cache as update_assignment_cache,
     )
     from encash.clusters.assignments import (
         Assignments as Assignments,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         FitConfig as FitConfig,
     )
     from encash.clusters.fit import (
-        Sample as Sample,
+        FitSample as FitSample,
     )
     from encash.clusters.fit import (
         draw_entries as draw_entries,
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
         Ranking as Ranking,
     )
     from encash.clusters.rank import (
-        Rule as Rule,
+        SelectionRule as SelectionRule,
     )
     from encash.clusters.rank import (
         rank_clusters as rank_clusters,
@@ -104,7 +104,7 @@ if TYPE_CHECKING:
         select_best as select_best,
     )
     from encash.clusters.rank import (
-        stability as stability,
+        selection_frequency as selection_frequency,
     )
     from encash.clusters.ranking_files import (
         check_ids as check_ids,
@@ -128,13 +128,13 @@ if TYPE_CHECKING:
         write_ranking as write_ranking,
     )
     from encash.clusters.similar import (
-        Neighbours as Neighbours,
+        Neighbors as Neighbors,
     )
     from encash.clusters.similar import (
         last_known_day as last_known_day,
     )
     from encash.clusters.similar import (
-        what_followed as what_followed,
+        neighbor_returns as neighbor_returns,
     )
     from encash.clusters.summary import (
         ClusterMap as ClusterMap,
@@ -170,8 +170,7 @@ if TYPE_CHECKING:
         walk_forward as walk_forward,
     )
     from encash.clusters.walk_checkpoints import Refit as Refit
-    from encash.clusters.walk_checkpoints import Unfinished as Unfinished
-    from encash.clusters.walk_checkpoints import sole_walk as sole_walk
+    from encash.clusters.walk_checkpoints import WalkCheckpoints as WalkCheckpoints
 
 _HOMES = {
     "Assigner": "periods",
@@ -182,21 +181,21 @@ _HOMES = {
     "ClusterModel": "model",
     "FILTERS": "filters.registry",
     "FitConfig": "fit",
+    "FitSample": "fit",
     "Hard": "filters.hard",
     "KSelection": "choose",
     "METRICS": "rank",
     "ModelPeriod": "periods",
     "NO_FILTER": "filters.registry",
     "Nearest": "filters.nearest",
-    "Neighbours": "similar",
+    "Neighbors": "similar",
     "Random": "filters.random",
     "RankConfig": "rank",
     "Ranking": "rank",
     "Refit": "walk_checkpoints",
-    "Rule": "rank",
-    "Sample": "fit",
+    "SelectionRule": "rank",
     "Static": "filters.static",
-    "Unfinished": "walk_checkpoints",
+    "WalkCheckpoints": "walk_checkpoints",
     "WalkConfig": "walk",
     "WalkDrift": "summary",
     "WalkModel": "walk",
@@ -209,13 +208,12 @@ _HOMES = {
     "draw_entries": "fit",
     "filter_class": "filters.registry",
     "filter_names": "filters.registry",
-    "find_kept": "assignment_cache",
     "first_allowed_day": "periods",
     "fit_clusters": "fit",
     "fit_sample": "fit",
-    "keep_assignments": "assignment_cache",
     "last_known_day": "similar",
     "load_assignments": "assignments",
+    "load_cached_assignments": "assignment_cache",
     "load_clusters": "model",
     "load_map": "summary",
     "load_ranking": "ranking_files",
@@ -225,17 +223,17 @@ _HOMES = {
     "map_entries": "summary",
     "match_clusters": "walk",
     "models_fingerprint": "periods",
+    "neighbor_returns": "similar",
     "rank_clusters": "rank",
     "read_best_clusters": "ranking_files",
     "remove_rankings": "ranking_files",
     "sample_vectors": "fit",
     "select_best": "rank",
-    "sole_walk": "walk_checkpoints",
-    "stability": "rank",
+    "selection_frequency": "rank",
     "static_clusters": "periods",
+    "update_assignment_cache": "assignment_cache",
     "walk_drift": "summary",
     "walk_forward": "walk",
-    "what_followed": "similar",
     "write_ranking": "ranking_files",
 }
 

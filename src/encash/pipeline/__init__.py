@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from encash.pipeline.clusters import find_similar as find_similar
     from encash.pipeline.clusters import fit_clusters as fit_clusters
     from encash.pipeline.clusters import is_walk as is_walk
-    from encash.pipeline.clusters import keep_assignments as keep_assignments
     from encash.pipeline.clusters import rank_clusters as rank_clusters
+    from encash.pipeline.clusters import update_assignment_cache as update_assignment_cache
     from encash.pipeline.clusters import write_walk as write_walk
     from encash.pipeline.filters import FilterChoice as FilterChoice
     from encash.pipeline.filters import open_filter as open_filter
@@ -62,7 +62,6 @@ _HOMES = {
     "find_similar": "clusters",
     "fit_clusters": "clusters",
     "is_walk": "clusters",
-    "keep_assignments": "clusters",
     "list_caches": "caches",
     "open_filter": "filters",
     "open_filters": "filters",
@@ -72,6 +71,7 @@ _HOMES = {
     "sweep": "trading",
     "the_only_cache": "sources",
     "trials": "trading",
+    "update_assignment_cache": "clusters",
     "verify_cache": "caches",
     "write_report": "page",
     "write_walk": "clusters",

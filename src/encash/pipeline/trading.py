@@ -18,7 +18,7 @@ from encash.progress import Progress
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestResult, Candidates, Comparisons, SweepResult, Trials
     from encash.cache import Cache, Lookup
-    from encash.clusters import FilterModel
+    from encash.clusters import CandidateFilter
     from encash.panel import Panel, PriceTable
 
 RUNS = Path("runs")
@@ -34,7 +34,7 @@ class Trading:
 
     prices: PriceTable
     lookup: Lookup
-    filter: FilterModel | None
+    filter: CandidateFilter | None
     candidates: Candidates
     """Members by day, or the tickers with prices of which the panel, or else the cache, knows anything at all."""
     without_features: int = 0
@@ -137,7 +137,7 @@ def trials(
 
 def sweep(
     trading: Trading,
-    filters: Mapping[str, FilterModel],
+    filters: Mapping[str, CandidateFilter],
     grid: Path,
     out: Path,
     *,
@@ -165,7 +165,7 @@ def sweep(
 def best_of_sweep(
     result: SweepResult,
     trading: Trading,
-    filters: Mapping[str, FilterModel],
+    filters: Mapping[str, CandidateFilter],
     grid: Path,
     *,
     progress: Progress | None = None,
