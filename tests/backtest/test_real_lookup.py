@@ -1,6 +1,8 @@
 """Beside the real lookup: a live run, a cached one and a half-cached one trade the same, and the list of a day is the
 backtest's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,7 +114,7 @@ def test_a_run_before_its_ranking_may_be_used_is_refused(panel, encoder):
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
     with pytest.raises(LookaheadError, match="may be used from 2020-04-02"):
         run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
-    allowed = BacktestConfig(**{**CONFIG.describe(), "allow_lookahead": "a test"})
+    allowed = replace(CONFIG, allow_lookahead="a test")
     result = run_backtest(allowed, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
     assert "a test" in result.facts["lookahead"]
     assert "2020-04-02" in result.facts["lookahead"]
@@ -136,7 +138,7 @@ def test_clusters_of_another_encoder_are_refused(panel, encoder):
 def test_the_list_of_a_day_is_that_of_the_backtest(panel, encoder):
     """Same draw, same filter, same ranking, same weights, from the cache alone and without any later price."""
     filter, cache = filter_of(panel, encoder), cached(panel, encoder)
-    config = BacktestConfig(**{**CONFIG.describe(), "subset_size": 7, "weights": "inverse_vol"})
+    config = replace(CONFIG, subset_size=7, weights="inverse_vol")
     run = run_backtest(config, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)).picks
     checked = 0
     for day in np.unique(run.date):

@@ -24,6 +24,7 @@ from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
+from encash.serialization import identity
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
 
@@ -118,7 +119,7 @@ def _fingerprints(
 ) -> dict[str, str]:
     """What the result depends on, as hashes; empty where nobody knows."""
     return {
-        "configuration": fingerprint(config.describe()),
+        "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
         "encoder": "" if spec is None else spec.fingerprint,
         "forecast": "" if spec is None else spec.forecast_fingerprint,
