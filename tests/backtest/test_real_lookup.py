@@ -10,8 +10,7 @@ from encash.backtest import BacktestConfig, BacktestInputs, picks_of_day, run_ba
 from encash.cache.cache import Cache
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
-from encash.clusters import FilterModel, FitConfig, fit_clusters, single_term
-from encash.clusters.filter import Term
+from encash.clusters import FitConfig, Hard, ModelPeriod, fit_clusters, make_period
 from encash.errors import InputError, LookaheadError, MismatchError
 from encash.panel.toy import toy_panel
 from encash.testing import MeanEncoder, MemoryStore
@@ -42,10 +41,10 @@ def filter_of(panel, encoder, first_day="2020-03-01"):
     model = fit_clusters(
         vectors[found], day[found], ticker[found], config=FitConfig(k=4, seed=0), encoder=encoder.spec.fingerprint
     )
-    term = Term(
+    term = ModelPeriod(
         model=model, best=np.array([0, 2], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="2020-02-20"
     )
-    return FilterModel(kind="hard", terms=(term,))
+    return Hard(periods=(term,))
 
 
 def cached(panel, encoder, share=1.0):
@@ -222,10 +221,8 @@ def test_what_was_kept_of_a_stale_entry_is_not_used(panel, encoder):
 
 def test_a_single_term_made_of_nothing_known_must_be_allowed(panel, encoder):
     """Best clusters without a ranking may have been chosen with the test period: refused until somebody says why."""
-    model = filter_of(panel, encoder).terms[0].model
-    term = single_term(model, np.array([1], dtype=np.int32), None, panel.sessions)
+    model = filter_of(panel, encoder).periods[0].model
+    term = make_period(model, np.array([1], dtype=np.int32), None, panel.sessions)
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
-    with pytest.raises(LookaheadError, match="nobody wrote down"):
-        run_backtest(
-            CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(term,)))
-        )
+    with pytest.raises(LookaheadError, match="not recorded"):
+        run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=Hard(periods=(term,))))

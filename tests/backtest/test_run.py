@@ -18,7 +18,7 @@ from encash.backtest import (
     run_backtest,
     write_run,
 )
-from encash.clusters.filter import FilterModel
+from encash.clusters import Hard, Random
 from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
 from encash.fingerprint import fingerprint
@@ -276,7 +276,7 @@ def test_idle_capital_stays_as_it_is(make_prices, make_lookup, two_clusters):
     lookup.embedding = np.full((*prices.close.shape, 1), -1.0, dtype="f4")
     result = run_backtest(
         BacktestConfig(top_k=2),
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))),
     )
     assert set(result.net) == {100_000.0}
     assert (len(result.ledger), result.summary["idle_rebalances"]) == (0, result.summary["rebalances"])
@@ -343,7 +343,7 @@ def test_a_random_filter_keeps_its_share_and_needs_no_embeddings(make_prices, ma
     lookup = make_lookup(prices)
     result = run_backtest(
         BacktestConfig(top_k=2),
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Random(keep_share=0.5)),
     )
     assert result.summary["keep_rate"] == 0.5
     assert [embeddings for _, embeddings in lookup.reads] == [False]

@@ -16,7 +16,6 @@ from encash.cli.flags import beside_flags, command, count, day, setting_flags, s
 if TYPE_CHECKING:
     from encash import pipeline
     from encash.backtest import BacktestConfig, BacktestInputs
-    from encash.clusters import FilterModel
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -142,7 +141,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 
     return pipeline.FilterChoice(
         clusters=arguments.clusters,
-        kind=getattr(arguments, "filter", None),
+        name=getattr(arguments, "filter", None),
         keep=arguments.keep,
         horizon=arguments.horizon,
         seed=getattr(arguments, "seed", 42),
@@ -180,16 +179,11 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     from encash import backtest, pipeline
 
     choice = filter_choice(arguments)
-    inputs = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
-    filters: dict[str, FilterModel] = {}
-    if arguments.clusters is not None:
-        cache = console.sources(arguments).open_cache()
-        for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
-            keep = choice.keep if kind in ("nearest", "random") else None
-            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), inputs.prices.days, cache)
-            filters |= {} if found is None else {kind: found}
+    inputs = opened(arguments, console, replace(choice, name="none"))  # each run names its own
+    points = backtest.read_grid(arguments.grid)
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
-        points = backtest.read_grid(arguments.grid)
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from encash.arrays import to_day
 from encash.cli.console import Handler, Parser
+from encash.clusters.filters.registry import FILTERS, filter_names, is_filter
 from encash.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,9 +146,11 @@ def universe_flags(chosen: Any) -> None:
     setting_flags(chosen, "stocks")
     chosen.add_argument(
         "--filter",
-        choices=("hard", "nearest", "static", "random", "none"),
+        type=filter_name,
         default=None,
-        help="hard with --clusters, else none",
+        metavar="NAME",
+        help="; ".join(f"{name}: {one.keeps}" for name, one in FILTERS.items())
+        + "; none; module:attribute of your own (hard with --clusters, else none)",
     )
     chosen.add_argument(
         "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest (0.3) and random"
@@ -205,6 +208,15 @@ def day(text: str) -> np.datetime64:
         return to_day(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def filter_name(text: str) -> str:
+    """The type of a flag that takes a filter."""
+    if not is_filter(text):
+        raise argparse.ArgumentTypeError(
+            f"unknown filter {text!r}: expected {', '.join(filter_names())} or module:attribute"
+        )
+    return text
 
 
 def count(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from encash.backtest.inputs.config import BacktestConfig, settings
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.fingerprint import fingerprint
 from encash.serialization import identity
@@ -34,7 +34,7 @@ class Point:
     varied: tuple[tuple[str, Any], ...] = ()
     """The settings that the grid varies, and their values here."""
 
-    def chosen(self, filters: Mapping[str, FilterModel]) -> FilterModel | None:
+    def chosen(self, filters: Mapping[str, CandidateFilter]) -> CandidateFilter | None:
         """The filter of this run.
 
         Raises:
@@ -50,7 +50,7 @@ class Point:
         chosen = filters[self.filter]
         return chosen if self.keep is None else replace(chosen, keep_share=self.keep)
 
-    def key(self, filter: FilterModel | None) -> str:
+    def key(self, filter: CandidateFilter | None) -> str:
         """Identity: same settings and same filter, same key (32 hexadecimal digits)."""
         return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
 

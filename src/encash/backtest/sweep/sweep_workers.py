@@ -23,7 +23,7 @@ from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
 _CHUNK_RUNS = 50
@@ -37,7 +37,7 @@ class Material:
     candidates: Candidates
     signals: Mapping[str, SignalGrid]
     """By name of the filter whose clusters it holds."""
-    filters: Mapping[str, FilterModel]
+    filters: Mapping[str, CandidateFilter]
     opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
@@ -48,7 +48,7 @@ class Material:
         return self.opened[key]
 
 
-def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, FilterModel]) -> Material:
+def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, CandidateFilter]) -> Material:
     """Check every point, and read once whatever any of them needs.
 
     Raises:
@@ -122,7 +122,7 @@ def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
     return rows
 
 
-def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterModel | None) -> Row:
+def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: CandidateFilter | None) -> Row:
     """One run and what is written down of it."""
     config = point.config
     outcome = evaluate(config, frame, signals, filter)
