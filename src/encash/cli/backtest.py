@@ -9,12 +9,13 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from encash.backtest.inputs.config import settings
 from encash.cli.console import Console
-from encash.cli.flags import beside_flags, command, count, day, honesty_flags, source_flags, ticker_list, universe_flags
+from encash.cli.flags import beside_flags, command, count, day, setting_flags, source_flags, ticker_list, universe_flags
 
 if TYPE_CHECKING:
     from encash import pipeline
-    from encash.backtest import BacktestConfig
+    from encash.backtest import BacktestConfig, BacktestInputs
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -22,34 +23,8 @@ SHOWN = {
     "max_drawdown": ("max drawdown", ".1%"),
 }
 """The figures of several runs that are shown: their names and forms."""
-CONFIGURED = (
-    "start",
-    "end",
-    "horizon",
-    "top_k",
-    "num_test_stocks",
-    "subset_size",
-    "confidence_percentile",
-    "seed",
-    "initial_capital",
-    "buy_fee",
-    "sell_fee",
-    "slippage",
-    "fixed_fee",
-    "tranches",
-    "whole_shares",
-    "weights",
-    "rebalance",
-    "fill",
-    "phase",
-    "lag",
-    "delisting",
-    "max_missing",
-    "allow_lookahead",
-)
-"""The flags that are fields of the configuration."""
-SETTINGS = (*CONFIGURED, "test_sessions", "forecast_horizon", "volatility_sessions", "last_period", "filter", "keep")
-"""What a grid may set: the fields of the configuration, which no command imports before it needs it, and the filter."""
+SETTINGS = (*settings(), "filter", "keep")
+"""What a grid may set: the fields of the configuration, and the filter."""
 
 
 def register(commands: Any) -> None:
@@ -71,43 +46,18 @@ def _backtest(commands: Any) -> None:
     )
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
-    money_flags(parser.add_argument_group("the money"))
-    honesty_flags(parser.add_argument_group("honesty"))
+    money = parser.add_argument_group("the money")
+    setting_flags(money, "money")
+    money.add_argument(
+        "--reference", type=Path, default=None, metavar="CSV", help="a series to compare with: date,value"
+    )
+    setting_flags(parser.add_argument_group("honesty"), "honesty")
     beside_flags(parser)
     parser.add_argument(
         "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
     )
     parser.add_argument(
         "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
-    )
-
-
-def money_flags(money: Any) -> None:
-    """When and how much is traded, and what it costs."""
-    money.add_argument("--start", type=day, default=None, metavar="DAY")
-    money.add_argument("--end", type=day, default=None, metavar="DAY")
-    money.add_argument("--tranches", action="store_true", help="H overlapping portfolios, one started each session")
-    money.add_argument("--initial-capital", type=float, default=100_000.0)
-    money.add_argument("--buy-fee", type=float, default=0.0005, help="share of the value bought (0.0005)")
-    money.add_argument("--sell-fee", type=float, default=0.0005, help="share of the value sold (0.0005)")
-    money.add_argument("--slippage", type=float, default=0.0, help="share of the price lost at each fill")
-    money.add_argument("--fixed-fee", type=float, default=0.0, help="currency units a trade")
-    money.add_argument("--whole-shares", action="store_true", help="buy whole shares alone")
-    money.add_argument("--rebalance", choices=("liquidate", "net"), default=None, help="sell all, or trade differences")
-    money.add_argument(
-        "--fill", choices=("close", "open"), default=None, help="open needs --lag 1 and opens in the prices"
-    )
-    money.add_argument(
-        "--phase", type=int, default=None, metavar="N", help="sessions from the start to the first signal"
-    )
-    money.add_argument(
-        "--reference", type=Path, default=None, metavar="CSV", help="a series to compare with: date,value"
-    )
-    money.add_argument(
-        "--lag", type=int, default=0, metavar="N", help="sessions between signal and fill (0: the same close)"
-    )
-    money.add_argument(
-        "--delisting", default="last", help="last, -30%%, zero or flat: the price of a ticker that stopped trading"
     )
 
 
@@ -162,20 +112,19 @@ def _picks(commands: Any) -> None:
     parser.add_argument("--date", type=day, required=True, metavar="DAY")
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
-    honesty_flags(parser.add_argument_group("honesty"))
+    setting_flags(parser.add_argument_group("honesty"), "honesty")
 
 
 def configuration(arguments: argparse.Namespace) -> BacktestConfig:
     """The flags as a configuration."""
     from encash.backtest import BacktestConfig
 
-    given = {name: getattr(arguments, name, None) for name in CONFIGURED}
-    return BacktestConfig(**{name: value for name, value in given.items() if value is not None})
+    return BacktestConfig(**{name: getattr(arguments, name) for name in settings() if name in arguments})
 
 
 def opened(
     arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
-) -> pipeline.Trading:
+) -> BacktestInputs:
     """What the flags name, opened; with another filter than they name where one is given."""
     from encash import pipeline
 
@@ -183,7 +132,7 @@ def opened(
     if arguments.no_model:
         sources = replace(sources, model=None)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return pipeline.open_trading(sources, choice or filter_choice(arguments), universe)
+    return pipeline.open_inputs(sources, choice or filter_choice(arguments), universe)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -203,10 +152,10 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Run one backtest and write its folder."""
     from encash import pipeline
 
-    config, trading = configuration(arguments), opened(arguments, console)
+    config, inputs = configuration(arguments), opened(arguments, console)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
-            trading,
+            inputs,
             config,
             run_dir=arguments.run_dir,
             reference=arguments.reference,
@@ -216,7 +165,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
         values |= pipeline.beside(
-            trading, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
+            inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
         )
     if arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
@@ -227,19 +176,20 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     """Run a grid, and write the page of its best run."""
-    from encash import pipeline
-    from encash.backtest import read_grid
+    from encash import backtest, pipeline
 
     choice = filter_choice(arguments)
-    trading = opened(arguments, console, replace(choice, name="none"))  # each run names its own
-    names = {point.filter for point in read_grid(arguments.grid)}
-    filters = pipeline.open_filters(choice, names, trading.prices.days, console.sources(arguments).open_cache())
+    inputs = opened(arguments, console, replace(choice, name="none"))  # each run names its own
+    points = backtest.read_grid(arguments.grid)
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
-        result = pipeline.sweep(
-            trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress
+        result = backtest.run_sweep(
+            points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
+        pipeline.write_heat_maps(result, points)
     with console.progress("best run", "cells") as progress:
-        best = pipeline.best_of_sweep(result, trading, filters, arguments.grid, progress=progress)
+        best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)
     values = {**result.to_json(), "best_run": None if best is None else str(best), "report": None}
     if best is not None:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
@@ -252,15 +202,8 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> int:
     """The list of one day."""
     from encash.backtest import picks_of_day
 
-    trading = opened(arguments, console)
-    table = picks_of_day(
-        configuration(arguments),
-        arguments.date,
-        prices=trading.prices,
-        lookup=trading.lookup,
-        filter=trading.filter,
-        candidates=trading.candidates,
-    )
+    inputs = opened(arguments, console)
+    table = picks_of_day(configuration(arguments), inputs, arguments.date)
     chosen = table.picked_first()
     names = ("ticker", "forecast", "confidence", "cluster", "weight")
     rows = [
