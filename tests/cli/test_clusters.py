@@ -65,7 +65,7 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(
 HELD = """
 import sys
 from encash import pipeline
-from encash.clusters import FitConfig, Rule, WalkConfig
+from encash.clusters import FitConfig, SelectionRule, WalkConfig
 from encash.panel import open_prices
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def wait(done, total):
     sys.stdin.readline()
 
 cache, prices, out = pipeline.Sources(cache=sys.argv[1]).the_cache(), open_prices(sys.argv[2]), Path(sys.argv[3])
-config = WalkConfig(every=20, horizon=5, embargo=5, history=60, fit=FitConfig(k=3), rule=Rule(top_k=1))
+config = WalkConfig(every=20, horizon=5, embargo=5, history=60, fit=FitConfig(k=3), rule=SelectionRule(top_k=1))
 pipeline.write_walk(cache, prices, config, out, progress=wait)
 """
 

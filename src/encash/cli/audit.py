@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console, Parser
-from encash.cli.flags import command, day, honesty_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 
@@ -21,7 +21,7 @@ def register(parser: Parser) -> None:
     )
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
-    honesty_flags(parser.add_argument_group("look-ahead and missing entries"))
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
     parser.add_argument(
         "--start",
         type=day,

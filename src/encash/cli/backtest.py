@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.cli.console import Console, Parser, figure, spec_of
-from encash.cli.flags import beside_flags, command, day, honesty_flags, source_flags, ticker_list, universe_flags
+from encash.cli.flags import beside_flags, command, setting_flags, source_flags, ticker_list, universe_flags
 
 if TYPE_CHECKING:
     from encash import pipeline
@@ -32,41 +32,14 @@ def register(parser: Parser) -> None:
     )
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
-    simulation_flags(parser.add_argument_group("trading and costs"))
-    honesty_flags(parser.add_argument_group("look-ahead and missing entries"))
+    trading = parser.add_argument_group("trading and costs")
+    setting_flags(trading, "money")
+    trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
     beside_flags(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="the run folder (runs/ and a fingerprint of the run)"
-    )
-
-
-def simulation_flags(simulation: Any) -> None:
-    """Add the flags that say when and how much is traded, and what it costs."""
-    simulation.add_argument("--start", type=day, metavar="DAY")
-    simulation.add_argument("--end", type=day, metavar="DAY")
-    simulation.add_argument(
-        "--tranches", action="store_true", help="hold H overlapping portfolios, one started each session"
-    )
-    simulation.add_argument("--initial-capital", type=float, default=100_000.0)
-    simulation.add_argument("--buy-fee", type=float, default=0.0005, help="fraction of the value bought (0.0005)")
-    simulation.add_argument("--sell-fee", type=float, default=0.0005, help="fraction of the value sold (0.0005)")
-    simulation.add_argument("--slippage", type=float, default=0.0, help="fraction of the price lost per fill (0)")
-    simulation.add_argument("--fixed-fee", type=float, default=0.0, help="currency units per trade (0)")
-    simulation.add_argument("--whole-shares", action="store_true", help="buy only whole shares")
-    simulation.add_argument(
-        "--rebalance", choices=("liquidate", "net"), help="sell all first, or trade the differences (liquidate)"
-    )
-    simulation.add_argument(
-        "--fill", choices=("close", "open"), help="price of a fill; open needs --lag 1 and prices with opens (close)"
-    )
-    simulation.add_argument("--phase", type=int, metavar="N", help="sessions from the start to the first signal (0)")
-    simulation.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
-    simulation.add_argument(
-        "--lag", type=int, default=0, metavar="N", help="sessions between signal and fill (0: the same close)"
-    )
-    simulation.add_argument(
-        "--delisting", default="last", help="price of a ticker that stopped trading: last, -30%%, zero or flat (last)"
     )
 
 
@@ -92,7 +65,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
     """Return the filter that the flags name."""
     from encash import pipeline
 
-    return spec_of(pipeline.FilterChoice, arguments, kind=getattr(arguments, "filter", None))
+    return spec_of(pipeline.FilterChoice, arguments, name=getattr(arguments, "filter", None))
 
 
 def run_backtest(arguments: argparse.Namespace, console: Console) -> int:

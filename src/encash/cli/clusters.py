@@ -12,7 +12,7 @@ from encash.cli.flags import command, day
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
-    from encash.clusters import ClusterModel, FitConfig, Ranking, Rule, WalkModel
+    from encash.clusters import ClusterModel, FitConfig, Ranking, SelectionRule, WalkModel
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that ``-k auto`` tries, up to the number of entries."""
@@ -199,7 +199,7 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> int:
     from encash.cache import open_cache
 
     with console.progress("assign", "entries") as progress:
-        kept = pipeline.keep_assignments(open_cache(arguments.cache), arguments.clusters, progress=progress)
+        kept = pipeline.update_assignment_cache(open_cache(arguments.cache), arguments.clusters, progress=progress)
     console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
     return 0
 
@@ -211,12 +211,12 @@ def fit_config(arguments: argparse.Namespace) -> FitConfig:
     return spec_of(FitConfig, arguments, k=arguments.k[0], max_entries=arguments.max_entries)
 
 
-def best_rule(arguments: argparse.Namespace) -> Rule:
+def best_rule(arguments: argparse.Namespace) -> SelectionRule:
     """Return the values of `rule_flags`; without any condition, the best five."""
-    from encash.clusters import Rule
+    from encash.clusters import SelectionRule
 
-    rule = spec_of(Rule, arguments)
-    return Rule(top_k=5) if rule == Rule() else rule
+    rule = spec_of(SelectionRule, arguments)
+    return SelectionRule(top_k=5) if rule == SelectionRule() else rule
 
 
 def winsorize(arguments: argparse.Namespace) -> tuple[float, float] | None:
@@ -262,13 +262,13 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def describe_best(ranking: Ranking, best: Int32, rule: Rule) -> tuple[dict[str, Any], list[str]]:
+def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[dict[str, Any], list[str]]:
     """Return a ranking and its best clusters as values and as lines."""
-    from encash.clusters import stability
+    from encash.clusters import selection_frequency
 
     names = ("fit_end", "rank_end", "embargo", "horizon")
     facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
-    share = stability(ranking, rule)
+    share = selection_frequency(ranking, rule)
     rows = [{**row, "selected_share": float(share[row["cluster_id"]])} for row in ranking.rows()]
     values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
@@ -297,7 +297,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
         walk = pipeline.write_walk(cache, open_prices(arguments.prices), config, arguments.out, progress=progress)
     if cache.verified:
         with console.progress("assign", "entries") as progress:
-            pipeline.keep_assignments(cache, arguments.out, progress=progress)
+            pipeline.update_assignment_cache(cache, arguments.out, progress=progress)
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
     return 0
@@ -330,10 +330,10 @@ def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
     refits = plain(
         [
             {
-                "first_day": refit.term.first_day,
-                "fit_end": refit.term.model.fit_end,
-                "rank_end": refit.term.rank_end,
-                "best": refit.term.best.tolist(),
+                "first_day": refit.period.first_day,
+                "fit_end": refit.period.model.fit_end,
+                "rank_end": refit.period.rank_end,
+                "best": refit.period.best.tolist(),
                 "agreement": None if math.isnan(refit.agreement) else refit.agreement,
             }
             for refit in walk.refits

@@ -116,45 +116,44 @@ def source_flags(sources: Any) -> None:
 
 def universe_flags(universe: Any) -> None:
     """Add the flags that choose which stocks may be picked."""
-    universe.add_argument("--num-test-stocks", type=int, metavar="N", help="the last N tickers by name (all)")
-    universe.add_argument(
-        "--subset-size", type=int, metavar="N", help="candidates drawn each day, from (seed, day) only (all)"
-    )
+    from encash.clusters.filters.registry import FILTERS
+
+    setting_flags(universe, "stocks")
     universe.add_argument(
         "--filter",
-        choices=("hard", "nearest", "static", "random", "none"),
-        help="candidate filter (hard with --clusters, else none)",
+        type=filter_name,
+        metavar="NAME",
+        help="; ".join(f"{name}: {one.keeps}" for name, one in FILTERS.items())
+        + "; none; or your own, module:attribute (hard with --clusters, else none)",
     )
     universe.add_argument("--keep", type=float, metavar="FRACTION", help="kept by the filters nearest (0.3) and random")
-    universe.add_argument("--top-k", type=int, default=5, metavar="K", help="maximum number of holdings (5)")
-    universe.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
-    universe.add_argument(
-        "--horizon", type=int, default=5, metavar="H", help="holding and forecast period, sessions (5)"
-    )
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
     universe.add_argument(
         "--membership", type=Path, metavar="CSV", help="members by day: ticker,from,until (all with prices)"
     )
-    universe.add_argument("--weights", choices=("equal", "forecast", "inverse_vol"), help="(equal)")
-    universe.add_argument("--confidence-percentile", type=float, metavar="P")
 
 
-def honesty_flags(honesty: Any) -> None:
-    """Add the flags that relax the checks of a run."""
-    honesty.add_argument(
-        "--max-missing",
-        type=float,
-        default=0.05,
-        metavar="FRACTION",
-        help="refuse a run if a larger fraction of candidates has no entry (0.05)",
-    )
-    honesty.add_argument(
-        "--allow-lookahead",
-        nargs="?",
-        const="allowed on the command line",
-        metavar="REASON",
-        help="run although clusters or model have seen data of the test period; REASON is recorded",
-    )
+def setting_flags(parser: Any, group: str) -> None:
+    """Add the flags of one group of settings of a backtest: "stocks", "money" or "honesty"."""
+    from encash.backtest.inputs.config import BacktestConfig, settings
+
+    options_of_kind: dict[str, dict[str, Any]] = {
+        "count": {"type": int},
+        "number": {"type": float},
+        "switch": {"action": "store_true"},
+        "text": {"nargs": "?", "const": "allowed on the command line"},
+        "day": {"type": day, "metavar": "DAY"},
+    }
+    for name, setting in settings().items():
+        if setting.group != group:
+            continue
+        default = getattr(BacktestConfig, name)
+        shown = "" if default is None or setting.kind == "switch" else f" ({default})"
+        options = options_of_kind.get(setting.kind) or {"choices": setting.choices}
+        if setting.metavar:
+            options = {**options, "metavar": setting.metavar}
+        text = (setting.help + shown).replace("%", "%%")
+        parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **options)
 
 
 def beside_flags(parser: Any) -> None:
@@ -179,6 +178,17 @@ def day(text: str) -> np.datetime64:
         return to_day(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def filter_name(text: str) -> str:
+    """Parse a flag that names a filter."""
+    from encash.clusters.filters.registry import filter_names, is_filter
+
+    if not is_filter(text):
+        raise argparse.ArgumentTypeError(
+            f"unknown filter {text!r}: expected {', '.join(filter_names())} or module:attribute"
+        )
+    return text
 
 
 def count(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from encash.cli.backtest import configuration, open_inputs
 from encash.cli.console import Console, Parser
-from encash.cli.flags import command, day, honesty_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
 
 
 def register(parser: Parser) -> None:
@@ -15,7 +15,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--date", type=day, required=True, metavar="DAY")
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
-    honesty_flags(parser.add_argument_group("look-ahead and missing entries"))
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
 
 
 def run_picks(arguments: argparse.Namespace, console: Console) -> int:

@@ -34,7 +34,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
 
     from encash import pipeline
     from encash.cache import open_cache
-    from encash.clusters import last_known_day, what_followed
+    from encash.clusters import last_known_day, neighbor_returns
     from encash.panel import open_prices
 
     cache = open_cache(arguments.cache or pipeline.the_only_cache())
@@ -45,7 +45,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     horizons = () if prices is None else cache.spec.horizons or (5,)
     returns = np.empty((len(near), 0))
     if prices is not None:
-        returns = what_followed(near, prices.as_of(arguments.day), horizons)  # only returns known on the day
+        returns = neighbor_returns(near, prices.as_of(arguments.day), horizons)  # only returns known on the day
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),

@@ -6,47 +6,15 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, filter_choice, open_inputs
 from encash.cli.console import Console, Parser, figure
 from encash.cli.flags import command, count, source_flags
 
-if TYPE_CHECKING:
-    from encash.clusters import FilterModel
-
-SETTINGS = (
-    "start",
-    "end",
-    "horizon",
-    "top_k",
-    "num_test_stocks",
-    "subset_size",
-    "confidence_percentile",
-    "seed",
-    "initial_capital",
-    "buy_fee",
-    "sell_fee",
-    "slippage",
-    "fixed_fee",
-    "tranches",
-    "whole_shares",
-    "weights",
-    "rebalance",
-    "fill",
-    "phase",
-    "lag",
-    "delisting",
-    "max_missing",
-    "allow_lookahead",
-    "test_sessions",
-    "forecast_horizon",
-    "volatility_sessions",
-    "last_period",
-    "filter",
-    "keep",
-)
-"""Settings of a grid: the fields of `BacktestConfig`, listed here so that help imports no numpy, and the filter."""
+SETTINGS = (*settings(), "filter", "keep")
+"""Settings of a grid: the fields of `BacktestConfig`, and the filter."""
 
 
 def register(parser: Parser) -> None:
@@ -75,16 +43,11 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     from encash import backtest, pipeline
 
     choice = filter_choice(arguments)
-    inputs = open_inputs(arguments, console, replace(choice, kind="none"))  # each run sets its own
-    filters: dict[str, FilterModel] = {}
-    if arguments.clusters is not None:
-        cache = console.sources(arguments).open_cache()
-        for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
-            keep = choice.keep if kind in ("nearest", "random") else None
-            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), inputs.prices.days, cache)
-            filters |= {} if found is None else {kind: found}
+    inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
+    points = backtest.read_grid(arguments.grid)
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
-        points = backtest.read_grid(arguments.grid)
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )

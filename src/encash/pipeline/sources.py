@@ -47,8 +47,8 @@ class Sources:
     batch_size: int | None = None
     lookback: int | None = None
     default_lookback: int | None = None
-    """Sessions per window if neither `lookback` nor the model says; None takes the cache's, else 60. If given, the cache
-    does not decide."""
+    """Sessions per window if neither `lookback` nor the model says; None takes the cache's, else 60. If given, the
+    cache does not decide."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
     loading: Loading = nullcontext
@@ -100,9 +100,9 @@ class Sources:
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model.
 
-        Engine, precision and pooling are those of `cache`, which the encoder will fill or read through. Without a cache,
-        engine and precision are chosen by a measurement on windows of the data. The window is the cache's if it was
-        built from this very file; for a different model it counts only if the model does not state its window.
+        Engine, precision and pooling are those of `cache`, which the encoder will fill or serve. Without a cache, engine
+        and precision are chosen by a measurement on windows of the data. The window is the cache's if it was built from
+        this very file; for a different model it counts only if the model does not state its window.
 
         Raises:
             InputError: no model was named.
