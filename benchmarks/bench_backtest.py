@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from encash import pipeline
-from encash.backtest import BacktestConfig, BacktestResult, run_backtest
+from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, run_backtest
 from encash.backtest.sweep.grid import make_points
 from encash.backtest.sweep.sweep import run_sweep
 from encash.cache import open_cache
@@ -23,14 +23,15 @@ from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
 from encash.clusters import (
     Assignments,
-    FilterModel,
+    CandidateFilter,
     FitConfig,
+    Hard,
     RankConfig,
-    Rule,
+    SelectionRule,
     fit_clusters,
+    make_period,
     rank_clusters,
     select_best,
-    single_term,
     write_ranking,
 )
 from encash.encoders.base import Encoder
@@ -63,7 +64,7 @@ class _Bench:
     panel: Panel
     prices: PriceTable
     encoder: Encoder
-    filter: FilterModel
+    filter: CandidateFilter
     config: BacktestConfig
     live: BacktestResult
     live_seconds: float
@@ -82,7 +83,7 @@ def _make(folder: Path, num_tickers: int) -> _Bench:
     config = BacktestConfig(start=prices.days[PAST + 10], subset_size=SUBSET, seed=1)
     began = time.perf_counter()
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
-    live = run_backtest(config, prices=prices, lookup=lookup, filter=filter)
+    live = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter))
     live_seconds = time.perf_counter() - began
     bench = _Bench(folder, panel, prices, encoder, filter, config, live, live_seconds)
     _fill_cache(bench)
@@ -100,7 +101,7 @@ def _panel(num_tickers: int) -> Panel:
     return Panel(source, PriceTable(days=days, tickers=tickers, close=close.astype(np.float64)))
 
 
-def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> FilterModel:
+def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFilter:
     """Clusters of random vectors, ranked on random assignments of the past: what they say does not matter here."""
     rng = np.random.default_rng(1)
     past, tickers = prices.days[:PAST], np.asarray(prices.tickers)[:200]
@@ -115,11 +116,11 @@ def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> FilterModel
         prices,
         config=RankConfig(horizon=5, end=past[-1], embargo=5, fit_end=model.fit_end, model=model.fingerprint),
     )
-    rule = Rule(top_k=15)
+    rule = SelectionRule(top_k=15)
     best = select_best(ranking, rule)
     model.save(folder / "clusters")
     write_ranking(folder / "clusters", ranking, best, rule=rule)
-    return FilterModel(kind="hard", terms=(single_term(model, best, ranking, prices.days),))
+    return Hard(periods=(make_period(model, best, ranking, prices.days),))
 
 
 def _fill_cache(bench: _Bench) -> None:
@@ -154,7 +155,7 @@ def _fill_cache(bench: _Bench) -> None:
 
 def _single(bench: _Bench) -> list[dict[str, Any]]:
     """P8, with the whole command in a process of its own and the clusters of all entries kept, as `rank` keeps them."""
-    pipeline.keep_assignments(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
+    pipeline.update_assignment_cache(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
     whole, stages = _commands(bench)
     simulate = min(stage["simulate"] for stage in stages)
     cached = min(sum(stage.values()) for stage in stages)
@@ -217,7 +218,12 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     points = make_points(base, axes)[:runs]
     lookup = Lookup(cache=open_cache(bench.folder / "cache.lance"))
     began = time.perf_counter()
-    done = run_sweep(points, bench.folder / "sweep", prices=bench.prices, lookup=lookup, filters={"hard": bench.filter})
+    done = run_sweep(
+        points,
+        BacktestInputs(prices=bench.prices, lookup=lookup),
+        bench.folder / "sweep",
+        filters={"hard": bench.filter},
+    )
     seconds = time.perf_counter() - began
     rows = [json.loads(line) for line in (bench.folder / "sweep" / "runs.jsonl").read_text().splitlines()[1:]]
     sample = range(0, len(points), max(1, len(points) // 20))
@@ -225,7 +231,8 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     for place in sample:
         point = points[place]
         alone = run_backtest(
-            point.config, prices=bench.prices, lookup=lookup, filter=point.chosen({"hard": bench.filter})
+            point.config,
+            BacktestInputs(prices=bench.prices, lookup=lookup, filter=point.chosen({"hard": bench.filter})),
         )
         assert alone.summary["final_capital"] == rows[place]["final_capital"], "the sweep is not the single run"
     singles = (time.perf_counter() - began) / len(sample) * len(points)

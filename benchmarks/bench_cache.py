@@ -17,7 +17,7 @@ import numpy as np
 
 from encash.cache import Cache, Lookup, Selection, make_plan, open_cache
 from encash.cache.identity import store_spec
-from encash.cache.plan import window_digests
+from encash.cache.window_digests import window_digests
 from encash.encoders import load_encoder
 from encash.encoders.base import Encoder
 from encash.panel import open_panel
@@ -338,7 +338,9 @@ def _grow(entries: int) -> None:
             lambda: sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.scan())
         )
         figures["scan_mib"] = float(_in_a_process("scan", cache.path))
-        assert np.isclose(total, _total(cache.store.snapshot().by_day(10_000))), "a scan and a reading by day do not agree"
+        assert np.isclose(total, _total(cache.store.snapshot().by_day(10_000))), (
+            "scan and by_day differ"
+        )
     print("\n".join(f"{name} {value}" for name, value in figures.items()))
 
 

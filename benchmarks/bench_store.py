@@ -351,7 +351,7 @@ def _write_all(bench: _Bench, block: Entries) -> float:
     store = create_store(location, _spec())
     seconds = _timed(lambda: store.write(block))
     rows = np.random.default_rng(1).integers(0, len(block), 1_000)
-    assert np.array_equal(open_store(location).vectors(rows), block.embedding[rows]), "other vectors than were written"
+    assert np.array_equal(open_store(location).vectors(rows), block.embedding[rows])
     shutil.rmtree(location)
     return seconds
 
@@ -408,7 +408,9 @@ def _size_rows(bench: _Bench) -> Iterator[Row]:
                     confidence=block.confidence[:, :width],
                 )
             )
-            assert np.array_equal(store.snapshot().vectors(np.arange(len(block))), vectors), "other vectors than were written"
+            assert np.array_equal(store.snapshot().vectors(np.arange(len(block))), vectors), (
+                "other vectors than were written"
+            )
             sizes.append(_folder_bytes(Path(store.location)) / len(block))
         alone, whole = sizes
         yield {

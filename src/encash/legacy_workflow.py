@@ -198,17 +198,17 @@ class Analysis:
 
 def analyze_clusters(asked: Analysis) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, Rule, load_assignments, load_clusters
+    from encash.clusters import RankConfig, SelectionRule, load_assignments, load_clusters
     from encash.panel import open_prices
 
     model = load_clusters(asked.cluster_dir)
-    assignments = load_assignments(asked.cluster_dir / SAMPLE, mend=_RECREATE)
+    assignments = load_assignments(asked.cluster_dir / SAMPLE, remake=_RECREATE)
     prices = open_prices(asked.prices_path)
     out = asked.output_dir or asked.cluster_dir
     if out != asked.cluster_dir:
         model.save(out)
     coverage = None if asked.top_k is not None else asked.top_k_percent_coverage
-    rule = Rule(
+    rule = SelectionRule(
         top_k=asked.top_k,
         coverage=coverage,
         min_return=asked.min_return,
@@ -291,7 +291,7 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     )
     choice = pipeline.FilterChoice(
         clusters=_cluster_folder(asked),
-        kind=None if asked.cluster_top_k_percent is None else "nearest",
+        name=None if asked.cluster_top_k_percent is None else "nearest",
         keep=_share(asked.cluster_top_k_percent),
         best_file=asked.best_clusters_file,
         horizon=horizon,
@@ -299,10 +299,10 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     )
     document = asked.output if asked.output is not None and asked.output.suffix == ".json" else None
     run_dir = asked.output if document is None else document.with_suffix("")
-    trading = pipeline.open_trading(_like_the_cache(settled(sources)), choice)
-    result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
+    inputs = pipeline.open_inputs(_like_the_cache(settled(sources)), choice)
+    result, folder = pipeline.backtest(inputs, config, run_dir=run_dir, progress=progress)
     beside = pipeline.beside(
-        trading, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
+        inputs, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
     )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from encash.backtest import BacktestConfig, run_backtest, write_run
+from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
 from encash.cache.lookup import Signals
-from encash.cache.lookup_stats import Tally
-from encash.clusters.filter import FilterModel
+from encash.clusters import Random
 from encash.panel.panel import PriceTable
 from encash.report import read_comparisons, read_run, render_report
 
@@ -21,7 +20,7 @@ class DrawnLookup:
     """Signals that are a function of the cell alone."""
 
     horizons: tuple = HORIZONS
-    tally: Tally = field(default_factory=Tally)
+    stats: LookupStats = field(default_factory=LookupStats)
     encoder_spec: None = None
 
     def read(self, days, tickers, *, embeddings, forecasts=True, progress=None):
@@ -48,12 +47,13 @@ def folder(tmp_path_factory):
     close = 50.0 * np.exp(np.cumsum(draw.normal(0, 0.01, (120, 9)), axis=0))
     prices = PriceTable(days=days, tickers=tuple(f"T{number}" for number in range(9)), close=close)
     config = BacktestConfig(horizon=5, top_k=2)
-    chosen = FilterModel(kind="random", keep_share=0.5, seed=3)
+    chosen = Random(keep_share=0.5, seed=3)
     folder = tmp_path_factory.mktemp("runs") / "real"
-    write_run(run_backtest(config, prices=prices, lookup=DrawnLookup(), filter=chosen), folder)
+    write_run(run_backtest(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen)), folder)
     settings = CompareConfig(draws=25)
     write_comparisons(
-        run_comparisons(config, prices=prices, lookup=DrawnLookup(), filter=chosen, settings=settings), folder
+        run_comparisons(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen), settings=settings),
+        folder,
     )
     return folder
 

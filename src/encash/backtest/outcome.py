@@ -11,11 +11,11 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int64
-from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import Frame
 from encash.backtest.inputs.signals import SignalGrid
 from encash.backtest.simulation.costs import FREE
-from encash.backtest.simulation.market import Cause, Market
+from encash.backtest.simulation.market import DELISTING_POLICIES, Cause, Market
 from encash.backtest.simulation.portfolio import (
     Picks,
     equal_weights,
@@ -26,7 +26,7 @@ from encash.backtest.simulation.portfolio import (
 )
 from encash.backtest.simulation.simulate import Simulation, simulate
 from encash.backtest.simulation.simulation_types import Rules, Targets
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def evaluate(
     config: BacktestConfig,
     frame: Frame,
     signals: SignalGrid,
-    filter: FilterModel | None = None,
+    filter: CandidateFilter | None = None,
     kept: Bool | None = None,
 ) -> Outcome:
     """Filter, rank, pick and trade.
@@ -193,7 +193,7 @@ def allocate(
     config: BacktestConfig,
     frame: Frame,
     signals: SignalGrid,
-    filter: FilterModel | None = None,
+    filter: CandidateFilter | None = None,
     kept: Bool | None = None,
 ) -> Allocation:
     """Filter, rank and pick; arguments and errors as for `evaluate`."""
@@ -207,7 +207,7 @@ def allocate(
     return Allocation(frame=frame, signals=signals, kept=kept, picks=picks, weight=_weights(config, frame, picks))
 
 
-def keep(filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
+def keep(filter: CandidateFilter, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
     """Ask a filter who goes on, shape (R, N)."""
     return filter.keep(frame.signal_days, frame.sessions.tickers, candidates, signals.cluster, signals.distance)
 

@@ -50,7 +50,7 @@ class StoreSpec:
         """Return the fields that must be equal for entries of two stores to be mixed, the encoder's among them."""
         fixed = ("dim", "dtype", "horizons", "fingerprint", "forecast_fingerprint")
         described = self.describe()
-        return {**{f"encoder {name}": value for name, value in self.encoder.items()}} | {
+        return {f"encoder {name}": value for name, value in self.encoder.items() if name != "format"} | {
             name: described[name] for name in fixed
         }
 

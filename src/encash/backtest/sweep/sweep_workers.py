@@ -3,28 +3,27 @@ is run; nothing of where the rows go."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from encash import metrics
 from encash.backtest.files import plain
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
-from encash.backtest.inputs.signals import SignalGrid
+from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
-from encash.backtest.run import prepare
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
-from encash.cache.lookup import Lookup
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
 _CHUNK_RUNS = 50
@@ -38,24 +37,18 @@ class Material:
     candidates: Candidates
     signals: Mapping[str, SignalGrid]
     """By name of the filter whose clusters it holds."""
-    filters: Mapping[str, FilterModel]
-    opened: dict[str, Sessions] = field(default_factory=dict)
+    filters: Mapping[str, CandidateFilter]
+    opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
         """The sessions of a run; kept, for most runs of a sweep share them."""
-        key = _session_key(config)
+        key = config.values_of("sessions")
         if key not in self.opened:
             self.opened[key] = open_sessions(config, self.prices, self.candidates)
         return self.opened[key]
 
 
-def read_material(
-    points: Sequence[Point],
-    prices: PriceTable,
-    lookup: Lookup,
-    filters: Mapping[str, FilterModel],
-    candidates: Candidates,
-) -> Material:
+def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, CandidateFilter]) -> Material:
     """Check every point, and read once whatever any of them needs.
 
     Raises:
@@ -63,12 +56,14 @@ def read_material(
         LookaheadError: a point that would know its future.
         MismatchError: clusters of another encoder.
     """
-    material = Material(prices=prices, candidates=candidates, signals={}, filters=filters)
-    frames, widest = _frames(points, material, lookup)
+    material = Material(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
+    frames, widest = _frames(points, material, inputs)
     used = sorted({point.filter for point in points})
     models = tuple(filters.get(name) for name in used)
     horizons = tuple(sorted({point.config.signal_horizon for point in points}))
-    grids = prepare([_widened(frame, widest) for frame in frames], lookup, horizons=horizons, filters=models)
+    grids = read_signals(
+        [_widened(frame, widest) for frame in frames], inputs.lookup, horizons=horizons, filters=models
+    )
     stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
     return replace(material, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
 
@@ -116,9 +111,9 @@ class _Worker:
 
 def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
     """Some runs, one after the other; neighbours with the same candidates share their frame and signals."""
-    rows, key = [], ""
+    rows, key = [], None
     for point in points:
-        needed = json.dumps([_frame_key(point.config), point.filter])
+        needed = (*_rebalance_key(point.config), point.filter)
         if needed != key:
             frame = make_frame(point.config, material.sessions(point.config))
             signals = material.signals[point.filter].select(frame.signal_days, frame.sessions.tickers)
@@ -127,7 +122,7 @@ def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
     return rows
 
 
-def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterModel | None) -> Row:
+def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: CandidateFilter | None) -> Row:
     """One run and what is written down of it."""
     config = point.config
     outcome = evaluate(config, frame, signals, filter)
@@ -144,16 +139,16 @@ def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterMo
     return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
 
 
-def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tuple[list[Frame], Sessions]:
+def _frames(points: Sequence[Point], material: Material, inputs: BacktestInputs) -> tuple[list[Frame], Sessions]:
     """The different frames of all points, and the sessions with the widest universe."""
-    frames: dict[str, Frame] = {}
+    frames: dict[tuple[Any, ...], Frame] = {}
     for point in points:
         config = point.config
-        key = _frame_key(config)
+        key = _rebalance_key(config)
         if key not in frames:
             frames[key] = make_frame(config, material.sessions(config))
-        filter = point.chosen(material.filters)
-        check_lookahead(config, frames[key].signal_days[0], filter=filter, spec=lookup.encoder_spec)
+        chosen = replace(inputs, filter=point.chosen(material.filters))
+        check_lookahead(config, chosen, frames[key].signal_days[0])
     widest = max(material.opened.values(), key=lambda sessions: len(sessions.tickers))
     return list(frames.values()), widest
 
@@ -168,18 +163,10 @@ def _widened(frame: Frame, widest: Sessions) -> Frame:
     return replace(frame, asked=asked, sessions=replace(widest, days=frame.sessions.days, first=frame.sessions.first))
 
 
-def _session_key(config: BacktestConfig) -> str:
-    """What decides the sessions and the universe of a run."""
-    names = ("start", "end", "test_sessions", "num_test_stocks", "fill", "top_k", "subset_size")
-    described = config.describe()
-    return json.dumps([described[name] for name in names])
-
-
-def _frame_key(config: BacktestConfig) -> str:
-    """What decides the rebalances and the candidates of a run."""
-    names = ("horizon", "phase", "lag", "tranches", "last_period")
+def _rebalance_key(config: BacktestConfig) -> tuple[Any, ...]:
+    """Return what decides the rebalances and the candidates of a run."""
     drawn = config.seed if config.subset_size else 0
-    return json.dumps([_session_key(config), *(getattr(config, name) for name in names), drawn])
+    return (*config.values_of("sessions"), *config.values_of("rebalances"), drawn)
 
 
 def _worker_count(workers: int | None, runs: int) -> int:
