@@ -64,7 +64,7 @@ def test_a_written_run_is_read_as_it_was(folder):
     assert run.equity.net[-1] == pytest.approx(run.figure("final_capital"))
     assert run.horizon == 5
     assert run.capital == 100_000.0
-    assert run.picks.picked.sum() > 0
+    assert run.candidates.picked.sum() > 0
     assert run.has_benchmark
 
 

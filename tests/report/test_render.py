@@ -121,18 +121,18 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 11
     assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 11
-    for words in ("Beside it", "Forecasts against what followed", "50 times faster than live", "with the same picks"):
+    for words in ("Comparisons", "Forecast skill", "50 times faster than live", "with the same picks"):
         assert words in page.words
     for words in (
-        "A plane through 3 clusters",
-        "At the last of 3 refits, cluster 0 won most often",
-        "From refit to refit 85",
-        "60 % of the draws",
-        "random filters in each bar",
-        "seeds in each bar",
+        "2-D projection of the clusters (40% of the variance)",
+        "At the last of 3 refits, cluster 0 had the highest win rate",
+        "From one refit to the next, 85%",
+        "60% of the draws",
+        "number of random filters",
+        "number of seeds",
     ):
         assert words in page.words
-    for words in ("Configuration", "Fingerprints", "Library versions", "How each number is defined", "seed"):
+    for words in ("Configuration", "Fingerprints", "Library versions", "Definitions and conventions", "seed"):
         assert words in page.words
 
 
@@ -200,8 +200,8 @@ def test_look_ahead_is_a_band_across_the_page(render):
 def test_the_verdict_is_the_first_headline(render):
     """The first headline holds the statement and the finding."""
     words = Page(render()).words
-    assert "After costs the filter ended" in words
-    assert words.index("After costs") < words.index("Final capital")
+    assert "After costs, the filter ended" in words
+    assert words.index("After costs,") < words.index("Final capital")
 
 
 def test_every_count_of_the_data_is_told(render):
@@ -230,7 +230,7 @@ def test_a_run_without_benchmark_clusters_or_stages_still_has_a_page(write_run, 
     nobody = np.full(picks.num_rows, -1, dtype=np.int32)
     pq.write_table(picks.set_column(2, "cluster", [nobody]), folder / "picks.parquet")
     page = Page(render_report([folder], tmp_path / "report.html").read_text())
-    assert "there is no benchmark" in page.words
+    assert "no benchmark to compare with" in page.words
     assert page.tags.count("svg") == 1
 
 
@@ -243,11 +243,11 @@ def test_several_runs_stand_side_by_side(write_run, tmp_path):
     ]
     page = Page(render_report(folders, tmp_path / "report.html").read_text())
     assert page.tags.count("svg") == 1
-    assert "Where they differ" in page.words
+    assert "Differences in configuration" in page.words
     assert "top_k" in page.words
-    assert "seer was allowed to know its future: told so" in page.words
-    assert "Of the runs without look-ahead, calm grew most" in page.words
-    assert "the best" not in page.words.partition("How the verdict is reached")[0]
+    assert "seer was allowed to use future data: told so" in page.words
+    assert "Of the runs without look-ahead, calm grew the most" in page.words
+    assert "the best" not in page.words.partition("Rules of the verdict")[0]
 
 
 def test_runs_of_one_name_are_told_apart(write_run, tmp_path):
@@ -272,7 +272,7 @@ def test_a_wide_range_is_drawn_on_a_logarithmic_axis(render):
 
 def test_no_run_is_refused(tmp_path):
     """A page needs a run."""
-    with pytest.raises(InputError, match="no run"):
+    with pytest.raises(InputError, match="no runs"):
         render_report([], tmp_path / "report.html")
 
 

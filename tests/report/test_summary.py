@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.errors import FormatError, MissingFileError
-from encash.report.comparisons import read_comparisons
-from encash.report.summary import Picks, monthly_returns, occupancy, read_run, thin
+from encash.report.comparison_files import read_comparisons
+from encash.report.summary import CandidateTable, monthly_returns, occupancy, read_run, thin
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -94,7 +94,7 @@ def test_occupancy_counts_shares_by_span():
     days = np.repeat(np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]"), 4)
     cluster = np.array([0, 0, 1, -1, 0, 1, 1, 1], dtype=np.int32)
     kept = cluster == 0
-    found = occupancy(Picks(days=days, cluster=cluster, kept=kept, picked=kept), most_spans=2)
+    found = occupancy(CandidateTable(days=days, cluster=cluster, kept=kept, picked=kept), most_spans=2)
     assert found.share.tolist() == [[2 / 3, 1 / 4], [1 / 3, 3 / 4]]
     assert found.kept.tolist() == [1.0, 0.0]
     assert found.labels == ("2024-01-01", "2024-01-02")
@@ -102,7 +102,7 @@ def test_occupancy_counts_shares_by_span():
 
 def test_occupancy_of_nobody_is_none():
     """A run without clusters has no occupancy to draw."""
-    nobody = Picks(
+    nobody = CandidateTable(
         days=np.array(["2024-01-01"], dtype="datetime64[D]"),
         cluster=np.array([-1], dtype=np.int32),
         kept=np.array([True]),

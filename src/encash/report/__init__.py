@@ -1,4 +1,4 @@
-"""The report: plain values, a verdict by stated rules, charts, one page. Heavy parts load when they are first used."""
+"""The report: plain values, a verdict by stated rules, charts, one page. Heavy modules load on first use."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from encash.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from encash.report.comparisons import read_comparisons
-    from encash.report.extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
-    from encash.report.pictures import HeatMap, cluster_picture, coverage_picture, heat_picture
-    from encash.report.render import render_report
+    from encash.report.comparison_files import read_comparisons
+    from encash.report.criteria import Criterion, assess
+    from encash.report.image_files import HeatMap, cluster_picture, coverage_picture, heat_picture
+    from encash.report.page import render_report
+    from encash.report.run_extras import Alternative, ClusterReturn, Extras, Range, Skill, Spread, cluster_returns
     from encash.report.summary import Run, read_run
-    from encash.report.verdict import Check, Verdict, examine, judge
+    from encash.report.verdict import Verdict, judge
 
 __all__ = [
     "Alternative",
-    "Check",
     "ClusterReturn",
+    "Criterion",
     "Extras",
     "HeatMap",
     "Range",
@@ -25,10 +26,10 @@ __all__ = [
     "Skill",
     "Spread",
     "Verdict",
+    "assess",
     "cluster_picture",
     "cluster_returns",
     "coverage_picture",
-    "examine",
     "heat_picture",
     "judge",
     "read_comparisons",
@@ -36,26 +37,14 @@ __all__ = [
     "render_report",
 ]
 
-_HOMES = {
-    "Alternative": "extras",
-    "Check": "verdict",
-    "ClusterReturn": "extras",
-    "Extras": "extras",
-    "Range": "extras",
-    "Run": "summary",
-    "Skill": "extras",
-    "Spread": "extras",
-    "Verdict": "verdict",
-    "cluster_returns": "extras",
-    "cluster_picture": "pictures",
-    "coverage_picture": "pictures",
-    "HeatMap": "pictures",
-    "heat_picture": "pictures",
-    "examine": "verdict",
-    "judge": "verdict",
-    "read_comparisons": "comparisons",
-    "read_run": "summary",
-    "render_report": "render",
+_MODULES = {
+    "comparison_files": ("read_comparisons",),
+    "criteria": ("Criterion", "assess"),
+    "image_files": ("HeatMap", "cluster_picture", "coverage_picture", "heat_picture"),
+    "page": ("render_report",),
+    "run_extras": ("Alternative", "ClusterReturn", "Extras", "Range", "Skill", "Spread", "cluster_returns"),
+    "summary": ("Run", "read_run"),
+    "verdict": ("Verdict", "judge"),
 }
 
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__ = lazy_names(__name__, {name: module for module, names in _MODULES.items() for name in names})

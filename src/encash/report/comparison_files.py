@@ -1,5 +1,4 @@
-"""What a run folder keeps beside the run (`comparisons.json` and `.parquet`, `trials.csv`, `chosen.json`), as extras of
-its page. Knows these files; nothing of how they were made."""
+"""Read the comparison files of a run folder: `comparisons.json` and `.parquet`, `trials.csv`, `chosen.json`."""
 
 from __future__ import annotations
 
@@ -12,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from encash.errors import FormatError
-from encash.report.extras import Alternative, Extras, Range, Skill, Spread
+from encash.report.run_extras import Alternative, Extras, Range, Skill, Spread
 from encash.report.summary import floats, read_object, read_table
 
-_TWICE = ("filter", "gross", "benchmark")
-"""Rows that the page shows elsewhere already."""
+_SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
+"""Rows that the table of comparisons leaves out."""
 
 
 def read_comparisons(folder: str | Path) -> Extras:
-    """What a run was compared with and chosen from; empty where its folder says nothing of it.
+    """Read the comparisons and trials of a run; empty if its folder has none.
 
     Raises:
-        FormatError: the files are not what their names say.
+        FormatError: a file is malformed.
     """
     path = Path(folder) / "comparisons.json"
     known = _chosen(path.with_name("chosen.json")) | {"seeds": _seeds(path.with_name("trials.csv"))}
@@ -41,16 +40,16 @@ def read_comparisons(folder: str | Path) -> Extras:
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),
-            alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _TWICE),
+            alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _SHOWN_ELSEWHERE),
             skill=tuple(_skill(row) for row in document["evidence"]),
             **known,
         )
     except (KeyError, TypeError, ValueError, IndexError) as problem:
-        raise FormatError(f"{path} holds no comparisons ({problem!r}); compare the run again") from None
+        raise FormatError(f"{path} does not hold comparisons ({problem!r}); compare the run again") from None
 
 
 def _chosen(path: Path) -> dict[str, Any]:
-    """Among how many the best run of a sweep was chosen (`chosen.json`); empty for a run that was not."""
+    """Read the trials from which a sweep chose the run (`chosen.json`); empty for a run outside of a sweep."""
     if not path.is_file():
         return {}
     document = read_object(path)
@@ -62,22 +61,24 @@ def _chosen(path: Path) -> dict[str, Any]:
             "overfitting": document["probability_of_overfitting"],
         }
     except (KeyError, TypeError, ValueError) as problem:
-        raise FormatError(f"{path} does not say what was chosen from ({problem!r}); run the sweep again") from None
+        raise FormatError(
+            f"{path} does not describe the trials of a sweep ({problem!r}); run the sweep again"
+        ) from None
 
 
 def _seeds(path: Path) -> tuple[float, ...]:
-    """Final capitals of the trials that a run folder keeps (`trials.csv`); none where there were none."""
+    """Read the final capital of each seed (`trials.csv`); empty without the file."""
     if not path.is_file():
         return ()
     with path.open(newline="", encoding="utf-8") as file:
         try:
             return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
         except (KeyError, TypeError, ValueError) as problem:
-            raise FormatError(f"{path} holds no trials ({problem!r}); run them again") from None
+            raise FormatError(f"{path} does not hold trials ({problem!r}); run them again") from None
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    """Final capitals of a row's runs; none where the row was not made."""
+    """Return the final capitals of a row's runs; empty without the row."""
     return tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
 
 
@@ -87,7 +88,7 @@ def _single(rows: Mapping[str, Any], name: str) -> float | None:
 
 
 def _phases(rows: Mapping[str, Any]) -> dict[int, float]:
-    """Final capital by phase; labels are "phase 0", "phase 1", …"""
+    """Return the final capital by phase; labels are "phase 0", "phase 1", …"""
     labels = rows["phases"]["labels"] if "phases" in rows else ()
     return {int(label.split()[-1]): capital for label, capital in zip(labels, _capitals(rows, "phases"), strict=True)}
 
@@ -101,20 +102,20 @@ def _interval(verdict: Any) -> tuple[float, float] | None:
 
 def _alternative(row: Mapping[str, Any]) -> Alternative:
     spreads = {
-        name: Spread(mean=_number(row[name]["mean"]), deviation=_number(row[name]["sd"]))
+        name: Spread(mean=_nan_if_null(row[name]["mean"]), deviation=_nan_if_null(row[name]["sd"]))
         for name in ("final_capital", "sharpe", "max_drawdown")
     }
     return Alternative(name=row["name"], meaning=row["meaning"], runs=int(row["runs"]), **spreads)
 
 
 def _skill(row: Mapping[str, Any]) -> Skill:
-    figures = {name: _number(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
-    groups = tuple(_number(value) for value in row["quantile_returns"])
+    figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
+    groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
     return Skill(horizon=int(row["horizon"]), days=int(row["days"]), quantile_returns=groups, **figures)
 
 
 def _ranges(path: Path) -> dict[str, Range]:
-    """Ranges of the random filters and of the phases by the name of their row, where they are there."""
+    """Read the ranges of the random filters and of the phases, by the name of their row."""
     if not path.is_file():
         return {}
     table = read_table(path, ("name", "low", "high"))
@@ -126,6 +127,6 @@ def _ranges(path: Path) -> dict[str, Range]:
     }
 
 
-def _number(value: float | None) -> float:
-    """A number; NaN where it is not defined."""
+def _nan_if_null(value: float | None) -> float:
+    """Convert null to NaN."""
     return math.nan if value is None else float(value)
