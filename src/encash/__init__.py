@@ -1,30 +1,9 @@
-"""Encode every stock on every trading day once, and backtest on it for ever.
+"""Encode every stock on every trading day once, and backtest on the cached embeddings from then on.
 
-The public face: `open_panel`, `load_encoder`, `open_cache`. Each is imported from its room when it is first used, so
-that ``import encash`` costs nothing.
+The public API starts with `open_panel`, `load_encoder` and `open_cache`. Public names are listed in ``__init__.pyi``
+and are imported on first use, so that ``import encash`` is fast. Every package below follows the same pattern.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from encash.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from encash.cache import Cache, open_cache
-    from encash.encoders import Encoder, load_encoder
-    from encash.panel import Panel, open_panel, open_prices
-
-__all__ = ["Cache", "Encoder", "Panel", "load_encoder", "open_cache", "open_panel", "open_prices"]
-
-_HOMES = {
-    "Cache": "cache",
-    "Encoder": "encoders",
-    "Panel": "panel",
-    "load_encoder": "encoders",
-    "open_cache": "cache",
-    "open_panel": "panel",
-    "open_prices": "panel",
-}
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

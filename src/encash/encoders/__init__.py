@@ -1,17 +1,5 @@
-"""Encoders: windows in, embeddings and forecasts out."""
+"""Encoders: turn windows of features into embeddings and forecasts."""
 
-from encash.encoders.base import Encoded, Encoder, EncoderSpec
-from encash.encoders.checkpoint import DEFAULT_LOOKBACK, ENGINES
-from encash.encoders.ensemble import Ensemble
-from encash.encoders.load import is_checkpoint, load_encoder
+import lazy_loader
 
-__all__ = [
-    "DEFAULT_LOOKBACK",
-    "ENGINES",
-    "Encoded",
-    "Encoder",
-    "EncoderSpec",
-    "Ensemble",
-    "is_checkpoint",
-    "load_encoder",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,35 +1,5 @@
-"""Stores: where entries are kept."""
+"""Stores: persistent storage for cache entries."""
 
-from encash.store.base import (
-    CompactReport,
-    EmbeddingStore,
-    Entries,
-    EntryIndex,
-    StoreCheck,
-    StoreSpec,
-    StoreVersion,
-)
-from encash.store.codec import DTYPES, round_vectors
-from encash.store.locator import check_same, create_store, ensure_store, export_hdf5, find_store, open_store
-from encash.store.merge import Conflict, MergeReport, merge
+import lazy_loader
 
-__all__ = [
-    "DTYPES",
-    "CompactReport",
-    "Conflict",
-    "EmbeddingStore",
-    "Entries",
-    "EntryIndex",
-    "MergeReport",
-    "StoreCheck",
-    "StoreSpec",
-    "StoreVersion",
-    "check_same",
-    "create_store",
-    "ensure_store",
-    "export_hdf5",
-    "find_store",
-    "merge",
-    "open_store",
-    "round_vectors",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

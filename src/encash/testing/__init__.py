@@ -1,42 +1,5 @@
-"""Contract tests and fakes for those who implement a seam."""
+"""Contract tests and fakes for implementations of the public interfaces."""
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from encash.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from encash.testing.checkpoints import write_checkpoint
-    from encash.testing.encoder_contract import EncoderContract
-    from encash.testing.encoders import BrokenEncoder, MeanEncoder
-    from encash.testing.executor_contract import ExecutorContract, RaiseIfRun
-    from encash.testing.memory_store import MemoryStore
-    from encash.testing.store_contract import StoreContract, StoreReadContract
-
-__all__ = [
-    "BrokenEncoder",
-    "EncoderContract",
-    "ExecutorContract",
-    "MeanEncoder",
-    "MemoryStore",
-    "RaiseIfRun",
-    "StoreContract",
-    "StoreReadContract",
-    "write_checkpoint",
-]
-
-_HOMES = {
-    "MemoryStore": "memory_store",
-    "StoreContract": "store_contract",
-    "StoreReadContract": "store_contract",
-    "BrokenEncoder": "encoders",
-    "ExecutorContract": "executor_contract",
-    "RaiseIfRun": "executor_contract",
-    "EncoderContract": "encoder_contract",
-    "MeanEncoder": "encoders",
-    "write_checkpoint": "checkpoints",
-}
-"""Where each name lives; loaded when it is first asked for, so that a test of one room imports that room alone."""
-
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,21 +1,16 @@
 """Training of the reference transformer, split by date."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from encash.training.config import PRESETS, Preset, TrainConfig
-
-if TYPE_CHECKING:
-    from encash.training.fit import TrainReport, train
-
-__all__ = ["PRESETS", "Preset", "TrainConfig", "TrainReport", "train"]
+_import_public, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs torch when it is asked for."""
-    if name not in ("TrainReport", "train"):
-        raise AttributeError(f"encash.training has no {name!r}; it has {', '.join(__all__)}")
-    from encash.encoders.extras import engine_module  # noqa: PLC0415  # only here is it needed
+    """Import a public name on first use; without torch, raise an error that names the extra to install."""
+    if name in ("TrainReport", "train"):
+        from encash.encoders.extras import engine_module  # noqa: PLC0415  only here is it needed
 
-    return getattr(engine_module("encash.training.fit", package="torch", extra="torch"), name)
+        engine_module("encash.training.fit", package="torch", extra="torch")
+    return _import_public(name)

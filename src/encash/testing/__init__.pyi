@@ -1,0 +1,9 @@
+from .checkpoints import write_checkpoint as write_checkpoint
+from .encoder_contract import EncoderContract as EncoderContract
+from .encoders import BrokenEncoder as BrokenEncoder
+from .encoders import MeanEncoder as MeanEncoder
+from .executor_contract import ExecutorContract as ExecutorContract
+from .executor_contract import RaiseIfRun as RaiseIfRun
+from .memory_store import MemoryStore as MemoryStore
+from .store_contract import StoreContract as StoreContract
+from .store_contract import StoreReadContract as StoreReadContract

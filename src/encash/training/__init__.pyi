@@ -1,0 +1,5 @@
+from .config import PRESETS as PRESETS
+from .config import Preset as Preset
+from .config import TrainConfig as TrainConfig
+from .fit import TrainReport as TrainReport
+from .fit import train as train
