@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from encash import pipeline
-from encash.backtest import BacktestConfig, BacktestResult, run_backtest
+from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, run_backtest
 from encash.backtest.sweep.grid import make_points
 from encash.backtest.sweep.sweep import run_sweep
 from encash.cache import open_cache
@@ -82,7 +82,7 @@ def _make(folder: Path, num_tickers: int) -> _Bench:
     config = BacktestConfig(start=prices.days[PAST + 10], subset_size=SUBSET, seed=1)
     began = time.perf_counter()
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
-    live = run_backtest(config, prices=prices, lookup=lookup, filter=filter)
+    live = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter))
     live_seconds = time.perf_counter() - began
     bench = _Bench(folder, panel, prices, encoder, filter, config, live, live_seconds)
     _fill_cache(bench)
@@ -217,7 +217,12 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     points = make_points(base, axes)[:runs]
     lookup = Lookup(cache=open_cache(bench.folder / "cache.lance"))
     began = time.perf_counter()
-    done = run_sweep(points, bench.folder / "sweep", prices=bench.prices, lookup=lookup, filters={"hard": bench.filter})
+    done = run_sweep(
+        points,
+        BacktestInputs(prices=bench.prices, lookup=lookup),
+        bench.folder / "sweep",
+        filters={"hard": bench.filter},
+    )
     seconds = time.perf_counter() - began
     rows = [json.loads(line) for line in (bench.folder / "sweep" / "runs.jsonl").read_text().splitlines()[1:]]
     sample = range(0, len(points), max(1, len(points) // 20))
@@ -225,7 +230,8 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     for place in sample:
         point = points[place]
         alone = run_backtest(
-            point.config, prices=bench.prices, lookup=lookup, filter=point.chosen({"hard": bench.filter})
+            point.config,
+            BacktestInputs(prices=bench.prices, lookup=lookup, filter=point.chosen({"hard": bench.filter})),
         )
         assert alone.summary["final_capital"] == rows[place]["final_capital"], "the sweep is not the single run"
     singles = (time.perf_counter() - began) / len(sample) * len(points)

@@ -1,4 +1,4 @@
-"""Array types and trading days. Knows numpy alone; nothing of tickers, files or models."""
+"""Array types and calendar days."""
 
 from __future__ import annotations
 
@@ -24,42 +24,74 @@ Days = NDArray[np.datetime64]
 """Calendar days: a numpy array of dtype ``datetime64[D]``."""
 
 DayLike = str | dt.date | np.datetime64
-"""One calendar day: ``"2024-01-02"``, a `datetime.date` or a numpy day."""
+"""One calendar day, as `to_day` reads it: ``"2024-01-02"``, a `datetime.date`, a ``datetime64``, or a midnight."""
 
 _WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LONGER_UNITS = ("Y", "M", "W")
 
 
 def to_day(day: DayLike) -> np.datetime64:
-    """One calendar day.
+    """Return one calendar day as ``datetime64[D]``.
+
+    An instant (a `datetime.datetime`, a pandas Timestamp, a ``datetime64`` of a finer unit) counts as a day only at
+    midnight, as it is written: a time zone is ignored, never converted. Any other instant is refused, because its day
+    depends on a time zone that only the caller knows.
 
     Raises:
-        InputError: it is no day, or text of another form than YYYY-MM-DD.
+        InputError: not a day, text of a form other than YYYY-MM-DD, an instant other than midnight, or a month or year.
 
     >>> to_day("2024-01-02")
     np.datetime64('2024-01-02')
+    >>> to_day(dt.datetime(2024, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=-5))))
+    np.datetime64('2024-01-02')
     """
-    result = np.datetime64("NaT", "D")
-    if not isinstance(day, str) or _WRITTEN_DAY.fullmatch(day):  # numpy takes 20240102 for a year, 2024-01 for a day
-        with suppress(ValueError, TypeError):
-            result = np.datetime64(day).astype("datetime64[D]")
+    instant: np.datetime64 = np.datetime64("NaT", "D")
+    with suppress(ValueError, TypeError):  # a date that no calendar has, and the NaT of pandas
+        match day:
+            case str() if _WRITTEN_DAY.fullmatch(day):  # numpy would take 20240102 for a year
+                instant = np.datetime64(day, "D")
+            case dt.datetime():
+                instant = np.datetime64(day.replace(tzinfo=None), "us")
+                if nanoseconds := getattr(day, "nanosecond", 0):  # of a pandas Timestamp
+                    instant += np.timedelta64(nanoseconds, "ns")
+            case dt.date():
+                instant = np.datetime64(day, "D")
+            case np.datetime64() if np.datetime_data(day.dtype)[0] not in _LONGER_UNITS:
+                instant = day
+    result: np.datetime64 = instant.astype("datetime64[D]")
     if np.isnat(result):
         raise InputError(f"{day!r} is not a day; expected YYYY-MM-DD, such as 2024-01-02")
+    if result != instant:
+        raise InputError(
+            f"{day!r} has a time of day; expected a day, or midnight: pass the date of its trading session"
+        )
     return result
 
 
 def to_days(days: Sequence[DayLike] | Days) -> Days:
-    """Many calendar days, in the order given.
+    """Return calendar days in the given order, shape (n,); the rules are those of `to_day`.
+
+    Raises:
+        InputError: as `to_day`, for the first item that is not a day.
 
     >>> to_days(["2024-01-02", "2024-01-03"])
     array(['2024-01-02', '2024-01-03'], dtype='datetime64[D]')
     """
-    if isinstance(days, np.ndarray) and days.dtype == "datetime64[D]":
-        return days
-    return np.array([to_day(day) for day in days], dtype="datetime64[D]")
+    if not isinstance(days, np.ndarray) or days.dtype.kind != "M":
+        return np.array([to_day(day) for day in days], dtype="datetime64[D]")
+    whole: Days = days.astype("datetime64[D]", copy=False)
+    unit = np.datetime_data(days.dtype)[0]
+    is_day = ~np.isnat(whole) if unit == "D" else (whole == days) & (unit not in _LONGER_UNITS)
+    if not is_day.all():
+        to_day(days[~is_day][0])
+    return whole
 
 
 def day_text(day: DayLike) -> str:
-    """A day as YYYY-MM-DD.
+    """Return a day as YYYY-MM-DD.
+
+    Raises:
+        InputError: as `to_day`.
 
     >>> day_text(np.datetime64("2024-01-02"))
     '2024-01-02'
@@ -68,12 +100,12 @@ def day_text(day: DayLike) -> str:
 
 
 def positions(sorted_keys: NDArray[np.generic], wanted: NDArray[np.generic]) -> Int64:
-    """The place of each wanted key among sorted, distinct keys; −1 where it is not among them.
+    """Return the position of each wanted key among sorted, distinct keys, −1 if it is absent; shape of `wanted`.
 
     >>> positions(np.array([2, 4, 6]), np.array([4, 5, 6]))
     array([ 1, -1,  2])
     """
     if len(sorted_keys) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
-    place = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
-    return np.where(sorted_keys[place] == wanted, place, -1).astype(np.int64)
+    found = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
+    return np.where(sorted_keys[found] == wanted, found, -1).astype(np.int64)

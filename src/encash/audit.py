@@ -13,7 +13,7 @@ import numpy as np
 
 from encash import metrics, pipeline
 from encash.arrays import Days, Float32, Float64, Text, day_text
-from encash.backtest import BacktestConfig, PickTable, picks_of_day
+from encash.backtest import BacktestConfig, BacktestInputs, PickTable, picks_of_day
 from encash.cache import Cache, Lookup
 from encash.clusters import (
     FilterModel,
@@ -430,7 +430,9 @@ def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
     lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec)
     candidates = tuple(sorted(set(panel.tickers) & set(subject.panel.tickers) & set(panel.prices.tickers)))
     return picks_of_day(
-        subject.config, day, prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates
+        subject.config,
+        BacktestInputs(prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates),
+        day,
     )
 
 

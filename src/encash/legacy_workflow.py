@@ -299,10 +299,10 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     )
     document = asked.output if asked.output is not None and asked.output.suffix == ".json" else None
     run_dir = asked.output if document is None else document.with_suffix("")
-    trading = pipeline.open_trading(_like_the_cache(settled(sources)), choice)
-    result, folder = pipeline.backtest(trading, config, run_dir=run_dir, progress=progress)
+    inputs = pipeline.open_inputs(_like_the_cache(settled(sources)), choice)
+    result, folder = pipeline.backtest(inputs, config, run_dir=run_dir, progress=progress)
     beside = pipeline.beside(
-        trading, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
+        inputs, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
     )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
     pipeline.write_report([folder], folder / "report.html", extras)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encash import metrics
-from encash.backtest import BacktestConfig, run_backtest
+from encash.backtest import BacktestConfig, BacktestInputs, run_backtest
 from encash.backtest.evaluation.comparisons import (
     CompareConfig,
     FilterTest,
@@ -20,8 +20,8 @@ from encash.backtest.evaluation.forecast_skill import rank_evidence
 from encash.backtest.evaluation.random_filter_test import rank_among
 from encash.backtest.evaluation.trials import run_trials
 from encash.backtest.inputs.run_setup import make_frame, open_sessions
+from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import evaluate
-from encash.backtest.run import prepare
 from encash.clusters.filter import FilterModel
 
 FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
@@ -42,7 +42,7 @@ def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_p
         embedding = np.random.default_rng(seed + 9).normal(size=prices.close.shape)
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
         filter = FilterModel(kind="hard", terms=(two_clusters(),))
-        base = run_backtest(config, prices=prices, lookup=lookup, filter=filter).outcome
+        base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter)).outcome
         (kept,) = random_filters(base.frame.asked, base.kept.sum(axis=1), draws=1, seed=seed)
         other = evaluate(config, base.frame, base.signals, kept=kept)
         assert (other.kept.sum(axis=1) == base.kept.sum(axis=1)).all()
@@ -62,8 +62,8 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     lookup = make_lookup(prices, horizons=(1,))
     lookup.forecast[:] = 0.01 * (0.3 * standard + np.sqrt(1 - 0.09) * noise)
     config = BacktestConfig(horizon=1, top_k=5, **FREE)
-    sessions = open_sessions(config, prices)
-    (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(1,))
+    sessions = open_sessions(config, prices, None)
+    (signals,) = read_signals([make_frame(config, sessions)], lookup, horizons=(1,))
     found = rank_evidence(sessions, signals, 1)
     assert found.days == 299
     assert found.ic == pytest.approx(0.3, abs=0.02)
@@ -74,7 +74,7 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     decay = dict(found.decay)
     assert decay[0] == found.rank_ic
     assert all(abs(decay[later]) < 0.03 for later in (1, 2, 5))
-    result = run_backtest(config, prices=prices, lookup=lookup)
+    result = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup))
     assert result.summary["total_return"] > 1.0
     assert result.summary["information_ratio"] > 3
 
@@ -85,8 +85,8 @@ def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tran
     that lie 10 sessions apart share nothing."""
     prices, config = make_prices(num_sessions=200, num_tickers=20), BacktestConfig(horizon=10, tranches=tranches)
     lookup = make_lookup(prices, horizons=(10,))
-    sessions = open_sessions(config, prices)
-    (signals,) = prepare([make_frame(config, sessions)], lookup, horizons=(10,))
+    sessions = open_sessions(config, prices, None)
+    (signals,) = read_signals([make_frame(config, sessions)], lookup, horizons=(10,))
     realised = metrics.forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
     daily = metrics.rank_ic(signals.forecast[0].astype("f8"), realised)
     assert rank_evidence(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
@@ -103,7 +103,7 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed=8)
         filter = FilterModel(kind="hard", terms=(two_clusters(),))
         verdicts[name] = run_comparisons(
-            config, prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=60)
+            config, BacktestInputs(prices=prices, lookup=lookup, filter=filter), settings=CompareConfig(draws=60)
         ).verdict
     assert verdicts["knows"].helps
     assert verdicts["knows"].rank.p_better == pytest.approx(1 / 61)
@@ -148,14 +148,17 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     lookup = lookup_with_clusters(make_lookup, prices, embedding)
     config = BacktestConfig(top_k=3)
     found = run_comparisons(
-        config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
+        config,
+        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
         settings=CompareConfig(draws=9),
-    )  # fmt: skip
+    )
     assert [(row.name, len(row.labels)) for row in found.rows] == [
         ("filter", 1), ("no filter", 1), ("random filter", 9), ("shuffled clusters", 9), ("phases", 5), ("lag + 1", 1),
         ("delisting", 4), ("gross", 1), ("benchmark", 1),
     ]  # fmt: skip
-    base = run_backtest(config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)))
+    base = run_backtest(
+        config, BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)))
+    )
     assert found.base.net.tolist() == base.net.tolist()
     assert found.row("phases").equity[0].tolist() == base.net.tolist()
     assert found.row("delisting").equity[0].tolist() == base.net.tolist()
@@ -168,9 +171,10 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     bands = pq.read_table(tmp_path / "comparisons.parquet")
     assert bands.num_rows == 9 * 41
     again = run_comparisons(
-        config, prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)),
+        config,
+        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
         settings=CompareConfig(draws=9),
-    )  # fmt: skip
+    )
     assert again.to_json() == found.to_json()
 
 
@@ -181,9 +185,9 @@ def test_an_idle_draw_is_left_out_of_what_it_does_not_define(make_prices, make_l
     prices.close[:, 2:] = 10.0
     config = BacktestConfig(top_k=1, horizon=5, **FREE)
     filter = FilterModel(kind="random", keep_share=0.25, seed=0)
-    parts = {"prices": prices, "lookup": make_lookup(prices), "filter": filter}
-    drawn = run_comparisons(config, **parts, settings=CompareConfig(draws=30)).row("random filter")
-    for runs in (drawn, run_trials(config, 30, **parts)):
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices), filter=filter)
+    drawn = run_comparisons(config, inputs, settings=CompareConfig(draws=30)).row("random filter")
+    for runs in (drawn, run_trials(config, inputs, 30)):
         ratios = runs.figures["sharpe"]
         defined = ratios[~np.isnan(ratios)]
         assert 2 <= len(defined) < len(ratios)
@@ -203,7 +207,9 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
     for best in (0, 1):
         filter = FilterModel(kind="hard", terms=(two_clusters(best),))
         found = run_comparisons(
-            BacktestConfig(top_k=3), prices=prices, lookup=lookup, filter=filter, settings=CompareConfig(draws=12)
+            BacktestConfig(top_k=3),
+            BacktestInputs(prices=prices, lookup=lookup, filter=filter),
+            settings=CompareConfig(draws=12),
         )
         finals.append(found.row("filter").mean("final_capital"))
     assert set(found.row("shuffled clusters").figures["final_capital"]) == set(finals)
@@ -213,8 +219,9 @@ def test_a_run_without_a_filter_has_no_verdict(make_prices, make_lookup):
     """There is nothing to compare with random filters."""
     prices = make_prices(num_sessions=41)
     found = run_comparisons(
-        replace(BacktestConfig(top_k=3), tranches=True), prices=prices, lookup=make_lookup(prices),
+        replace(BacktestConfig(top_k=3), tranches=True),
+        BacktestInputs(prices=prices, lookup=make_lookup(prices)),
         settings=CompareConfig(draws=3),
-    )  # fmt: skip
+    )
     assert found.verdict is None
     assert {row.name for row in found.rows} == {"no filter", "lag + 1", "delisting", "gross", "benchmark"}

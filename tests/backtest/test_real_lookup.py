@@ -4,7 +4,7 @@ backtest's."""
 import numpy as np
 import pytest
 
-from encash.backtest import BacktestConfig, picks_of_day, run_backtest, run_comparisons, run_trials
+from encash.backtest import BacktestConfig, BacktestInputs, picks_of_day, run_backtest, run_comparisons, run_trials
 from encash.cache.cache import Cache
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
@@ -66,15 +66,23 @@ def refuse():
 def test_live_cached_and_half_cached_runs_trade_the_same(panel, encoder):
     """Same ledger, same picks; a full cache needs no model, half a cache encodes its misses once."""
     filter = filter_of(panel, encoder)
-    live = run_backtest(CONFIG, prices=panel.prices, lookup=Lookup(panel=panel, encoder=lambda: encoder), filter=filter)
+    live = run_backtest(
+        CONFIG, BacktestInputs(prices=panel.prices, lookup=Lookup(panel=panel, encoder=lambda: encoder), filter=filter)
+    )
     full = run_backtest(
-        CONFIG, prices=panel.prices, filter=filter,
-        lookup=Lookup(cache=cached(panel, encoder), panel=panel, encoder=refuse),
-    )  # fmt: skip
+        CONFIG,
+        BacktestInputs(
+            prices=panel.prices, filter=filter, lookup=Lookup(cache=cached(panel, encoder), panel=panel, encoder=refuse)
+        ),
+    )
     half = run_backtest(
-        CONFIG, prices=panel.prices, filter=filter,
-        lookup=Lookup(cache=cached(panel, encoder, 0.5), panel=panel, encoder=lambda: encoder),
-    )  # fmt: skip
+        CONFIG,
+        BacktestInputs(
+            prices=panel.prices,
+            filter=filter,
+            lookup=Lookup(cache=cached(panel, encoder, 0.5), panel=panel, encoder=lambda: encoder),
+        ),
+    )
     assert live.ledger.to_csv() == full.ledger.to_csv() == half.ledger.to_csv()
     assert len(live.ledger) > 20
     for name, column in live.picks.columns().items():
@@ -93,7 +101,9 @@ def test_without_a_model_misses_are_holes(panel, encoder):
     """A half-filled cache and no model: refused, with the share that is missing."""
     strict = BacktestConfig(start="2020-04-01", top_k=2)
     with pytest.raises(InputError, match=r"of the candidates .* build the cache"):
-        run_backtest(strict, prices=panel.prices, lookup=Lookup(cache=cached(panel, encoder, 0.5), panel=panel))
+        run_backtest(
+            strict, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cached(panel, encoder, 0.5), panel=panel))
+        )
 
 
 def test_a_run_before_its_ranking_may_be_used_is_refused(panel, encoder):
@@ -101,9 +111,9 @@ def test_a_run_before_its_ranking_may_be_used_is_refused(panel, encoder):
     filter = filter_of(panel, encoder, first_day="2020-04-02")
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
     with pytest.raises(LookaheadError, match="may be used from 2020-04-02"):
-        run_backtest(CONFIG, prices=panel.prices, lookup=lookup, filter=filter)
+        run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
     allowed = BacktestConfig(**{**CONFIG.describe(), "allow_lookahead": "a test"})
-    result = run_backtest(allowed, prices=panel.prices, lookup=lookup, filter=filter)
+    result = run_backtest(allowed, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
     assert "a test" in result.facts["lookahead"]
     assert "2020-04-02" in result.facts["lookahead"]
 
@@ -112,12 +122,12 @@ def test_clusters_of_another_encoder_are_refused(panel, encoder):
     """Centroids of one model say nothing about vectors of another, whoever asks for them."""
     other = MeanEncoder(panel.num_features, lookback=5, dim=8, seed=1)
     lookup = Lookup(panel=panel, encoder=lambda: other)
-    data = {"prices": panel.prices, "lookup": lookup, "filter": filter_of(panel, encoder)}
+    inputs = BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter_of(panel, encoder))
     for run in (
-        lambda: run_backtest(CONFIG, **data),
-        lambda: run_comparisons(CONFIG, **data),
-        lambda: run_trials(CONFIG, 2, **data),
-        lambda: picks_of_day(CONFIG, "2020-04-01", **data),
+        lambda: run_backtest(CONFIG, inputs),
+        lambda: run_comparisons(CONFIG, inputs),
+        lambda: run_trials(CONFIG, inputs, 2),
+        lambda: picks_of_day(CONFIG, inputs, "2020-04-01"),
     ):
         with pytest.raises(MismatchError, match="another encoder"):
             run()
@@ -127,10 +137,12 @@ def test_the_list_of_a_day_is_that_of_the_backtest(panel, encoder):
     """Same draw, same filter, same ranking, same weights, from the cache alone and without any later price."""
     filter, cache = filter_of(panel, encoder), cached(panel, encoder)
     config = BacktestConfig(**{**CONFIG.describe(), "subset_size": 7, "weights": "inverse_vol"})
-    run = run_backtest(config, prices=panel.prices, lookup=Lookup(cache=cache), filter=filter).picks
+    run = run_backtest(config, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)).picks
     checked = 0
     for day in np.unique(run.date):
-        today = picks_of_day(config, day, prices=panel.prices.as_of(day), lookup=Lookup(cache=cache), filter=filter)
+        today = picks_of_day(
+            config, BacktestInputs(prices=panel.prices.as_of(day), lookup=Lookup(cache=cache), filter=filter), day
+        )
         rows = run.date == day
         for name, column in run.columns().items():
             np.testing.assert_array_equal(column[rows], today.columns()[name])
@@ -139,7 +151,9 @@ def test_the_list_of_a_day_is_that_of_the_backtest(panel, encoder):
         checked += len(listed)
     assert checked > 10
     with pytest.raises(InputError, match="no session from 2020-04-04"):
-        picks_of_day(config, "2020-04-04", prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)
+        picks_of_day(
+            config, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter), "2020-04-04"
+        )
 
 
 def test_kept_assignments_spare_the_embeddings(panel, encoder):
@@ -149,7 +163,7 @@ def test_kept_assignments_spare_the_embeddings(panel, encoder):
     from encash.clusters import Assignments
 
     filter, cache = filter_of(panel, encoder), cached(panel, encoder)
-    plain = run_backtest(CONFIG, prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)
+    plain = run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter))
     rows = np.flatnonzero(plain.picks.cluster >= 0)
     some = rows[: 2 * len(rows) // 3]
     for chosen in (rows, some):
@@ -158,7 +172,8 @@ def test_kept_assignments_spare_the_embeddings(panel, encoder):
             plain.picks.distance[chosen], k=4,
         )  # fmt: skip
         spared = run_backtest(
-            CONFIG, prices=panel.prices, lookup=Lookup(cache=cache), filter=replace(filter, assignments=kept)
+            CONFIG,
+            BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=replace(filter, assignments=kept)),
         )
         assert spared.ledger.to_csv() == plain.ledger.to_csv()
         assert spared.facts["hits"] == plain.facts["hits"]
@@ -173,7 +188,7 @@ def test_what_was_kept_of_a_stale_entry_is_not_used(panel, encoder):
     from encash.panel.panel import Panel
 
     filter, cache = filter_of(panel, encoder), cached(panel, encoder)
-    before = run_backtest(CONFIG, prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)
+    before = run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter))
     rows = np.flatnonzero(before.picks.cluster >= 0)
     kept = Assignments.of_rows(
         before.picks.date[rows], before.picks.ticker[rows], before.picks.cluster[rows],
@@ -187,11 +202,15 @@ def test_what_was_kept_of_a_stale_entry_is_not_used(panel, encoder):
     restated = Panel(ArraySource(moved, panel.feature_names), panel.prices)
     runs = [
         run_backtest(
-            CONFIG, prices=panel.prices, filter=one,
-            lookup=Lookup(cache=cache, panel=restated, encoder=lambda: encoder),
+            CONFIG,
+            BacktestInputs(
+                prices=panel.prices,
+                filter=one,
+                lookup=Lookup(cache=cache, panel=restated, encoder=lambda: encoder),
+            ),
         )
         for one in (filter, replace(filter, assignments=kept))
-    ]  # fmt: skip
+    ]
     assert runs[0].facts["stale"] == runs[1].facts["stale"] > 0
     for name, column in runs[0].picks.columns().items():
         np.testing.assert_array_equal(runs[1].picks.columns()[name], column)
@@ -205,4 +224,6 @@ def test_a_single_term_made_of_nothing_known_must_be_allowed(panel, encoder):
     term = single_term(model, np.array([1], dtype=np.int32), None, panel.sessions)
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
     with pytest.raises(LookaheadError, match="nobody wrote down"):
-        run_backtest(CONFIG, prices=panel.prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(term,)))
+        run_backtest(
+            CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(term,)))
+        )

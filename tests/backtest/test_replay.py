@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encash.backtest import BacktestConfig, run_backtest, write_run
+from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.inputs.run_setup import open_sessions
 
 pytestmark = pytest.mark.slow  # vectorbt compiles for a quarter of a minute
@@ -49,9 +49,9 @@ class Replay:
 
 def replay_of(config, prices, lookup, folder):
     """Run, write, and read the ledger back as a stranger would."""
-    result = run_backtest(config, prices=prices, lookup=lookup)
+    result = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup))
     write_run(result, folder)
-    sessions = open_sessions(config, prices)
+    sessions = open_sessions(config, prices, None)
     place = {ticker: column for column, ticker in enumerate(sessions.tickers)}
     row_of = {str(day): row for row, day in enumerate(sessions.days)}
     mark = sessions.close.copy()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encash.backtest import BacktestConfig, Membership, Series, read_membership, run_backtest, write_run
+from encash.backtest import BacktestConfig, BacktestInputs, Membership, Series, read_membership, run_backtest, write_run
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
@@ -48,7 +48,7 @@ def test_the_money_of_the_old_simulator_is_reproduced_to_the_cent(make_prices, m
     prices = make_prices(seed=horizon, num_sessions=84)
     lookup = make_lookup(prices, horizons=(1, 5, 7))
     config = BacktestConfig(horizon=horizon, top_k=top_k, confidence_percentile=percentile, buy_fee=0.0, sell_fee=0.001)
-    result = run_backtest(config, prices=prices, lookup=lookup)
+    result = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup))
     expected = old_money(
         prices, lookup, horizon=horizon, top_k=top_k, percentile=percentile, capital=100_000.0, sell_fee=0.001
     )
@@ -60,9 +60,11 @@ def test_the_subset_depends_on_seed_and_day_alone(make_prices, make_lookup):
     """Starting later draws the same candidates on the days that both runs share; another seed draws others."""
     prices = make_prices(num_sessions=40)
     config = BacktestConfig(horizon=1, top_k=2, subset_size=4)
-    whole = run_backtest(config, prices=prices, lookup=make_lookup(prices)).picks
-    later = run_backtest(replace(config, start=prices.days[20]), prices=prices, lookup=make_lookup(prices)).picks
-    other = run_backtest(replace(config, seed=43), prices=prices, lookup=make_lookup(prices)).picks
+    whole = run_backtest(config, BacktestInputs(prices=prices, lookup=make_lookup(prices))).picks
+    later = run_backtest(
+        replace(config, start=prices.days[20]), BacktestInputs(prices=prices, lookup=make_lookup(prices))
+    ).picks
+    other = run_backtest(replace(config, seed=43), BacktestInputs(prices=prices, lookup=make_lookup(prices))).picks
     shared = whole.date >= prices.days[20]
     assert (whole.ticker[shared] == later.ticker).all()
     assert (np.unique(whole.date, return_counts=True)[1] == 4).all()
@@ -74,7 +76,9 @@ def test_a_smaller_subset_lies_within_a_larger_one(make_prices, make_lookup):
     """The draw takes the lowest lots, so growing the subset only adds names."""
     prices = make_prices()
     small, large = (
-        run_backtest(BacktestConfig(top_k=2, subset_size=size), prices=prices, lookup=make_lookup(prices)).picks
+        run_backtest(
+            BacktestConfig(top_k=2, subset_size=size), BacktestInputs(prices=prices, lookup=make_lookup(prices))
+        ).picks
         for size in (4, 7)
     )
     pairs = set(zip(large.date.tolist(), large.ticker.tolist(), strict=True))
@@ -84,10 +88,14 @@ def test_a_smaller_subset_lies_within_a_larger_one(make_prices, make_lookup):
 def test_the_universe_is_the_last_tickers_by_name(make_prices, make_lookup):
     """num_test_stocks takes the last N by name and all where there are fewer."""
     prices = make_prices()
-    picks = run_backtest(BacktestConfig(top_k=2, num_test_stocks=3), prices=prices, lookup=make_lookup(prices)).picks
+    picks = run_backtest(
+        BacktestConfig(top_k=2, num_test_stocks=3), BacktestInputs(prices=prices, lookup=make_lookup(prices))
+    ).picks
     assert set(picks.ticker) == {"T09", "T10", "T11"}
     everybody = BacktestConfig(top_k=2, num_test_stocks=2000, subset_size=100)
-    assert len(set(run_backtest(everybody, prices=prices, lookup=make_lookup(prices)).picks.ticker)) == 12
+    assert (
+        len(set(run_backtest(everybody, BacktestInputs(prices=prices, lookup=make_lookup(prices))).picks.ticker)) == 12
+    )
 
 
 def test_members_are_candidates_on_their_days_only(make_prices, make_lookup):
@@ -97,7 +105,8 @@ def test_members_are_candidates_on_their_days_only(make_prices, make_lookup):
         tickers=np.array(["T01", "T02", "T03"]), first=prices.days[[0, 0, 15]], last=prices.days[[29, 9, 29]]
     )
     picks = run_backtest(
-        BacktestConfig(horizon=1, top_k=1), prices=prices, lookup=make_lookup(prices), candidates=membership
+        BacktestConfig(horizon=1, top_k=1),
+        BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=membership),
     ).picks
     by_day = {day: set(picks.ticker[picks.date == day]) for day in prices.days[:29]}
     assert by_day[prices.days[9]] == {"T01", "T02"}
@@ -109,7 +118,7 @@ def test_a_candidate_without_a_price_that_day_is_none(make_prices, make_lookup):
     """A ticker in a gap is not asked for, and is no hole."""
     prices = make_prices(num_sessions=11)
     prices.close[5, 3] = np.nan
-    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+    result = run_backtest(BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices)))
     day = result.picks.date == prices.days[5]
     assert "T03" not in set(result.picks.ticker[day])
     assert day.sum() == 11
@@ -121,7 +130,7 @@ def test_ties_go_to_the_first_name(make_prices, make_lookup):
     prices = make_prices()
     lookup = make_lookup(prices)
     lookup.forecast[:], lookup.confidence[:] = 0.01, 0.5
-    picks = run_backtest(BacktestConfig(top_k=3), prices=prices, lookup=lookup).picks
+    picks = run_backtest(BacktestConfig(top_k=3), BacktestInputs(prices=prices, lookup=lookup)).picks
     assert set(picks.ticker[picks.picked]) == {"T00", "T01", "T02"}
 
 
@@ -129,7 +138,7 @@ def test_the_same_configuration_gives_the_same_bytes(make_prices, make_lookup, t
     """equity.parquet and ledger.csv hold no time and no path."""
     prices = make_prices()
     for name in ("a", "b"):
-        result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+        result = run_backtest(BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices)))
         write_run(result, tmp_path / name)
     for file in ("equity.parquet", "ledger.csv", "picks.parquet"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
@@ -138,7 +147,7 @@ def test_the_same_configuration_gives_the_same_bytes(make_prices, make_lookup, t
 def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup, tmp_path):
     """Columns, keys, and numbers that read back exactly; what told of an earlier run does not outlive it."""
     prices = make_prices()
-    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices))
+    result = run_backtest(BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices)))
     for name in ("report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json"):
         (tmp_path / name).write_text("of an earlier run")
     write_run(result, tmp_path)
@@ -187,10 +196,10 @@ def test_prices_after_the_end_change_nothing(make_prices, make_lookup, tmp_path)
     """Poison behind the last session: same equity, same ledger."""
     prices = make_prices()
     config = BacktestConfig(top_k=2, end=prices.days[40], weights="inverse_vol")
-    clean = run_backtest(config, prices=prices, lookup=make_lookup(prices))
+    clean = run_backtest(config, BacktestInputs(prices=prices, lookup=make_lookup(prices)))
     poisoned = prices.close.copy()
     poisoned[41:] = -1e9
-    other = run_backtest(config, prices=replace(prices, close=poisoned), lookup=make_lookup(prices))
+    other = run_backtest(config, BacktestInputs(prices=replace(prices, close=poisoned), lookup=make_lookup(prices)))
     assert clean.ledger.to_csv() == other.ledger.to_csv()
     assert clean.net.tolist() == other.net.tolist()
     assert clean.benchmark.tolist() == other.benchmark.tolist()
@@ -202,8 +211,7 @@ def test_a_lag_fills_later_and_at_the_open_if_asked(make_prices, make_lookup):
     runs = {
         (lag, fill): run_backtest(
             BacktestConfig(top_k=2, lag=lag, fill=fill, last_period="partial"),
-            prices=prices,
-            lookup=make_lookup(prices),
+            BacktestInputs(prices=prices, lookup=make_lookup(prices)),
         )
         for lag, fill in ((0, "close"), (2, "close"), (2, "open"))
     }
@@ -223,7 +231,9 @@ def test_the_last_period_is_left_out_or_cut_short(make_prices, make_lookup):
     """Full periods only: sold at the last exit, idle until the end; partial: held until the last session."""
     prices = make_prices(num_sessions=33)
     full, partial = (
-        run_backtest(BacktestConfig(top_k=2, last_period=period), prices=prices, lookup=make_lookup(prices))
+        run_backtest(
+            BacktestConfig(top_k=2, last_period=period), BacktestInputs(prices=prices, lookup=make_lookup(prices))
+        )
         for period in ("full", "partial")
     )
     assert full.ledger.date.max() == prices.days[30]
@@ -240,7 +250,7 @@ def test_the_benchmark_is_the_universe_in_equal_weights(make_prices, make_lookup
     growth = {}
     for policy in ("last", "-30%", "zero"):
         config = BacktestConfig(top_k=1, delisting=policy)
-        growth[policy] = run_backtest(config, prices=prices, lookup=make_lookup(prices)).benchmark
+        growth[policy] = run_backtest(config, BacktestInputs(prices=prices, lookup=make_lookup(prices))).benchmark
     returns = prices.close[1:] / prices.close[:-1] - 1
     expected = [*returns[:7].mean(axis=1), (returns[7, 0] + returns[7, 1]) / 3, *returns[8:, :2].mean(axis=1)]
     assert growth["last"][1:] / growth["last"][:-1] - 1 == pytest.approx(expected)
@@ -254,7 +264,8 @@ def test_idle_capital_stays_as_it_is(make_prices, make_lookup, two_clusters):
     lookup = make_lookup(prices)
     lookup.embedding = np.full((*prices.close.shape, 1), -1.0, dtype="f4")
     result = run_backtest(
-        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))
+        BacktestConfig(top_k=2),
+        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
     )
     assert set(result.net) == {100_000.0}
     assert (len(result.ledger), result.summary["idle_rebalances"]) == (0, result.summary["rebalances"])
@@ -284,13 +295,15 @@ def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup
     prices = make_prices()
     few, many = np.zeros(prices.close.shape, bool), np.zeros(prices.close.shape, bool)
     few[0, 0], many[:, :2] = True, True
-    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices, absent=few))
+    result = run_backtest(
+        BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices, absent=few))
+    )
     assert 0 < result.facts["missing_share"] < 0.05
     assert result.facts["unavailable"] == 1
     with pytest.raises(InputError, match=r"16\.7% of the candidates .* T00 on 2024-01-01; build the cache"):
-        run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices, absent=many))
+        run_backtest(BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices, absent=many)))
     allowed = BacktestConfig(top_k=2, max_missing=0.2)
-    picks = run_backtest(allowed, prices=prices, lookup=make_lookup(prices, absent=many)).picks
+    picks = run_backtest(allowed, BacktestInputs(prices=prices, lookup=make_lookup(prices, absent=many))).picks
     assert not picks.kept[np.isin(picks.ticker, ["T00", "T01"])].any()
 
 
@@ -303,10 +316,12 @@ def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
     )  # fmt: skip
     lookup = make_lookup(prices, encoder_spec=spec)
     with pytest.raises(LookaheadError, match="trained on days up to 2024-01-01"):
-        run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=lookup)
-    allowed = run_backtest(BacktestConfig(top_k=2, allow_lookahead="a demo"), prices=prices, lookup=lookup)
+        run_backtest(BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=lookup))
+    allowed = run_backtest(
+        BacktestConfig(top_k=2, allow_lookahead="a demo"), BacktestInputs(prices=prices, lookup=lookup)
+    )
     assert allowed.facts["lookahead"].startswith("a demo (")
-    later = run_backtest(BacktestConfig(top_k=2, start=prices.days[1]), prices=prices, lookup=lookup)
+    later = run_backtest(BacktestConfig(top_k=2, start=prices.days[1]), BacktestInputs(prices=prices, lookup=lookup))
     assert later.facts["lookahead"] is False
     assert later.facts["training_period"] == str(prices.days[0])
 
@@ -316,7 +331,8 @@ def test_a_random_filter_keeps_its_share_and_needs_no_embeddings(make_prices, ma
     prices = make_prices()
     lookup = make_lookup(prices)
     result = run_backtest(
-        BacktestConfig(top_k=2), prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)
+        BacktestConfig(top_k=2),
+        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)),
     )
     assert result.summary["keep_rate"] == 0.5
     assert [embeddings for _, embeddings in lookup.reads] == [False]
@@ -334,7 +350,9 @@ def test_what_is_no_price_is_refused(make_prices, make_lookup, value):
     """Zero, negative and infinite prices are named with ticker and day."""
     prices = make_prices()
     with pytest.raises(InputError, match="close of T04 on 2024-01-10 is"):
-        run_backtest(BacktestConfig(top_k=2), prices=wrong_prices(prices, value), lookup=make_lookup(prices))
+        run_backtest(
+            BacktestConfig(top_k=2), BacktestInputs(prices=wrong_prices(prices, value), lookup=make_lookup(prices))
+        )
 
 
 @pytest.mark.parametrize(
@@ -354,19 +372,23 @@ def test_settings_that_do_not_fit_the_data_are_refused(make_prices, make_lookup,
     """One clear line: what came and what was expected."""
     prices = make_prices()
     with pytest.raises(InputError, match=message):
-        run_backtest(BacktestConfig(**changes), prices=prices, lookup=make_lookup(prices))
+        run_backtest(BacktestConfig(**changes), BacktestInputs(prices=prices, lookup=make_lookup(prices)))
 
 
 def test_candidates_that_do_not_exist_are_refused(make_prices, make_lookup):
     """An unknown ticker, an empty list, a membership of nobody."""
     prices = make_prices()
     with pytest.raises(UnknownKeyError, match="no prices for candidate 'NOPE'"):
-        run_backtest(BacktestConfig(), prices=prices, lookup=make_lookup(prices), candidates=["T01", "NOPE"])
+        run_backtest(
+            BacktestConfig(), BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=["T01", "NOPE"])
+        )
     with pytest.raises(InputError, match="no candidates"):
-        run_backtest(BacktestConfig(), prices=prices, lookup=make_lookup(prices), candidates=[])
+        run_backtest(BacktestConfig(), BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=[]))
     gone = Membership(tickers=np.array(["T01"]), first=prices.days[:1] - 9, last=prices.days[:1] - 5)
     with pytest.raises(InputError, match="no candidates"):
-        run_backtest(BacktestConfig(top_k=1), prices=prices, lookup=make_lookup(prices), candidates=gone)
+        run_backtest(
+            BacktestConfig(top_k=1), BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=gone)
+        )
 
 
 def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_path):
@@ -376,12 +398,13 @@ def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_pa
         with pytest.raises(InputError, match="no overlap"):
             run_backtest(
                 BacktestConfig(top_k=2),
-                prices=prices,
-                lookup=make_lookup(prices),
+                BacktestInputs(prices=prices, lookup=make_lookup(prices)),
                 reference=Series(days=days, values=np.ones(60)),
             )
     index = Series(days=prices.days, values=np.linspace(10, 20, 60))
-    result = run_backtest(BacktestConfig(top_k=2), prices=prices, lookup=make_lookup(prices), reference=index)
+    result = run_backtest(
+        BacktestConfig(top_k=2), BacktestInputs(prices=prices, lookup=make_lookup(prices)), reference=index
+    )
     write_run(result, tmp_path)
     assert pq.read_table(tmp_path / "equity.parquet")["reference"][-1].as_py() == 200_000.0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encash.backtest import BacktestConfig, run_backtest
+from encash.backtest import BacktestConfig, BacktestInputs, run_backtest
 from encash.backtest.evaluation.overfitting import judge
 from encash.backtest.evaluation.trials import run_trials
 from encash.backtest.sweep.grid import make_points, read_grid
@@ -52,12 +52,15 @@ def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_look
         {"filter": ["none", "half"], "horizon": [1, 5], "phase": [0], "num_test_stocks": [6, 9], "subset_size": [3, 5],
          "tranches": [False, True], "start": ["2024-01-03", "2024-01-15"]},
     )  # fmt: skip
-    result = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    result = run_sweep(
+        points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=filters(), workers=1
+    )
     table = pq.read_table(result.table).to_pydict()
     assert result.runs == result.computed == result.trials == len(points) == 64
     for place in range(0, 64, 7):
         alone = run_backtest(
-            points[place].config, prices=prices, lookup=make_lookup(prices), filter=points[place].chosen(filters())
+            points[place].config,
+            BacktestInputs(prices=prices, lookup=make_lookup(prices), filter=points[place].chosen(filters())),
         )
         assert table["final_capital"][place] == alone.summary["final_capital"]
         assert table["sharpe"][place] == alone.summary["sharpe"]
@@ -70,12 +73,12 @@ def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_look
 def test_the_best_run_is_written_with_what_it_was_chosen_from(make_prices, make_lookup, tmp_path):
     """Its folder is the run of the best row, and counts the trials of earlier grids in the folder too."""
     prices = make_prices(num_sessions=41)
-    parts = {"prices": prices, "lookup": make_lookup(prices), "filters": filters()}
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices))
     earlier = make_points({"top_k": 2}, {"horizon": [1, 5]})
-    run_sweep(earlier, tmp_path, **parts, workers=1)
+    run_sweep(earlier, inputs, tmp_path, filters=filters(), workers=1)
     points = make_points({"top_k": 3}, {"filter": ["none", "half"], "seed": [1, 2]})
-    result = run_sweep(points, tmp_path, **parts, workers=1)
-    folder = write_best(result, points, **parts)
+    result = run_sweep(points, inputs, tmp_path, filters=filters(), workers=1)
+    folder = write_best(result, points, inputs, filters=filters())
     assert folder == tmp_path / "best"
     document = json.loads((folder / "result.json").read_text())
     assert (document["final_capital"], document["sharpe"]) == (result.best["final_capital"], result.best["sharpe"])
@@ -89,29 +92,29 @@ def test_the_best_run_of_an_earlier_table_goes_with_it(make_prices, make_lookup,
     """Whether the later sweep has another best run or none, `best` never shows a run that is not the best of the table;
     what others put into the folder stays."""
     prices = make_prices(num_sessions=41)
-    parts = {"prices": prices, "lookup": make_lookup(prices)}
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices))
     earlier, points = make_points({}, {"top_k": [1, 2]}), make_points({"top_k": 1, "horizon": 1}, later)
-    first = run_sweep(earlier, tmp_path, **parts, workers=1)
-    folder = write_best(first, earlier, **parts)
-    second = run_sweep(points, tmp_path, **parts, workers=1)
+    first = run_sweep(earlier, inputs, tmp_path, workers=1)
+    folder = write_best(first, earlier, inputs)
+    second = run_sweep(points, inputs, tmp_path, workers=1)
     assert not folder.exists()
     assert (second.best is None) == ("test_sessions" in later)
-    assert write_best(second, points, **parts) == (None if second.best is None else folder)
+    assert write_best(second, points, inputs) == (None if second.best is None else folder)
     folder.mkdir(exist_ok=True)
     (folder / "notes.txt").write_text("mine")
-    run_sweep(points, tmp_path, **parts, workers=1)
+    run_sweep(points, inputs, tmp_path, workers=1)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_the_best_run_is_not_written_beside_another_table(make_prices, make_lookup, tmp_path):
     """A sweep that another one has overtaken says so."""
     prices = make_prices(num_sessions=41)
-    parts = {"prices": prices, "lookup": make_lookup(prices)}
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices))
     points = make_points({}, {"top_k": [1, 2]})
-    overtaken = run_sweep(points, tmp_path, **parts, workers=1)
-    run_sweep(make_points({}, {"top_k": [3]}), tmp_path, **parts, workers=1)
+    overtaken = run_sweep(points, inputs, tmp_path, workers=1)
+    run_sweep(make_points({}, {"top_k": [3]}), inputs, tmp_path, workers=1)
     with pytest.raises(ConflictError, match="another sweep has written into"):
-        write_best(overtaken, points, **parts)
+        write_best(overtaken, points, inputs)
     assert not (tmp_path / "best").exists()
 
 
@@ -122,7 +125,13 @@ def test_processes_give_what_one_process_gives(make_prices, make_lookup, tmp_pat
     tables = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=workers)
+        run_sweep(
+            points,
+            BacktestInputs(prices=prices, lookup=make_lookup(prices)),
+            folder,
+            filters=filters(),
+            workers=workers,
+        )
         tables.append((folder / "sweep.parquet").read_bytes())
     assert tables[0] == tables[1]
 
@@ -132,23 +141,27 @@ def test_a_sweep_resumes_where_it_was_killed(make_prices, make_lookup, tmp_path)
     prices = make_prices(num_sessions=31)
     (tmp_path / "grid.toml").write_text(GRID)
     points = read_grid(tmp_path / "grid.toml")
-    whole = run_sweep(points, tmp_path / "whole", prices=prices, lookup=make_lookup(prices), workers=1)
+    whole = run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path / "whole", workers=1)
     torn = tmp_path / "torn"
-    run_sweep(points[:7], torn, prices=prices, lookup=make_lookup(prices), workers=1)
+    run_sweep(points[:7], BacktestInputs(prices=prices, lookup=make_lookup(prices)), torn, workers=1)
     with (torn / "runs.jsonl").open("a") as file:
         file.write('{"key": "half a li')
     with (torn / "returns.f8").open("ab") as file:
         file.write(b"123456789")
     done = []
     resumed = run_sweep(
-        points, torn, prices=prices, lookup=make_lookup(prices), workers=1, progress=lambda *now: done.append(now)
+        points,
+        BacktestInputs(prices=prices, lookup=make_lookup(prices)),
+        torn,
+        workers=1,
+        progress=lambda *now: done.append(now),
     )
     assert (resumed.runs, resumed.computed) == (12, 5)
     assert done == [(number, 12) for number in range(8, 13)]
     assert whole.table.read_bytes() == resumed.table.read_bytes()
     assert resumed.overfitting == whole.overfitting
     lookup = make_lookup(prices)
-    assert run_sweep(points, torn, prices=prices, lookup=lookup, workers=1).computed == 0
+    assert run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), torn, workers=1).computed == 0
     assert lookup.reads == []
 
 
@@ -157,7 +170,7 @@ def test_runs_whose_returns_are_lost_are_run_again(make_prices, make_lookup, tmp
     """A machine that fails may keep lines and lose returns: such a run is no run, and its returns are never zeros."""
     prices = make_prices(num_sessions=31)
     points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(12))})
-    whole = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    whole = run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, workers=1)
     returns = tmp_path / "returns.f8"
     before = returns.read_bytes()
     assert len(before) == 12 * 8 * 30
@@ -165,7 +178,7 @@ def test_runs_whose_returns_are_lost_are_run_again(make_prices, make_lookup, tmp
         returns.unlink()
     else:
         returns.write_bytes(before[:left])
-    again = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    again = run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, workers=1)
     assert (again.computed, again.trials) == (computed, 12)
     assert returns.read_bytes() == before
     assert again.overfitting == whole.overfitting
@@ -175,7 +188,7 @@ HELD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from conftest import random_lookup, random_prices
-from encash.backtest import make_points, run_sweep
+from encash.backtest import BacktestInputs, make_points, run_sweep
 
 def wait(done, total):
     print(done, flush=True)
@@ -183,7 +196,7 @@ def wait(done, total):
 
 prices = random_prices(num_sessions=31)
 points = make_points({"top_k": 2, "subset_size": 6}, {"seed": [1, 2, 3]})
-run_sweep(points, sys.argv[2], prices=prices, lookup=random_lookup(prices), workers=1, progress=wait)
+run_sweep(points, BacktestInputs(prices=prices, lookup=random_lookup(prices)), sys.argv[2], workers=1, progress=wait)
 """
 
 
@@ -202,16 +215,16 @@ def test_two_processes_never_write_into_one_folder(make_prices, make_lookup, tmp
     first = begin()
     lookup = make_lookup(prices)
     with pytest.raises(ConflictError, match=f"both is being written by another sweep, process {first.pid};"):
-        run_sweep(points, folder, prices=prices, lookup=lookup, workers=1)
+        run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), folder, workers=1)
     assert lookup.reads == []
     first.kill()
     first.wait()
     first = begin()
     first.communicate("\n" * len(points))
     assert first.returncode == 0
-    again = run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), workers=1)
+    again = run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), folder, workers=1)
     assert (again.computed, again.trials) == (0, 3)
-    alone = run_sweep(points, tmp_path / "alone", prices=prices, lookup=make_lookup(prices), workers=1)
+    alone = run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path / "alone", workers=1)
     assert again.table.read_bytes() == alone.table.read_bytes()
     for name in ("runs.jsonl", "returns.f8"):
         assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
@@ -224,9 +237,9 @@ def test_a_sweep_of_no_workers_is_refused_before_anything_is_done(make_prices, m
     points = make_points({"top_k": 2}, {"seed": [1, 2]})
     for folder in (tmp_path / "new", tmp_path / "done"):
         if folder.name == "done":
-            run_sweep(points, folder, prices=prices, lookup=make_lookup(prices), workers=1)
+            run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), folder, workers=1)
         with pytest.raises(InputError, match=f"workers is {workers}; expected 1 or more"):
-            run_sweep(points, folder, prices=prices, lookup=lookup, workers=workers)
+            run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), folder, workers=workers)
     assert not (tmp_path / "new").exists()
     assert lookup.reads == []
 
@@ -235,9 +248,11 @@ def test_other_settings_and_other_filters_are_other_runs(make_prices, make_looku
     """What is edited is run again, and the trials of before still count."""
     prices = make_prices(num_sessions=31)
     points = make_points({"top_k": 2, "filter": "half"}, {"seed": [1, 2]})
-    run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=filters(), workers=1)
+    run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=filters(), workers=1)
     edited = {"half": FilterModel(kind="random", keep_share=0.5, seed=9)}
-    again = run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=edited, workers=1)
+    again = run_sweep(
+        points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=edited, workers=1
+    )
     assert (again.runs, again.computed, again.trials) == (2, 2, 4)
 
 
@@ -248,25 +263,35 @@ def test_a_folder_of_other_data_is_refused(make_prices, make_lookup, tmp_path):
         prices = make_prices(seed=seed, num_sessions=31)
         if seed:
             with pytest.raises(MismatchError, match="other prices"):
-                run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+                run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, workers=1)
         else:
-            run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+            run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, workers=1)
 
 
 def test_a_sweep_refuses_what_a_backtest_refuses(make_prices, make_lookup, tmp_path):
     """Look-ahead, holes and settings that do not fit stop it before or when they are met."""
     prices = make_prices(num_sessions=31)
     with pytest.raises(InputError, match="goes beyond the data"):
-        run_sweep(make_points({"top_k": 2}, {"horizon": [40]}), tmp_path, prices=prices, lookup=make_lookup(prices))
+        run_sweep(
+            make_points({"top_k": 2}, {"horizon": [40]}),
+            BacktestInputs(prices=prices, lookup=make_lookup(prices)),
+            tmp_path,
+        )
     holes = np.zeros(prices.close.shape, bool)
     holes[:, :3] = True
     with pytest.raises(InputError, match=r"no entry, more than 5\.0%"):
         run_sweep(
-            make_points({"top_k": 2}, {"seed": [1]}), tmp_path / "b", prices=prices,
-            lookup=make_lookup(prices, absent=holes), workers=1,
-        )  # fmt: skip
+            make_points({"top_k": 2}, {"seed": [1]}),
+            BacktestInputs(prices=prices, lookup=make_lookup(prices, absent=holes)),
+            tmp_path / "b",
+            workers=1,
+        )
     with pytest.raises(UnknownKeyError, match="filter 'best' is not there"):
-        run_sweep(make_points({"filter": "best"}, {}), tmp_path / "c", prices=prices, lookup=make_lookup(prices))
+        run_sweep(
+            make_points({"filter": "best"}, {}),
+            BacktestInputs(prices=prices, lookup=make_lookup(prices)),
+            tmp_path / "c",
+        )
 
 
 def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup, two_clusters, tmp_path):
@@ -275,7 +300,7 @@ def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup
     late = {"late": FilterModel(kind="hard", terms=(two_clusters(first_day="2024-01-20"),))}
     points = make_points({"top_k": 1, "filter": "late"}, {"start": ["2024-01-25", "2024-01-03"]})
     with pytest.raises(LookaheadError, match="may be used from 2024-01-20"):
-        run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), filters=late)
+        run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=late)
 
 
 def test_noise_is_judged_as_noise_and_skill_as_skill():
@@ -327,7 +352,7 @@ def test_a_grid_that_makes_no_sense_is_refused(tmp_path, make_prices, make_looku
     path.write_text(text)
     prices = make_prices()
     with pytest.raises(kind, match=message):
-        run_sweep(read_grid(path), tmp_path / "out", prices=prices, lookup=make_lookup(prices))
+        run_sweep(read_grid(path), BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path / "out")
     with pytest.raises(MissingFileError):
         read_grid(tmp_path / "nothing.toml")
 
@@ -349,12 +374,17 @@ def test_trials_are_on_disk_as_they_come(make_prices, make_lookup, tmp_path):
     path = tmp_path / "trials.csv"
     seen = []
     trials = run_trials(
-        config, 6, prices=prices, lookup=make_lookup(prices), path=path,
+        config,
+        BacktestInputs(prices=prices, lookup=make_lookup(prices)),
+        6,
+        path=path,
         progress=lambda done, total: seen.append((done, sum(1 for _ in path.open()) - 1)),
-    )  # fmt: skip
+    )
     assert seen == [(number, number) for number in range(1, 7)]
     rows = list(csv.DictReader(path.open()))
-    alone = run_backtest(BacktestConfig(top_k=2, subset_size=5, seed=45), prices=prices, lookup=make_lookup(prices))
+    alone = run_backtest(
+        BacktestConfig(top_k=2, subset_size=5, seed=45), BacktestInputs(prices=prices, lookup=make_lookup(prices))
+    )
     assert float(rows[3]["final_capital"]) == alone.summary["final_capital"] == trials.figures["final_capital"][3]
     assert trials.equity[3].tolist() == alone.net.tolist()
     values = trials.figures["sharpe"]
@@ -362,7 +392,7 @@ def test_trials_are_on_disk_as_they_come(make_prices, make_lookup, tmp_path):
     assert trials.deviation("sharpe") == pytest.approx(values.std(ddof=1))
     assert len(set(values.tolist())) > 1
     with pytest.raises(InputError, match="num_trials is 0"):
-        run_trials(config, 0, prices=prices, lookup=make_lookup(prices))
+        run_trials(config, BacktestInputs(prices=prices, lookup=make_lookup(prices)), 0)
 
 
 def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_path):
@@ -370,7 +400,7 @@ def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_pat
     pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
     prices = make_prices(num_sessions=61)
     points = make_points({"top_k": 2, "subset_size": 6}, {"seed": list(range(8)), "horizon": [1, 5]})
-    run_sweep(points, tmp_path, prices=prices, lookup=make_lookup(prices), workers=1)
+    run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, workers=1)
     document = json.loads((tmp_path / "sweep.json").read_text())
     assert {"runs", "seconds", "best", "table", "deflated_sharpe", "probability_of_overfitting"} <= set(document)
     assert 0 <= document["deflated_sharpe"] <= 1

@@ -1,5 +1,7 @@
 """Several encoders as one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_the_last_training_day_is_the_latest_of_all():
 
     def member(end):
         encoder = MeanEncoder(3)
-        encoder.spec = type(encoder.spec)(**{**encoder.spec.describe(), "horizons": (1, 5, 10, 20), "train_end": end})
+        encoder.spec = replace(encoder.spec, horizons=(1, 5, 10, 20), train_end=end)
         return encoder
 
     assert Ensemble([member("2015-01-01"), member("2017-01-01")]).spec.train_end == "2017-01-01"

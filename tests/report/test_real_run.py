@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from encash.backtest import BacktestConfig, run_backtest, write_run
+from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
 from encash.cache.lookup import Signals
 from encash.cache.lookup_stats import Tally
@@ -50,10 +50,11 @@ def folder(tmp_path_factory):
     config = BacktestConfig(horizon=5, top_k=2)
     chosen = FilterModel(kind="random", keep_share=0.5, seed=3)
     folder = tmp_path_factory.mktemp("runs") / "real"
-    write_run(run_backtest(config, prices=prices, lookup=DrawnLookup(), filter=chosen), folder)
+    write_run(run_backtest(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen)), folder)
     settings = CompareConfig(draws=25)
     write_comparisons(
-        run_comparisons(config, prices=prices, lookup=DrawnLookup(), filter=chosen, settings=settings), folder
+        run_comparisons(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen), settings=settings),
+        folder,
     )
     return folder
 

@@ -9,7 +9,7 @@ from .evaluation.forecast_skill import rank_evidence as rank_evidence
 from .evaluation.overfitting import Overfitting as Overfitting
 from .evaluation.trials import Trials as Trials
 from .evaluation.trials import run_trials as run_trials
-from .inputs.config import DELISTING_POLICIES as DELISTING_POLICIES
+from .inputs.backtest_inputs import BacktestInputs as BacktestInputs
 from .inputs.config import BacktestConfig as BacktestConfig
 from .inputs.universe import Candidates as Candidates
 from .inputs.universe import Membership as Membership
@@ -22,6 +22,7 @@ from .result import read_series as read_series
 from .result import write_run as write_run
 from .run import run_backtest as run_backtest
 from .simulation.costs import Costs as Costs
+from .simulation.market import DELISTING_POLICIES as DELISTING_POLICIES
 from .sweep.grid import Point as Point
 from .sweep.grid import make_points as make_points
 from .sweep.grid import read_grid as read_grid

@@ -11,11 +11,11 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int64
-from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import Frame
 from encash.backtest.inputs.signals import SignalGrid
 from encash.backtest.simulation.costs import FREE
-from encash.backtest.simulation.market import Cause, Market
+from encash.backtest.simulation.market import DELISTING_POLICIES, Cause, Market
 from encash.backtest.simulation.portfolio import (
     Picks,
     equal_weights,

@@ -7,17 +7,14 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, day_text, to_day
+from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Int64, Text, to_day
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import Frame, open_sessions
+from encash.backtest.inputs.run_setup import make_frame, open_sessions
 from encash.backtest.inputs.signals import read_signals
-from encash.backtest.inputs.universe import Candidates, Schedule, candidate_mask
+from encash.backtest.inputs.universe import Schedule
 from encash.backtest.outcome import Allocation, allocate
-from encash.cache.lookup import Lookup
-from encash.clusters.filter import FilterModel
-from encash.errors import InputError
-from encash.panel.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,24 +75,13 @@ def pick_table(allocation: Allocation, horizon: int) -> PickTable:
     )
 
 
-def picks_of_day(
-    config: BacktestConfig,
-    day: DayLike,
-    *,
-    prices: PriceTable,
-    lookup: Lookup,
-    filter: FilterModel | None = None,
-    candidates: Candidates = None,
-) -> PickTable:
+def picks_of_day(config: BacktestConfig, inputs: BacktestInputs, day: DayLike) -> PickTable:
     """What a backtest that rebalances on a day would pick: the same draw, filter, ranking and weights.
 
     Args:
         config: its universe, subset, gate, top k and weights; its dates and its money do not matter.
+        inputs: as for `run_backtest`.
         day: a session of the prices; nothing after it is looked at.
-        prices: as for `run_backtest`.
-        lookup: as for `run_backtest`.
-        filter: as for `run_backtest`.
-        candidates: as for `run_backtest`.
 
     Returns:
         A row for each candidate of the day; `picked_first` gives the list.
@@ -106,17 +92,10 @@ def picks_of_day(
         MismatchError: clusters of another encoder.
     """
     own = replace(config, start=to_day(day), end=to_day(day), test_sessions=None)
-    sessions = open_sessions(own, prices, candidates)
+    sessions = open_sessions(own, inputs.prices, inputs.candidates)
     now = np.zeros(1, dtype=np.int64)
-    member = None if sessions.member is None else sessions.member[:1]
-    asked = candidate_mask(own, sessions.days, sessions.keys, sessions.traded[:1], member)
-    if not asked.any():
-        raise InputError(f"no candidates: nobody of the universe has a price on {day_text(day)}")
-    schedule = Schedule(signal=now, fill=now, exit=now, tranche=now, num_tranches=1)
-    frame = Frame(sessions=sessions, schedule=schedule, asked=asked)
-    check_lookahead(own, sessions.days[0], filter=filter, spec=lookup.encoder_spec)
-    (signals,) = read_signals(
-        lookup, sessions.days, sessions.tickers, asked, horizons=(own.signal_horizon,), filters=(filter,)
-    )
+    frame = make_frame(own, sessions, Schedule(signal=now, fill=now, exit=now, tranche=now, num_tranches=1))
+    check_lookahead(own, inputs, sessions.days[0])
+    (signals,) = read_signals([frame], inputs.lookup, horizons=(own.signal_horizon,), filters=(inputs.filter,))
     check_missing(own, frame, signals)
-    return pick_table(allocate(own, frame, signals, filter), own.signal_horizon)
+    return pick_table(allocate(own, frame, signals, inputs.filter), own.signal_horizon)

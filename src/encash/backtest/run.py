@@ -4,7 +4,7 @@ prices by their seams; nothing of files' formats or of models."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -12,19 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import TRAINING_UNKNOWN, check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import Frame, Sessions, all_candidates, make_frame, open_sessions
-from encash.backtest.inputs.signals import SignalGrid, read_signals
-from encash.backtest.inputs.universe import Candidates
+from encash.backtest.inputs.run_setup import Sessions, make_frame, open_sessions
+from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
-from encash.cache.lookup import Lookup
 from encash.cache.lookup_stats import Tally
 from encash.clusters.filter import FilterModel
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
-from encash.panel.panel import PriceTable
 from encash.progress import Progress
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
@@ -48,11 +46,8 @@ class Stopwatch:
 
 def run_backtest(
     config: BacktestConfig,
+    inputs: BacktestInputs,
     *,
-    prices: PriceTable,
-    lookup: Lookup,
-    filter: FilterModel | None = None,
-    candidates: Candidates = None,
     reference: Series | None = None,
     progress: Progress | None = None,
 ) -> BacktestResult:
@@ -60,10 +55,7 @@ def run_backtest(
 
     Args:
         config: everything that decides it beside its data.
-        prices: nothing after the last session of the run is looked at.
-        lookup: hits come from its cache, misses from its encoder.
-        filter: who goes on; None for everybody.
-        candidates: a list of tickers or their membership by day; None for all with prices.
+        inputs: prices, lookup, filter and candidates.
         reference: a series to compare with, such as an index.
         progress: called with cells read and cells in all.
 
@@ -76,18 +68,18 @@ def run_backtest(
         LookaheadError: the filter or the model knows days of the run.
         MismatchError: clusters of another encoder.
     """
-    watch = Stopwatch()
+    lookup, filter, watch = inputs.lookup, inputs.filter, Stopwatch()
     with watch.stage("prices"):
-        sessions = open_sessions(config, prices, candidates)
+        sessions = open_sessions(config, inputs.prices, inputs.candidates)
         frame = make_frame(config, sessions)
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
-        lookahead = check_lookahead(config, frame.signal_days[0], filter=filter, spec=spec)
+        lookahead = check_lookahead(config, inputs, frame.signal_days[0])
     before = _counts(lookup.tally)
     with watch.stage("signals"):
         horizons = (config.signal_horizon,)
-        (signals,) = prepare([frame], lookup, horizons=horizons, filters=(filter,), progress=progress)
+        (signals,) = read_signals([frame], lookup, horizons=horizons, filters=(filter,), progress=progress)
         missing = check_missing(config, frame, signals)
     with watch.stage("simulate"):
         outcome = evaluate(config, frame, signals, filter)
@@ -100,33 +92,9 @@ def run_backtest(
             "filter": "none" if filter is None else filter.kind,
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
+            "tickers_without_features": inputs.tickers_without_features,
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)
-
-
-def prepare(
-    frames: Sequence[Frame],
-    lookup: Lookup,
-    *,
-    horizons: tuple[int, ...],
-    filters: Sequence[FilterModel | None] = (None,),
-    progress: Progress | None = None,
-) -> tuple[SignalGrid, ...]:
-    """The signals of all candidates of some frames of one universe, read in one pass; the frames then share them.
-
-    Args:
-        frames: rebalances and candidates, all of the same sessions.
-        lookup: where signals come from.
-        horizons: of the forecasts.
-        filters: whose clusters are assigned while the embeddings pass by.
-        progress: called with cells done and cells in all.
-
-    Returns:
-        One grid for each filter; they share their forecasts.
-    """
-    days, asked = all_candidates(frames)
-    tickers = frames[0].sessions.tickers
-    return read_signals(lookup, days, tickers, asked, horizons=horizons, filters=filters, progress=progress)
 
 
 _COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavailable", "unserved", "unchecked")

@@ -14,7 +14,7 @@ from encash.cli.flags import beside_flags, command, count, day, honesty_flags, s
 
 if TYPE_CHECKING:
     from encash import pipeline
-    from encash.backtest import BacktestConfig
+    from encash.backtest import BacktestConfig, BacktestInputs
     from encash.clusters import FilterModel
 
 SHOWN = {
@@ -176,7 +176,7 @@ def configuration(arguments: argparse.Namespace) -> BacktestConfig:
 
 def opened(
     arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
-) -> pipeline.Trading:
+) -> BacktestInputs:
     """What the flags name, opened; with another filter than they name where one is given."""
     from encash import pipeline
 
@@ -184,7 +184,7 @@ def opened(
     if arguments.no_model:
         sources = replace(sources, model=None)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return pipeline.open_trading(sources, choice or filter_choice(arguments), universe)
+    return pipeline.open_inputs(sources, choice or filter_choice(arguments), universe)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -204,10 +204,10 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Run one backtest and write its folder."""
     from encash import pipeline
 
-    config, trading = configuration(arguments), opened(arguments, console)
+    config, inputs = configuration(arguments), opened(arguments, console)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
-            trading,
+            inputs,
             config,
             run_dir=arguments.run_dir,
             reference=arguments.reference,
@@ -217,7 +217,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
         values |= pipeline.beside(
-            trading, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
+            inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
         )
     if arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
@@ -228,23 +228,25 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     """Run a grid, and write the page of its best run."""
-    from encash import pipeline
+    from encash import backtest, pipeline
 
     choice = filter_choice(arguments)
-    trading = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
+    inputs = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
     filters: dict[str, FilterModel] = {}
     if arguments.clusters is not None:
         cache = console.sources(arguments).open_cache()
         for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
             keep = choice.keep if kind in ("nearest", "random") else None
-            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), trading.prices.days, cache)
+            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), inputs.prices.days, cache)
             filters |= {} if found is None else {kind: found}
     with console.progress("sweep", "runs") as progress:
-        result = pipeline.sweep(
-            trading, filters, arguments.grid, arguments.out, workers=arguments.workers, progress=progress
+        points = backtest.read_grid(arguments.grid)
+        result = backtest.run_sweep(
+            points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
+        pipeline.write_heat_maps(result, points)
     with console.progress("best run", "cells") as progress:
-        best = pipeline.best_of_sweep(result, trading, filters, arguments.grid, progress=progress)
+        best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)
     values = {**result.to_json(), "best_run": None if best is None else str(best), "report": None}
     if best is not None:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
@@ -257,15 +259,8 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> int:
     """The list of one day."""
     from encash.backtest import picks_of_day
 
-    trading = opened(arguments, console)
-    table = picks_of_day(
-        configuration(arguments),
-        arguments.date,
-        prices=trading.prices,
-        lookup=trading.lookup,
-        filter=trading.filter,
-        candidates=trading.candidates,
-    )
+    inputs = opened(arguments, console)
+    table = picks_of_day(configuration(arguments), inputs, arguments.date)
     chosen = table.picked_first()
     names = ("ticker", "forecast", "confidence", "cluster", "weight")
     rows = [

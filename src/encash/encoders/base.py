@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from encash.arrays import Bool, Float32
 from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
+from encash.serialization import describe, from_description, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +63,31 @@ class EncoderSpec:
         )
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide the embedding."""
-        other = {"horizons", "forecast_rule", "train_end"}
-        return {name: value for name, value in self.describe().items() if name not in other}
+        """Return the fields that decide the embedding."""
+        return {
+            name: value
+            for name, value in identity(self).items()
+            if name not in ("horizons", "forecast_rule", "train_end")
+        }
 
     def describe(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return all fields as plain JSON values, with their format version."""
+        return describe(self)
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> EncoderSpec:
-        """The spec that `describe` described."""
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in description.items()
-        }
-        return cls(**fields)
+    def from_description(
+        cls, description: Mapping[str, Any], *, what: str = "the encoder's description"
+    ) -> EncoderSpec:
+        """Return the spec that `describe` described.
+
+        Args:
+            description: from this or an earlier version of encash.
+            what: the subject of an error message.
+
+        Raises:
+            FormatError: a newer encash wrote it, or a field is unknown, missing or of a different type.
+        """
+        return from_description(cls, description, what=what)
 
     def check_features(self, num_features: int, feature_names: tuple[str, ...] | None) -> None:
         """Refuse features that are not the ones this encoder was made for.

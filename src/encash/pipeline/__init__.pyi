@@ -19,12 +19,8 @@ from .sources import Sources as Sources
 from .sources import cached_batches as cached_batches
 from .sources import the_only_cache as the_only_cache
 from .trading import FilterChoice as FilterChoice
-from .trading import Trading as Trading
 from .trading import backtest as backtest
 from .trading import beside as beside
-from .trading import best_of_sweep as best_of_sweep
-from .trading import compare as compare
 from .trading import open_filter as open_filter
-from .trading import open_trading as open_trading
-from .trading import sweep as sweep
-from .trading import trials as trials
+from .trading import open_inputs as open_inputs
+from .trading import write_heat_maps as write_heat_maps

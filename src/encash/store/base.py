@@ -49,7 +49,7 @@ class StoreSpec:
         """The fields that two stores share if their entries may stand side by side, the encoder's own among them."""
         fixed = ("dim", "dtype", "horizons", "fingerprint", "forecast_fingerprint")
         described = self.describe()
-        return {**{f"encoder {name}": value for name, value in self.encoder.items()}} | {
+        return {f"encoder {name}": value for name, value in self.encoder.items() if name != "format"} | {
             name: described[name] for name in fixed
         }
 

@@ -18,16 +18,14 @@ from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
 from encash.backtest.evaluation.random_filter_test import FORESEEN, Rank, rank_among
 from encash.backtest.evaluation.replicates import RepeatedRuns
 from encash.backtest.files import plain, table_bytes
-from encash.backtest.inputs.config import DELISTING_POLICIES, BacktestConfig
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
-from encash.backtest.inputs.signals import SignalGrid
-from encash.backtest.inputs.universe import Candidates
+from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, evaluate, keep
-from encash.backtest.run import prepare
-from encash.cache.lookup import Lookup
+from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.clusters.filter import FilterModel
-from encash.panel.panel import PriceTable
 from encash.progress import Progress
 
 FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
@@ -147,11 +145,8 @@ class CompareConfig:
 
 def run_comparisons(
     config: BacktestConfig,
+    inputs: BacktestInputs,
     *,
-    prices: PriceTable,
-    lookup: Lookup,
-    filter: FilterModel | None = None,
-    candidates: Candidates = None,
     settings: CompareConfig | None = None,
     progress: Progress | None = None,
 ) -> Comparisons:
@@ -163,11 +158,8 @@ def run_comparisons(
     one session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
 
     Args:
-        config: as for `run_backtest`, and the next four too.
-        prices: nothing after the last session of the run is looked at.
-        lookup: read once, for every session.
-        filter: the one in question.
-        candidates: a list of tickers or their membership by day; None for all.
+        config: as for `run_backtest`.
+        inputs: as for `run_backtest`; the lookup is read once, for every session.
         settings: how much to compare.
         progress: called with steps done and steps in all; the first one is the reading.
 
@@ -176,7 +168,7 @@ def run_comparisons(
         LookaheadError: as `run_backtest`.
     """
     settings = CompareConfig() if settings is None else settings
-    bench = _open_bench(config, prices, lookup, filter, candidates)
+    bench = _open_bench(config, inputs)
     base = bench.run(config)
     check_missing(config, base.frame, base.signals)
     makers = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
@@ -234,20 +226,14 @@ class _Bench:
         return evaluate(config, self.frame(config), self.signals, self.filter)
 
 
-def _open_bench(
-    config: BacktestConfig,
-    prices: PriceTable,
-    lookup: Lookup,
-    filter: FilterModel | None,
-    candidates: Candidates,
-) -> _Bench:
-    sessions = open_sessions(config, prices, candidates)
+def _open_bench(config: BacktestConfig, inputs: BacktestInputs) -> _Bench:
+    sessions = open_sessions(config, inputs.prices, inputs.candidates)
     first = make_frame(config, sessions).signal_days[0]
-    lookahead = check_lookahead(config, first, filter=filter, spec=lookup.encoder_spec)
+    lookahead = check_lookahead(config, inputs, first)
     frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
-    horizons = tuple(sorted({config.signal_horizon, *lookup.horizons}))
-    (signals,) = prepare(frames, lookup, horizons=horizons, filters=(filter,))
-    return _Bench(sessions=sessions, signals=signals, filter=filter, lookahead=lookahead)
+    horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
+    (signals,) = read_signals(frames, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
+    return _Bench(sessions=sessions, signals=signals, filter=inputs.filter, lookahead=lookahead)
 
 
 def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:

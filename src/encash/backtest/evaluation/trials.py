@@ -12,16 +12,13 @@ import numpy as np
 from encash.arrays import Days, Int64
 from encash.atomic_write import writing
 from encash.backtest.evaluation.replicates import RepeatedRuns
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import make_frame, open_sessions
-from encash.backtest.inputs.universe import Candidates
+from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import evaluate
-from encash.backtest.run import prepare
-from encash.cache.lookup import Lookup
-from encash.clusters.filter import FilterModel
 from encash.errors import InputError
-from encash.panel.panel import PriceTable
 from encash.progress import Progress
 
 
@@ -36,14 +33,11 @@ class Trials(RepeatedRuns):
     days: Days
 
 
-def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
+def run_trials(
     config: BacktestConfig,
+    inputs: BacktestInputs,
     num_trials: int,
     *,
-    prices: PriceTable,
-    lookup: Lookup,
-    filter: FilterModel | None = None,
-    candidates: Candidates = None,
     path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Trials:
@@ -51,11 +45,8 @@ def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
 
     Args:
         config: its seed is that of the first trial.
+        inputs: as for `run_backtest`; a random filter draws with its own seed + the number of the trial.
         num_trials: how many.
-        prices: as for `run_backtest`.
-        lookup: as for `run_backtest`.
-        filter: a random one draws with its own seed + the number of the trial.
-        candidates: as for `run_backtest`.
         path: a CSV file to which the row of each trial is appended as it comes; an older one is replaced.
         progress: called with trials done and trials in all.
 
@@ -65,11 +56,12 @@ def run_trials(  # noqa: PLR0913 the four parts of the data beside what is asked
     """
     if num_trials < 1:
         raise InputError(f"num_trials is {num_trials}; expected 1 or more")
+    filter = inputs.filter
     configs = [replace(config, seed=config.seed + number) for number in range(num_trials)]
-    sessions = open_sessions(config, prices, candidates)
+    sessions = open_sessions(config, inputs.prices, inputs.candidates)
     frames = [make_frame(trial, sessions) for trial in configs]
-    check_lookahead(config, frames[0].signal_days[0], filter=filter, spec=lookup.encoder_spec)
-    (signals,) = prepare(frames, lookup, horizons=(config.signal_horizon,), filters=(filter,))
+    check_lookahead(config, inputs, frames[0].signal_days[0])
+    (signals,) = read_signals(frames, inputs.lookup, horizons=(config.signal_horizon,), filters=(filter,))
     rows: list[dict[str, float | int]] = []
     equity = np.empty((num_trials, len(sessions.days)))
     for number, (trial, frame) in enumerate(zip(configs, frames, strict=True)):

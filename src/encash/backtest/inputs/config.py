@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from encash.arrays import DayLike, day_text
 from encash.backtest.simulation.costs import Costs
+from encash.backtest.simulation.market import DELISTING_POLICIES, Delisting
 from encash.errors import InputError
 
-Delisting = Literal["last", "-30%", "zero", "flat"]
-DELISTING_POLICIES: tuple[Delisting, ...] = ("last", "-30%", "zero", "flat")
 Weights = Literal["equal", "forecast", "inverse_vol"]
 
 

@@ -8,26 +8,24 @@ from typing import Literal
 import numpy as np
 
 from encash.arrays import day_text, to_day
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import Frame
 from encash.backtest.inputs.signals import SignalGrid
-from encash.clusters.filter import FilterModel
-from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, LookaheadError
 
 TRAINING_UNKNOWN = "training period unknown"
 
 
 def check_lookahead(
-    config: BacktestConfig, first_signal: np.datetime64, *, filter: FilterModel | None, spec: EncoderSpec | None
+    config: BacktestConfig, inputs: BacktestInputs, first_signal: np.datetime64
 ) -> Literal[False] | str:
     """Refuse a run whose filter or model knows days on or after its first signal.
 
     Args:
         config: may allow it, with a reason.
+        inputs: the filter records what its ranking knew, the encoder the last day of its training, if known.
         first_signal: the first day on which something is decided.
-        filter: knows what its ranking knew; None for a run without.
-        spec: knows the last day that the model's training has seen, if anybody wrote it down; None for no model.
 
     Returns:
         False, or why that was allowed and what the run knows.
@@ -35,6 +33,7 @@ def check_lookahead(
     Raises:
         LookaheadError: it would, and the configuration does not allow it.
     """
+    filter, spec = inputs.filter, inputs.lookup.encoder_spec
     known = [] if filter is None else [filter.lookahead(first_signal)]
     if spec is not None and spec.train_end is not None and first_signal <= to_day(spec.train_end):
         known.append(f"the model was trained on days up to {day_text(spec.train_end)}")

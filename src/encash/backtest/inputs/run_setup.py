@@ -3,14 +3,13 @@ nothing of forecasts, filters or money."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from encash.arrays import Bool, Days, Float64, Int64, UInt64, day_text
-from encash.backtest.inputs.config import BacktestConfig, Delisting
+from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.universe import (
     Candidates,
     Membership,
@@ -20,7 +19,7 @@ from encash.backtest.inputs.universe import (
     session_span,
     universe,
 )
-from encash.backtest.simulation.market import Market, settled
+from encash.backtest.simulation.market import Delisting, Market, settled
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
@@ -105,7 +104,7 @@ class Frame:
         return self.sessions.days[self.schedule.signal]
 
 
-def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candidates = None) -> Sessions:
+def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> Sessions:
     """The sessions, the universe and its prices; nothing after the last session is kept.
 
     Raises:
@@ -130,13 +129,18 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     return Sessions(days=days, tickers=tickers, history=history, first=span.start, member=member)
 
 
-def make_frame(config: BacktestConfig, sessions: Sessions) -> Frame:
-    """Rebalances and their candidates.
+def make_frame(config: BacktestConfig, sessions: Sessions, plan: Schedule | None = None) -> Frame:
+    """Set up the rebalances of a run and their candidates.
+
+    Args:
+        config: the settings.
+        sessions: from `open_sessions`.
+        plan: the rebalances; None takes those of the settings.
 
     Raises:
         InputError: not one holding period fits, or no candidate on any signal day.
     """
-    plan = schedule(config, len(sessions.days))
+    plan = plan or schedule(config, len(sessions.days))
     member = None if sessions.member is None else sessions.member[plan.signal]
     asked = candidate_mask(config, sessions.days[plan.signal], sessions.keys, sessions.traded[plan.signal], member)
     if not asked.any():
@@ -144,17 +148,6 @@ def make_frame(config: BacktestConfig, sessions: Sessions) -> Frame:
             "no candidates: nobody of the universe has a price on any signal day; give other days or tickers"
         )
     return Frame(sessions=sessions, schedule=plan, asked=asked)
-
-
-def all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
-    """The signal days of some frames of one universe, ascending (D,), and whoever is a candidate on them, (D, N)."""
-    if len(frames) == 1:
-        return frames[0].signal_days, frames[0].asked
-    days = np.unique(np.concatenate([frame.signal_days for frame in frames]))
-    asked = np.zeros((len(days), frames[0].asked.shape[1]), dtype=bool)
-    for frame in frames:
-        asked[np.searchsorted(days, frame.signal_days)] |= frame.asked
-    return days, asked
 
 
 def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
+from encash.backtest.inputs.run_setup import Frame
 from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Signals
 from encash.clusters.filter import FilterModel
@@ -80,24 +81,20 @@ class SignalGrid:
 
 
 def read_signals(
+    frames: Sequence[Frame],
     lookup: Lookup,
-    days: Days,
-    tickers: tuple[str, ...],
-    asked: Bool,
     *,
     horizons: tuple[int, ...],
     filters: Sequence[FilterModel | None] = (None,),
     progress: Progress | None = None,
 ) -> tuple[SignalGrid, ...]:
-    """Look every asked cell up once and keep what the ranking and the filters need.
+    """Look every candidate of some runs on one universe up once, and keep what the ranking and the filters need.
 
     Embeddings are read for those cells alone whose cluster a filter needs and has not kept.
 
     Args:
+        frames: rebalances and candidates, all of the same universe.
         lookup: hits and misses are its business.
-        days: shape (D,), ascending.
-        tickers: N names, sorted.
-        asked: shape (D, N).
         horizons: of the forecasts to keep.
         filters: whose clusters are assigned while the embeddings pass by; None assigns nothing.
         progress: called with cells done and cells in all.
@@ -116,6 +113,8 @@ def read_signals(
             f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
             "give a cache or a model that forecasts it"
         )
+    tickers = frames[0].sessions.tickers
+    days, asked = _all_candidates(frames)
     keeping = any(filter is not None and filter.assignments is not None for filter in filters)
     valid = _valid(lookup, days, tickers, asked) if keeping else asked
     places = [_Places.of(filter, days, tickers, valid) for filter in filters]
@@ -151,6 +150,15 @@ def read_signals(
         )
         for place in places
     )
+
+
+def _all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
+    """The signal days of all frames, ascending (D,), and the candidates on them, (D, N)."""
+    days = np.unique(np.concatenate([frame.signal_days for frame in frames]))
+    asked = np.zeros((len(days), frames[0].asked.shape[1]), dtype=bool)
+    for frame in frames:
+        asked[np.searchsorted(days, frame.signal_days)] |= frame.asked
+    return days, asked
 
 
 def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:

@@ -6,11 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 
 from encash.arrays import Float64, Int8, Int64
-from encash.backtest.inputs.config import Delisting
+
+Delisting = Literal["last", "-30%", "zero", "flat"]
+"""The price at which the position in a ticker that stops trading is sold: its last price, 0.7 of that, nothing, or the
+entry price."""
+DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
 
 
 class Cause(IntEnum):

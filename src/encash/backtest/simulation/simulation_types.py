@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from encash.arrays import Bool, Float64, Int8, Int64
-from encash.backtest.inputs.config import Delisting
 from encash.backtest.simulation.costs import Costs
+from encash.backtest.simulation.market import Delisting
 
 BUY, SELL = 1, -1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,16 @@ import numpy as np
 from encash.atomic_write import write_whole
 from encash.backtest.evaluation.overfitting import Overfitting, judge
 from encash.backtest.files import table_bytes
-from encash.backtest.inputs.universe import Candidates
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.result import remove_run, write_run
 from encash.backtest.run import run_backtest
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Journal
 from encash.backtest.sweep.sweep_table import as_columns
 from encash.backtest.sweep.sweep_workers import read_material, run_points
-from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.errors import ConflictError, InputError, MissingExtraError
 from encash.fingerprint import fingerprint
-from encash.panel.panel import PriceTable
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
 
@@ -81,14 +79,12 @@ class SweepResult:
         }
 
 
-def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
+def run_sweep(
     points: Sequence[Point],
+    inputs: BacktestInputs,
     out: str | Path,
     *,
-    prices: PriceTable,
-    lookup: Lookup,
     filters: Mapping[str, FilterModel] | None = None,
-    candidates: Candidates = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> SweepResult:
@@ -98,11 +94,9 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
 
     Args:
         points: from `read_grid` or `make_points`.
+        inputs: as for `run_backtest`; the lookup is read once, for whatever any of the runs needs.
         out: the folder; runs that are in it with the same data, filter and settings are not run again.
-        prices: as for `run_backtest`.
-        lookup: read once, for whatever any of the runs needs.
         filters: by the names that the points use.
-        candidates: as for `run_backtest`.
         workers: processes; None for one a core, 1 for this one.
         progress: called with runs done and runs in all.
 
@@ -120,11 +114,11 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
         raise InputError(f"workers is {workers}; expected 1 or more, or None for one a core")
     filters = {} if filters is None else filters
     with sole_writer(Path(out), _WORK):
-        journal = Journal(Path(out), _data_fingerprint(prices, lookup, candidates))
+        journal = Journal(Path(out), _data_fingerprint(inputs))
         keys = [point.key(point.chosen(filters)) for point in points]
         todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
         if todo:
-            material = read_material(todo, prices, lookup, filters, candidates)
+            material = read_material(todo, inputs, filters)
             for done, row in enumerate(run_points(todo, material, workers), start=len(points) - len(todo) + 1):
                 journal.append(row)
                 if progress is not None:
@@ -135,11 +129,9 @@ def run_sweep(  # noqa: PLR0913 the four parts of the data beside what is asked
 def write_best(
     result: SweepResult,
     points: Sequence[Point],
+    inputs: BacktestInputs,
     *,
-    prices: PriceTable,
-    lookup: Lookup,
     filters: Mapping[str, FilterModel] | None = None,
-    candidates: Candidates = None,
     progress: Progress | None = None,
 ) -> Path | None:
     """Run the best run of a sweep once more and write its run folder, `best` beside the table.
@@ -148,11 +140,9 @@ def write_best(
 
     Args:
         result: of `run_sweep` on all that follows.
-        points: as for `run_sweep`, and the next four too.
-        prices: as for `run_backtest`.
-        lookup: read for the best run alone.
+        points: as for `run_sweep`.
+        inputs: as for `run_sweep`; the lookup is read for the best run only.
         filters: by the names that the points use.
-        candidates: as for `run_backtest`.
         progress: called with cells read and cells in all.
 
     Returns:
@@ -165,9 +155,7 @@ def write_best(
         return None
     chosen = ((point, point.chosen(filters or {})) for point in points)
     point, filter = next(pair for pair in chosen if pair[0].key(pair[1]) == result.best["key"])
-    run = run_backtest(
-        point.config, prices=prices, lookup=lookup, filter=filter, candidates=candidates, progress=progress
-    )
+    run = run_backtest(point.config, replace(inputs, filter=filter), progress=progress)
     out = result.table.parent
     with sole_writer(out, _WORK):
         if (out / _RESULT).read_bytes() != _document(result.to_json()):
@@ -216,9 +204,9 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
         return None, str(reason)
 
 
-def _data_fingerprint(prices: PriceTable, lookup: Lookup, candidates: Candidates) -> str:
+def _data_fingerprint(inputs: BacktestInputs) -> str:
     """What all runs of a folder share: prices, encoder, candidates."""
-    spec = lookup.encoder_spec
+    prices, spec, candidates = inputs.prices, inputs.lookup.encoder_spec, inputs.candidates
     encoder = "" if spec is None else spec.forecast_fingerprint
     listed: Any = None
     if candidates is not None and not isinstance(candidates, Sequence):

@@ -14,16 +14,15 @@ import numpy as np
 
 from encash import metrics
 from encash.backtest.files import plain
+from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
-from encash.backtest.inputs.signals import SignalGrid
+from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
-from encash.backtest.run import prepare
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
-from encash.cache.lookup import Lookup
 from encash.clusters.filter import FilterModel
 from encash.panel.panel import PriceTable
 
@@ -49,13 +48,7 @@ class Material:
         return self.opened[key]
 
 
-def read_material(
-    points: Sequence[Point],
-    prices: PriceTable,
-    lookup: Lookup,
-    filters: Mapping[str, FilterModel],
-    candidates: Candidates,
-) -> Material:
+def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, FilterModel]) -> Material:
     """Check every point, and read once whatever any of them needs.
 
     Raises:
@@ -63,12 +56,14 @@ def read_material(
         LookaheadError: a point that would know its future.
         MismatchError: clusters of another encoder.
     """
-    material = Material(prices=prices, candidates=candidates, signals={}, filters=filters)
-    frames, widest = _frames(points, material, lookup)
+    material = Material(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
+    frames, widest = _frames(points, material, inputs)
     used = sorted({point.filter for point in points})
     models = tuple(filters.get(name) for name in used)
     horizons = tuple(sorted({point.config.signal_horizon for point in points}))
-    grids = prepare([_widened(frame, widest) for frame in frames], lookup, horizons=horizons, filters=models)
+    grids = read_signals(
+        [_widened(frame, widest) for frame in frames], inputs.lookup, horizons=horizons, filters=models
+    )
     stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
     return replace(material, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
 
@@ -144,7 +139,7 @@ def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterMo
     return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
 
 
-def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tuple[list[Frame], Sessions]:
+def _frames(points: Sequence[Point], material: Material, inputs: BacktestInputs) -> tuple[list[Frame], Sessions]:
     """The different frames of all points, and the sessions with the widest universe."""
     frames: dict[str, Frame] = {}
     for point in points:
@@ -152,8 +147,8 @@ def _frames(points: Sequence[Point], material: Material, lookup: Lookup) -> tupl
         key = _frame_key(config)
         if key not in frames:
             frames[key] = make_frame(config, material.sessions(config))
-        filter = point.chosen(material.filters)
-        check_lookahead(config, frames[key].signal_days[0], filter=filter, spec=lookup.encoder_spec)
+        chosen = replace(inputs, filter=point.chosen(material.filters))
+        check_lookahead(config, chosen, frames[key].signal_days[0])
     widest = max(material.opened.values(), key=lambda sessions: len(sessions.tickers))
     return list(frames.values()), widest
 

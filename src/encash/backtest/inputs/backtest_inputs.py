@@ -1,0 +1,26 @@
+"""The data of a backtest as one value, opened once and passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encash.backtest.inputs.universe import Candidates
+from encash.cache.lookup import Lookup
+from encash.clusters.filter import FilterModel
+from encash.panel.panel import PriceTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestInputs:
+    """Data that a run, a comparison, trials, a sweep and the picks of a day are made from."""
+
+    prices: PriceTable
+    """Nothing after the last session of a run is read."""
+    lookup: Lookup
+    """Forecasts and embeddings: hits come from its cache, misses from its encoder."""
+    filter: FilterModel | None = None
+    """Candidate filter; None keeps every candidate. A sweep does not use it: each point names its own."""
+    candidates: Candidates = None
+    """List of tickers, or their membership by day; None for all tickers with prices."""
+    tickers_without_features: int = 0
+    """Tickers with prices that are not candidates because they have no features; recorded in the result."""
