@@ -23,14 +23,15 @@ from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
 from encash.clusters import (
     Assignments,
-    FilterModel,
+    CandidateFilter,
     FitConfig,
+    Hard,
     RankConfig,
     Rule,
     fit_clusters,
+    make_period,
     rank_clusters,
     select_best,
-    single_term,
     write_ranking,
 )
 from encash.encoders.base import Encoder
@@ -63,7 +64,7 @@ class _Bench:
     panel: Panel
     prices: PriceTable
     encoder: Encoder
-    filter: FilterModel
+    filter: CandidateFilter
     config: BacktestConfig
     live: BacktestResult
     live_seconds: float
@@ -100,7 +101,7 @@ def _panel(num_tickers: int) -> Panel:
     return Panel(source, PriceTable(days=days, tickers=tickers, close=close.astype(np.float64)))
 
 
-def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> FilterModel:
+def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFilter:
     """Clusters of random vectors, ranked on random assignments of the past: what they say does not matter here."""
     rng = np.random.default_rng(1)
     past, tickers = prices.days[:PAST], np.asarray(prices.tickers)[:200]
@@ -119,7 +120,7 @@ def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> FilterModel
     best = select_best(ranking, rule)
     model.save(folder / "clusters")
     write_ranking(folder / "clusters", ranking, best, rule=rule)
-    return FilterModel(kind="hard", terms=(single_term(model, best, ranking, prices.days),))
+    return Hard(periods=(make_period(model, best, ranking, prices.days),))
 
 
 def _fill_cache(bench: _Bench) -> None:

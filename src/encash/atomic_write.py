@@ -1,63 +1,60 @@
-"""Files and folders that appear whole or not at all, and what the system says against them in our words. Knows names
-and bytes; nothing of what is written.
+"""Files and folders that are replaced atomically, and operating system errors as one clear error.
 
-A writer fills a hidden file beside the target and renames it. The hidden file is locked while its writer lives, so the
-next one can tell what a killed writer left behind from what a living one is filling, and takes the first away.
+A writer fills a hidden file or folder beside the target and then exchanges the two names. The hidden one is locked
+while its writer lives, so the next writer removes what a killed one left behind and nothing else. A symbolic link is
+kept: what it points to is replaced.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import glob
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from encash.errors import EncashError, WorkError
 
+_ASIDE = ".old"
+"""Ends the hidden name of a folder that is being replaced."""
+
 
 @contextmanager
 def whole_file(target: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """A hidden file beside the target, to be filled in a block; it takes the target's place when the block ends well.
+    """Give a hidden file beside the target, to be filled in a block; it replaces the target when the block ends.
 
-    If the block fails, or the machine does, what the target held before is still there. The folder is made.
+    If the block raises, or the machine fails, the target keeps its content. Missing folders are made.
 
     Args:
-        target: the file.
-        durable: wait until it is on the disk; False for what is quickly made again.
+        target: the file, or a symbolic link to it.
+        durable: fsync the file and its folder; False for files that are quickly made again.
 
     Raises:
-        WorkError: the place cannot be written, or the disk refused.
+        WorkError: the target cannot be written, or the disk is full.
     """
-    path = Path(target)
-    with writing(path):
-        if path.exists() and not path.is_file():
+
+    def new_file(part: Path) -> int:
+        if os.path.exists(target) and not os.path.isfile(target):
             raise IsADirectoryError
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with suppress(OSError):  # some disks know no locks: what is left behind stays there
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield part
-            if durable:
-                sync(part)
-            part.replace(path)
-            if durable:
-                sync(path.parent)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            os.close(handle)
+        return os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+    with _hidden_part(target, new_file) as (path, part):
+        yield part
+        if durable:
+            sync(part)
+        part.replace(path)
+        if durable:
+            sync(path.parent)
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Replace a file by this content, whole or not at all; its folder is made if it is not there.
+    """Replace a file by this content atomically, without fsync; missing folders are made.
 
     Returns:
         The path.
@@ -72,34 +69,44 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> Path:
 
 @contextmanager
 def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """A hidden folder beside the target, to be filled in a block; it takes the target's place when the block ends well.
+    """Give a hidden folder beside the target, to be filled in a block; it replaces the target when the block ends.
 
-    After an error nothing is left of it. Two writers of one place need a lock.
+    If the block raises or the process is killed, the target keeps its content. Nothing is fsynced. Two writers of one
+    target need a lock.
+
+    On Linux the two names are exchanged in one step (``RENAME_EXCHANGE``). A system or file system without it moves the
+    old folder aside first; if the process is killed right then, the target is missing until the next writer, which
+    restores it before anything else.
+
+    Args:
+        target: the folder, or a symbolic link to it.
 
     Raises:
-        WorkError: the place cannot be written, or the disk refused.
+        WorkError: the target cannot be written, or the disk is full.
     """
-    path = Path(target)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+
+    def new_folder(part: Path) -> int:
         part.mkdir()
-        try:
-            yield part
-            shutil.rmtree(path, ignore_errors=True)
+        return os.open(part, os.O_RDONLY)
+
+    with _hidden_part(target, new_folder) as (path, part):
+        yield part
+        if not path.exists():
             part.rename(path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        elif not path.is_dir():
+            raise NotADirectoryError
+        elif not _exchange(part, path):
+            _replace_by_two_renames(part, path)
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder and those above it, where they are not there.
+    """Make a folder and its missing parents.
 
     Returns:
         Its path.
 
     Raises:
-        WorkError: it cannot be made, or a file stands in its place.
+        WorkError: it cannot be made, or a file has its name.
     """
     path = Path(folder)
     with writing(path):
@@ -108,24 +115,24 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder that could not be made or written, before the work whose result is to lie in it; makes nothing.
+    """Refuse a folder that could not be made or written, before the work whose result goes there; make nothing.
 
     Raises:
-        WorkError: a file stands in its place, or nobody may write there.
+        WorkError: a file has its name, or it is read-only.
     """
     path = Path(folder)
     with writing(path):
-        there = next(one for one in (path, *path.parents) if one.exists())
-        if not there.is_dir():
+        existing = next(one for one in (path, *path.parents) if one.exists())
+        if not existing.is_dir():
             raise NotADirectoryError
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, f"{there} is read-only")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, f"{existing} is read-only")
 
 
 class PatientFile(io.FileIO):
-    """A new file for a library that cannot bear a write that fails: it is told of none, and `check` tells us.
+    """A new file for a library that crashes when a write fails: writes always seem to succeed, and `check` raises.
 
-    HDF5 leaves its own structures half freed when a disk is full, and takes the process down with it.
+    When a disk is full, HDF5 leaves its own structures half freed and takes the process down with it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -135,47 +142,47 @@ class PatientFile(io.FileIO):
             OSError: it cannot be made.
         """
         super().__init__(path, "w+")
-        self._refusal: OSError | None = None
+        self._first_error: OSError | None = None
 
     def check(self) -> None:
-        """Raise what the system said against the first write that it refused.
+        """Raise the error of the first write that failed.
 
         Raises:
-            OSError: it refused one; the file is worth nothing.
+            OSError: a write failed; the file is incomplete.
         """
-        if self._refusal is not None:
-            raise self._refusal
+        if self._first_error is not None:
+            raise self._first_error
 
     def write(self, content: Any) -> int:
-        """Write all of it; a refusal is kept for `check`."""
+        """Write all of it; an error is kept for `check`."""
         left = memoryview(content).cast("B")
         size = len(left)
-        with self._refusals():
+        with self._deferred_errors():
             while left:
                 left = left[super().write(left) :]
         return size
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut or lengthen the file; a refusal is kept for `check`."""
+        """Cut or extend the file; an error is kept for `check`."""
         size = self.tell() if size is None else size
-        with self._refusals():
+        with self._deferred_errors():
             super().truncate(size)
         return size
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _deferred_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._refusal = self._refusal or error
+            self._first_error = self._first_error or error
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says against writing in a block into one clear error; our own errors pass.
+    """Turn any `OSError` in a block that writes into one clear error; encash's own errors pass unchanged.
 
     Raises:
-        WorkError: what could not be written, why, and how to mend it.
+        WorkError: the path that could not be written, the reason, and how to fix it.
     """
     try:
         yield
@@ -183,13 +190,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise WorkError(
-            f"{os.fspath(path)} could not be written: {_reason(error)}; what was there is kept: make room, or give "
-            "a place that can be written"
+            f"{os.fspath(path)} could not be written: {_reason(error)}; what was there is kept: free disk "
+            "space, or give a path that can be written"
         ) from error
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on the disk."""
+    """Call fsync on a file, or on the list of names in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -202,28 +209,68 @@ def _reason(error: OSError) -> str:
         case FileExistsError() | NotADirectoryError():
             return "a file stands where a folder is needed"
         case IsADirectoryError():
-            return "what stands there is no plain file"
+            return "it is not a regular file"
     return error.strerror or str(error)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Hidden files of writers that are dead: their locks went with them."""
-    for leftover in path.parent.glob(f".{_literal(path.name)}.*.part"):
-        with suppress(FileNotFoundError):
-            handle = os.open(leftover, os.O_RDWR)
+@contextmanager
+def _hidden_part(target: str | os.PathLike[str], make: Callable[[Path], int]) -> Iterator[tuple[Path, Path]]:
+    """Give the real path of a target and a new, locked part beside it; `make` makes the part and opens it."""
+    with writing(target):
+        path = Path(os.path.realpath(target))
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up(path)
+        part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+        handle = make(part)
+        try:
+            with suppress(OSError):  # some file systems have no locks: then leftovers stay
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield path, part
+        finally:
+            _remove(part)
+            os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False if the system or the file system cannot do that."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _replace_by_two_renames(part: Path, path: Path) -> None:
+    aside = part.with_suffix(_ASIDE)
+    path.rename(aside)
+    try:
+        part.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    _remove(aside)
+
+
+def _clean_up(path: Path) -> None:
+    """Restore a target that a killed writer had moved aside, and remove the parts of killed writers."""
+    pattern = f".{glob.escape(path.name)}.*"
+    for aside in path.parent.glob(pattern + _ASIDE):
+        if path.exists():
+            _remove(aside)
+        else:
+            aside.rename(path)
+    for part in path.parent.glob(pattern + ".part"):
+        with suppress(OSError):  # a living writer holds the lock, or there are no locks
+            handle = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink()
-            except OSError:  # somebody is filling it, or nobody can tell
-                continue
+                _remove(part)
             finally:
                 os.close(handle)
 
 
-def _literal(text: str) -> str:
-    """The text as a glob pattern that means itself.
-
-    >>> _literal("a[1].h5")
-    'a[[]1].h5'
-    """
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+def _remove(path: Path) -> None:
+    """Remove a file or a folder as far as possible."""
+    with suppress(OSError):
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ from encash.arrays import Days, Float32, Float64, Text, day_text
 from encash.backtest import BacktestConfig, BacktestInputs, PickTable, picks_of_day
 from encash.cache import Cache, Lookup
 from encash.clusters import (
-    FilterModel,
+    CandidateFilter,
     FitConfig,
     RankConfig,
     WalkConfig,
@@ -78,7 +78,7 @@ class Subject:
     """With prices."""
     encoder: Encoder
     config: BacktestConfig
-    filter: FilterModel | None = None
+    filter: CandidateFilter | None = None
     cache: Cache | None = None
     clusters: Path | None = None
     """The folder of the filter's clusters and ranking."""
@@ -228,15 +228,15 @@ def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
         return pipeline.cached_batches(cache, start, min(end, day))
 
     config = replace(WalkConfig.of_walk(walk), end=None)
-    again = walk_forward(known, read, config=config, encoder=walk.terms[0].model.encoder)
-    pairs = list(zip(walk.terms, again.terms, strict=False))
+    again = walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
+    pairs = list(zip(walk.periods, again.periods, strict=False))
     moved = [
         day_text(one.first_day)
         for one, other in pairs
         if one.first_day is not None
         and (one.model.fingerprint != other.model.fingerprint or one.best.tolist() != other.best.tolist())
     ]
-    detail = f"cut after {day}: {len(pairs)} of {len(walk.terms)} refits made again, " + (
+    detail = f"cut after {day}: {len(pairs)} of {len(walk.periods)} refits made again, " + (
         f"others than those in force from {', '.join(moved[:3])}" if moved else "the same clusters and best ones"
     )
     return Check(name=name, passed=not moved, detail=detail)
@@ -286,7 +286,7 @@ def hit_is_miss(subject: Subject, cache: Cache) -> Check:
     gone = int(np.isnan(misses).any(axis=1).sum())
     difference = float(np.nanmax(np.abs(hits - misses), initial=0.0))
     clusters = 0
-    if subject.filter is not None and subject.filter.terms:
+    if subject.filter is not None and subject.filter.periods:
         kept = ~np.isnan(misses).any(axis=1)
         both = [subject.filter.assign(days[kept], vectors[kept])[0] for vectors in (hits, misses)]
         clusters = int((both[0] != both[1]).sum())

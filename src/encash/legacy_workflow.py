@@ -291,7 +291,7 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     )
     choice = pipeline.FilterChoice(
         clusters=_cluster_folder(asked),
-        kind=None if asked.cluster_top_k_percent is None else "nearest",
+        name=None if asked.cluster_top_k_percent is None else "nearest",
         keep=_share(asked.cluster_top_k_percent),
         best_file=asked.best_clusters_file,
         horizon=horizon,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from encash.clusters.filter import Term
+from encash.clusters import ModelPeriod
 from encash.clusters.model import ClusterModel
 from encash.encoders.base import EncoderSpec
 from encash.panel.panel import PriceTable
@@ -94,7 +94,9 @@ def sign_clusters(best=1, first_day="2000-01-01"):
         centroids=np.float32([[-1], [1]]), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="", fit_start="",
         fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
     )  # fmt: skip
-    return Term(model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999")
+    return ModelPeriod(
+        model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from encash.backtest.evaluation.trials import run_trials
 from encash.backtest.inputs.run_setup import make_frame, open_sessions
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import evaluate
-from encash.clusters.filter import FilterModel
+from encash.clusters import Hard, Random
 
 FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
 
@@ -41,7 +41,7 @@ def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_p
         config = BacktestConfig(top_k=3, **FREE)
         embedding = np.random.default_rng(seed + 9).normal(size=prices.close.shape)
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
-        filter = FilterModel(kind="hard", terms=(two_clusters(),))
+        filter = Hard(periods=(two_clusters(),))
         base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter)).outcome
         (kept,) = random_filters(base.frame.asked, base.kept.sum(axis=1), draws=1, seed=seed)
         other = evaluate(config, base.frame, base.signals, kept=kept)
@@ -101,7 +101,7 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
     verdicts = {}
     for name, embedding in (("knows", coming), ("noise", noise)):
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed=8)
-        filter = FilterModel(kind="hard", terms=(two_clusters(),))
+        filter = Hard(periods=(two_clusters(),))
         verdicts[name] = run_comparisons(
             config, BacktestInputs(prices=prices, lookup=lookup, filter=filter), settings=CompareConfig(draws=60)
         ).verdict
@@ -149,16 +149,14 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     config = BacktestConfig(top_k=3)
     found = run_comparisons(
         config,
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))),
         settings=CompareConfig(draws=9),
     )
     assert [(row.name, len(row.labels)) for row in found.rows] == [
         ("filter", 1), ("no filter", 1), ("random filter", 9), ("shuffled clusters", 9), ("phases", 5), ("lag + 1", 1),
         ("delisting", 4), ("gross", 1), ("benchmark", 1),
     ]  # fmt: skip
-    base = run_backtest(
-        config, BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),)))
-    )
+    base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))))
     assert found.base.net.tolist() == base.net.tolist()
     assert found.row("phases").equity[0].tolist() == base.net.tolist()
     assert found.row("delisting").equity[0].tolist() == base.net.tolist()
@@ -172,7 +170,7 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     assert bands.num_rows == 9 * 41
     again = run_comparisons(
         config,
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))),
         settings=CompareConfig(draws=9),
     )
     assert again.to_json() == found.to_json()
@@ -184,7 +182,7 @@ def test_an_idle_draw_is_left_out_of_what_it_does_not_define(make_prices, make_l
     prices = make_prices(num_sessions=12, num_tickers=4)
     prices.close[:, 2:] = 10.0
     config = BacktestConfig(top_k=1, horizon=5, **FREE)
-    filter = FilterModel(kind="random", keep_share=0.25, seed=0)
+    filter = Random(keep_share=0.25, seed=0)
     inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices), filter=filter)
     drawn = run_comparisons(config, inputs, settings=CompareConfig(draws=30)).row("random filter")
     for runs in (drawn, run_trials(config, inputs, 30)):
@@ -205,7 +203,7 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
     lookup = lookup_with_clusters(make_lookup, prices, embedding)
     finals = []
     for best in (0, 1):
-        filter = FilterModel(kind="hard", terms=(two_clusters(best),))
+        filter = Hard(periods=(two_clusters(best),))
         found = run_comparisons(
             BacktestConfig(top_k=3),
             BacktestInputs(prices=prices, lookup=lookup, filter=filter),

@@ -1,6 +1,8 @@
 """Beside the real lookup: a live run, a cached one and a half-cached one trade the same, and the list of a day is the
 backtest's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,7 @@ from encash.backtest import BacktestConfig, BacktestInputs, picks_of_day, run_ba
 from encash.cache.cache import Cache
 from encash.cache.identity import store_spec
 from encash.cache.lookup import Lookup
-from encash.clusters import FilterModel, FitConfig, fit_clusters, single_term
-from encash.clusters.filter import Term
+from encash.clusters import FitConfig, Hard, ModelPeriod, fit_clusters, make_period
 from encash.errors import InputError, LookaheadError, MismatchError
 from encash.panel.toy import toy_panel
 from encash.testing import MeanEncoder, MemoryStore
@@ -40,10 +41,10 @@ def filter_of(panel, encoder, first_day="2020-03-01"):
     model = fit_clusters(
         vectors[found], day[found], ticker[found], config=FitConfig(k=4, seed=0), encoder=encoder.spec.fingerprint
     )
-    term = Term(
+    term = ModelPeriod(
         model=model, best=np.array([0, 2], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="2020-02-20"
     )
-    return FilterModel(kind="hard", terms=(term,))
+    return Hard(periods=(term,))
 
 
 def cached(panel, encoder, share=1.0):
@@ -112,7 +113,7 @@ def test_a_run_before_its_ranking_may_be_used_is_refused(panel, encoder):
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
     with pytest.raises(LookaheadError, match="may be used from 2020-04-02"):
         run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
-    allowed = BacktestConfig(**{**CONFIG.describe(), "allow_lookahead": "a test"})
+    allowed = replace(CONFIG, allow_lookahead="a test")
     result = run_backtest(allowed, BacktestInputs(prices=panel.prices, lookup=lookup, filter=filter))
     assert "a test" in result.facts["lookahead"]
     assert "2020-04-02" in result.facts["lookahead"]
@@ -136,7 +137,7 @@ def test_clusters_of_another_encoder_are_refused(panel, encoder):
 def test_the_list_of_a_day_is_that_of_the_backtest(panel, encoder):
     """Same draw, same filter, same ranking, same weights, from the cache alone and without any later price."""
     filter, cache = filter_of(panel, encoder), cached(panel, encoder)
-    config = BacktestConfig(**{**CONFIG.describe(), "subset_size": 7, "weights": "inverse_vol"})
+    config = replace(CONFIG, subset_size=7, weights="inverse_vol")
     run = run_backtest(config, BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)).picks
     checked = 0
     for day in np.unique(run.date):
@@ -220,10 +221,8 @@ def test_what_was_kept_of_a_stale_entry_is_not_used(panel, encoder):
 
 def test_a_single_term_made_of_nothing_known_must_be_allowed(panel, encoder):
     """Best clusters without a ranking may have been chosen with the test period: refused until somebody says why."""
-    model = filter_of(panel, encoder).terms[0].model
-    term = single_term(model, np.array([1], dtype=np.int32), None, panel.sessions)
+    model = filter_of(panel, encoder).periods[0].model
+    term = make_period(model, np.array([1], dtype=np.int32), None, panel.sessions)
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
-    with pytest.raises(LookaheadError, match="nobody wrote down"):
-        run_backtest(
-            CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(term,)))
-        )
+    with pytest.raises(LookaheadError, match="not recorded"):
+        run_backtest(CONFIG, BacktestInputs(prices=panel.prices, lookup=lookup, filter=Hard(periods=(term,))))

@@ -8,10 +8,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encash.backtest import BacktestConfig, BacktestInputs, Membership, Series, read_membership, run_backtest, write_run
-from encash.clusters.filter import FilterModel
+from encash.backtest import (
+    BacktestConfig,
+    BacktestInputs,
+    Membership,
+    Series,
+    make_points,
+    read_membership,
+    run_backtest,
+    write_run,
+)
+from encash.clusters import Hard, Random
 from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
+from encash.fingerprint import fingerprint
+from encash.serialization import describe, from_description, identity
 
 
 def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
@@ -265,7 +276,7 @@ def test_idle_capital_stays_as_it_is(make_prices, make_lookup, two_clusters):
     lookup.embedding = np.full((*prices.close.shape, 1), -1.0, dtype="f4")
     result = run_backtest(
         BacktestConfig(top_k=2),
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="hard", terms=(two_clusters(),))),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))),
     )
     assert set(result.net) == {100_000.0}
     assert (len(result.ledger), result.summary["idle_rebalances"]) == (0, result.summary["rebalances"])
@@ -332,7 +343,7 @@ def test_a_random_filter_keeps_its_share_and_needs_no_embeddings(make_prices, ma
     lookup = make_lookup(prices)
     result = run_backtest(
         BacktestConfig(top_k=2),
-        BacktestInputs(prices=prices, lookup=lookup, filter=FilterModel(kind="random", keep_share=0.5)),
+        BacktestInputs(prices=prices, lookup=lookup, filter=Random(keep_share=0.5)),
     )
     assert result.summary["keep_rate"] == 0.5
     assert [embeddings for _, embeddings in lookup.reads] == [False]
@@ -415,7 +426,7 @@ def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_pa
         ({"top_k": 0}, "top_k is 0"), ({"horizon": 0}, "horizon is 0"), ({"horizon": 2.5}, "horizon is 2.5"),
         ({"sell_fee": 1.0}, "sell_fee is 1.0"), ({"buy_fee": -0.1}, "buy_fee"), ({"slippage": np.nan}, "slippage"),
         ({"initial_capital": 0}, "initial_capital"), ({"subset_size": 0}, "subset_size"), ({"lag": -1}, "lag"),
-        ({"start": "soon"}, "not a day"), ({"start": "2024-02-01", "end": "2024-01-01"}, "lies behind"),
+        ({"start": "soon"}, "not a day"), ({"start": "2024-02-01", "end": "2024-01-01"}, "is after end"),
         ({"phase": 5}, "phase is 5"), ({"fill": "open"}, "give lag 1"), ({"weights": "best"}, "weights is 'best'"),
         ({"delisting": "hope"}, "delisting is 'hope'"), ({"max_missing": 2.0}, "max_missing"),
         ({"allow_lookahead": " "}, "the reason"), ({"confidence_percentile": 101}, "confidence_percentile"),
@@ -429,8 +440,27 @@ def test_a_setting_that_makes_no_sense_is_refused(changes, message):
 
 
 def test_a_configuration_reads_back_what_it_describes():
-    """describe and from_description are inverse; an unknown key is refused."""
+    """describe and from_description are inverse; an unknown field is refused."""
     config = BacktestConfig(start="2024-01-02", top_k=7, delisting="zero", tranches=True)
-    assert BacktestConfig.from_description(config.describe()) == config
-    with pytest.raises(InputError, match="'topk' is no setting"):
-        BacktestConfig.from_description({"topk": 3})
+    assert from_description(BacktestConfig, describe(config), what="the run") == config
+    with pytest.raises(FormatError, match="unknown field 'topk'"):
+        from_description(BacktestConfig, {"topk": 3}, what="the run")
+
+
+def test_the_fingerprints_of_runs_stay_what_they_were():
+    """Literals of the first format: with others, no run of a sweep would be found again."""
+    changed = BacktestConfig(
+        start="2024-01-02",
+        end="2024-06-28",
+        top_k=7,
+        delisting="-30%",
+        initial_capital=50000,
+        weights="inverse_vol",
+        allow_lookahead="a test",
+    )
+    assert fingerprint(identity(BacktestConfig())) == (
+        "90ceda419501af12501bc69dfd7cb50cc23411fd2d5a713f27b70c158c4548a7"
+    )
+    assert fingerprint(identity(changed)) == "c39b91a6c68286134d14a421738610267ceb07c7ae78985922a64106c70b6d9e"
+    (point,) = make_points({"top_k": 3}, {"horizon": [5], "filter": ["none"]})
+    assert point.key(None) == "af85a76189e877dbc3b4b9209e3dc907"

@@ -16,7 +16,7 @@ from encash.backtest.evaluation.trials import run_trials
 from encash.backtest.sweep.grid import make_points, read_grid
 from encash.backtest.sweep.sweep import run_sweep, write_best
 from encash.backtest.sweep.sweep_table import heat_map
-from encash.clusters.filter import FilterModel
+from encash.clusters import Hard, Random
 from encash.errors import (
     ConflictError,
     FormatError,
@@ -40,7 +40,7 @@ delisting = ["last", "zero"]
 
 
 def filters():
-    return {"half": FilterModel(kind="random", keep_share=0.5)}
+    return {"half": Random(keep_share=0.5)}
 
 
 def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_lookup, tmp_path):
@@ -249,7 +249,7 @@ def test_other_settings_and_other_filters_are_other_runs(make_prices, make_looku
     prices = make_prices(num_sessions=31)
     points = make_points({"top_k": 2, "filter": "half"}, {"seed": [1, 2]})
     run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=filters(), workers=1)
-    edited = {"half": FilterModel(kind="random", keep_share=0.5, seed=9)}
+    edited = {"half": Random(keep_share=0.5, seed=9)}
     again = run_sweep(
         points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=edited, workers=1
     )
@@ -297,7 +297,7 @@ def test_a_sweep_refuses_what_a_backtest_refuses(make_prices, make_lookup, tmp_p
 def test_a_sweep_refuses_a_filter_that_knows_the_future(make_prices, make_lookup, two_clusters, tmp_path):
     """One point that starts too early is enough."""
     prices = make_prices(num_sessions=31)
-    late = {"late": FilterModel(kind="hard", terms=(two_clusters(first_day="2024-01-20"),))}
+    late = {"late": Hard(periods=(two_clusters(first_day="2024-01-20"),))}
     points = make_points({"top_k": 1, "filter": "late"}, {"start": ["2024-01-25", "2024-01-03"]})
     with pytest.raises(LookaheadError, match="may be used from 2024-01-20"):
         run_sweep(points, BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path, filters=late)

@@ -6,23 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.clusters import (
-    KINDS,
+    FILTERS,
     Assignments,
     ClusterModel,
-    FilterModel,
     FitConfig,
+    Hard,
+    ModelPeriod,
+    Nearest,
+    Random,
     RankConfig,
     Rule,
+    Static,
     assign_batches,
+    filter_class,
     first_allowed_day,
     fit_clusters,
     load_assignments,
+    make_period,
     rank_clusters,
     select_best,
-    single_term,
     static_clusters,
 )
-from encash.clusters.filter import Term
+from encash.clusters.periods import active_period
 from encash.errors import (
     FormatError,
     InputError,
@@ -50,7 +55,7 @@ def toy_model(k=4, seed=0, dim=3):
     )
 
 
-def toy_term(best=(1, 3), first_day=FIRST, tickers=(), static=(), **model):
+def toy_period(best=(1, 3), first_day=FIRST, tickers=(), static=(), **model):
     then = Assignments(
         days=np.array([FIRST]),
         tickers=np.array(tickers, dtype=np.str_),
@@ -58,7 +63,7 @@ def toy_term(best=(1, 3), first_day=FIRST, tickers=(), static=(), **model):
         distance=np.zeros((1, len(static)), np.float32),
         k=4,
     )
-    return Term(model=toy_model(**model), best=np.int32(best), first_day=first_day, static=then)
+    return ModelPeriod(model=toy_model(**model), best=np.int32(best), first_day=first_day, static=then)
 
 
 @st.composite
@@ -80,7 +85,7 @@ def days_of_candidates(draw):
 def test_hard_keeps_the_best_clusters(day):
     """A candidate goes on when its cluster is among the best; one without a cluster never does."""
     days, tickers, candidates, cluster, distance = day
-    kept = FilterModel(kind="hard", terms=(toy_term(),)).keep(days, tickers, candidates, cluster, distance)
+    kept = Hard(periods=(toy_period(),)).keep(days, tickers, candidates, cluster, distance)
     assert (kept == (candidates & np.isin(cluster, [1, 3]))).all()
 
 
@@ -89,7 +94,7 @@ def test_hard_keeps_the_best_clusters(day):
 def test_nearest_keeps_a_share_by_distance(day, share):
     """So many of each day's candidates with a cluster go on, the nearest first, ties by name."""
     days, tickers, candidates, cluster, distance = day
-    chosen = FilterModel(kind="nearest", terms=(toy_term(),), keep_share=share)
+    chosen = Nearest(periods=(toy_period(),), keep_share=share)
     kept = chosen.keep(days, tickers, candidates, cluster, distance)
     for row in range(len(days)):
         eligible = [n for n in range(len(tickers)) if candidates[row, n] and cluster[row, n] >= 0]
@@ -102,8 +107,8 @@ def test_nearest_keeps_a_share_by_distance(day, share):
 def test_random_keeps_as_many_as_hard(day, seed):
     """Each day's count is that of the hard filter, drawn from the same candidates."""
     days, tickers, candidates, cluster, distance = day
-    hard = FilterModel(kind="hard", terms=(toy_term(),)).keep(days, tickers, candidates, cluster, distance)
-    kept = FilterModel(kind="random", terms=(toy_term(),), seed=seed).keep(days, tickers, candidates, cluster, distance)
+    hard = Hard(periods=(toy_period(),)).keep(days, tickers, candidates, cluster, distance)
+    kept = Random(periods=(toy_period(),), seed=seed).keep(days, tickers, candidates, cluster, distance)
     assert (kept.sum(axis=1) == hard.sum(axis=1)).all()
     assert not (kept & ~(candidates & (cluster >= 0))).any()
 
@@ -113,12 +118,13 @@ def test_random_keeps_as_many_as_hard(day, seed):
 def test_no_filter_depends_on_order_or_company(day, seed, shuffler):
     """Shuffled tickers, and each day alone, give the same candidates under every filter."""
     days, tickers, candidates, cluster, distance = day
-    term = toy_term(tickers=tickers, static=[number % 5 - 1 for number in range(len(tickers))])
+    term = toy_period(tickers=tickers, static=[number % 5 - 1 for number in range(len(tickers))])
     order = list(range(len(tickers)))
     shuffler.shuffle(order)
     mixed = tuple(tickers[n] for n in order)
-    for kind in KINDS:
-        chosen = FilterModel(kind=kind, terms=(term,), seed=seed, keep_share=0.4 if kind == "nearest" else None)
+    for kind in FILTERS:
+        made = filter_class(kind)
+        chosen = made(periods=(term,), seed=seed, keep_share=made.default_share)
         kept = chosen.keep(days, tickers, candidates, cluster, distance)
         shuffled = chosen.keep(days, mixed, candidates[:, order], cluster[:, order], distance[:, order])
         assert (shuffled == kept[:, order]).all(), kind
@@ -134,9 +140,7 @@ def test_random_draws_differ_by_seed_and_day_and_are_fair():
     everybody = np.ones((2000, 10), dtype=bool)
     none = np.zeros((2000, 10), np.int32)
     draws = [
-        FilterModel(kind="random", keep_share=0.3, seed=seed).keep(
-            days, tickers, everybody, none, none.astype(np.float32)
-        )
+        Random(keep_share=0.3, seed=seed).keep(days, tickers, everybody, none, none.astype(np.float32))
         for seed in (1, 2)
     ]
     assert (draws[0].sum(axis=1) == 3).all()
@@ -153,8 +157,8 @@ def test_static_goes_by_the_end_of_the_fit(planted):
     assigned = replace(truth.assignments(), cluster=cluster)
     then = static_clusters(assigned, truth.days[5])
     assert then.cluster[0].tolist() == [cluster[5, 0], 1, cluster[5, 2], -1]
-    term = Term(model=toy_model(k=3), best=np.int32([1]), first_day=truth.days[6], static=then)
-    chosen = FilterModel(kind="static", terms=(term,))
+    term = ModelPeriod(model=toy_model(k=3), best=np.int32([1]), first_day=truth.days[6], static=then)
+    chosen = Static(periods=(term,))
     everybody = np.ones((4, 5), dtype=bool)
     kept = chosen.keep(truth.days[6:], (*truth.tickers, "NEW"), everybody, np.zeros((4, 5), np.int32), np.zeros((4, 5)))
     assert (kept == [cluster[5, 0] == 1, True, cluster[5, 2] == 1, False, False]).all()
@@ -163,24 +167,15 @@ def test_static_goes_by_the_end_of_the_fit(planted):
         static_clusters(assigned, "2019-01-01")
 
 
-def test_none_keeps_everybody_and_needs_nothing():
-    """No clusters, no embeddings, no first day."""
-    chosen = FilterModel(kind="none")
-    candidates = np.array([[True, False]])
-    kept = chosen.keep(np.array([FIRST]), ("A", "B"), candidates, np.int32([[-1, -1]]), np.float32([[np.nan, np.nan]]))
-    assert (kept == candidates).all()
-    assert not chosen.needs_embeddings
-    assert chosen.lookahead("1990-01-01") is None
-
-
-def test_the_term_in_force_is_the_last_whose_day_has_come():
-    """Best clusters change on the first day of a term, not before."""
+def test_the_active_period_is_the_last_whose_day_has_come():
+    """Best clusters change on the first day of a period, not before."""
     days = FIRST + np.arange(6)
     terms = tuple(
-        toy_term(best=best, first_day=FIRST + offset, seed=offset) for best, offset in (((0,), 0), ((1,), 2), ((2,), 5))
+        toy_period(best=best, first_day=FIRST + offset, seed=offset)
+        for best, offset in (((0,), 0), ((1,), 2), ((2,), 5))
     )
-    chosen = FilterModel(kind="hard", terms=terms)
-    assert chosen.in_force(days).tolist() == [0, 0, 1, 1, 1, 2]
+    chosen = Hard(periods=terms)
+    assert active_period(terms, days).tolist() == [0, 0, 1, 1, 1, 2]
     cluster = np.tile(np.int32([0, 1, 2]), (6, 1))
     kept = chosen.keep(days, ("A", "B", "C"), np.ones((6, 3), bool), cluster, np.zeros((6, 3), np.float32))
     assert kept.argmax(axis=1).tolist() == [0, 0, 1, 1, 1, 2]
@@ -195,11 +190,11 @@ def test_nearest_goes_by_the_best_centroids(planted):
     """`nearest` measures to the nearest best centroid, from vectors and from kept distances alike, to the bit."""
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=5), encoder="")
-    term = Term(model=model, best=np.int32([4, 2]), first_day=days[0])
+    term = ModelPeriod(model=model, best=np.int32([4, 2]), first_day=days[0])
     kept = assign_batches([(days, tickers, vectors)], model.assign, k=5)
     kept = replace(kept, distances=model.distances(vectors).reshape(*kept.cluster.shape, 5))
-    live = FilterModel(kind="nearest", terms=(term,), keep_share=0.3)
-    stored = FilterModel(kind="nearest", terms=(term,), keep_share=0.3, assignments=kept)
+    live = Nearest(periods=(term,), keep_share=0.3)
+    stored = Nearest(periods=(term,), keep_share=0.3, assignments=kept)
     assert live.needs_embeddings
     assert not stored.needs_embeddings
     ids, distances = live.assign(days, vectors)
@@ -211,7 +206,7 @@ def test_nearest_goes_by_the_best_centroids(planted):
     assert np.isnan(grid_distances[:, -1]).all()
     with pytest.raises(InputError, match="lack the distances"):
         replace(stored, assignments=replace(kept, distances=None)).stored(kept.days, ("A",))
-    with pytest.raises(InputError, match="no kept assignments"):
+    with pytest.raises(InputError, match="no cached assignments"):
         live.stored(kept.days, ("A",))
 
 
@@ -224,19 +219,19 @@ def test_a_run_that_starts_too_early_is_refused(planted):
     asked = RankConfig(horizon=5, end=truth.days[29], embargo=7, model=model.fingerprint)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
     best = select_best(ranking, Rule(top_k=1))
-    chosen = FilterModel(kind="hard", terms=(single_term(model, best, ranking, truth.days),))
+    chosen = Hard(periods=(make_period(model, best, ranking, truth.days),))
     chosen.check_start(truth.days[36])
     with pytest.raises(LookaheadError, match=f"known by {truth.days[29]}.*7 sessions.*from {truth.days[36]}"):
         chosen.check_start(truth.days[35])
-    unknown = FilterModel(kind="hard", terms=(single_term(model, best, None, truth.days),))
-    with pytest.raises(LookaheadError, match="nobody wrote down"):
+    unknown = Hard(periods=(make_period(model, best, None, truth.days),))
+    with pytest.raises(LookaheadError, match="not recorded"):
         unknown.check_start("2030-01-01")
-    by_hand = single_term(model, best, replace(ranking, best=(int(best[0]) ^ 1,)), truth.days)
+    by_hand = make_period(model, best, replace(ranking, best=(int(best[0]) ^ 1,)), truth.days)
     assert by_hand.first_day is None, "best clusters that the ranking did not choose"
     with pytest.raises(MismatchError, match="rank again"):
-        single_term(model, best, replace(ranking, model="f" * 64), truth.days)
+        make_period(model, best, replace(ranking, model="f" * 64), truth.days)
     with pytest.raises(UnknownKeyError, match="cluster 3 does not exist"):
-        single_term(model, np.int32([3]), ranking, truth.days)
+        make_period(model, np.int32([3]), ranking, truth.days)
 
 
 def test_the_first_allowed_day_lies_beyond_ranking_and_fit():
@@ -248,35 +243,35 @@ def test_the_first_allowed_day_lies_beyond_ranking_and_fit():
 
 
 @pytest.mark.parametrize(
-    ("settings_given", "says"),
+    ("name", "settings_given", "says"),
     [
-        ({"kind": "soft"}, "hard, nearest, static, random, none"),
-        ({"kind": "hard"}, "needs clusters"),
-        ({"kind": "random"}, "needs clusters"),
-        ({"kind": "nearest", "terms": (toy_term(),)}, "--keep"),
-        ({"kind": "nearest", "terms": (toy_term(),), "keep_share": 0.0}, "more than 0"),
-        ({"kind": "random", "keep_share": 1.5}, "at most 1"),
-        ({"kind": "static", "terms": (replace(toy_term(), static=None),)}, "end of the fit"),
-        ({"kind": "hard", "terms": (toy_term(), toy_term())}, "rising first days"),
+        ("hard", {}, "needs clusters and their ranking; give --clusters DIR$"),
+        ("random", {}, "needs clusters.*--keep"),
+        ("nearest", {"periods": (toy_period(),)}, "--keep"),
+        ("nearest", {"periods": (toy_period(),), "keep_share": 0.0}, "more than 0"),
+        ("random", {"keep_share": 1.5}, "at most 1"),
+        ("random", {"keep_share": 0.5, "seed": -1}, "0 or more"),
+        ("static", {"periods": (replace(toy_period(), static=None),)}, "end of the fit"),
+        ("hard", {"periods": (toy_period(), toy_period())}, "first days .* must rise"),
     ],
 )
-def test_filters_that_cannot_work_are_refused(settings_given, says):
+def test_filters_that_cannot_work_are_refused(name, settings_given, says):
     """What a filter lacks is said when it is made, not when it runs."""
     with pytest.raises(InputError, match=says):
-        FilterModel(**settings_given)
+        filter_class(name)(**settings_given)
 
 
 def test_identity_follows_everything_that_decides():
     """Kind, share, seed, best clusters and first days each change the fingerprint."""
-    base = FilterModel(kind="hard", terms=(toy_term(),))
+    base = Hard(periods=(toy_period(),))
     others = [
-        FilterModel(kind="random", terms=(toy_term(),)),
-        FilterModel(kind="random", terms=(toy_term(),), seed=1),
-        FilterModel(kind="hard", terms=(toy_term(best=(1,)),)),
-        FilterModel(kind="hard", terms=(toy_term(first_day=FIRST + 1),)),
-        FilterModel(kind="hard", terms=(toy_term(seed=1),)),
+        Random(periods=(toy_period(),)),
+        Random(periods=(toy_period(),), seed=1),
+        Hard(periods=(toy_period(best=(1,)),)),
+        Hard(periods=(toy_period(first_day=FIRST + 1),)),
+        Hard(periods=(toy_period(seed=1),)),
     ]
-    assert FilterModel(kind="hard", terms=(toy_term(),)).fingerprint == base.fingerprint
+    assert Hard(periods=(toy_period(),)).fingerprint == base.fingerprint
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from encash.clusters import (
-    FilterModel,
     FitConfig,
     RankConfig,
     Rule,
     assign_batches,
+    filter_class,
     fit_clusters,
+    make_period,
     rank_clusters,
     select_best,
-    single_term,
     stability,
 )
 from encash.panel.toy import regime_panel
@@ -27,8 +27,8 @@ def past_and_filter(truth, *, cut, horizon=1, k=3, top=1, kind="hard"):
     asked = RankConfig(horizon=horizon, end=truth.days[cut], embargo=horizon, model=model.fingerprint, draws=50)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
     best = select_best(ranking, Rule(top_k=top))
-    chosen = FilterModel(kind=kind, terms=(single_term(model, best, ranking, truth.days),))
-    days, tickers, vectors = truth.batch(start=chosen.terms[0].first_day)
+    chosen = filter_class(kind)(periods=(make_period(model, best, ranking, truth.days),))
+    days, tickers, vectors = truth.batch(start=chosen.periods[0].first_day)
     shape = (len(np.unique(days)), len(truth.tickers))
     cluster, distance = chosen.assign(days, vectors)
     kept = chosen.keep(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encash.clusters import CacheEntries, FitConfig, OneModel, find_kept, fit_clusters, keep_assignments
+from encash.clusters import Assigner, CacheEntries, FitConfig, find_kept, fit_clusters, keep_assignments
 from encash.errors import FormatError, InputError
 from encash.store.base import Entries, StoreSpec
 from encash.store.locator import create_store
@@ -41,7 +41,7 @@ class Kept:
     def keep(self):
         """Assignments, and how many vectors were read for them."""
         self.read = 0
-        return keep_assignments(self.folder, OneModel(self.model), self.entries()), self.read
+        return keep_assignments(self.folder, Assigner.of_model(self.model), self.entries()), self.read
 
     def check(self, kept):
         """Every entry has the cluster and the distances that its vector gives, to the bit."""
@@ -165,8 +165,8 @@ def test_damage_is_named_to_readers_and_mended_by_assigning(made):
 
 def test_rivals_end_with_one_whole_folder(made):
     """Several that assign at once do the same work twice at the worst; what stays is whole."""
-    several = [threading.Thread(target=keep_assignments, args=(made.folder, OneModel(made.model), made.entries()))
-               for _ in range(4)]  # fmt: skip
+    work = made.folder, Assigner.of_model(made.model), made.entries()
+    several = [threading.Thread(target=keep_assignments, args=work) for _ in range(4)]
     for one in several:
         one.start()
     for one in several:
@@ -182,4 +182,4 @@ def test_an_empty_cache_is_refused(tmp_path, made):
     store = create_store(tmp_path / "empty.lance", made.store.spec)
     entries = CacheEntries(index=store.index(), vectors=store.vectors, cache="c" * 64, version=store.version)
     with pytest.raises(InputError, match="no entries"):
-        keep_assignments(made.folder, OneModel(made.model), entries)
+        keep_assignments(made.folder, Assigner.of_model(made.model), entries)

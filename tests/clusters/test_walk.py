@@ -9,6 +9,7 @@ from encash.clusters import (
     Rule,
     WalkConfig,
     choose_k,
+    filter_class,
     fit_clusters,
     load_walk,
     match_clusters,
@@ -39,9 +40,9 @@ def test_each_refit_knows_its_past_alone(planted):
     ends = np.arange(59, 200 - 6, 30)
     assert [end for _, end in asked_for] == list(truth.days[ends])
     for refit, end in zip(made.refits, ends, strict=True):
-        assert refit.term.model.fit_end == str(truth.days[end])
-        assert refit.term.rank_end == str(truth.days[end])
-        assert refit.term.first_day == truth.days[end + 6]
+        assert refit.period.model.fit_end == str(truth.days[end])
+        assert refit.period.rank_end == str(truth.days[end])
+        assert refit.period.first_day == truth.days[end + 6]
         assert refit.ranking.counts["window_open"] == 5 * len(truth.tickers)
 
 
@@ -56,13 +57,13 @@ def test_the_future_moves_no_refit(planted):
     plain, other = (walk_forward(t.prices, t.read, config=config(), encoder="") for t in (truth, poisoned))
     compared = 0
     for one, two in zip(plain.refits, other.refits, strict=True):
-        if np.datetime64(one.term.rank_end) <= cut:
+        if np.datetime64(one.period.rank_end) <= cut:
             compared += 1
-            assert one.term.model.fingerprint == two.term.model.fingerprint
-            assert one.term.best.tolist() == two.term.best.tolist()
+            assert one.period.model.fingerprint == two.period.model.fingerprint
+            assert one.period.best.tolist() == two.period.best.tolist()
             assert one.ranking.rows() == two.ranking.rows()
         else:
-            assert one.term.model.fingerprint != two.term.model.fingerprint
+            assert one.period.model.fingerprint != two.period.model.fingerprint
     assert compared == 3
 
 
@@ -75,7 +76,7 @@ def test_the_number_of_clusters_is_chosen_once_on_the_first_past(planted, tmp_pa
     selection = choose_k(first, (2, 3, 5), config=FitConfig(k=2), encoder="")
     assert selection.best.k == 3
     assert made.notes["choice"] == selection.rows()
-    assert {refit.term.model.k for refit in made.refits} == {3}
+    assert {refit.period.model.k for refit in made.refits} == {3}
     alone = walk_forward(truth.prices, truth.read, config=config(fit=FitConfig(k=3)), encoder="")
     assert made.fingerprint == alone.fingerprint
     blurred = truth.grid.copy()
@@ -95,12 +96,12 @@ def test_rolling_and_expanding(planted):
     truth = planted()
     rolling = walk_forward(truth.prices, truth.read, config=config(window=60), encoder="")
     expanding = walk_forward(truth.prices, truth.read, config=config(), encoder="")
-    assert rolling.terms[2].model.fit_start == str(truth.days[59 + 60 - 59])
-    assert expanding.terms[2].model.fit_start == str(truth.days[0])
+    assert rolling.periods[2].model.fit_start == str(truth.days[59 + 60 - 59])
+    assert expanding.periods[2].model.fit_start == str(truth.days[0])
     late = walk_forward(truth.prices, truth.read, config=config(start=truth.days[20], end=truth.days[150]), encoder="")
-    assert late.terms[0].model.fit_start == str(truth.days[20])
-    assert late.terms[0].first_day == truth.days[20 + 59 + 6]
-    assert late.terms[-1].first_day <= truth.days[150]
+    assert late.periods[0].model.fit_start == str(truth.days[20])
+    assert late.periods[0].first_day == truth.days[20 + 59 + 6]
+    assert late.periods[-1].first_day <= truth.days[150]
 
 
 def test_ids_continue_from_refit_to_refit(planted):
@@ -134,7 +135,7 @@ def test_a_large_past_is_fitted_on_a_sample_and_ranked_whole(planted):
     """When the sample is smaller than the past, the ranking still counts every entry, streamed a second time."""
     truth = planted()
     made = walk_forward(truth.prices, truth.read, config=config(fit=FitConfig(k=3, max_entries=200)), encoder="")
-    assert made.terms[0].model.counts.sum() == 200
+    assert made.periods[0].model.counts.sum() == 200
     assert made.refits[0].ranking.counts["used"] == 55 * 20
 
 
@@ -144,7 +145,7 @@ def test_the_walk_equals_its_steps(planted):
     made = walk_forward(truth.prices, truth.read, config=config(), encoder="e" * 64)
     days, tickers, vectors = truth.batch(end=truth.days[59])
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="e" * 64)
-    assert model.fingerprint == made.terms[0].model.fingerprint
+    assert model.fingerprint == made.periods[0].model.fingerprint
     cluster = model.assign(vectors)[0].reshape(60, -1)
     assigned = replace(truth.assignments(), days=truth.days[:60], cluster=cluster)
     ranking = rank_clusters(
@@ -157,15 +158,13 @@ def test_the_model_in_force_assigns(planted):
     """Each day's entries get the clusters of the refit in force, and the filter keeps by its best ones."""
     truth = planted()
     made = walk_forward(truth.prices, truth.read, config=config(), encoder="")
-    days, _, vectors = truth.batch(start=made.terms[0].first_day)
-    ids, _ = made.assign(days, vectors)
-    for number, term in enumerate(made.terms):
-        until = made.terms[number + 1].first_day if number + 1 < len(made.terms) else days[-1] + 1
+    days, _, vectors = truth.batch(start=made.periods[0].first_day)
+    ids, _ = made.assigner.assign(days, vectors)
+    for number, term in enumerate(made.periods):
+        until = made.periods[number + 1].first_day if number + 1 < len(made.periods) else days[-1] + 1
         rows = (days >= term.first_day) & (days < until)
         assert rows.any()
         np.testing.assert_array_equal(ids[rows], term.model.assign(vectors[rows])[0])
-    for kind in ("hard", "static", "random"):
-        assert made.filter(kind).terms == made.terms
 
 
 def test_a_saved_walk_comes_back(planted, contents, tmp_path):
@@ -176,11 +175,14 @@ def test_a_saved_walk_comes_back(planted, contents, tmp_path):
     loaded = load_walk(tmp_path / "walk")
     assert loaded.fingerprint == made.fingerprint
     for kind in ("hard", "static"):
-        assert loaded.filter(kind).fingerprint == made.filter(kind).fingerprint
+        assert (
+            filter_class(kind)(periods=loaded.periods).fingerprint
+            == filter_class(kind)(periods=made.periods).fingerprint
+        )
     for one, two in zip(loaded.refits, made.refits, strict=True):
         assert one.ranking.rows() == two.ranking.rows()
         np.testing.assert_array_equal(one.drift, two.drift)
-        np.testing.assert_array_equal(one.term.static.cluster, two.term.static.cluster)
+        np.testing.assert_array_equal(one.period.static.cluster, two.period.static.cluster)
     loaded.save(tmp_path / "again")
     assert contents(tmp_path / "again") == contents(tmp_path / "walk")
 
@@ -192,7 +194,7 @@ def test_a_damaged_walk_is_refused(planted, tmp_path):
         load_walk(tmp_path)
     made = walk_forward(truth.prices, truth.read, config=config(), encoder="")
     made.save(tmp_path)
-    made.terms[1].model.save(tmp_path / "0000")
+    made.periods[1].model.save(tmp_path / "0000")
     with pytest.raises(FormatError, match="not those"):
         load_walk(tmp_path)
     (tmp_path / "walk.json").write_text('{"refits": 3}')

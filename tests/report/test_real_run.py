@@ -9,7 +9,7 @@ from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
 from encash.cache.lookup import Signals
 from encash.cache.lookup_stats import Tally
-from encash.clusters.filter import FilterModel
+from encash.clusters import Random
 from encash.panel.panel import PriceTable
 from encash.report import read_comparisons, read_run, render_report
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
     close = 50.0 * np.exp(np.cumsum(draw.normal(0, 0.01, (120, 9)), axis=0))
     prices = PriceTable(days=days, tickers=tuple(f"T{number}" for number in range(9)), close=close)
     config = BacktestConfig(horizon=5, top_k=2)
-    chosen = FilterModel(kind="random", keep_share=0.5, seed=3)
+    chosen = Random(keep_share=0.5, seed=3)
     folder = tmp_path_factory.mktemp("runs") / "real"
     write_run(run_backtest(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen)), folder)
     settings = CompareConfig(draws=25)

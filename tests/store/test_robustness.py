@@ -340,7 +340,9 @@ def test_an_export_to_a_full_disk_says_so(store, tmp_path, limit):
     out.write_bytes(b"old")
     done = run_python(FULL_EXPORT, store.location, out, limit)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{out} could not be written: File too large; what was there is kept: make room")
+    assert done.stdout.startswith(
+        f"{out} could not be written: File too large; what was there is kept: free disk space"
+    )
     assert out.read_bytes() == b"old"
 
 

@@ -26,7 +26,7 @@ from encash.backtest.simulation.portfolio import (
 )
 from encash.backtest.simulation.simulate import Simulation, simulate
 from encash.backtest.simulation.simulation_types import Rules, Targets
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def evaluate(
     config: BacktestConfig,
     frame: Frame,
     signals: SignalGrid,
-    filter: FilterModel | None = None,
+    filter: CandidateFilter | None = None,
     kept: Bool | None = None,
 ) -> Outcome:
     """Filter, rank, pick and trade.
@@ -193,7 +193,7 @@ def allocate(
     config: BacktestConfig,
     frame: Frame,
     signals: SignalGrid,
-    filter: FilterModel | None = None,
+    filter: CandidateFilter | None = None,
     kept: Bool | None = None,
 ) -> Allocation:
     """Filter, rank and pick; arguments and errors as for `evaluate`."""
@@ -207,7 +207,7 @@ def allocate(
     return Allocation(frame=frame, signals=signals, kept=kept, picks=picks, weight=_weights(config, frame, picks))
 
 
-def keep(filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
+def keep(filter: CandidateFilter, frame: Frame, signals: SignalGrid, candidates: Bool) -> Bool:
     """Ask a filter who goes on, shape (R, N)."""
     return filter.keep(frame.signal_days, frame.sessions.tickers, candidates, signals.cluster, signals.distance)
 

@@ -21,6 +21,7 @@ from encash.backtest.picks import PickTable, pick_table
 from encash.backtest.simulation.ledger import Ledger, make_ledger
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.fingerprint import fingerprint
+from encash.serialization import describe
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that tell of the run in a folder, and of no other that takes its place."""
@@ -148,7 +149,7 @@ class BacktestResult:
             "sessions": len(self.days),
             "final_capital_by_delisting": {policy: plain(value) for policy, value in delistings.items()},
             "seed": self.outcome.config.seed,
-            "configuration": self.outcome.config.describe(),
+            "configuration": describe(self.outcome.config),
         }
 
 

@@ -20,10 +20,11 @@ from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import evaluate
 from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup_stats import Tally
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
+from encash.serialization import identity
 
 _LIBRARIES = ("encash", "numpy", "pyarrow", "pylance", "h5py", "torch")
 
@@ -89,7 +90,7 @@ def run_backtest(
             "missing_share": missing,
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
-            "filter": "none" if filter is None else filter.kind,
+            "filter": "none" if filter is None else filter.name,
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
             "tickers_without_features": inputs.tickers_without_features,
@@ -114,11 +115,11 @@ def _tally_since(before: dict[str, int], tally: Tally) -> dict[str, Any]:
 
 
 def _fingerprints(
-    config: BacktestConfig, sessions: Sessions, filter: FilterModel | None, spec: EncoderSpec | None
+    config: BacktestConfig, sessions: Sessions, filter: CandidateFilter | None, spec: EncoderSpec | None
 ) -> dict[str, str]:
     """What the result depends on, as hashes; empty where nobody knows."""
     return {
-        "configuration": fingerprint(config.describe()),
+        "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
         "encoder": "" if spec is None else spec.fingerprint,
         "forecast": "" if spec is None else spec.forecast_fingerprint,

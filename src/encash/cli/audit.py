@@ -8,7 +8,7 @@ from typing import Any
 
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console
-from encash.cli.flags import command, day, honesty_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 
@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     )
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
-    honesty_flags(parser.add_argument_group("honesty"))
+    setting_flags(parser.add_argument_group("honesty"), "honesty")
     parser.add_argument(
         "--start",
         type=day,

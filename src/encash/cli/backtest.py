@@ -9,13 +9,13 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from encash.backtest.inputs.config import settings
 from encash.cli.console import Console
-from encash.cli.flags import beside_flags, command, count, day, honesty_flags, source_flags, ticker_list, universe_flags
+from encash.cli.flags import beside_flags, command, count, day, setting_flags, source_flags, ticker_list, universe_flags
 
 if TYPE_CHECKING:
     from encash import pipeline
     from encash.backtest import BacktestConfig, BacktestInputs
-    from encash.clusters import FilterModel
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -23,34 +23,8 @@ SHOWN = {
     "max_drawdown": ("max drawdown", ".1%"),
 }
 """The figures of several runs that are shown: their names and forms."""
-CONFIGURED = (
-    "start",
-    "end",
-    "horizon",
-    "top_k",
-    "num_test_stocks",
-    "subset_size",
-    "confidence_percentile",
-    "seed",
-    "initial_capital",
-    "buy_fee",
-    "sell_fee",
-    "slippage",
-    "fixed_fee",
-    "tranches",
-    "whole_shares",
-    "weights",
-    "rebalance",
-    "fill",
-    "phase",
-    "lag",
-    "delisting",
-    "max_missing",
-    "allow_lookahead",
-)
-"""The flags that are fields of the configuration."""
-SETTINGS = (*CONFIGURED, "test_sessions", "forecast_horizon", "volatility_sessions", "last_period", "filter", "keep")
-"""What a grid may set: the fields of the configuration, which no command imports before it needs it, and the filter."""
+SETTINGS = (*settings(), "filter", "keep")
+"""What a grid may set: the fields of the configuration, and the filter."""
 
 
 def register(commands: Any) -> None:
@@ -72,43 +46,18 @@ def _backtest(commands: Any) -> None:
     )
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
-    money_flags(parser.add_argument_group("the money"))
-    honesty_flags(parser.add_argument_group("honesty"))
+    money = parser.add_argument_group("the money")
+    setting_flags(money, "money")
+    money.add_argument(
+        "--reference", type=Path, default=None, metavar="CSV", help="a series to compare with: date,value"
+    )
+    setting_flags(parser.add_argument_group("honesty"), "honesty")
     beside_flags(parser)
     parser.add_argument(
         "--no-report", dest="page", action="store_false", help="write no report.html into the run folder"
     )
     parser.add_argument(
         "--run-dir", type=Path, default=None, metavar="DIR", help="where the run is written (runs/ and its fingerprint)"
-    )
-
-
-def money_flags(money: Any) -> None:
-    """When and how much is traded, and what it costs."""
-    money.add_argument("--start", type=day, default=None, metavar="DAY")
-    money.add_argument("--end", type=day, default=None, metavar="DAY")
-    money.add_argument("--tranches", action="store_true", help="H overlapping portfolios, one started each session")
-    money.add_argument("--initial-capital", type=float, default=100_000.0)
-    money.add_argument("--buy-fee", type=float, default=0.0005, help="share of the value bought (0.0005)")
-    money.add_argument("--sell-fee", type=float, default=0.0005, help="share of the value sold (0.0005)")
-    money.add_argument("--slippage", type=float, default=0.0, help="share of the price lost at each fill")
-    money.add_argument("--fixed-fee", type=float, default=0.0, help="currency units a trade")
-    money.add_argument("--whole-shares", action="store_true", help="buy whole shares alone")
-    money.add_argument("--rebalance", choices=("liquidate", "net"), default=None, help="sell all, or trade differences")
-    money.add_argument(
-        "--fill", choices=("close", "open"), default=None, help="open needs --lag 1 and opens in the prices"
-    )
-    money.add_argument(
-        "--phase", type=int, default=None, metavar="N", help="sessions from the start to the first signal"
-    )
-    money.add_argument(
-        "--reference", type=Path, default=None, metavar="CSV", help="a series to compare with: date,value"
-    )
-    money.add_argument(
-        "--lag", type=int, default=0, metavar="N", help="sessions between signal and fill (0: the same close)"
-    )
-    money.add_argument(
-        "--delisting", default="last", help="last, -30%%, zero or flat: the price of a ticker that stopped trading"
     )
 
 
@@ -163,15 +112,14 @@ def _picks(commands: Any) -> None:
     parser.add_argument("--date", type=day, required=True, metavar="DAY")
     source_flags(parser.add_argument_group("what it reads"))
     universe_flags(parser.add_argument_group("which stocks"))
-    honesty_flags(parser.add_argument_group("honesty"))
+    setting_flags(parser.add_argument_group("honesty"), "honesty")
 
 
 def configuration(arguments: argparse.Namespace) -> BacktestConfig:
     """The flags as a configuration."""
     from encash.backtest import BacktestConfig
 
-    given = {name: getattr(arguments, name, None) for name in CONFIGURED}
-    return BacktestConfig(**{name: value for name, value in given.items() if value is not None})
+    return BacktestConfig(**{name: getattr(arguments, name) for name in settings() if name in arguments})
 
 
 def opened(
@@ -193,7 +141,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 
     return pipeline.FilterChoice(
         clusters=arguments.clusters,
-        kind=getattr(arguments, "filter", None),
+        name=getattr(arguments, "filter", None),
         keep=arguments.keep,
         horizon=arguments.horizon,
         seed=getattr(arguments, "seed", 42),
@@ -231,16 +179,11 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     from encash import backtest, pipeline
 
     choice = filter_choice(arguments)
-    inputs = opened(arguments, console, replace(choice, kind="none"))  # each run names its own
-    filters: dict[str, FilterModel] = {}
-    if arguments.clusters is not None:
-        cache = console.sources(arguments).open_cache()
-        for kind in ("hard", "nearest", "random", *(("static",) if cache is not None else ())):
-            keep = choice.keep if kind in ("nearest", "random") else None
-            found = pipeline.open_filter(replace(choice, kind=kind, keep=keep), inputs.prices.days, cache)
-            filters |= {} if found is None else {kind: found}
+    inputs = opened(arguments, console, replace(choice, name="none"))  # each run names its own
+    points = backtest.read_grid(arguments.grid)
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
-        points = backtest.read_grid(arguments.grid)
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )

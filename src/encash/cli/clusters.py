@@ -359,10 +359,10 @@ def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
     refits = plain(
         [
             {
-                "first_day": refit.term.first_day,
-                "fit_end": refit.term.model.fit_end,
-                "rank_end": refit.term.rank_end,
-                "best": refit.term.best.tolist(),
+                "first_day": refit.period.first_day,
+                "fit_end": refit.period.model.fit_end,
+                "rank_end": refit.period.rank_end,
+                "best": refit.period.best.tolist(),
                 "agreement": None if np.isnan(refit.agreement) else refit.agreement,
             }
             for refit in walk.refits

@@ -12,6 +12,7 @@ import numpy as np
 
 from encash.arrays import to_day
 from encash.cli.console import Handler, Parser
+from encash.clusters.filters.registry import FILTERS, filter_names, is_filter
 from encash.errors import InputError
 
 if TYPE_CHECKING:
@@ -142,22 +143,18 @@ def source_flags(sources: Any) -> None:
 
 def universe_flags(chosen: Any) -> None:
     """Which stocks may be picked."""
-    chosen.add_argument("--num-test-stocks", type=int, default=None, metavar="N", help="the last N by name (all)")
-    chosen.add_argument(
-        "--subset-size", type=int, default=None, metavar="N", help="drawn anew each day from (seed, day) alone (all)"
-    )
+    setting_flags(chosen, "stocks")
     chosen.add_argument(
         "--filter",
-        choices=("hard", "nearest", "static", "random", "none"),
+        type=filter_name,
         default=None,
-        help="hard with --clusters, else none",
+        metavar="NAME",
+        help="; ".join(f"{name}: {one.keeps}" for name, one in FILTERS.items())
+        + "; none; module:attribute of your own (hard with --clusters, else none)",
     )
     chosen.add_argument(
         "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest (0.3) and random"
     )
-    chosen.add_argument("--top-k", type=int, default=5, metavar="K", help="names held at most (5)")
-    chosen.add_argument("--seed", type=int, default=42, help="of daily subsets and random filters (42)")
-    chosen.add_argument("--horizon", type=int, default=5, metavar="H", help="sessions held, and forecast ahead (5)")
     chosen.add_argument("--tickers", default=None, metavar="A,B|@FILE", help="these alone (all with prices)")
     chosen.add_argument(
         "--membership",
@@ -166,18 +163,29 @@ def universe_flags(chosen: Any) -> None:
         metavar="CSV",
         help="members by day: ticker,from,until (all with prices)",
     )
-    chosen.add_argument("--weights", choices=("equal", "forecast", "inverse_vol"), default=None, help="equal")
-    chosen.add_argument("--confidence-percentile", type=float, default=None, metavar="P")
 
 
-def honesty_flags(honesty: Any) -> None:
-    """What a run may do without being refused."""
-    honesty.add_argument(
-        "--max-missing", type=float, default=0.05, help="refuse a run with a larger share of missing candidates (0.05)"
-    )
-    honesty.add_argument(
-        "--allow-lookahead", nargs="?", const="allowed on the command line", default=None, metavar="REASON"
-    )
+def setting_flags(parser: Any, group: str) -> None:
+    """Add the flags of the settings of a backtest in a group: "stocks", "money" or "honesty"."""
+    from encash.backtest.inputs.config import BacktestConfig, settings
+
+    kinds: dict[str, dict[str, Any]] = {
+        "count": {"type": int},
+        "number": {"type": float},
+        "switch": {"action": "store_true"},
+        "text": {"nargs": "?", "const": "allowed on the command line"},
+        "day": {"type": day, "metavar": "DAY"},
+    }
+    for name, declared in settings().items():
+        if declared.group != group:
+            continue
+        default = getattr(BacktestConfig, name)
+        shown = "" if default is None or declared.kind == "switch" else f" ({default})"
+        options = kinds.get(declared.kind) or {"choices": declared.choices}
+        if declared.metavar:
+            options = {**options, "metavar": declared.metavar}
+        text = (declared.help + shown).replace("%", "%%")
+        parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **options)
 
 
 def beside_flags(parser: Any) -> None:
@@ -200,6 +208,15 @@ def day(text: str) -> np.datetime64:
         return to_day(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def filter_name(text: str) -> str:
+    """The type of a flag that takes a filter."""
+    if not is_filter(text):
+        raise argparse.ArgumentTypeError(
+            f"unknown filter {text!r}: expected {', '.join(filter_names())} or module:attribute"
+        )
+    return text
 
 
 def count(text: str) -> int:

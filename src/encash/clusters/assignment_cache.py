@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from encash.arrays import Bool, DayLike, Days, Float32, Int32, Int64, UInt64, positions, to_day
+from encash.arrays import Bool, DayLike, Float32, Int32, Int64, UInt64, positions, to_day
 from encash.atomic_write import make_folder
 from encash.clusters.assignments import Assignments, load_assignments
 from encash.clusters.files import array_folder
-from encash.clusters.model import ClusterModel
+from encash.clusters.periods import Assigner
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.progress import Progress
 from encash.store.base import EntryIndex
@@ -29,56 +28,6 @@ _LOCK_SECONDS = 3600.0
 _BLOCK_ROWS = 16_384
 _LEFT_BEHIND_SECONDS = 3600.0
 """After so long, what a killed writer left is taken away."""
-
-
-class Assigner(Protocol):
-    """What gives entries their clusters: `OneModel`, or a walk with the model in force on each day."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the model or the walk."""
-
-    @property
-    def k(self) -> int:
-        """Number of clusters."""
-
-    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
-        """Cluster (n,) and distance (n,) of each entry."""
-
-    def distances(self, days: Days, vectors: Float32) -> Float32:
-        """Distance to every centroid, shape (n, k)."""
-
-    def check_encoder(self, encoder: str) -> None:
-        """Refuse embeddings of another encoder."""
-
-
-@dataclass(frozen=True)
-class OneModel:
-    """An `Assigner` with one model for all days."""
-
-    model: ClusterModel
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the model."""
-        return self.model.fingerprint
-
-    @property
-    def k(self) -> int:
-        """Number of clusters."""
-        return self.model.k
-
-    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
-        """Cluster (n,) and distance (n,) of each entry."""
-        return self.model.assign(vectors)
-
-    def distances(self, days: Days, vectors: Float32) -> Float32:
-        """Distance to every centroid, shape (n, k)."""
-        return self.model.distances(vectors)
-
-    def check_encoder(self, encoder: str) -> None:
-        """Refuse embeddings of another encoder."""
-        self.model.check_encoder(encoder)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

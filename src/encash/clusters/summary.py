@@ -113,12 +113,12 @@ class WalkDrift:
 def walk_drift(walk: WalkModel) -> WalkDrift:
     """Drift and persistence between the refits of a walk."""
     best = np.zeros((len(walk.refits), walk.k), dtype=np.bool_)
-    for number, term in enumerate(walk.terms):
-        best[number, term.best] = True
+    for number, period in enumerate(walk.periods):
+        best[number, period.best] = True
     kept = np.full(len(best), np.nan)
     kept[1:] = (best[1:] & best[:-1]).sum(axis=1) / best[:-1].sum(axis=1)
     return WalkDrift(
-        first_days=np.array([term.first_day for term in walk.terms], dtype="datetime64[D]"),
+        first_days=np.array([period.first_day for period in walk.periods], dtype="datetime64[D]"),
         drift=np.stack([refit.drift for refit in walk.refits]),
         agreement=np.array([refit.agreement for refit in walk.refits]),
         best=best,

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Float64, Int32, Int64, UInt64, day_text, to_day
-from encash.clusters.assignments import Assignments, assign_batches
+from encash.arrays import DayLike, Days, Float64, Int64, UInt64, day_text, to_day
+from encash.clusters.assignments import assign_batches
 from encash.clusters.choose import choose_k
 from encash.clusters.files import read_json, write_json
-from encash.clusters.filter import FilterModel, Term, single_term, static_clusters
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
 from encash.clusters.model import ClusterModel
+from encash.clusters.periods import Assigner, ModelPeriod, make_period, static_clusters
 from encash.clusters.rank import RankConfig, Rule, rank_clusters, select_best
 from encash.clusters.walk_checkpoints import REWALK, Refit, Unfinished, load_refit
 from encash.errors import FormatError, InputError, MismatchError
@@ -76,7 +76,7 @@ class WalkConfig:
             raise MismatchError(f"the walk does not say {absent[0]}; walk again: {REWALK}")
         options = {name: walk.notes[name] for name in names}
         tuples = {name: None if options[name] is None else tuple(options[name]) for name in ("counts", "winsorize")}
-        fit = FitConfig.of_model(walk.terms[0].model)
+        fit = FitConfig.of_model(walk.periods[0].model)
         return cls(fit=fit, rule=walk.rule, **{**options, **tuples})
 
 
@@ -93,44 +93,22 @@ class WalkModel:
     @property
     def k(self) -> int:
         """Number of clusters."""
-        return self.refits[0].term.model.k
+        return self.periods[0].model.k
 
     @property
-    def terms(self) -> tuple[Term, ...]:
-        """What a `FilterModel` takes."""
-        return tuple(refit.term for refit in self.refits)
+    def periods(self) -> tuple[ModelPeriod, ...]:
+        """The models with their first days, as filters take them."""
+        return tuple(refit.period for refit in self.refits)
 
     @cached_property
     def fingerprint(self) -> str:
         """Identity: models, best clusters and first days (64 hexadecimal digits)."""
-        return fingerprint([[term.model.fingerprint, term.best.tolist(), str(term.first_day)] for term in self.terms])
+        return fingerprint([[one.model.fingerprint, one.best.tolist(), str(one.first_day)] for one in self.periods])
 
-    def filter(
-        self, kind: str, *, keep_share: float | None = None, seed: int = 0, assignments: Assignments | None = None
-    ) -> FilterModel:
-        """A filter that uses the model in force on each day.
-
-        Raises:
-            InputError: as `FilterModel`.
-        """
-        return FilterModel(kind=kind, terms=self.terms, keep_share=keep_share, seed=seed, assignments=assignments)
-
-    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
-        """Cluster (n,) and distance (n,) of each entry under the model in force on its day."""
-        return self.filter("hard").assign(days, vectors)
-
-    def distances(self, days: Days, vectors: Float32) -> Float32:
-        """The distance of each entry to every centroid of the model in force on its day, shape (n, k)."""
-        distances = np.empty((len(days), self.k), dtype=np.float32)
-        place = self.filter("hard").in_force(days)
-        for number in np.unique(place):
-            rows = place == number
-            distances[rows] = self.terms[number].model.distances(vectors[rows])
-        return distances
-
-    def check_encoder(self, encoder: str) -> None:
-        """Refuse embeddings of another encoder, as `ClusterModel.check_encoder`."""
-        self.terms[0].model.check_encoder(encoder)
+    @property
+    def assigner(self) -> Assigner:
+        """The assignment of entries by the model that is active on their day."""
+        return Assigner(periods=self.periods, fingerprint=self.fingerprint)
 
     def save(self, folder: str | Path) -> None:
         """Write a numbered folder for each refit, then `walk.json`."""
@@ -290,16 +268,16 @@ def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder
     drift = np.full(model.k, np.nan)
     agreement = float("nan")
     if before is not None:
-        model, drift = match_clusters(before.term.model, model)
-        agreement = float(np.mean(model.assign(sample.vectors)[0] == before.term.model.assign(sample.vectors)[0]))
+        model, drift = match_clusters(before.period.model, model)
+        agreement = float(np.mean(model.assign(sample.vectors)[0] == before.period.model.assign(sample.vectors)[0]))
     drawn = [(sample.days, sample.tickers, sample.vectors)]
     whole = drawn if sample.seen == len(sample.days) else read(*_span(sessions, end, config))
     assigned = assign_batches(whole, model.assign, k=model.k, model=model.fingerprint)
     ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
     best = select_best(ranking, config.rule)
     static = static_clusters(assigned, model.fit_end)
-    term = single_term(model, best, ranking, sessions, static=static)
-    return Refit(term=term, ranking=ranking, drift=drift, agreement=agreement)
+    period = make_period(model, best, ranking, sessions, static=static)
+    return Refit(period=period, ranking=ranking, drift=drift, agreement=agreement)
 
 
 def _span(sessions: Days, end: int, config: WalkConfig) -> tuple[np.datetime64, np.datetime64]:
@@ -317,7 +295,7 @@ def _decided_by(
         asdict(config.fit),
         [config.horizon, config.embargo, config.metric, config.winsorize, config.draws],
         encoder,
-        "" if before is None else before.term.model.fingerprint,
+        "" if before is None else before.period.model.fingerprint,
         "\n".join(prices.tickers),
         prices.days[: end + config.embargo + 1].astype(np.int64),
         closes[: end + 1],

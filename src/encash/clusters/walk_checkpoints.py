@@ -17,8 +17,8 @@ from encash.atomic_write import whole_folder
 from encash.clusters.assignment_cache import CacheEntries, cell_digests
 from encash.clusters.assignments import load_assignments
 from encash.clusters.files import read_json, write_json
-from encash.clusters.filter import Term
 from encash.clusters.model import load_clusters
+from encash.clusters.periods import ModelPeriod
 from encash.clusters.rank import Ranking, Rule
 from encash.clusters.ranking_files import load_ranking, write_ranking
 from encash.errors import InputError
@@ -34,7 +34,7 @@ UNFINISHED = ".unfinished"
 class Refit:
     """One step of the walk."""
 
-    term: Term
+    period: ModelPeriod
     """The model, its best clusters, and the first day on which they are used."""
     ranking: Ranking
     drift: Float64
@@ -45,23 +45,23 @@ class Refit:
 
     def save(self, folder: Path, rule: Rule) -> None:
         """Write model, ranking and the clusters of the static filter; the caller keeps what `describe` says."""
-        self.term.model.save(folder)
-        write_ranking(folder, self.ranking, self.term.best, rule=rule)
-        if self.term.static is not None:
-            self.term.static.save(folder / _STATIC_FOLDER)
+        self.period.model.save(folder)
+        write_ranking(folder, self.ranking, self.period.best, rule=rule)
+        if self.period.static is not None:
+            self.period.static.save(folder / _STATIC_FOLDER)
 
     def describe(self) -> dict[str, Any]:
         """What `load_refit` needs beside the files."""
-        term = self.term
+        period = self.period
         return {
-            "model": term.model.fingerprint,
-            "fit_start": term.model.fit_start,
-            "fit_end": term.model.fit_end,
-            "rank_end": term.rank_end,
-            "first_day": str(term.first_day),
+            "model": period.model.fingerprint,
+            "fit_start": period.model.fit_start,
+            "fit_end": period.model.fit_end,
+            "rank_end": period.rank_end,
+            "first_day": str(period.first_day),
             "horizon": self.ranking.horizon,
-            "embargo": term.embargo,
-            "best": term.best.tolist(),
+            "embargo": period.embargo,
+            "best": period.best.tolist(),
             "agreement": self.agreement,
             "drift": self.drift.tolist(),
         }
@@ -80,7 +80,7 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
         KeyError, TypeError, ValueError: the facts are no such facts.
     """
     static = folder / _STATIC_FOLDER
-    term = Term(
+    period = ModelPeriod(
         model=load_clusters(folder),
         best=np.array(facts["best"], dtype=np.int32),
         first_day=to_day(facts["first_day"]),
@@ -90,7 +90,7 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
     )
     agreement = float("nan") if facts["agreement"] is None else facts["agreement"]
     drift = np.array(facts["drift"], dtype=np.float64)
-    return Refit(term=term, ranking=load_ranking(folder, facts["horizon"]), drift=drift, agreement=agreement)
+    return Refit(period=period, ranking=load_ranking(folder, facts["horizon"]), drift=drift, agreement=agreement)
 
 
 def sole_walk(folder: Path) -> AbstractContextManager[None]:
@@ -165,6 +165,6 @@ def _found(place: Path) -> Refit | None:
     try:
         facts = read_json(place / _FACTS_FILE, mend=REWALK)
         refit = load_refit(place, facts)
-        return refit if refit.term.model.fingerprint == facts["model"] else None
+        return refit if refit.period.model.fingerprint == facts["model"] else None
     except (InputError, KeyError, TypeError, ValueError):
         return None

@@ -3,31 +3,21 @@ alone. The module is imported, which runs its code: name only what you would run
 
 from __future__ import annotations
 
-import re
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from encash import plugins
 from encash.encoders.base import Encoder
 from encash.errors import InputError
 
 GROUP = "encash.encoders"
 """The entry points under which a package offers encoders."""
-_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-def is_attribute(name: str) -> bool:
-    """Whether it has the form ``module:attribute``.
-
-    >>> is_attribute("my_models.encoders:Best"), is_attribute("models/best.pt")
-    (True, False)
-    """
-    return _ATTRIBUTE.fullmatch(name) is not None
+is_attribute = plugins.is_attribute
 
 
 def find_entry_point(name: str) -> EntryPoint | None:
     """The installed encoder of that name."""
-    return next(iter(entry_points(group=GROUP, name=name)), None)
+    return plugins.find_entry_point(GROUP, name)
 
 
 def load_attribute(name: str) -> Encoder:
@@ -36,16 +26,7 @@ def load_attribute(name: str) -> Encoder:
     Raises:
         InputError: no such module or attribute, or something else.
     """
-    module, _, attribute = name.partition(":")
-    try:
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except ImportError as error:
-        raise InputError(f"{name}: the module cannot be imported ({error}); is it on the Python path?") from error
-    except AttributeError as error:
-        raise InputError(f"{name}: {error}") from None
-    return _made(found, name)
+    return _made(plugins.import_attribute(name), name)
 
 
 def load_entry_point(entry_point: EntryPoint) -> Encoder:

@@ -13,14 +13,15 @@ from .clusters import is_walk as is_walk
 from .clusters import keep_assignments as keep_assignments
 from .clusters import rank_clusters as rank_clusters
 from .clusters import write_walk as write_walk
+from .filters import FilterChoice as FilterChoice
+from .filters import open_filter as open_filter
+from .filters import open_filters as open_filters
 from .page import PageExtras as PageExtras
 from .page import write_report as write_report
 from .sources import Sources as Sources
 from .sources import cached_batches as cached_batches
 from .sources import the_only_cache as the_only_cache
-from .trading import FilterChoice as FilterChoice
 from .trading import backtest as backtest
 from .trading import beside as beside
-from .trading import open_filter as open_filter
 from .trading import open_inputs as open_inputs
 from .trading import write_heat_maps as write_heat_maps

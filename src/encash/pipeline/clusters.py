@@ -16,13 +16,13 @@ from encash.progress import Progress
 if TYPE_CHECKING:
     from encash.cache import Cache
     from encash.clusters import (
+        Assigner,
         Assignments,
         CacheEntries,
         ClusterModel,
         FitConfig,
         KSelection,
         Neighbours,
-        OneModel,
         RankConfig,
         Ranking,
         Rule,
@@ -196,7 +196,7 @@ def _walk_into(out: Path, cache: Cache, prices: PriceTable, config: WalkConfig, 
             f"{unfinished.kept} refits are kept: the same walk into {out} goes on from there"
         ) from None
     walk.save(out)
-    map_entries(walk.terms[-1].model, _entries(cache)).save(out)
+    map_entries(walk.periods[-1].model, _entries(cache)).save(out)
     if unfinished is not None:
         unfinished.remove()
     return walk
@@ -225,18 +225,18 @@ def is_walk(folder: Path) -> bool:
     return (folder / "walk.json").is_file()
 
 
-def assigner_of(folder: Path) -> OneModel | WalkModel:
-    """The model of a folder, or its walk."""
-    from encash.clusters import OneModel, load_clusters
+def assigner_of(folder: Path) -> Assigner:
+    """Load the assigner of the model of a folder, or of its walk."""
+    from encash.clusters import Assigner, load_clusters
 
     if is_walk(folder):
         from encash.clusters import load_walk
 
-        return load_walk(folder)
-    return OneModel(load_clusters(folder))
+        return load_walk(folder).assigner
+    return Assigner.of_model(load_clusters(folder))
 
 
-def kept_assignments(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
+def cached_assignments(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
     """What was kept of a cache under a model, as far as it still holds."""
     from encash.clusters import find_kept
 

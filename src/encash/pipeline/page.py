@@ -42,12 +42,10 @@ def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
         MissingFileError: the folder holds no clusters.
         MismatchError: they are of another fit or walk.
     """
-    from encash.clusters import OneModel, models_fingerprint
+    from encash.clusters import models_fingerprint
     from encash.report import read_run
 
-    assigner = assigner_of(folder)
-    models = [assigner.model] if isinstance(assigner, OneModel) else [term.model for term in assigner.terms]
-    ours = models_fingerprint(models)
+    ours = models_fingerprint(assigner_of(folder).periods)
     for run in runs:
         theirs = read_run(run).fingerprints.get("clusters")
         if theirs and theirs != ours:

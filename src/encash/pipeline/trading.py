@@ -4,22 +4,19 @@ backtest by their public names."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash.arrays import Days, Int32
 from encash.atomic_write import check_folder, writing
-from encash.errors import InputError, MismatchError
-from encash.pipeline.clusters import assign_entries, is_walk, kept_assignments
+from encash.errors import InputError
+from encash.pipeline.filters import FilterChoice, open_filter
 from encash.pipeline.sources import Sources
 from encash.progress import Progress
 
 if TYPE_CHECKING:
     from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, Point, SweepResult
     from encash.cache import Cache
-    from encash.clusters import Assignments, ClusterModel, FilterModel, Ranking, WalkModel
     from encash.panel import Panel, PriceTable
 
 RUNS = Path("runs")
@@ -27,24 +24,6 @@ RUNS = Path("runs")
 
 TRIAL_FIGURES = ("final_capital", "sharpe", "max_drawdown")
 """Figures of the trials in the result of a backtest."""
-
-NEAREST_SHARE = 0.3
-"""What the filter `nearest` keeps where nobody says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterChoice:
-    """Which filter a backtest uses."""
-
-    clusters: Path | None = None
-    """A folder of clusters and their ranking."""
-    kind: str | None = None
-    """None: hard with clusters, else none."""
-    keep: float | None = None
-    best_file: Path | None = None
-    """Instead of the best clusters of the ranking."""
-    horizon: int = 5
-    seed: int = 42
 
 
 def open_inputs(
@@ -74,38 +53,6 @@ def open_inputs(
         candidates=read_membership(universe) if isinstance(universe, Path) else universe or known,
         tickers_without_features=len(prices.tickers) - len(known),
     )
-
-
-def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> FilterModel | None:
-    """The filter of a backtest; None for none.
-
-    Raises:
-        InputError: a filter by clusters without clusters, a share for one that keeps whole clusters, or the static one
-            without a cache.
-        MismatchError: a walk that was ranked over another horizon.
-    """
-    from encash.clusters import FilterModel, load_clusters, single_term
-
-    kind = choice.kind or ("none" if choice.clusters is None else "hard")
-    if kind == "none":
-        return None
-    if kind == "random" and choice.clusters is None:
-        return FilterModel(kind=kind, keep_share=choice.keep, seed=choice.seed)
-    if choice.clusters is None:
-        raise InputError(f"the filter {kind!r} goes by clusters; give --clusters DIR")
-    if choice.keep is not None and kind not in ("nearest", "random"):
-        raise InputError(f"the filter {kind!r} keeps whole clusters; leave --keep out, or filter by nearest or random")
-    share = NEAREST_SHARE if kind == "nearest" and choice.keep is None else choice.keep
-    if is_walk(choice.clusters):
-        walk = _walk_over(choice.clusters, choice.horizon)
-        kept = kept_assignments(choice.clusters, walk.fingerprint, cache, distances=kind == "nearest")
-        return walk.filter(kind, keep_share=share, seed=choice.seed, assignments=kept)
-    model = load_clusters(choice.clusters)
-    kept = kept_assignments(choice.clusters, model.fingerprint, cache, distances=kind == "nearest")
-    ranking, best = _ranking(choice)
-    static = _static_clusters(model, cache, kept) if kind == "static" else None
-    term = single_term(model, best, ranking, sessions, static=static)
-    return FilterModel(kind=kind, terms=(term,), keep_share=share, seed=choice.seed, assignments=kept)
 
 
 def backtest(
@@ -211,42 +158,6 @@ def write_heat_maps(result: SweepResult, points: Sequence[Point]) -> None:
             values=heat["values"],
         )
         heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
-
-
-def _walk_over(folder: Path, horizon: int) -> WalkModel:
-    """The walk of a folder; refused if it was ranked over another horizon."""
-    from encash.clusters import load_walk  # fits clusters too, and with that imports faiss
-
-    walk = load_walk(folder)
-    if (ranked := walk.refits[0].ranking.horizon) != horizon:
-        raise MismatchError(
-            f"the walk in {folder} was ranked over {ranked} sessions, {horizon} were asked for; "
-            f"walk again with --horizon {horizon}, or hold for {ranked}"
-        )
-    return walk
-
-
-def _static_clusters(model: ClusterModel, cache: Cache | None, kept: Assignments | None) -> Assignments:
-    """The cluster of each ticker by its entries of the days of the fit: kept ones where all of them are, else anew."""
-    from encash.clusters import covers, static_clusters
-
-    if cache is None:
-        raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
-    fitted = {"start": model.fit_start, "end": model.fit_end}
-    if kept is None or not covers(kept, cache.index(), **fitted):
-        return static_clusters(assign_entries(cache, model, **fitted), model.fit_end)
-    return static_clusters(kept.between(**fitted), model.fit_end)
-
-
-def _ranking(choice: FilterChoice) -> tuple[Ranking | None, Int32]:
-    """The ranking of a folder, where there is one, and the best clusters."""
-    from encash.clusters import load_ranking, read_best_clusters
-
-    assert choice.clusters is not None
-    folder, horizon = choice.clusters, choice.horizon
-    best = read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
-    known = (folder / f"ranking_{horizon}d.json").is_file()
-    return (load_ranking(folder, horizon) if known else None), best
 
 
 def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> tuple[str, ...]:

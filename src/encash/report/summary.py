@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32, Int64
 from encash.errors import FormatError, MissingFileError
+from encash.serialization import FORMAT
 
 FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
 NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
@@ -68,7 +69,7 @@ class Run:
     @property
     def config(self) -> Mapping[str, Any]:
         """The settings of the run."""
-        return self.section("configuration")
+        return {name: value for name, value in self.section("configuration").items() if name != FORMAT}
 
     @property
     def fingerprints(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from .encoders import BrokenEncoder as BrokenEncoder
 from .encoders import MeanEncoder as MeanEncoder
 from .executor_contract import ExecutorContract as ExecutorContract
 from .executor_contract import RaiseIfRun as RaiseIfRun
+from .filter_contract import FilterContract as FilterContract
 from .memory_store import MemoryStore as MemoryStore
 from .store_contract import StoreContract as StoreContract
 from .store_contract import StoreReadContract as StoreReadContract

@@ -25,7 +25,7 @@ from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_s
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, evaluate, keep
 from encash.backtest.simulation.market import DELISTING_POLICIES
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
 
 FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
@@ -214,7 +214,7 @@ class _Bench:
 
     sessions: Sessions
     signals: SignalGrid
-    filter: FilterModel | None
+    filter: CandidateFilter | None
     lookahead: Literal[False] | str
 
     def frame(self, config: BacktestConfig) -> Frame:
@@ -247,7 +247,7 @@ def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
 def _filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
     if bench.filter is None:
         return None
-    return _comparison("filter", f"the run itself: {bench.filter.kind} filter", [bench.filter.kind], [base])
+    return _comparison("filter", f"the run itself: {bench.filter.name} filter", [bench.filter.name], [base])
 
 
 def _no_filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
@@ -269,7 +269,7 @@ def _random(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison
 
 
 def _shuffled(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if bench.filter is None or bench.filter.kind != "hard":
+    if bench.filter is None or not bench.filter.decides_by_cluster:
         return None
     candidates = base.frame.asked & base.signals.found
     kept = shuffled_clusters(bench.filter, base.frame, base.signals, candidates, settings)
@@ -329,10 +329,10 @@ def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int
 
 
 def shuffled_clusters(
-    filter: FilterModel, frame: Frame, signals: SignalGrid, candidates: Bool, settings: CompareConfig
+    filter: CandidateFilter, frame: Frame, signals: SignalGrid, candidates: Bool, settings: CompareConfig
 ) -> Iterator[Bool]:
     """What a hard filter would keep if other clusters of the same model were the best ones."""
-    num_clusters = max(term.model.k for term in filter.terms)
+    num_clusters = max(period.model.k for period in filter.periods)
     for draw in range(settings.draws):
         generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
         other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)

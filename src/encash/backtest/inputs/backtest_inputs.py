@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from encash.backtest.inputs.universe import Candidates
 from encash.cache.lookup import Lookup
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
 
@@ -18,7 +18,7 @@ class BacktestInputs:
     """Nothing after the last session of a run is read."""
     lookup: Lookup
     """Forecasts and embeddings: hits come from its cache, misses from its encoder."""
-    filter: FilterModel | None = None
+    filter: CandidateFilter | None = None
     """Candidate filter; None keeps every candidate. A sweep does not use it: each point names its own."""
     candidates: Candidates = None
     """List of tickers, or their membership by day; None for all tickers with prices."""

@@ -12,7 +12,7 @@ from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
 from encash.backtest.inputs.run_setup import Frame
 from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Signals
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError
 from encash.progress import Progress
@@ -85,7 +85,7 @@ def read_signals(
     lookup: Lookup,
     *,
     horizons: tuple[int, ...],
-    filters: Sequence[FilterModel | None] = (None,),
+    filters: Sequence[CandidateFilter | None] = (None,),
     progress: Progress | None = None,
 ) -> tuple[SignalGrid, ...]:
     """Look every candidate of some runs on one universe up once, and keep what the ranking and the filters need.
@@ -161,7 +161,7 @@ def _all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
     return days, asked
 
 
-def _check_encoder(filter: FilterModel | None, spec: EncoderSpec | None) -> None:
+def _check_encoder(filter: CandidateFilter | None, spec: EncoderSpec | None) -> None:
     """Refuse clusters of another encoder, where both are known."""
     if filter is None or spec is None or not filter.encoder:
         return
@@ -231,12 +231,12 @@ class _Told:
 class _Places:
     """Cluster and distance of each cell under one filter."""
 
-    filter: FilterModel | None
+    filter: CandidateFilter | None
     cluster: Int32
     distance: Float32
 
     @classmethod
-    def of(cls, filter: FilterModel | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Places:
+    def of(cls, filter: CandidateFilter | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Places:
         """What the filter has kept of entries that are valid; nothing yet of others."""
         cluster = np.full(valid.shape, -1, dtype=np.int32)
         distance = np.full(valid.shape, np.nan, dtype=np.float32)

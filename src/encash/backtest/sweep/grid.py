@@ -7,19 +7,19 @@ import itertools
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.backtest.inputs.config import BacktestConfig
-from encash.clusters.filter import FilterModel
+from encash.backtest.inputs.config import BacktestConfig, settings
+from encash.clusters.filters.base import CandidateFilter
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.fingerprint import fingerprint
+from encash.serialization import identity
 
 _FILTER_KEYS = ("filter", "keep")
-_SETTINGS = frozenset(field.name for field in fields(BacktestConfig))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Point:
     varied: tuple[tuple[str, Any], ...] = ()
     """The settings that the grid varies, and their values here."""
 
-    def chosen(self, filters: Mapping[str, FilterModel]) -> FilterModel | None:
+    def chosen(self, filters: Mapping[str, CandidateFilter]) -> CandidateFilter | None:
         """The filter of this run.
 
         Raises:
@@ -50,9 +50,9 @@ class Point:
         chosen = filters[self.filter]
         return chosen if self.keep is None else replace(chosen, keep_share=self.keep)
 
-    def key(self, filter: FilterModel | None) -> str:
+    def key(self, filter: CandidateFilter | None) -> str:
         """Identity: same settings and same filter, same key (32 hexadecimal digits)."""
-        return fingerprint([self.config.describe(), "" if filter is None else filter.fingerprint])[:32]
+        return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
@@ -94,23 +94,23 @@ def make_points(
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     draws = [{}] if random is None else _draws(random)
     points = [_point(base, {**combination, **draw}) for combination in combinations for draw in draws]
-    distinct = {fingerprint([point.config.describe(), point.filter, point.keep]): point for point in points}
+    distinct = {fingerprint([identity(point.config), point.filter, point.keep]): point for point in points}
     return tuple(distinct.values())
 
 
 def _point(base: Mapping[str, Any], varied: Mapping[str, Any]) -> Point:
-    settings = {**base, **varied}
-    if unknown := sorted(set(settings) - _SETTINGS - set(_FILTER_KEYS)):
+    given = {**base, **varied}
+    if unknown := sorted(set(given) - set(settings()) - set(_FILTER_KEYS)):
         raise InputError(f"{unknown[0]!r} is no setting of a backtest; see `encash sweep --help` for those there are")
-    own = {name: value for name, value in settings.items() if name not in _FILTER_KEYS}
+    own = {name: value for name, value in given.items() if name not in _FILTER_KEYS}
     try:
         config = BacktestConfig(**own)
     except InputError as error:
         raise InputError(f"the combination {dict(varied)} makes no sense: {error}") from None
     return Point(
         config=config,
-        filter=settings.get("filter", "none"),
-        keep=settings.get("keep"),
+        filter=given.get("filter", "none"),
+        keep=given.get("keep"),
         varied=tuple(sorted(varied.items())),
     )
 

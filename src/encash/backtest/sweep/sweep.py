@@ -26,7 +26,7 @@ from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Journal
 from encash.backtest.sweep.sweep_table import as_columns
 from encash.backtest.sweep.sweep_workers import read_material, run_points
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.errors import ConflictError, InputError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
@@ -84,7 +84,7 @@ def run_sweep(
     inputs: BacktestInputs,
     out: str | Path,
     *,
-    filters: Mapping[str, FilterModel] | None = None,
+    filters: Mapping[str, CandidateFilter] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> SweepResult:
@@ -131,7 +131,7 @@ def write_best(
     points: Sequence[Point],
     inputs: BacktestInputs,
     *,
-    filters: Mapping[str, FilterModel] | None = None,
+    filters: Mapping[str, CandidateFilter] | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
     """Run the best run of a sweep once more and write its run folder, `best` beside the table.

@@ -3,12 +3,12 @@ is run; nothing of where the rows go."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import evaluate
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
-from encash.clusters.filter import FilterModel
+from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
 _CHUNK_RUNS = 50
@@ -37,18 +37,18 @@ class Material:
     candidates: Candidates
     signals: Mapping[str, SignalGrid]
     """By name of the filter whose clusters it holds."""
-    filters: Mapping[str, FilterModel]
-    opened: dict[str, Sessions] = field(default_factory=dict)
+    filters: Mapping[str, CandidateFilter]
+    opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
         """The sessions of a run; kept, for most runs of a sweep share them."""
-        key = _session_key(config)
+        key = config.values_of("sessions")
         if key not in self.opened:
             self.opened[key] = open_sessions(config, self.prices, self.candidates)
         return self.opened[key]
 
 
-def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, FilterModel]) -> Material:
+def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, CandidateFilter]) -> Material:
     """Check every point, and read once whatever any of them needs.
 
     Raises:
@@ -111,9 +111,9 @@ class _Worker:
 
 def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
     """Some runs, one after the other; neighbours with the same candidates share their frame and signals."""
-    rows, key = [], ""
+    rows, key = [], None
     for point in points:
-        needed = json.dumps([_frame_key(point.config), point.filter])
+        needed = (*_rebalance_key(point.config), point.filter)
         if needed != key:
             frame = make_frame(point.config, material.sessions(point.config))
             signals = material.signals[point.filter].select(frame.signal_days, frame.sessions.tickers)
@@ -122,7 +122,7 @@ def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
     return rows
 
 
-def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterModel | None) -> Row:
+def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: CandidateFilter | None) -> Row:
     """One run and what is written down of it."""
     config = point.config
     outcome = evaluate(config, frame, signals, filter)
@@ -141,10 +141,10 @@ def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: FilterMo
 
 def _frames(points: Sequence[Point], material: Material, inputs: BacktestInputs) -> tuple[list[Frame], Sessions]:
     """The different frames of all points, and the sessions with the widest universe."""
-    frames: dict[str, Frame] = {}
+    frames: dict[tuple[Any, ...], Frame] = {}
     for point in points:
         config = point.config
-        key = _frame_key(config)
+        key = _rebalance_key(config)
         if key not in frames:
             frames[key] = make_frame(config, material.sessions(config))
         chosen = replace(inputs, filter=point.chosen(material.filters))
@@ -163,18 +163,10 @@ def _widened(frame: Frame, widest: Sessions) -> Frame:
     return replace(frame, asked=asked, sessions=replace(widest, days=frame.sessions.days, first=frame.sessions.first))
 
 
-def _session_key(config: BacktestConfig) -> str:
-    """What decides the sessions and the universe of a run."""
-    names = ("start", "end", "test_sessions", "num_test_stocks", "fill", "top_k", "subset_size")
-    described = config.describe()
-    return json.dumps([described[name] for name in names])
-
-
-def _frame_key(config: BacktestConfig) -> str:
-    """What decides the rebalances and the candidates of a run."""
-    names = ("horizon", "phase", "lag", "tranches", "last_period")
+def _rebalance_key(config: BacktestConfig) -> tuple[Any, ...]:
+    """Return what decides the rebalances and the candidates of a run."""
     drawn = config.seed if config.subset_size else 0
-    return json.dumps([_session_key(config), *(getattr(config, name) for name in names), drawn])
+    return (*config.values_of("sessions"), *config.values_of("rebalances"), drawn)
 
 
 def _worker_count(workers: int | None, runs: int) -> int:

@@ -1,0 +1,59 @@
+"""The filter `nearest`: a share of the candidates, by distance to the best clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encash.arrays import Bool, Days, Float32, Int32, Text, positions
+from encash.clusters.assignments import Assignments
+from encash.clusters.filters.base import CandidateFilter, keep_lowest
+from encash.clusters.periods import by_period
+from encash.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Nearest(CandidateFilter):
+    """The share `keep_share` of the candidates that is nearest to the centroid of any best cluster."""
+
+    name = "nearest"
+    takes_share = True
+    default_share = 0.3
+    needs_distances = True
+
+    def __post_init__(self) -> None:
+        """Refuse a missing share.
+
+        Raises:
+            InputError: no share; else as for every filter.
+        """
+        super().__post_init__()
+        if self.keep_share is None:
+            raise InputError("the filter nearest keeps a share of the candidates; give it, such as --keep 0.3")
+
+    def keep(self, days: Days, tickers: tuple[str, ...], candidates: Bool, cluster: Int32, distance: Float32) -> Bool:
+        """Keep the nearest candidates of each day."""
+        eligible = candidates & (cluster >= 0) & ~np.isnan(distance)
+        return keep_lowest(distance, eligible, self.quota(eligible), tickers)
+
+    def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
+        """Find the cluster of each entry (n,), and its distance to the nearest best centroid (n,)."""
+        cluster, distance = super().assign(days, vectors)
+        for period, rows in by_period(self.periods, days):
+            distance[rows] = period.best_model.assign(vectors[rows])[1]
+        return cluster, distance
+
+    def _stored(self, assignments: Assignments, days: Days, tickers: Text) -> tuple[Int32, Float32]:
+        """Read cluster (n,) and distance to the nearest best centroid (n,) of some cells."""
+        if assignments.distances is None:
+            raise InputError(
+                "the cached assignments lack the distances to all centroids; assign again: encash clusters assign …"
+            )
+        row, column = positions(assignments.days, days), positions(assignments.tickers, tickers)
+        cells = np.flatnonzero((row >= 0) & (column >= 0))
+        distance = np.full(len(days), np.nan, dtype=np.float32)
+        for period, some in by_period(self.periods, days[cells]):
+            at = cells[some]
+            distance[at] = assignments.distances[row[at], column[at]][:, period.best].min(axis=1)
+        return super()._stored(assignments, days, tickers)[0], distance

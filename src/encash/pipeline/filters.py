@@ -1,0 +1,113 @@
+"""Open the candidate filter of a backtest, or those of a sweep, from a folder of clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encash.arrays import Days
+from encash.errors import InputError, MismatchError
+from encash.pipeline.clusters import assign_entries, cached_assignments, is_walk
+
+if TYPE_CHECKING:
+    from encash.cache import Cache
+    from encash.clusters import Assignments, CandidateFilter, ClusterModel, ModelPeriod
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterChoice:
+    """The filter that a backtest is to use."""
+
+    clusters: Path | None = None
+    """A folder of clusters and their ranking, or of a walk."""
+    name: str | None = None
+    """As `encash.clusters.filter_class` takes it, or ``none``; None is hard with clusters, else none."""
+    keep: float | None = None
+    """Share of the candidates to keep; None is the filter's own default."""
+    best_file: Path | None = None
+    """A file of best clusters, instead of those of the ranking."""
+    horizon: int = 5
+    seed: int = 42
+
+
+def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> CandidateFilter | None:
+    """Open the filter of a backtest; None if it has none.
+
+    Args:
+        choice: which filter, and where its clusters are.
+        sessions: trading days, ascending, for counting the embargo.
+        cache: its cached assignments are used as far as they are valid.
+
+    Raises:
+        InputError: an unknown filter, clusters or a share that it needs and does not have, a share that it does not
+            take, or `static` without a cache.
+        MismatchError: a walk that was ranked over a different horizon.
+    """
+    from encash.clusters import NO_FILTER, filter_class
+
+    name = choice.name or (NO_FILTER if choice.clusters is None else "hard")
+    if name == NO_FILTER:
+        return None
+    kind = filter_class(name)
+    if choice.keep is not None and not kind.takes_share:
+        raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by nearest or random")
+    periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
+    share = kind.default_share if choice.keep is None else choice.keep
+    return kind(periods=periods, keep_share=share, seed=choice.seed, assignments=assignments)
+
+
+def open_filters(
+    choice: FilterChoice, names: Iterable[str], sessions: Days, cache: Cache | None
+) -> dict[str, CandidateFilter]:
+    """Open the filters that the runs of a sweep name, as `open_filter` does; `none` needs no filter.
+
+    The share of the choice is given to the filters that take one.
+    """
+    from encash.clusters import NO_FILTER, filter_class
+
+    filters = {}
+    for name in sorted(set(names) - {NO_FILTER}):
+        keep = choice.keep if filter_class(name).takes_share else None
+        if (opened := open_filter(replace(choice, name=name, keep=keep), sessions, cache)) is not None:
+            filters[name] = opened
+    return filters
+
+
+def _periods(
+    choice: FilterChoice, kind: type[CandidateFilter], sessions: Days, cache: Cache | None
+) -> tuple[tuple[ModelPeriod, ...], Assignments | None]:
+    """Load the model periods of a folder, and the cached assignments that belong to them."""
+    from encash.clusters import load_clusters, load_ranking, make_period, read_best_clusters
+
+    folder, horizon = choice.clusters, choice.horizon
+    assert folder is not None
+    if is_walk(folder):
+        from encash.clusters import load_walk  # imports faiss
+
+        walk = load_walk(folder)
+        if (ranked := walk.refits[0].ranking.horizon) != horizon:
+            raise MismatchError(
+                f"the walk in {folder} was ranked over {ranked} sessions, the run holds for {horizon}; "
+                f"walk again with --horizon {horizon}, or hold for {ranked}"
+            )
+        return walk.periods, cached_assignments(folder, walk.fingerprint, cache, distances=kind.needs_distances)
+    model = load_clusters(folder)
+    assignments = cached_assignments(folder, model.fingerprint, cache, distances=kind.needs_distances)
+    best = read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
+    ranking = load_ranking(folder, horizon) if (folder / f"ranking_{horizon}d.json").is_file() else None
+    static = _static_clusters(model, cache, assignments) if kind.needs_static else None
+    return (make_period(model, best, ranking, sessions, static=static),), assignments
+
+
+def _static_clusters(model: ClusterModel, cache: Cache | None, assignments: Assignments | None) -> Assignments:
+    """Find the cluster of each ticker at the end of the fit; entries without a cached assignment are assigned again."""
+    from encash.clusters import covers, static_clusters
+
+    if cache is None:
+        raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
+    fitted = {"start": model.fit_start, "end": model.fit_end}
+    if assignments is None or not covers(assignments, cache.index(), **fitted):
+        return static_clusters(assign_entries(cache, model, **fitted), model.fit_end)
+    return static_clusters(assignments.between(**fitted), model.fit_end)

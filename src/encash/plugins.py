@@ -1,0 +1,47 @@
+"""Python objects that users name: ``module:attribute``, or an entry point of an installed package.
+
+A named module is imported, which runs its code: name only what you would run.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from encash.errors import InputError
+
+_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def is_attribute(name: str) -> bool:
+    """Say if a name has the form ``module:attribute``.
+
+    >>> is_attribute("my_models.encoders:Best"), is_attribute("models/best.pt")
+    (True, False)
+    """
+    return _ATTRIBUTE.fullmatch(name) is not None
+
+
+def find_entry_point(group: str, name: str) -> EntryPoint | None:
+    """Find an installed entry point; None if there is none of that name."""
+    return next(iter(entry_points(group=group, name=name)), None)
+
+
+def import_attribute(name: str) -> Any:
+    """Import what ``module:attribute`` names.
+
+    Raises:
+        InputError: no such module or attribute.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        raise InputError(f"{name}: the module cannot be imported ({error}); is it on the Python path?") from error
+    except AttributeError as error:
+        raise InputError(f"{name}: {error}") from None
+    return found
