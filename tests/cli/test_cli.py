@@ -554,7 +554,7 @@ def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(folder, capsys, 
     capsys.readouterr()
     main([*audit, "--json", "--quiet"])
     checks = {one["name"]: one["passed"] for one in json.loads(capsys.readouterr().out)["checks"]}
-    assert checks["clusters: walked again on cut data"]
+    assert checks["clusters: walk repeated on truncated data"]
 
 
 def test_an_audit_that_names_no_start_begins_where_its_clusters_may_be_used(folder, capsys):
@@ -666,10 +666,10 @@ def test_a_report_shows_the_clusters_it_is_given(folder, capsys, tmp_path):
         answer(capsys, *run)
         answer(capsys, *report, str(clusters))
         text = page.read_text()
-        assert "A plane through 3 clusters" in text
-        assert "won most often" in text
-        assert "each kept one is chosen in" in text
-        assert ("From refit to refit" in text) == refits
+        assert "2-D projection of the clusters" in text
+        assert "had the highest win rate" in text
+        assert "each kept cluster is chosen in" in text
+        assert ("From one refit to the next" in text) == refits
 
 
 def test_comparisons_and_trials_stand_beside_a_run(folder, capsys):
