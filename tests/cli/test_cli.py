@@ -385,7 +385,7 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder, capsys, tmp_path):
         swept["report"],
         answer(capsys, "report", swept["best_run"], "--out", str(tmp_path / "p.html"))["report"],
     ):
-        assert "Chosen among many?" in Path(shown).read_text()
+        assert "Corrected for multiple testing" in Path(shown).read_text()
         assert "6 configurations were tried" in Path(shown).read_text()
     assert Path(swept["report"]) == page
     assert answer(capsys, *sweep)["computed"] == 0

@@ -113,7 +113,7 @@ def test_occupancy_of_nobody_is_none():
 
 def test_a_run_without_comparisons_has_none(write_run):
     """A folder without comparisons.json gives empty extras, not an error."""
-    assert read_comparisons(write_run()).empty
+    assert not read_comparisons(write_run()).given
 
 
 @pytest.mark.parametrize("document", [{}, {"rows": 3}, {"rows": [{"name": "no filter"}], "evidence": []}])

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from encash import pipeline
+from encash import clusters, pipeline
 from encash.arrays import Days, Float32, Text, day_text
 from encash.audit.poison import poisoned_prices
 from encash.audit.subject import Check, Subject
 from encash.cache import Cache
-from encash.clusters import (
-    FitConfig,
-    RankConfig,
-    WalkConfig,
-    fit_sample,
-    load_clusters,
-    load_ranking,
-    load_walk,
-    rank_clusters,
-    walk_forward,
-)
 from encash.progress import Progress
 
 
@@ -41,14 +30,14 @@ def cluster_checks(subject: Subject, progress: Progress | None = None) -> Iterat
 def fit_check(cache: Cache, folder: Path) -> Check:
     """Fit the clusters again on the entries up to the end of the fit, read without any later one."""
     name = "clusters: fit repeated on the past"
-    model = load_clusters(folder)
+    model = clusters.load_clusters(folder)
     held, seen = cache.count(model.fit_start, model.fit_end), model.notes.get("entries_seen")
     if held != seen:
         detail = f"the fit used {seen} entries up to {model.fit_end}, the cache now has {held}"
         return Check(name=name, passed=None, detail=detail)
-    config = FitConfig.of_model(model)
+    config = clusters.FitConfig.of_model(model)
     sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
-    again = fit_sample(sample, config=config, encoder=model.encoder)
+    again = clusters.fit_sample(sample, config=config, encoder=model.encoder)
     same = again.fingerprint == model.fingerprint
     detail = f"{held:,} entries from {model.fit_start} to {model.fit_end} give " + (
         f"the same {model.k} clusters, bit for bit"
@@ -60,15 +49,15 @@ def fit_check(cache: Cache, folder: Path) -> Check:
 
 def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     """Walk again on data that end on a random day, and compare with the beginning of the walk."""
-    name, walk = "clusters: walk repeated on truncated data", load_walk(folder)
+    name, walk = "clusters: walk repeated on truncated data", clusters.load_walk(folder)
     day = subject.cut_days()[-1]
     known = subject.prices.as_of(day)
 
     def read(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[Days, Text, Float32]]:
         return pipeline.cached_batches(cache, start, min(end, day))
 
-    config = replace(WalkConfig.of_walk(walk), end=None)
-    again = walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
+    config = replace(clusters.WalkConfig.of_walk(walk), end=None)
+    again = clusters.walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
     pairs = list(zip(walk.periods, again.periods, strict=False))
     moved = [
         day_text(one.first_day)
@@ -88,9 +77,9 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     horizon = subject.config.horizon
     if not (folder / f"ranking_{horizon}d.json").is_file():
         return Check(name=name, passed=None, detail=f"{folder} has no ranking_{horizon}d.json")
-    model, ranking = load_clusters(folder), load_ranking(folder, horizon)
+    model, ranking = clusters.load_clusters(folder), clusters.load_ranking(folder, horizon)
     assignments = pipeline.assign_entries(cache, model, start=ranking.rank_start, end=ranking.rank_end)
-    config = RankConfig(
+    config = clusters.RankConfig(
         horizon=horizon,
         end=ranking.rank_end,
         embargo=ranking.embargo,
@@ -100,7 +89,7 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
         draws=0,
     )
     noise = poisoned_prices(subject.prices, np.datetime64(ranking.rank_end), subject.seed)
-    again = rank_clusters(assignments, noise, config=config)
+    again = clusters.rank_clusters(assignments, noise, config=config)
     same = again.order.tolist() == ranking.order.tolist() and model.fit_end <= ranking.rank_end
     detail = (
         f"the same order of {ranking.k} clusters, fitted to {model.fit_end}, ranked to {ranking.rank_end}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_comparisons(folder: str | Path) -> Extras:
     if not path.is_file():
         return Extras(**known)
     document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
-    try:
+    with _parsing(path, "does not hold comparisons", "compare the run again"):
         rows = {row["name"]: row for row in document["rows"]}
         return Extras(
             no_filter=_single(rows, "no filter"),
@@ -44,8 +45,6 @@ def read_comparisons(folder: str | Path) -> Extras:
             skill=tuple(_skill(row) for row in document["evidence"]),
             **known,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as problem:
-        raise FormatError(f"{path} does not hold comparisons ({problem!r}); compare the run again") from None
 
 
 def _chosen(path: Path) -> dict[str, Any]:
@@ -53,28 +52,30 @@ def _chosen(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     document = read_object(path)
-    try:
+    with _parsing(path, "does not describe the trials of a sweep", "run the sweep again"):
         return {
             "trials": int(document["trials"]),
             "deflated_sharpe": document["deflated_sharpe"],
             "expected_best_sharpe": document["expected_best_sharpe"],
             "overfitting": document["probability_of_overfitting"],
         }
-    except (KeyError, TypeError, ValueError) as problem:
-        raise FormatError(
-            f"{path} does not describe the trials of a sweep ({problem!r}); run the sweep again"
-        ) from None
 
 
 def _seeds(path: Path) -> tuple[float, ...]:
     """Read the final capital of each seed (`trials.csv`); empty without the file."""
     if not path.is_file():
         return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
-        except (KeyError, TypeError, ValueError) as problem:
-            raise FormatError(f"{path} does not hold trials ({problem!r}); run them again") from None
+    with path.open(newline="", encoding="utf-8") as file, _parsing(path, "does not hold trials", "run them again"):
+        return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
+
+
+@contextmanager
+def _parsing(path: Path, problem: str, fix: str) -> Iterator[None]:
+    """Turn the errors of unexpected content into one clear error."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FormatError(f"{path} {problem} ({error!r}); {fix}") from None
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:

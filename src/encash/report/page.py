@@ -40,7 +40,7 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
     """
     if not run_dirs:
         raise InputError("no runs given; expected at least one run folder")
-    if extras is not None and not extras.empty and len(run_dirs) > 1:
+    if extras is not None and extras.given and len(run_dirs) > 1:
         raise InputError(f"extras belong to one run, but {len(run_dirs)} runs were given; give one run, or no extras")
     runs = [read_run(folder) for folder in run_dirs]
     page = _page_of_one(runs[0], extras or Extras()) if len(runs) == 1 else _page_of_many(runs)

@@ -134,14 +134,9 @@ class Extras:
     same_picks: bool | None = None
     """True if all of these methods made the same picks."""
 
-    @property
-    def empty(self) -> bool:
-        """True if no field is given."""
-        return not self._given()
-
     def with_defaults(self, other: Extras) -> Extras:
         """Return these extras, with the other's values for the fields that are not given."""
-        return replace(other, **self._given())
+        return replace(other, **self.given)
 
     def rank(self, capital: float) -> Rank | None:
         """Rank a final capital among the random filters; None without any."""
@@ -149,7 +144,9 @@ class Extras:
             return None
         return rank_among(self.random_filters, capital, excess_interval=self.excess_interval, no_filter=self.no_filter)
 
-    def _given(self) -> dict[str, Any]:
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that have a value."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value
