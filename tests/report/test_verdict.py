@@ -88,7 +88,7 @@ def test_without_comparisons_chance_is_not_known(run):
     """A run alone is held against its benchmark, and the rest is said to be unknown."""
     verdict = judge(run, Extras())
     assert "all candidates in equal weights" in verdict.statement
-    assert "not known" in verdict.finding
+    assert "not ruled out" in verdict.finding
     assert verdict.tone == "unknown"
     assert state(run, Extras(), "Better than chance") == "unknown"
     assert state(run, Extras(), "Better than no filter") == "unknown"

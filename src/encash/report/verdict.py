@@ -68,7 +68,7 @@ def _compare(run: Run, extras: Extras) -> tuple[str, str, Tone]:
     rank = extras.rank(run.final_capital)
     if rank is None:
         statement = f"After costs, the filter {lead or _against_benchmark(run)}"
-        return statement, "not compared with random filters, so it is not known if this is more than chance", "unknown"
+        return statement, "chance is not ruled out, because it was not compared with random filters", "unknown"
     percentile = ordinal(min(99, max(1, round(rank.percentile))))  # never the 0th or the 100th
     place = f"at the {percentile} percentile of {count(rank.draws)} random filters with the same keep-rate"
     return f"After costs, the filter {f'{lead}, {place}' if lead else f'ended {place}'}", rank.finding, _tone(rank)

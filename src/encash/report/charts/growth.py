@@ -45,5 +45,5 @@ def growth(runs: Sequence[Run], names: Sequence[str]) -> Chart:
         end_labels(axes, [line for line in drawn if line.label], number)
         style.time_axis(axes, np.concatenate([when for when, _ in lines]))
     (most_grown, _, best), (least_grown, _, worst) = best_first[0], best_first[-1]
-    reading = f"1 grew to between {number(least_grown[-1])} ({worst}) and {number(most_grown[-1])} ({best})."
+    reading = f"1 became between {number(least_grown[-1])} ({worst}) and {number(most_grown[-1])} ({best})."
     return Chart(title="Growth of all runs", reading=reading, figure=figure, wide=True)
