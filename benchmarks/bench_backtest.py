@@ -27,7 +27,7 @@ from encash.clusters import (
     FitConfig,
     Hard,
     RankConfig,
-    Rule,
+    SelectionRule,
     fit_clusters,
     make_period,
     rank_clusters,
@@ -116,7 +116,7 @@ def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFi
         prices,
         config=RankConfig(horizon=5, end=past[-1], embargo=5, fit_end=model.fit_end, model=model.fingerprint),
     )
-    rule = Rule(top_k=15)
+    rule = SelectionRule(top_k=15)
     best = select_best(ranking, rule)
     model.save(folder / "clusters")
     write_ranking(folder / "clusters", ranking, best, rule=rule)
@@ -155,7 +155,7 @@ def _fill_cache(bench: _Variants) -> None:
 
 def _single(bench: _Variants) -> list[dict[str, Any]]:
     """P8, with the whole command in a process of its own and the clusters of all entries kept, as `rank` keeps them."""
-    pipeline.keep_assignments(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
+    pipeline.update_assignment_cache(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
     whole, stages = _commands(bench)
     simulate = min(stage["simulate"] for stage in stages)
     cached = min(sum(stage.values()) for stage in stages)

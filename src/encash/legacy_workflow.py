@@ -198,17 +198,17 @@ class Analysis:
 
 def analyze_clusters(asked: Analysis) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, Rule, load_assignments, load_clusters
+    from encash.clusters import RankConfig, SelectionRule, load_assignments, load_clusters
     from encash.panel import open_prices
 
     model = load_clusters(asked.cluster_dir)
-    assignments = load_assignments(asked.cluster_dir / SAMPLE, mend=_RECREATE)
+    assignments = load_assignments(asked.cluster_dir / SAMPLE, remake=_RECREATE)
     prices = open_prices(asked.prices_path)
     out = asked.output_dir or asked.cluster_dir
     if out != asked.cluster_dir:
         model.save(out)
     coverage = None if asked.top_k is not None else asked.top_k_percent_coverage
-    rule = Rule(
+    rule = SelectionRule(
         top_k=asked.top_k,
         coverage=coverage,
         min_return=asked.min_return,

@@ -10,8 +10,8 @@ from .clusters import draw_sample as draw_sample
 from .clusters import find_similar as find_similar
 from .clusters import fit_clusters as fit_clusters
 from .clusters import is_walk as is_walk
-from .clusters import keep_assignments as keep_assignments
 from .clusters import rank_clusters as rank_clusters
+from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
 from .filters import FilterChoice as FilterChoice
 from .filters import open_filter as open_filter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.errors import MismatchError
-from encash.pipeline.clusters import assigner_of, is_walk
+from encash.pipeline.clusters import is_walk, load_assigner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
     from encash.clusters import models_fingerprint
     from encash.report import read_run
 
-    ours = models_fingerprint(assigner_of(folder).periods)
+    ours = models_fingerprint(load_assigner(folder).periods)
     for run in runs:
         theirs = read_run(run).fingerprints.get("clusters")
         if theirs and theirs != ours:
