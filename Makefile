@@ -32,7 +32,7 @@ test: .venv/dev               ## everything that must hold, under 10 minutes on 
 test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn files, replay in other engines
 	$(BIN)/pytest -m slow -s
 
-check: .venv/dev              ## what a commit needs: format, lint, types, floors
+check: .venv/dev              ## what a commit needs: format, lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy

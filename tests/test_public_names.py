@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -53,3 +54,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     """The error names the package and the name."""
     with pytest.raises(AttributeError, match="encash attribute nothing"):
         _ = encash.nothing  # type: ignore[attr-defined]
+
+
+def test_the_version_is_that_of_the_project_file() -> None:
+    """`encash --version` reads a constant, which is faster than asking the installed metadata."""
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert encash.__version__ == project["project"]["version"]

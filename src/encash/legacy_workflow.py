@@ -198,17 +198,17 @@ class Analysis:
 
 def analyze_clusters(asked: Analysis) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, Rule, load_assignments, load_clusters
+    from encash.clusters import RankConfig, SelectionRule, load_assignments, load_clusters
     from encash.panel import open_prices
 
     model = load_clusters(asked.cluster_dir)
-    assignments = load_assignments(asked.cluster_dir / SAMPLE, mend=_RECREATE)
+    assignments = load_assignments(asked.cluster_dir / SAMPLE, remake=_RECREATE)
     prices = open_prices(asked.prices_path)
     out = asked.output_dir or asked.cluster_dir
     if out != asked.cluster_dir:
         model.save(out)
     coverage = None if asked.top_k is not None else asked.top_k_percent_coverage
-    rule = Rule(
+    rule = SelectionRule(
         top_k=asked.top_k,
         coverage=coverage,
         min_return=asked.min_return,
@@ -301,7 +301,7 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     run_dir = asked.output if document is None else document.with_suffix("")
     inputs = pipeline.open_inputs(_like_the_cache(settled(sources)), choice)
     result, folder = pipeline.backtest(inputs, config, run_dir=run_dir, progress=progress)
-    beside = pipeline.beside(
+    beside = pipeline.evaluate_run(
         inputs, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
     )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)

@@ -15,7 +15,7 @@ from encash.clusters import (
     Nearest,
     Random,
     RankConfig,
-    Rule,
+    SelectionRule,
     Static,
     assign_batches,
     filter_class,
@@ -191,7 +191,7 @@ def test_nearest_goes_by_the_best_centroids(planted):
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=5), encoder="")
     term = ModelPeriod(model=model, best=np.int32([4, 2]), first_day=days[0])
-    kept = assign_batches([(days, tickers, vectors)], model.assign, k=5)
+    kept = assign_batches([(days, tickers, vectors)], model)
     kept = replace(kept, distances=model.distances(vectors).reshape(*kept.cluster.shape, 5))
     live = Nearest(periods=(term,), keep_share=0.3)
     stored = Nearest(periods=(term,), keep_share=0.3, assignments=kept)
@@ -215,10 +215,10 @@ def test_a_run_that_starts_too_early_is_refused(planted):
     truth = planted(num_sessions=60)
     days, tickers, vectors = truth.batch(end=truth.days[29])
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
-    assigned = assign_batches([(days, tickers, vectors)], model.assign, k=3)
+    assigned = assign_batches([(days, tickers, vectors)], model)
     asked = RankConfig(horizon=5, end=truth.days[29], embargo=7, model=model.fingerprint)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
-    best = select_best(ranking, Rule(top_k=1))
+    best = select_best(ranking, SelectionRule(top_k=1))
     chosen = Hard(periods=(make_period(model, best, ranking, truth.days),))
     chosen.check_start(truth.days[36])
     with pytest.raises(LookaheadError, match=f"known by {truth.days[29]}.*7 sessions.*from {truth.days[36]}"):
@@ -280,7 +280,7 @@ def test_assignments_survive_the_file(tmp_path, planted):
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
     batches = [(days[at : at + 70], tickers[at : at + 70], vectors[at : at + 70]) for at in range(0, len(days), 70)]
-    made = assign_batches(batches[::-1], model.assign, k=3, model=model.fingerprint, cache="c" * 64, version=7)
+    made = assign_batches(batches[::-1], model, cache="c" * 64, version=7)
     made = replace(made, distances=model.distances(vectors).reshape(*made.cluster.shape, 3))
     made.save(tmp_path / "one")
     loaded, whole = load_assignments(tmp_path / "one"), load_assignments(tmp_path / "one", distances=True)
@@ -320,4 +320,4 @@ def test_rows_that_are_no_table_of_entries_are_refused():
     with pytest.raises(InputError, match="0 to 1, expected 0 to 0"):
         Assignments.of_rows(days, np.array(["A", "B"]), ids, distance, k=1)
     with pytest.raises(InputError, match="no entries"):
-        assign_batches([], lambda rows: (ids, distance), k=2)
+        assign_batches([], toy_model())

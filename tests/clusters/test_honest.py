@@ -7,14 +7,14 @@ import numpy as np
 from encash.clusters import (
     FitConfig,
     RankConfig,
-    Rule,
+    SelectionRule,
     assign_batches,
     filter_class,
     fit_clusters,
     make_period,
     rank_clusters,
     select_best,
-    stability,
+    selection_frequency,
 )
 from encash.panel.toy import regime_panel
 
@@ -23,10 +23,10 @@ def past_and_filter(truth, *, cut, horizon=1, k=3, top=1, kind="hard"):
     """Fit and rank up to a session; the filter, the ranking and the kept cells of all later sessions."""
     days, tickers, vectors = truth.batch(end=truth.days[cut])
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=k), encoder="")
-    assigned = assign_batches([(days, tickers, vectors)], model.assign, k=k, model=model.fingerprint)
+    assigned = assign_batches([(days, tickers, vectors)], model)
     asked = RankConfig(horizon=horizon, end=truth.days[cut], embargo=horizon, model=model.fingerprint, draws=50)
     ranking = rank_clusters(assigned, truth.prices, config=asked)
-    best = select_best(ranking, Rule(top_k=top))
+    best = select_best(ranking, SelectionRule(top_k=top))
     chosen = filter_class(kind)(periods=(make_period(model, best, ranking, truth.days),))
     days, tickers, vectors = truth.batch(start=chosen.periods[0].first_day)
     shape = (len(np.unique(days)), len(truth.tickers))
@@ -57,7 +57,7 @@ def test_on_noise_the_best_clusters_earn_nothing(planted):
         returns = (close[1:] / close[:-1] - 1)[-len(kept) + 1 :]
         before.append(ranking.table.mean_return[best].mean())
         after.append(returns[kept[:-1]].mean())
-        sure.append(stability(ranking, Rule(top_k=1)).max())
+        sure.append(selection_frequency(ranking, SelectionRule(top_k=1)).max())
     error = np.std(after) / np.sqrt(len(after))
     assert np.mean(before) > 5 * error, "choosing the best of eight flatters the past"
     assert abs(np.mean(after)) < 2.5 * error
@@ -98,7 +98,7 @@ def test_the_regimes_of_the_toy_panel_are_found_and_ranked():
     index = (pairs[0] - expected) / ((pairs[1] + pairs[2]) / 2 - expected)
     assert index >= 0.95, f"adjusted Rand index {index:.3f}"
     batch = (rows.days, tickers, rows.values)
-    assigned = assign_batches([batch], model.assign, k=3)
+    assigned = assign_batches([batch], model)
     prices = toy.panel.prices
     ranking = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=prices.days[-1], embargo=1))
     drifts = [toy.drift[table[:, cluster].argmax()] for cluster in ranking.order]

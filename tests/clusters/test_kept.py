@@ -6,7 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encash.clusters import Assigner, CacheEntries, FitConfig, find_kept, fit_clusters, keep_assignments
+from encash.clusters import (
+    Assigner,
+    CacheEntries,
+    FitConfig,
+    fit_clusters,
+    load_cached_assignments,
+    update_assignment_cache,
+)
 from encash.errors import FormatError, InputError
 from encash.store.base import Entries, StoreSpec
 from encash.store.locator import create_store
@@ -41,7 +48,7 @@ class Kept:
     def keep(self):
         """Assignments, and how many vectors were read for them."""
         self.read = 0
-        return keep_assignments(self.folder, Assigner.of_model(self.model), self.entries()), self.read
+        return update_assignment_cache(self.folder, Assigner.of_model(self.model), self.entries()), self.read
 
     def check(self, kept):
         """Every entry has the cluster and the distances that its vector gives, to the bit."""
@@ -100,13 +107,13 @@ def test_what_is_kept_of_a_changed_entry_is_not_used(made):
     made.keep()
     truth = made.truth
     made.write(truth.days[30:33], np.full(3, "T02"), truth.grid[30:33, 2] - 4, digest=2)
-    found = find_kept(made.folder, made.model.fingerprint, made.entries())
+    found = load_cached_assignments(made.folder, made.model.fingerprint, made.entries())
     gone = found.cluster < 0
     assert gone.sum() == 3
     assert gone[30:33, 2].all()
     unknown = replace(found, digest=np.zeros_like(found.digest), version=1)
     unknown.save(made.folder / "assignments" / f"{made.model.fingerprint[:16]}-{'c' * 16}-99")
-    assert (find_kept(made.folder, made.model.fingerprint, made.entries()).cluster < 0).all()
+    assert (load_cached_assignments(made.folder, made.model.fingerprint, made.entries()).cluster < 0).all()
 
 
 def test_another_cache_of_the_same_encoder_and_version_is_told_apart(tmp_path, planted):
@@ -119,7 +126,7 @@ def test_another_cache_of_the_same_encoder_and_version_is_told_apart(tmp_path, p
     one.write(*truth.batch(end=truth.days[20]))
     assert one.store.version == other.store.version
     one.keep()
-    found = find_kept(one.folder, one.model.fingerprint, other.entries())
+    found = load_cached_assignments(one.folder, one.model.fingerprint, other.entries())
     assert (found.cluster[:21] < 0).all()
     assert (found.cluster[21:] >= 0).all()
     kept, read = other.keep()
@@ -132,21 +139,21 @@ def test_strange_names_beside_what_is_kept_are_left_alone(made):
     made.keep()
     place = next((made.folder / "assignments").iterdir())
     place.rename(place.with_name(place.name.rsplit("-", 1)[0] + "-copy"))
-    assert find_kept(made.folder, made.model.fingerprint, made.entries()) is None
+    assert load_cached_assignments(made.folder, made.model.fingerprint, made.entries()) is None
 
 
 def test_another_model_or_cache_is_not_found(made):
     """What was kept belongs to one model and one cache; a new fit replaces what the old one kept of the cache."""
     made.keep()
     entries = made.entries()
-    assert find_kept(made.folder, MODEL, entries) is None
-    assert find_kept(made.folder, made.model.fingerprint, replace(entries, cache="d" * 64)) is None
+    assert load_cached_assignments(made.folder, MODEL, entries) is None
+    assert load_cached_assignments(made.folder, made.model.fingerprint, replace(entries, cache="d" * 64)) is None
     days, tickers, vectors = made.truth.batch(end=made.truth.days[40])
     old, made.model = made.model, fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
     kept, read = made.keep()
     assert read == 60 * 6
     made.check(kept)
-    assert find_kept(made.folder, old.fingerprint, entries) is None
+    assert load_cached_assignments(made.folder, old.fingerprint, entries) is None
 
 
 def test_damage_is_named_to_readers_and_mended_by_assigning(made):
@@ -157,7 +164,7 @@ def test_damage_is_named_to_readers_and_mended_by_assigning(made):
     content[-9] ^= 4
     damaged.write_bytes(content)
     with pytest.raises(FormatError, match="clusters assign"):
-        find_kept(made.folder, made.model.fingerprint, made.entries(), distances=True)
+        load_cached_assignments(made.folder, made.model.fingerprint, made.entries(), distances=True)
     kept, read = made.keep()
     assert read == 60 * 6
     made.check(kept)
@@ -166,7 +173,7 @@ def test_damage_is_named_to_readers_and_mended_by_assigning(made):
 def test_rivals_end_with_one_whole_folder(made):
     """Several that assign at once do the same work twice at the worst; what stays is whole."""
     work = made.folder, Assigner.of_model(made.model), made.entries()
-    several = [threading.Thread(target=keep_assignments, args=work) for _ in range(4)]
+    several = [threading.Thread(target=update_assignment_cache, args=work) for _ in range(4)]
     for one in several:
         one.start()
     for one in several:
@@ -182,4 +189,4 @@ def test_an_empty_cache_is_refused(tmp_path, made):
     store = create_store(tmp_path / "empty.lance", made.store.spec)
     entries = CacheEntries(index=store.index(), vectors=store.vectors, cache="c" * 64, version=store.version)
     with pytest.raises(InputError, match="no entries"):
-        keep_assignments(made.folder, Assigner.of_model(made.model), entries)
+        update_assignment_cache(made.folder, Assigner.of_model(made.model), entries)

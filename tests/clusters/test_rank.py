@@ -7,13 +7,13 @@ import pytest
 from encash.clusters import (
     Assignments,
     RankConfig,
-    Rule,
+    SelectionRule,
     check_ids,
     load_ranking,
     rank_clusters,
     read_best_clusters,
     select_best,
-    stability,
+    selection_frequency,
     write_ranking,
 )
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
@@ -64,7 +64,7 @@ def test_planted_drifts_are_ranked_in_order(planted):
     for metric in ("mean_return", "median_return", "win_rate", "sharpe"):
         ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth, metric=metric))
         assert ranking.order.tolist() == [0, 2, 1], metric
-        np.testing.assert_array_equal(stability(ranking, Rule(top_k=1)), [1, 0, 0])
+        np.testing.assert_array_equal(selection_frequency(ranking, SelectionRule(top_k=1)), [1, 0, 0])
 
 
 def test_only_ended_returns_count(planted):
@@ -168,18 +168,18 @@ def test_selection_by_count_coverage_and_thresholds(planted):
     truth = planted(drift=(0.004, -0.004, 0.0))
     ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth))
     samples = ranking.table.num_samples
-    assert select_best(ranking, Rule(top_k=2)).tolist() == [0, 2]
-    assert select_best(ranking, Rule(coverage=0.01)).tolist() == [0]
-    assert select_best(ranking, Rule(coverage=float(samples[0] / samples.sum()))).tolist() == [0]
-    assert select_best(ranking, Rule(coverage=float(samples[0] / samples.sum()) + 0.01)).tolist() == [0, 2]
-    assert select_best(ranking, Rule(coverage=1.0)).tolist() == [0, 2, 1]
-    assert select_best(ranking, Rule(min_return=0.002)).tolist() == [0]
-    assert select_best(ranking, Rule(min_win_rate=0.55)).tolist() == [0]
-    assert select_best(ranking, Rule(min_sharpe=0.2, top_k=3)).tolist() == [0]
-    with pytest.raises(InputError, match="no rule"):
-        select_best(ranking, Rule())
+    assert select_best(ranking, SelectionRule(top_k=2)).tolist() == [0, 2]
+    assert select_best(ranking, SelectionRule(coverage=0.01)).tolist() == [0]
+    assert select_best(ranking, SelectionRule(coverage=float(samples[0] / samples.sum()))).tolist() == [0]
+    assert select_best(ranking, SelectionRule(coverage=float(samples[0] / samples.sum()) + 0.01)).tolist() == [0, 2]
+    assert select_best(ranking, SelectionRule(coverage=1.0)).tolist() == [0, 2, 1]
+    assert select_best(ranking, SelectionRule(min_return=0.002)).tolist() == [0]
+    assert select_best(ranking, SelectionRule(min_win_rate=0.55)).tolist() == [0]
+    assert select_best(ranking, SelectionRule(min_sharpe=0.2, top_k=3)).tolist() == [0]
+    with pytest.raises(InputError, match="no criteria"):
+        select_best(ranking, SelectionRule())
     with pytest.raises(InputError, match=r"no cluster passes min_return 0\.5"):
-        select_best(ranking, Rule(min_return=0.5))
+        select_best(ranking, SelectionRule(min_return=0.5))
 
 
 def test_ties_go_to_the_lowest_id_and_empty_clusters_last():
@@ -199,18 +199,18 @@ def test_ties_go_to_the_lowest_id_and_empty_clusters_last():
     values = ranking.table.mean_return
     assert values[1] == values[3]
     assert ranking.order.tolist() == [1, 3, 0, 2]
-    assert select_best(ranking, Rule(coverage=1.0)).tolist() == [1, 3]
+    assert select_best(ranking, SelectionRule(coverage=1.0)).tolist() == [1, 3]
 
 
 def test_chance_is_seen_as_chance(planted):
     """Where no cluster earns more than another, the bootstrap selects each of them in some draws."""
     truth = planted(drift=(0.0, 0.0, 0.0), num_sessions=100)
     ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth))
-    share = stability(ranking, Rule(top_k=1))
+    share = selection_frequency(ranking, SelectionRule(top_k=1))
     assert share.sum() == pytest.approx(1)
     assert share.max() < 0.95
     again = rank_clusters(truth.assignments(), truth.prices, config=config(truth))
-    np.testing.assert_array_equal(stability(again, Rule(top_k=1)), share)
+    np.testing.assert_array_equal(selection_frequency(again, SelectionRule(top_k=1)), share)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_the_files_are_those_the_users_have(planted, tmp_path):
     truth = planted(drift=(0.004, -0.004, 0.0))
     asked = config(truth, horizon=5, embargo=7, fit_end="2020-05-01", model="m" * 64, encoder="e" * 64)
     ranking = rank_clusters(truth.assignments(), truth.prices, config=asked)
-    rule = Rule(top_k=2)
+    rule = SelectionRule(top_k=2)
     best = select_best(ranking, rule)
     paths = write_ranking(tmp_path, ranking, best, rule=rule)
     assert [path.name for path in paths] == ["cluster_ranking_5d.csv", "best_clusters_5d.txt", "ranking_5d.json"]
@@ -260,7 +260,7 @@ def test_the_files_are_those_the_users_have(planted, tmp_path):
     for name in ("rank_start", "rank_end", "embargo", "fit_end", "model", "encoder", "counts", "winsorize", "metric"):
         assert getattr(loaded, name) == getattr(ranking, name), name
     np.testing.assert_array_equal(select_best(loaded, rule), best)
-    np.testing.assert_array_equal(stability(loaded, rule), stability(ranking, rule))
+    np.testing.assert_array_equal(selection_frequency(loaded, rule), selection_frequency(ranking, rule))
 
 
 def test_a_ranking_with_an_empty_cluster_survives_the_file(tmp_path):
@@ -275,7 +275,7 @@ def test_a_ranking_with_an_empty_cluster_survives_the_file(tmp_path):
         k=2,
     )
     ranking = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=days[-1], embargo=1))
-    write_ranking(tmp_path, ranking, np.int32([1]), rule=Rule(top_k=1))
+    write_ranking(tmp_path, ranking, np.int32([1]), rule=SelectionRule(top_k=1))
     loaded = load_ranking(tmp_path, 1)
     np.testing.assert_array_equal(loaded.table.mean_return, ranking.table.mean_return)
     np.testing.assert_array_equal(loaded.table.num_samples, [0, 4])
@@ -293,7 +293,7 @@ def test_best_clusters_are_read_with_care(tmp_path):
     with pytest.raises(FormatError, match=r"line 2 .*'seven'"):
         read_best_clusters(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FormatError, match="no text file"):
+    with pytest.raises(FormatError, match="not a text file"):
         read_best_clusters(path)
     with pytest.raises(MissingFileError):
         read_best_clusters(tmp_path / "nowhere.txt")

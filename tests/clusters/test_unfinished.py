@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encash.clusters import CacheEntries, FitConfig, Rule, Unfinished, WalkConfig, load_walk, walk_forward
+from encash.clusters import CacheEntries, FitConfig, SelectionRule, WalkCheckpoints, WalkConfig, load_walk, walk_forward
 from encash.errors import MissingFileError
 from encash.fingerprint import row_digests
 from encash.store.base import EntryIndex
 
-CONFIG = WalkConfig(every=30, horizon=5, embargo=6, history=60, fit=FitConfig(k=3), rule=Rule(top_k=1), draws=10)
+CONFIG = WalkConfig(
+    every=30, horizon=5, embargo=6, history=60, fit=FitConfig(k=3), rule=SelectionRule(top_k=1), draws=10
+)
 
 
 def entries_of(truth, unknown=()):
@@ -48,8 +50,8 @@ def stopped(planted, tmp_path):
 
 def walk(truth, out, *, before=None, config=CONFIG, unknown=(), encoder=""):
     """Walk, and return what was made and how many refits were read for it."""
-    read, unfinished = Stopped(truth, before), Unfinished(out, entries_of(truth, unknown))
-    made = walk_forward(truth.prices, read, config=config, encoder=encoder, unfinished=unfinished)
+    read, checkpoints = Stopped(truth, before), WalkCheckpoints(out, entries_of(truth, unknown))
+    made = walk_forward(truth.prices, read, config=config, encoder=encoder, checkpoints=checkpoints)
     return made, len(read.ends)
 
 
@@ -70,9 +72,9 @@ def test_nobody_sees_half_a_walk(stopped, tmp_path):
         load_walk(tmp_path)
     made, _ = walk(stopped, tmp_path)
     made.save(tmp_path)
-    unfinished = Unfinished(tmp_path, entries_of(stopped))
-    unfinished.remove()
-    unfinished.remove()
+    checkpoints = WalkCheckpoints(tmp_path, entries_of(stopped))
+    checkpoints.clear()
+    checkpoints.clear()
     assert load_walk(tmp_path).fingerprint == made.fingerprint
     assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"000{n}" for n in range(5)), "walk.json"]
 
@@ -84,7 +86,7 @@ def test_nobody_sees_half_a_walk(stopped, tmp_path):
         ({"end": np.datetime64("2020-09-01")}, 1),
         ({"fit": FitConfig(k=3, seed=1)}, 5),
         ({"fit": FitConfig(k=4)}, 5),
-        ({"rule": Rule(top_k=2)}, 5),
+        ({"rule": SelectionRule(top_k=2)}, 5),
         ({"horizon": 4}, 5),
         ({"embargo": 7}, 5),
         ({"metric": "sharpe"}, 5),

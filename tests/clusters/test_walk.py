@@ -6,7 +6,7 @@ import pytest
 from encash.clusters import (
     FitConfig,
     RankConfig,
-    Rule,
+    SelectionRule,
     WalkConfig,
     choose_k,
     filter_class,
@@ -23,7 +23,14 @@ from encash.errors import FormatError, InputError, MissingFileError
 
 def config(**change):
     """A refit every 30 sessions after 60."""
-    given = {"every": 30, "horizon": 5, "embargo": 6, "history": 60, "fit": FitConfig(k=3), "rule": Rule(top_k=1)}
+    given = {
+        "every": 30,
+        "horizon": 5,
+        "embargo": 6,
+        "history": 60,
+        "fit": FitConfig(k=3),
+        "rule": SelectionRule(top_k=1),
+    }
     return WalkConfig(**{**given, "draws": 10, **change})
 
 
@@ -198,7 +205,7 @@ def test_a_damaged_walk_is_refused(planted, tmp_path):
     with pytest.raises(FormatError, match="not those"):
         load_walk(tmp_path)
     (tmp_path / "walk.json").write_text('{"refits": 3}')
-    with pytest.raises(FormatError, match="no walk"):
+    with pytest.raises(FormatError, match="does not describe a walk"):
         load_walk(tmp_path)
 
 
@@ -209,7 +216,7 @@ def test_a_damaged_walk_is_refused(planted, tmp_path):
         ({"every": 0}, "expected 1 or more"),
         ({"history": 5}, "more than the horizon"),
         ({"history": 199}, "too few"),
-        ({"rule": Rule(min_return=9.0)}, "no cluster passes"),
+        ({"rule": SelectionRule(min_return=9.0)}, "no cluster passes"),
     ],
 )
 def test_walks_that_cannot_start_are_refused(planted, change, says):

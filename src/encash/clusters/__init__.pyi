@@ -1,7 +1,7 @@
 from .assignment_cache import CacheEntries as CacheEntries
 from .assignment_cache import covers as covers
-from .assignment_cache import find_kept as find_kept
-from .assignment_cache import keep_assignments as keep_assignments
+from .assignment_cache import load_cached_assignments as load_cached_assignments
+from .assignment_cache import update_assignment_cache as update_assignment_cache
 from .assignments import Assignments as Assignments
 from .assignments import assign_batches as assign_batches
 from .assignments import load_assignments as load_assignments
@@ -17,7 +17,7 @@ from .filters.registry import filter_class as filter_class
 from .filters.registry import filter_names as filter_names
 from .filters.static import Static as Static
 from .fit import FitConfig as FitConfig
-from .fit import Sample as Sample
+from .fit import FitSample as FitSample
 from .fit import draw_entries as draw_entries
 from .fit import fit_clusters as fit_clusters
 from .fit import fit_sample as fit_sample
@@ -33,10 +33,10 @@ from .periods import static_clusters as static_clusters
 from .rank import METRICS as METRICS
 from .rank import RankConfig as RankConfig
 from .rank import Ranking as Ranking
-from .rank import Rule as Rule
+from .rank import SelectionRule as SelectionRule
 from .rank import rank_clusters as rank_clusters
 from .rank import select_best as select_best
-from .rank import stability as stability
+from .rank import selection_frequency as selection_frequency
 from .ranking_files import check_ids as check_ids
 from .ranking_files import describe_ranking as describe_ranking
 from .ranking_files import load_ranking as load_ranking
@@ -44,9 +44,9 @@ from .ranking_files import load_rankings as load_rankings
 from .ranking_files import read_best_clusters as read_best_clusters
 from .ranking_files import remove_rankings as remove_rankings
 from .ranking_files import write_ranking as write_ranking
-from .similar import Neighbours as Neighbours
+from .similar import Neighbors as Neighbors
 from .similar import last_known_day as last_known_day
-from .similar import what_followed as what_followed
+from .similar import neighbor_returns as neighbor_returns
 from .summary import ClusterMap as ClusterMap
 from .summary import WalkDrift as WalkDrift
 from .summary import cluster_map as cluster_map
@@ -59,5 +59,4 @@ from .walk import load_walk as load_walk
 from .walk import match_clusters as match_clusters
 from .walk import walk_forward as walk_forward
 from .walk_checkpoints import Refit as Refit
-from .walk_checkpoints import Unfinished as Unfinished
-from .walk_checkpoints import sole_walk as sole_walk
+from .walk_checkpoints import WalkCheckpoints as WalkCheckpoints

@@ -1,18 +1,18 @@
-"""The cluster of every entry of a cache under one model, kept so that nobody reads vectors twice. Knows days, tickers
-and ids; nothing of prices, and nothing of where vectors come from."""
+"""The cluster of every entry of a cache under one model: in memory, and in a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Int32, Int64, Text, UInt64, positions, to_day
+from encash.arrays import DayLike, Days, Float32, Int32, Text, UInt64, positions, to_day
 from encash.clusters.draw import ticker_codes
 from encash.clusters.files import array_folder, read_array_folder
+from encash.clusters.model import ClusterModel
 from encash.errors import FormatError, InputError
 
 _REMAKE = "encash clusters assign --clusters … --cache …"
@@ -23,25 +23,22 @@ _FACTS = ("k", "model", "cache", "version")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignments:
-    """Cluster and distance of entries, on a grid of days × tickers.
-
-    `of_rows` makes it from one row per entry; `lookup` reads it back by row.
-    """
+    """Cluster and distance of entries, on a grid of days × tickers."""
 
     days: Days
     """Ascending, distinct; shape (T,)."""
     tickers: Text
     """Ascending, distinct; shape (N,)."""
     cluster: Int32
-    """Nearest cluster of each entry, −1 where there is none; shape (T, N)."""
+    """Nearest cluster of each entry, −1 if there is no entry; shape (T, N)."""
     distance: Float32
-    """Distance to that cluster's centroid, NaN where there is no entry; shape (T, N)."""
+    """Distance to that cluster's centroid, NaN if there is no entry; shape (T, N)."""
     k: int
     """Number of clusters of the model."""
     digest: UInt64 | None = None
-    """Digest of the window that each entry was made from, 0 where it is unknown; shape (T, N). None: nobody kept it."""
+    """Digest of the window that each entry was made from, 0 if unknown; shape (T, N). None if not recorded."""
     distances: Float32 | None = None
-    """Distance to every centroid, shape (T, N, k); None where they were not kept."""
+    """Distance to every centroid, shape (T, N, k); None if not stored."""
     model: str = ""
     """Fingerprint of the cluster model, or of the walk."""
     cache: str = ""
@@ -65,7 +62,7 @@ class Assignments:
         k: int,
         **origin: Any,
     ) -> Assignments:
-        """Assignments from one row per entry, in any order.
+        """Arrange one row per entry, in any order, on the grid.
 
         Args:
             days: shape (n,).
@@ -76,32 +73,26 @@ class Assignments:
             origin: `model`, `cache` and `version`.
 
         Raises:
-            InputError: two rows of one (day, ticker), or a cluster that is none of the k.
+            InputError: two rows of one (day, ticker), or an invalid cluster id.
 
         >>> made = Assignments.of_rows(np.array(["2024-01-02"] * 2, "M8[D]"), np.array(["B", "A"]),
         ...                            np.int32([1, 0]), np.float32([0.5, 0.25]), k=2)
         >>> made.tickers.tolist(), made.cluster.tolist()
         (['A', 'B'], [[0, 1]])
         """
-        grid_days, day_at = np.unique(days, return_inverse=True)
-        codes, names = ticker_codes(tickers)
-        cell = day_at * len(names) + codes
-        if len(np.unique(cell)) != len(cell):
-            raise InputError("some (day, ticker) is given twice; an entry has one cluster")
+        grid_days, row = np.unique(days, return_inverse=True)
+        column, names = ticker_codes(tickers)
+        if len(np.unique(row * len(names) + column)) != len(row):
+            raise InputError("a (day, ticker) is given twice; expected one row per entry")
         if len(cluster) and not 0 <= cluster.min() <= cluster.max() < k:
             raise InputError(f"cluster ids run from {cluster.min()} to {cluster.max()}, expected 0 to {k - 1}")
         shape = (len(grid_days), len(names))
-        return cls(
-            days=grid_days,
-            tickers=names,
-            cluster=_spread(cell, shape, cluster.astype(np.int32), -1),
-            distance=_spread(cell, shape, distance.astype(np.float32), np.nan),
-            k=k,
-            **origin,
-        )
+        clusters, distances = np.full(shape, -1, dtype=np.int32), np.full(shape, np.nan, dtype=np.float32)
+        clusters[row, column], distances[row, column] = cluster, distance
+        return cls(days=grid_days, tickers=names, cluster=clusters, distance=distances, k=k, **origin)
 
     def lookup(self, days: Days, tickers: Text) -> tuple[Int32, Float32]:
-        """Cluster and distance of some entries; −1 and NaN where there is none.
+        """Look up cluster and distance of some entries; −1 and NaN for those without.
 
         Args:
             days: shape (n,).
@@ -116,17 +107,17 @@ class Assignments:
         return cluster, np.where(there, self.distance[row, column], np.float32(np.nan))
 
     def between(self, start: DayLike | None, end: DayLike | None) -> Assignments:
-        """Those of a range of days, both included, as views; None leaves a side open."""
+        """Select a range of days, both ends included, as views; None leaves an end open."""
         first = 0 if start is None else int(np.searchsorted(self.days, to_day(start)))
         stop = len(self.days) if end is None else int(np.searchsorted(self.days, to_day(end), side="right"))
-        part = {name: getattr(self, name)[first:stop] for name in ("days", "cluster", "distance")}
-        for name in ("digest", "distances"):
-            kept = getattr(self, name)
-            part[name] = None if kept is None else kept[first:stop]
-        return replace(self, **part)
+        by_day: dict[str, Any] = {}
+        for name in ("days", "cluster", "distance", *_OPTIONAL):
+            array = getattr(self, name)
+            by_day[name] = None if array is None else array[first:stop]
+        return replace(self, **by_day)
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder of plain .npy files and `facts.json`; it appears whole and replaces what was there."""
+        """Write a folder of plain .npy files and `facts.json`, atomically; an existing one is replaced."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
         with array_folder(Path(folder), {name: getattr(self, name) for name in _FACTS}) as new_array:
             for name, array in arrays.items():
@@ -134,52 +125,42 @@ class Assignments:
                     new_array(name, array.shape, array.dtype)[...] = array
 
 
-def load_assignments(folder: str | Path, *, distances: bool = False, mend: str = _REMAKE) -> Assignments:
-    """What `Assignments.save` wrote, mapped into memory.
+def load_assignments(folder: str | Path, *, distances: bool = False, remake: str = _REMAKE) -> Assignments:
+    """Load what `Assignments.save` wrote, as memory-mapped arrays.
 
     Args:
-        folder: where it was written.
-        distances: the distances to every centroid are needed too.
-        mend: the command that makes it again, for an error to name.
+        folder: the folder that was written.
+        distances: load the distances to every centroid too.
+        remake: the command that makes it again, for error messages.
 
     Raises:
         MissingFileError: no such folder.
-        FormatError: damaged, or without what is asked.
+        FormatError: damaged, or without the requested arrays.
     """
     needed = (*_ARRAYS, "distances") if distances else _ARRAYS
-    facts, arrays = read_array_folder(Path(folder), needed, ("digest",), mend=mend)
+    facts, arrays = read_array_folder(Path(folder), needed, ("digest",), remake=remake)
     try:
         return Assignments(**{name: facts[name] for name in _FACTS}, **arrays)
     except KeyError as missing:
-        raise FormatError(f"{folder} lacks {missing}; assign again: {mend}") from None
+        raise FormatError(f"{folder} lacks {missing}; assign again: {remake}") from None
 
 
 def assign_batches(
-    batches: Iterable[tuple[Days, Text, Float32]],
-    assign: Callable[[Float32], tuple[Int32, Float32]],
-    *,
-    k: int,
-    **origin: Any,
+    batches: Iterable[tuple[Days, Text, Float32]], model: ClusterModel, *, cache: str = "", version: int = 0
 ) -> Assignments:
     """Assign a stream of entries; only ids and distances stay in memory.
 
     Args:
         batches: days (n,), tickers (n,) and vectors (n, d) of some entries.
-        assign: clusters (n,) and distances (n,) of vectors: a model's `assign`.
-        k: number of clusters.
-        origin: `model`, `cache` and `version`.
+        model: the clusters.
+        cache: fingerprint of the cache's embeddings.
+        version: version of the cache.
 
     Raises:
         InputError: no entries, or two of one (day, ticker).
     """
-    rows = [(days, tickers, *assign(vectors)) for days, tickers, vectors in batches]
+    rows = [(days, tickers, *model.assign(vectors)) for days, tickers, vectors in batches]
     if not rows:
         raise InputError("no entries to assign; give a range of days that the cache covers")
-    return Assignments.of_rows(*(np.concatenate(column) for column in zip(*rows, strict=True)), k=k, **origin)
-
-
-def _spread(cell: Int64, shape: tuple[int, int], values: Any, empty: float) -> Any:
-    """Rows laid out on the grid, `empty` elsewhere."""
-    grid = np.full(shape[0] * shape[1], empty, dtype=values.dtype)
-    grid[cell] = values
-    return grid.reshape(shape)
+    columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return Assignments.of_rows(*columns, k=model.k, model=model.fingerprint, cache=cache, version=version)

@@ -1,4 +1,4 @@
-"""How many clusters: fits for several k, and the one that a stated criterion prefers. Knows drawn entries alone."""
+"""Choose the number of clusters: fit several k and score how well they separate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from encash.arrays import Float64
-from encash.clusters.fit import FitConfig, Sample, fit_sample
+from encash.clusters.fit import FitConfig, FitSample, fit_sample
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError
 from encash.progress import Progress
@@ -16,7 +16,7 @@ from encash.progress import Progress
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KSelection:
-    """The models that were tried, and how well each separates."""
+    """The models that were tried, and their scores."""
 
     models: tuple[ClusterModel, ...]
     """In the order of the candidates."""
@@ -25,12 +25,12 @@ class KSelection:
 
     @property
     def best(self) -> ClusterModel:
-        """The model with the highest score; the one with fewest clusters among equals."""
+        """The model with the highest score; among equals, the one with the fewest clusters."""
         order = sorted(range(len(self.models)), key=lambda place: (-self.scores[place], self.models[place].k))
         return self.models[order[0]]
 
     def rows(self) -> list[dict[str, float]]:
-        """k, score and inertia of each candidate, as plain values."""
+        """Return k, score and inertia of each candidate, as plain values."""
         return [
             {"k": model.k, "score": float(score), "inertia": model.inertia}
             for model, score in zip(self.models, self.scores, strict=True)
@@ -38,7 +38,7 @@ class KSelection:
 
 
 def choose_k(
-    sample: Sample,
+    sample: FitSample,
     candidates: Sequence[int],
     *,
     config: FitConfig,
@@ -48,14 +48,14 @@ def choose_k(
     """Fit each k, and score it by Calinski and Harabasz (1974): variance between clusters over variance within.
 
     ``((S − W) / (k − 1)) / (W / (n − k))`` with W the summed squared distances to the centroids and S those to the
-    common mean, in the space of the clusters. It asks how well clusters separate, never what they earn.
+    common mean, in the space of the clusters. The criterion does not use returns.
 
     Args:
         sample: entries, from `sample_vectors`.
         candidates: numbers of clusters to try, each from 2 to entries − 1.
-        config: everything but k.
-        encoder: fingerprint of the encoder; empty where it is unknown.
-        progress: called with candidates done and candidates in all.
+        config: everything except k.
+        encoder: fingerprint of the encoder; empty if unknown.
+        progress: called with candidates done and their total.
 
     Raises:
         InputError: no candidates, or one that cannot be fitted.
@@ -73,7 +73,7 @@ def choose_k(
 
 
 def _separation(model: ClusterModel) -> float:
-    """The index, from what the model keeps: S − W is the weighted spread of the centroids around their mean."""
+    """Compute the index from the model: S − W is the weighted spread of the centroids around their mean."""
     weights, entries = model.counts.astype(np.float64), int(model.counts.sum())
     centroids = model.centroids.astype(np.float64)
     spread = float((weights * np.square(centroids - weights @ centroids / entries).sum(axis=1)).sum())

@@ -1,4 +1,4 @@
-"""Draws that depend on (seed, day, ticker) alone. Knows no order of rows, no batch and no state."""
+"""Random draws that depend only on (seed, day, ticker): independent of row order and batches."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw_scores(seed: int, days: Days, ticker_keys: UInt64) -> UInt64:
-    """A uniform 64-bit number for each (day, ticker): taking the lowest of a group is a fair draw from it.
+    """Draw a uniform 64-bit number for each (day, ticker); the lowest of a group is a fair draw from it.
 
-    The same (seed, day, ticker) scores the same in whatever order and company it comes. The mixing is the finaliser
+    The score of a (seed, day, ticker) does not depend on order or on other rows. The mixing is the finalizer
     of SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
 
     Args:
@@ -39,13 +39,13 @@ def draw_scores(seed: int, days: Days, ticker_keys: UInt64) -> UInt64:
 
 
 def ticker_keys(tickers: Iterable[str]) -> UInt64:
-    """A 64-bit number for each ticker's name (the first bytes of its SHA-256)."""
+    """Return a 64-bit number for each ticker's name (the first bytes of its SHA-256)."""
     digests = (hashlib.sha256(str(ticker).encode()).digest()[:8] for ticker in tickers)
     return np.fromiter((int.from_bytes(digest, "little") for digest in digests), dtype=np.uint64)
 
 
 def ticker_codes(tickers: Text) -> tuple[Int64, Text]:
-    """The place of each ticker among the distinct ones (n,), and these in alphabetical order.
+    """Return the index of each ticker among the distinct ones (n,), and these in alphabetical order.
 
     >>> codes, names = ticker_codes(np.array(["B", "A", "B"]))
     >>> codes.tolist(), names.tolist()
@@ -59,7 +59,7 @@ def ticker_codes(tickers: Text) -> tuple[Int64, Text]:
 
 
 def group_ranks(groups: Int64, *keys: NDArray[np.generic]) -> Int64:
-    """The rank of each row within its group by these keys (the first one counts most), from 0, shape (n,).
+    """Rank each row within its group by these keys, the first one first; from 0, shape (n,).
 
     >>> group_ranks(np.array([0, 1, 0, 1]), np.array([9, 3, 5, 4])).tolist()
     [1, 0, 0, 1]
@@ -74,7 +74,7 @@ def group_ranks(groups: Int64, *keys: NDArray[np.generic]) -> Int64:
 
 
 def _mix(value: UInt64) -> UInt64:
-    """One step of SplitMix64, which wraps around 2⁶⁴ on purpose."""
+    """Apply one step of SplitMix64, which wraps around 2⁶⁴ on purpose."""
     value = value + _GOLDEN
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""Small files of arrays and of JSON, written atomically and read with care. Knows nothing of what is in them."""
+"""Small files of arrays and of JSON: written atomically, checked when they are read."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import xxhash
 
 from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import FormatError, MissingFileError
+from encash.serialization import FORMAT
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically; the folder is made."""
-    write_whole(path, text.encode())
+_FORMAT = 1
+"""Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file for people, atomically; NaN and infinity become null."""
-    write_text(path, json.dumps(_plain(content), indent=2, sort_keys=True, allow_nan=False) + "\n")
+    """Write a JSON object for people, with its format, atomically; NaN and infinity become null."""
+    plain = json.loads(msgspec.json.encode({FORMAT: _FORMAT, **content}, enc_hook=lambda value: value.tolist()))
+    write_whole(path, (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -32,26 +33,35 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def read_json(path: Path, *, mend: str) -> dict[str, Any]:
-    """A JSON object from a file.
+def read_json(path: Path, *, remake: str) -> dict[str, Any]:
+    """Read a JSON object from a file.
+
+    Args:
+        path: the file.
+        remake: the command that makes it, for error messages.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: not JSON, or not an object.
+        FormatError: not JSON, not an object, or of a newer format.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {mend}") from None
+        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
     except ValueError as error:
-        raise FormatError(f"{path} is not JSON ({error}); make it again: {mend}") from None
+        raise FormatError(f"{path} is not JSON ({error}); make it again: {remake}") from None
     if not isinstance(content, dict):
-        raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object; make it again: {mend}")
+        raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object; make it again: {remake}")
+    if (found := content.get(FORMAT, _FORMAT)) != _FORMAT:
+        raise FormatError(
+            f"{path} has the format {found}; this version of encash reads format {_FORMAT}: update encash, or make it "
+            f"again: {remake}"
+        )
     return content
 
 
-def read_arrays(path: Path, *, mend: str, names: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """Arrays of an .npz file: all of them, or those of these names that are there. Pickled objects are refused.
+def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
+    """Read the arrays of an .npz file. Pickled objects are refused.
 
     Raises:
         MissingFileError: no such file.
@@ -59,27 +69,29 @@ def read_arrays(path: Path, *, mend: str, names: tuple[str, ...] | None = None) 
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if names is None or name in names}
+            return dict(file)
     except FileNotFoundError:
-        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {mend}") from None
+        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
     except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile):
-        raise FormatError(f"{path} is damaged, or no file of plain arrays; make it again: {mend}") from None
+        raise FormatError(f"{path} is damaged, or not a file of plain arrays; make it again: {remake}") from None
 
 
 NewArray = Callable[[str, tuple[int, ...], Any], np.ndarray]
-"""Makes an array of a name, shape and type that lies in a file; fill it."""
+"""Makes a memory-mapped array of a name, shape and type, to be filled."""
 _FACTS_FILE = "facts.json"
 
 
 @contextmanager
 def array_folder(path: Path, facts: Mapping[str, Any]) -> Iterator[NewArray]:
-    """A folder of arrays larger than memory: one mapped .npy file each, and `facts.json` with a digest of every file.
+    """Write a folder of arrays larger than memory: a memory-mapped .npy file per array, and `facts.json` with the
+    checksum of every file.
 
-    It takes its place when the block ends, whole; after an error nothing is left. Two writers of one place need a lock.
+    The folder takes its place when the block ends; after an error nothing is left. Two writers of one place need a
+    lock.
 
     Args:
-        path: the folder; one that is there is replaced.
-        facts: plain values that stand in `facts.json`.
+        path: the folder; an existing one is replaced.
+        facts: plain values for `facts.json`.
     """
     names: list[str] = []
     with whole_folder(path) as part:
@@ -90,48 +102,35 @@ def array_folder(path: Path, facts: Mapping[str, Any]) -> Iterator[NewArray]:
             return made
 
         yield new_array
-        digests = {name: _digest(part / f"{name}.npy") for name in names}
+        digests = {name: _checksum(part / f"{name}.npy") for name in names}
         write_json(part / _FACTS_FILE, {**facts, "digests": digests})
 
 
 def read_array_folder(
-    path: Path, needed: tuple[str, ...], optional: tuple[str, ...], *, mend: str
+    path: Path, needed: tuple[str, ...], optional: tuple[str, ...], *, remake: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Facts and arrays of an `array_folder`; the arrays are mapped, and were compared with their digests.
+    """Read facts and memory-mapped arrays of an `array_folder`; every file is compared with its checksum.
 
     Raises:
         MissingFileError: no such folder.
         FormatError: an array is missing, damaged, or not what was written.
     """
-    facts = read_json(path / _FACTS_FILE, mend=mend)
-    digests, arrays = facts.get("digests", {}), {}
-    for name in (*needed, *(name for name in optional if name in digests)):
+    facts = read_json(path / _FACTS_FILE, remake=remake)
+    checksums, arrays = facts.get("digests", {}), {}
+    for name in (*needed, *(name for name in optional if name in checksums)):
         try:
-            if _digest(path / f"{name}.npy") != digests[name]:
-                raise ValueError("other bytes than were written")
+            if _checksum(path / f"{name}.npy") != checksums[name]:
+                raise ValueError("its checksum differs")
             arrays[name] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         except (KeyError, ValueError, EOFError, OSError) as error:
-            raise FormatError(f"{path} lacks {name}, or it is damaged ({error}); make it again: {mend}") from None
+            raise FormatError(f"{path} lacks {name}, or it is damaged ({error}); make it again: {remake}") from None
     return facts, arrays
 
 
-def _digest(path: Path) -> str:
-    """XXH3 of a file's bytes."""
+def _checksum(path: Path) -> str:
+    """Compute the XXH3 of a file's bytes."""
     hasher = xxhash.xxh3_64()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple() | np.ndarray():
-            return [_plain(item) for item in value]
-        case np.generic():
-            return _plain(value.item())
-        case float() if not np.isfinite(value):
-            return None
-    return value

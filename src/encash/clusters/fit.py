@@ -1,11 +1,10 @@
-"""Fit k-means to embeddings of past entries. Knows vectors and the days and tickers they belong to; nothing of returns,
-and nothing of where vectors are kept."""
+"""Fit k-means to embeddings of past entries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import faiss
@@ -18,6 +17,7 @@ from encash.clusters.model import ClusterModel
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
 from encash.progress import Progress
+from encash.serialization import from_description, identity
 
 _BLOCK_ROWS = 4096
 _PENDING_ROWS = 32_768
@@ -27,30 +27,30 @@ Batch = tuple[Days, Text, Float32]
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How to fit."""
+    """Settings of a fit."""
 
     k: int
     """Number of clusters."""
     seed: int = 0
     method: str = "kmeans"
     standardize: bool = True
-    """First give each dimension mean 0 and deviation 1 over the fitted entries."""
+    """Scale each dimension to mean 0 and deviation 1 over the fitted entries."""
     pca_components: int | None = None
-    """Then project on this many principal components; None keeps all dimensions."""
+    """Number of principal components to project on; None keeps all dimensions."""
     samples_per_ticker: int | None = None
-    """Fit on that many entries of each ticker, drawn by (seed, day, ticker); None takes all of them."""
+    """Number of entries per ticker to fit on, drawn by (seed, day, ticker); None takes all."""
     max_entries: int | None = 262_144
-    """Fit on no more entries than this, drawn likewise (1 GiB of 1,024 floats); None takes all of them."""
+    """Maximum number of entries to fit on, drawn likewise (1 GiB of 1,024 floats); None takes all."""
     starts: int = 4
-    """Runs on a subsample; the best of them is refined on all entries."""
+    """Runs on a subsample; the best one is refined on all entries."""
     rough_entries: int = 500
-    """Entries of that subsample for each cluster."""
+    """Entries of that subsample per cluster."""
     rough_iterations: int = 25
     iterations: int = 15
     """Lloyd iterations of the refinement."""
 
     def __post_init__(self) -> None:
-        """Refuse a seed that no generator takes.
+        """Refuse a negative seed.
 
         Raises:
             InputError: a seed below 0.
@@ -59,26 +59,27 @@ class FitConfig:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
 
     def options(self) -> dict[str, Any]:
-        """Everything but what a `ClusterModel` says of itself: k, seed and method."""
-        return {name: value for name, value in asdict(self).items() if name not in ("k", "seed", "method")}
+        """Describe the settings that a `ClusterModel` does not hold itself."""
+        return {name: value for name, value in identity(self).items() if name not in ("k", "seed", "method")}
 
     @classmethod
     def of_model(cls, model: ClusterModel) -> FitConfig:
-        """How a model was fitted.
+        """Return the settings that a model was fitted with.
 
         Raises:
-            MismatchError: its notes do not say.
+            MismatchError: its notes do not hold them.
         """
-        try:
-            options = {name: model.notes[name] for name in cls(k=model.k).options()}
-        except KeyError as missing:
-            raise MismatchError(f"the clusters do not say {missing}; fit them again: encash clusters fit …") from None
-        return cls(k=model.k, seed=model.seed, method=model.method, **options)
+        if missing := [name for name in cls(k=model.k).options() if name not in model.notes]:
+            raise MismatchError(f"the clusters do not record {missing[0]}; fit them again: encash clusters fit …")
+        names = {one.name for one in fields(cls)}
+        options = {name: value for name, value in model.notes.items() if name in names}
+        own = {"k": model.k, "seed": model.seed, "method": model.method}
+        return from_description(cls, {**options, **own}, what="the notes of the clusters")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Entries to fit on, sorted by (day, ticker)."""
+class FitSample:
+    """The entries to fit on, sorted by (day, ticker)."""
 
     days: Days
     """shape (n,)."""
@@ -87,24 +88,24 @@ class Sample:
     vectors: Float32
     """shape (n, d)."""
     seen: int
-    """Entries they were drawn from."""
+    """Number of entries that they were drawn from."""
     first: np.datetime64
     """First day of those."""
     last: np.datetime64
 
 
 def fit_clusters(vectors: Float32, days: Days, tickers: Text, *, config: FitConfig, encoder: str) -> ClusterModel:
-    """Fit clusters to entries; the same entries in any order and the same seed give the same bytes.
+    """Fit clusters to entries; the same entries and seed give the same bytes, in any order of the entries.
 
     k-means (Lloyd, "Least squares quantization in PCM", 1982): the best of a few runs on a subsample is refined on
     all entries. Clusters are numbered by size, the largest first.
 
     Args:
-        vectors: embeddings, shape (n, d), finite. All of them may be used: hand in the past alone.
+        vectors: embeddings, shape (n, d), finite. All of them may be used: pass only the past.
         days: day of each entry, shape (n,).
         tickers: ticker of each entry, shape (n,).
         config: number of clusters, seed and the rest.
-        encoder: fingerprint of the encoder; empty where it is unknown.
+        encoder: fingerprint of the encoder; empty if unknown.
 
     Raises:
         InputError: fewer entries, or fewer distinct ones, than clusters; a value that is not finite; a method that
@@ -113,17 +114,17 @@ def fit_clusters(vectors: Float32, days: Days, tickers: Text, *, config: FitConf
     return fit_sample(sample_vectors([(days, tickers, vectors)], config=config), config=config, encoder=encoder)
 
 
-def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
+def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> FitSample:
     """Draw the entries to fit on from a stream; memory stays within about three times the sample and a batch.
 
-    Whether an entry is drawn depends on (seed, day, ticker) alone, so batches of any size and order give one sample.
+    The draw depends only on (seed, day, ticker), so batches of any size and order give the same sample.
 
     Args:
         batches: days (n,), tickers (n,) and vectors (n, d) of past entries.
-        config: `samples_per_ticker`, `max_entries` and `seed` count here.
+        config: `samples_per_ticker`, `max_entries` and `seed` are used.
 
     Raises:
-        InputError: no entries, or a sample of none.
+        InputError: no entries, or a sample size below 1.
     """
     for name in ("samples_per_ticker", "max_entries"):
         if (most := getattr(config, name)) is not None and most < 1:
@@ -143,16 +144,16 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> Sample:
     order = np.lexsort((tickers, days))
     if (order != np.arange(len(order))).any():
         days, tickers, vectors = days[order], tickers[order], vectors[order]
-    return Sample(days=days, tickers=tickers, vectors=vectors, seen=seen, first=min(ends), last=max(ends))
+    return FitSample(days=days, tickers=tickers, vectors=vectors, seen=seen, first=min(ends), last=max(ends))
 
 
 def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
-    """Which entries `sample_vectors` keeps, shape (n,): a reader that knows the keys need read no others.
+    """Mark the entries that `sample_vectors` keeps, shape (n,): a reader that knows the keys can skip the others.
 
     Args:
         days: shape (n,).
         tickers: shape (n,).
-        config: `samples_per_ticker`, `max_entries` and `seed` count here.
+        config: `samples_per_ticker`, `max_entries` and `seed` are used.
     """
     chosen = np.ones(len(days), dtype=np.bool_)
     if config.samples_per_ticker is None and (config.max_entries is None or len(days) <= config.max_entries):
@@ -166,17 +167,17 @@ def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
     return chosen
 
 
-def fit_sample(sample: Sample, *, config: FitConfig, encoder: str, progress: Progress | None = None) -> ClusterModel:
-    """Fit clusters to drawn entries; `fit_clusters` says how.
+def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: Progress | None = None) -> ClusterModel:
+    """Fit clusters to drawn entries, as `fit_clusters` does.
 
     Args:
         sample: the entries.
         config: number of clusters, seed and the rest.
-        encoder: fingerprint of the encoder; empty where it is unknown.
-        progress: called with entries compared with all centroids, and how many will be in all iterations.
+        encoder: fingerprint of the encoder; empty if unknown.
+        progress: called with entries compared with all centroids, and their total over all iterations.
 
     Raises:
-        InputError: as `fit_clusters`.
+        InputError: like `fit_clusters`.
     """
     vectors = np.ascontiguousarray(sample.vectors, dtype=np.float32)
     _check(vectors, config)
@@ -207,7 +208,7 @@ def fit_sample(sample: Sample, *, config: FitConfig, encoder: str, progress: Pro
 
 
 def _thinned(kept: list[Batch], config: FitConfig) -> list[Batch]:
-    """The batches without the entries that are not drawn."""
+    """Remove the entries that are not drawn."""
     days = np.concatenate([batch[0] for batch in kept])
     tickers = np.concatenate([batch[1] for batch in kept])
     chosen = draw_entries(days, tickers, config=config)
@@ -228,8 +229,8 @@ def _joined(parts: list[Batch]) -> Batch:
 def _check(vectors: Float32, config: FitConfig) -> None:
     if config.method != "kmeans":
         raise InputError(
-            f"the method is {config.method!r}; expected kmeans: agglomerative and density clusterings have no rule "
-            "that assigns an entry they were not fitted on, and a filter assigns new entries every day"
+            f"the method is {config.method!r}; expected kmeans: agglomerative and density clusterings cannot "
+            "assign an entry that they were not fitted on, and a filter assigns new entries every day"
         )
     if not 2 <= config.k <= len(vectors):
         raise InputError(f"{config.k} clusters of {len(vectors)} entries; expected from 2 to the number of entries")
@@ -238,7 +239,7 @@ def _check(vectors: Float32, config: FitConfig) -> None:
             raise InputError(f"a vector among rows {rows.start} to {rows.stop} holds NaN or infinity; verify the cache")
     distinct = len(np.unique(row_digests(vectors)))
     if distinct < config.k:
-        raise InputError(f"{config.k} clusters of {distinct} distinct vectors; ask for {distinct} clusters at the most")
+        raise InputError(f"{config.k} clusters of {distinct} distinct vectors; ask for at most {distinct}")
     if config.pca_components is not None and not 1 <= config.pca_components <= vectors.shape[1]:
         raise InputError(f"{config.pca_components} components of {vectors.shape[1]} dimensions; expected 1 to all")
 
@@ -248,7 +249,7 @@ def _blocks(num_rows: int) -> list[slice]:
 
 
 def _moments(vectors: Float32, *, standardize: bool) -> tuple[Float32, Float32]:
-    """Mean and deviation of each dimension; a constant dimension keeps the scale 1, for it tells nothing apart."""
+    """Compute mean and deviation of each dimension; a constant dimension has the scale 1."""
     blocks = _blocks(len(vectors))
     mean = sum(vectors[rows].sum(axis=0, dtype=np.float64) for rows in blocks) / len(vectors)
     if not standardize:
@@ -262,7 +263,7 @@ def _moments(vectors: Float32, *, standardize: bool) -> tuple[Float32, Float32]:
 def _principal(
     vectors: Float32, mean: Float32, scale: Float32, count: int | None
 ) -> tuple[Float32 | None, float | None]:
-    """The first principal components (count, d) and their share of the variance; the largest weight is positive."""
+    """Compute the first principal components (count, d), largest weight positive, and their share of the variance."""
     if count is None:
         return None, None
     covariance: Float64 = np.zeros((len(mean), len(mean)))
@@ -286,13 +287,13 @@ def _project(vectors: Float32, mean: Float32, scale: Float32, components: Float3
 
 
 def _in_space(centroids: Float32) -> Geometry:
-    """The geometry of vectors that are projected already."""
+    """Return the geometry of vectors that are already projected."""
     width = centroids.shape[1]
     return Geometry(centroids, np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32), None)
 
 
 def _kmeans(space: Float32, config: FitConfig, progress: Progress | None) -> Float32:
-    """Centroids (k, p): the best start on a subsample, refined on all rows."""
+    """Compute centroids (k, p): the best start on a subsample, refined on all rows."""
     rough_rows = config.k * config.rough_entries
     if len(space) <= 2 * rough_rows:
         iterations = config.rough_iterations + config.iterations
@@ -306,21 +307,21 @@ def _kmeans(space: Float32, config: FitConfig, progress: Progress | None) -> Flo
 
 @dataclass
 class _Steps:
-    """Entries compared with all centroids so far."""
+    """The progress of a fit, in entries compared with all centroids."""
 
     progress: Progress | None
     total: int
     done: int = 0
 
     def add(self, entries: int) -> None:
-        """One more iteration over so many entries."""
+        """Report an iteration over some entries."""
         self.done += entries
         if self.progress is not None:
             self.progress(self.done, self.total)
 
 
 def _best_start(space: Float32, config: FitConfig, iterations: int, steps: _Steps) -> Float32:
-    """Centroids of the best of several starts, each at rows drawn at random; the first of equals."""
+    """Compute the centroids of the best of several random starts; among equals, the first."""
     best: tuple[float, Float32] | None = None
     for start in range(config.starts):
         drawn = np.random.default_rng([config.seed, start]).choice(len(space), config.k, replace=False)
@@ -334,9 +335,9 @@ def _best_start(space: Float32, config: FitConfig, iterations: int, steps: _Step
 def _lloyd(
     space: Float32, centroids: Float32, config: FitConfig, iterations: int, steps: _Steps
 ) -> tuple[Float32, float]:
-    """Centroids after some iterations, and the summed squared distances to those before the last.
+    """Compute centroids after some iterations, and the summed squared distances to those before the last.
 
-    One iteration a call, so that one can say how far it is."""
+    Each call of faiss runs one iteration, so that progress can be reported."""
     options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": 1}
     kmeans = faiss.Kmeans(space.shape[1], config.k, seed=config.seed % 2**31, **options)
     inertia = np.inf
@@ -350,7 +351,7 @@ def _lloyd(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread: faiss splits its products by the number of threads, which moves last bits."""
+    """Limit faiss to one thread: it splits products by the number of threads, which changes the last bits."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

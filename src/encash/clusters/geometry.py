@@ -1,4 +1,4 @@
-"""Nearest centroids and distances, exact in float64 at the price of a float32 matrix product. Knows arrays alone."""
+"""Nearest centroids and distances: exact in float64, at nearly the cost of a float32 matrix product."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAIR_ROWS = 64  # 64 × 1,024 float64 stay in the second-level cache
 
 
 class Geometry:
-    """Centroids in a standardised, perhaps projected space.
+    """Centroids in a standardized, optionally projected space.
 
     The distance of x to centroid c is ``‖components · ((x − mean) / scale) − c‖``: every operation in float64, the
     result rounded to float32. Work is done in blocks of rows; no result depends on the blocks.
@@ -34,7 +34,7 @@ class Geometry:
         self._slopes = np.linalg.norm(self._weights, axis=0)
 
     def assign(self, vectors: Float32) -> tuple[Int32, Float32]:
-        """Nearest centroid (ties to the lowest id) and its distance, each of shape (n,)."""
+        """Find the nearest centroid (ties go to the lowest id) and its distance, each of shape (n,)."""
         ids = np.empty(len(vectors), dtype=np.int32)
         distances = np.empty(len(vectors), dtype=np.float32)
         for first in range(0, len(vectors), _BLOCK_ROWS):
@@ -43,7 +43,7 @@ class Geometry:
         return ids, distances
 
     def distances(self, vectors: Float32) -> Float32:
-        """The distance to every centroid, shape (n, k)."""
+        """Measure the distance to every centroid, shape (n, k)."""
         distances = np.empty((len(vectors), len(self._centroids)), dtype=np.float32)
         for first in range(0, len(vectors), _BLOCK_ROWS):
             rows = slice(first, first + _BLOCK_ROWS)
@@ -51,15 +51,15 @@ class Geometry:
         return distances
 
     def project(self, vectors: Float32) -> Float64:
-        """Vectors in the space of the centroids, shape (n, p)."""
+        """Map vectors into the space of the centroids, shape (n, p)."""
         space = vectors.astype(np.float64)
         space -= self._mean
         space *= self._inverse
-        # einsum without BLAS sums each row in its own fixed order, whatever rows stand beside it.
+        # einsum without BLAS sums each row in the same fixed order, whatever the other rows are.
         return space if self._components is None else np.einsum("nd,pd->np", space, self._components)
 
     def _assign(self, vectors: Float32, first: int) -> tuple[Int32, Float32]:
-        """Every centroid within the error of the float32 product is measured in float64; mostly there is one a row."""
+        """Measure every centroid within the error of the float32 product in float64; usually one per row."""
         error = self._score_error(_norms(vectors, first), np.float32)
         scores = vectors @ self._weights32
         scores += self._constants32
@@ -78,7 +78,7 @@ class Geometry:
         return ids.astype(np.int32), np.sqrt(squares).astype(np.float32)
 
     def _distances(self, vectors: Float32, first: int) -> Float32:
-        """A float64 product, and pair by pair where its error could change how a distance is rounded to float32."""
+        """Use a float64 product, and single pairs if its error could change how a distance is rounded to float32."""
         norms = _norms(vectors, first)
         space = self.project(vectors)
         own = np.vecdot(space, space)[:, None]
@@ -91,7 +91,7 @@ class Geometry:
         return distances
 
     def _score_error(self, norms: Float64, precision: type[np.floating[Any]]) -> Float64:
-        """A bound on the error of a row's scores, in whatever order the product is summed, shape (n,).
+        """Bound the error of a row's scores for any order of summation, shape (n,).
 
         Higham, Accuracy and Stability of Numerical Algorithms (2nd ed.), section 3.1: n·u·‖x‖·‖w‖ for a dot product.
         """
@@ -100,7 +100,7 @@ class Geometry:
         return (len(self._mean) + 16) * unit * (norms * float(self._slopes.max()) + constant)
 
     def _squares(self, vectors: Float32, ids: Int64) -> Float64:
-        """The squared distance of each vector to the centroid beside it, as it is defined; shape (n,)."""
+        """Compute the squared distance of each vector to its centroid by the definition; shape (n,)."""
         squares = np.empty(len(vectors))
         buffer = np.empty((min(_PAIR_ROWS, len(vectors)), vectors.shape[1]))
         for first in range(0, len(vectors), _PAIR_ROWS):
@@ -110,7 +110,7 @@ class Geometry:
         return squares
 
     def _gaps(self, vectors: Float32, ids: Int64, out: Float64) -> Float64:
-        """From centroids to vectors, in the space of the centroids; in `out` where the vectors are of its length."""
+        """Compute the differences of vectors and centroids in their space; in `out` if there is no projection."""
         if self._places is None:
             return self.project(vectors) - self._centroids[ids]
         np.take(self._places, ids, axis=0, out=out, mode="clip")
@@ -120,17 +120,17 @@ class Geometry:
 
 
 def _norms(vectors: Float32, first: int) -> Float64:
-    """The length of each row.
+    """Compute the norm of each row.
 
     Raises:
-        InputError: a row holds NaN, infinity or what overflows when squared.
+        InputError: a row holds NaN, infinity, or a value that overflows when squared.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.vecdot(vectors, vectors)
     if not np.isfinite(squares).all():
         row = first + int(np.flatnonzero(~np.isfinite(squares))[0])
         raise InputError(
-            f"vector {row} holds NaN or infinity; an entry of a cache is finite: run `encash cache verify`"
+            f"vector {row} holds NaN or infinity; entries of a cache must be finite: run `encash cache verify`"
         )
     norms: Float64 = np.sqrt(squares.astype(np.float64))
     return norms

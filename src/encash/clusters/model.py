@@ -1,5 +1,4 @@
-"""A cluster model: centroids in a standardised space, and the nearest one of each vector. Knows its arrays and its two
-files; nothing of returns, of caches or of how it was fitted."""
+"""Cluster models: centroids in a standardized space, and the nearest one to each vector."""
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from encash.clusters.geometry import Geometry
 from encash.errors import FormatError, MismatchError, MissingFileError
 from encash.fingerprint import fingerprint
 
-_FORMAT = 1
 _REFIT = (
     "encash clusters fit --cache …, or from a model: python -m cluster.create_clusters --model-path … --dataset-path …"
 )
@@ -31,7 +29,7 @@ class ClusterModel:
     """k centroids, and the map from embeddings into their space.
 
     The distance of an embedding x to centroid c is ``‖components · ((x − mean) / scale) − c‖`` in float64, rounded to
-    float32 once; it has the same bits whatever other rows are asked with it.
+    float32 once; it has the same bits whatever the other rows of a call are.
     """
 
     centroids: Float32
@@ -43,9 +41,9 @@ class ClusterModel:
     components: Float32 | None = None
     """Rows of the projection, shape (p, d); None without one."""
     encoder: str
-    """Fingerprint of the encoder whose embeddings these are; empty where it is unknown."""
+    """Fingerprint of the encoder of the embeddings; empty if unknown."""
     fit_start: str
-    """First day of the entries that it was fitted on, or that those were drawn from, YYYY-MM-DD."""
+    """First day of the fitted entries, or of those that they were drawn from, YYYY-MM-DD."""
     fit_end: str
     """Last day of them, YYYY-MM-DD."""
     seed: int
@@ -57,7 +55,7 @@ class ClusterModel:
     explained: float | None = None
     """Share of the variance that the components keep."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """How it was fitted, for people; no part of the identity."""
+    """Settings of the fit, for people; not a part of the identity."""
 
     @property
     def k(self) -> int:
@@ -75,7 +73,7 @@ class ClusterModel:
         return fingerprint({**self._facts(), **self._arrays()})
 
     def assign(self, vectors: Float32) -> tuple[Int32, Float32]:
-        """The nearest centroid of each vector, as brute force in float64 finds it; ties go to the lowest id.
+        """Find the nearest centroid of each vector, like brute force in float64; ties go to the lowest id.
 
         Args:
             vectors: embeddings, shape (n, d), finite.
@@ -84,8 +82,8 @@ class ClusterModel:
             cluster ids, shape (n,), and distances, shape (n,).
 
         Raises:
-            MismatchError: vectors of another length.
-            InputError: a value is not finite.
+            MismatchError: vectors of a different length.
+            InputError: a value that is not finite.
 
         >>> model = ClusterModel(centroids=np.float32([[0, 0], [4, 0]]), mean=np.zeros(2, "f4"), encoder="",
         ...     scale=np.ones(2, "f4"), fit_start="", fit_end="", seed=0, counts=np.array([1, 1]), inertia=0.0)
@@ -96,39 +94,39 @@ class ClusterModel:
         return self._geometry.assign(self._checked(vectors))
 
     def distances(self, vectors: Float32) -> Float32:
-        """The distance of each vector to each centroid, shape (n, k), with the same bits as those of `assign`.
+        """Measure the distance of each vector to each centroid, shape (n, k); same bits as `assign`.
 
         Raises:
-            MismatchError: vectors of another length.
-            InputError: a value is not finite.
+            MismatchError: vectors of a different length.
+            InputError: a value that is not finite.
         """
         return self._geometry.distances(self._checked(vectors))
 
     def project(self, vectors: Float32) -> Float32:
-        """Vectors in the space of the centroids, shape (n, p).
+        """Map vectors into the space of the centroids, shape (n, p).
 
         Raises:
-            MismatchError: vectors of another length.
+            MismatchError: vectors of a different length.
         """
         return self._geometry.project(self._checked(vectors)).astype(np.float32)
 
     def check_encoder(self, encoder: str) -> None:
-        """Refuse embeddings of another encoder; an empty fingerprint on either side is unknown and passes.
+        """Refuse embeddings of a different encoder; an empty fingerprint on either side is unknown and passes.
 
         Raises:
             MismatchError: the fingerprints differ.
         """
         if encoder and self.encoder and encoder != self.encoder:
             raise MismatchError(
-                f"the clusters were fitted on embeddings of encoder {self.encoder[:12]}, these are of {encoder[:12]}; "
-                "fit clusters on this cache: encash clusters fit --cache …"
+                f"the clusters were fitted on embeddings of encoder {self.encoder[:12]}, not of {encoder[:12]}; fit "
+                "clusters on this cache: encash clusters fit --cache …"
             )
 
     def save(self, folder: str | Path) -> None:
         """Write `clusters.npz` (arrays, no pickle) and `clusters.json` (the rest, readable), each atomically."""
         folder = Path(folder)
         write_arrays(folder / _ARRAYS_FILE, self._arrays())
-        head = {"format": _FORMAT, "fingerprint": self.fingerprint, "k": self.k, "dim": self.dim}
+        head = {"fingerprint": self.fingerprint, "k": self.k, "dim": self.dim}
         write_json(folder / _FACTS_FILE, {**head, **self._facts(), "notes": dict(self.notes)})
 
     @cached_property
@@ -152,23 +150,23 @@ class ClusterModel:
 
 
 def load_clusters(folder: str | Path) -> ClusterModel:
-    """The cluster model that `ClusterModel.save` wrote.
+    """Load the cluster model that `ClusterModel.save` wrote.
 
     Raises:
         MissingFileError: no such folder, or no clusters in it.
-        FormatError: only the old pickles are there, a file is damaged, or the two files do not belong together.
+        FormatError: the folder has only old pickles, a file is damaged, or the two files do not belong together.
     """
     folder = Path(folder)
     _check_present(folder)
-    facts = read_json(folder / _FACTS_FILE, mend=_REFIT)
-    arrays = read_arrays(folder / _ARRAYS_FILE, mend=_REFIT)
+    facts = read_json(folder / _FACTS_FILE, remake=_REFIT)
+    arrays = read_arrays(folder / _ARRAYS_FILE, remake=_REFIT)
     try:
         fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
         fields |= {name: arrays[name] for name in _ARRAYS if name != "components" or name in arrays}
         model = ClusterModel(**fields, notes=facts.get("notes", {}))
     except KeyError as missing:
         raise FormatError(f"{folder} lacks {missing}; fit the clusters again: {_REFIT}") from None
-    if facts.get("format") != _FORMAT or facts.get("fingerprint") != model.fingerprint:
+    if facts.get("fingerprint") != model.fingerprint:
         raise FormatError(
             f"{_FACTS_FILE} and {_ARRAYS_FILE} in {folder} do not belong together, or one was changed; "
             f"fit the clusters again: {_REFIT}"

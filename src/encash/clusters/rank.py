@@ -1,5 +1,4 @@
-"""Rank clusters by what their entries earned next, on the past only. Knows assignments and prices; nothing of vectors,
-of the model that assigned, or of backtests."""
+"""Rank clusters by the forward returns of their entries, on the past only."""
 
 from __future__ import annotations
 
@@ -9,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encash.arrays import DayLike, Days, Float64, Int32, Int64, day_text, positions, to_day
+from encash.arrays import DayLike, Float64, Int32, Int64, day_text, positions, to_day
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
 from encash.metrics import forward_returns
 from encash.panel.panel import PriceTable
 
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
-"""What clusters can be ranked by; more is better."""
+"""Metrics that clusters can be ranked by; more is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankConfig:
-    """How to rank. `end` and `embargo` have no default: they say what the ranking may know."""
+    """Settings of a ranking. `end` and `embargo` have no default: they limit what it may know."""
 
     horizon: int
     """Sessions ahead."""
@@ -33,20 +32,20 @@ class RankConfig:
     """First day of entries; None takes all."""
     metric: str = "mean_return"
     winsorize: tuple[float, float] | None = (0.005, 0.995)
-    """Forward returns beyond these quantiles of all entries are drawn in to them, so that one bad print cannot make a
-    best cluster; None takes returns as they are."""
+    """Forward returns beyond these quantiles of all entries are clipped to them, so that one bad print cannot make a
+    best cluster; None does not clip."""
     draws: int = 200
-    """Bootstrap draws of blocks of days, for the stability of "best"; 0 for none."""
+    """Bootstrap draws of blocks of days, for the selection frequency; 0 for none."""
     seed: int = 0
     fit_end: str = ""
-    """Provenance, kept in the ranking: `fit_end` and fingerprints of the model and of the encoder."""
+    """Provenance, stored with the ranking: `fit_end` and fingerprints of the model and of the encoder."""
     model: str = ""
     encoder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterTable:
-    """What the entries of each cluster earned over the horizon; one row a cluster, NaN where it has no entries."""
+    """Forward returns of the entries of each cluster; one row per cluster, NaN for a cluster without entries."""
 
     num_stocks: Int64
     """Distinct tickers, shape (k,)."""
@@ -58,11 +57,11 @@ class ClusterTable:
     win_rate: Float64
     """Share of entries with a return above 0."""
     sharpe: Float64
-    """Mean divided by volatility, over the horizon: not annualised."""
+    """Mean divided by volatility, over the horizon: not annualized."""
     volatility: Float64
     """Standard deviation of the entries' returns (divisor n)."""
     skewness: Float64
-    """Third standardised moment (divisor n)."""
+    """Third standardized moment (divisor n)."""
     mean_error: Float64
     """Standard error of `mean_return`, by days and overlapping horizons."""
     win_error: Float64
@@ -73,7 +72,7 @@ class ClusterTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Clusters in order, and what the ranking knew."""
+    """Clusters in order, and the data that the ranking knew."""
 
     horizon: int
     metric: str
@@ -86,18 +85,18 @@ class Ranking:
     order: Int32
     """Cluster ids, best first, ties by the lowest id, clusters without entries last; shape (k,)."""
     counts: dict[str, int]
-    """What became of the entries: used, window_open, no_price, no_session, no_ticker; and clipped by winsorizing."""
+    """Number of entries that were used, window_open, no_price, no_session, no_ticker, and clipped by winsorizing."""
     draws: Float64
-    """Each metric in each bootstrap draw, shape (draws, metrics, k); (draws, 0, k) where it was read from a file."""
+    """Each metric in each bootstrap draw, shape (draws, metrics, k); (draws, 0, k) if loaded from a file."""
     winsorize: tuple[float, float] | None = None
     seed: int = 0
     fit_end: str = ""
     model: str = ""
     encoder: str = ""
     best: tuple[int, ...] | None = None
-    """The clusters that were written as the best ones; None where it was never written."""
+    """The clusters that were written as the best ones; None if it was not written."""
     selected_share: Float64 | None = None
-    """Share of bootstrap draws in which the rule that was written selects each cluster, shape (k,); likewise."""
+    """Share of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
 
     @property
     def k(self) -> int:
@@ -105,7 +104,7 @@ class Ranking:
         return len(self.order)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The table as plain values, best cluster first."""
+        """Return the table as plain values, best cluster first."""
         names = list(ClusterTable.__dataclass_fields__)
         return [
             {"cluster_id": int(cluster), **{name: getattr(self.table, name)[cluster].item() for name in names}}
@@ -114,11 +113,11 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """Which of the ranked clusters are the best ones. All that is given must hold."""
+class SelectionRule:
+    """The criteria that select the best of the ranked clusters; all given ones must hold."""
 
     top_k: int | None = None
-    """This many at the most."""
+    """Maximum number."""
     coverage: float | None = None
     """Best clusters until they hold this share of all entries (0.1 is a tenth)."""
     min_return: float | None = None
@@ -126,24 +125,24 @@ class Rule:
     min_sharpe: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse invalid criteria.
 
         Raises:
-            InputError: fewer than one cluster, a share outside 0 to 1, a threshold that is no number.
+            InputError: fewer than one cluster, a share outside 0 to 1, or a threshold that is not finite.
         """
         if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"the best {self.top_k} clusters were asked for; expected 1 or more")
+            raise InputError(f"the number of best clusters is {self.top_k}; expected 1 or more")
         if self.coverage is not None and not 0 < self.coverage <= 1:
             raise InputError(f"coverage is {self.coverage}; expected a share above 0 and at most 1")
         limits = {"return": self.min_return, "win rate": self.min_win_rate, "Sharpe ratio": self.min_sharpe}
         for name, least in limits.items():
             if least is not None and not np.isfinite(least):
-                raise InputError(f"the least {name} is {least}; expected a number")
+                raise InputError(f"the minimum {name} is {least}; expected a finite number")
 
     def __str__(self) -> str:
-        """What is asked.
+        """Return the given criteria.
 
-        >>> print(Rule(top_k=5, min_sharpe=0.0))
+        >>> print(SelectionRule(top_k=5, min_sharpe=0.0))
         top_k 5, min_sharpe 0.0
         """
         return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value is not None)
@@ -153,15 +152,16 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
     """Rank clusters by the forward returns of the entries assigned to them, day by day.
 
     The forward return of an entry runs from the close of its session to the close `horizon` sessions later; it
-    counts only if that session is on or before `end`. What cannot be used is counted in `Ranking.counts`.
+    counts only if that session is on or before `end`. Entries that are not used are counted in `Ranking.counts`.
 
     Raises:
-        InputError: an embargo shorter than the horizon, an unknown metric, or no entry that counts.
+        InputError: an embargo shorter than the horizon, an unknown metric, or no entry that can be used.
     """
     _check(config)
     known = prices.as_of(config.end)
     if not len(known.days):
-        raise InputError(f"no session on or before {day_text(config.end)}; the prices begin {_first(prices.days)}")
+        first = day_text(prices.days[0]) if len(prices.days) else "nowhere: there are none"
+        raise InputError(f"no session on or before {day_text(config.end)}; the prices start on {first}")
     entries, counts = _entries(assignments, known, config)
     if not len(entries.returns):
         raise InputError(
@@ -189,26 +189,27 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
     )
 
 
-def select_best(ranking: Ranking, rule: Rule) -> Int32:
-    """The best clusters by a rule, best first.
+def select_best(ranking: Ranking, rule: SelectionRule) -> Int32:
+    """Select the best clusters by a rule, best first.
 
     Raises:
-        InputError: the rule asks for nothing, or no cluster passes it.
+        InputError: a rule without criteria, or one that no cluster passes.
     """
-    if rule == Rule():
-        raise InputError("no rule says which clusters are best; give top_k, coverage or a threshold")
+    if rule == SelectionRule():
+        raise InputError("the rule has no criteria; give top_k, coverage or a threshold")
     table = ranking.table
     chosen = _select({name: getattr(table, name) for name in METRICS}, ranking.metric, table.num_samples, rule)
     if not len(chosen):
-        raise InputError(f"no cluster passes {rule}; the best {ranking.metric} is {_best_value(ranking):.6g}")
+        best = float(getattr(table, ranking.metric)[ranking.order[0]])
+        raise InputError(f"no cluster passes {rule}; the best {ranking.metric} is {best:.6g}")
     return chosen
 
 
-def stability(ranking: Ranking, rule: Rule) -> Float64:
-    """The share of bootstrap draws in which the rule selects each cluster, shape (k,); without draws, what was written
-    of them, else NaN.
+def selection_frequency(ranking: Ranking, rule: SelectionRule) -> Float64:
+    """Compute the share of bootstrap draws in which the rule selects each cluster, shape (k,).
 
-    A cluster that is among the best in half of the draws is best by chance of the days.
+    A ranking from a file has no draws, but the shares that were written; without either the shares are NaN. A cluster
+    that is selected in half of the draws is among the best by chance.
     """
     if not ranking.draws.size:
         return np.full(ranking.k, np.nan) if ranking.selected_share is None else ranking.selected_share
@@ -220,19 +221,19 @@ def stability(ranking: Ranking, rule: Rule) -> Float64:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Entries:
-    """The n entries that count, one row each."""
+class _RankedEntries:
+    """The n entries that are ranked, one row each."""
 
     session: Int64
-    """Place of the day among the sessions."""
+    """Index of the day among the sessions."""
     ticker: Int64
     cluster: Int32
     returns: Float64
     num_clusters: int
     num_tickers: int
 
-    def winsorized(self, quantiles: tuple[float, float] | None) -> _Entries:
-        """The same entries with extreme returns drawn in to the quantiles; the largest and the smallest always are."""
+    def winsorized(self, quantiles: tuple[float, float] | None) -> _RankedEntries:
+        """Clip extreme returns to the quantiles; the largest and the smallest return are always clipped."""
         if quantiles is None or len(self.returns) < 3:
             return self
         low = np.quantile(self.returns, quantiles[0], method="higher")
@@ -240,7 +241,7 @@ class _Entries:
         return replace(self, returns=np.clip(self.returns, low, high))
 
     def sums(self, values: NDArray[np.floating[Any]]) -> Float64:
-        """The sum of values by session and cluster, from the first to the last session, shape (sessions, k)."""
+        """Sum values by session and cluster, from the first to the last session, shape (sessions, k)."""
         session = self.session - self.session.min()
         cell = session * self.num_clusters + self.cluster
         size = (int(session.max()) + 1) * self.num_clusters
@@ -248,8 +249,8 @@ class _Entries:
         return sums.reshape(-1, self.num_clusters)
 
 
-def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) -> tuple[_Entries, dict[str, int]]:
-    """The entries whose forward return is known, and what became of the others."""
+def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) -> tuple[_RankedEntries, dict[str, int]]:
+    """Select the entries whose forward return is known, and count the others by reason."""
     row, column = np.nonzero(assignments.cluster >= 0)
     first = to_day(config.start) if config.start is not None else assignments.days[0]
     within = (assignments.days[row] >= first) & (assignments.days[row] <= to_day(config.end))
@@ -271,7 +272,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
         "window_open": int((window_open & ~no_session & ~no_ticker).sum()),
         "no_price": int((priced & ~used).sum()),
     }
-    entries = _Entries(
+    entries = _RankedEntries(
         session=session[used],
         ticker=ticker[used],
         cluster=assignments.cluster[row[used], column[used]],
@@ -282,7 +283,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
     return entries, counts
 
 
-def _table(entries: _Entries, raw: _Entries, horizon: int) -> ClusterTable:
+def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> ClusterTable:
     k, cluster, returns = entries.num_clusters, entries.cluster, entries.returns
     samples = np.bincount(cluster, minlength=k)
 
@@ -311,7 +312,7 @@ def _table(entries: _Entries, raw: _Entries, horizon: int) -> ClusterTable:
         )
 
 
-def _medians(entries: _Entries) -> Float64:
+def _medians(entries: _RankedEntries) -> Float64:
     order = np.lexsort((entries.returns, entries.cluster))
     parts = np.split(
         entries.returns[order], np.cumsum(np.bincount(entries.cluster, minlength=entries.num_clusters))[:-1]
@@ -319,12 +320,12 @@ def _medians(entries: _Entries) -> Float64:
     return np.array([np.median(part) if len(part) else np.nan for part in parts])
 
 
-def _standard_errors(entries: _Entries, values: Float64, horizon: int) -> Float64:
-    """Standard errors of the means by cluster, shape (k,), when entries of a day move together and returns overlap.
+def _standard_errors(entries: _RankedEntries, values: Float64, horizon: int) -> Float64:
+    """Estimate standard errors of the means by cluster, shape (k,), for correlated entries and overlapping returns.
 
     The mean is a ratio of sums over days; its influence by day is ``sum − mean · count``, whose long-run variance
     is Newey and West's (1987) with Bartlett weights over 2·(horizon − 1) lags. Half as many lags would cover the
-    overlap and see only two thirds of the variance that it adds.
+    overlap, but capture only two thirds of the variance that it adds.
     """
     totals, counts = entries.sums(values), entries.sums(np.ones(len(values)))
     samples = counts.sum(axis=0)
@@ -338,11 +339,11 @@ def _standard_errors(entries: _Entries, values: Float64, horizon: int) -> Float6
     return errors
 
 
-def _bootstrap(entries: _Entries, config: RankConfig) -> Float64:
-    """Each metric in each draw of blocks of days, shape (draws, metrics, k).
+def _bootstrap(entries: _RankedEntries, config: RankConfig) -> Float64:
+    """Compute each metric in each draw of blocks of days, shape (draws, metrics, k).
 
     Circular blocks (Politis & Romano 1992) of the horizon, or the cube root of the number of days if that is more.
-    The median takes a pass over all entries in each draw, so it is there only where clusters are ranked by it.
+    The median takes a pass over all entries in each draw, so it is NaN unless clusters are ranked by it.
     """
     if config.draws == 0:
         return np.empty((0, len(METRICS), entries.num_clusters))
@@ -361,7 +362,7 @@ def _bootstrap(entries: _Entries, config: RankConfig) -> Float64:
 
 
 def _times_drawn(num_days: int, block: int, config: RankConfig) -> Float64:
-    """How often each draw takes each day, shape (draws, days)."""
+    """Count how often each draw takes each day, shape (draws, days)."""
     random = np.random.default_rng(config.seed)
     block = min(block, num_days)
     starts = random.integers(num_days, size=(config.draws, -(-num_days // block)))
@@ -370,7 +371,7 @@ def _times_drawn(num_days: int, block: int, config: RankConfig) -> Float64:
     return np.bincount(drawn.ravel(), minlength=config.draws * num_days).reshape(-1, num_days).astype(np.float64)
 
 
-def _median_draws(entries: _Entries, times: Float64) -> Float64:
+def _median_draws(entries: _RankedEntries, times: Float64) -> Float64:
     medians = np.full((len(times), entries.num_clusters), np.nan)
     day = entries.session - entries.session.min()
     order = np.lexsort((entries.returns, entries.cluster))
@@ -383,7 +384,7 @@ def _median_draws(entries: _Entries, times: Float64) -> Float64:
     return medians
 
 
-def _select(metrics: dict[str, Float64], metric: str, samples: Int64, rule: Rule) -> Int32:
+def _select(metrics: dict[str, Float64], metric: str, samples: Int64, rule: SelectionRule) -> Int32:
     order = _best_first(metrics[metric])
     passes = np.isfinite(metrics[metric])
     limits = {"mean_return": rule.min_return, "win_rate": rule.min_win_rate, "sharpe": rule.min_sharpe}
@@ -398,16 +399,8 @@ def _select(metrics: dict[str, Float64], metric: str, samples: Int64, rule: Rule
 
 
 def _best_first(values: Float64) -> Int32:
-    """Ids by falling value, ties by the lowest id, NaN last."""
+    """Order ids by descending value, ties by the lowest id, NaN last."""
     return np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable").astype(np.int32)
-
-
-def _best_value(ranking: Ranking) -> float:
-    return float(getattr(ranking.table, ranking.metric)[ranking.order[0]])
-
-
-def _first(days: Days) -> str:
-    return day_text(days[0]) if len(days) else "nowhere: the table is empty"
 
 
 def _check(config: RankConfig) -> None:
@@ -422,4 +415,4 @@ def _check(config: RankConfig) -> None:
         raise InputError(f"cannot rank by {config.metric!r}; expected one of {', '.join(METRICS)}")
     low, high = config.winsorize or (0.0, 1.0)
     if not 0 <= low < high <= 1:
-        raise InputError(f"winsorize is {config.winsorize}; expected two rising quantiles from 0 to 1")
+        raise InputError(f"winsorize is {config.winsorize}; expected two ascending quantiles from 0 to 1")

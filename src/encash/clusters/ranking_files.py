@@ -1,19 +1,20 @@
-"""Rankings on disk: the two files that the seed's users have, and one JSON with everything. Knows formats alone."""
+"""Rankings on disk: a table and a list of the best clusters, as old folders have them, and one JSON with everything."""
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from encash.arrays import Int32
-from encash.clusters.files import read_json, write_json, write_text
-from encash.clusters.rank import ClusterTable, Ranking, Rule, stability
+from encash.atomic_write import write_whole
+from encash.clusters.files import read_json, write_json
+from encash.clusters.rank import ClusterTable, Ranking, SelectionRule, selection_frequency
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.serialization import identity
 
 _COLUMNS = (
     "cluster_id",
@@ -30,49 +31,56 @@ _RERANK = "encash clusters rank --clusters … --cache … --prices … --end DA
 _FACTS = ("horizon", "metric", "rank_start", "rank_end", "embargo", "counts", "seed", "fit_end", "model", "encoder")
 
 
-def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: Rule) -> list[Path]:
+def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: SelectionRule) -> list[Path]:
     """Write `cluster_ranking_{h}d.csv`, `best_clusters_{h}d.txt` and `ranking_{h}d.json`, each atomically.
 
     Returns:
         The three paths.
     """
-    table, chosen, facts = _paths(Path(folder), ranking.horizon)
-    write_text(table, _csv(ranking))
-    write_text(chosen, _best_text(ranking, best, rule))
+    paths = table, chosen, facts = _paths(Path(folder), ranking.horizon)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(ranking.rows())
+    write_whole(table, text.getvalue().encode())
+    head = [
+        f"# best clusters over {ranking.horizon} sessions by {ranking.metric}: {rule}",
+        f"# ranked on entries from {ranking.rank_start}, on returns known by {ranking.rank_end}",
+        f"# embargo: {ranking.embargo} sessions after that",
+    ]
+    write_whole(chosen, ("\n".join([*head, *map(str, best.tolist())]) + "\n").encode())
     write_json(facts, describe_ranking(ranking, best, rule=rule))
-    return [table, chosen, facts]
+    return list(paths)
 
 
-def describe_ranking(ranking: Ranking, best: Int32, *, rule: Rule) -> dict[str, Any]:
-    """Everything about a ranking as plain values; clusters in order, best first."""
-    share = stability(ranking, rule)
-    rows = [{**row, "selected_share": share[row["cluster_id"]].item()} for row in ranking.rows()]
+def describe_ranking(ranking: Ranking, best: Int32, *, rule: SelectionRule) -> dict[str, Any]:
+    """Describe a ranking completely, as plain values; clusters in order, best first."""
+    share = selection_frequency(ranking, rule)
     return {
         **{name: getattr(ranking, name) for name in _FACTS},
         "winsorize": ranking.winsorize,
         "bootstrap_draws": len(ranking.draws),
-        "rule": asdict(rule),
+        "rule": identity(rule),
         "best": best.tolist(),
-        "ranking": rows,
+        "ranking": [{**row, "selected_share": share[row["cluster_id"]].item()} for row in ranking.rows()],
     }
 
 
 def load_ranking(folder: str | Path, horizon: int) -> Ranking:
-    """What `write_ranking` wrote; of the bootstrap's draws only their number.
+    """Load what `write_ranking` wrote; the bootstrap draws are not stored, only their number.
 
     Raises:
         MissingFileError: no ranking of this horizon.
         FormatError: damaged.
     """
     path = _paths(Path(folder), horizon)[2]
-    facts = read_json(path, mend=_RERANK)
+    facts = read_json(path, remake=_RERANK)
     try:
         rows = sorted(facts["ranking"], key=lambda row: row["cluster_id"])
-        names = ClusterTable.__dataclass_fields__
         integers = ("num_stocks", "num_samples")
         columns: dict[str, Any] = {
             name: np.array([row[name] for row in rows], dtype=np.int64 if name in integers else np.float64)
-            for name in names
+            for name in ClusterTable.__dataclass_fields__
         }
         return Ranking(
             **{name: facts[name] for name in _FACTS},
@@ -84,11 +92,11 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             selected_share=np.array([row["selected_share"] for row in rows], dtype=np.float64),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path} is no ranking ({error!r}); make it again: {_RERANK}") from None
+        raise FormatError(f"{path} is not a ranking ({error!r}); make it again: {_RERANK}") from None
 
 
 def load_rankings(folder: str | Path) -> list[Ranking]:
-    """Every ranking of a folder, the shortest horizon first.
+    """Load every ranking of a folder, the shortest horizon first.
 
     Raises:
         FormatError: one is damaged.
@@ -96,40 +104,42 @@ def load_rankings(folder: str | Path) -> list[Ranking]:
     return [load_ranking(folder, horizon) for horizon in _horizons(Path(folder))]
 
 
-def remove_rankings(folder: str | Path, *, but_of: str) -> None:
-    """Take away the rankings of clusters that have been replaced: their ids mean nothing any more.
+def remove_rankings(folder: str | Path, *, keep_model: str) -> None:
+    """Remove the rankings of clusters that have been replaced, because their ids no longer mean anything.
 
     Args:
-        folder: of the clusters.
-        but_of: fingerprint of the model whose rankings stay.
+        folder: the folder of the clusters.
+        keep_model: fingerprint of the model whose rankings stay.
     """
     for horizon in _horizons(Path(folder)):
         paths = _paths(Path(folder), horizon)
-        if read_json(paths[2], mend=_RERANK).get("model") != but_of:
+        if read_json(paths[2], remake=_RERANK).get("model") != keep_model:
             for path in paths:
                 path.unlink(missing_ok=True)
 
 
-def _horizons(folder: Path) -> list[int]:
-    names = [path.stem for path in folder.glob("ranking_*d.json")]
-    return sorted(int(name[8:-1]) for name in names if name[8:-1].isdigit())
-
-
 def read_best_clusters(path: str | Path) -> Int32:
-    """The ids of a `best_clusters_{h}d.txt`, in the file's order: lines of ``#`` are comments, then one id a line.
+    """Read the ids of a `best_clusters_{h}d.txt`, in the file's order: one per line; lines of ``#`` are comments.
 
     Raises:
         MissingFileError: no such file.
-        InputError: no id in it.
-        FormatError: a line that is no id.
+        InputError: a file without ids.
+        FormatError: a malformed line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise MissingFileError(f"no file {path}; this writes it: {_RERANK}") from None
+        raise MissingFileError(f"no file {path}; make it: {_RERANK}") from None
     except (UnicodeDecodeError, IsADirectoryError):
-        raise FormatError(f"{path} is no text file; expected one cluster id a line") from None
-    ids = [_id(path, number, line.strip()) for number, line in enumerate(lines, 1) if _is_content(line)]
+        raise FormatError(f"{path} is not a text file; expected one cluster id per line") from None
+    ids = []
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            ids.append(int(line))
+        except ValueError:
+            raise FormatError(f"line {number} of {path} is {line[:40]!r}; expected a cluster id, such as 7") from None
     if not ids:
         raise InputError(f"{path} names no cluster, so every stock would be dropped; rank again: {_RERANK}")
     return np.array(ids, dtype=np.int32)
@@ -140,12 +150,12 @@ def check_ids(ids: Int32, k: int) -> None:
 
     Raises:
         UnknownKeyError: an id below 0, or k and above.
-        InputError: an id twice.
+        InputError: an id that is given twice.
     """
     if (strange := ids[(ids < 0) | (ids >= k)]).size:
         raise UnknownKeyError(
-            f"cluster {strange[0]} does not exist: the model has clusters 0 to {k - 1}; the best clusters belong to "
-            f"another model: rank again: {_RERANK}"
+            f"cluster {strange[0]} does not exist: the model has clusters 0 to {k - 1}, so the best clusters belong to "
+            f"a different model; rank again: {_RERANK}"
         )
     if len(np.unique(ids)) != len(ids):
         raise InputError("a cluster id is named twice among the best clusters; name each once")
@@ -156,29 +166,6 @@ def _paths(folder: Path, horizon: int) -> tuple[Path, Path, Path]:
     return folder / names[0], folder / names[1], folder / names[2]
 
 
-def _csv(ranking: Ranking) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(ranking.rows())
-    return text.getvalue()
-
-
-def _best_text(ranking: Ranking, best: Int32, rule: Rule) -> str:
-    head = [
-        f"# best clusters over {ranking.horizon} sessions by {ranking.metric}: {rule}",
-        f"# ranked on entries from {ranking.rank_start}, on returns known by {ranking.rank_end}",
-        f"# embargo: {ranking.embargo} sessions after that",
-    ]
-    return "\n".join([*head, *map(str, best.tolist())]) + "\n"
-
-
-def _is_content(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
-
-
-def _id(path: str | Path, number: int, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise FormatError(f"line {number} of {path} is {text[:40]!r}; expected a cluster id, such as 7") from None
+def _horizons(folder: Path) -> list[int]:
+    names = [path.stem for path in folder.glob("ranking_*d.json")]
+    return sorted(int(name[8:-1]) for name in names if name[8:-1].isdigit())

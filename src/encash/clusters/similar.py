@@ -1,5 +1,4 @@
-"""What came of entries that looked alike, and how far back one may look without knowing the future. Knows keys of
-entries and prices; nothing of how neighbours are found."""
+"""Returns after similar entries, and the last day on which they may be looked up without look-ahead."""
 
 from __future__ import annotations
 
@@ -15,8 +14,8 @@ from encash.panel.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Neighbours:
-    """Past entries, the nearest first."""
+class Neighbors:
+    """Similar past entries, the nearest first."""
 
     days: Days
     """shape (n,)."""
@@ -30,9 +29,9 @@ class Neighbours:
 
 
 def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
-    """The session `embargo` sessions before a day: what happened in that many sessions after it is known on the day.
+    """Find the session `embargo` sessions before a day; the returns over that many sessions after it are known then.
 
-    Give at least the horizon of the returns to look at, and the encoder's lookback if the windows must not overlap.
+    The embargo should be at least the horizon of the returns, and the encoder's lookback if windows must not overlap.
 
     Raises:
         InputError: an embargo below 1, or no session that early.
@@ -42,16 +41,16 @@ def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
     np.datetime64('2024-01-04')
     """
     if embargo < 1:
-        raise InputError(f"the embargo is {embargo} sessions; expected 1 or more: a day is not its own past")
+        raise InputError(f"the embargo is {embargo} sessions; expected 1 or more, because a day is not its own past")
     place = int(np.searchsorted(sessions, to_day(day), side="right")) - 1 - embargo
     if place < 0:
-        raise InputError(f"no session lies {embargo} sessions before {day_text(day)}; ask about a later day")
+        raise InputError(f"no session is {embargo} sessions before {day_text(day)}; ask about a later day")
     known: np.datetime64 = sessions[place]
     return known
 
 
-def what_followed(found: Neighbours, prices: PriceTable, horizons: Sequence[int]) -> Float64:
-    """The return of each neighbour over each horizon from its day's close, shape (n, H); NaN without the prices."""
+def neighbor_returns(found: Neighbors, prices: PriceTable, horizons: Sequence[int]) -> Float64:
+    """Compute the return of each neighbor over each horizon from its day's close, shape (n, H); NaN without prices."""
     order = np.argsort(prices.tickers)
     place = positions(np.asarray(prices.tickers)[order], found.tickers)
     session = positions(prices.days, found.days)

@@ -1,4 +1,4 @@
-"""What the pictures of clusters show, as plain arrays. Knows models and walks; draws nothing."""
+"""A 2-D map of clusters and the drift of a walk, as plain arrays for charts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REFIT = "encash clusters fit --cache …"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterMap:
-    """A plane through the clusters."""
+    """A 2-D projection of the clusters."""
 
     centroids: Float64
     """shape (k, 2)."""
@@ -34,7 +34,7 @@ class ClusterMap:
     cluster: Int32
     """Of each entry, shape (n,)."""
     explained: float
-    """Share of the entries' variance that the plane shows."""
+    """Share of the entries' variance in the plane."""
 
     def save(self, folder: Path) -> None:
         """Write `map.npz` beside the clusters, atomically."""
@@ -42,21 +42,23 @@ class ClusterMap:
 
 
 def load_map(folder: Path) -> ClusterMap:
-    """What `ClusterMap.save` wrote.
+    """Load what `ClusterMap.save` wrote.
 
     Raises:
         MissingFileError: no map in this folder.
         FormatError: damaged.
     """
-    arrays = read_arrays(folder / _MAP_FILE, mend=_REFIT)
+    arrays = read_arrays(folder / _MAP_FILE, remake=_REFIT)
     try:
         return ClusterMap(**{**arrays, "explained": float(arrays["explained"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{folder / _MAP_FILE} is no map of clusters ({error!r}); make it again: {_REFIT}") from None
+        raise FormatError(
+            f"{folder / _MAP_FILE} is not a map of clusters ({error!r}); make it again: {_REFIT}"
+        ) from None
 
 
 def map_entries(model: ClusterModel, entries: CacheEntries) -> ClusterMap:
-    """The map of a model with a seeded sample of the entries of the days that it was fitted on."""
+    """Map a model with a seeded sample of the entries of the days that it was fitted on."""
     index = entries.index
     fitted = index.row[slice(*index.span(model.fit_start, model.fit_end))]
     rows = fitted[fitted >= 0].astype(np.int64)
@@ -66,9 +68,9 @@ def map_entries(model: ClusterModel, entries: CacheEntries) -> ClusterMap:
 
 
 def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
-    """Entries and centroids projected on the plane in which the centroids, weighted by their size, spread most.
+    """Project entries and centroids on the plane in which the centroids, weighted by their size, spread most.
 
-    Principal components of the centroids; the sign of each axis makes its largest weight positive.
+    The axes are principal components of the centroids; the sign of each axis makes its largest weight positive.
 
     Args:
         model: the clusters.
@@ -76,42 +78,42 @@ def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
     """
     centroids, space = model.centroids.astype(np.float64), model.project(vectors).astype(np.float64)
     weights = model.counts / model.counts.sum()
-    centre = weights @ centroids
-    _, _, axes = np.linalg.svd(np.sqrt(weights)[:, None] * (centroids - centre), full_matrices=False)
+    center = weights @ centroids
+    _, _, axes = np.linalg.svd(np.sqrt(weights)[:, None] * (centroids - center), full_matrices=False)
     plane = np.zeros((2, centroids.shape[1]))
     plane[: len(axes[:2])] = axes[:2]
     largest = np.take_along_axis(plane, np.abs(plane).argmax(axis=1)[:, None], axis=1)
     plane *= np.where(largest < 0, -1.0, 1.0)
-    shown, whole = (space - centre) @ plane.T, space - space.mean(axis=0)
-    total = float(np.square(whole).sum())
+    shown, centered = (space - center) @ plane.T, space - space.mean(axis=0)
+    total = float(np.square(centered).sum())
     return ClusterMap(
-        centroids=(centroids - centre) @ plane.T,
+        centroids=(centroids - center) @ plane.T,
         entries=shown,
         cluster=model.assign(vectors)[0],
-        explained=float(np.square(whole @ plane.T).sum()) / total if total else 1.0,
+        explained=float(np.square(centered @ plane.T).sum()) / total if total else 1.0,
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WalkDrift:
-    """How clusters and their order change from refit to refit; R refits."""
+    """Changes of clusters and of their order from refit to refit; R refits."""
 
     first_days: Days
     """shape (R,)."""
     drift: Float64
-    """How far each centroid moved, in deviations a dimension; NaN in the first refit. Shape (R, k)."""
+    """Distance that each centroid moved, in deviations per dimension; NaN in the first refit. Shape (R, k)."""
     agreement: Float64
     """Share of entries that keep their id from the model before; NaN in the first refit. Shape (R,)."""
     best: Bool
-    """Which clusters are among the best, shape (R, k)."""
+    """True for the best clusters, shape (R, k)."""
     best_kept: Float64
-    """Share of the best clusters before that are still among the best; NaN in the first refit. Shape (R,)."""
+    """Share of the previous best clusters that are still among the best; NaN in the first refit. Shape (R,)."""
     mean_return: Float64
-    """What the ranking saw, shape (R, k)."""
+    """Mean return of each cluster in the ranking, shape (R, k)."""
 
 
 def walk_drift(walk: WalkModel) -> WalkDrift:
-    """Drift and persistence between the refits of a walk."""
+    """Measure drift and persistence between the refits of a walk."""
     best = np.zeros((len(walk.refits), walk.k), dtype=np.bool_)
     for number, period in enumerate(walk.periods):
         best[number, period.best] = True

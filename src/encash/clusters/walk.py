@@ -1,41 +1,40 @@
-"""Walk forward: fit and rank again every N sessions, each time on the past alone. Knows sessions, prices and a function
-that reads entries of a range of days; nothing of where they are kept, and nothing of backtests."""
+"""Walk forward: fit and rank again every N sessions, each time on the past only."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float64, Int64, UInt64, day_text, to_day
+from encash.arrays import DayLike, Days, Float64, Int64, UInt64, to_day
 from encash.clusters.assignments import assign_batches
 from encash.clusters.choose import choose_k
 from encash.clusters.files import read_json, write_json
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
 from encash.clusters.model import ClusterModel
 from encash.clusters.periods import Assigner, ModelPeriod, make_period, static_clusters
-from encash.clusters.rank import RankConfig, Rule, rank_clusters, select_best
-from encash.clusters.walk_checkpoints import REWALK, Refit, Unfinished, load_refit
+from encash.clusters.rank import RankConfig, SelectionRule, rank_clusters, select_best
+from encash.clusters.walk_checkpoints import REWALK, Refit, WalkCheckpoints, load_refit
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint, row_digests
 from encash.panel.panel import PriceTable
 from encash.progress import Progress
+from encash.serialization import from_description, identity
 
-_FORMAT = 1
 _FACTS_FILE = "walk.json"
-Read = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
-"""Entries from one day to another, both included, as batches of days (n,), tickers (n,) and vectors (n, d)."""
+EntryReader = Callable[[np.datetime64, np.datetime64], Iterable[Batch]]
+"""Reads the entries of a range of days, both ends included, in batches: days (n,), tickers (n,), vectors (n, d)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WalkConfig:
-    """How to walk. `embargo` has no default."""
+    """Settings of a walk. `embargo` has no default."""
 
     every: int
     """Sessions from one refit to the next."""
@@ -45,50 +44,50 @@ class WalkConfig:
     fit: FitConfig
     counts: tuple[int, ...] = ()
     """Numbers of clusters to choose from, instead of the one of `fit`."""
-    rule: Rule = field(default_factory=lambda: Rule(top_k=5))
+    rule: SelectionRule = field(default_factory=lambda: SelectionRule(top_k=5))
     window: int | None = None
     """Sessions that a refit looks back (rolling); None takes all of the past (expanding)."""
     history: int = 252
     """Sessions before the end of the first fit."""
     start: DayLike | None = None
-    """First day of entries; None begins with the prices."""
+    """First day of entries; None starts with the prices."""
     end: DayLike | None = None
-    """Last day on which a model is to be in force; None goes as far as the prices."""
+    """Last day on which a model is to be active; None goes to the end of the prices."""
     metric: str = RankConfig.metric
     winsorize: tuple[float, float] | None = RankConfig.winsorize
     draws: int = RankConfig.draws
 
     def options(self) -> dict[str, Any]:
-        """Everything but what a `WalkModel` says of itself: the rule, and how its models were fitted."""
-        options = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("fit", "rule")}
-        days = {name: None if options[name] is None else day_text(options[name]) for name in ("start", "end")}
-        return {**options, **days}
+        """Describe the settings that a `WalkModel` does not hold itself, as plain values."""
+        return {name: value for name, value in identity(self).items() if name not in ("fit", "rule")}
 
     @classmethod
     def of_walk(cls, walk: WalkModel) -> WalkConfig:
-        """How a walk was made.
+        """Return the settings that a walk was made with.
 
         Raises:
-            MismatchError: its notes do not say.
+            MismatchError: its notes do not hold them.
         """
-        names = [one.name for one in fields(cls) if one.name not in ("fit", "rule")]
-        if absent := [name for name in names if name not in walk.notes]:
-            raise MismatchError(f"the walk does not say {absent[0]}; walk again: {REWALK}")
-        options = {name: walk.notes[name] for name in names}
-        tuples = {name: None if options[name] is None else tuple(options[name]) for name in ("counts", "winsorize")}
-        fit = FitConfig.of_model(walk.periods[0].model)
-        return cls(fit=fit, rule=walk.rule, **{**options, **tuples})
+        names = {one.name for one in fields(cls)}
+        if missing := sorted(names - {"fit", "rule"} - walk.notes.keys()):
+            raise MismatchError(f"the walk does not record {missing[0]}; walk again: {REWALK}")
+        options = {name: value for name, value in walk.notes.items() if name in names}
+        parts = {"fit": identity(FitConfig.of_model(walk.periods[0].model)), "rule": identity(walk.rule)}
+        return from_description(cls, {**options, **parts}, what="the notes of the walk")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WalkModel:
-    """Refits in order of their first days. Cluster ids are matched from each refit to the next: cluster 3 of one is
-    the cluster of the next that lies closest, as the best assignment of all to all has it."""
+    """The refits of a walk, in order of their first days.
+
+    Cluster ids are matched from each refit to the next: cluster 3 of one is the closest cluster of the next, in the
+    best one-to-one assignment of all clusters.
+    """
 
     refits: tuple[Refit, ...]
-    rule: Rule
+    rule: SelectionRule
     notes: dict[str, Any] = field(default_factory=dict)
-    """How it was made, for people."""
+    """Settings and choices, for people and for a repeated walk; not a part of the identity."""
 
     @property
     def k(self) -> int:
@@ -111,32 +110,26 @@ class WalkModel:
         return Assigner(periods=self.periods, fingerprint=self.fingerprint)
 
     def save(self, folder: str | Path) -> None:
-        """Write a numbered folder for each refit, then `walk.json`."""
-        folder = Path(folder)
+        """Write a numbered folder for each refit, then `walk.json`; remove refits of a longer walk that was there."""
+        folder, refits = Path(folder), []
         for number, refit in enumerate(self.refits):
-            refit.save(_part(folder, number), self.rule)
-        write_json(folder / _FACTS_FILE, {"format": _FORMAT, "fingerprint": self.fingerprint, **self._facts()})
-        for number in itertools.takewhile(lambda n: _part(folder, n).is_dir(), itertools.count(len(self.refits))):
-            shutil.rmtree(_part(folder, number))  # of a longer walk that was here before
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "k": self.k,
-            "rule": vars(self.rule),
-            "notes": self.notes,
-            "refits": [
-                {"folder": _part(Path(), number).name, **refit.describe()} for number, refit in enumerate(self.refits)
-            ],
-        }
+            refit.save(folder / f"{number:04d}", self.rule)
+            refits.append({"folder": f"{number:04d}", **refit.describe()})
+        facts = {"fingerprint": self.fingerprint, "k": self.k, "rule": identity(self.rule), "notes": self.notes}
+        write_json(folder / _FACTS_FILE, {**facts, "refits": refits})
+        for number in itertools.count(len(refits)):
+            if not (older := folder / f"{number:04d}").is_dir():
+                break
+            shutil.rmtree(older)
 
 
 def walk_forward(
     prices: PriceTable,
-    read: Read,
+    read: EntryReader,
     *,
     config: WalkConfig,
     encoder: str,
-    unfinished: Unfinished | None = None,
+    checkpoints: WalkCheckpoints | None = None,
     progress: Progress | None = None,
 ) -> WalkModel:
     """Fit and rank every N sessions, each time on what was known then.
@@ -144,77 +137,85 @@ def walk_forward(
     A refit at session e fits on entries up to e, ranks on returns that have ended by e, and is used from session
     e + embargo until the next one is.
 
-    Of several numbers of clusters, one is chosen for the whole walk, as `choose_k` does, on the entries of the first
-    refit: every day on which the walk is used comes after them, and clusters can be matched from refit to refit only
-    where all refits have the same number of them.
+    If there are several numbers of clusters, `choose_k` chooses one for the whole walk on the entries of the first
+    refit: all days on which the walk is used come after them, and clusters can only be matched between refits with the
+    same number of them.
 
     Args:
         prices: its days are the sessions.
-        read: entries of a range of days; called with ranges of the past alone.
+        read: reads entries of a range of days; called with ranges of the past only.
         config: how often, how far back, and what to fit.
-        encoder: fingerprint of the encoder; empty where it is unknown.
-        unfinished: where refits are kept as they are made, and taken from if the walk was stopped; None keeps none.
-        progress: called with fits done and fits in all: numbers of clusters tried, then refits.
+        encoder: fingerprint of the encoder; empty if unknown.
+        checkpoints: where refits are stored as they are made, and loaded from after an interruption; None stores none.
+        progress: called with fits done and their total: numbers of clusters tried, then refits.
 
     Raises:
         InputError: an embargo shorter than the horizon, too few sessions for one refit, numbers of clusters that the
-            first refit has too few entries for, or a refit after which no cluster passes the rule.
-        WorkError: a refit cannot be kept.
+            first refit has too few entries for, or a refit in which the rule selects no cluster.
+        WorkError: a refit cannot be stored.
     """
     ends = _refit_ends(prices.days, config).tolist()
     tried, total = len(config.counts), len(config.counts) + len(ends)
 
-    def tell(done: int, _: int) -> None:
+    def report(done: int, _: int) -> None:
         if progress is not None:
             progress(done, total)
 
     notes = config.options()
     if config.counts:
         sample = sample_vectors(read(*_span(prices.days, ends[0], config)), config=config.fit)
-        selection = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=tell)
+        selection = choose_k(sample, config.counts, config=config.fit, encoder=encoder, progress=report)
         config, notes["choice"] = replace(config, fit=replace(config.fit, k=selection.best.k)), selection.rows()
     refits: list[Refit] = []
     closes = row_digests(prices.close)
     for number, end in enumerate(ends, start=1):
         before = refits[-1] if refits else None
         make = partial(_refit, prices, read, end, config, encoder, before)
-        decided_by = _decided_by(prices, closes, end, config, encoder, before)
-        span = _span(prices.days, end, config)
-        refits.append(make() if unfinished is None else unfinished.take(span, decided_by, make, rule=config.rule))
-        tell(tried + number, total)
+        if checkpoints is None:
+            refits.append(make())
+        else:
+            determined_by = _determined_by(prices, closes, end, config, encoder, before)
+            span = _span(prices.days, end, config)
+            refits.append(checkpoints.load_or_make(span, determined_by, make, rule=config.rule))
+        report(tried + number, total)
     return WalkModel(refits=tuple(refits), rule=config.rule, notes=notes)
 
 
 def load_walk(folder: str | Path) -> WalkModel:
-    """What `WalkModel.save` wrote.
+    """Load what `WalkModel.save` wrote.
 
     Raises:
-        MissingFileError: no walk there, or a part of it is missing.
+        MissingFileError: no walk in the folder, or a part of it is missing.
         FormatError: a file is damaged, or the parts do not belong together.
     """
     folder = Path(folder)
-    facts = read_json(folder / _FACTS_FILE, mend=REWALK)
+    path = folder / _FACTS_FILE
+    facts = read_json(path, remake=REWALK)
     try:
         refits = tuple(load_refit(folder / entry["folder"], entry) for entry in facts["refits"])
-        made = WalkModel(refits=refits, rule=Rule(**facts["rule"]), notes=facts["notes"])
-        belongs = facts["format"] == _FORMAT and facts["fingerprint"] == made.fingerprint
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise FormatError(f"{folder / _FACTS_FILE} is no walk ({error!r}); walk again: {REWALK}") from None
+        rule = from_description(SelectionRule, facts["rule"], what=f"the rule of {path}")
+        made = WalkModel(refits=refits, rule=rule, notes=facts["notes"])
+        belongs = facts["fingerprint"] == made.fingerprint
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path} does not describe a walk ({error!r}); walk again: {REWALK}") from None
     if not belongs:
         raise FormatError(f"the refits in {folder} are not those of its {_FACTS_FILE}; walk again: {REWALK}")
     return made
 
 
 def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterModel, Float64]:
-    """The later model with ids that continue those of the earlier one, and how far each centroid has moved.
+    """Renumber the clusters of a later model so that they continue those of an earlier one.
 
-    The assignment problem on squared distances between centroids (Kuhn, "The Hungarian method", 1955), in the later
-    model's deviations.
+    Solves the assignment problem on squared distances between centroids (Kuhn, "The Hungarian method", 1955), in the
+    later model's deviations.
+
+    Returns:
+        The later model with matched ids, and how far each centroid has moved, shape (k,).
 
     Raises:
-        InputError: another number of clusters or dimensions.
+        InputError: the numbers of clusters or dimensions differ.
     """
     if before.k != after.k or before.dim != after.dim:
         raise InputError(
@@ -232,7 +233,7 @@ def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterMo
 
 
 def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
-    """The sessions whose close is the last thing that each refit knows."""
+    """Return the sessions whose close is the last that each refit knows."""
     if config.embargo < config.horizon:
         raise InputError(
             f"the embargo of {config.embargo} sessions is shorter than the horizon of {config.horizon}; "
@@ -261,7 +262,9 @@ def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
     return ends
 
 
-def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder: str, before: Refit | None) -> Refit:
+def _refit(
+    prices: PriceTable, read: EntryReader, end: int, config: WalkConfig, encoder: str, before: Refit | None
+) -> Refit:
     sessions = prices.days
     sample = sample_vectors(read(*_span(sessions, end, config)), config=config.fit)
     model = fit_sample(sample, config=config.fit, encoder=encoder)
@@ -271,41 +274,11 @@ def _refit(prices: PriceTable, read: Read, end: int, config: WalkConfig, encoder
         model, drift = match_clusters(before.period.model, model)
         agreement = float(np.mean(model.assign(sample.vectors)[0] == before.period.model.assign(sample.vectors)[0]))
     drawn = [(sample.days, sample.tickers, sample.vectors)]
-    whole = drawn if sample.seen == len(sample.days) else read(*_span(sessions, end, config))
-    assigned = assign_batches(whole, model.assign, k=model.k, model=model.fingerprint)
-    ranking = rank_clusters(assigned, prices, config=_rank_config(config, model, sessions[end]))
-    best = select_best(ranking, config.rule)
-    static = static_clusters(assigned, model.fit_end)
-    period = make_period(model, best, ranking, sessions, static=static)
-    return Refit(period=period, ranking=ranking, drift=drift, agreement=agreement)
-
-
-def _span(sessions: Days, end: int, config: WalkConfig) -> tuple[np.datetime64, np.datetime64]:
-    """The first and the last day of the entries that the refit at a session looks back on."""
-    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
-    first = first if config.window is None else max(first, end + 1 - config.window)
-    return sessions[first], sessions[end]
-
-
-def _decided_by(
-    prices: PriceTable, closes: UInt64, end: int, config: WalkConfig, encoder: str, before: Refit | None
-) -> list[Any]:
-    """All that a refit is made from, but its entries and the rule: whoever changes one of these makes another refit."""
-    return [
-        asdict(config.fit),
-        [config.horizon, config.embargo, config.metric, config.winsorize, config.draws],
-        encoder,
-        "" if before is None else before.period.model.fingerprint,
-        "\n".join(prices.tickers),
-        prices.days[: end + config.embargo + 1].astype(np.int64),
-        closes[: end + 1],
-    ]
-
-
-def _rank_config(config: WalkConfig, model: ClusterModel, end: np.datetime64) -> RankConfig:
-    return RankConfig(
+    entries = drawn if sample.seen == len(sample.days) else read(*_span(sessions, end, config))
+    assigned = assign_batches(entries, model)
+    rank_config = RankConfig(
         horizon=config.horizon,
-        end=end,
+        end=sessions[end],
         embargo=config.embargo,
         metric=config.metric,
         winsorize=config.winsorize,
@@ -315,16 +288,39 @@ def _rank_config(config: WalkConfig, model: ClusterModel, end: np.datetime64) ->
         model=model.fingerprint,
         encoder=model.encoder,
     )
+    ranking = rank_clusters(assigned, prices, config=rank_config)
+    best = select_best(ranking, config.rule)
+    static = static_clusters(assigned, model.fit_end)
+    period = make_period(model, best, ranking, sessions, static=static)
+    return Refit(period=period, ranking=ranking, drift=drift, agreement=agreement)
+
+
+def _span(sessions: Days, end: int, config: WalkConfig) -> tuple[np.datetime64, np.datetime64]:
+    """Return the first and the last day of the entries that the refit at a session looks back on."""
+    first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
+    first = first if config.window is None else max(first, end + 1 - config.window)
+    return sessions[first], sessions[end]
+
+
+def _determined_by(
+    prices: PriceTable, closes: UInt64, end: int, config: WalkConfig, encoder: str, before: Refit | None
+) -> list[Any]:
+    """Return everything that determines a refit, except its entries and the rule."""
+    return [
+        identity(config.fit),
+        [config.horizon, config.embargo, config.metric, config.winsorize, config.draws],
+        encoder,
+        "" if before is None else before.period.model.fingerprint,
+        "\n".join(prices.tickers),
+        prices.days[: end + config.embargo + 1].astype(np.int64),
+        closes[: end + 1],
+    ]
 
 
 def _centroids_among_embeddings(model: ClusterModel) -> Float64:
-    """Centroids as embeddings, shape (k, d)."""
+    """Return centroids as embeddings, shape (k, d)."""
     space = model.centroids.astype(np.float64)
     if model.components is not None:
         space = space @ model.components
     among: Float64 = space * model.scale + model.mean
     return among
-
-
-def _part(folder: Path, number: int) -> Path:
-    return folder / f"{number:04d}"

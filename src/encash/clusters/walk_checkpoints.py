@@ -1,11 +1,9 @@
-"""One step of a walk and its files, and the steps of a walk that was stopped: kept until it is whole. Knows models,
-rankings and the keys of entries; nothing of when a refit is due."""
+"""The refits of a walk: their files, and checkpoints from which an interrupted walk resumes."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,39 +17,39 @@ from encash.clusters.assignments import load_assignments
 from encash.clusters.files import read_json, write_json
 from encash.clusters.model import load_clusters
 from encash.clusters.periods import ModelPeriod
-from encash.clusters.rank import Ranking, Rule
+from encash.clusters.rank import Ranking, SelectionRule
 from encash.clusters.ranking_files import load_ranking, write_ranking
 from encash.errors import InputError
 from encash.fingerprint import fingerprint, row_digests
-from encash.store.local.lock import sole_writer
+from encash.serialization import identity
 
 REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
+FOLDER = ".unfinished"
 _STATIC_FOLDER, _FACTS_FILE = "static", "refit.json"
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refit:
-    """One step of the walk."""
+    """One step of a walk."""
 
     period: ModelPeriod
     """The model, its best clusters, and the first day on which they are used."""
     ranking: Ranking
     drift: Float64
-    """How far each centroid lies from the one of the same id before, in the deviations of this fit, divided by the
+    """Distance of each centroid from the one of the same id before, in the deviations of this fit, divided by the
     square root of the dimensions; NaN in the first refit. Shape (k,)."""
     agreement: float
     """Share of the fitted entries to which the model before gives the same id; NaN in the first refit."""
 
-    def save(self, folder: Path, rule: Rule) -> None:
-        """Write model, ranking and the clusters of the static filter; the caller keeps what `describe` says."""
+    def save(self, folder: Path, rule: SelectionRule) -> None:
+        """Write model, ranking and the clusters of the static filter; the caller stores what `describe` returns."""
         self.period.model.save(folder)
         write_ranking(folder, self.ranking, self.period.best, rule=rule)
         if self.period.static is not None:
             self.period.static.save(folder / _STATIC_FOLDER)
 
     def describe(self) -> dict[str, Any]:
-        """What `load_refit` needs beside the files."""
+        """Return what `load_refit` needs beside the files."""
         period = self.period
         return {
             "model": period.model.fingerprint,
@@ -68,16 +66,16 @@ class Refit:
 
 
 def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
-    """What `Refit.save` wrote.
+    """Load what `Refit.save` wrote.
 
     Args:
-        folder: where it was written.
+        folder: the folder that was written.
         facts: from `Refit.describe`.
 
     Raises:
         MissingFileError: a file is missing.
         FormatError: a file is damaged.
-        KeyError, TypeError, ValueError: the facts are no such facts.
+        KeyError, TypeError, ValueError: the facts are incomplete or invalid.
     """
     static = folder / _STATIC_FOLDER
     period = ModelPeriod(
@@ -93,50 +91,45 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
     return Refit(period=period, ranking=load_ranking(folder, facts["horizon"]), drift=drift, agreement=agreement)
 
 
-def sole_walk(folder: Path) -> AbstractContextManager[None]:
-    """Make the folder of a walk and hold it in a block, from its first refit until it is saved: of two walks at once,
-    one would take away what the other has unfinished, and the files of both would lie among each other.
+class WalkCheckpoints:
+    """The refits of an unfinished walk, in a hidden folder of its own folder; readers of walks do not see it.
 
-    Raises:
-        ConflictError: another process walks there; the message names its process id.
-        WorkError: the folder cannot be made or written.
-    """
-    return sole_writer(folder, "walk")
-
-
-class Unfinished:
-    """The refits of a walk that is not whole yet, in a hidden folder of its own folder; readers of walks see none.
-
-    Identity is content: a refit lies under the fingerprint of all that decided it, its entries included, and is taken
-    again where the same decides it. It appears whole or not at all.
+    Checkpoints are addressed by content: a refit is stored under the fingerprint of everything that determined it,
+    including its entries, and is loaded again if the same inputs determine it. Each is written atomically.
     """
 
     def __init__(self, out: Path, entries: CacheEntries):
-        """Look into the folder of a walk; makes nothing.
+        """Open the checkpoints of a walk; writes nothing.
 
         Args:
             out: the folder of the walk.
-            entries: what it is fitted on; their vectors are not read.
+            entries: the entries that it is fitted on; their vectors are not read.
         """
-        self._folder, self._index, self._cache = out / UNFINISHED, entries.index, entries.cache
+        self._folder, self._index, self._cache = out / FOLDER, entries.index, entries.cache
         digests = cell_digests(entries.index)
         self._by_day = row_digests(digests)
         self._known = ((digests != 0) | (entries.index.row < 0)).all(axis=1)
-        self.kept = 0
-        """Refits of this walk that lie there by now."""
+        self.stored = 0
+        """Number of refits of this walk that are stored."""
 
-    def take(
-        self, span: tuple[np.datetime64, np.datetime64], decided_by: Any, make: Callable[[], Refit], *, rule: Rule
+    def load_or_make(
+        self,
+        span: tuple[np.datetime64, np.datetime64],
+        determined_by: Any,
+        make: Callable[[], Refit],
+        *,
+        rule: SelectionRule,
     ) -> Refit:
-        """The refit on the entries of a span, as it was kept; else made now, and kept.
+        """Load the refit on the entries of a span, or make and store it.
 
-        Nothing is kept of entries of which nobody recorded the windows that they were made from.
+        A refit on entries without recorded window digests is not stored.
 
         Args:
             span: first and last day, both included.
-            decided_by: all that decides the refit but its entries and the rule; what `fingerprint` takes.
+            determined_by: everything that determines the refit except its entries and the rule, as `fingerprint` takes
+                it.
             make: makes it.
-            rule: which clusters are its best ones.
+            rule: selects its best clusters.
 
         Raises:
             WorkError: it cannot be written.
@@ -146,24 +139,24 @@ class Unfinished:
         if not self._known[days].all():
             return make()
         keys = "\n".join(index.tickers), index.days[days].astype(np.int64)
-        place = self._folder / fingerprint([decided_by, vars(rule), self._cache, *keys, self._by_day[days]])
-        if (refit := _found(place)) is None:
+        place = self._folder / fingerprint([determined_by, identity(rule), self._cache, *keys, self._by_day[days]])
+        if (refit := _load_checkpoint(place)) is None:
             refit = make()
             with whole_folder(place) as part:
                 refit.save(part, rule)
                 write_json(part / _FACTS_FILE, refit.describe())
-        self.kept += 1
+        self.stored += 1
         return refit
 
-    def remove(self) -> None:
-        """Take all away: the walk is whole, or will never be."""
+    def clear(self) -> None:
+        """Remove all checkpoints."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _found(place: Path) -> Refit | None:
-    """A refit as it was kept; None where there is none, or a damaged one, which is made again."""
+def _load_checkpoint(place: Path) -> Refit | None:
+    """Load a stored refit; None if there is none or it is damaged, so that it is made again."""
     try:
-        facts = read_json(place / _FACTS_FILE, mend=REWALK)
+        facts = read_json(place / _FACTS_FILE, remake=REWALK)
         refit = load_refit(place, facts)
         return refit if refit.period.model.fingerprint == facts["model"] else None
     except (InputError, KeyError, TypeError, ValueError):

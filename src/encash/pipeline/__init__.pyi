@@ -10,8 +10,8 @@ from .clusters import draw_sample as draw_sample
 from .clusters import find_similar as find_similar
 from .clusters import fit_clusters as fit_clusters
 from .clusters import is_walk as is_walk
-from .clusters import keep_assignments as keep_assignments
 from .clusters import rank_clusters as rank_clusters
+from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
 from .filters import FilterChoice as FilterChoice
 from .filters import open_filter as open_filter
@@ -22,6 +22,6 @@ from .sources import Sources as Sources
 from .sources import cached_batches as cached_batches
 from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest
-from .trading import beside as beside
+from .trading import evaluate_run as evaluate_run
 from .trading import open_inputs as open_inputs
 from .trading import write_heat_maps as write_heat_maps

@@ -1,4 +1,4 @@
-"""Clusters, from a cache and prices: fitted, ranked, walked, kept. Knows cache and clusters by their public names."""
+"""Clusters from a cache and prices: fit, rank and walk, with cached assignments."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
 from encash.pipeline.sources import cached_batches, encoder_fingerprint
 from encash.progress import Progress
+from encash.store.local.lock import sole_writer
 
 if TYPE_CHECKING:
     from encash.cache import Cache
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
         CacheEntries,
         ClusterModel,
         FitConfig,
+        FitSample,
         KSelection,
-        Neighbours,
+        Neighbors,
         RankConfig,
         Ranking,
-        Rule,
-        Sample,
+        SelectionRule,
         WalkConfig,
         WalkModel,
     )
@@ -40,8 +41,8 @@ def draw_sample(
     start: DayLike | None = None,
     end: DayLike,
     progress: Progress | None = None,
-) -> Sample:
-    """The cached entries of a range that clusters are fitted on."""
+) -> FitSample:
+    """Draw the cached entries of a range of days that clusters are fitted on."""
     from encash.clusters import sample_vectors
 
     return sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
@@ -49,75 +50,71 @@ def draw_sample(
 
 def fit_clusters(
     cache: Cache,
-    sample: Sample,
+    sample: FitSample,
     config: FitConfig,
     out: Path,
     *,
     counts: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> tuple[ClusterModel, KSelection | None]:
-    """Fit clusters on drawn entries of a cache, and save them with a map of them.
+    """Fit clusters to drawn entries of a cache, and save them with a map of them.
 
     Args:
-        cache: where the entries are from.
+        cache: the source of the entries.
         sample: the entries, from `draw_sample`.
-        config: how to fit.
+        config: settings of the fit.
         out: the folder of the clusters.
         counts: numbers of clusters to choose from, instead of the one of `config`.
-        progress: as `fit_sample` tells it; or numbers of clusters tried and their number.
+        progress: as for `fit_sample`; or called with numbers of clusters tried and their total.
 
     Returns:
-        The model, and what it was chosen from where it was.
+        The model, and the candidates if it was chosen.
     """
     from encash.clusters import choose_k, fit_sample, map_entries, remove_rankings
 
-    how: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
+    settings: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
     check_folder(out)
     if is_walk(out):
-        raise InputError(f"{out} holds a walk; give another folder for these clusters (--out)")
-    selection = choose_k(sample, counts, **how) if counts else None
-    model = fit_sample(sample, **how) if selection is None else selection.best
+        raise InputError(f"{out} holds a walk; give a different folder for these clusters (--out)")
+    selection = choose_k(sample, counts, **settings) if counts else None
+    model = fit_sample(sample, **settings) if selection is None else selection.best
     model.save(out)
-    remove_rankings(out, but_of=model.fingerprint)
+    remove_rankings(out, keep_model=model.fingerprint)
     map_entries(model, _entries(cache)).save(out)
     return model, selection
 
 
 def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
-    """The cluster of every cached entry of a range, from its vector.
+    """Assign every cached entry of a range of days from its vector.
 
     Raises:
-        MismatchError: the clusters were fitted on another encoder's entries.
+        MismatchError: the clusters were fitted on embeddings of a different encoder.
     """
     from encash.clusters import assign_batches
 
     model.check_encoder(encoder_fingerprint(cache))
-    return assign_batches(
-        cached_batches(cache, start, end),
-        model.assign,
-        k=model.k,
-        model=model.fingerprint,
-        cache=cache.spec.fingerprint,
-        version=cache.version,
-    )
+    batches = cached_batches(cache, start, end)
+    return assign_batches(batches, model, cache=cache.spec.fingerprint, version=cache.version)
 
 
-def keep_assignments(cache: Cache, folder: Path, *, progress: Progress | None = None) -> Assignments:
-    """The cluster of every cached entry under the model or the walk of a folder, kept there; only what has changed
-    since the last time is read.
+def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | None = None) -> Assignments:
+    """Assign the entries of a cache under the model or the walk of a folder, and store the assignments there.
+
+    Only entries that have changed since the last time are read.
 
     Raises:
-        MismatchError: the clusters are of another encoder, or nobody knows which model made the cache.
+        MismatchError: the clusters are of a different encoder, or the cache does not record which model made it.
     """
-    from encash.clusters import keep_assignments
+    from encash.clusters import update_assignment_cache
 
-    assigner = assigner_of(folder)
+    assigner = load_assigner(folder)
     assigner.check_encoder(encoder_fingerprint(cache))
     if not cache.verified:
         raise MismatchError(
-            f"{cache.path} does not say which model made it, so nothing is kept of it; `encash cache verify` finds out"
+            f"{cache.path} does not record which model made it, so its assignments are not cached; run "
+            "`encash cache verify` with the model"
         )
-    return keep_assignments(folder, assigner, _entries(cache), progress=progress)
+    return update_assignment_cache(folder, assigner, _entries(cache), progress=progress)
 
 
 def assignments_to_rank(
@@ -128,26 +125,26 @@ def assignments_to_rank(
     end: DayLike,
     progress: Progress | None = None,
 ) -> Assignments:
-    """The cluster of every entry of the days that are ranked: kept ones; assigned anew where nothing can be kept of a
-    cache, because nobody knows which model made it."""
+    """Return the cluster of every entry of the days to rank: from the assignment cache, or assigned again if the cache
+    does not record which model made it."""
     from encash.clusters import load_clusters
 
     if is_walk(folder):
-        raise InputError(f"{folder} holds a walk, whose refits are ranked already; give a folder of clusters fit")
+        raise InputError(f"{folder} holds a walk, whose refits are already ranked; give a folder of clusters fit")
     if not cache.verified:
         return assign_entries(cache, load_clusters(folder), start=start, end=end)
-    return keep_assignments(cache, folder, progress=progress).between(start, end)
+    return update_assignment_cache(cache, folder, progress=progress).between(start, end)
 
 
 def rank_clusters(
-    assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: Rule
+    assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: SelectionRule
 ) -> tuple[Ranking, Int32]:
-    """Rank the clusters of a folder by what their entries earned, and write the ranking beside them."""
+    """Rank the clusters of a folder by the forward returns of their entries, and write the ranking beside them."""
     from encash.clusters import load_clusters, rank_clusters, select_best, write_ranking
 
     model = load_clusters(folder)
-    known = replace(config, fit_end=model.fit_end, model=model.fingerprint, encoder=model.encoder)
-    ranking = rank_clusters(assignments, prices, config=known)
+    config = replace(config, fit_end=model.fit_end, model=model.fingerprint, encoder=model.encoder)
+    ranking = rank_clusters(assignments, prices, config=config)
     best = select_best(ranking, rule)
     write_ranking(folder, ranking, best, rule=rule)
     return ranking, best
@@ -156,97 +153,90 @@ def rank_clusters(
 def write_walk(
     cache: Cache, prices: PriceTable, config: WalkConfig, out: Path, *, progress: Progress | None
 ) -> WalkModel:
-    """Refit and rank every so many sessions, each time on the past, and save every model with the days of its use.
+    """Refit and rank every N sessions, each time on the past only, and save every model with its first day.
 
-    Each refit is kept as it is made: stopped at any instant, the same walk into the same folder goes on from there.
-    Until it is whole, the folder holds what it held before. Of a cache that does not say which model made it, nothing
-    is kept.
+    Each refit is a checkpoint: after an interruption, the same walk into the same folder resumes from there. Until it
+    is finished, the folder keeps its previous content. Without a record of the model that made the cache there are no
+    checkpoints.
 
     Raises:
-        ConflictError: another walk is writing into the folder.
-        KeyboardInterrupt: says how many refits are kept.
+        ConflictError: a different walk is writing into the folder.
+        KeyboardInterrupt: says how many refits are stored.
     """
-    from encash.clusters import sole_walk
+    from encash.clusters import WalkCheckpoints, map_entries, walk_forward
 
     check_folder(out)
     if (out / "clusters.json").is_file():
-        raise InputError(f"{out} holds clusters of one period; give another folder for the walk (--out)")
-    with sole_walk(out):
-        return _walk_into(out, cache, prices, config, progress)
+        raise InputError(f"{out} holds clusters of one period; give a different folder for the walk (--out)")
+    with sole_writer(out, "walk"):  # two walks would remove each other's checkpoints and mix their files
+        checkpoints = WalkCheckpoints(out, _entries(cache)) if cache.verified else None
+        try:
+            walk = walk_forward(
+                prices,
+                lambda start, end: cached_batches(cache, start, end),
+                config=config if config.start is not None else replace(config, start=cache.first_day),
+                encoder=encoder_fingerprint(cache),
+                checkpoints=checkpoints,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if checkpoints is None or not checkpoints.stored:
+                raise
+            raise KeyboardInterrupt(
+                f"{checkpoints.stored} refits are stored: the same walk into {out} resumes from there"
+            ) from None
+        walk.save(out)
+        map_entries(walk.periods[-1].model, _entries(cache)).save(out)
+        if checkpoints is not None:
+            checkpoints.clear()
+        return walk
 
 
-def _walk_into(out: Path, cache: Cache, prices: PriceTable, config: WalkConfig, progress: Progress | None) -> WalkModel:
-    """Walk and save, going on with what is unfinished in the folder."""
-    from encash.clusters import Unfinished, map_entries, walk_forward
-
-    unfinished = Unfinished(out, _entries(cache)) if cache.verified else None
-    try:
-        walk = walk_forward(
-            prices,
-            lambda start, end: cached_batches(cache, start, end),
-            config=config if config.start is not None else replace(config, start=cache.first_day),
-            encoder=encoder_fingerprint(cache),
-            unfinished=unfinished,
-            progress=progress,
-        )
-    except KeyboardInterrupt:
-        if unfinished is None or not unfinished.kept:
-            raise
-        raise KeyboardInterrupt(
-            f"{unfinished.kept} refits are kept: the same walk into {out} goes on from there"
-        ) from None
-    walk.save(out)
-    map_entries(walk.periods[-1].model, _entries(cache)).save(out)
-    if unfinished is not None:
-        unfinished.remove()
-    return walk
-
-
-def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbours:
-    """The entries up to a day whose embeddings are nearest to that of an entry.
+def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbors:
+    """Find the entries up to a day whose embeddings are nearest to that of an entry.
 
     Raises:
         UnknownKeyError: the cache has no such entry.
-        InputError: nothing that early.
+        InputError: no entry that early.
     """
-    from encash.clusters import Neighbours
+    from encash.clusters import Neighbors
 
     vectors, found = cache.get(day, [ticker])
     if not found[0]:
-        raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or ask for another")
+        raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or give a different one")
     days, tickers, distance = cache.nearest(vectors[0], count, last_day=before)
     if not len(days):
-        raise InputError(f"no entry on or before {before}; ask about a later day, or build more of the past")
-    return Neighbours(days=days, tickers=tickers, distance=distance)
+        raise InputError(f"no entry on or before {before}; give a later day, or build more of the past")
+    return Neighbors(days=days, tickers=tickers, distance=distance)
 
 
 def is_walk(folder: Path) -> bool:
-    """Whether a folder holds a walk, and not clusters of one period."""
+    """Say if a folder holds a walk, not clusters of one period."""
     return (folder / "walk.json").is_file()
 
 
-def assigner_of(folder: Path) -> Assigner:
+def load_assigner(folder: Path) -> Assigner:
     """Load the assigner of the model of a folder, or of its walk."""
     from encash.clusters import Assigner, load_clusters
 
     if is_walk(folder):
-        from encash.clusters import load_walk
+        from encash.clusters import load_walk  # imports faiss
 
         return load_walk(folder).assigner
     return Assigner.of_model(load_clusters(folder))
 
 
 def cached_assignments(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
-    """What was kept of a cache under a model, as far as it still holds."""
-    from encash.clusters import find_kept
+    """Load the cached assignments of a cache under a model, as far as they are still valid."""
+    from encash.clusters import load_cached_assignments
 
     if cache is None or not cache.verified:
         return None
-    return find_kept(folder, model, _entries(cache), distances=distances)
+    return load_cached_assignments(folder, model, _entries(cache), distances=distances)
 
 
 def _entries(cache: Cache) -> CacheEntries:
-    """The entries of a cache as the clusters see them."""
+    """Return the entries of a cache as the clusters read them."""
     from encash.clusters import CacheEntries
 
     fingerprint, vectors = cache.spec.fingerprint, cache.store.vectors

@@ -9,7 +9,7 @@ from typing import Any
 
 from encash import clusters, report
 from encash.errors import MismatchError
-from encash.pipeline.clusters import assigner_of, is_walk
+from encash.pipeline.clusters import is_walk, load_assigner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
         MissingFileError: the folder holds no clusters.
         MismatchError: they are of a different fit or walk.
     """
-    ours = clusters.models_fingerprint(assigner_of(folder).periods)
+    ours = clusters.models_fingerprint(load_assigner(folder).periods)
     for run in runs:
         theirs = report.read_run(run).fingerprints.get("clusters")
         if theirs and theirs != ours:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Float64
-from encash.backtest.evaluation.random_filter_test import Rank, rank_among
+from encash.backtest.evaluation.random_filter_test import RandomFilterRank, rank_among
 
 if TYPE_CHECKING:
     from encash.clusters import ClusterMap, WalkDrift
@@ -138,7 +138,7 @@ class Extras:
         """Return these extras, with the other's values for the fields that are not given."""
         return replace(other, **self.given)
 
-    def rank(self, capital: float) -> Rank | None:
+    def rank(self, capital: float) -> RandomFilterRank | None:
         """Rank a final capital among the random filters; None without any."""
         if not len(self.random_filters):
             return None

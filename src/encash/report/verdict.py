@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encash.backtest.evaluation import random_filter_test
-from encash.backtest.evaluation.random_filter_test import Rank
+from encash.backtest.evaluation.random_filter_test import RandomFilterRank
 from encash.report.formatting import count, money, ordinal, relative_performance
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
@@ -74,7 +74,7 @@ def _compare(run: Run, extras: Extras) -> tuple[str, str, Tone]:
     return f"After costs, the filter {f'{lead}, {place}' if lead else f'ended {place}'}", rank.finding, _tone(rank)
 
 
-def _tone(rank: Rank) -> Tone:
+def _tone(rank: RandomFilterRank) -> Tone:
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
     return tones.get(rank.finding, "neutral" if rank.judged else "unknown")
 
