@@ -47,10 +47,10 @@ def by_name(checks) -> dict[str, bool | None]:
 
 def test_honest_data_pass_every_proof(subject):
     """Features of prepare, one window function, no cache: nothing is found and nothing is left untried; the three runs
-    of each day are told as they end."""
-    told = []
-    found = audit(subject, progress=lambda *counts: told.append(counts))
-    assert told == [(run, 9) for run in range(1, 10)]
+    of each day are counted as they end."""
+    counted = []
+    found = audit(subject, progress=lambda *counts: counted.append(counts))
+    assert counted == [(run, 9) for run in range(1, 10)]
     assert found.passed
     assert set(by_name(found.checks).values()) == {True}
 

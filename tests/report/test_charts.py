@@ -73,15 +73,15 @@ def test_a_picture_of_coverage_is_written(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 @pytest.mark.filterwarnings("error")
-def test_a_ticker_in_any_script_is_drawn_without_a_complaint(tmp_path, suffix):
-    """The fonts of whoever opens the picture decide which letters are seen, not those of the machine that drew it."""
+def test_a_ticker_in_any_script_is_drawn_without_a_warning(tmp_path, suffix):
+    """The fonts of the reader decide which letters are shown, not those of the machine that drew the image."""
     path = coverage_picture(states(), DAYS, ("トヨタ", "삼성전자", *TICKERS[2:]), tmp_path / f"c{suffix}")
     if suffix == ".svg":
         assert "トヨタ" in path.read_text(encoding="utf-8")
 
 
 def test_the_legend_counts_the_cells(tmp_path):
-    """Every state stands in the picture with its number of cells."""
+    """The legend names each state with its number of cells."""
     text = coverage_picture(states(), DAYS, TICKERS, tmp_path / "c.svg").read_text()
     for words in ("valid  225", "stale  60", "missing  5", "unavailable  10"):
         assert words in text
@@ -98,7 +98,7 @@ def test_the_colours_are_those_of_the_states(tmp_path):
 
 
 def test_a_single_missing_cell_among_thousands_is_blended_not_dropped(tmp_path):
-    """One bad cell in a million still tints the pixel that stands for it."""
+    """One bad cell in a million still tints the pixel that represents it."""
     cells = np.zeros((3000, 400), dtype=np.int8)
     days = np.datetime64("2000-01-01") + np.arange(3000)
     tickers = [f"T{number}" for number in range(400)]
@@ -118,8 +118,8 @@ def test_a_single_missing_cell_among_thousands_is_blended_not_dropped(tmp_path):
         (states() + np.int8(4), "c.svg", "states from"),
     ],
 )
-def test_what_is_no_coverage_is_refused(tmp_path, cells, name, message):
-    """Another suffix, another shape or an unknown state is an error and writes nothing."""
+def test_invalid_coverage_is_refused(tmp_path, cells, name, message):
+    """A different suffix, a different shape or an unknown state is an error, and nothing is written."""
     with pytest.raises(InputError, match=message):
         coverage_picture(cells, DAYS, TICKERS, tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def test_nothing_to_draw_is_refused(tmp_path):
         coverage_picture(np.zeros((0, 5), dtype=np.int8), DAYS[:0], TICKERS, tmp_path / "c.svg")
 
 
-def test_the_room_opens_without_its_heavy_guests():
+def test_importing_the_report_imports_no_heavy_library():
     """Importing the report loads neither the charting nor the templating library."""
     code = "import sys, encash.report; print([name for name in ('matplotlib', 'jinja2') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

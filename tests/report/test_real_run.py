@@ -18,7 +18,7 @@ HORIZONS = (1, 5)
 
 @dataclass
 class DrawnLookup:
-    """Signals that are a function of the cell alone."""
+    """Signals that are a function of the cell only."""
 
     horizons: tuple = HORIZONS
     tally: Tally = field(default_factory=Tally)
@@ -82,7 +82,7 @@ def test_written_comparisons_are_read_as_they_were(folder):
 
 
 def test_the_page_of_a_written_run_gives_its_verdict(folder, tmp_path):
-    """The first line says where the run stands among its random filters."""
+    """The first line gives the rank of the run among its random filters."""
     text = render_report([folder], tmp_path / "report.html").read_text()
     assert "percentile of 25 random filters" in text
     assert "Training period unknown" in text

@@ -114,7 +114,7 @@ def render(write_run, tmp_path):
 
 
 def test_the_page_of_one_run_is_whole(write_run, tmp_path):
-    """Every part is there, every element is closed, no identifier stands twice, and each drawing is described."""
+    """Every part is there, every element is closed, no identifier is repeated, and each drawing is described."""
     folder = write_run()
     text = render_report([folder], tmp_path / "report.html", extras=everything(folder)).read_text()
     page = Page(text)
@@ -170,7 +170,7 @@ def test_the_same_run_gives_the_same_bytes(write_run, tmp_path):
 
 
 def test_what_comes_from_outside_is_escaped(render):
-    """A name, a setting or a reason that looks like HTML is shown as it stands, in drawings too."""
+    """A name, a setting or a reason that looks like HTML is shown as text, in drawings too."""
     evil = "<b>$x$ & <script>alert(1)</script>"
     extras = Extras(timings={evil: 2.0, "cached": 1.0})
     text = render(extras, name="<b>run & co", lookahead=evil, configuration={evil: evil}, stages={evil: 1.0})
@@ -190,7 +190,7 @@ def test_names_in_drawings_are_escaped(write_run, tmp_path):
 
 
 def test_look_ahead_is_a_band_across_the_page(render):
-    """The reason stands first on the page; an honest run has no band."""
+    """The reason comes first on the page; an honest run has no warning."""
     text = render(lookahead="I wanted to see (ranked up to 2020-01-01)")
     assert text.index('class="warning"') < text.index("<h1>")
     assert "I wanted to see (ranked up to 2020-01-01)" in text
@@ -204,7 +204,7 @@ def test_the_verdict_is_the_first_headline(render):
     assert words.index("After costs,") < words.index("Final capital")
 
 
-def test_every_count_of_the_data_is_told(render):
+def test_every_count_of_the_entries_is_shown(render):
     """From the cache, computed, stale, unavailable; what was not compared is said to be so, and what no run counts (a
     failure ends it) has no number."""
     words = Page(render(hits=1234, computed=5, stale=None, unavailable=7)).words
@@ -227,8 +227,8 @@ def test_a_run_without_benchmark_clusters_or_stages_still_has_a_page(write_run, 
     gone = np.full(table.num_rows, np.nan)
     pq.write_table(table.set_column(3, "benchmark", [gone]), folder / "equity.parquet")
     picks = pq.read_table(folder / "picks.parquet")
-    nobody = np.full(picks.num_rows, -1, dtype=np.int32)
-    pq.write_table(picks.set_column(2, "cluster", [nobody]), folder / "picks.parquet")
+    no_cluster = np.full(picks.num_rows, -1, dtype=np.int32)
+    pq.write_table(picks.set_column(2, "cluster", [no_cluster]), folder / "picks.parquet")
     page = Page(render_report([folder], tmp_path / "report.html").read_text())
     assert "no benchmark to compare with" in page.words
     assert page.tags.count("svg") == 1
@@ -250,8 +250,8 @@ def test_several_runs_stand_side_by_side(write_run, tmp_path):
     assert "the best" not in page.words.partition("Rules of the verdict")[0]
 
 
-def test_runs_of_one_name_are_told_apart(write_run, tmp_path):
-    """Two folders of one name are shown by their paths."""
+def test_runs_with_the_same_name_are_distinguished(write_run, tmp_path):
+    """Two folders with the same name are shown by their paths."""
     folders = [write_run("a/run"), write_run("b/run", seed=1)]
     words = Page(render_report(folders, tmp_path / "report.html").read_text()).words
     assert str(folders[0]) in words

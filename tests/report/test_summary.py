@@ -100,15 +100,15 @@ def test_occupancy_counts_shares_by_span():
     assert found.labels == ("2024-01-01", "2024-01-02")
 
 
-def test_occupancy_of_nobody_is_none():
+def test_occupancy_without_clusters_is_none():
     """A run without clusters has no occupancy to draw."""
-    nobody = CandidateTable(
+    unassigned = CandidateTable(
         days=np.array(["2024-01-01"], dtype="datetime64[D]"),
         cluster=np.array([-1], dtype=np.int32),
         kept=np.array([True]),
         picked=np.array([True]),
     )
-    assert occupancy(nobody) is None
+    assert occupancy(unassigned) is None
 
 
 def test_a_run_without_comparisons_has_none(write_run):
@@ -118,7 +118,7 @@ def test_a_run_without_comparisons_has_none(write_run):
 
 @pytest.mark.parametrize("document", [{}, {"rows": 3}, {"rows": [{"name": "no filter"}], "evidence": []}])
 def test_broken_comparisons_are_refused(write_run, document):
-    """A comparisons.json of another shape is an error: never a page without comparisons."""
+    """A malformed comparisons.json is an error: never a page without comparisons."""
     folder = write_run()
     (folder / "comparisons.json").write_text(json.dumps(document))
     with pytest.raises(FormatError, match="comparisons"):

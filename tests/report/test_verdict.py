@@ -16,7 +16,7 @@ def run(write_run):
 
 
 def draws(run, below, above):
-    """Random filters of which so many ended below the run and so many above."""
+    """Random filters of which some ended below the run and some above."""
     final = run.equity.net[-1]
     return [final * 0.9] * below + [final * 1.1] * above
 
@@ -65,7 +65,7 @@ def test_an_interval_around_zero_is_chance(run):
     assert judge(run, extras).finding == "better than chance"
 
 
-def test_better_than_chance_and_worse_than_no_filter_is_said(run):
+def test_better_than_chance_but_worse_than_no_filter_is_stated(run):
     """Beating random filters is no praise where no filter at all did better."""
     extras = Extras(random_filters=draws(run, 200, 0), no_filter=run.equity.net[-1] * 1.2)
     verdict = judge(run, extras)
@@ -85,7 +85,7 @@ def test_the_statement_names_the_numbers(run):
 
 
 def test_without_comparisons_chance_is_not_known(run):
-    """A run alone is held against its benchmark, and the rest is said to be unknown."""
+    """A run without comparisons is compared with its benchmark; the rest is unknown."""
     verdict = judge(run, Extras())
     assert "all candidates in equal weights" in verdict.statement
     assert "not ruled out" in verdict.finding
@@ -125,7 +125,7 @@ def test_look_ahead_overrules_everything(write_run, lookahead, reason):
     [("2010-12-31", "good"), ("2016-02-01", "bad"), ("training period unknown", "unknown"), (None, "unknown")],
 )
 def test_the_training_period_is_compared(write_run, period, expected):
-    """Trained before the first session is good, within the run is bad, unknown is said."""
+    """Trained before the first session is good, within the run is bad, unknown is stated."""
     assert state(read_run(write_run(training_period=period)), Extras(), "Training period of the encoder") == expected
 
 
@@ -146,7 +146,7 @@ def test_holes_in_the_data_are_weighed(write_run, changes, expected):
 
 
 def test_delisting_policies_are_compared(write_run):
-    """A run whose end depends on the price of a dead ticker is doubtful, and all policies are told."""
+    """A run whose end depends on the price of a dead ticker is doubtful, and all policies are shown."""
     policies = {"last": 100_000.0, "-30%": 90_000.0, "zero": 70_000.0, "flat": 110_000.0}
     run = read_run(write_run(delistings=3, final_capital_by_delisting=policies))
     found = criterion(run, Extras(), "Sensitivity to delistings")
@@ -155,13 +155,13 @@ def test_delisting_policies_are_compared(write_run):
     assert state(read_run(write_run("second")), Extras(), "Sensitivity to delistings") == "good"
 
 
-def test_one_of_a_thing_is_told_in_the_singular(write_run):
+def test_a_count_of_one_has_a_singular_noun(write_run):
     """One delisted position, one rebalance: the page speaks as people do."""
     policies = {"last": 100_000.0, "zero": 70_000.0}
     run = read_run(write_run(delistings=1, rebalances=1, final_capital_by_delisting=policies))
-    told = " ".join(one.explanation for one in assess(run, Extras()))
-    assert "1 position was held" in told
-    assert "Too short for a conclusion: 1 rebalance." in told
+    text = " ".join(one.explanation for one in assess(run, Extras()))
+    assert "1 position was held" in text
+    assert "Too short for a conclusion: 1 rebalance." in text
 
 
 def test_what_is_not_known_names_the_flag_that_finds_out(run):
@@ -171,7 +171,7 @@ def test_what_is_not_known_names_the_flag_that_finds_out(run):
     assert {one.state for one in unknown} == {"unknown"}
 
 
-def test_other_first_days_are_told(run):
+def test_different_start_days_are_shown(run):
     """The spread over phases is shown, with the place of this run in it."""
     final = run.equity.net[-1]
     extras = Extras(phases={0: final, 1: final * 0.5, 2: final * 1.2})
@@ -199,7 +199,7 @@ def test_many_trials_are_held_against_it(run):
     assert state(run, Extras(trials=100, deflated_sharpe=0.99), "Corrected for multiple testing") == "good"
 
 
-def test_what_a_run_was_chosen_from_lies_in_its_folder(write_run):
+def test_the_trials_of_a_sweep_are_read_from_the_run_folder(write_run):
     """The trials of a sweep are asked about on the page of its best run, in the words of the deflated Sharpe ratio."""
     folder = write_run()
     judged = {"deflated_sharpe": 0.6, "expected_best_sharpe": 1.25, "probability_of_overfitting": 0.4}
@@ -224,7 +224,7 @@ def test_a_short_run_is_never_clearly_above_zero(write_run):
 
 @given(st.lists(st.sampled_from([1.8, 2.0, 2.2]), min_size=1, max_size=60))
 def test_the_rank_is_a_permutation_test(ends):
-    """p-values of both sides overlap in the ties alone, are never 0, and the percentile lies between 0 and 100."""
+    """p-values of both sides overlap only in the ties, are never 0, and the percentile lies between 0 and 100."""
     rank = Extras(random_filters=ends).rank(2.0)
     assert 0 < rank.p_better <= 1
     assert 0 < rank.p_worse <= 1
