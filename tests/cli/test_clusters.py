@@ -144,7 +144,7 @@ def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(
     capsys.readouterr()
     main([*audit, "--json", "--quiet"])
     checks = {one["name"]: one["passed"] for one in json.loads(capsys.readouterr().out)["checks"]}
-    assert checks["clusters: walked again on cut data"]
+    assert checks["clusters: walk repeated on truncated data"]
 
 
 def test_several_horizons_are_ranked_at_once(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

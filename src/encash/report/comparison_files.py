@@ -1,36 +1,36 @@
-"""What a run folder keeps beside the run (`comparisons.json` and `.parquet`, `trials.csv`, `chosen.json`), as extras of
-its page. Knows these files; nothing of how they were made."""
+"""Read the comparison files of a run folder: `comparisons.json` and `.parquet`, `trials.csv`, `chosen.json`."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from encash.errors import FormatError
-from encash.report.extras import Alternative, Extras, Range, Skill, Spread
+from encash.report.run_extras import Alternative, Extras, Range, Skill, Spread
 from encash.report.summary import floats, read_object, read_table
 
-_TWICE = ("filter", "gross", "benchmark")
-"""Rows that the page shows elsewhere already."""
+_SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
+"""Rows that the table of comparisons leaves out."""
 
 
 def read_comparisons(folder: str | Path) -> Extras:
-    """What a run was compared with and chosen from; empty where its folder says nothing of it.
+    """Read the comparisons and trials of a run; empty if its folder has none.
 
     Raises:
-        FormatError: the files are not what their names say.
+        FormatError: a file is malformed.
     """
     path = Path(folder) / "comparisons.json"
     known = _chosen(path.with_name("chosen.json")) | {"seeds": _seeds(path.with_name("trials.csv"))}
     if not path.is_file():
         return Extras(**known)
     document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
-    try:
+    with _parsing(path, "does not hold comparisons", "compare the run again"):
         rows = {row["name"]: row for row in document["rows"]}
         return Extras(
             no_filter=_single(rows, "no filter"),
@@ -41,43 +41,45 @@ def read_comparisons(folder: str | Path) -> Extras:
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),
-            alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _TWICE),
+            alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _SHOWN_ELSEWHERE),
             skill=tuple(_skill(row) for row in document["evidence"]),
             **known,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as problem:
-        raise FormatError(f"{path} holds no comparisons ({problem!r}); compare the run again") from None
 
 
 def _chosen(path: Path) -> dict[str, Any]:
-    """Among how many the best run of a sweep was chosen (`chosen.json`); empty for a run that was not."""
+    """Read the trials from which a sweep chose the run (`chosen.json`); empty for a run outside of a sweep."""
     if not path.is_file():
         return {}
     document = read_object(path)
-    try:
+    with _parsing(path, "does not describe the trials of a sweep", "run the sweep again"):
         return {
             "trials": int(document["trials"]),
             "deflated_sharpe": document["deflated_sharpe"],
             "expected_best_sharpe": document["expected_best_sharpe"],
             "overfitting": document["probability_of_overfitting"],
         }
-    except (KeyError, TypeError, ValueError) as problem:
-        raise FormatError(f"{path} does not say what was chosen from ({problem!r}); run the sweep again") from None
 
 
 def _seeds(path: Path) -> tuple[float, ...]:
-    """Final capitals of the trials that a run folder keeps (`trials.csv`); none where there were none."""
+    """Read the final capital of each seed (`trials.csv`); empty without the file."""
     if not path.is_file():
         return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        try:
-            return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
-        except (KeyError, TypeError, ValueError) as problem:
-            raise FormatError(f"{path} holds no trials ({problem!r}); run them again") from None
+    with path.open(newline="", encoding="utf-8") as file, _parsing(path, "does not hold trials", "run them again"):
+        return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
+
+
+@contextmanager
+def _parsing(path: Path, problem: str, fix: str) -> Iterator[None]:
+    """Turn the errors of unexpected content into one clear error."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FormatError(f"{path} {problem} ({error!r}); {fix}") from None
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    """Final capitals of a row's runs; none where the row was not made."""
+    """Return the final capitals of a row's runs; empty without the row."""
     return tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
 
 
@@ -87,7 +89,7 @@ def _single(rows: Mapping[str, Any], name: str) -> float | None:
 
 
 def _phases(rows: Mapping[str, Any]) -> dict[int, float]:
-    """Final capital by phase; labels are "phase 0", "phase 1", …"""
+    """Return the final capital by phase; labels are "phase 0", "phase 1", …"""
     labels = rows["phases"]["labels"] if "phases" in rows else ()
     return {int(label.split()[-1]): capital for label, capital in zip(labels, _capitals(rows, "phases"), strict=True)}
 
@@ -101,20 +103,20 @@ def _interval(verdict: Any) -> tuple[float, float] | None:
 
 def _alternative(row: Mapping[str, Any]) -> Alternative:
     spreads = {
-        name: Spread(mean=_number(row[name]["mean"]), deviation=_number(row[name]["sd"]))
+        name: Spread(mean=_nan_if_null(row[name]["mean"]), deviation=_nan_if_null(row[name]["sd"]))
         for name in ("final_capital", "sharpe", "max_drawdown")
     }
     return Alternative(name=row["name"], meaning=row["meaning"], runs=int(row["runs"]), **spreads)
 
 
 def _skill(row: Mapping[str, Any]) -> Skill:
-    figures = {name: _number(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
-    groups = tuple(_number(value) for value in row["quantile_returns"])
+    figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
+    groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
     return Skill(horizon=int(row["horizon"]), days=int(row["days"]), quantile_returns=groups, **figures)
 
 
 def _ranges(path: Path) -> dict[str, Range]:
-    """Ranges of the random filters and of the phases by the name of their row, where they are there."""
+    """Read the ranges of the random filters and of the phases, by the name of their row."""
     if not path.is_file():
         return {}
     table = read_table(path, ("name", "low", "high"))
@@ -126,6 +128,6 @@ def _ranges(path: Path) -> dict[str, Range]:
     }
 
 
-def _number(value: float | None) -> float:
-    """A number; NaN where it is not defined."""
+def _nan_if_null(value: float | None) -> float:
+    """Convert null to NaN."""
     return math.nan if value is None else float(value)

@@ -1,5 +1,4 @@
-"""What a page may show beside the run itself, as plain values. Knows no file: whoever compared, ranked, clustered or
-timed hands over numbers, and what nobody handed over is said to be unknown."""
+"""Optional data that a page shows beside the run: comparisons, cluster rankings, forecast skill and timings."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Float64
+from encash.backtest.evaluation.random_filter_test import RandomFilterRank, rank_among
 
 if TYPE_CHECKING:
     from encash.clusters import ClusterMap, WalkDrift
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterReturn:
-    """What the entries of one cluster earned in the ranking period."""
+    """Returns of the entries of one cluster in the ranking period."""
 
     cluster: int
     mean_return: float
@@ -27,14 +27,14 @@ class ClusterReturn:
     win_error: float | None = None
     """Standard error of the win rate."""
     selected_share: float = float("nan")
-    """Share of bootstrap draws in which it was among the best."""
+    """Share of bootstrap draws in which the cluster was among the best."""
     best: bool = False
-    """Whether the filter keeps it."""
+    """True if the filter keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """How the forecasts of one horizon ranked what followed. NaN where something is not defined."""
+    """Forecast skill at one horizon. NaN if a figure is undefined."""
 
     horizon: int
     """In sessions."""
@@ -43,19 +43,19 @@ class Skill:
     rank_ic_t: float = float("nan")
     """Its t-statistic, robust to overlapping returns."""
     rank_icir: float = float("nan")
-    """Mean over deviation of the daily rank correlations, not annualised."""
+    """Mean over standard deviation of the daily rank correlations, not annualized."""
     ic: float = float("nan")
     """Mean of the daily Pearson correlations."""
     days: int | None = None
     quantile_returns: tuple[float, ...] = ()
     """Mean return of each group of tickers by forecast, lowest first."""
     spread_t: float = float("nan")
-    """t-statistic of the highest group less the lowest."""
+    """t-statistic of the highest group minus the lowest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """One figure of several runs."""
+    """Mean and deviation of one figure over several runs."""
 
     mean: float
     deviation: float
@@ -64,7 +64,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """One way to do it differently, run once or many times: a row of the table of comparisons."""
+    """A variant of the run, repeated once or several times: a row of the table of comparisons."""
 
     name: str
     meaning: str
@@ -76,7 +76,7 @@ class Alternative:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Range:
-    """The range of equities of many runs, on the sessions of this one."""
+    """The range of equity over many runs, on the sessions of this one."""
 
     low: Float64
     """shape (S,)."""
@@ -86,7 +86,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extras:
-    """Comparisons on the same days and costs, and whatever else is known. All of it is optional.
+    """Comparisons on the same days and costs, and other data. Every field is optional.
 
     Capitals are final capitals after costs, in the currency of the run.
     """
@@ -94,58 +94,60 @@ class Extras:
     no_filter: float | None = None
     """The same strategy without a filter."""
     random_filters: Sequence[float] = ()
-    """One capital a draw: filters that keep as many candidates each day as the run did, at random."""
+    """One capital per draw: filters that keep as many candidates each day as the run did, at random."""
     random_range: Range | None = None
-    """The middle 95 % of the equities of the random filters."""
+    """The middle 95% of the equity of the random filters."""
     excess_interval: tuple[float, float] | None = None
-    """95 % interval of the yearly excess return over the mean of the random filters."""
+    """95% interval of the annual excess return over the mean of the random filters."""
     shuffled_clusters: Sequence[float] = ()
-    """One capital a draw: which clusters are the best ones is drawn at random."""
+    """One capital per draw: the best clusters are drawn at random."""
     phases: Mapping[int, float] = field(default_factory=dict)
-    """Sessions after the start on which the first signal is taken → capital."""
+    """Sessions from the start to the first signal → capital."""
     phase_range: Range | None = None
-    """The middle 95 % of the equities of the phases."""
+    """The middle 95% of the equity of the phases."""
     later: float | None = None
-    """The run with every fill one session later than it was."""
+    """The same run with every fill one session later."""
     alternatives: Sequence[Alternative] = ()
     """Rows of the table of comparisons."""
     seeds: Sequence[float] = ()
-    """One capital a seed: the same run with other daily subsets and draws."""
+    """One capital per seed: the same run with different daily subsets and draws."""
     trials: int | None = None
-    """Configurations tried before this one was shown."""
+    """Number of configurations from which this one was chosen."""
     deflated_sharpe: float | None = None
-    """Probability that the true Sharpe ratio is above what the best of so many worthless runs would show (Bailey and
-    López de Prado 2014)."""
+    """Probability that the true Sharpe ratio exceeds the best of N runs without skill (Bailey and López de Prado,
+    2014)."""
     expected_best_sharpe: float | None = None
-    """That Sharpe ratio, a year."""
+    """Annual Sharpe ratio that the best of N runs without skill is expected to have."""
     overfitting: float | None = None
-    """Probability that the best run of one half of the sessions is below the median in the other."""
+    """Probability that the best run of one half of the sessions is below the median in the other half."""
     ranking: Sequence[ClusterReturn] = ()
     ranking_horizon: int | None = None
     """Sessions of the returns in `ranking`."""
     cluster_map: ClusterMap | None = None
-    """A plane through the clusters."""
+    """A 2-D projection of the clusters."""
     refits: WalkDrift | None = None
-    """How the clusters of a walk change from refit to refit."""
+    """Changes of the clusters of a walk from refit to refit."""
     skill: Sequence[Skill] = ()
-    """One a horizon, shortest first."""
+    """One per horizon, shortest first."""
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of the same work done in several ways, as ``{"live": 61.0, "cached": 0.4}``."""
+    """Seconds that each method takes for the same work, as ``{"live": 61.0, "cached": 0.4}``."""
     same_picks: bool | None = None
-    """Whether all of these ways picked the same."""
+    """True if all of these methods made the same picks."""
 
-    def over(self, other: Extras) -> Extras:
-        """These, and where they say nothing, the other's."""
-        return replace(other, **self._said())
+    def with_defaults(self, other: Extras) -> Extras:
+        """Return these extras, with the other's values for the fields that are not given."""
+        return replace(other, **self.given)
+
+    def rank(self, capital: float) -> RandomFilterRank | None:
+        """Rank a final capital among the random filters; None without any."""
+        if not len(self.random_filters):
+            return None
+        return rank_among(self.random_filters, capital, excess_interval=self.excess_interval, no_filter=self.no_filter)
 
     @property
-    def empty(self) -> bool:
-        """Whether they say nothing at all."""
-        return not self._said()
-
-    def _said(self) -> dict[str, Any]:
-        """The fields that hold something."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+    def given(self) -> dict[str, Any]:
+        """The fields that have a value."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value
             for name, value in values.items()
@@ -156,18 +158,18 @@ class Extras:
 def cluster_returns(
     rows: Sequence[Mapping[str, Any]], best: Sequence[int], selected_share: Float64 | None = None
 ) -> tuple[ClusterReturn, ...]:
-    """The rows of a ranking as the page draws them.
+    """Convert the rows of a ranking for the page.
 
     Args:
-        rows: one a cluster, with ``cluster_id``, ``mean_return`` and, where they are known, ``mean_error``,
-            ``win_rate`` and ``win_error``.
+        rows: one per cluster, with ``cluster_id``, ``mean_return`` and, if known, ``mean_error``, ``win_rate`` and
+            ``win_error``.
         best: ids of the clusters that the filter keeps.
         selected_share: share of bootstrap draws in which each cluster is among the best, by id, shape (k,).
 
     >>> cluster_returns([{"cluster_id": 7, "mean_return": 0.01}], best=[7])[0].best
     True
     """
-    kept = {int(one) for one in best}
+    kept = {int(cluster) for cluster in best}
     return tuple(
         ClusterReturn(
             cluster=int(row["cluster_id"]),

@@ -1,6 +1,6 @@
-"""Numbers as people read them. Knows no run and no page.
+"""Numbers formatted as text for the page, the charts and the tables.
 
-What is not defined (None or NaN) becomes "–", never 0.
+An undefined value (None, NaN or infinite) becomes "–", never 0.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ import math
 
 ABSENT = "–"
 _SPACE = "\u00a0"
-"""Between a number and its unit: a line never breaks there."""
+"""A no-break space between a number and its unit."""
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
-    """A fraction as a percentage.
+    """Format a fraction as a percentage.
 
-    >>> print(percent(-0.1234), percent(float("nan")))
-    −12.3 % –
+    >>> percent(-0.1234), percent(float("nan"))
+    ('−12.3%', '–')
     """
-    return ABSENT if undefined(fraction) else f"{number(fraction * 100.0, digits)}{_SPACE}%"  # type: ignore[operator]  # checked
+    return ABSENT if undefined(fraction) else f"{number((fraction or 0.0) * 100.0, digits)}%"
 
 
 def signed_percent(fraction: float | None, digits: int = 1) -> str:
-    """A fraction as a percentage that shows its sign.
+    """Format a fraction as a percentage with an explicit sign.
 
-    >>> print(signed_percent(0.05))
-    +5.0 %
+    >>> signed_percent(0.05)
+    '+5.0%'
     """
     text = percent(fraction, digits)
     return text if text == ABSENT or text.startswith("−") else f"+{text}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with thousands separated and a true minus sign.
+    """Format a number with thousands separators and a true minus sign.
 
     >>> number(-12345.678, 1), number(-0.001)
     ('−12,345.7', '0.00')
@@ -45,7 +45,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def money(value: float | None) -> str:
-    """An amount in the currency of the prices, without the small change.
+    """Format an amount in the currency of the prices, rounded to a whole number.
 
     >>> money(100_000.4)
     '100,000'
@@ -53,8 +53,17 @@ def money(value: float | None) -> str:
     return number(value, 0)
 
 
+def multiple(value: float | None) -> str:
+    """Format a multiple, such as a turnover.
+
+    >>> multiple(48.23)
+    '48.2×'
+    """
+    return f"{number(value, 1)}×"
+
+
 def count(value: float | None) -> str:
-    """A whole number, or "unknown".
+    """Format a whole number, or "unknown".
 
     >>> count(12000), count(None)
     ('12,000', 'unknown')
@@ -62,17 +71,17 @@ def count(value: float | None) -> str:
     return "unknown" if undefined(value) else number(value, 0)
 
 
-def several(value: float | None, thing: str) -> str:
-    """So many of a thing, one of it in the singular.
+def pluralize(value: float | None, noun: str) -> str:
+    """Format a count with its noun.
 
-    >>> several(1, "session"), several(12000, "position")
+    >>> pluralize(1, "session"), pluralize(12000, "position")
     ('1 session', '12,000 positions')
     """
-    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def seconds(value: float | None) -> str:
-    """A span of time in the unit that suits it.
+    """Format a duration in a suitable unit.
 
     >>> print(seconds(0.0123), seconds(2.5), seconds(754.0))
     12 ms 2.5 s 12 min 34 s
@@ -87,7 +96,7 @@ def seconds(value: float | None) -> str:
 
 
 def ordinal(rank: int) -> str:
-    """A rank in words.
+    """Format a rank as an ordinal number.
 
     >>> ordinal(1), ordinal(12), ordinal(93)
     ('1st', '12th', '93rd')
@@ -96,11 +105,11 @@ def ordinal(rank: int) -> str:
     return f"{rank}{suffix}"
 
 
-def ahead(ours: float, theirs: float) -> str:
-    """How far one capital ended from another.
+def relative_performance(ours: float, theirs: float) -> str:
+    """Describe how one final capital compares with a different one.
 
-    >>> print(ahead(110.0, 100.0), ahead(90.0, 100.0), ahead(100.0, 100.0), sep=", ")
-    10.0 % ahead of, 10.0 % behind, level with
+    >>> print(*(relative_performance(ours, 100.0) for ours in (110.0, 90.0, 100.0)), sep=", ")
+    10.0% ahead of, 10.0% behind, level with
     """
     lead = ours / theirs - 1.0
     if abs(lead) < 0.0005:
@@ -108,6 +117,15 @@ def ahead(ours: float, theirs: float) -> str:
     return f"{percent(abs(lead))} {'ahead of' if lead > 0 else 'behind'}"
 
 
+def shorten(name: str, most: int) -> str:
+    """Cut a name to a number of characters, with an ellipsis if something is cut.
+
+    >>> shorten("momentum", 5)
+    'mome…'
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def undefined(value: float | None) -> bool:
-    """Whether there is no such number."""
+    """Report whether a number is None, NaN or infinite."""
     return value is None or not math.isfinite(value)
