@@ -12,7 +12,7 @@ from encash.cli.flags import setting_flags
 
 def parsed(*flags):
     parser = argparse.ArgumentParser()
-    for group in ("stocks", "money", "honesty"):
+    for group in ("stocks", "money", "checks"):
         setting_flags(parser, group)
     parser.format_help()
     return parser.parse_args(flags)

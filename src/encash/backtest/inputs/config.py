@@ -14,7 +14,7 @@ from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]
-Group = Literal["stocks", "money", "honesty"]
+Group = Literal["stocks", "money", "checks"]
 Scope = Literal["sessions", "rebalances", "trades"]
 
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
@@ -140,15 +140,13 @@ class BacktestConfig:
     ] = "last"
     max_missing: Annotated[
         float,
-        Setting(
-            "most candidates without an entry, as a fraction", "honesty", most=1.0, expected="a fraction in [0, 1]"
-        ),
+        Setting("most candidates without an entry, as a fraction", "checks", most=1.0, expected="a fraction in [0, 1]"),
     ] = 0.05
     allow_lookahead: Annotated[
         str | None,
         Setting(
             "why the run may know its future",
-            "honesty",
+            "checks",
             metavar="REASON",
             expected="the reason, which the report will show",
         ),
