@@ -28,7 +28,8 @@ class Setting:
     group: Group = "money"
     """Section of the flag in the help of a command."""
     scope: Scope = "trades"
-    """First step that the field decides: runs of a sweep that agree in the earlier ones share their work."""
+    """First step that reads the field: `open_sessions`, `set_up_run`, or what follows. Runs of a sweep that agree in
+    the fields of a step share its work."""
     metavar: str | None = None
     least: float = 0.0
     most: float = math.inf
@@ -84,6 +85,9 @@ class BacktestConfig:
     `horizon` accounts that start one session after the other, each with the same rules and its own cash.
 
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
+
+    To add a setting, add a field: its annotation declares limits and flag, and its default is an
+    `encash.serialization.added_in`, so that the identity of earlier runs stays.
 
     Raises:
         InputError: an invalid value or combination; the message names it and what was expected.
