@@ -1,4 +1,4 @@
-"""What "the same" means: one canonical hash of a description, and quick digests of rows. Knows no model and no file."""
+"""A canonical hash of descriptions, and fast digests of rows and files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,39 @@ import xxhash
 
 from encash.arrays import UInt64
 
-Canonical = None | bool | int | float | str | bytes | Sequence["Canonical"] | Mapping[str, "Canonical"] | np.ndarray
-"""What can be fingerprinted: plain values, sequences and mappings of them, numpy arrays."""
-
+Canonical = (
+    None
+    | bool
+    | int
+    | float
+    | str
+    | bytes
+    | np.generic
+    | Sequence["Canonical"]
+    | Mapping[str, "Canonical"]
+    | np.ndarray
+)
+"""A value that can be fingerprinted: plain and numpy scalars, sequences and mappings of them, numpy arrays."""
 
 RUN_BASE = 0x9E3779B97F4A7C15
 """The odd number nearest to 2⁶⁴ over the golden ratio."""
 _NARROW_BYTES = 512
-"""Rows up to this width are hashed from copies: a small `bytes` is made three times as fast as a view of an array."""
-_LISTED = 8
-"""Items of a list that a line of a comparison shows."""
-_HASH = re.compile("[0-9a-f]{64}")
+"""Rows up to this width are hashed from copies: making a small `bytes` is three times as fast as a view of an array."""
 _COPIED_BYTES = 1 << 18
-"""Copied at once; it stays in the processor's cache."""
+"""Bytes of rows that are copied at a time; they fit into the processor's cache."""
+_LISTED = 8
+"""The longest list that a comparison shows as a whole."""
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 def fingerprint(value: Canonical) -> str:
-    """SHA-256 (64 hexadecimal digits) over a length-prefixed encoding of a value.
+    """Return the SHA-256 (64 hexadecimal digits) of a length-prefixed encoding of a value.
 
-    Two values have one fingerprint only if their types, shapes and contents are equal; the order in which
-    a mapping was filled does not count.
+    Two values have the same fingerprint only if their types, shapes and contents are equal; 1, 1.0 and True differ. The
+    order of a mapping does not count. A numpy scalar counts as the Python value that it is equal to.
+
+    Raises:
+        TypeError: a value of a different type.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
@@ -48,8 +61,9 @@ def fingerprint(value: Canonical) -> str:
 
 
 def explain_difference(ours: Mapping[str, Canonical], theirs: Mapping[str, Canonical]) -> list[str]:
-    """Two descriptions compared field by field; one line for each field that differs, in order of the names. Of long
-    lists the first items that differ are shown, of hashes the first digits.
+    """Return one line for each field that differs between two descriptions, in order of the names.
+
+    A long list is shown by the first item that differs, a hash by its first digits.
 
     >>> explain_difference({"dim": 64, "pooling": "mean"}, {"dim": 32, "pooling": "mean"})
     ['dim: 64 here, 32 there']
@@ -65,22 +79,20 @@ def explain_difference(ours: Mapping[str, Canonical], theirs: Mapping[str, Canon
 
 
 def _explain(field: str, ours: Canonical, theirs: Canonical) -> str:
-    """How two values of one field differ."""
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and max(len(ours), len(theirs)) > _LISTED:
         if len(ours) != len(theirs):
             return f"{field}: {len(ours)} items here, {len(theirs)} there"
-        places = [
-            at for at, pair in enumerate(zip(ours, theirs, strict=True)) if fingerprint(pair[0]) != fingerprint(pair[1])
-        ]
-        at = places[0]
+        differing = [at for at in range(len(ours)) if fingerprint(ours[at]) != fingerprint(theirs[at])]
+        at = differing[0]
         return (
-            f"{field}: {len(places)} of {len(ours)} items differ, item {at} first: {ours[at]} here, {theirs[at]} there"
+            f"{field}: {len(differing)} of {len(ours)} items differ, item {at} first: {ours[at]} here, {theirs[at]} "
+            "there"
         )
     return f"{field}: {_short(ours)} here, {_short(theirs)} there"
 
 
 def _short(value: Canonical) -> str:
-    """A value in a line: of a long list its length, of a hash its first digits."""
+    """Return the length of a long list, the first digits of a hash, and the text of any other value."""
     if isinstance(value, list | tuple) and len(value) > _LISTED:
         return f"{len(value)} items"
     text = str(value)
@@ -88,7 +100,7 @@ def _short(value: Canonical) -> str:
 
 
 def row_digests(rows: np.ndarray) -> UInt64:
-    """A 64-bit digest (XXH3) of the bytes of each row; for change detection, not against an adversary.
+    """Return a 64-bit digest (XXH3) of the bytes of each row; it detects changes, not an adversary.
 
     Args:
         rows: shape (n, …), any dtype.
@@ -108,17 +120,17 @@ def row_digests(rows: np.ndarray) -> UInt64:
 
 
 def run_digests(digests: UInt64, length: int) -> UInt64:
-    """One digest for each run of `length` neighbours, of all runs at once: Σ dᵢ·b^(length−1−i) modulo 2⁶⁴.
+    """Return one digest per run of `length` consecutive digests: Σ dᵢ·b^(length−1−i) modulo 2⁶⁴.
 
-    The base b is odd, so a change of one digest always changes the runs that hold it; two runs of digests that are
-    themselves hashes agree by chance about once in 2⁵⁶.
+    The base b is odd, so a change of one digest always changes the runs that contain it; two runs of digests that are
+    themselves hashes are equal by chance about once in 2⁵⁶.
 
     Args:
-        digests: shape (n,), as `row_digests` gives them.
+        digests: shape (n,), from `row_digests`.
         length: at most n.
 
     Returns:
-        shape (n − length + 1,); item i belongs to ``digests[i : i + length]``, wherever it stands.
+        shape (n − length + 1,); item i depends only on ``digests[i : i + length]``.
 
     >>> one, two, again = run_digests(np.array([5, 6, 5, 6], dtype=np.uint64), 2)
     >>> bool(one == again), bool(one == two)
@@ -132,7 +144,7 @@ def run_digests(digests: UInt64, length: int) -> UInt64:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of the bytes of a file.
+    """Return the SHA-256 of the bytes of a file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -142,7 +154,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def _row_buffers(rows: np.ndarray) -> Iterator[Any]:
-    """The bytes of each row."""
+    """Return the bytes of each row."""
     width = rows.nbytes // len(rows)
     flat = rows.reshape(-1).view(np.uint8)
     if width > _NARROW_BYTES:
@@ -152,14 +164,16 @@ def _row_buffers(rows: np.ndarray) -> Iterator[Any]:
 
 
 def _powers(base: int, count: int) -> UInt64:
-    """1, b, b², … modulo 2⁶⁴."""
+    """Return 1, b, b², … modulo 2⁶⁴."""
     factors = np.full(count, base, dtype=np.uint64)
     factors[:1] = 1
     return np.cumprod(factors, dtype=np.uint64)
 
 
 def _parts(value: Canonical) -> list[bytes | memoryview]:
-    """The pieces of a value in canonical order; each is hashed behind its length."""
+    """Return the encoding of a value in parts; each is hashed after its length."""
+    if isinstance(value, np.generic) and value.dtype.kind in "biufSU":
+        value = value.item()
     match value:
         case None:
             return [b"none"]
@@ -171,11 +185,8 @@ def _parts(value: Canonical) -> list[bytes | memoryview]:
             head = [b"array", array.dtype.str.encode(), repr(array.shape).encode()]
             return [*head, array.reshape(-1).view(np.uint8).data]
         case Mapping():
-            items = sorted(value.items())
-            body = [part for key, item in items for part in (*_parts(key), *_parts(item))]
-            return [b"mapping", str(len(items)).encode(), *body]
+            parts = [part for key, item in sorted(value.items()) for part in (*_parts(key), *_parts(item))]
+            return [b"mapping", str(len(value)).encode(), *parts]
         case Sequence():
             return [b"sequence", str(len(value)).encode(), *(part for item in value for part in _parts(item))]
-    raise TypeError(
-        f"cannot fingerprint a {type(value).__name__}; expected plain values, mappings, sequences or arrays"
-    )
+    raise TypeError(f"cannot fingerprint a {type(value).__name__}; expected scalars, mappings, sequences or arrays")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
 import pytest
 
-from encash.errors import FormatError, InputError, UnknownKeyError
+from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.panel import ArraySource, Panel, PriceTable, open_panel, toy_panel, write_panel
 
 DAYS = np.array(["2024-01-02", "2024-01-03", "2024-01-05", "2024-01-06"], dtype="datetime64[D]")
@@ -94,3 +95,48 @@ def test_bytes_that_cannot_be_unpacked_are_a_clear_error(tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(FormatError, match=r"/A/features in .*f\.h5 cannot be read"):
         open_panel(path).rows()
+
+
+def test_a_panel_of_a_file_can_be_pickled(tmp_path, monkeypatch):
+    """It opens its file again where it is unpickled, from another folder too, and still knows nothing later."""
+    panel = toy_panel(2, 5, 80)
+    write_panel(panel, tmp_path / "f.h5", tmp_path / "p.h5")
+    monkeypatch.chdir(tmp_path)
+    ours = open_panel("f.h5", "p.h5").as_of(panel.sessions[50])
+    content = pickle.dumps(ours)
+    monkeypatch.chdir("/")
+    again = pickle.loads(content)
+    np.testing.assert_array_equal(again.rows().values, ours.rows().values)
+    np.testing.assert_array_equal(again.prices.close, ours.prices.close)
+    assert again.rows().days.max() == panel.sessions[50]
+    assert (again.tickers, again.feature_names) == (ours.tickers, ours.feature_names)
+
+
+def test_a_pickled_panel_whose_file_is_gone_says_so(tmp_path):
+    """Unpickling names the file that is missing."""
+    write_panel(toy_panel(2, 5, 80), tmp_path / "f.h5")
+    content = pickle.dumps(open_panel(tmp_path / "f.h5"))
+    (tmp_path / "f.h5").unlink()
+    with pytest.raises(MissingFileError, match=r"f\.h5 does not exist"):
+        pickle.loads(content)
+
+
+def test_a_panel_in_memory_can_be_pickled_and_closed():
+    """Its arrays travel with it; closing it has no effect."""
+    again = pickle.loads(pickle.dumps(small()))
+    again.close()
+    np.testing.assert_array_equal(again.rows().values, small().rows().values)
+
+
+def test_a_panel_closes_its_file(tmp_path):
+    """At the end of a block, with every panel made from it; reading afterwards says so, and closing twice is fine."""
+    write_panel(toy_panel(2, 5, 80), tmp_path / "f.h5")
+    with open_panel(tmp_path / "f.h5") as panel:
+        past = panel.as_of("2020-03-02")
+        rows = panel.rows(("T0001",))
+    panel.close()
+    assert len(rows.values) > 0
+    h5py.File(tmp_path / "f.h5", "r+").close()  # no one holds it any more
+    for closed in (panel, past):
+        with pytest.raises(InputError, match=r"f\.h5 was closed; open the panel again"):
+            closed.rows(("T0001",))

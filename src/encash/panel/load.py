@@ -1,6 +1,7 @@
-"""Feature and price files (HDF5, one group a ticker) and arrays in memory as sources of a panel. The one file of this
-room that reads HDF5, through its low-level interface: five times as fast on thousands of small datasets.
-Knows no window, no model and no cache."""
+"""Feature and price files (HDF5, one group per ticker) and arrays in memory as sources of a panel.
+
+HDF5 is read through its low-level interface, which is five times as fast on thousands of small datasets.
+"""
 
 from __future__ import annotations
 
@@ -29,32 +30,33 @@ Value = TypeVar("Value")
 
 
 def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
-    """A panel over a features file and, where given, a prices file.
+    """Open a features file and, if given, a prices file as a panel.
 
-    Names, shapes and widths of all tickers are checked now; feature rows and dates are read and checked when asked for.
-    The features file stays open as long as the panel lives.
+    Names, shapes and widths of all tickers are checked now; feature rows and dates are read and checked on demand. The
+    features file stays open until the panel is closed (`Panel.close`, or a ``with`` block) or collected. A panel can be
+    pickled: it opens the features file again where it is unpickled, which must have the same path there.
 
     Args:
         features: HDF5, ``/<TICKER>/features`` float32 (rows, F) and ``/<TICKER>/dates`` bytes YYYY-MM-DD (rows,).
         prices: HDF5 as `open_prices` reads it.
 
     Raises:
-        MissingFileError: a path that is not there.
-        FormatError: a file that is not of this form; the message names ticker and mend.
+        MissingFileError: a path that does not exist.
+        FormatError: a file in a different format; the message names the ticker and the fix.
     """
     return Panel(HdfSource(features), None if prices is None else open_prices(prices))
 
 
 def open_prices(path: str | Path) -> PriceTable:
-    """The prices of a file on the grid of all its days × tickers.
+    """Read the prices of a file on the grid of all its days × tickers.
 
     Args:
         path: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes YYYY-MM-DD, both (rows,), and
-            perhaps ``/<TICKER>/open``. NaN is a day without a trade.
+            optionally ``/<TICKER>/open``. NaN is a day without a trade.
 
     Raises:
-        MissingFileError: the path is not there.
-        FormatError: another form; dates unsorted or doubled; a price of zero, below zero or infinite.
+        MissingFileError: the path does not exist.
+        FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite.
     """
     with _open(path) as file:
         reader = _Reader(file, path)
@@ -71,22 +73,31 @@ def open_prices(path: str | Path) -> PriceTable:
 
 
 class HdfSource:
-    """Features in an HDF5 file, read when asked for. A `FeatureSource`."""
+    """Features in an HDF5 file, read on demand. A `FeatureSource`."""
 
     def __init__(self, path: str | Path):
-        file = _open(path)
-        self._reader = _Reader(file, path)
+        self._path = Path(path).absolute()
+        self._file = _open(path)
+        self._reader = _Reader(self._file, path)
         self._days: dict[str, Days] = {}
         self.tickers: tuple[str, ...] = self._reader.tickers()
         self._num_rows, self.num_features = self._check_shapes()
         self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
 
+    def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
+        """Pickle the path; the file is opened again where it is unpickled."""
+        return HdfSource, (self._path,)
+
+    def close(self) -> None:
+        """Close the file; nothing more can be read."""
+        self._file.close()
+
     def days(self, ticker: str) -> Days:
-        """The days of one ticker's rows, ascending and distinct.
+        """Return the days of one ticker's rows, ascending and distinct.
 
         Raises:
             UnknownKeyError: no such ticker.
-            FormatError: dates that are unsorted, doubled, no dates, or not one a row.
+            FormatError: unsorted, duplicate or malformed dates, or not one per row.
         """
         if ticker not in self._days:
             num_rows = _known(self._num_rows, ticker)
@@ -103,7 +114,7 @@ class HdfSource:
             self._reader.fill(out, dataset, None if len(out) == num_rows else first)
 
     def _check_shapes(self) -> tuple[dict[str, int], int]:
-        """The number of rows of each ticker and the number of features of all."""
+        """Return the number of rows of each ticker, and the number of features."""
         num_rows: dict[str, int] = {}
         expected = 0
         for ticker in self.tickers:
@@ -127,25 +138,30 @@ class ArraySource:
         """Check and keep the days (rows,) and values (rows, F) of each ticker.
 
         Raises:
-            FormatError: what a file would be refused for.
-            InputError: no ticker at all, or names that do not number the features.
+            FormatError: as for a file with the same content.
+            InputError: no ticker, or not one name per feature.
         """
         if not rows:
             raise InputError("no ticker given; a panel has at least one")
         self.tickers: tuple[str, ...] = tuple(sorted(rows))
         self._rows = dict(rows)
-        self.num_features = check_features(self.tickers[0], *_form(rows[self.tickers[0]][1]))
+        first = rows[self.tickers[0]][1]
+        self.num_features = check_features(self.tickers[0], first.shape, first.dtype)
         for ticker in self.tickers:
             days, values = rows[ticker]
-            check_width(ticker, check_features(ticker, *_form(values)), self.tickers[0], self.num_features)
+            width = check_features(ticker, values.shape, values.dtype)
+            check_width(ticker, width, self.tickers[0], self.num_features)
             check_one_day_a_row(ticker, days, len(values), of="features")
             check_days(ticker, days)
         if feature_names is not None and len(feature_names) != self.num_features:
             raise InputError(f"{len(feature_names)} feature names for {self.num_features} features; give one for each")
         self.feature_names = feature_names
 
+    def close(self) -> None:
+        """Do nothing: there is no file."""
+
     def days(self, ticker: str) -> Days:
-        """The days of one ticker's rows, ascending and distinct."""
+        """Return the days of one ticker's rows, ascending and distinct."""
         return _known(self._rows, ticker)[0]
 
     def read_into(self, ticker: str, first: int, out: Float32) -> None:
@@ -154,7 +170,7 @@ class ArraySource:
 
 
 class _Reader:
-    """Datasets of an open file by ticker and name; turns what HDF5 complains about into one clear line."""
+    """Datasets of an open file by ticker and name; turns errors of HDF5 into one clear line."""
 
     def __init__(self, file: h5py.File, path: str | Path):
         self._file = file
@@ -163,14 +179,14 @@ class _Reader:
         self._types: dict[np.dtype[np.generic], h5t.TypeID] = {}
 
     def tickers(self) -> tuple[str, ...]:
-        """The names of the groups, sorted."""
+        """Return the names of the groups, sorted."""
         names = tuple(sorted(self._file))
         if not names:
-            raise FormatError(f"{self._path} is empty; expected one group a ticker")
+            raise FormatError(f"{self._path} is empty; expected one group per ticker")
         return names
 
     def feature_names(self, num_features: int) -> tuple[str, ...] | None:
-        """The names of the features, where the file has written them down."""
+        """Return the names of the features, None if the file does not record them."""
         names = self._file.attrs.get("feature_names")
         if names is None:
             return None
@@ -182,20 +198,25 @@ class _Reader:
         return texts
 
     def has(self, ticker: str, name: str) -> bool:
-        """Whether a ticker has a dataset of this name."""
+        """Return whether a ticker has a dataset of this name."""
         return f"{ticker}/{name}" in self._file
 
     def open(self, ticker: str, name: str) -> h5d.DatasetID:
-        """A ticker's dataset.
+        """Open a ticker's dataset.
 
         Raises:
             FormatError: the ticker does not have it.
+            InputError: the file was closed.
         """
         try:
             return h5d.open(self._file.id, f"{ticker}/{name}".encode(errors="surrogateescape"))
         except (KeyError, TypeError, ValueError):
+            if not self._file:
+                raise InputError(
+                    f"{self._path} was closed; open the panel again, or read before it is closed"
+                ) from None
             raise FormatError(
-                f"{ticker!r} in {self._path} has no dataset {name!r}; expected one group a ticker, each with dates "
+                f"{ticker!r} in {self._path} has no dataset {name!r}; expected one group per ticker, each with dates "
                 "and values"
             ) from None
 
@@ -203,7 +224,7 @@ class _Reader:
         """Fill an array from a whole dataset, or from its rows from `first` on; HDF5 converts to the array's dtype.
 
         Raises:
-            FormatError: the bytes are not there or cannot be unpacked.
+            FormatError: the file is truncated, or its data cannot be unpacked.
         """
         if len(out) == 0:
             return
@@ -216,24 +237,24 @@ class _Reader:
         try:
             dataset.read(memory, stored, out, self._types[out.dtype])
         except OSError as error:
-            place = h5i.get_name(dataset).decode(errors="replace")
+            name = h5i.get_name(dataset).decode(errors="replace")
             raise FormatError(
-                f"{place} in {self._path} cannot be read ({error}); the file is damaged, copy it again"
+                f"{name} in {self._path} cannot be read ({error}); the file is damaged, copy it again"
             ) from None
 
     def days(self, ticker: str) -> Days:
-        """A ticker's days, ascending and distinct. Equal bytes are parsed once: most tickers share their sessions."""
+        """Read a ticker's days, ascending and distinct. Equal bytes are parsed once: most tickers share sessions."""
         dataset = self.open(ticker, "dates")
         dtype, shape = dataset.dtype, dataset.shape
         if len(shape) != 1 or dtype.kind not in "SO":
             raise FormatError(
                 f"the dates of {ticker!r} in {self._path} have dtype {dtype} and shape {shape}; "
-                "expected bytes YYYY-MM-DD, one a row"
+                "expected bytes YYYY-MM-DD, one per row"
             )
         dates = np.empty(shape, dtype=dtype)
         self.fill(dates, dataset)
         if dtype.kind == "O":  # strings of variable length
-            dates = np.array([_bytes(date) for date in dates], dtype=np.bytes_)
+            dates = np.array([date if isinstance(date, bytes) else date.encode() for date in dates], dtype=np.bytes_)
         key = dates.tobytes()
         if key not in self._parsed:
             days = days_from_bytes(ticker, dates)
@@ -242,12 +263,13 @@ class _Reader:
         return self._parsed[key]
 
     def prices(self, ticker: str, name: str) -> Float64:
-        """One price of a ticker on each of its days, shape (rows,)."""
+        """Read one price of a ticker on each of its days, shape (rows,)."""
         dataset = self.open(ticker, name)
         shape = dataset.shape
         if len(shape) != 1 or dataset.get_type().get_class() not in (h5t.FLOAT, h5t.INTEGER):
             raise FormatError(
-                f"{name} of {ticker!r} has dtype {dataset.dtype} and shape {shape}; expected float32, one price a date"
+                f"{name} of {ticker!r} has dtype {dataset.dtype} and shape {shape}; expected float32, one price per "
+                "date"
             )
         values = np.empty(shape, dtype=np.float64)
         self.fill(values, dataset)
@@ -257,7 +279,7 @@ class _Reader:
 def _open(path: str | Path) -> h5py.File:
     path = Path(path)
     if not path.exists():
-        raise MissingFileError(f"{path} does not exist; expected an HDF5 file with one group a ticker")
+        raise MissingFileError(f"{path} does not exist; expected an HDF5 file with one group per ticker")
     if path.is_dir() or not h5py.is_hdf5(path):
         raise FormatError(f"{path} is not an HDF5 file; make one with encash prepare")
     try:
@@ -267,7 +289,7 @@ def _open(path: str | Path) -> h5py.File:
 
 
 def _name_of_closes(reader: _Reader, ticker: str, path: str | Path) -> str:
-    """The name under which a file keeps its closes.
+    """Return the name under which a file keeps its closes.
 
     Raises:
         FormatError: it has neither.
@@ -276,33 +298,25 @@ def _name_of_closes(reader: _Reader, ticker: str, path: str | Path) -> str:
         if reader.has(ticker, name):
             return name
     raise FormatError(
-        f"{ticker!r} in {path} has no dataset 'prices' (nor 'close'); expected one group a ticker, each with dates and "
-        "prices: is this the prices file?"
+        f"{ticker!r} in {path} has no dataset 'prices' (nor 'close'); expected one group per ticker, each with dates "
+        "and prices: is this the prices file?"
     )
 
 
 def _on_grid(reader: _Reader, name: str, tickers: tuple[str, ...], own_days: list[Days], days: Days) -> Float64:
-    """One price of every ticker on the grid of all days, NaN where it has no row; shape (T, N)."""
+    """Read one price of every ticker on the grid of all days, NaN where it has no row; shape (T, N)."""
     grid = np.full((len(tickers), len(days)), np.nan)
     shared = {id(own): own for own in own_days}  # most tickers share their days
-    places = {key: np.searchsorted(days, own) for key, own in shared.items()}
+    rows = {key: np.searchsorted(days, own) for key, own in shared.items()}
     for line, ticker, own in zip(grid, tickers, own_days, strict=True):
         values = reader.prices(ticker, name)
         check_one_day_a_row(ticker, own, len(values), of=name)
-        line[places[id(own)]] = values
+        line[rows[id(own)]] = values
     return np.ascontiguousarray(grid.T)
-
-
-def _form(values: Float32) -> tuple[tuple[int, ...], np.dtype[np.float32]]:
-    return values.shape, values.dtype
 
 
 def _known(table: Mapping[str, Value], ticker: str) -> Value:
     try:
         return table[ticker]
     except KeyError:
-        raise UnknownKeyError(f"no features for {ticker!r} ({len(table)} tickers have some)") from None
-
-
-def _bytes(date: bytes | str) -> bytes:
-    return date if isinstance(date, bytes) else date.encode()
+        raise UnknownKeyError(f"no features for {ticker!r} ({len(table)} tickers have features)") from None

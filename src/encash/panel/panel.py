@@ -1,11 +1,10 @@
-"""The panel: features and prices of many tickers, read-only. Knows where values come from and who may see them;
-knows nothing of windows, models or caches."""
+"""The panel: features and prices of many tickers, read-only, and nothing later than the day that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -36,16 +35,16 @@ class PriceTable:
     close: Float64
     """In currency units, shape (T, N)."""
     open: Float64 | None = None
-    """shape (T, N), where the file has opens."""
+    """shape (T, N); None if there are no opens."""
 
     def as_of(self, day: DayLike) -> PriceTable:
-        """The table as it stood at the close of a day."""
+        """Return the table as of the close of a day."""
         until = int(np.searchsorted(self.days, to_day(day), side="right"))
         opens = None if self.open is None else self.open[:until]
         return replace(self, days=self.days[:until], close=self.close[:until], open=opens)
 
     def select(self, tickers: tuple[str, ...]) -> PriceTable:
-        """The same sessions for these tickers, in this order.
+        """Return the same sessions for these tickers, in this order.
 
         Raises:
             UnknownKeyError: a ticker without prices.
@@ -62,24 +61,27 @@ class PriceTable:
 
 
 class FeatureSource(Protocol):
-    """Where a panel gets its feature rows: a file or arrays."""
+    """The feature rows of a panel: a file or arrays."""
 
     tickers: tuple[str, ...]
     num_features: int
     feature_names: tuple[str, ...] | None
 
     def days(self, ticker: str) -> Days:
-        """The days of one ticker's rows, ascending and distinct."""
+        """Return the days of one ticker's rows, ascending and distinct."""
 
     def read_into(self, ticker: str, first: int, out: Float32) -> None:
         """Fill `out`, shape (rows, F), with the rows of one ticker from number `first` on."""
+
+    def close(self) -> None:
+        """Release what is open; nothing more is read."""
 
 
 class Panel:
     """Features and prices of many tickers over many sessions, read-only.
 
-    A row is found by its ticker's own day, never by another ticker's position. `as_of` gives the panel as it stood
-    at the close of a day: what came later cannot be read from it.
+    A row is found by its ticker's own day, never by another ticker's position. `as_of` returns the panel as of the
+    close of a day: nothing later can be read from it. A panel is a context manager that closes its file.
     """
 
     def __init__(self, source: FeatureSource, prices: PriceTable | None = None, *, last_day: DayLike | None = None):
@@ -91,24 +93,34 @@ class Panel:
         self.feature_names = source.feature_names
         self._sessions: Days | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the features file of this panel and of every panel made from it by `as_of`."""
+        self._source.close()
+
     @property
     def sessions(self) -> Days:
-        """Trading days, ascending: those of the prices where there are any, else all days of any ticker's features."""
+        """Trading days, ascending: those of the prices if there are prices, else all days with any features."""
         if self._sessions is None:
             self._sessions = self.prices.days if self.prices is not None else self.feature_days()
         return self._sessions
 
     def feature_days(self) -> Days:
-        """All days on which any ticker has features, ascending."""
+        """Return all days on which any ticker has features, ascending."""
         return distinct_days([self.days(ticker) for ticker in self.tickers])
 
     def days(self, ticker: str) -> Days:
-        """The days of one ticker's feature rows, ascending."""
+        """Return the days of one ticker's feature rows, ascending."""
         days = self._source.days(ticker)
         return days if self._last is None else days[: int(np.searchsorted(days, self._last, side="right"))]
 
     def as_of(self, day: DayLike) -> Panel:
-        """The panel as it stood at the close of a day."""
+        """Return the panel as of the close of a day."""
         last = to_day(day) if self._last is None else min(to_day(day), self._last)
         return Panel(self._source, self.prices, last_day=last)
 
@@ -120,7 +132,7 @@ class Panel:
         end: DayLike | None = None,
         lookback: int = 1,
     ) -> FeatureRows:
-        """Feature rows from start to end, and the lookback − 1 rows of each ticker before start.
+        """Read the feature rows from start to end, and the lookback − 1 rows of each ticker before start.
 
         Raises:
             UnknownKeyError: a ticker that the panel does not have.
@@ -149,7 +161,7 @@ class Panel:
 
 
 def check_lookback(lookback: int) -> None:
-    """Refuse a window without a session.
+    """Refuse windows of less than one session.
 
     Raises:
         InputError: lookback below 1.
@@ -159,7 +171,7 @@ def check_lookback(lookback: int) -> None:
 
 
 def distinct_days(calendars: Sequence[Days]) -> Days:
-    """The days that are in any of some calendars, ascending; an array that is given many times is counted once."""
+    """Return the union of some calendars, ascending; an array that is given many times is sorted once."""
     distinct = {id(days): days for days in calendars}
     days: Days = np.unique(np.concatenate([np.array([], dtype="datetime64[D]"), *distinct.values()]))
     return days
