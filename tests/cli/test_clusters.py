@@ -49,7 +49,7 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_refit", counted)
         assert main([*walk, "--out", str(out), "--quiet"]) == 1
-        assert f"stopped; 2 refits are kept: the same walk into {out} goes on from there" in capsys.readouterr().err
+        assert f"stopped; 2 refits are stored: the same walk into {out} resumes from there" in capsys.readouterr().err
         assert "no clusters.json" in refusal(capsys, "clusters", "show", str(out))
         stop_at = 99
         walked = answer(capsys, *walk, "--out", str(out))
@@ -189,7 +189,7 @@ def test_clusters_and_a_walk_do_not_share_a_folder(
     assert "holds a walk" in refusal(capsys, *fit, str(tmp_path / "walk"))
     assert "clusters of one period" in refusal(capsys, *walk, "--out", str(tmp_path / "k"))
     rank = ["clusters", "rank", *data, "--end", days[80], "--horizon", "5", "--clusters"]
-    assert "ranked already" in refusal(capsys, *rank, str(tmp_path / "walk"))
+    assert "already ranked" in refusal(capsys, *rank, str(tmp_path / "walk"))
     answer(capsys, *walk[:-1], "110", "--out", str(tmp_path / "walk"))
     shown = answer(capsys, "clusters", "show", str(tmp_path / "walk"))
     assert len(list((tmp_path / "walk").glob("0*"))) == shown["refits"]
