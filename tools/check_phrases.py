@@ -95,8 +95,8 @@ def hits(path: Path) -> Iterator[tuple[int, str, str]]:
         for pattern, suggestion in PHRASES:
             for found in pattern.finditer(prose.rstrip("\"' ")):
                 yield number, found[0], suggestion
-        if path.suffix == ".py" and (found := QUESTION.match(line)):
-            yield number, found[0], "begin with an imperative verb or a noun phrase"
+        if path.suffix == ".py" and (question := QUESTION.match(line)):
+            yield number, question[0], "begin with an imperative verb or a noun phrase"
 
 
 def files(names: list[str]) -> Iterator[Path]:
