@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,12 +36,12 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(
     leaves the folder of a walk that was never stopped."""
     from encash.clusters import walk as room
 
-    out, made = tmp_path / "walk", []
+    out, made = tmp_path / "walk", list[object]()
     walk = ["clusters", "walk", "--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "-k", "3"]
     walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--top", "1", "--history", "60"]
     refit, stop_at = room._refit, 2
 
-    def counted(*given):
+    def counted(*given: Any) -> object:
         if len(made) == stop_at:
             raise KeyboardInterrupt
         made.append(given[2])
@@ -89,10 +90,11 @@ def test_two_processes_never_walk_into_one_folder(
     walk = ["clusters", "walk", "--cache", where[0], "--prices", where[1], "-k", "3", "--top", "1"]
     walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--history", "60"]
 
-    def begin():
+    def begin() -> subprocess.Popen[str]:
         first = subprocess.Popen(
             [sys.executable, "-c", HELD, *where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert first.stdout is not None
         assert first.stdout.readline() == "1\n"
         return first
 
