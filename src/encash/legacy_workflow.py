@@ -301,7 +301,7 @@ def _simulate(sources: Sources, asked: Simulation, progress: Progress | None) ->
     run_dir = asked.output if document is None else document.with_suffix("")
     inputs = pipeline.open_inputs(_like_the_cache(settled(sources)), choice)
     result, folder = pipeline.backtest(inputs, config, run_dir=run_dir, progress=progress)
-    beside = pipeline.beside(
+    beside = pipeline.evaluate_run(
         inputs, config, folder, num_trials=asked.num_trials, draws=asked.compare, progress=progress
     )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)

@@ -84,7 +84,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
         )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
-        values |= pipeline.beside(
+        values |= pipeline.evaluate_run(
             inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
         )
     if arguments.page:
