@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
-from encash import guide
+from encash import legacy_workflow
 from inference import backtest_simulation
 
 from .conftest import HIDDEN, LOOKBACK, Files, write_data, write_model
@@ -27,7 +27,10 @@ def backtest(files: Files, cache: Path | None, *more: str) -> int:
     return backtest_simulation.main([*files.backtest_command(cache), "--quiet", *more])
 
 
-@pytest.mark.parametrize("asked", [guide.SampledFit, guide.Analysis, guide.Simulation])
+@pytest.mark.parametrize(
+    "asked",
+    [legacy_workflow.CreateClustersOptions, legacy_workflow.AnalyzeClustersOptions, legacy_workflow.SimulationOptions],
+)
 def test_the_flag_tables_alone_say_what_is_meant_where_nobody_says(asked):
     """What a command is asked for has no default beside that of its flag: two could differ."""
     assert [field.name for field in fields(asked) if field.default is not MISSING] == []
