@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def _side_by_side(vectors: np.ndarray, works: list[Callable[[np.ndarray], Any]])
     seconds = [0.0] * len(works)
     for first in range(0, len(vectors), BLOCK_ROWS):
         rows = vectors[first : first + BLOCK_ROWS]
-        tries = [[_timed(lambda work=work, rows=rows: work(rows))[0] for work in works] for _ in range(3)]
+        tries = [[_timed(partial(work, rows))[0] for work in works] for _ in range(3)]
         seconds = [total + min(column) for total, column in zip(seconds, zip(*tries, strict=True), strict=True)]
     return seconds
 

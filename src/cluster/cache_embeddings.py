@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import legacy_workflow
-from encash.cli.caches import report_build
+from encash.cli.build import report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, selection
 

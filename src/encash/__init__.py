@@ -7,3 +7,4 @@ and are imported on first use, so that ``import encash`` is fast. Every package 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = "0.1.0"

@@ -5,3 +5,5 @@ from .encoders import load_encoder as load_encoder
 from .panel import Panel as Panel
 from .panel import open_panel as open_panel
 from .panel import open_prices as open_prices
+
+__version__: str

@@ -292,7 +292,7 @@ def simulate(sources: Sources, options: SimulationOptions, *, progress: Progress
     with _merged_cache(options.caches) as cache:
         inputs = pipeline.open_inputs(_with_cached_bin_edges(with_defaults(replace(sources, cache=cache))), choice)
         result, run_dir = pipeline.backtest(inputs, config, run_dir=run_dir, progress=progress)
-        beside = pipeline.beside(
+        beside = pipeline.evaluate_run(
             inputs, config, run_dir, num_trials=options.num_trials, draws=options.compare, progress=progress
         )
     extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)

@@ -221,7 +221,9 @@ def test_a_classifier_without_bin_edges_ranks_by_equal_bins_and_says_so(files, t
     assert cache_embeddings.main([*build, "--num-months", "1", "--quiet"]) == 0
     from encash.cache import open_cache
 
-    assert "100 bins of returns" in open_cache(out).encoder_spec.forecast_rule
+    spec = open_cache(out).encoder_spec
+    assert spec is not None
+    assert "100 bins of returns" in spec.forecast_rule
 
 
 def test_a_second_build_reuses_the_file_and_a_failed_one_leaves_it(cache, files, tmp_path, capsys):

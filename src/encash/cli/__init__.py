@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Each command is a few lines; what it does lives in the rooms below."""
+"""The command line. Each command has a module here, which adds its flags, calls the library and prints the result."""
 
 from encash.cli.main import main
 

@@ -1,36 +1,32 @@
-"""``audit``: the proofs of honesty, tried on the user's own data."""
+"""``audit``: test on the user's own data that results do not depend on the future."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from encash.cli.backtest import configuration, filter_choice
-from encash.cli.console import FOUND, Console
+from encash.cli.console import FOUND, Console, Parser
 from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 
-def register(commands: Any) -> None:
-    """Add the command of this file."""
-    parser = command(
-        commands,
-        "audit",
-        "prove that nothing of the past moves with the future; exit 3 where something does",
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    command(
+        parser,
+        run_audit,
         "audit --data features.h5 --prices prices.h5 --model model.pt --cache cache.lance \\\n"
         "      --clusters clusters --start 2016-02-01",
-        run_audit,
     )
-    source_flags(parser.add_argument_group("what it reads"))
-    universe_flags(parser.add_argument_group("which stocks"))
-    setting_flags(parser.add_argument_group("honesty"), "honesty")
+    source_flags(parser.add_argument_group("inputs"))
+    universe_flags(parser.add_argument_group("stocks"))
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
     parser.add_argument(
         "--start",
         type=day,
-        default=None,
         metavar="DAY",
-        help="cut the future off on days from here on (from where the clusters may be used)",
+        help="first day at which the future may be cut off (the first day that the clusters may be used)",
     )
     parser.add_argument(
         "--days", type=int, default=5, metavar="N", help="random days at which the future is cut off (5)"
@@ -38,22 +34,21 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--raw",
         type=Path,
-        default=None,
         metavar="PRICES",
-        help="the table that the features were prepared from; needed where it has more than closes",
+        help="the table that the features were prepared from; needed if it has more than closes",
     )
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
 
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
-    """Try every proof."""
+    """Run every check; return 3 if one fails."""
     from encash import pipeline
     from encash.audit import Subject, audit
     from encash.panel.tables import read_bars
 
     sources = console.sources(arguments)
     if sources.model is None or sources.data is None:
-        raise InputError("an audit encodes again; give --model M and --data F")
+        raise InputError("an audit encodes entries again; give --model M and --data F")
     panel, cache = sources.the_panel(), sources.open_cache()
     encoder = sources.encoder(cache)
     if cache is not None:
@@ -72,10 +67,10 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:
-        found = audit(subject, progress=progress)
+        report = audit(subject, progress=progress)
     marks = {True: "passed", False: "FAILED", None: "not tried"}
-    text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in found.checks]
-    untried = [check.name for check in found.checks if check.passed is None]
-    passed = "passed" + (f", but not tried: {'; '.join(untried)}" if untried else "")
-    console.result(found.to_json(), [*text, "", passed if found.passed else "something knows its future"])
-    return 0 if found.passed else FOUND
+    text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in report.checks]
+    untried = "; ".join(check.name for check in report.checks if check.passed is None)
+    passed = f"passed, but not tried: {untried}" if untried else "passed"
+    console.result(report.to_json(), [*text, "", passed if report.passed else "FAILED: a result depends on the future"])
+    return 0 if report.passed else FOUND

@@ -1,14 +1,13 @@
-"""``clusters fit|rank|walk|assign|show``: group embeddings of the past, and what followed."""
+"""``clusters fit|rank|walk|assign|show``: group past embeddings, and rank the groups by forward returns."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from encash.cli.console import Console, Parser, lines, plain
+from encash.cli.console import Console, Parser, lines, plain, spec_of
 from encash.cli.flags import command, day
 
 if TYPE_CHECKING:
@@ -16,69 +15,56 @@ if TYPE_CHECKING:
     from encash.clusters import ClusterModel, FitConfig, Ranking, SelectionRule, WalkModel
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
-"""Numbers of clusters that -k auto tries, as far as there are entries."""
+"""Numbers of clusters that ``-k auto`` tries, up to the number of entries."""
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
-"""As in `encash.clusters.METRICS`, which is not imported before a command needs it."""
+"""`encash.clusters.METRICS`, listed here so that help imports no numpy."""
 
 
-def register(commands: Any) -> None:
-    """Add the commands of this file."""
-    clusters = commands.add_parser("clusters", help="fit and rank clusters on the past").add_subparsers(
-        dest="clusters_command", metavar="COMMAND", required=True, parser_class=Parser
-    )
+def register(parser: Parser) -> None:
+    """Add the subcommands."""
+    commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for add in (_fit, _rank, _walk, _assign, _show):
-        add(clusters)
+        add(commands)
 
 
-def _fit(clusters: Any) -> None:
-    parser = command(
-        clusters,
-        "fit",
-        "k-means on the embeddings up to a day",
-        "clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters",
-        run_fit,
-    )
+def _fit(commands: Any) -> None:
+    parser = commands.add_parser("fit", help="k-means on the embeddings up to a day")
+    command(parser, run_fit, "clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters")
     parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
+    parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session used")
     fit_flags(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
-def _rank(clusters: Any) -> None:
-    parser = command(
-        clusters,
-        "rank",
-        "forward returns by cluster, on entries whose forward return has ended",
+def _rank(commands: Any) -> None:
+    parser = commands.add_parser("rank", help="forward returns by cluster, from entries whose forward return has ended")
+    command(
+        parser,
+        run_rank,
         "clusters rank --clusters clusters --cache cache.lance --prices prices.h5 \\\n"
         "      --end 2015-12-31 --horizon 5",
-        run_rank,
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=Path, required=True, metavar="P")
-    parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first session used (the cache's first)")
+    parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session whose price may be known")
     parser.add_argument(
-        "--horizon", type=int, nargs="+", required=True, metavar="H", help="sessions held; a ranking for each"
+        "--horizon", type=int, nargs="+", required=True, metavar="H", help="sessions held; one ranking per horizon"
     )
     parser.add_argument(
-        "--embargo",
-        type=int,
-        default=None,
-        metavar="N",
-        help="sessions between the ranking and the first trade (the horizon)",
+        "--embargo", type=int, metavar="N", help="sessions between the ranking and the first trade (the horizon)"
     )
     rule_flags(parser)
 
 
-def _walk(clusters: Any) -> None:
-    parser = command(
-        clusters,
-        "walk",
-        "refit and rank every N sessions, each time on the past",
-        "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
+def _walk(commands: Any) -> None:
+    parser = commands.add_parser("walk", help="refit and rank every N sessions, each time on the past")
+    command(
+        parser,
         run_walk,
+        "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
     )
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=Path, required=True, metavar="P")
@@ -87,20 +73,19 @@ def _walk(clusters: Any) -> None:
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")
     fit_flags(parser)
     rule_flags(parser)
-    parser.add_argument("--window", type=int, default=None, metavar="N", help="sessions a refit looks back (all)")
+    parser.add_argument("--window", type=int, metavar="N", help="sessions that a refit looks back (all)")
     parser.add_argument("--history", type=int, default=252, metavar="N", help="sessions before the first fit (252)")
-    parser.add_argument("--start", type=day, default=None, metavar="DAY", help="first day of entries")
-    parser.add_argument("--end", type=day, default=None, metavar="DAY", help="last day a model is to be in force")
+    parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries")
+    parser.add_argument("--end", type=day, metavar="DAY", help="last day on which a model is used")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
-def _assign(clusters: Any) -> None:
-    parser = command(
-        clusters,
-        "assign",
-        "the cluster of every entry of a cache, kept beside the clusters",
-        "clusters assign --clusters clusters --cache cache.lance",
+def _assign(commands: Any) -> None:
+    parser = commands.add_parser("assign", help="store the cluster of every entry of a cache in the clusters' folder")
+    command(
+        parser,
         run_assign,
+        "clusters assign --clusters clusters --cache cache.lance",
         about="rank and walk do this too; after a build only new and restated entries are read. A backtest then "
         "reads no embeddings.",
     )
@@ -109,7 +94,7 @@ def _assign(clusters: Any) -> None:
 
 
 def fit_flags(parser: Any) -> None:
-    """How clusters are fitted."""
+    """Add the flags that say how clusters are fitted."""
     how = parser.add_argument_group("how clusters are fitted")
     how.add_argument(
         "-k",
@@ -120,37 +105,41 @@ def fit_flags(parser: Any) -> None:
         f"first refit; auto tries {','.join(map(str, AUTO_COUNTS))}",
     )
     how.add_argument("--seed", type=int, default=0)
-    how.add_argument("--method", default="kmeans", help="kmeans: the others cannot assign new entries (kmeans)")
+    how.add_argument("--method", default="kmeans", help="only kmeans: other methods cannot assign new entries (kmeans)")
     how.add_argument(
-        "--samples-per-stock", type=int, default=None, metavar="N", help="a seeded sample of sessions per ticker (all)"
+        "--samples-per-stock",
+        dest="samples_per_ticker",
+        type=int,
+        metavar="N",
+        help="fit on a seeded sample of N sessions per ticker (all)",
     )
     how.add_argument(
         "--max-entries",
         type=most_entries,
         default=262_144,
         metavar="N|all",
-        help="a seeded sample of at most so many entries; all takes every one, and the memory for it (262144)",
+        help="fit on a seeded sample of at most N entries; all needs memory for every entry (262144)",
     )
     how.add_argument("--no-standardize", dest="standardize", action="store_false", help="cluster the raw embeddings")
-    how.add_argument("--pca-components", type=int, default=None, metavar="N", help="project on so many first (none)")
+    how.add_argument("--pca-components", type=int, metavar="N", help="first project on N components (no projection)")
 
 
 def rule_flags(parser: Any) -> None:
-    """How clusters are ranked, and which of them are the best ones."""
-    rule = parser.add_argument_group("which clusters are the best ones; all that is given must hold")
-    rule.add_argument("--top", type=int, default=None, metavar="N", help="this many (5 where nothing else is given)")
-    rule.add_argument("--coverage", type=float, default=None, metavar="SHARE", help="best first, to this share of all")
-    rule.add_argument("--min-return", type=float, default=None, help="mean return over the horizon, as a fraction")
-    rule.add_argument("--min-win-rate", type=float, default=None)
-    rule.add_argument("--min-sharpe", type=float, default=None)
-    rule.add_argument("--metric", choices=METRICS, default="mean_return", help="what the order goes by (mean_return)")
+    """Add the flags that say how clusters are ranked, and which of them are the best ones."""
+    rule = parser.add_argument_group("which clusters are the best ones (all given conditions must hold)")
+    rule.add_argument("--top", dest="top_k", type=int, metavar="N", help="the first N (5 if no condition is given)")
+    rule.add_argument("--coverage", type=float, metavar="FRACTION", help="best first, up to this fraction of entries")
+    rule.add_argument("--min-return", type=float, help="mean return over the horizon, as a fraction")
+    rule.add_argument("--min-win-rate", type=float)
+    rule.add_argument("--min-sharpe", type=float)
+    rule.add_argument("--metric", choices=METRICS, default="mean_return", help="metric of the order (mean_return)")
     rule.add_argument(
-        "--no-winsorize", dest="winsorize", action="store_false", help="outliers as they are, not drawn in to 0.5 %%"
+        "--no-winsorize", dest="winsorize", action="store_false", help="do not limit returns to the 0.5%% quantiles"
     )
 
 
 def cluster_counts(text: str) -> tuple[int, ...]:
-    """The type of a flag that takes one or several numbers of clusters, or auto.
+    """Parse a flag that takes one or several numbers of clusters, or auto.
 
     >>> cluster_counts("50"), cluster_counts("10,20")
     ((50,), (10, 20))
@@ -160,30 +149,33 @@ def cluster_counts(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of clusters; expected 50, 10,20,50 or auto") from None
+        raise argparse.ArgumentTypeError(
+            f"invalid number of clusters {text!r}: expected 50, 10,20,50 or auto"
+        ) from None
 
 
 def most_entries(text: str) -> int | None:
-    """The type of a flag that takes a number of entries, or all.
+    """Parse a flag that takes a number of entries, or all.
 
     >>> most_entries("1000"), most_entries("all")
     (1000, None)
     """
-    if text == "all":
-        return None
     try:
-        return int(text)
+        return None if text == "all" else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of entries; expected 262144, say, or all") from None
+        raise argparse.ArgumentTypeError(
+            f"invalid number of entries {text!r}: expected a whole number such as 262144, or all"
+        ) from None
 
 
-def _show(clusters: Any) -> None:
-    parser = command(clusters, "show", "what a cluster folder holds", "clusters show clusters", run_show)
+def _show(commands: Any) -> None:
+    parser = commands.add_parser("show", help="summarize a folder of clusters")
+    command(parser, run_show, "clusters show clusters")
     parser.add_argument("clusters", type=Path, metavar="DIR")
 
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> int:
-    """Embeddings of the past → clusters."""
+    """Fit clusters on past embeddings."""
     from encash import pipeline
     from encash.cache import open_cache
 
@@ -202,7 +194,7 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_assign(arguments: argparse.Namespace, console: Console) -> int:
-    """Clusters and a cache → the cluster of every entry."""
+    """Store the cluster of every entry."""
     from encash import pipeline
     from encash.cache import open_cache
 
@@ -213,57 +205,42 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def fit_config(arguments: argparse.Namespace) -> FitConfig:
-    """The flags of `fit_flags` as a configuration, with the first of several numbers of clusters."""
+    """Return the values of `fit_flags`, with the first of several numbers of clusters."""
     from encash.clusters import FitConfig
 
-    return FitConfig(
-        k=arguments.k[0],
-        seed=arguments.seed,
-        method=arguments.method,
-        standardize=arguments.standardize,
-        pca_components=arguments.pca_components,
-        samples_per_ticker=arguments.samples_per_stock,
-        max_entries=arguments.max_entries,
-    )
+    return spec_of(FitConfig, arguments, k=arguments.k[0], max_entries=arguments.max_entries)
 
 
-def rule_of(arguments: argparse.Namespace) -> SelectionRule:
-    """The flags of `rule_flags` as a rule; the best five where none is given."""
+def best_rule(arguments: argparse.Namespace) -> SelectionRule:
+    """Return the values of `rule_flags`; without any condition, the best five."""
     from encash.clusters import SelectionRule
 
-    rule = SelectionRule(
-        top_k=arguments.top,
-        coverage=arguments.coverage,
-        min_return=arguments.min_return,
-        min_win_rate=arguments.min_win_rate,
-        min_sharpe=arguments.min_sharpe,
-    )
+    rule = spec_of(SelectionRule, arguments)
     return SelectionRule(top_k=5) if rule == SelectionRule() else rule
 
 
-def winsorized(arguments: argparse.Namespace) -> tuple[float, float] | None:
-    """Between which quantiles returns are drawn in."""
+def winsorize(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """Return the quantiles that returns are limited to."""
     from encash.clusters import RankConfig
 
     return RankConfig.winsorize if arguments.winsorize else None
 
 
 def run_rank(arguments: argparse.Namespace, console: Console) -> int:
-    """Clusters and prices → the best clusters, for each horizon."""
+    """Rank clusters by forward returns, once per horizon."""
     from encash import pipeline
     from encash.cache import open_cache
     from encash.clusters import RankConfig
     from encash.panel import open_prices
 
-    prices, rule = open_prices(arguments.prices), rule_of(arguments)
+    prices, rule = open_prices(arguments.prices), best_rule(arguments)
     configs = [
-        RankConfig(
+        spec_of(
+            RankConfig,
+            arguments,
             horizon=horizon,
-            end=arguments.end,
-            start=arguments.start,
             embargo=horizon if arguments.embargo is None else arguments.embargo,
-            metric=arguments.metric,
-            winsorize=winsorized(arguments),
+            winsorize=winsorize(arguments),
         )
         for horizon in arguments.horizon
     ]
@@ -286,7 +263,7 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[dict[str, Any], list[str]]:
-    """A ranking and its best clusters, as values and as lines."""
+    """Return a ranking and its best clusters as values and as lines."""
     from encash.clusters import selection_frequency
 
     names = ("fit_end", "rank_end", "embargo", "horizon")
@@ -296,30 +273,24 @@ def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[d
     values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
     if len(best) == ranking.k:
-        text += ["", f"all {ranking.k} clusters are best ones: the filter keeps everybody (fewer: --top)"]
+        text += ["", f"all {ranking.k} clusters are selected: the filter keeps every candidate (--top N selects fewer)"]
     return values, text
 
 
 def run_walk(arguments: argparse.Namespace, console: Console) -> int:
-    """Embeddings and prices → a model for each stretch of days."""
+    """Refit and rank clusters over time."""
     from encash import pipeline
     from encash.cache import open_cache
     from encash.clusters import WalkConfig
     from encash.panel import open_prices
 
-    config = WalkConfig(
-        every=arguments.every,
-        horizon=arguments.horizon,
-        embargo=arguments.embargo,
+    config = spec_of(
+        WalkConfig,
+        arguments,
         fit=fit_config(arguments),
         counts=arguments.k if len(arguments.k) > 1 else (),
-        rule=rule_of(arguments),
-        metric=arguments.metric,
-        winsorize=winsorized(arguments),
-        window=arguments.window,
-        history=arguments.history,
-        start=arguments.start,
-        end=arguments.end,
+        rule=best_rule(arguments),
+        winsorize=winsorize(arguments),
     )
     cache = open_cache(arguments.cache)
     with console.progress("walk", "fits" if config.counts else "refits") as progress:
@@ -333,7 +304,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_show(arguments: argparse.Namespace, console: Console) -> int:
-    """What is in a folder of clusters, or of a walk."""
+    """Print the content of a folder of clusters, or of a walk."""
     from encash import pipeline
 
     if pipeline.is_walk(arguments.clusters):
@@ -355,7 +326,7 @@ def run_show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
-    """The refits of a walk, as values and as lines."""
+    """Return the refits of a walk as values and as lines."""
     refits = plain(
         [
             {
@@ -363,7 +334,7 @@ def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
                 "fit_end": refit.period.model.fit_end,
                 "rank_end": refit.period.rank_end,
                 "best": refit.period.best.tolist(),
-                "agreement": None if np.isnan(refit.agreement) else refit.agreement,
+                "agreement": None if math.isnan(refit.agreement) else refit.agreement,
             }
             for refit in walk.refits
         ]
@@ -375,13 +346,13 @@ def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
 
 
 def describe_choice(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """The numbers of clusters that were tried, as values and as lines; nothing where there was no choice."""
+    """Return the numbers of clusters that were tried, as values and as lines; both are empty without a choice."""
     text = [f"{row['k']:>4} clusters: Calinski–Harabasz index {row['score']:,.1f}" for row in rows]
     return {"choice": rows} if rows else {}, text
 
 
 def describe(model: ClusterModel) -> dict[str, Any]:
-    """A cluster model in a few figures."""
+    """Return the key figures of a cluster model."""
     return {
         "k": model.k,
         "entries": int(model.counts.sum()),
@@ -398,7 +369,7 @@ def describe(model: ClusterModel) -> dict[str, Any]:
 
 
 def ranking_lines(rows: list[dict[str, Any]], best: set[int]) -> list[str]:
-    """The ranking as a table; a star marks the best clusters."""
+    """Format the ranking as a table; a star marks the best clusters."""
     head = "   cluster  stocks  samples   mean return   ± error  win rate  best in draws"
     return [head] + [
         f"{'*' if row['cluster_id'] in best else ' '}  {row['cluster_id']:>7}  "

@@ -1,17 +1,13 @@
-"""What the command line says and how: results to stdout, progress and errors to stderr, exit codes."""
+"""Output of the command line: results on stdout, progress and errors on stderr, exit codes."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-
-import numpy as np
 
 from encash.cli.progress import Bar
 from encash.errors import EncashError
@@ -24,51 +20,51 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int]
 FOUND = 3
-"""The exit code of a check that found something."""
+"""The exit code of a check with findings."""
 
 
 class Console:
-    """Where a command writes: one JSON object with ``--json``, lines for people without."""
+    """The output of a command: one JSON object with ``--json``, otherwise lines for people."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False):
         self.as_json = as_json
         self.quiet = quiet
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """The result: `values` with ``--json``, else `lines`."""
+        """Print the result: `values` with ``--json``, otherwise `lines`."""
         if self.as_json:
             print(json.dumps(values, ensure_ascii=False, allow_nan=False))
         else:
             print("\n".join(lines))
 
     def facts(self, values: Mapping[str, Any]) -> None:
-        """A result of names and values alone: a line each for people."""
+        """Print a result that consists of names and values, one line each for people."""
         values = plain(values)
         self.result(values, lines(values))
 
     def note(self, text: str) -> None:
-        """A remark on stderr; nothing with ``--quiet``."""
+        """Print a remark on stderr; nothing with ``--quiet``."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> Iterator[Bar]:
-        """A bar for one piece of work; `written` gives the bytes that it has written."""
+        """Show a progress bar; `written` returns the bytes written so far."""
         bar = Bar(title, unit, quiet=self.quiet, written=written)
         try:
             yield bar
         finally:
             bar.close()
 
-    def sources(self, arguments: argparse.Namespace) -> Sources:
-        """What the flags name to read; while a model is loaded, a bar says how far it is."""
+    def sources(self, arguments: argparse.Namespace, **overrides: Any) -> Sources:
+        """Return the inputs that the flags name; loading a model shows a progress bar."""
         from encash.pipeline import Sources
 
-        return replace(spec_of(Sources, arguments), loading=lambda: self.progress("loading the model", "steps"))
+        return spec_of(Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose help keeps the examples as they are written."""
+    """An argument parser with one-line errors, and help that keeps the layout of examples."""
 
     def __init__(self, *args: Any, **keywords: Any):
         keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -76,25 +72,32 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **keywords)
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr, exit code 2."""
+        """Print one line on stderr and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def spec_of(kind: type[Spec], arguments: argparse.Namespace) -> Spec:
-    """A spec from the flags that are named like its fields; a field without a flag keeps its default.
+def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any) -> Spec:
+    """Build a dataclass from the flags that are named like its fields.
+
+    A field whose flag is absent or None keeps its default. `overrides` are passed as they are.
 
     >>> from encash.pipeline import Sources
-    >>> sources = spec_of(Sources, argparse.Namespace(cache="c.lance", ensemble_models=["a.pt"], json=True))
-    >>> sources.cache, sources.ensemble_models, sources.device
-    ('c.lance', ('a.pt',), 'auto')
+    >>> flags = argparse.Namespace(cache="c.lance", ensemble_models=["a.pt"], device=None, json=True)
+    >>> sources = spec_of(Sources, flags, precision="float32")
+    >>> sources.cache, sources.ensemble_models, sources.device, sources.precision
+    ('c.lance', ('a.pt',), 'auto', 'float32')
     """
-    given = {one.name: getattr(arguments, one.name) for one in fields(kind) if hasattr(arguments, one.name)}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    from dataclasses import fields
+
+    flags = {field.name: getattr(arguments, field.name, None) for field in fields(kind)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
+    return kind(**{name: value for name, value in given.items() if value is not None} | overrides)
 
 
 def plain(values: Any) -> Any:
-    """Values as JSON takes them: paths and days as text, tuples as lists, numpy scalars as numbers.
+    """Convert values to JSON types: paths and days to text, tuples to lists, numpy scalars to numbers.
 
+    >>> import numpy as np
     >>> plain({"day": np.datetime64("2024-01-02"), "ids": (1, np.int32(2))})
     {'day': '2024-01-02', 'ids': [1, 2]}
     """
@@ -102,13 +105,13 @@ def plain(values: Any) -> Any:
         return {str(name): plain(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
         return [plain(value) for value in values]
-    if isinstance(values, np.number | np.bool_):
-        return values.item()
+    if hasattr(values, "tolist"):  # of numpy
+        return plain(values.tolist())
     return values if values is None or isinstance(values, bool | int | float | str) else str(values)
 
 
 def lines(values: Mapping[str, Any]) -> list[str]:
-    """Values as lines for people: one name and value a line.
+    """Format names and values, one per line.
 
     >>> lines({"max_abs_diff": 0.5, "fees": {"buy": 0.1}})
     ['max abs diff  0.5', 'fees          buy: 0.1']
@@ -118,7 +121,7 @@ def lines(values: Mapping[str, Any]) -> list[str]:
 
 
 def readable(value: Any) -> str:
-    """A value as people read it: four figures of a fraction, lists and tables without brackets, yes and no.
+    """Format a value for people: four digits of a fraction, lists and tables without brackets, yes and no.
 
     >>> readable(91.9125), readable(0.00041898), readable(4145.5947), readable(12000), readable(1e-9)
     ('91.91', '0.000419', '4,146', '12,000', '1e-09')
@@ -138,13 +141,24 @@ def readable(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
+def figure(value: float | None, form: str) -> str:
+    """Format a number, or a dash if it is not defined.
+
+    >>> figure(0.123, ".1%"), figure(None, ".1%")
+    ('12.3%', '–')
+    """
+    return "–" if value is None else format(value, form)
+
+
 def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
-    """Call a command and turn what it raises into one line and an exit code."""
+    """Call a command; turn an exception into one line and an exit code."""
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
         return handler(arguments, console)
     except EncashError as error:
         if getattr(arguments, "debug", False):
+            import traceback
+
             traceback.print_exc()
         print(f"{program}: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -157,7 +171,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
 
 
 def one_line(text: str) -> str:
-    r"""A message without line breaks.
+    r"""Replace line breaks by spaces.
 
     >>> one_line("a\n  b")
     'a b'

@@ -1,4 +1,4 @@
-"""``demo``: the whole story on real prices, as the commands that a user would type, each in a process of its own."""
+"""``demo``: run the whole workflow on real prices, as the commands that a user would type, one process each."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from pathlib import Path
 from typing import Any
 
 from encash.atomic_write import make_folder
-from encash.cli.console import Console
+from encash.cli.console import Console, Parser
 from encash.cli.flags import command
 from encash.errors import MissingExtraError, MissingFileError, WorkError
 
 TRAIN_END = "2005-12-31"
 RANK_START, RANK_END = "2006-01-03", "2010-12-31"
 TEST_START, TEST_END = "2011-02-01", "2022-12-28"
-"""The encoder sees the first period, the clusters the second, the backtest trades in the third."""
+"""The encoder is trained on the first period, clusters are ranked on the second, the backtest trades in the third."""
 
 
-def register(commands: Any) -> None:
-    """Add the command of this file."""
-    parser = command(commands, "demo", "the whole story on real prices", "demo --out demo", run_demo)
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    command(parser, run_demo, "demo --out demo")
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     parser.add_argument(
         "--offline-data",
         default="skfolio",
         metavar="NAME",
-        help="the installed package whose prices are used (skfolio)",
+        help="installed package whose prices are used (skfolio)",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One command of the demo and what it gave."""
+    """One command of the demo and its result."""
 
     title: str
     result: dict[str, Any]
     seconds: float
-    """Wall clock of the whole process."""
+    """Wall-clock time of the whole process."""
 
 
 def run_demo(arguments: argparse.Namespace, console: Console) -> int:
-    """Prices → features → model → cache → clusters → backtest live and cached → report."""
+    """Run prepare, train, build, clusters, backtests (live and cached) and report; compare their results."""
     out: Path = arguments.out
     make_folder(out)
     demo = Demo(out, console)
@@ -55,33 +55,44 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     demo.step(
         "prepare", "prepare", str(package_prices(arguments.offline_data)), *demo.files("features-out", "prices-out")
     )
-    demo.step(
-        "train",
-        "train",
-        *demo.files("data", "prices"),
-        "--out",
-        demo.path("model.pt"),
-        "--preset",
-        "tiny",
-        "--train-end",
-        TRAIN_END,
-    )
+    tiny = ("--preset", "tiny", "--train-end", TRAIN_END)
+    demo.step("train", "train", *demo.files("data", "prices"), "--out", demo.path("model.pt"), *tiny)
     build = demo.step("build", "build", *demo.built())
     again = demo.step("build again", "build", *demo.built())
-    where = ("--clusters", demo.path("clusters"))
+    clusters = ("--clusters", demo.path("clusters"))
     ranked = ("--cache", demo.path("cache.lance"), "--start", RANK_START, "--end", RANK_END)
     demo.step("fit", "clusters", "fit", *ranked, "-k", "20", "--out", demo.path("clusters"))
     demo.step(
-        "rank", "clusters", "rank", *where, *ranked, "--prices", demo.path("prices.h5"), "--horizon", "5", "--top", "8"
+        "rank",
+        "clusters",
+        "rank",
+        *clusters,
+        *ranked,
+        "--prices",
+        demo.path("prices.h5"),
+        "--horizon",
+        "5",
+        "--top",
+        "8",
     )
     span = ("--start", TEST_START, "--end", TEST_END)
-    test = (*demo.files("data", "prices"), *where, *span, "--horizon", "5", "--top-k", "5", "--tranches", "--no-report")
+    test = (
+        *demo.files("data", "prices"),
+        *clusters,
+        *span,
+        "--horizon",
+        "5",
+        "--top-k",
+        "5",
+        "--tranches",
+        "--no-report",
+    )
     cached_run = (*test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached"))
     model = ("--model", demo.path("model.pt"), "--precision", "float32")
     live = demo.step("live", "backtest", *test, *model, "--run-dir", demo.path("live"))
     cached = demo.step("cached", "backtest", *cached_run)
     same = same_picks(out / "live", out / "cached")
-    beside = demo.step("compare", "backtest", *cached_run, "--compare")
+    compared = demo.step("compare", "backtest", *cached_run, "--compare")
     page = demo.report(live, cached, same=same)
     summary = {
         "entries": build.result["computed"] + build.result["reused"],
@@ -97,7 +108,7 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         "misses": cached.result["misses"],
         "torch_imported_by_cached": cached.result["torch_imported"],
         "picks_identical": same,
-        "verdict": beside.result["verdict"]["sentence"],
+        "verdict": compared.result["verdict"]["sentence"],
         "report": str(page),
         "seconds": time.monotonic() - began,
     }
@@ -106,31 +117,31 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
 
 
 class Demo:
-    """Runs the commands of the demo one after the other, saying each."""
+    """The runner of the demo: prints each command, runs it and prints a line of its result."""
 
     def __init__(self, out: Path, console: Console):
         self._out, self._console = out, console
 
     def path(self, name: str) -> str:
-        """A file of the demo's folder."""
+        """Return the path of a file in the demo's folder."""
         return str(self._out / name)
 
     def files(self, features: str, prices: str) -> tuple[str, ...]:
-        """The two HDF5 files under the names of these flags."""
+        """Return the flags of the two HDF5 files, which have these names."""
         return (f"--{features}", self.path("features.h5"), f"--{prices}", self.path("prices.h5"))
 
     def built(self) -> tuple[str, ...]:
-        """What a build takes."""
+        """Return the flags of a build."""
         model = ("--model", self.path("model.pt"), "--precision", "float32")
         return (*model, "--data", self.path("features.h5"), "--cache", self.path("cache.lance"))
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a line for people; nothing with ``--json``."""
         if not self._console.as_json:
             print(text, flush=True)
 
     def step(self, title: str, *command: str) -> Stage:
-        """Run one command in a process of its own; its result is its JSON.
+        """Run one command in its own process and read its JSON.
 
         Raises:
             WorkError: the command failed.
@@ -143,13 +154,13 @@ class Demo:
         )
         seconds = time.monotonic() - began
         if done.returncode:
-            raise WorkError(f"the step '{title}' ended with exit code {done.returncode}; its message stands above")
+            raise WorkError(f"the step '{title}' failed with exit code {done.returncode}; see its message above")
         stage = Stage(title=title, result=json.loads(done.stdout), seconds=seconds)
         self.say(f"  {step_line(stage)}   [{seconds:.1f} s]")
         return stage
 
     def report(self, live: Stage, cached: Stage, *, same: bool) -> Path:
-        """The page, with the times of both backtests."""
+        """Write the page, with the times of both backtests."""
         from encash import pipeline
 
         extras = pipeline.PageExtras(
@@ -161,11 +172,11 @@ class Demo:
 
 
 def package_prices(package: str) -> Path:
-    """The file of daily US closes that an installed package ships, found without importing the package.
+    """Find the file of daily US closes that an installed package ships, without importing the package.
 
     Raises:
         MissingExtraError: the package is not installed.
-        MissingFileError: it is, but has no such file.
+        MissingFileError: the package has no such file.
     """
     from importlib import metadata
 
@@ -180,12 +191,12 @@ def package_prices(package: str) -> Path:
             path, here = Path(str(file.locate())), Path.cwd()
             return path.relative_to(here) if path.is_relative_to(here) else path
     raise MissingFileError(
-        f"the package {package} has no sp500_dataset.csv.gz; encash prepare takes any CSV or Parquet file"
+        f"the package {package} has no sp500_dataset.csv.gz; `encash prepare` reads any CSV or Parquet file"
     )
 
 
 def same_picks(one: Path, other: Path) -> bool:
-    """Whether two runs traded the same: every row of the ledgers, and every pick of every day."""
+    """Compare two runs: all rows of their ledgers, and the picks of every day."""
     return all(_rows(one / name) == _rows(other / name) for name in ("ledger.csv", "picks.parquet"))
 
 
@@ -202,7 +213,7 @@ def _rows(path: Path) -> list[Any]:
 
 
 def step_line(stage: Stage) -> str:
-    """What one step gave, in one line."""
+    """Summarize the result of one step in a line."""
     result = stage.result
     match stage.title:
         case "prepare":
@@ -226,7 +237,7 @@ def step_line(stage: Stage) -> str:
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """The closing table for people."""
+    """Format the closing table."""
     return [
         "",
         f"entries           {summary['entries']:,}   (second build computed {summary['computed_by_second_build']})",

@@ -1,5 +1,4 @@
-"""The flags that several commands share, and the types of what flags take. Knows argparse; imports no room before
-a command runs."""
+"""Flags that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -8,68 +7,53 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from encash.arrays import to_day
-from encash.cli.console import Handler, Parser
-from encash.clusters.filters.registry import FILTERS, filter_names, is_filter
+from encash.cli.console import Handler, Parser, spec_of
 from encash.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from encash.cache import Selection
 
 
-def command(commands: Any, name: str, text: str, example: str, handler: Handler, *, about: str | None = None) -> Parser:
-    """Add a command: what it does in a line, an example without ``encash``, and the flags that every command has."""
-    epilog = f"example:\n  encash {example}"
-    parser: Parser = commands.add_parser(name, help=text, description=about, epilog=epilog)
+def command(parser: Parser, handler: Handler, example: str, *, about: str | None = None) -> None:
+    """Set up the parser of one command: its handler, an example without ``encash``, and the flags of all commands."""
+    parser.description, parser.epilog = about, f"example:\n  encash {example}"
     common(parser)
     parser.set_defaults(handler=handler)
-    return parser
 
 
 def common(parser: argparse.ArgumentParser) -> None:
-    """The flags that every command has."""
+    """Add the flags that every command has."""
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def range_flags(parser: argparse.ArgumentParser) -> None:
-    """Which days and tickers a command works on."""
-    parser.add_argument("--months", type=int, metavar="N", help="the last N months, of 30 calendar days each")
+    """Add the flags that choose days and tickers."""
+    parser.add_argument("--months", type=int, metavar="N", help="the last N months of 30 calendar days each")
     parser.add_argument("--start", type=day, metavar="DAY")
     parser.add_argument("--end", type=day, metavar="DAY")
-    parser.add_argument("--tickers", metavar="A,B|@FILE", help="these tickers alone")
+    parser.add_argument("--tickers", metavar="A,B|@FILE", help="only these tickers")
     parser.add_argument(
-        "--num-stocks", type=int, metavar="N", help="the last N by name; with --skip, N counted from there"
+        "--num-stocks", type=int, metavar="N", help="the last N tickers by name; with --skip, the next N from there"
     )
     parser.add_argument(
-        "--skip",
-        type=int,
-        default=None,
-        metavar="N",
-        help="without the first N by name; --num-stocks then counts from there",
+        "--skip", type=int, metavar="N", help="leave out the first N tickers by name; --num-stocks counts from there"
     )
 
 
 def selection(arguments: argparse.Namespace) -> Selection:
-    """The range flags as a value."""
+    """Return the values of `range_flags`."""
     from encash.cache import Selection
 
-    return Selection(
-        start=arguments.start,
-        end=arguments.end,
-        months=arguments.months,
-        tickers=ticker_list(arguments.tickers),
-        num_stocks=arguments.num_stocks,
-        skip=arguments.skip,
-    )
+    return spec_of(Selection, arguments, tickers=ticker_list(arguments.tickers))
 
 
 def model_flags(parser: argparse.ArgumentParser) -> None:
-    """How a model is run."""
-    parser.add_argument("--batch-size", type=int, default=None)
+    """Add the flags that say how a model is run."""
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
     parser.add_argument(
         "--engine",
@@ -79,117 +63,101 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="auto",
-        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32; given, "
-        "auto's engine is torch)",
+        help="float32, medium, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32; if given, "
+        "the engine of auto is torch)",
     )
     parser.add_argument(
         "--lookback",
         type=int,
-        default=None,
         metavar="L",
-        help="sessions in a window (the cache's, if it was built from this model; the model's own, else 60)",
+        help="sessions per window (the cache's if it was built from this model, else the model's, else 60)",
     )
-    parser.add_argument("--pooling", choices=("mean", "last", "cls"), default=None, help="(the cache's, else mean)")
-    parser.add_argument("--bin-edges", type=Path, default=None, help="bin edges of a classification checkpoint")
+    parser.add_argument("--pooling", choices=("mean", "last", "cls"), help="(the cache's, else mean)")
+    parser.add_argument("--bin-edges", type=Path, help="bin edges of a classification checkpoint")
     parser.add_argument(
-        "--ensemble-models", nargs="+", default=[], metavar="M", help="further models; forecasts are averaged"
+        "--ensemble-models", nargs="+", default=[], metavar="M", help="more models; their forecasts are averaged"
     )
 
 
-def dtype_flags(parser: argparse.ArgumentParser, usual: str) -> None:
-    """How the vectors of a new cache are kept, and what must be left of them."""
-    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), default=None, help=usual)
+def dtype_flags(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the flags that say how a new cache stores vectors."""
+    parser.add_argument("--dtype", choices=("float32", "float16", "int8"), help=f"type of stored vectors ({default})")
     parser.add_argument(
         "--least-agreement",
-        type=_share,
-        default=None,
-        metavar="SHARE",
-        help="of clusters, distances and picks that a new cache narrower than float32 must keep (0.99)",
+        type=_fraction,
+        metavar="FRACTION",
+        help="of clusters, distances and picks that a new cache narrower than float32 must preserve (0.99)",
     )
 
 
 def as_of_flag(parser: Any) -> None:
-    """Which version of a cache is read."""
+    """Add the flag that chooses the version of a cache to read."""
     parser.add_argument(
         "--as-of",
         type=_version,
-        default=None,
         metavar="VERSION|TAG",
-        help="read the cache as it was (the newest; `encash cache versions` lists them)",
+        help="read this version of the cache (the newest; `encash cache versions` lists them)",
     )
 
 
 def source_flags(sources: Any) -> None:
-    """What a backtest reads."""
+    """Add the flags that name the inputs of a backtest."""
     sources.add_argument(
-        "--data",
-        type=Path,
-        default=None,
-        metavar="F",
-        help="features, HDF5; lets it find stale entries and encode misses",
+        "--data", type=Path, metavar="F", help="features, HDF5; needed to find stale entries and to encode misses"
     )
-    sources.add_argument(
-        "--clusters", type=Path, default=None, metavar="DIR", help="a folder of clusters fit and rank, or of walk"
-    )
+    sources.add_argument("--clusters", type=Path, metavar="DIR", help="a folder of clusters fit and rank, or of walk")
     sources.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
-    sources.add_argument(
-        "--cache", default=None, metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live"
-    )
+    sources.add_argument("--cache", metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live")
     as_of_flag(sources)
-    sources.add_argument("--model", default=None, metavar="M", help="loaded only where an entry is missing or stale")
+    sources.add_argument("--model", metavar="M", help="loaded only if an entry is missing or stale")
     sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
     model_flags(sources)
 
 
-def universe_flags(chosen: Any) -> None:
-    """Which stocks may be picked."""
-    setting_flags(chosen, "stocks")
-    chosen.add_argument(
+def universe_flags(universe: Any) -> None:
+    """Add the flags that choose which stocks may be picked."""
+    from encash.clusters.filters.registry import FILTERS
+
+    setting_flags(universe, "stocks")
+    universe.add_argument(
         "--filter",
         type=filter_name,
-        default=None,
         metavar="NAME",
         help="; ".join(f"{name}: {one.keeps}" for name, one in FILTERS.items())
-        + "; none; module:attribute of your own (hard with --clusters, else none)",
+        + "; none; or your own, module:attribute (hard with --clusters, else none)",
     )
-    chosen.add_argument(
-        "--keep", type=float, default=None, metavar="SHARE", help="share kept by the filters nearest (0.3) and random"
-    )
-    chosen.add_argument("--tickers", default=None, metavar="A,B|@FILE", help="these alone (all with prices)")
-    chosen.add_argument(
-        "--membership",
-        type=Path,
-        default=None,
-        metavar="CSV",
-        help="members by day: ticker,from,until (all with prices)",
+    universe.add_argument("--keep", type=float, metavar="FRACTION", help="kept by the filters nearest (0.3) and random")
+    universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
+    universe.add_argument(
+        "--membership", type=Path, metavar="CSV", help="members by day: ticker,from,until (all with prices)"
     )
 
 
 def setting_flags(parser: Any, group: str) -> None:
-    """Add the flags of the settings of a backtest in a group: "stocks", "money" or "honesty"."""
+    """Add the flags of one group of settings of a backtest: "stocks", "money" or "honesty"."""
     from encash.backtest.inputs.config import BacktestConfig, settings
 
-    kinds: dict[str, dict[str, Any]] = {
+    options_of_kind: dict[str, dict[str, Any]] = {
         "count": {"type": int},
         "number": {"type": float},
         "switch": {"action": "store_true"},
         "text": {"nargs": "?", "const": "allowed on the command line"},
         "day": {"type": day, "metavar": "DAY"},
     }
-    for name, declared in settings().items():
-        if declared.group != group:
+    for name, setting in settings().items():
+        if setting.group != group:
             continue
         default = getattr(BacktestConfig, name)
-        shown = "" if default is None or declared.kind == "switch" else f" ({default})"
-        options = kinds.get(declared.kind) or {"choices": declared.choices}
-        if declared.metavar:
-            options = {**options, "metavar": declared.metavar}
-        text = (declared.help + shown).replace("%", "%%")
+        shown = "" if default is None or setting.kind == "switch" else f" ({default})"
+        options = options_of_kind.get(setting.kind) or {"choices": setting.choices}
+        if setting.metavar:
+            options = {**options, "metavar": setting.metavar}
+        text = (setting.help + shown).replace("%", "%%")
         parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **options)
 
 
 def beside_flags(parser: Any) -> None:
-    """What is run beside the run."""
+    """Add the flags that request further runs for comparison."""
     parser.add_argument("--num-trials", type=count, default=1, metavar="N", help="also run N seeds → trials.csv (1)")
     parser.add_argument(
         "--compare",
@@ -198,12 +166,14 @@ def beside_flags(parser: Any) -> None:
         const=200,
         default=0,
         metavar="DRAWS",
-        help="also run what it must beat: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
+        help="also run alternatives: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
     )
 
 
 def day(text: str) -> np.datetime64:
-    """The type of a flag that takes a day."""
+    """Parse a flag that takes a day."""
+    from encash.arrays import to_day
+
     try:
         return to_day(text)
     except InputError as error:
@@ -211,7 +181,9 @@ def day(text: str) -> np.datetime64:
 
 
 def filter_name(text: str) -> str:
-    """The type of a flag that takes a filter."""
+    """Parse a flag that names a filter."""
+    from encash.clusters.filters.registry import filter_names, is_filter
+
     if not is_filter(text):
         raise argparse.ArgumentTypeError(
             f"unknown filter {text!r}: expected {', '.join(filter_names())} or module:attribute"
@@ -220,25 +192,21 @@ def filter_name(text: str) -> str:
 
 
 def count(text: str) -> int:
-    """The type of a flag that takes a number of things."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} came; expected a whole number of 1 or more")
-    return number
+    """Parse a flag that takes a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"invalid count {text!r}: expected a whole number of 1 or more")
+    return int(text)
 
 
-def _share(text: str) -> float:
-    """The type of a flag that takes a share."""
+def _fraction(text: str) -> float:
+    """Parse a flag that takes a fraction."""
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; give a number from 0 to 1")
-    return share
+        fraction = -1.0
+    if not 0 <= fraction <= 1:
+        raise argparse.ArgumentTypeError(f"invalid fraction {text!r}: expected a number from 0 to 1")
+    return fraction
 
 
 def _version(text: str) -> int | str:
@@ -246,10 +214,10 @@ def _version(text: str) -> int | str:
 
 
 def ticker_list(text: str | None) -> tuple[str, ...] | None:
-    """``A,B`` or ``@FILE`` with one ticker a line, blank lines and # comments; None where the flag was not given.
+    """Parse ``A,B`` or ``@FILE`` with one ticker per line, blank lines and # comments; None stays None.
 
     Raises:
-        InputError: the file is not there or names no ticker.
+        InputError: the file cannot be read, or no ticker is named.
 
     >>> ticker_list("AAPL,BRK.B")
     ('AAPL', 'BRK.B')
@@ -258,16 +226,16 @@ def ticker_list(text: str | None) -> tuple[str, ...] | None:
         return None
     if text.startswith("@"):
         try:
-            with open(text[1:], encoding="utf-8-sig") as file:  # some editors begin a text with a mark
+            with open(text[1:], encoding="utf-8-sig") as file:  # some editors write a byte order mark
                 names = [re.split(r"(?:^|\s)#", line)[0] for line in file]
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise InputError(
-                f"cannot read the tickers from {text[1:]}: {reason}; give a text file, one a line"
+                f"cannot read the tickers from {text[1:]}: {reason}; give a text file with one ticker per line"
             ) from None
     else:
         names = text.split(",")
     tickers = tuple(name.strip() for name in names if name.strip())
     if not tickers:
-        raise InputError(f"{text!r} names no ticker; give A,B,C or @FILE with one ticker a line")
+        raise InputError(f"{text!r} names no ticker; give A,B,C or @FILE with one ticker per line")
     return tickers

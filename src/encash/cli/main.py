@@ -1,44 +1,63 @@
-"""The parser of ``encash``: which commands there are. Imports no room; a command imports what it needs when it runs."""
+"""The command line: the table of commands, and the entry point that runs one."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from encash.cli import audit, backtest, caches, clusters, data, demo, similar
+from encash import __version__
 from encash.cli.console import Parser, run
 
-GROUPS = (demo, data, caches, clusters, similar, backtest, audit)
-"""Files with a function ``register(commands)``; the order is that of the help."""
+COMMANDS = {
+    "demo": "run the whole workflow on real prices",
+    "prepare": "convert CSV or Parquet prices to the two HDF5 files, with features that use only the past",
+    "train": "fit the reference transformer on data up to a day",
+    "plan": "show what a build would do",
+    "build": "make every missing or stale entry valid; an interrupted build resumes",
+    "update": "nightly run: encode what is new or restated, nothing else",
+    "cache": "inspect, verify, merge, convert and compact caches",
+    "clusters": "fit and rank clusters on the past",
+    "similar": "find the nearest past entries by embedding, and with --prices what happened next",
+    "backtest": "run one backtest and write a run folder",
+    "sweep": "run hundreds of backtests on one cache",
+    "picks": "list the filtered, ranked top-k of one day",
+    "report": "write the page of one or several runs",
+    "audit": "test that results do not depend on the future; exit 3 if they do",
+}
+"""Each command and its line in ``encash --help``. The module ``encash.cli.<command>`` has a function ``register`` that
+adds its flags; it is imported only when its command is called."""
 
 
-def parser() -> Parser:
-    """The whole command line, as one parser."""
-    whole = Parser(
+def parser(only: str | None = None) -> Parser:
+    """Return the parser of the whole command line.
+
+    Args:
+        only: the command that will be parsed; the modules of the other commands are not imported, and these have no
+            flags. None registers all of them.
+    """
+    top = Parser(
         prog="encash",
-        description="Encode every stock on every trading day once, and backtest on it for ever.",
+        description="Encode every stock on every trading day once, and backtest on the cached embeddings.",
         epilog="start here:\n"
-        "  encash demo --out demo        the whole story on real prices\n"
+        "  encash demo --out demo        the whole workflow on real prices\n"
         "  encash COMMAND --help         flags and an example",
     )
-    whole.add_argument("--version", action="version", version=_version())
-    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for group in GROUPS:
-        group.register(commands)
-    return whole
+    top.add_argument("--version", action="version", version=f"encash {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if only in (None, name):
+            import_module(f"encash.cli.{name}").register(command)
+    return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 done, 1 failed or incomplete, 2 bad input, 3 found something)."""
-    arguments, unknown = parser().parse_known_args(sys.argv[1:] if argv is None else list(argv))
-    below = getattr(arguments, f"{arguments.command}_command", None)  # of `cache` and `clusters`
-    name = " ".join(filter(None, ("encash", arguments.command, below)))
-    if unknown:  # told by the command, whose help lists what there is
+    """Run one command; return the exit code (0 done, 1 failed or incomplete, 2 bad input, 3 findings)."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    called = next((word for word in words if not word.startswith("-")), "")
+    arguments, unknown = parser(called).parse_known_args(words)
+    name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))
+    if unknown:  # reported by the subcommand, whose help lists its flags
         Parser(prog=name).error(f"unrecognized arguments: {' '.join(unknown)}")
     return run(arguments.handler, arguments, name)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"encash {version('encash')}"

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live bar on a terminal, plain lines elsewhere. Knows units and clocks, not what is done."""
+"""Progress on stderr: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encash.progress import rate_text
 
 
 def clock(seconds: float) -> str:
-    """A duration as people write it.
+    """Format a duration.
 
     >>> clock(75), clock(3.2), clock(7500)
     ('1:15', '3 s', '2:05:00')
@@ -27,15 +27,15 @@ def clock(seconds: float) -> str:
 
 
 def bytes_below(path: str) -> int:
-    """What lies in a folder; 0 where there is none."""
+    """Return the size of all files in a folder; 0 if it does not exist."""
     return sum(os.path.getsize(entry) for entry in Path(path).rglob("*") if entry.is_file())
 
 
 class Bar:
-    """One line of progress: share done, rate, remaining time, bytes written. Nothing in the first half second, and
-    nothing of work that by its rate is done within two.
+    """One line of progress: fraction done, rate, remaining time, bytes written.
 
-    On a terminal the line is drawn anew; elsewhere a plain line is written about every ten seconds.
+    Nothing is shown in the first half second, nor of work that by its rate takes less than two. On a terminal the line
+    is redrawn; elsewhere a plain line is written about every ten seconds.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Bar:
         self._live = self._stream.isatty()
         self._began = self._drawn = time.monotonic()
         self._shown = False
-        self._done = 1  # more than nothing: a first report of that, after a model was loaded, say, begins the clock
+        self._done = 1  # above 0: a first report of 0, after loading a model for example, starts the clock
 
     def __call__(self, done: int, total: int) -> None:
-        """Report `done` of `total` units; counting that begins again is another piece of work."""
+        """Report `done` of `total` units; a smaller `done` than before starts a new piece of work."""
         now = time.monotonic()
         if done < self._done:
             self._began = now
@@ -73,7 +73,7 @@ class Bar:
         self._stream.flush()
 
     def _too_soon(self, now: float, elapsed: float, left: float) -> bool:
-        """Whether the work is too short for a line, or the last line too young for another."""
+        """Return True if the work is too short for a line, or the last line too recent for a new one."""
         if elapsed < 0.5 or (not self._shown and elapsed + left < 2.0):
             return True
         pause = 0.1 if self._live else 10.0

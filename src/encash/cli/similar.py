@@ -1,42 +1,37 @@
-"""``similar``: the past entries that are nearest to one, and what came of them."""
+"""``similar``: find the past entries nearest to one, and what happened after them."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from encash.cli.console import Console
+from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day
 
 
-def register(commands: Any) -> None:
-    """Add the command of this file."""
-    parser = command(
-        commands,
-        "similar",
-        "nearest past entries by embedding, and with --prices what happened next",
-        "similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5",
-        run_similar,
-    )
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    command(parser, run_similar, "similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5")
     parser.add_argument("ticker", metavar="TICKER")
     parser.add_argument("day", type=day, metavar="DAY")
-    parser.add_argument("--cache", default=None, metavar="C", help="(the only *.lance of the working folder)")
-    parser.add_argument("--prices", type=Path, default=None, metavar="P", help="to show what followed")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbours (10)")
+    parser.add_argument("--cache", metavar="C", help="(the only *.lance of the working folder)")
+    parser.add_argument("--prices", type=Path, metavar="P", help="to show what happened next")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbors (10)")
     parser.add_argument(
         "--embargo",
         type=int,
         default=20,
         metavar="N",
-        help="sessions of the prices, else of the cache, before DAY that are left out (20)",
+        help="leave out this many sessions before DAY, of the prices if given, else of the cache (20)",
     )
 
 
 def run_similar(arguments: argparse.Namespace, console: Console) -> int:
-    """What looked like this before, and what came of it."""
+    """Print the neighbors and their forward returns."""
+    import numpy as np
+
     from encash import pipeline
     from encash.cache import open_cache
     from encash.clusters import last_known_day, neighbor_returns
@@ -50,13 +45,13 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
     horizons = () if prices is None else cache.spec.horizons or (5,)
     returns = np.empty((len(near), 0))
     if prices is not None:
-        returns = neighbor_returns(near, prices.as_of(arguments.day), horizons)  # what was known on the day
+        returns = neighbor_returns(near, prices.as_of(arguments.day), horizons)  # only returns known on the day
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),
             "ticker": str(ticker),
             "distance": float(distance),
-            "returns": [None if np.isnan(value) else float(value) for value in after],
+            "returns": [None if math.isnan(value) else float(value) for value in after],
         }
         for when, ticker, distance, after in zip(near.days, near.tickers, near.distance, returns, strict=True)
     ]

@@ -1,5 +1,4 @@
-"""Caches, from a model and data: planned, built, checked, listed. Knows panel, encoders and cache by their public
-names."""
+"""Plan, build, verify and list caches, from a model and data."""
 
 from __future__ import annotations
 
@@ -22,21 +21,25 @@ if TYPE_CHECKING:
     from encash.panel import Panel
 
 
+def _ignore(text: str) -> None:
+    """Ignore a message."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How a cache is built."""
+    """Options of a build."""
 
     dtype: str | None = None
     least_agreement: float | None = None
-    """What a new cache narrower than float32 must keep; None takes the cache's own measure."""
+    """Agreement that a new cache narrower than float32 must preserve; None takes `encash.cache.LEAST_AGREEMENT`."""
     executor: str = "local"
     workers: int | None = None
     renew: bool = False
-    """Look at what the cache is of, and at nothing that was never built."""
-    say: Callable[[str], None] = field(default=lambda text: None)
-    """Told in one line which engine, precision and batch size were chosen, and why."""
-    warn: Callable[[str], None] = field(default=lambda text: None)
-    """Told what the cache will lack."""
+    """Update what the cache covers, instead of building a selection."""
+    say: Callable[[str], None] = field(default=_ignore)
+    """Called with one line: the engine, precision and batch size that were chosen, and the reason."""
+    warn: Callable[[str], None] = field(default=_ignore)
+    """Called with one line for each thing that the cache will lack."""
 
 
 def plan_build(
@@ -44,19 +47,18 @@ def plan_build(
     selection: Selection,
     *,
     dtype: str | None = None,
-    warn: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = _ignore,
 ) -> Plan:
-    """What a build would do; the model is loaded to know what it is, nothing is encoded.
+    """Plan a build. The model is loaded to identify it and to measure its speed; no entry is encoded.
 
     Args:
         sources: the model, the data and the cache.
         selection: days and tickers.
-        dtype: how vectors are kept; None takes the cache's, float32 for a new one.
-        warn: told what the cache will lack.
+        dtype: type of the stored vectors; None takes the cache's, float32 for a new one.
+        warn: called with one line for each thing that the cache will lack.
     """
     cache = sources.the_cache()
-    encoder = _measured(sources.encoder(cache))
-    _say_without_forecasts(encoder, warn)
+    encoder = _loaded(sources, cache, warn)
     return cache.plan(sources.the_panel(), encoder, selection, dtype=dtype)
 
 
@@ -66,21 +68,21 @@ def build_cache(
     """Make every missing or stale entry of a selection valid."""
     options = options or BuildOptions()
     cache, panel = sources.the_cache(), sources.the_panel()
-    encoder = _measured(sources.encoder(cache))
+    encoder = _loaded(sources, cache, options.warn)
     encoder.notify = options.say
     if options.renew and cache.exists:
         selection = _renewal(cache, panel, encoder, selection, options.warn)
-    _say_without_forecasts(encoder, options.warn)
-    said, rate = encoder.choice, encoder.entries_per_second
-    options.say(said if rate is None or "entries/s" in said else f"{said} ({rate_text(rate)} entries/s)")
-    how: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
-    how |= {} if options.least_agreement is None else {"least_agreement": options.least_agreement}
+    rate, chosen = encoder.entries_per_second, encoder.choice
+    options.say(chosen if rate is None or "entries/s" in chosen else f"{chosen} ({rate_text(rate)} entries/s)")
+    keywords: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
+    if options.least_agreement is not None:
+        keywords["least_agreement"] = options.least_agreement
     if options.executor == "local":
-        return cache.build(panel, encoder, selection, **how)
+        return cache.build(panel, encoder, selection, **keywords)
     from encash.cache.executors.ray import RayExecutor
 
-    # The workers take engine, precision and batch as they were chosen here: measured again, they might be others. They
-    # do not see the cache either, which may have settled the window; and they show nothing.
+    # Workers get the engine, precision, batch size and window that were chosen here: a measurement of their own might
+    # choose others, and they do not see the cache, which may have decided the window. They show no progress.
     same = replace(
         sources.like(encoder.spec),
         lookback=encoder.spec.lookback,
@@ -88,15 +90,15 @@ def build_cache(
         loading=nullcontext,
     )
     with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
-        return cache.build(panel, encoder, selection, executor=executor, **how)
+        return cache.build(panel, encoder, selection, executor=executor, **keywords)
 
 
 def verify_cache(
     sources: Sources, *, sample: int | Literal["all"] | None, drop: bool = False, progress: Progress | None = None
 ) -> VerifyReport:
-    """Check a cache against itself, the data and the model, as far as these are named.
+    """Check a cache against itself, and against the data and the model if they are named.
 
-    A cache without provenance of which every entry is what the model makes is from then on known to be the model's.
+    If every entry of a cache without provenance agrees with the model, the cache is recorded as the model's.
     """
     from encash.cache import adopt
 
@@ -111,49 +113,50 @@ def verify_cache(
 
 @dataclass(frozen=True, kw_only=True)
 class ListedCache:
-    """One cache of a folder, in a line."""
+    """Summary of one cache of a folder."""
 
     path: str
     encoder: str = ""
-    """Fingerprint; empty where nobody knows which it was."""
+    """Fingerprint; empty if not recorded."""
     models: int = 0
-    """Model files that the cache is known to come from."""
+    """Number of model files that the cache is known to come from."""
     dim: int | None = None
     dtype: str | None = None
     entries: int | None = None
     first: str | None = None
     last: str | None = None
     belongs: bool | None = None
-    """Whether the model in question made it; None without one."""
+    """True if the named model built it; None without a model."""
     problem: str = ""
-    """Why it cannot be read, where it cannot."""
+    """The error, if it cannot be read."""
 
 
 def list_caches(folder: Path, sources: Sources) -> list[ListedCache]:
-    """The caches of a folder; where the sources name a model, which of them it made. It is loaded where no cache knows
-    its file.
+    """List the caches of a folder; if the sources name a model, mark the caches that it built.
+
+    The model is loaded only if no cache recognizes its file.
 
     Raises:
         MissingFileError: no such folder.
     """
     from encash.cache import cache_paths, open_cache
 
-    caches: dict[str, Cache | str] = {}
+    caches: dict[str, Cache | EncashError] = {}
     for path in cache_paths(folder):
         try:
             caches[path] = open_cache(path)
         except EncashError as error:
-            caches[path] = str(error)
-    sound = [cache for cache in caches.values() if not isinstance(cache, str)]
-    model = sources.model
-    own = [] if model is None else [cache.path for cache in sound if cache.recognises(model)]
-    if model is not None and not own:
-        own = [cache.path for cache in sound if _made_by(cache, sources)]
-    return [_listed(path, cache, None if model is None else path in own) for path, cache in caches.items()]
+            caches[path] = error
+    readable = [cache for cache in caches.values() if not isinstance(cache, EncashError)]
+    own: set[str] | None = None
+    if (model := sources.model) is not None:
+        own = {cache.path for cache in readable if cache.recognises(model)}
+        own = own or {cache.path for cache in readable if _built_by(cache, sources)}
+    return [_listed(path, cache, None if own is None else path in own) for path, cache in caches.items()]
 
 
-def _made_by(cache: Cache, sources: Sources) -> bool:
-    """Whether the model, loaded as the cache says, is the one that made it."""
+def _built_by(cache: Cache, sources: Sources) -> bool:
+    """Load the model with the options of a cache, and compare it with the one that built the cache."""
     try:
         cache.check(sources.encoder(cache).spec)
     except MismatchError:
@@ -161,9 +164,9 @@ def _made_by(cache: Cache, sources: Sources) -> bool:
     return True
 
 
-def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
-    if isinstance(cache, str):
-        return ListedCache(path=path, problem=cache)
+def _listed(path: str, cache: Cache | EncashError, belongs: bool | None) -> ListedCache:
+    if isinstance(cache, EncashError):
+        return ListedCache(path=path, problem=str(cache))
     try:
         info = cache.info()
     except EncashError as error:
@@ -181,10 +184,22 @@ def _listed(path: str, cache: Cache | str, belongs: bool | None) -> ListedCache:
     )
 
 
-def _measured(encoder: Encoder) -> Encoder:
-    """The same encoder, its entries a second measured: on a few windows, and on a whole batch if these were quick."""
-    if encoder.entries_per_second is not None:  # known since it was chosen
-        return encoder
+def _loaded(sources: Sources, cache: Cache, warn: Callable[[str], None]) -> Encoder:
+    """Load the encoder, measure its entries per second if they are not known, and warn if it makes no forecasts."""
+    from encash.encoders.bins import NO_EDGES
+
+    encoder = sources.encoder(cache)
+    if encoder.entries_per_second is None:
+        _measure(encoder)
+    if encoder.spec.forecast_rule == NO_EDGES:
+        warn("no forecasts: the checkpoint has no bin edges (--bin-edges F)")
+    elif not encoder.spec.horizons:
+        warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold only embeddings")
+    return encoder
+
+
+def _measure(encoder: Encoder) -> None:
+    """Measure entries per second on a few windows, and on a whole batch if it takes less than a second."""
     for count in (1, min(8, encoder.batch_size), encoder.batch_size):  # the first call is slower than all others
         windows = np.zeros((count, encoder.spec.lookback, encoder.spec.num_features), dtype=np.float32)
         began = time.perf_counter()
@@ -192,25 +207,15 @@ def _measured(encoder: Encoder) -> Encoder:
         encoder.entries_per_second = count / (time.perf_counter() - began)
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break
-    return encoder
 
 
 def _renewal(
     cache: Cache, panel: Panel, encoder: Encoder, selection: Selection, warn: Callable[[str], None]
 ) -> Selection:
-    """What an update looks at."""
+    """Return the selection of an update; warn if tickers of the data are left out."""
     from encash.cache import renewal
 
     selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
     if left_out:
         warn(f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds them")
     return selection
-
-
-def _say_without_forecasts(encoder: Encoder, warn: Callable[[str], None]) -> None:
-    from encash.encoders.bins import NO_EDGES
-
-    if encoder.spec.forecast_rule == NO_EDGES:
-        warn("no forecasts: the checkpoint has no bin edges (--bin-edges F)")
-    elif not encoder.spec.horizons:
-        warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold embeddings alone")

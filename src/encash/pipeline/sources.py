@@ -1,5 +1,4 @@
-"""What a piece of work reads – features, prices, a cache, a model – opened when it is asked for. Knows the rooms of
-these by their public names."""
+"""The inputs of a command – features, prices, a cache, a model – opened on request."""
 
 from __future__ import annotations
 
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from encash.panel import Panel, PriceTable
 
 BATCH_DAYS = 64
-"""Days whose entries are given at once."""
+"""Days per batch of entries."""
 Loading = Callable[[], AbstractContextManager[Progress | None]]
-"""Gives what is told, while a model is loaded, how far it is."""
+"""Returns a context manager whose value receives the progress of loading a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where a piece of work finds what it reads; nothing is opened before it is asked for."""
+    """Paths and options of the inputs; nothing is opened before a method is called."""
 
     data: Path | None = None
     """Features, HDF5."""
@@ -36,32 +35,32 @@ class Sources:
     """Prices, HDF5."""
     cache: str | None = None
     as_of: int | str | None = None
-    """A version or tag of the cache to read as of; None for the newest."""
+    """Version or tag of the cache to read; None for the newest."""
     model: str | None = None
     ensemble_models: tuple[str, ...] = ()
-    """Further models whose forecasts are averaged with those of `model`."""
+    """More models; their forecasts are averaged with those of `model`."""
     device: str = "auto"
     engine: str = "auto"
     default_engine: str = "auto"
-    """What runs a checkpoint where `engine` is auto."""
+    """The engine of a checkpoint if `engine` is auto."""
     precision: str = "auto"
     batch_size: int | None = None
     lookback: int | None = None
     default_lookback: int | None = None
-    """Sessions in a window where neither `lookback` nor the model says; None takes the cache's, else 60. Where it is
-    given, no cache decides."""
+    """Sessions per window if neither `lookback` nor the model says; None takes the cache's, else 60. If given, the
+    cache does not decide."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
     loading: Loading = nullcontext
 
     def panel(self) -> Panel | None:
-        """Features, with prices where both are given; None without features."""
+        """Open the features, with prices if both are named; None without features."""
         from encash.panel import open_panel
 
         return None if self.data is None else open_panel(self.data, prices=self.prices)
 
     def the_panel(self) -> Panel:
-        """The panel, which must be given.
+        """Open the panel.
 
         Raises:
             InputError: no features were named.
@@ -71,7 +70,7 @@ class Sources:
         return panel
 
     def price_table(self) -> PriceTable:
-        """The prices, which must be given.
+        """Open the prices.
 
         Raises:
             InputError: no prices were named.
@@ -83,13 +82,13 @@ class Sources:
         return open_prices(self.prices)
 
     def open_cache(self) -> Cache | None:
-        """The cache; None where none was named."""
+        """Open the cache; None if none was named."""
         from encash.cache import open_cache
 
         return None if self.cache is None else open_cache(self.cache, version=self.as_of)
 
     def the_cache(self) -> Cache:
-        """The cache, which must be given.
+        """Open the cache, which must be named.
 
         Raises:
             InputError: no cache was named.
@@ -99,32 +98,36 @@ class Sources:
         return cache
 
     def encoder(self, cache: Cache | None = None) -> Encoder:
-        """Load the model, in the engine and precision and with the pooling of the cache that it is to fill or to stand
-        in for; without one, engine and precision are chosen on windows of the data. The window is the cache's too, if
-        it was built from this very file; of another model it counts only where that states none itself.
+        """Load the model.
+
+        Engine, precision and pooling are those of the cache that the encoder will fill or serve. Without a cache,
+        engine and precision are chosen by a measurement on windows of the data. The window is the cache's if it was
+        built from this very file; for a different model it counts only if the model does not state its window.
 
         Raises:
             InputError: no model was named.
-            MismatchError: the model has another window than the cache.
+            MismatchError: model and cache have different windows.
         """
         from encash.encoders import DEFAULT_LOOKBACK, Ensemble, is_checkpoint, load_encoder
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
         known = cache.encoder_spec if cache is not None and cache.exists else None
-        asked = self if known is None else self.like(known)
+        options = self if known is None else self.like(known)
         with self.loading() as progress:
             members = [
                 load_encoder(
                     model,
                     device=self.device,
-                    engine=asked.default_engine if asked.engine == "auto" and is_checkpoint(model) else asked.engine,
-                    precision=asked.precision,
+                    engine=options.default_engine
+                    if options.engine == "auto" and is_checkpoint(model)
+                    else options.engine,
+                    precision=options.precision,
                     batch_size=self.batch_size,
                     lookback=self.lookback,
-                    default_lookback=asked.default_lookback or DEFAULT_LOOKBACK,
+                    default_lookback=options.default_lookback or DEFAULT_LOOKBACK,
                     bin_edges=self.bin_edges,
-                    pooling=asked.pooling or "mean",
+                    pooling=options.pooling or "mean",
                     sample=self._sample if self.data is not None else None,
                     progress=progress,
                 )
@@ -135,19 +138,24 @@ class Sources:
             return encoder
         if self.lookback is None and self.default_lookback is None and cache.recognises(encoder):
             return replace(self, lookback=known.lookback).encoder(cache)
-        raise _other_lookback(self.model, encoder.spec.lookback, cache, known.lookback)
+        raise MismatchError(
+            f"{self.model} reads windows of {encoder.spec.lookback} sessions, the cache {cache.path} was built with "
+            f"windows of {known.lookback}; give the model that built the cache, its lookback, or a different cache"
+        )
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
-        """What a backtest reads through. A model file that the cache recognises is not loaded before a miss needs it.
+        """Return the lookup that a backtest reads through.
+
+        A model file that the cache recognizes is loaded only at the first miss.
 
         Raises:
-            MismatchError: the cache was built with another model.
+            MismatchError: the cache was built with a different model.
         """
         from encash.cache import Lookup
 
         if self.model is None:
             return Lookup(cache=cache, panel=panel)
-        if cache is not None and not self._asks_otherwise(cache) and cache.recognises(self.model):
+        if cache is not None and not self._differs(cache) and cache.recognises(self.model):
             return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
         encoder = self.encoder(cache)
         if cache is not None:
@@ -155,8 +163,7 @@ class Sources:
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
     def like(self, spec: EncoderSpec) -> Sources:
-        """The same sources; what neither a flag nor the model says of engine, precision, window and pooling is as in a
-        spec."""
+        """Return the same sources with engine, precision, window and pooling of a spec, if no flag sets them."""
         from encash.encoders import ENGINES, is_checkpoint
 
         agrees = self.engine in ("auto", spec.engine) and self.precision in ("auto", spec.precision)
@@ -174,41 +181,41 @@ class Sources:
 
         return sample_windows(self.the_panel(), lookback)
 
-    def _asks_otherwise(self, cache: Cache) -> bool:
-        """Whether these make another encoder of the model than the cache's, or might make other forecasts of it."""
+    def _differs(self, cache: Cache) -> bool:
+        """Return True if the options may make an encoder or forecasts that differ from the cache's."""
         known = cache.encoder_spec
-        asked = {
+        options = {
             "lookback": self.lookback or self.default_lookback,
             "engine": self.engine,
             "precision": self.precision,
             "pooling": self.pooling,
         }
-        other = [name for name, value in asked.items() if value not in (None, "auto", getattr(known, name, None))]
-        return bool(self.ensemble_models or self.bin_edges or other)
+        changed = [name for name, value in options.items() if value not in (None, "auto", getattr(known, name, None))]
+        return bool(self.ensemble_models or self.bin_edges or changed)
 
 
 def the_only_cache() -> str:
-    """The cache of the working folder, if that has just one.
+    """Return the cache of the working folder.
 
     Raises:
-        InputError: none, or several: the message names them.
+        InputError: there is none, or more than one; the message names them.
     """
     found = sorted(str(path) for path in Path().glob("*.lance"))
     if len(found) != 1:
-        named = f"there are several caches here ({', '.join(found)})" if found else "there is no *.lance here"
-        raise InputError(f"no cache was named and {named}; give --cache C")
+        there = f"there are several here ({', '.join(found)})" if found else "there is no *.lance here"
+        raise InputError(f"no cache was named, and {there}; give --cache C")
     return found[0]
 
 
 def encoder_fingerprint(cache: Cache) -> str:
-    """Identity of the encoder that made a cache; empty where nobody wrote it down."""
+    """Return the fingerprint of the encoder that built a cache; empty if not recorded."""
     return "" if cache.encoder_spec is None else cache.encoder_spec.fingerprint
 
 
 def cached_batches(
     cache: Cache, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
 ) -> Iterator[tuple[Days, Text, Float32]]:
-    """The entries of a range as (days, tickers, vectors), many days at a time; progress is told in entries."""
+    """Yield the entries of a range as (days, tickers, vectors), many days at a time; progress counts entries."""
     pending: list[tuple[Days, Text, Float32]] = []
     done, total = 0, 0 if progress is None else cache.count(start, end)
     for day, tickers, vectors in cache.days(start, end):
@@ -221,14 +228,6 @@ def cached_batches(
             pending = []
     if pending:
         yield _joined(pending)
-
-
-def _other_lookback(model: str, lookback: int, cache: Cache, cached: int) -> MismatchError:
-    """Why a model whose windows have another length than those that the cache was made from is refused."""
-    return MismatchError(
-        f"{model} reads windows of {lookback} sessions, the cache {cache.path} was built with windows of {cached}; "
-        "give the model that built the cache, the lookback it was built with, or another cache"
-    )
 
 
 def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:

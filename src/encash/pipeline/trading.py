@@ -90,7 +90,7 @@ def backtest(
     return result, write_run(result, run_dir or RUNS / result.fingerprint[:12])
 
 
-def beside(
+def evaluate_run(
     inputs: BacktestInputs,
     config: BacktestConfig,
     run_dir: Path,
@@ -114,12 +114,14 @@ def beside(
         (of the comparison with the random filters).
     """
     from encash.backtest import CompareConfig, run_comparisons, run_trials, write_comparisons
-    from encash.backtest.files import plain
+    from encash.backtest.files import json_value
 
     values: dict[str, Any] = {}
     if num_trials > 1:
         tried = run_trials(config, inputs, num_trials, path=run_dir / "trials.csv", progress=progress)
-        values["trials"] = {name: [plain(tried.mean(name)), plain(tried.deviation(name))] for name in TRIAL_FIGURES}
+        values["trials"] = {
+            name: [json_value(tried.mean(name)), json_value(tried.deviation(name))] for name in TRIAL_FIGURES
+        }
         values["num_trials"] = num_trials
     if draws:
         comparisons = run_comparisons(config, inputs, settings=CompareConfig(draws=draws), progress=progress)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from encash.backtest.evaluation import random_filter_test as chance
-from encash.backtest.evaluation.random_filter_test import Rank
+from encash.backtest.evaluation.random_filter_test import RandomFilterRank
 from encash.report.extras import Extras
 from encash.report.summary import Run, mapping
 from encash.report.wording import ahead, count, money, number, ordinal, percent, several, signed_percent
@@ -85,7 +85,7 @@ def lookahead(run: Run) -> str | None:
     return str(value) if isinstance(value, str) and value.strip() else "no reason was written down"
 
 
-def rank_of(run: Run, extras: Extras) -> Rank | None:
+def rank_of(run: Run, extras: Extras) -> RandomFilterRank | None:
     """Where a run stands among its random filters; None without any."""
     if not len(extras.random_filters):
         return None
@@ -109,7 +109,7 @@ def train_end(run: Run) -> str | None:
     return day if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day) else None
 
 
-def _compare(run: Run, extras: Extras, rank: Rank | None) -> tuple[str, str, Tone]:
+def _compare(run: Run, extras: Extras, rank: RandomFilterRank | None) -> tuple[str, str, Tone]:
     """Statement, finding and tone of a run, its look-ahead aside."""
     if not filters(run):
         return f"After costs the strategy, without a filter, ended {_against_benchmark(run)}", "", "neutral"
@@ -132,12 +132,12 @@ _NO_DRAWS = "it was not compared with random filters"
 _HOW = "--compare tries it"
 
 
-def _tone(rank: Rank) -> Tone:
+def _tone(rank: RandomFilterRank) -> Tone:
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
     return tones.get(rank.finding, "neutral" if rank.judged else "unknown")
 
 
-def _percentile(rank: Rank) -> str:
+def _percentile(rank: RandomFilterRank) -> str:
     """A percentile as an ordinal that never claims the 0th or the 100th."""
     return ordinal(min(99, max(1, round(rank.percentile))))
 

@@ -1,0 +1,30 @@
+"""``plan``: show what a build would do."""
+
+from __future__ import annotations
+
+import argparse
+
+from encash.cli.build import Warnings, build_flags
+from encash.cli.console import Console, Parser, lines, plain
+from encash.cli.flags import selection
+
+
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    build_flags(parser, run_plan)
+
+
+def run_plan(arguments: argparse.Namespace, console: Console) -> int:
+    """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
+    from encash import pipeline
+
+    warnings = Warnings(console)
+    plan = pipeline.plan_build(
+        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=warnings.add
+    )
+    values = plain(plan.summary())
+    console.result(
+        {**values, "warnings": warnings.messages},
+        [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
+    )
+    return 0

@@ -1,0 +1,31 @@
+"""``report``: write the page of one or several runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from encash.cli.console import Console, Parser, spec_of
+from encash.cli.flags import command
+
+
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    command(
+        parser,
+        run_report,
+        "report runs/a --clusters clusters --out report.html\n  encash report runs/a runs/b --out report.html",
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--clusters", type=Path, metavar="DIR", help="also show these clusters (with one run)")
+    parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
+    parser.add_argument("--out", type=Path, default=Path("report.html"))
+
+
+def run_report(arguments: argparse.Namespace, console: Console) -> int:
+    """Write the page."""
+    from encash import pipeline
+
+    page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
+    console.result({"report": str(page)}, [f"report  {page}"])
+    return 0

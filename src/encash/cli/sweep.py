@@ -1,0 +1,90 @@
+"""``sweep``: run a grid of backtests on one cache, and report the best of them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from encash.backtest.inputs.config import settings
+from encash.cli.backtest import SHOWN, filter_choice, open_inputs
+from encash.cli.console import Console, Parser, figure
+from encash.cli.flags import command, count, source_flags
+
+SETTINGS = (*settings(), "filter", "keep")
+"""Settings of a grid: the fields of `BacktestConfig`, and the filter."""
+
+
+def register(parser: Parser) -> None:
+    """Add the flags."""
+    command(
+        parser,
+        run_sweep,
+        "sweep grid.toml --prices prices.h5 --cache cache.lance --clusters clusters --out sweep\n\n"
+        "grid.toml:\n"
+        '  [base]\n  start = "2016-02-01"\n  filter = "hard"\n'
+        "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]\n\n"
+        "[grid] runs every combination. Instead or in addition, [random] draws N runs:\n"
+        '  [random]\n  runs = 20\n  seed = 0\n  keep = {low = 0.1, high = 0.5}\n  weights = ["equal", "forecast"]\n\n'
+        f"settings:\n{fill(', '.join(SETTINGS), 100, initial_indent='  ', subsequent_indent='  ')}",
+    )
+    parser.add_argument("grid", type=Path, metavar="GRID.toml")
+    source_flags(parser.add_argument_group("inputs"))
+    parser.add_argument("--horizon", type=int, default=5, metavar="H", help="use the ranking of this horizon (5)")
+    parser.add_argument("--keep", type=float, metavar="FRACTION", help="kept by the filters nearest and random")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
+    """Run a grid and write the page of its best run."""
+    from encash import backtest, pipeline
+
+    choice = filter_choice(arguments)
+    inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
+    points = backtest.read_grid(arguments.grid)
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
+    with console.progress("sweep", "runs") as progress:
+        result = backtest.run_sweep(
+            points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
+        )
+        pipeline.write_heat_maps(result, points)
+    with console.progress("best run", "cells") as progress:
+        best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)
+    values = {**result.to_json(), "best_run": None if best is None else str(best), "report": None}
+    if best is not None:
+        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
+        values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
+    console.result(values, sweep_lines(values))
+    return 0
+
+
+def sweep_lines(values: dict[str, Any]) -> list[str]:
+    """Format the result of a sweep: what was tried, the best run, and how likely it is luck."""
+    best, deflated, risk = values["best"], values["deflated_sharpe"], values["probability_of_overfitting"]
+    chosen, performance = "none: no run has a Sharpe ratio", []
+    if best is not None:
+        chosen = ", ".join(f"{name} {best[name]}" for name in SETTINGS if best.get(name) is not None)
+        figures = ", ".join(f"{label} {figure(best[name], form)}" for name, (label, form) in SHOWN.items())
+        performance = [f"performance      {figures}, {best['first_session']} to {best['last_session']}"]
+    evidence = [f"chosen by luck?  not judged: {values['note']}"]
+    if deflated is not None:
+        evidence = [
+            f"deflated Sharpe  {deflated:.1%}: probability that its true Sharpe ratio is above "
+            f"{values['expected_best_sharpe']:.2f}, the best of {values['trials']:,} worthless runs",
+            f"overfitting      {risk:.1%}: probability that the best run of one half is below the median in the other "
+            "(50% is chance)",
+        ]
+    return [
+        f"runs             {values['runs']:,} ({values['computed']:,} computed), {values['trials']:,} tried in this "
+        "folder",
+        f"best             {chosen}",
+        *performance,
+        *evidence,
+        f"table            {values['table']}",
+        *([f"report           {values['report']}"] if values["report"] else []),
+        f"seconds          {values['seconds']:.3f}",
+    ]

@@ -1,0 +1,33 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import answer, refusal, runs
+
+
+def test_a_report_shows_the_clusters_it_is_given(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Map, returns and wins by cluster stand on the page of a run; of a walk also what stays from refit to refit."""
+    run = runs(folder, "--cache", str(folder / "c.lance"))
+    answer(capsys, *run)
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    walk = ["clusters", "walk", *data, "--every", "20", "--horizon", "5", "--embargo", "5", "-k", "3", "--top", "1"]
+    answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
+    page = tmp_path / "page.html"
+    report = ["report", str(folder / "run"), "--out", str(page), "--clusters"]
+    assert "other clusters" in refusal(capsys, *report, str(tmp_path / "walk"))
+    assert "no folder" in refusal(capsys, *report, str(tmp_path / "nowhere"))
+    for clusters, refits in ((folder / "k", False), (tmp_path / "walk", True)):
+        run[run.index("--clusters") + 1] = str(clusters)
+        answer(capsys, *run)
+        answer(capsys, *report, str(clusters))
+        text = page.read_text()
+        assert "A plane through 3 clusters" in text
+        assert "won most often" in text
+        assert "each kept one is chosen in" in text
+        assert ("From refit to refit" in text) == refits
