@@ -48,7 +48,7 @@ PAST = 60
 """Sessions before the test, on which the clusters are ranked; none of them is in the cache."""
 OLD_LOOP_SECONDS = 3.8
 """The old code's loop with its cache, 5 stocks, 4 months; measured once on one core, it cannot run here."""
-SEED_MODEL = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16, "pred_mode": "regression"}
+SEED_MODEL: dict[str, Any] = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16, "pred_mode": "regression"}
 
 
 def run(scale: float = 1.0) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def run(scale: float = 1.0) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class _Variants:
+class _Bench:
     folder: Path
     panel: Panel
     prices: PriceTable
@@ -70,7 +70,7 @@ class _Variants:
     live_seconds: float
 
 
-def _make(folder: Path, num_tickers: int) -> _Variants:
+def _make(folder: Path, num_tickers: int) -> _Bench:
     """Files of the seed's formats, clusters, one live run, and a full cache that holds what the live run saw."""
     panel = _panel(num_tickers)
     write_panel(panel, folder / "features.h5", folder / "prices.h5")
@@ -85,7 +85,7 @@ def _make(folder: Path, num_tickers: int) -> _Variants:
     lookup = Lookup(panel=panel, encoder=lambda: encoder)
     live = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter))
     live_seconds = time.perf_counter() - began
-    bench = _Variants(folder, panel, prices, encoder, filter, config, live, live_seconds)
+    bench = _Bench(folder, panel, prices, encoder, filter, config, live, live_seconds)
     _fill_cache(bench)
     return bench
 
@@ -123,7 +123,7 @@ def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFi
     return Hard(periods=(make_period(model, best, ranking, prices.days),))
 
 
-def _fill_cache(bench: _Variants) -> None:
+def _fill_cache(bench: _Bench) -> None:
     """Every (ticker, session) of the test: what the live run saw where it looked, random numbers elsewhere."""
     days, tickers = bench.live.days, bench.prices.tickers
     cells = bench.live.picks
@@ -153,7 +153,7 @@ def _fill_cache(bench: _Variants) -> None:
     )
 
 
-def _single(bench: _Variants) -> list[dict[str, Any]]:
+def _single(bench: _Bench) -> list[dict[str, Any]]:
     """P8, with the whole command in a process of its own and the clusters of all entries kept, as `rank` keeps them."""
     pipeline.update_assignment_cache(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
     whole, stages = _commands(bench)
@@ -173,7 +173,7 @@ def _single(bench: _Variants) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _commands(bench: _Variants) -> tuple[list[float], list[dict[str, float]]]:
+def _commands(bench: _Bench) -> tuple[list[float], list[dict[str, float]]]:
     """Seconds of the whole command and of its stages, three times; each has the ledger of the live run."""
     command = [
         *(sys.executable, "-m", "encash", "backtest", "--prices", bench.folder / "prices.h5"),
@@ -197,7 +197,7 @@ def _commands(bench: _Variants) -> tuple[list[float], list[dict[str, float]]]:
     return whole, stages
 
 
-def _seed_model_seconds(bench: _Variants) -> tuple[float, int]:
+def _seed_model_seconds(bench: _Bench) -> tuple[float, int]:
     """Seconds that the 100m model would need for the live run's windows, and how many were measured."""
     path = write_checkpoint(bench.folder / "100m.pt", num_features=FEATURES, lookback=LOOKBACK, **SEED_MODEL)
     encoder = load_encoder(path)
@@ -208,7 +208,7 @@ def _seed_model_seconds(bench: _Variants) -> tuple[float, int]:
     return (time.perf_counter() - began) / len(windows) * len(bench.live.picks), len(windows)
 
 
-def _sweep(bench: _Variants, runs: int) -> dict[str, Any]:
+def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     """P9: every figure of the sweep is checked against the single run."""
     axes: dict[str, list[Any]] = {
         "filter": ["none", "hard"], "horizon": [5, 10], "top_k": [3, 5, 10, 20, 30], "sell_fee": [0.0005, 0.001],

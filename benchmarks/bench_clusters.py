@@ -1,11 +1,13 @@
-"""P10 and the assignment: k-means against scikit-learn, nearest centroids against the bare matrix product. Each checks
-its answer by a second way. Knows nothing of caches: the vectors are made here."""
+"""P10 and the assignment: k-means against scikit-learn, nearest centroids against the bare matrix product.
+
+Each benchmark checks its result in a second way; the vectors are made here."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,12 @@ def run(scale: float = 1.0) -> list[dict[str, Any]]:
     return [
         _fit_row(vectors, seconds, model),
         *_assign_rows(vectors, model),
-        _kept_row(vectors, days, tickers, model),
+        _cached_row(vectors, days, tickers, model),
     ]
 
 
 def _fit_row(vectors: np.ndarray, seconds: float, model: ClusterModel) -> dict[str, Any]:
-    from sklearn.cluster import KMeans  # noqa: PLC0415  the baseline alone needs it
+    from sklearn.cluster import KMeans  # noqa: PLC0415  only the baseline needs it
 
     standard = (vectors - model.mean) / model.scale
     baseline, theirs = _timed(lambda: KMeans(CLUSTERS, n_init=1, random_state=1).fit(standard))
@@ -44,7 +46,7 @@ def _fit_row(vectors: np.ndarray, seconds: float, model: ClusterModel) -> dict[s
     worse = ours_inertia / their_inertia - 1
     return {
         "id": "P10",
-        "what": f"k-means fit, {len(vectors):,} × {DIM:,}, k = {CLUSTERS}, standardising included; inertia "
+        "what": f"k-means fit, {len(vectors):,} × {DIM:,}, k = {CLUSTERS}, standardization included; inertia "
         f"{worse:+.2%} of scikit-learn KMeans(n_init=1), which ran {theirs.n_iter_} iterations",
         "figure": seconds,
         "unit": "s",
@@ -58,7 +60,7 @@ def _fit_row(vectors: np.ndarray, seconds: float, model: ClusterModel) -> dict[s
 
 
 def _assign_rows(vectors: np.ndarray, model: ClusterModel) -> list[dict[str, Any]]:
-    """Assignment and all distances, for each a microsecond figure a vector."""
+    """Time the assignment and all distances, in microseconds per vector."""
     weights = np.ascontiguousarray(model.centroids.T)
     ids, distances = model.assign(vectors)
     _check_nearest(vectors, model, ids, distances)
@@ -87,34 +89,34 @@ def _assign_rows(vectors: np.ndarray, model: ClusterModel) -> list[dict[str, Any
     ]
 
 
-def _kept_row(vectors: np.ndarray, days: np.ndarray, tickers: np.ndarray, model: ClusterModel) -> dict[str, Any]:
-    """What a backtest does instead of assigning: open what was kept, check it, look every entry up."""
+def _cached_row(vectors: np.ndarray, days: np.ndarray, tickers: np.ndarray, model: ClusterModel) -> dict[str, Any]:
+    """Time what a backtest does instead of assigning: load the assignments, check them, look every entry up."""
     assigning, (ids, distances) = _timed(lambda: model.assign(vectors))
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "kept")
+        place = Path(folder, "assignments")
         Assignments.of_rows(days, tickers, ids, distances, k=model.k, model=model.fingerprint).save(place)
         seconds, found = min(
             (_timed(lambda: load_assignments(place).lookup(days, tickers)) for _ in range(3)), key=lambda one: one[0]
         )
-    assert np.array_equal(found[0], ids), "another cluster was kept than the vector's"
-    assert np.array_equal(found[1], distances), "another distance was kept than the vector's"
+    assert np.array_equal(found[0], ids), "the stored cluster differs"
+    assert np.array_equal(found[1], distances), "the stored distance differs"
     return {
         "id": "P10d",
-        "what": f"clusters and distances of {len(ids):,} entries as they were kept: opened, compared with their "
-        "digests, looked up by day and ticker; baseline: assigned from vectors that are in memory",
+        "what": f"stored clusters and distances of {len(ids):,} entries: opened, compared with their "
+        "checksums, looked up by day and ticker; baseline: assigned from vectors in memory",
         "figure": seconds,
         "unit": "s",
         "baseline": assigning,
         "limit": None,
         "ratio_baseline": assigning / seconds,
         "ratio_limit": None,
-        "goal": "none; what a backtest spares",
+        "goal": "none; what a backtest saves",
         "met": True,
     }
 
 
 def _vectors(count: int) -> np.ndarray:
-    """Groups that overlap, in 24 of the dimensions' directions, and noise in all of them; means far from zero."""
+    """Make overlapping groups in 24 directions, with noise in all dimensions and means far from zero."""
     random = np.random.default_rng(0)
     directions = random.standard_normal((24, DIM), dtype=np.float32)
     groups = 1.2 * random.standard_normal((30, 24), dtype=np.float32)
@@ -130,34 +132,33 @@ def _vectors(count: int) -> np.ndarray:
 
 
 def _inertia(standard: np.ndarray, centroids: np.ndarray) -> float:
-    """Mean squared distance to the nearest centroid, by a float64 product."""
-    centres = centroids.astype(np.float64)
+    """Compute the mean squared distance to the nearest centroid, by a float64 product."""
+    centers = centroids.astype(np.float64)
     total = 0.0
     for first in range(0, len(standard), BLOCK_ROWS):
         rows = standard[first : first + BLOCK_ROWS].astype(np.float64)
-        squares = (centres**2).sum(axis=1) - 2 * rows @ centres.T
+        squares = (centers**2).sum(axis=1) - 2 * rows @ centers.T
         total += float((squares.min(axis=1) + (rows**2).sum(axis=1)).sum())
     return total / len(standard)
 
 
 def _check_nearest(vectors: np.ndarray, model: ClusterModel, ids: np.ndarray, distances: np.ndarray) -> None:
-    """Every id and distance again, by a float64 product in the standardised space."""
-    centres = model.centroids.astype(np.float64)
+    """Check every id and distance by a float64 product in the standardized space."""
+    centers = model.centroids.astype(np.float64)
     for first in range(0, len(vectors), BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
         space = (vectors[rows].astype(np.float64) - model.mean) / model.scale
-        squares = (space**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2 * space @ centres.T
+        squares = (space**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1) - 2 * space @ centers.T
         assert (ids[rows] == squares.argmin(axis=1)).all(), "a vector is not with its nearest centroid"
         assert np.allclose(distances[rows], np.sqrt(squares.min(axis=1)), rtol=1e-6), "a distance is wrong"
 
 
 def _side_by_side(vectors: np.ndarray, works: list[Callable[[np.ndarray], Any]]) -> list[float]:
-    """Seconds of each work over all vectors: block by block in turn, the best of three, so that all of them meet the
-    same machine."""
+    """Time each work over all vectors, alternating by block, best of three, so that all run under the same load."""
     seconds = [0.0] * len(works)
     for first in range(0, len(vectors), BLOCK_ROWS):
         rows = vectors[first : first + BLOCK_ROWS]
-        tries = [[_timed(lambda work=work, rows=rows: work(rows))[0] for work in works] for _ in range(3)]
+        tries = [[_timed(partial(work, rows))[0] for work in works] for _ in range(3)]
         seconds = [total + min(column) for total, column in zip(seconds, zip(*tries, strict=True), strict=True)]
     return seconds
 

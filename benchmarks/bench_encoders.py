@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def run(scale: float = 1.0) -> list[Row]:
     return rows
 
 
-def _model_rows(folder: Path, name: str, sizes: Mapping[str, int], count: int) -> list[Row]:
+def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -> list[Row]:
     path = write_checkpoint(folder / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
     windows = np.random.default_rng(0).standard_normal((count, LOOKBACK, FEATURES)).astype(np.float32)
     encoders = {f"{e} {p}": load_encoder(path, engine=e, precision=p) for e, p in WAYS}
@@ -159,8 +160,16 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
         "products bfloat16": products(lambda *shape: torch.randn(*shape, dtype=torch.bfloat16), linear),
         "products int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
     }
-    together = {name: lambda one=one: [one(call) for call in calls] for name, one in ways.items()}
-    return together | {f"{name}, a core each": lambda one=one: in_lanes(one, calls) for name, one in ways.items()}
+    found: dict[str, Callable[[], object]] = {}
+    for name, one in ways.items():
+        found[name] = partial(_one_after_another, one, calls)
+        found[f"{name}, a core each"] = partial(in_lanes, one, calls)
+    return found
+
+
+def _one_after_another(call: Callable[[Any], object], values: Iterable[Any]) -> None:
+    for value in values:
+        call(value)
 
 
 def _check(path: Path, windows: Float32, embeddings: Mapping[str, Float32]) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,10 @@ def _make(folder: Path, num_tickers: int) -> _Bench:
     for first in range(0, SESSIONS, BLOCK_SESSIONS):
         block = _block(days[first : first + BLOCK_SESSIONS], tickers, first)
         _warm_memory(folder, block)
-        limit = _timed(lambda block=block: _append_raw(path, block.embedding))
+        limit = _timed(partial(_append_raw, path, block.embedding))
         _warm_memory(folder, block)
-        ours = _timed(lambda block=block: store.write(block))
-        seconds.append((ours, limit, _timed(lambda block=block: _append_seed(seed, block, seed_tickers))))
+        ours = _timed(partial(store.write, block))
+        seconds.append((ours, limit, _timed(partial(_append_seed, seed, block, seed_tickers))))
     ours, limit, old = (np.median(seconds, axis=0) * len(seconds)).tolist()  # one hiccup of the disk decides nothing
     raw = np.memmap(path, np.float32, mode="r", shape=(SESSIONS * num_tickers, DIM)).view(np.ndarray)
     return _Bench(
@@ -150,7 +151,7 @@ def _side_by_side(works: list[Callable[[int], object]], rounds: int = LOOKS) -> 
     seconds: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 1):
         for place, work in enumerate(works):
-            took = _timed(lambda work=work, number=number: work(number))
+            took = _timed(partial(work, number))
             if number:
                 seconds[place].append(took)
     return [statistics.median(each) for each in seconds]

@@ -150,6 +150,7 @@ def test_features_of_whole_bars_are_proven_from_their_table(tmp_path):
     found = by_name(feature_checks(replace(bare, bars=bars)))
     assert found["features: reproduced from prices"] is True
     assert found["features: truncation and poison"] is True
+    assert bars["S2"].volume is not None
     other = {**bars, "S2": replace(bars["S2"], volume=bars["S2"].volume * np.linspace(1, 2, len(days)))}
     assert by_name(feature_checks(replace(bare, bars=other)))["features: reproduced from prices"] is False
 

@@ -47,6 +47,8 @@ def test_a_panel_that_is_written_is_read_back(tmp_path):
         np.testing.assert_array_equal(ours.days, theirs.days)
         np.testing.assert_array_equal(ours.offsets, theirs.offsets)
     np.testing.assert_array_equal(back.sessions, panel.sessions)
+    assert back.prices is not None
+    assert panel.prices is not None
     np.testing.assert_array_equal(back.prices.close, panel.prices.close.astype("f4"))
 
 
@@ -71,6 +73,7 @@ def test_nothing_after_the_day_can_be_read_as_of_it(tmp_path):
     day = panel.sessions[50]
     past = open_panel(tmp_path / "f.h5", tmp_path / "p.h5").as_of(day)
     assert past.rows().days.max() == day
+    assert past.prices is not None
     assert past.prices.days[-1] == day
     assert past.as_of(panel.sessions[70]).rows().days.max() == day
 
@@ -113,6 +116,7 @@ def test_odd_names_and_weekends_work(tmp_path):
     panel = open_panel(path, write(tmp_path / "p.h5", {name: prices() for name in names}))
     assert panel.tickers == tuple(sorted(names))
     assert panel.rows(("ÆTHER", "..")).values.shape == (4, 2)
+    assert panel.prices is not None
     assert panel.prices.select(("^GSPC",)).close.tolist() == [[1], [2], [3]]
 
 

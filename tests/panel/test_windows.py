@@ -97,8 +97,8 @@ def test_truncating_the_data_after_a_day_changes_nothing_up_to_it(rows, lookback
     whole, short = window_grid(rows, days, lookback), window_grid(cut, days, lookback)
     np.testing.assert_array_equal(whole.reason, short.reason)
     np.testing.assert_array_equal(whole.digest, short.digest)
-    windows = (gather_windows(r, g.end_row[g.available], lookback) for r, g in ((rows, whole), (cut, short)))
-    np.testing.assert_array_equal(*windows)
+    ours, theirs = (gather_windows(r, g.end_row[g.available], lookback) for r, g in ((rows, whole), (cut, short)))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @given(feature_rows(), lookbacks, st.integers(0, 14), st.sampled_from([np.nan, 1e30, -1.0]))

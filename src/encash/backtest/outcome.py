@@ -41,12 +41,6 @@ class Allocation:
     weight: Float64
     """Weight of each pick, shape (R, k)."""
 
-    @property
-    def keep_rate(self) -> float:
-        """Fraction of the candidates with an entry that the filter kept."""
-        candidates = int((self.setup.candidates & self.signals.found).sum())
-        return float(self.kept.sum() / candidates) if candidates else float("nan")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -75,6 +69,11 @@ class Outcome:
     def kept(self) -> Bool:
         """Candidates that passed the filter, shape (R, N)."""
         return self.allocation.kept
+
+    @property
+    def candidates(self) -> Bool:
+        """Candidates with an entry, shape (R, N)."""
+        return self.setup.candidates & self.signals.found
 
     @property
     def picks(self) -> RankedPicks:
@@ -127,6 +126,7 @@ class Outcome:
         """
         returns, benchmark = metrics.simple_returns(self.path), metrics.simple_returns(self.benchmark)
         trades, holdings, config = self.simulation.trades, self.simulation.holdings, self.config
+        candidates = int(self.candidates.sum())
         paid = holdings.entry * (1.0 + config.buy_fee)
         got = holdings.exit * (1.0 - config.sell_fee)
         return {
@@ -146,7 +146,7 @@ class Outcome:
             "win_rate": metrics.win_rate(got / paid - 1.0),
             "rebalances": len(self.setup.schedule.signal),
             "idle_rebalances": int((self.picks.column < 0).all(axis=1).sum()),
-            "keep_rate": self.allocation.keep_rate,
+            "keep_rate": float(self.kept.sum() / candidates) if candidates else float("nan"),
             "delistings": self.simulation.count(Cause.DELISTED),
             "deferred_sales": self.simulation.count(Cause.DEFERRED),
             "unfilled": self.simulation.unfilled,

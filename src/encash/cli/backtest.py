@@ -35,7 +35,7 @@ def register(parser: Parser) -> None:
     trading = parser.add_argument_group("trading and costs")
     setting_flags(trading, "money")
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
-    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from encash.backtest.files import json_value, table_bytes
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import RunSetup, Sessions, open_sessions, set_up_run
+from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, run_strategy
 from encash.backtest.simulation.market import DELISTING_POLICIES
@@ -166,22 +167,19 @@ def run_comparisons(
         InputError: as `run_backtest`.
         LookaheadError: as `run_backtest`.
     """
-    settings = CompareConfig() if settings is None else settings
-    variants = _open_variants(config, inputs)
-    base = variants.run(config)
+    variants = _open_variants(config, inputs, settings or CompareConfig())
+    base = variants.base
     check_missing(config, base.setup, base.signals)
-    makers = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
-    rows = []
-    for done, maker in enumerate(makers):
+    rows = {}
+    for done, make in enumerate(_COMPARISONS, start=1):
         if progress is not None:
-            progress(done + 1, len(makers) + 1)
-        if (row := maker(variants, base, settings)) is not None:
-            rows.append(row)
-    named = {row.name: row for row in rows}
+            progress(done, len(_COMPARISONS) + 1)
+        if (row := make(variants)) is not None:
+            rows[row.name] = row
     return Comparisons(
         base=base,
-        rows=tuple(rows),
-        verdict=_verdict(variants, base, named, settings) if "random filter" in named else None,
+        rows=tuple(rows.values()),
+        verdict=_test_filter(variants, rows["random filter"], rows["no filter"]) if variants.filter else None,
         forecast_skill=tuple(
             measure_forecast_skill(variants.sessions, variants.signals, horizon)
             for horizon in variants.signals.horizons
@@ -214,28 +212,62 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
 class _Variants:
     """Variants of a run on one reading of the signals of every session."""
 
+    config: BacktestConfig
+    settings: CompareConfig
     sessions: Sessions
     signals: SignalGrid
     filter: CandidateFilter | None
     lookahead: Literal[False] | str
 
-    def setup(self, config: BacktestConfig) -> RunSetup:
-        """Set up the rebalances of a variant."""
-        return set_up_run(config, self.sessions)
+    @cached_property
+    def base(self) -> Outcome:
+        """The run itself."""
+        return self.run()
 
-    def run(self, config: BacktestConfig) -> Outcome:
-        """Run a variant with the filter."""
-        return run_strategy(config, self.setup(config), self.signals, self.filter)
+    def run(self, **changes: Any) -> Outcome:
+        """Run the configuration with some settings changed."""
+        config = replace(self.config, **changes)
+        return run_strategy(config, set_up_run(config, self.sessions), self.signals, self.filter)
+
+    def equities(self, masks: Iterable[Bool]) -> Iterator[Float64]:
+        """Yield the equity of the run for each mask of candidates to keep instead of its filter."""
+        for kept in masks:
+            yield run_strategy(self.config, self.base.setup, self.signals, kept=kept).net
+
+    def compare(self, name: str, meaning: str, labels: Iterable[str], equities: Iterable[Float64]) -> Comparison:
+        """Summarize the equities of n runs, each of shape (S,), as one comparison."""
+        equity = np.array(list(equities))
+        paths = self.paths(equity)
+        figures = {
+            "final_capital": paths[:, -1],
+            "total_return": np.array([metrics.total_return(path) for path in paths]),
+            "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
+            "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
+        }
+        return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
+
+    def paths(self, equity: Float64) -> Float64:
+        """Return equities that begin with the initial capital, shape (n, S)."""
+        paths = equity.copy()
+        paths[:, 0] = self.config.initial_capital
+        return paths
 
 
-def _open_variants(config: BacktestConfig, inputs: BacktestInputs) -> _Variants:
+def _open_variants(config: BacktestConfig, inputs: BacktestInputs, settings: CompareConfig) -> _Variants:
     sessions = open_sessions(config, inputs.prices, inputs.candidates)
     first = set_up_run(config, sessions).signal_days[0]
     lookahead = check_lookahead(config, inputs, first)
     setups = [set_up_run(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
     (signals,) = read_signals(setups, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
-    return _Variants(sessions=sessions, signals=signals, filter=inputs.filter, lookahead=lookahead)
+    return _Variants(
+        config=config,
+        settings=settings,
+        sessions=sessions,
+        signals=signals,
+        filter=inputs.filter,
+        lookahead=lookahead,
+    )
 
 
 def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
@@ -246,69 +278,71 @@ def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
     return sorted({config.phase, *range(min(config.horizon, room))})
 
 
-def _filter(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison | None:
+def _filter(variants: _Variants) -> Comparison | None:
     if variants.filter is None:
         return None
-    return _comparison("filter", f"the run itself: {variants.filter.name} filter", [variants.filter.name], [base])
-
-
-def _no_filter(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison:
-    outcome = run_strategy(base.config, base.setup, variants.signals)
-    return _comparison("no filter", "the same picks from all candidates", ["no filter"], [outcome])
-
-
-def _random(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if variants.filter is None:
-        return None
-    candidates = base.setup.candidates & base.signals.found
-    quota = base.kept.sum(axis=1)
-    outcomes = (
-        run_strategy(base.config, base.setup, variants.signals, kept=kept)
-        for kept in random_filters(candidates, quota, draws=settings.draws, seed=settings.seed)
+    return variants.compare(
+        "filter", f"the run itself: {variants.filter.name} filter", [variants.filter.name], [variants.base.net]
     )
-    labels = [f"draw {number}" for number in range(settings.draws)]
-    return _comparison("random filter", "as many candidates on each day, drawn at random", labels, outcomes)
 
 
-def _shuffled(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison | None:
+def _no_filter(variants: _Variants) -> Comparison:
+    equities = variants.equities([variants.base.setup.candidates])
+    return variants.compare("no filter", "the same picks from all candidates", ["no filter"], equities)
+
+
+def _random(variants: _Variants) -> Comparison | None:
+    if variants.filter is None:
+        return None
+    draws, quota = variants.settings.draws, variants.base.kept.sum(axis=1)
+    masks = random_filters(variants.base.candidates, quota, draws=draws, seed=variants.settings.seed)
+    labels = (f"draw {number}" for number in range(draws))
+    return variants.compare(
+        "random filter", "as many candidates on each day, drawn at random", labels, variants.equities(masks)
+    )
+
+
+def _shuffled(variants: _Variants) -> Comparison | None:
     if variants.filter is None or not variants.filter.decides_by_cluster:
         return None
-    candidates = base.setup.candidates & base.signals.found
-    kept = shuffled_clusters(variants.filter, base.setup, base.signals, candidates, settings)
-    outcomes = (run_strategy(base.config, base.setup, variants.signals, kept=mask) for mask in kept)
-    labels = [f"shuffle {number}" for number in range(settings.draws)]
-    return _comparison("shuffled clusters", "the same clusters; which are best is drawn at random", labels, outcomes)
+    masks = shuffled_clusters(variants.filter, variants.base, variants.settings)
+    labels = (f"shuffle {number}" for number in range(variants.settings.draws))
+    meaning = "the same clusters; which are best is drawn at random"
+    return variants.compare("shuffled clusters", meaning, labels, variants.equities(masks))
 
 
-def _phases(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if base.config.tranches or base.config.horizon == 1:
+def _phases(variants: _Variants) -> Comparison | None:
+    if variants.config.tranches or variants.config.horizon == 1:
         return None
-    phases = _possible_phases(base.config, variants.sessions)
-    outcomes = (variants.run(replace(base.config, phase=phase)) for phase in phases)
+    phases = _possible_phases(variants.config, variants.sessions)
+    equities = (variants.run(phase=phase).net for phase in phases)
     meaning = "the first rebalance on each session of the horizon"
-    return _comparison("phases", meaning, [f"phase {phase}" for phase in phases], outcomes)
+    return variants.compare("phases", meaning, (f"phase {phase}" for phase in phases), equities)
 
 
-def _lagged(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    later = replace(base.config, lag=base.config.lag + 1)
-    if len(variants.sessions.days) <= later.phase + later.lag + later.horizon:
+def _lagged(variants: _Variants) -> Comparison | None:
+    lag = variants.config.lag + 1
+    if len(variants.sessions.days) <= variants.config.phase + lag + variants.config.horizon:
         return None
-    outcome = variants.run(later)
-    return _comparison("lag + 1", "every trade one session later", [f"lag {later.lag}"], [outcome])
+    return variants.compare("lag + 1", "every trade one session later", [f"lag {lag}"], [variants.run(lag=lag).net])
 
 
-def _delistings(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison:
-    outcomes = [variants.run(replace(base.config, delisting=policy)) for policy in DELISTING_POLICIES]
-    return _comparison("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, outcomes)
+def _delistings(variants: _Variants) -> Comparison:
+    equities = (variants.base.simulate_with(delisting=policy).equity for policy in DELISTING_POLICIES)
+    return variants.compare("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, equities)
 
 
-def _gross(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison:
-    return _of_equities("gross", "the same picks without any cost", ["gross"], base.gross[None], base)
+def _gross(variants: _Variants) -> Comparison:
+    return variants.compare("gross", "the same picks without any cost", ["gross"], [variants.base.gross])
 
 
-def _benchmark(variants: _Variants, base: Outcome, settings: CompareConfig) -> Comparison:
+def _benchmark(variants: _Variants) -> Comparison:
     meaning = "the universe in equal weights, rebalanced every session, without costs"
-    return _of_equities("benchmark", meaning, ["benchmark"], base.benchmark[None], base)
+    return variants.compare("benchmark", meaning, ["benchmark"], [variants.base.benchmark])
+
+
+_COMPARISONS = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
+"""A comparison that does not apply to a run returns None."""
 
 
 def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int) -> Iterator[Bool]:
@@ -330,64 +364,36 @@ def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int
         yield kept
 
 
-def shuffled_clusters(
-    filter: CandidateFilter, setup: RunSetup, signals: SignalGrid, candidates: Bool, settings: CompareConfig
-) -> Iterator[Bool]:
+def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Bool]:
     """Yield the candidates that a filter keeps if other clusters of the same model are the best ones."""
+    setup, signals = base.setup, base.signals
     num_clusters = max(period.model.k for period in filter.periods)
     for draw in range(settings.draws):
         generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
         other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)
         days, tickers, cluster = setup.signal_days, setup.sessions.tickers, other[signals.cluster]
-        yield filter.keep(days, tickers, candidates, cluster, signals.distance)
+        yield filter.keep(days, tickers, base.candidates, cluster, signals.distance)
 
 
-def _comparison(
-    name: str, meaning: str, labels: Sequence[str], outcomes: Sequence[Outcome] | Iterator[Outcome]
-) -> Comparison:
-    """Summarize outcomes as one comparison; each is dropped once its equity is known."""
-    equity, paths = [], []
-    for outcome in outcomes:
-        equity.append(outcome.net)
-        paths.append(outcome.path)
-    return _row(name, meaning, labels, np.array(equity), np.array(paths))
-
-
-def _of_equities(name: str, meaning: str, labels: Sequence[str], equity: Float64, base: Outcome) -> Comparison:
-    path = equity.copy()
-    path[:, 0] = base.config.initial_capital
-    return _row(name, meaning, labels, equity, path)
-
-
-def _row(name: str, meaning: str, labels: Sequence[str], equity: Float64, paths: Float64) -> Comparison:
-    figures = {
-        "final_capital": paths[:, -1],
-        "total_return": np.array([metrics.total_return(path) for path in paths]),
-        "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
-        "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
-    }
-    return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
-
-
-def _verdict(variants: _Variants, base: Outcome, rows: Mapping[str, Comparison], settings: CompareConfig) -> FilterTest:
+def _test_filter(variants: _Variants, random: Comparison, no_filter: Comparison) -> FilterTest:
     """Test the run against its random filters."""
-    random = rows["random filter"]
-    paths = random.equity.copy()
-    paths[:, 0] = base.config.initial_capital
-    typical = np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
-    excess = metrics.simple_returns(base.path) - typical
+    paths, path = variants.paths(random.equity), variants.base.path
+    excess = metrics.simple_returns(path) - np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
     low, high = metrics.block_bootstrap(
-        excess, lambda drawn: drawn.mean(axis=1), block=min(settings.block, len(excess)), seed=settings.seed
+        excess,
+        lambda drawn: drawn.mean(axis=1),
+        block=min(variants.settings.block, len(excess)),
+        seed=variants.settings.seed,
     )
     interval = (low * metrics.SESSIONS_PER_YEAR, high * metrics.SESSIONS_PER_YEAR)
     return FilterTest(
-        excess=metrics.total_return(base.path) - float(random.figures["total_return"].mean()),
+        excess=metrics.total_return(path) - float(random.figures["total_return"].mean()),
         excess_interval=interval,
         rank=rank_among(
             random.figures["final_capital"].tolist(),
-            float(base.path[-1]),
+            float(path[-1]),
             excess_interval=interval,
-            no_filter=float(rows["no filter"].figures["final_capital"][0]),
+            no_filter=float(no_filter.figures["final_capital"][0]),
         ),
         lookahead=variants.lookahead,
     )

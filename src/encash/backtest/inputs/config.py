@@ -14,7 +14,7 @@ from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]
-Group = Literal["stocks", "money", "honesty"]
+Group = Literal["stocks", "money", "checks"]
 Scope = Literal["sessions", "rebalances", "trades"]
 
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
@@ -28,7 +28,8 @@ class Setting:
     group: Group = "money"
     """Section of the flag in the help of a command."""
     scope: Scope = "trades"
-    """First step that the field decides: runs of a sweep that agree in the earlier ones share their work."""
+    """First step that reads the field: `open_sessions`, `set_up_run`, or what follows. Runs of a sweep that agree in
+    the fields of a step share its work."""
     metavar: str | None = None
     least: float = 0.0
     most: float = math.inf
@@ -85,6 +86,9 @@ class BacktestConfig:
 
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
 
+    To add a setting, add a field: its annotation declares limits and flag, and its default is an
+    `encash.serialization.added_in`, so that the identity of earlier runs stays.
+
     Raises:
         InputError: an invalid value or combination; the message names it and what was expected.
 
@@ -140,15 +144,13 @@ class BacktestConfig:
     ] = "last"
     max_missing: Annotated[
         float,
-        Setting(
-            "most candidates without an entry, as a fraction", "honesty", most=1.0, expected="a fraction in [0, 1]"
-        ),
+        Setting("most candidates without an entry, as a fraction", "checks", most=1.0, expected="a fraction in [0, 1]"),
     ] = 0.05
     allow_lookahead: Annotated[
         str | None,
         Setting(
             "why the run may know its future",
-            "honesty",
+            "checks",
             metavar="REASON",
             expected="the reason, which the report will show",
         ),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
-from encash import guide
+from encash import legacy_workflow
 from inference import backtest_simulation
 
 from .conftest import HIDDEN, LOOKBACK, Files, write_data, write_model
@@ -27,7 +27,10 @@ def backtest(files: Files, cache: Path | None, *more: str) -> int:
     return backtest_simulation.main([*files.backtest_command(cache), "--quiet", *more])
 
 
-@pytest.mark.parametrize("asked", [guide.SampledFit, guide.Analysis, guide.Simulation])
+@pytest.mark.parametrize(
+    "asked",
+    [legacy_workflow.CreateClustersOptions, legacy_workflow.AnalyzeClustersOptions, legacy_workflow.SimulationOptions],
+)
 def test_the_flag_tables_alone_say_what_is_meant_where_nobody_says(asked):
     """What a command is asked for has no default beside that of its flag: two could differ."""
     assert [field.name for field in fields(asked) if field.default is not MISSING] == []
@@ -218,7 +221,9 @@ def test_a_classifier_without_bin_edges_ranks_by_equal_bins_and_says_so(files, t
     assert cache_embeddings.main([*build, "--num-months", "1", "--quiet"]) == 0
     from encash.cache import open_cache
 
-    assert "100 bins of returns" in open_cache(out).encoder_spec.forecast_rule
+    spec = open_cache(out).encoder_spec
+    assert spec is not None
+    assert "100 bins of returns" in spec.forecast_rule
 
 
 def test_a_second_build_reuses_the_file_and_a_failed_one_leaves_it(cache, files, tmp_path, capsys):
