@@ -54,7 +54,7 @@ def _fit_row(vectors: np.ndarray, seconds: float, model: ClusterModel) -> dict[s
         "limit": None,
         "ratio_baseline": baseline / seconds,
         "ratio_limit": None,
-        "goal": "≥ 2× faster than scikit-learn at inertia within 1 %",
+        "goal": "≥ 2× faster than scikit-learn at inertia within 1%",
         "met": baseline >= 2 * seconds and worse <= 0.01,
     }
 

@@ -148,7 +148,7 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> FitSample:
 
 
 def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
-    """Mark the entries that `sample_vectors` keeps, shape (n,): a reader that knows the keys can skip the others.
+    """Mark the entries that `sample_vectors` keeps, shape (n,): with the keys, a reader can skip the others.
 
     Args:
         days: shape (n,).

@@ -51,7 +51,7 @@ class _Cells:
 
 
 class FilterContract(ABC):
-    """What a backtest relies on. A subclass implements `make_filter`."""
+    """The behavior that a backtest relies on. A subclass implements `make_filter`."""
 
     @abstractmethod
     def make_filter(
