@@ -120,7 +120,7 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
     """The sample is asked for windows of the model's lookback; each precision encodes these and no others."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4, lookback=6)
     own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
-    asked, given = [], []
+    asked, given = list[int](), list[np.ndarray]()
     monkeypatch.setattr(
         choice, "try_ways", lambda plain, _, windows, __: given.append(windows) or (plain, [trial("float32", 1)])
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,14 +241,15 @@ def test_bad_arguments_are_refused(tmp_path, seed):
         load_encoder(tmp_path / "nowhere.pt")
     with pytest.raises(FormatError, match="names no model"):
         load_encoder(tmp_path / "m.pickle")
-    for options, said in [
+    cases: list[tuple[dict[str, Any], str | None]] = [
         ({"device": "quantum"}, "device 'quantum'"),
         ({"precision": "float8"}, "precision 'float8'"),
         ({"lookback": 3001}, "3000 positions"),
         ({"lookback": 0}, "3000 positions"),
         ({"batch_size": 0}, "batch size 0"),
         ({"bin_edges": tmp_path / "none.pt"}, None),
-    ]:
+    ]
+    for options, said in cases:
         if said is None:  # regression needs no edges
             load_encoder(path, **options)
             continue
@@ -267,8 +269,8 @@ def test_the_fingerprint_knows_weights_not_files(tmp_path, seed):
 
 def test_what_our_training_notes_reaches_the_spec(tmp_path):
     """train_end and feature_names of a checkpoint are in the spec; without seq_len the lookback is 60."""
-    extras = {"train_end": "2015-12-31", "feature_names": ["a", "b"]}
-    spec = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=2, lookback=None, extras=extras)).spec
+    extras = {"config": {}, "train_end": "2015-12-31", "feature_names": ["a", "b"]}
+    spec = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=2, extras=extras)).spec
     assert spec.train_end == "2015-12-31"
     assert spec.feature_names == ("a", "b")
     assert spec.lookback == 60
