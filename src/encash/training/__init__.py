@@ -16,6 +16,6 @@ def __getattr__(name: str) -> Any:
     """Load what needs torch when it is asked for."""
     if name not in ("TrainReport", "train"):
         raise AttributeError(f"encash.training has no {name!r}; it has {', '.join(__all__)}")
-    from encash.encoders.extras import engine_module  # noqa: PLC0415  # only here is it needed
+    from encash.encoders.optional_import import import_optional  # noqa: PLC0415  # only here is it needed
 
-    return getattr(engine_module("encash.training.fit", package="torch", extra="torch"), name)
+    return getattr(import_optional("encash.training.fit", package="torch", extra="torch"), name)
