@@ -341,7 +341,7 @@ def test_a_batch_uses_the_memory_of_the_one_before(tmp_path):
     assert taken < 8 * pages_of_one_tensor, "less than one tensor a batch; each makes some twenty"
 
 
-class TestLanes:
+class TestThreads:
     """A thread of torch for each core."""
 
     @pytest.fixture

@@ -72,7 +72,7 @@ def runtime_encoder(encoder: TorchEncoder, device: str = "cpu") -> RuntimeEncode
 
 
 def fastest_possible(encoder: TorchEncoder) -> float:
-    """Return an upper bound of the entries per second in ONNX Runtime: the matrix products of the layers alone.
+    """Return an upper bound of the entries per second in ONNX Runtime: those of only the matrix products of the layers.
 
     It takes a fraction of a second, whereas an export takes seconds.
     """
