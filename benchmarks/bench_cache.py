@@ -339,9 +339,7 @@ def _grow(entries: int) -> None:
             lambda: sum(float(part.embedding.sum(dtype=np.float64)) for part in cache.scan())
         )
         figures["scan_mib"] = float(_in_a_process("scan", cache.path))
-        assert np.isclose(total, _total(cache.store.snapshot().by_day(10_000))), (
-            "scan and by_day differ"
-        )
+        assert np.isclose(total, _total(cache.store.snapshot().by_day(10_000))), "scan and by_day differ"
     print("\n".join(f"{name} {value}" for name, value in figures.items()))
 
 

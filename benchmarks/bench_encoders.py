@@ -16,10 +16,10 @@ import torch
 
 from encash.arrays import Float32, Float64
 from encash.encoders import Encoder, load_encoder
-from encash.encoders.agreement import agreement
+from encash.encoders.agreement import compare_embeddings
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import read_checkpoint, runtime
-from encash.encoders.torch.lanes import in_lanes
+from encash.encoders.torch.threads import map_on_threads
 from encash.testing import write_checkpoint
 
 Row = dict[str, Any]
@@ -65,7 +65,7 @@ def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -
         for precision in ("float32", "bfloat16", "int8")
     }
     rows = [
-        _table_row(name, way, rates, limits, agreement(embeddings["torch float32"], found).cosine)
+        _table_row(name, way, rates, limits, compare_embeddings(embeddings["torch float32"], found).cosine)
         for way, found in embeddings.items()
     ]
     return [*rows, _goal_row(load_encoder(path), rates, limits)] if name == BIGGEST else rows
@@ -163,7 +163,7 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
     found: dict[str, Callable[[], object]] = {}
     for name, one in ways.items():
         found[name] = partial(_one_after_another, one, calls)
-        found[f"{name}, a core each"] = partial(in_lanes, one, calls)
+        found[f"{name}, a core each"] = partial(map_on_threads, one, calls)
     return found
 
 

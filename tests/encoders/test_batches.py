@@ -49,7 +49,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so():
     encoder.notify = told.append
     result = encoder.encode(numbered(100))
     np.testing.assert_array_equal(result.embedding, MeanEncoder(2, lookback=1).encode(numbered(100)).embedding)
-    assert told == ["memory ran out: going on with batches of 32", "memory ran out: going on with batches of 16"]
+    assert told == ["memory ran out: continuing with batches of 32", "memory ran out: continuing with batches of 16"]
     assert encoder.batch_size == 16
     assert set(encoder.sizes) == {16}
 

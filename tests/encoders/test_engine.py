@@ -75,7 +75,7 @@ def test_the_engines_say_the_same_and_differ_in_name(tmp_path, make, pooling):
     assert "onnxruntime" in said
     assert ours.spec.fingerprint != theirs.spec.fingerprint
     assert (theirs.source_digest, theirs.batch_size) == (ours.source_digest, ours.batch_size)
-    assert theirs.choice == f"float32, onnxruntime, batch {theirs.batch_size}: as asked"
+    assert theirs.choice == f"float32, onnxruntime, batch {theirs.batch_size}: as requested"
 
 
 def test_a_classifier_without_edges_has_no_forecasts_in_either_engine(tmp_path):
@@ -115,17 +115,17 @@ def test_nothing_is_left_of_the_export(tmp_path, monkeypatch):
 
 
 def test_settings_that_do_not_go_together_are_refused(tmp_path):
-    """An engine that nobody knows, another precision than the engine has, an engine that is not the model's own."""
+    """An unknown engine, a precision that the engine does not have, an engine other than the model's own."""
     path = checkpoint(tmp_path)
     plain = load_encoder(path, device="cpu", precision="float32")
     assert isinstance(plain, TorchEncoder)
     export_onnx(plain, tmp_path / "m.onnx")
     load_encoder(tmp_path / "m.onnx", engine="onnxruntime")
     cases: list[tuple[Path, dict[str, Any], str]] = [
-        (path, {"engine": "steam"}, "engine 'steam' came; expected auto or one of torch, onnxruntime"),
-        (path, {"engine": "onnxruntime", "precision": "int8"}, "in float32 alone"),
+        (path, {"engine": "steam"}, "invalid engine 'steam': expected auto or one of torch, onnxruntime"),
+        (path, {"engine": "onnxruntime", "precision": "int8"}, "in float32 only"),
         (path, {"engine": "onnxruntime", "device": "quantum"}, "device 'quantum'"),
-        (tmp_path / "m.onnx", {"engine": "torch"}, "engine 'torch' came and cannot be set for this model"),
+        (tmp_path / "m.onnx", {"engine": "torch"}, "engine 'torch' cannot be set for this model"),
     ]
     for model, setting, said in cases:
         with pytest.raises(InputError, match=said):

@@ -86,7 +86,7 @@ def test_settings_that_a_model_file_does_not_have_are_refused(folder, name, requ
         ({"lookback": 7}, "lookback of 6"),
         ({"precision": "bfloat16"}, "cannot be set"),
         ({"bin_edges": "uniform"}, "cannot be set"),
-        ({"pooling": "last"}, "pools its states by itself"),
+        ({"pooling": "last"}, "pools its states itself"),
         ({"device": "quantum"}, "device 'quantum'"),
     ]
     for setting, said in cases:
@@ -134,7 +134,7 @@ def test_horizons_of_its_own_stand_in_the_metadata(tmp_path):
     assert load_encoder(own).spec.horizons == (1, 2, 3, 4)
     with pytest.raises(FormatError, match="forecasts 4 horizons"):
         load_encoder(wrong)
-    with pytest.raises(FormatError, match="no JSON object"):
+    with pytest.raises(FormatError, match="not a JSON object"):
         load_encoder(broken)
     with pytest.raises(FormatError, match="do not belong together"):
         load_encoder(save_program(tmp_path / "f.pt2", _States(2)))

@@ -74,6 +74,6 @@ def test_a_toy_that_cannot_be_is_refused(asked):
 
 
 def test_fewer_features_than_regimes_are_refused():
-    """Two directions cannot tell three regimes apart."""
-    with pytest.raises(InputError, match="at least 3"):
+    """Two directions cannot distinguish three regimes."""
+    with pytest.raises(InputError, match="expected 3 or more"):
         regime_panel(num_features=2)

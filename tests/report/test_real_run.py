@@ -7,6 +7,7 @@ import pytest
 
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
+from encash.cache import LookupStats
 from encash.cache.lookup import Signals
 from encash.clusters import Random
 from encash.panel.panel import PriceTable
