@@ -352,7 +352,7 @@ def _write_all(bench: _Bench, block: Entries) -> float:
     store = create_store(location, _spec())
     seconds = _timed(lambda: store.write(block))
     rows = np.random.default_rng(1).integers(0, len(block), 1_000)
-    assert np.array_equal(open_store(location).vectors(rows), block.embedding[rows])
+    assert np.array_equal(open_store(location).snapshot().vectors(rows), block.embedding[rows])
     shutil.rmtree(location)
     return seconds
 
@@ -363,11 +363,12 @@ def _export_row(bench: _Bench) -> Row:
     for first in range(0, SESSIONS, BLOCK_SESSIONS):
         some.write(_block(bench.days[first : first + BLOCK_SESSIONS], bench.tickers[: bench.seed_tickers], first))
     target = bench.folder / "out.h5"
-    mine = _timed(lambda: export_hdf5(some, target))
+    mine = _timed(lambda: export_hdf5(some.snapshot(), target))
     with h5py.File(target, "r") as file:
         day, ticker = bench.days[3], bench.tickers[5]
-        truth = some.vectors(some.index().locate(np.array([day]), np.array([ticker])))[0]
-        assert np.array_equal(file[str(ticker)][str(day)][:], truth), "the export holds another vector"
+        written = some.snapshot()
+        truth = written.vectors(written.index().locate(np.array([day]), np.array([ticker])))[0]
+        assert np.array_equal(file[str(ticker)][str(day)][:], truth), "the export holds a different vector"
     count = SESSIONS * bench.seed_tickers
     size, old_size = target.stat().st_size / count, bench.seed.stat().st_size / count
     return {

@@ -177,9 +177,10 @@ def test_a_cache_is_read_as_of_a_version(folder: Path, capsys: pytest.CaptureFix
     answer(capsys, "cache", "versions", cache, "--tag", "whole")
     whole = answer(capsys, "cache", "info", cache)
     from encash.cache import open_cache
+    from encash.store import VersionRows
 
-    index = open_cache(cache).index()
-    open_cache(cache).store.remove(index.row[index.row >= 0][10:].astype(np.int64))
+    store = open_cache(cache).store
+    store.remove(VersionRows(version=store.version, rows=store.snapshot().index().rows()[10:]))
     assert answer(capsys, "cache", "info", cache)["entries"] == 10
     for version in ("whole", str(whole["version"])):
         assert answer(capsys, "cache", "info", cache, "--as-of", version)["entries"] == whole["entries"]
