@@ -67,7 +67,7 @@ def _count(
 
 
 def _fraction(help: str) -> Setting:
-    return Setting(help, most=math.nextafter(1.0, 0.0), expected="a fraction in [0, 1)")
+    return Setting(help, metavar="FRACTION", most=math.nextafter(1.0, 0.0), expected="a fraction in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,10 @@ class BacktestConfig:
     0.0005
     """
 
-    start: Annotated[DayLike | None, Setting("first session (the first)", scope="sessions")] = None
-    end: Annotated[DayLike | None, Setting("last session; no later price is read (the last)", scope="sessions")] = None
+    start: Annotated[DayLike | None, Setting("first session (the first of the prices)", scope="sessions")] = None
+    end: Annotated[
+        DayLike | None, Setting("last session; no later price is read (the last of the prices)", scope="sessions")
+    ] = None
     test_sessions: Annotated[int | None, _count("instead of --start: the last N sessions", scope="sessions")] = None
     horizon: Annotated[int, _count("sessions held, and forecast ahead", "stocks", "rebalances", metavar="H")] = 5
     forecast_horizon: Annotated[int | None, _count("rank by forecasts of this horizon", "stocks", metavar="H")] = None
@@ -108,23 +110,29 @@ class BacktestConfig:
     ] = None
     confidence_percentile: Annotated[
         float,
-        Setting("rank only kept candidates at or above it", "stocks", metavar="P", most=100.0, expected="0 to 100"),
+        Setting(
+            "rank only kept candidates at or above this percentile of confidence",
+            "stocks",
+            metavar="P",
+            most=100.0,
+            expected="0 to 100",
+        ),
     ] = 0.0
     weights: Annotated[
         Literal["equal", "forecast", "inverse_vol"],
-        Setting("in proportion to the score above 0, or to 1 / volatility", "stocks"),
+        Setting("equal, in proportion to the scores above 0, or to 1 / volatility", "stocks"),
     ] = "equal"
     volatility_sessions: Annotated[
         int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2)
     ] = 60
-    seed: Annotated[int, _count("of daily subsets and random filters", "stocks", least=0)] = 42
+    seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0)] = 42
     initial_capital: Annotated[
-        float, Setting("currency units", least=math.nextafter(0.0, 1.0), expected="more than 0")
+        float, Setting("currency units", metavar="AMOUNT", least=math.nextafter(0.0, 1.0), expected="more than 0")
     ] = 100_000.0
     buy_fee: Annotated[float, _fraction("fraction of the amount bought")] = 0.0005
     sell_fee: Annotated[float, _fraction("fraction of the proceeds")] = 0.0005
     slippage: Annotated[float, _fraction("fraction of the price lost at each fill")] = 0.0
-    fixed_fee: Annotated[float, Setting("currency units per trade", expected="0 or more")] = 0.0
+    fixed_fee: Annotated[float, Setting("currency units per trade", metavar="AMOUNT", expected="0 or more")] = 0.0
     whole_shares: Annotated[bool, Setting("buy whole shares only")] = False
     rebalance: Annotated[
         Literal["liquidate", "net"], Setting("sell everything and buy again, or trade differences")
@@ -144,12 +152,14 @@ class BacktestConfig:
     ] = "last"
     max_missing: Annotated[
         float,
-        Setting("most candidates without an entry, as a fraction", "checks", most=1.0, expected="a fraction in [0, 1]"),
+        Setting(
+            "most candidates without an entry", "checks", metavar="FRACTION", most=1.0, expected="a fraction in [0, 1]"
+        ),
     ] = 0.05
     allow_lookahead: Annotated[
         str | None,
         Setting(
-            "why the run may know its future",
+            "run even if it may know its future; the report shows the reason",
             "checks",
             metavar="REASON",
             expected="the reason, which the report will show",
