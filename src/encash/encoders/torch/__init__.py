@@ -1,5 +1,4 @@
-"""The reference transformer in torch: its model, its files, its encoder. This folder alone imports torch in this room;
-it is loaded with the first model."""
+"""The reference transformer in torch: model, files and encoder. Imported when the first model is loaded."""
 
 from encash.encoders.torch.encoder import TorchEncoder, choose_device
 from encash.encoders.torch.files import Checkpoint, build_model, load_tensors, read_checkpoint, save_checkpoint

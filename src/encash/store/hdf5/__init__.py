@@ -1,8 +1,7 @@
-"""The interchange format: one gzip dataset a vector at ``/<TICKER>/<YYYY-MM-DD>``, as other tools write and read it.
-This folder alone imports h5py in this room.
+"""The interchange format: one gzip dataset per vector at ``/<TICKER>/<YYYY-MM-DD>``, as other tools write and read it.
 
-Files of others hold vectors and nothing else. Ours say besides, in attributes that such tools never look at, which
-encoder it was (at the root), and the digests, checksums and forecasts of a ticker's vectors by ascending day.
+Files of other tools hold only vectors. Files of encash also record, in attributes that those tools ignore, the encoder
+(at the root) and the digests, checksums and forecasts of the vectors of each ticker, by ascending day.
 """
 
 from encash.store.hdf5.export import write_hdf5
