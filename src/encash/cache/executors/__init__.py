@@ -1,1 +1,1 @@
-"""Where tasks run: in this process, or on Ray."""
+"""Executors of build tasks: in this process, or on Ray."""

@@ -1,9 +1,8 @@
-"""The store on Lance: rows in immutable files, one atomic commit a write, versions and tags. This folder alone imports
-lance.
+"""The store on Lance: rows in immutable files, one atomic commit per write, versions and tags.
 
-Vectors are kept in plain pages (uncompressed, no nulls), and a local store reads those through memory maps, at the
-speed of memory and without a second copy. Where a page is not plain, or the store is remote, Lance's own reader is
-used; both paths pass the same contract.
+Vectors are stored in plain pages (uncompressed, no nulls). A local store reads them through memory maps, at the speed
+of memory and without a second copy. If a page is not plain, or the store is remote, Lance's own reader is used; both
+paths pass the same contract tests.
 """
 
 from encash.store.lance.store import LanceStore

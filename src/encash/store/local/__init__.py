@@ -1,1 +1,1 @@
-"""Files of this machine: locks, fsync, checksums, memory maps."""
+"""Local files: locks, fsync, checksums, memory maps."""
