@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from encash import plugins
 from encash.encoders import load_encoder, named
 from encash.errors import FormatError, InputError
 from encash.testing import EncoderContract, MeanEncoder
@@ -35,7 +34,7 @@ def test_an_instance_a_class_and_a_function_are_taken():
 def test_an_entry_point_is_found_by_its_name(monkeypatch):
     """A package that offers an encoder under encash.encoders is loaded by that name."""
     offered = EntryPoint(name="ours", value="own_encoders:Own", group=named.GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group, name: [offered] if name == "ours" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group, name: [offered] if name == "ours" else [])
     assert load_encoder("ours").spec == MeanEncoder(3, lookback=4, seed=5).spec
     with pytest.raises(FormatError, match="theirs does not name a model"):
         load_encoder("theirs")
