@@ -1,8 +1,9 @@
 # Every target makes the environment it needs. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+CHECKED := src tests benchmarks tools
 
-.PHONY: help setup demo test test-slow check bench clean
+.PHONY: help setup demo test test-slow check hooks release-check bench clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -26,20 +27,33 @@ setup: .venv/dev              ## the environment alone, in .venv
 demo: .venv/ready             ## the whole story on real prices, in demo/
 	$(BIN)/encash demo --out demo
 
-test: .venv/dev               ## everything that must hold, under 10 minutes on 2 cores
-	$(BIN)/pytest -n 2 -m "not slow"
+test: .venv/dev               ## all tests and their coverage, under 10 minutes on 2 cores
+	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-fail-under=90
 
 test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn files, replay in other engines
 	$(BIN)/pytest -m slow -s
 
-check: .venv/dev              ## what a commit needs: format, lint, types, layers
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+check: .venv/dev              ## what a commit needs: format, lint, types, layers, phrases, links
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_links.py
+	$(BIN)/python tools/check_phrases.py
+
+hooks: .venv/dev              ## run these checks before each commit of this clone
+	$(BIN)/pre-commit install --hook-type pre-commit --hook-type commit-msg
+
+release-check: .venv/dev      ## version, tag and changelog agree, and the built wheel runs in a new environment
+	$(BIN)/python tools/check_release.py
+	rm -rf dist build/release
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/release
+	build/release/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	build/release/bin/encash --version
 
 bench: .venv/dev              ## all benchmarks → benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
 clean:                        ## remove what the targets made
-	rm -rf .venv demo build src/*.egg-info
+	rm -rf .venv demo build dist src/*.egg-info

@@ -50,7 +50,7 @@ PAST = 60
 """Sessions before the test period, on which the clusters are ranked; none of them is in the cache."""
 OLD_LOOP_SECONDS = 3.8
 """The seed's loop with its cache, 5 stocks, 4 months; measured once on one core, because it cannot run here."""
-SEED_MODEL = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16, "pred_mode": "regression"}
+SEED_MODEL: dict[str, Any] = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16, "pred_mode": "regression"}
 
 
 def run(scale: float = 1.0) -> list[dict[str, Any]]:

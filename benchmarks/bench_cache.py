@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def run(scale: float = 1.0) -> list[Row]:
 
 def _build_rows(folder: Path, scale: float) -> Iterator[Row]:
     """Compare a complete build with a loop over the encoder on the same windows."""
-    big = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16}
-    tiny = {"hidden_dim": 64, "num_layers": 2, "num_heads": 4}
+    big: dict[str, Any] = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16}
+    tiny: dict[str, Any] = {"hidden_dim": 64, "num_layers": 2, "num_heads": 4}
     for name, sizes, windows, fraction in (
         ("100m model", big, max(64, int(512 * scale)), 0.95),
         ("tiny model (hidden 64, 2 layers)", tiny, max(2_000, int(16_000 * scale)), 0.75),
@@ -73,7 +74,7 @@ def _build_row(folder: Path, name: str, encoder: Encoder, windows: int, fraction
     for turn in range(TURNS):  # alternating, so that other load on the machine affects both
         bare, expected = _bare_loop(panel, encoder)
         cache = open_cache(folder / f"{name} {turn}.lance")
-        built, report = _timed(lambda cache=cache: cache.build(panel, encoder))
+        built, report = _timed(partial(cache.build, panel, encoder))
         times.append((bare, built))
     assert report.computed == len(expected) == days * tickers, "the build did not encode each window once"
     stored = np.concatenate([entries.embedding for entries in cache.store.snapshot().by_day(4_096)])
@@ -377,9 +378,7 @@ def _in_turns(*works: Callable[[int], Any], turns: int) -> list[float]:
 
     As many calls are made before, so that everything has been read once.
     """
-    seconds = np.array(
-        [[_timed(lambda work=work, turn=turn: work(turn))[0] for work in works] for turn in range(2 * turns)]
-    )
+    seconds = np.array([[_timed(partial(work, turn))[0] for work in works] for turn in range(2 * turns)])
     return np.median(seconds[turns:], axis=0).tolist()
 
 

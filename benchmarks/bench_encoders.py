@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ import torch
 
 from encash.arrays import Float32, Float64
 from encash.encoders import Encoder, load_encoder
-from encash.encoders.agreement import agreement
+from encash.encoders.agreement import compare_embeddings
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import read_checkpoint, runtime
-from encash.encoders.torch.lanes import in_lanes
+from encash.encoders.torch.threads import map_on_threads
 from encash.testing import write_checkpoint
 
 Row = dict[str, Any]
@@ -52,7 +53,7 @@ def run(scale: float = 1.0) -> list[Row]:
     return rows
 
 
-def _model_rows(folder: Path, name: str, sizes: Mapping[str, int], count: int) -> list[Row]:
+def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -> list[Row]:
     path = write_checkpoint(folder / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
     windows = np.random.default_rng(0).standard_normal((count, LOOKBACK, FEATURES)).astype(np.float32)
     encoders = {f"{e} {p}": load_encoder(path, engine=e, precision=p) for e, p in WAYS}
@@ -66,7 +67,7 @@ def _model_rows(folder: Path, name: str, sizes: Mapping[str, int], count: int) -
         for precision in ("float32", "bfloat16", "int8")
     }
     rows = [
-        _table_row(name, way, rates, limits, agreement(embeddings["torch float32"], found).cosine)
+        _table_row(name, way, rates, limits, compare_embeddings(embeddings["torch float32"], found).cosine)
         for way, found in embeddings.items()
     ]
     return [*rows, _goal_row(load_encoder(path), rates, limits)] if name == BIGGEST else rows
@@ -163,8 +164,16 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
         "products bfloat16": products(lambda *shape: torch.randn(*shape, dtype=torch.bfloat16), linear),
         "products int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
     }
-    together = {name: lambda one=one: [one(call) for call in calls] for name, one in ways.items()}
-    return together | {f"{name}, one core per call": lambda one=one: in_lanes(one, calls) for name, one in ways.items()}
+    found: dict[str, Callable[[], object]] = {}
+    for name, one in ways.items():
+        found[name] = partial(_one_after_another, one, calls)
+        found[f"{name}, one core per call"] = partial(map_on_threads, one, calls)
+    return found
+
+
+def _one_after_another(call: Callable[[Any], object], values: Iterable[Any]) -> None:
+    for value in values:
+        call(value)
 
 
 def _check(path: Path, windows: Float32, embeddings: Mapping[str, Float32]) -> None:

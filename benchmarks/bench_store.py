@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,10 @@ def _make(folder: Path, num_tickers: int) -> _Bench:
     for first in range(0, SESSIONS, BLOCK_SESSIONS):
         block = _block(days[first : first + BLOCK_SESSIONS], tickers, first)
         _warm_memory(folder, block)
-        limit = _timed(lambda block=block: _append_raw(path, block.embedding))
+        limit = _timed(partial(_append_raw, path, block.embedding))
         _warm_memory(folder, block)
-        ours = _timed(lambda block=block: store.write(block))
-        seconds.append((ours, limit, _timed(lambda block=block: _append_seed(seed, block, seed_tickers))))
+        ours = _timed(partial(store.write, block))
+        seconds.append((ours, limit, _timed(partial(_append_seed, seed, block, seed_tickers))))
     ours, limit, old = (np.median(seconds, axis=0) * len(seconds)).tolist()  # not dominated by a single slow write
     raw = np.memmap(path, np.float32, mode="r", shape=(SESSIONS * num_tickers, DIM)).view(np.ndarray)
     return _Bench(
@@ -152,9 +153,7 @@ def _side_by_side(works: list[Callable[[int], object]], rounds: int = READS) -> 
 
     The first round is not counted.
     """
-    seconds = [
-        [_timed(lambda work=work, number=number: work(number)) for work in works] for number in range(rounds + 1)
-    ]
+    seconds = [[_timed(partial(work, number)) for work in works] for number in range(rounds + 1)]
     medians: list[float] = np.median(seconds[1:], axis=0).tolist()
     return medians
 

@@ -88,7 +88,7 @@ def test_a_run_on_old_files_gives_the_old_bytes(folder: Path, capsys: pytest.Cap
     result = backtest(capsys, "--clusters", "clusters", "--top-k", "2", "--subset-size", "3")
     old = json.loads(Path("run/result.json").read_text())
     assert result["fingerprints"] == old["fingerprints"]
-    assert result["configuration"] == old["configuration"]
+    assert result["configuration"] == {"format": 1, **old["configuration"]}
     assert Path("again/ledger.csv").read_bytes() == Path("run/ledger.csv").read_bytes()
     if pyarrow.__version__ == old["versions"]["pyarrow"]:  # another one may write the same table in other bytes
         assert Path("again/equity.parquet").read_bytes() == Path("run/equity.parquet").read_bytes()

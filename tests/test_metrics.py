@@ -15,7 +15,7 @@ def series(seed, count=500):
 
 def test_cagr_counts_sessions_and_not_calendar_days():
     """The growth of 1,008 sessions at 0.05 % is 13.43 % a year at 252 sessions, whatever the dates."""
-    equity = 100.0 * 1.0005 ** np.arange(1009)
+    equity = 100.0 * 1.0005 ** np.arange(1009, dtype=np.float64)
     assert metrics.cagr(equity) == pytest.approx(1.0005**252 - 1, rel=1e-12)
     assert metrics.cagr(equity, sessions_per_year=260) == pytest.approx(1.0005**260 - 1, rel=1e-12)
 

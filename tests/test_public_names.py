@@ -21,7 +21,7 @@ PACKAGES = [".".join(("encash", *stub.parent.relative_to(SOURCE).parts)) for stu
 def test_the_public_names_of_encash_are_these() -> None:
     """A name that is added or removed is a change of the public API: it belongs in the changelog."""
     names = ["Cache", "Encoder", "Panel", "load_encoder", "open_cache", "open_panel", "open_prices"]
-    assert dir(encash) == sorted(encash.__all__) == names
+    assert dir(encash) == names
 
 
 @pytest.mark.parametrize(("package", "stub"), list(zip(PACKAGES, STUBS, strict=True)), ids=PACKAGES)

@@ -95,7 +95,8 @@ def test_a_description_survives_json():
 @pytest.mark.parametrize("day", [np.datetime64("2024-01-02"), dt.date(2024, 1, 2), "2024-01-02"])
 def test_numpy_values_and_days_are_described_as_plain_values(day):
     """A description holds no numpy value, and one day is described in one way."""
-    described = describe(Old(name=np.str_("a"), fee=np.float64(0.5), spans=(np.int64(3),), start=day))
+    values: dict[str, Any] = {"name": np.str_("a"), "fee": np.float64(0.5), "spans": (np.int64(3),), "start": day}
+    described = describe(Old(**values))
     assert described == describe(Old(name="a", fee=0.5, spans=(3,), start="2024-01-02"))
     assert type(described["fee"]) is float
     assert type(described["spans"][0]) is int

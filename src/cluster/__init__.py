@@ -1,1 +1,1 @@
-"""The names of the guide: a flag table and a call, no logic."""
+"""Legacy commands: a flag table and a call each, no logic."""

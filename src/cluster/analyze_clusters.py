@@ -1,4 +1,4 @@
-"""``python -m cluster.analyze_clusters``: rank clusters by what followed, and name the best."""
+"""``python -m cluster.analyze_clusters``: rank clusters by forward returns, and select the best."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from encash.cli.flags import common
 
 
 def parser() -> Parser:
-    """The flags of the guide, and the held-out months."""
+    """Define the legacy flags, and the held-out months."""
     flags = Parser(
         prog="python -m cluster.analyze_clusters",
-        description="Forward returns by cluster; the last months are held out for the backtest.",
+        description="Rank clusters by forward returns; the last months are held out for the backtest.",
         epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --prices-path prices.h5",
     )
     flags.add_argument("--cluster-dir", type=Path, default=Path("cluster_results"))
     flags.add_argument(
-        "--dataset-path", type=Path, default=None, help="not needed: the assignments lie in the cluster folder"
+        "--dataset-path", type=Path, default=None, help="not used: the assignments are in the cluster folder"
     )
     flags.add_argument("--prices-path", type=Path, default=legacy_workflow.PRICES)
     flags.add_argument("--horizons", type=int, nargs="+", default=legacy_workflow.HORIZONS)
@@ -30,20 +30,20 @@ def parser() -> Parser:
         "--top-k-percent-coverage",
         type=float,
         default=0.1,
-        help="best clusters until this share of entries is covered (0.1)",
+        help="select best clusters until this share of entries is covered (0.1)",
     )
     flags.add_argument("--ranking-metric", default="mean_return", choices=METRICS)
     flags.add_argument("--min-return", type=float, default=None)
     flags.add_argument("--min-win-rate", type=float, default=None)
     flags.add_argument("--min-sharpe", type=float, default=None)
-    flags.add_argument("--top-k", type=int, default=None, help="this many clusters instead of a coverage")
-    flags.add_argument("--output-dir", type=Path, default=None, help="the cluster folder unless given")
-    more = flags.add_argument_group("beyond the guide")
+    flags.add_argument("--top-k", type=int, default=None, help="number of clusters, instead of a coverage")
+    flags.add_argument("--output-dir", type=Path, default=None, help="(the cluster folder)")
+    more = flags.add_argument_group("new flags")
     more.add_argument(
         "--holdout-months",
         type=int,
         default=legacy_workflow.HOLDOUT_MONTHS,
-        help="months of 21 sessions at the end that are not looked at (%(default)s)",
+        help="months of 21 sessions at the end that are held out (%(default)s)",
     )
     common(flags)
     return flags
@@ -51,7 +51,7 @@ def parser() -> Parser:
 
 def analyze(arguments: argparse.Namespace, console: Console) -> int:
     """Rank for each horizon."""
-    values = legacy_workflow.analyze_clusters(spec_of(legacy_workflow.Analysis, arguments))
+    values = legacy_workflow.analyze_clusters(spec_of(legacy_workflow.AnalyzeClustersOptions, arguments))
     text = [
         f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
         for horizon, found in values["horizons"].items()
@@ -61,7 +61,7 @@ def analyze(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Run the command; return the exit code."""
     flags = parser()
     return run(analyze, flags.parse_args(argv), flags.prog)
 

@@ -14,10 +14,10 @@ from encash.cli.flags import common, selection
 
 
 def parser() -> Parser:
-    """The flags of the guide, and a few that it wished for."""
+    """Define the legacy flags, and a few new ones."""
     flags = Parser(
         prog="python -m cluster.cache_embeddings",
-        description="Encode every stock on every day once and keep the embeddings.",
+        description="Encode every stock on every day once and store the embeddings.",
         epilog="example:\n  python -m cluster.cache_embeddings --model-path model.pt --dataset-path data.h5 \\\n"
         "      --output-path cache.h5 --num-months 6",
     )
@@ -33,9 +33,9 @@ def parser() -> Parser:
     flags.add_argument("--num-stocks", type=int, default=None, help="the last N by name (all)")
     flags.add_argument("--batch-size", type=int, default=32)
     flags.add_argument("--device", default="auto")
-    more = flags.add_argument_group("beyond the guide")
+    more = flags.add_argument_group("new flags")
     more.add_argument(
-        "--skip", type=int, default=None, help="without the first N by name; --num-stocks then counts from there"
+        "--skip", type=int, default=None, help="skip the first N by name; --num-stocks then counts from there"
     )
     more.add_argument("--tickers", default=None, metavar="A,B|@FILE")
     more.add_argument(
@@ -50,15 +50,15 @@ def parser() -> Parser:
 
 
 def build(arguments: argparse.Namespace, console: Console) -> int:
-    """Build, and write HDF5 where the name asks for it."""
+    """Build a cache in the format that its suffix names."""
     sources = console.sources(arguments)
     with console.progress("encoding", "entries") as progress:
-        report = legacy_workflow.build_named(sources, selection(arguments), progress=progress)
+        report = legacy_workflow.build_cache(sources, selection(arguments), progress=progress)
     return report_build(report, console)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Run the command; return the exit code."""
     flags = parser()
     return run(build, flags.parse_args(argv), flags.prog)
 

@@ -1,4 +1,4 @@
-"""``python -m cluster.create_clusters``: encode a sample of the past of each stock and group it."""
+"""``python -m cluster.create_clusters``: encode a sample of the past of each stock and cluster it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encash.cli.flags import common
 
 
 def parser() -> Parser:
-    """The flags of the guide, and the held-out months."""
+    """Define the legacy flags, and the held-out months."""
     flags = Parser(
         prog="python -m cluster.create_clusters",
         description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
@@ -32,12 +32,12 @@ def parser() -> Parser:
     flags.add_argument("--output-dir", type=Path, default=Path("cluster_results"))
     flags.add_argument("--visualize", action="store_true", help="also draw a map of the clusters, clusters.svg")
     flags.add_argument("--device", default="auto")
-    more = flags.add_argument_group("beyond the guide")
+    more = flags.add_argument_group("new flags")
     more.add_argument(
         "--holdout-months",
         type=int,
         default=legacy_workflow.HOLDOUT_MONTHS,
-        help="months of 21 sessions at the end that are not looked at (%(default)s)",
+        help="months of 21 sessions at the end that are held out (%(default)s)",
     )
     more.add_argument("--seq-len", dest="lookback", type=int, default=None)
     more.add_argument("--seed", type=int, default=42)
@@ -51,14 +51,14 @@ def create(arguments: argparse.Namespace, console: Console) -> int:
     """Encode the sample, fit, save."""
     with console.progress("encoding", "entries") as progress:
         values = legacy_workflow.create_clusters(
-            console.sources(arguments), spec_of(legacy_workflow.SampledFit, arguments), progress=progress
+            console.sources(arguments), spec_of(legacy_workflow.CreateClustersOptions, arguments), progress=progress
         )
     console.facts(values)
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Run the command; return the exit code."""
     flags = parser()
     return run(create, flags.parse_args(argv), flags.prog)
 

@@ -1,13 +1,13 @@
-"""Measures of a result: pure functions of arrays. Knows nothing of tickers, portfolios or models.
+"""Performance measures, as pure functions of arrays.
 
-Conventions, the same in every function and pinned by tests:
+Conventions of every function, pinned by tests:
 
-- 252 sessions a year (`SESSIONS_PER_YEAR`); growth is compounded; returns are simple, never logarithmic.
-- `equity` holds one value a session; n values are n − 1 sessions of return. A NaN in it makes the result NaN.
-- `returns` is one simple return a session; NaN entries are left out and do not count as sessions.
+- 252 sessions per year (`SESSIONS_PER_YEAR`); growth is compounded; returns are simple, never logarithmic.
+- `equity` holds one value per session; n values are n − 1 sessions of return. A NaN in it makes the result NaN.
+- `returns` is one simple return per session; NaN entries are left out and do not count as sessions.
 - Means are arithmetic, deviations are those of a sample (ddof = 1), the risk-free rate is 0 unless given.
-- What is not defined (too few values, no deviation at all) is NaN, never 0 and never infinite.
-- Drawdowns are negative: −0.2 is 20 % below the highest value so far.
+- An undefined result (too few values, zero deviation) is NaN, never 0 and never infinite.
+- Drawdowns are negative: −0.2 is 20% below the highest value so far.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from encash.arrays import Float64, Int64
+from encash.arrays import Float64
 from encash.errors import InputError
 
 SESSIONS_PER_YEAR = 252
-"""Trading sessions in a year."""
+"""Trading sessions per year."""
 
 
 def simple_returns(equity: Float64) -> Float64:
-    """The return of each session, shape (n − 1,).
+    """Return the return of each session, shape (n − 1,).
 
     >>> simple_returns(np.array([100.0, 110.0, 99.0])).round(6).tolist()
     [0.1, -0.1]
@@ -35,9 +35,9 @@ def simple_returns(equity: Float64) -> Float64:
 
 
 def forward_returns(close: Float64, horizon: int) -> Float64:
-    """close[t + horizon] / close[t] − 1, shape as `close`, whose rows are sessions.
+    """Return close[t + horizon] / close[t] − 1, in the shape of `close`, whose rows are sessions.
 
-    NaN where a close is missing or not positive, and for the last `horizon` rows: that return has not ended.
+    NaN if a close is missing or not positive, and in the last `horizon` rows, whose returns have not ended.
 
     >>> forward_returns(np.array([10.0, 11.0, 12.0]), 1).round(4).tolist()
     [0.1, 0.0909, nan]
@@ -51,7 +51,7 @@ def forward_returns(close: Float64, horizon: int) -> Float64:
 
 
 def total_return(equity: Float64) -> float:
-    """Last value over first value, less 1; NaN below two values.
+    """Return the last value over the first, minus 1; NaN below two values.
 
     >>> round(total_return(np.array([100.0, 90.0, 121.0])), 6)
     0.21
@@ -60,9 +60,9 @@ def total_return(equity: Float64) -> float:
 
 
 def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Compound growth a year: (last / first) ^ (252 / sessions) − 1, where sessions = values − 1; NaN below two values.
+    """Return the compound annual growth: (last / first) ^ (252 / (values − 1)) − 1; NaN below two values.
 
-    Calendar days do not enter; a library that counts 365.25 calendar days a year gives another figure.
+    It counts sessions; a library that counts 365.25 calendar days per year has a different result.
 
     >>> round(cagr(np.array([100.0] + [0.0] * 125 + [110.0])), 6)
     0.21
@@ -73,7 +73,7 @@ def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
 
 
 def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Standard deviation of the returns (ddof 1), times √252; NaN below two values.
+    """Return the standard deviation of the returns (ddof 1), times √252; NaN below two values.
 
     >>> round(volatility(np.array([0.01, -0.01])), 6)
     0.224499
@@ -83,12 +83,12 @@ def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> 
 
 
 def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Arithmetic mean of the excess returns over their deviation (ddof 1), times √252 (Sharpe 1994).
+    """Return the arithmetic mean of the excess returns over their deviation (ddof 1), times √252 (Sharpe 1994).
 
     Args:
-        returns: one simple return a session.
+        returns: one simple return per session.
         risk_free: return of one session, not of a year.
-        sessions_per_year: trading sessions in a year.
+        sessions_per_year: trading sessions per year.
 
     >>> round(sharpe(np.array([0.02, 0.00, 0.01])), 6)
     15.874508
@@ -98,7 +98,7 @@ def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SE
 
 
 def sortino(returns: Float64, target: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Mean above the target over the root of the mean squared shortfall of **all** sessions, times √252.
+    """Return the mean excess over the root mean square shortfall of **all** sessions, times √252.
 
     >>> round(sortino(np.array([0.02, -0.01, 0.02])), 6)
     27.495454
@@ -111,7 +111,7 @@ def sortino(returns: Float64, target: float = 0.0, sessions_per_year: int = SESS
 
 
 def drawdowns(equity: Float64) -> Float64:
-    """How far each value lies below the highest so far: 0 at a high, −0.2 for 20 % below; shape (n,).
+    """Return each value relative to the highest so far: 0 at a high, −0.2 for 20% below it; shape (n,).
 
     >>> drawdowns(np.array([100.0, 80.0, 120.0])).round(6).tolist()
     [0.0, -0.2, 0.0]
@@ -121,7 +121,7 @@ def drawdowns(equity: Float64) -> Float64:
 
 
 def max_drawdown(equity: Float64) -> float:
-    """The deepest drawdown, 0 or negative; NaN without values.
+    """Return the deepest drawdown, 0 or negative; NaN without values.
 
     >>> round(max_drawdown(np.array([100.0, 120.0, 90.0, 130.0])), 6)
     -0.25
@@ -130,7 +130,7 @@ def max_drawdown(equity: Float64) -> float:
 
 
 def win_rate(returns: Float64) -> float:
-    """The share of returns above 0 (exactly 0 is no win); NaN without values.
+    """Return the share of returns above 0 (exactly 0 is not a win); NaN without values.
 
     >>> round(win_rate(np.array([0.1, 0.0, -0.1, 0.2])), 6)
     0.5
@@ -140,7 +140,7 @@ def win_rate(returns: Float64) -> float:
 
 
 def turnover(traded_value: float, equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """How often a year the portfolio is exchanged: half of bought plus sold value, over mean equity and years.
+    """Return the annual turnover: half of the bought plus sold value, over mean equity and years.
 
     >>> turnover(400.0, np.full(253, 100.0))
     2.0
@@ -152,12 +152,12 @@ def turnover(traded_value: float, equity: Float64, sessions_per_year: int = SESS
 
 
 def information_ratio(returns: Float64, benchmark: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Mean of return less benchmark over the deviation of that difference (ddof 1), times √252.
+    """Return the mean of return minus benchmark over the deviation of that difference (ddof 1), times √252.
 
     A session on which either is NaN is left out.
 
     Raises:
-        InputError: the two have not the same length.
+        InputError: the lengths differ.
 
     >>> round(information_ratio(np.array([0.02, 0.01, 0.03]), np.array([0.01, 0.01, 0.01])), 6)
     15.874508
@@ -168,36 +168,36 @@ def information_ratio(returns: Float64, benchmark: Float64, sessions_per_year: i
     return _ratio_to_deviation(active) * float(np.sqrt(sessions_per_year))
 
 
-def ic(forecast: Float64, realised: Float64) -> Float64:
-    """Information coefficient: the correlation of forecasts and realised returns across the tickers of each day.
+def ic(forecast: Float64, realized: Float64) -> Float64:
+    """Return the information coefficient: the correlation of forecasts and realized returns across tickers, by day.
 
     Args:
-        forecast: shape (days, tickers); NaN where there is none.
-        realised: the return that followed, same shape; NaN where there is none.
+        forecast: shape (days, tickers); NaN if missing.
+        realized: the return that followed, same shape; NaN if missing.
 
     Returns:
-        Pearson's correlation of each day over the tickers that have both; NaN with fewer than three of them or where
-        one side does not vary. Shape (days,).
+        Pearson's correlation over the tickers that have both, shape (days,); NaN with fewer than three of them, or if
+        either side is constant.
 
     >>> ic(np.array([[1.0, 2.0, 3.0]]), np.array([[0.1, 0.3, 0.2]])).round(6).tolist()
     [0.5]
     """
-    forecast, realised = _paired(forecast, realised)
-    return _row_correlation(forecast, realised)
+    forecast, realized = _paired(forecast, realized)
+    return _row_correlation(forecast, realized)
 
 
-def rank_ic(forecast: Float64, realised: Float64) -> Float64:
-    """Spearman's correlation across the tickers of each day: `ic` of the ranks, ties at their mean rank.
+def rank_ic(forecast: Float64, realized: Float64) -> Float64:
+    """Return Spearman's correlation across tickers, by day: `ic` of the ranks, ties at their mean rank.
 
     >>> rank_ic(np.array([[1.0, 2.0, 9.0]]), np.array([[0.1, 0.3, 0.2]])).round(6).tolist()
     [0.5]
     """
-    forecast, realised = _paired(forecast, realised)
-    return _row_correlation(ranks(forecast), ranks(realised))
+    forecast, realized = _paired(forecast, realized)
+    return _row_correlation(ranks(forecast), ranks(realized))
 
 
 def ranks(values: Float64) -> Float64:
-    """Rank of each value within its row, from 1; ties share their mean rank, NaN stays NaN. Shape as given.
+    """Return the rank of each value within its row, from 1; ties share their mean rank, NaN stays NaN.
 
     >>> ranks(np.array([[3.0, 1.0, 3.0]])).tolist()
     [[2.5, 1.0, 2.5]]
@@ -210,15 +210,15 @@ def ranks(values: Float64) -> Float64:
     new_group = np.ones((rows, width), dtype=bool)
     new_group[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
     group = np.cumsum(new_group.ravel()) - 1
-    place = np.tile(np.arange(1.0, width + 1.0), rows)
-    mean_place = np.bincount(group, weights=place) / np.bincount(group)
+    rank = np.tile(np.arange(1.0, width + 1.0), rows)
+    mean_rank = np.bincount(group, weights=rank) / np.bincount(group)
     result = np.empty((rows, width), dtype=np.float64)
-    np.put_along_axis(result, order, mean_place[group].reshape(rows, width), axis=1)
+    np.put_along_axis(result, order, mean_rank[group].reshape(rows, width), axis=1)
     return np.where(np.isnan(values), np.nan, result)
 
 
 def icir(coefficients: Float64) -> float:
-    """Mean of the daily coefficients over their deviation (ddof 1); not annualised.
+    """Return the mean of the daily coefficients over their deviation (ddof 1); not annualized.
 
     >>> round(icir(np.array([0.02, 0.00, 0.01])), 6)
     1.0
@@ -227,13 +227,13 @@ def icir(coefficients: Float64) -> float:
 
 
 def newey_west_t(series: Float64, lags: int) -> float:
-    """t-statistic of the mean of a series whose neighbours overlap (Newey and West 1987, Bartlett weights).
+    """Return the t-statistic of the mean of an autocorrelated series (Newey and West 1987, Bartlett weights).
 
     Args:
         series: shape (n,); NaN entries are left out.
-        lags: autocovariances used; 2 · (horizon − 1) for daily coefficients of an h-session return: with half as
-            many, the weights see two thirds of the variance that the overlap adds. 0 is the t of a plain mean with
-            the variance of the population (ddof 0).
+        lags: number of autocovariances; 2 · (horizon − 1) for daily coefficients of an h-session return: half as many
+            capture only two thirds of the variance added by the overlap. 0 is the t-statistic of the mean with the
+            variance of the population (ddof 0).
 
     Raises:
         InputError: lags below 0.
@@ -247,10 +247,10 @@ def newey_west_t(series: Float64, lags: int) -> float:
     count = len(series)
     if count < 2:
         return float("nan")
-    centred = series - series.mean()
-    variance = float(centred @ centred) / count
+    centered = series - series.mean()
+    variance = float(centered @ centered) / count
     for lag in range(1, min(lags, count - 1) + 1):
-        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(centred[lag:] @ centred[:-lag]) / count
+        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(centered[lag:] @ centered[:-lag]) / count
     return float(series.mean() / np.sqrt(variance / count)) if variance > 0 else float("nan")
 
 
@@ -263,22 +263,22 @@ def block_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic under the circular block bootstrap (Politis and Romano 1992).
+    """Return the percentile interval of a statistic under the circular block bootstrap (Politis and Romano 1992).
 
     Args:
         series: shape (n,); NaN entries are left out.
-        statistic: takes resampled series of shape (draws, n) to values of shape (draws,), as
+        statistic: maps resampled series of shape (draws, n) to values of shape (draws,), such as
             ``lambda x: x.mean(axis=1)``.
-        block: sessions in a block; at least the horizon where returns overlap.
-        draws: how many resampled series.
-        level: share of the draws inside the interval.
-        seed: same seed, same interval.
+        block: sessions per block; at least the horizon if returns overlap.
+        draws: number of resampled series.
+        level: share of the draws within the interval.
+        seed: the same seed gives the same interval.
 
     Returns:
-        Lower and upper end; NaN below two values.
+        Lower and upper bound; NaN below two values.
 
     Raises:
-        InputError: block or draws below 1, level not within (0, 1).
+        InputError: block or draws below 1, level outside (0, 1).
 
     >>> block_bootstrap(np.array([1.0, 1.0, 1.0]), lambda x: x.mean(axis=1), block=2)
     (1.0, 1.0)
@@ -288,27 +288,23 @@ def block_bootstrap(
     series = _without_nan(series)
     if len(series) < 2:
         return float("nan"), float("nan")
-    values = statistic(series[_block_indices(len(series), block, draws, seed)])
+    count = len(series)
+    starts = np.random.default_rng(seed).integers(0, count, size=(draws, -(-count // block)))
+    indices = (starts[:, :, None] + np.arange(block)) % count  # whole blocks of a circle
+    values = statistic(series[indices.reshape(draws, -1)[:, :count]])
     tail = (1.0 - level) / 2.0 * 100.0
     low, high = np.nanpercentile(values, [tail, 100.0 - tail])
     return float(low), float(high)
 
 
-def _block_indices(count: int, block: int, draws: int, seed: int) -> Int64:
-    """Positions of resampled series made of whole blocks of a circle, shape (draws, count)."""
-    starts = np.random.default_rng(seed).integers(0, count, size=(draws, -(-count // block)))
-    positions = (starts[:, :, None] + np.arange(block)) % count
-    return positions.reshape(draws, -1)[:, :count].astype(np.int64)
-
-
 def _without_nan(values: Float64) -> Float64:
-    """The values that are not NaN."""
+    """Return the values that are not NaN."""
     values = np.asarray(values, dtype=np.float64)
     return values[~np.isnan(values)]
 
 
 def _ratio_to_deviation(values: Float64) -> float:
-    """Mean over sample deviation; NaN where there is none."""
+    """Return the mean over the sample deviation; NaN if that is zero or undefined."""
     if len(values) < 2:
         return float("nan")
     deviation = float(values.std(ddof=1))
@@ -316,7 +312,7 @@ def _ratio_to_deviation(values: Float64) -> float:
 
 
 def _paired(left: Float64, right: Float64) -> tuple[Float64, Float64]:
-    """Both with NaN wherever either has one."""
+    """Return both with NaN wherever either is NaN."""
     left, right = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if left.shape != right.shape or left.ndim != 2:
         raise InputError(f"shapes {left.shape} and {right.shape}; expected two of (days, tickers)")
@@ -325,16 +321,16 @@ def _paired(left: Float64, right: Float64) -> tuple[Float64, Float64]:
 
 
 def _row_correlation(left: Float64, right: Float64) -> Float64:
-    """Pearson's correlation of each row over the columns that are not NaN."""
+    """Return Pearson's correlation of each row over the columns that are not NaN."""
     present = ~np.isnan(left)
     count = present.sum(axis=1)
     enough = np.maximum(count, 1)
 
-    def centred(values: Float64) -> Float64:
+    def centered(values: Float64) -> Float64:
         filled = np.where(present, values, 0.0)
         return np.where(present, filled - (filled.sum(axis=1) / enough)[:, None], 0.0)
 
-    a, b = centred(left), centred(right)
+    a, b = centered(left), centered(right)
     product = (a * b).sum(axis=1)
     size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     defined = (count >= 3) & (size > 0)

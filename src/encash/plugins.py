@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encash.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -26,6 +28,8 @@ def is_attribute(name: str) -> bool:
 
 def find_entry_point(group: str, name: str) -> EntryPoint | None:
     """Find an installed entry point; None if there is none of that name."""
+    from importlib.metadata import entry_points  # noqa: PLC0415  takes 20 ms, and most runs name no plugin
+
     return next(iter(entry_points(group=group, name=name)), None)
 
 

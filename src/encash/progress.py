@@ -1,15 +1,15 @@
-"""How a piece of work says how far it is. Knows two numbers; nothing of what is counted, nor of who shows it."""
+"""The interface through which work reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total), in the unit that the work names."""
+"""Called with (done, total), in the unit of the work."""
 
 
 def rate_text(per_second: float) -> str:
-    """A speed as people read it.
+    """Return a speed as readable text.
 
     >>> rate_text(3021.4), rate_text(39.46)
     ('3,021', '39.5')

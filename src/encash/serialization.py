@@ -8,7 +8,7 @@ may grow, but what was written before must keep its meaning and its fingerprint:
   new field changes neither the description nor the identity of anything that does not use it.
 - `describe` writes the lowest format that knows all described fields, as ``"format"``; a description without that key
   has format 1. The key itself is not part of an identity.
-- A field never changes its meaning: add another field, and leave the default of the old one alone.
+- The meaning of a field never changes: add a new field, and keep the default of the old one.
 
 An older encash refuses a higher format by its number, because it would otherwise ignore the field that matters.
 """
@@ -67,7 +67,7 @@ def describe(spec: DataclassInstance) -> dict[str, Any]:
         TypeError: a value that JSON cannot hold.
         ValueError: NaN or infinity, which JSON cannot hold either.
     """
-    described = _described_fields(spec)
+    described = [one for one in fields(spec) if _format_of(one) == 1 or getattr(spec, one.name) != one.default]
     values = {one.name: getattr(spec, one.name) for one in described}
     text = json.dumps(
         msgspec.to_builtins(values, enc_hook=_plain), allow_nan=False
@@ -107,25 +107,17 @@ def from_description(cls: type[Spec], description: Mapping[str, Any], *, what: s
         )
     hints = get_type_hints(cls)
     converted = {name: _converted(value, hints[name], f"{what}: {name}") for name, value in values.items()}
-    if missing := [name for name, one in known.items() if name not in values and _is_required(one)]:
+    required = [name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING]
+    if missing := [name for name in required if name not in values]:
         raise FormatError(
             f"{what}: the field {missing[0]!r} is missing; restore the file from a copy or write it again"
         )
     return cls(**converted)
 
 
-def _described_fields(spec: DataclassInstance) -> list[Field[Any]]:
-    """Return the fields of format 1, and the later ones whose value is not their default."""
-    return [one for one in fields(spec) if _format_of(one) == 1 or getattr(spec, one.name) != one.default]
-
-
 def _format_of(one: Field[Any]) -> int:
     since: int = one.metadata.get(FORMAT, 1)
     return since
-
-
-def _is_required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
 
 
 def _check_format(found: Any, highest: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""``python -m inference.backtest_simulation``: the backtest of the guide, live or from an embeddings cache."""
+"""``python -m inference.backtest_simulation``: the legacy backtest, live or from an embeddings cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encash.cli.flags import beside_flags, common
 
 
 def parser() -> Parser:
-    """The flags of the guide."""
+    """Define the legacy flags."""
     flags = Parser(
         prog="python -m inference.backtest_simulation",
         description="Rebalance into the best forecasts among the stocks of good clusters, over the last months.",
@@ -27,7 +27,7 @@ def parser() -> Parser:
     flags.add_argument("--model", default=legacy_workflow.MODEL)
     flags.add_argument("--ensemble-models", nargs="*", default=[], help="further checkpoints; forecasts are averaged")
     flags.add_argument(
-        "--bin-edges", type=Path, default=None, help="adaptive_bin_edges.pt (looked for beside the model)"
+        "--bin-edges", type=Path, default=None, help="adaptive_bin_edges.pt (default: the one beside the model)"
     )
     flags.add_argument("--num-test-stocks", type=int, default=2000, help="the last N by name (2000)")
     flags.add_argument("--subset-size", type=int, default=None, help="candidates drawn anew each day (all)")
@@ -54,7 +54,7 @@ def parser() -> Parser:
         action="extend",
         default=[],
         metavar="C",
-        help=".h5 or .lance; the parts of one cache may be named one after the other",
+        help=".h5 or .lance; several are merged",
     )
     flags.add_argument("--initial-capital", type=float, default=100_000.0)
     flags.add_argument(
@@ -63,9 +63,9 @@ def parser() -> Parser:
     flags.add_argument("--batch-size", type=int, default=None)
     flags.add_argument("--device", default="auto")
     flags.add_argument(
-        "--compile", action="store_true", help="taken for the sake of old scripts; the engine is chosen by measurement"
+        "--compile", action="store_true", help="accepted for old scripts; the engine is chosen by measurement"
     )
-    flags.add_argument("--output", type=Path, default=None, help="the run folder, or a .json file for the result alone")
+    flags.add_argument("--output", type=Path, default=None, help="the run folder, or a .json file for only the result")
     flags.add_argument("--seed", type=int, default=42)
     flags.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     flags.add_argument("--precision", default="auto", help="the cache's, else float32")
@@ -74,10 +74,10 @@ def parser() -> Parser:
         "--features-cache",
         type=Path,
         default=None,
-        help="taken for the sake of old scripts; rows are read as they are needed",
+        help="accepted for old scripts; rows are read as needed",
     )
-    flags.add_argument("--save-features-cache", action="store_true", help="likewise")
-    flags.add_argument("--no-preload", action="store_true", help="likewise")
+    flags.add_argument("--save-features-cache", action="store_true", help="accepted for old scripts")
+    flags.add_argument("--no-preload", action="store_true", help="accepted for old scripts")
     flags.add_argument(
         "--max-missing",
         type=float,
@@ -93,17 +93,17 @@ def parser() -> Parser:
 
 
 def simulate(arguments: argparse.Namespace, console: Console) -> int:
-    """Run, write the run folder, print the hit rate and the figures."""
+    """Run the backtest, write the run folder, print the hit rate and the figures."""
     with console.progress("backtest", "steps") as progress:
         values = legacy_workflow.simulate(
-            console.sources(arguments), spec_of(legacy_workflow.Simulation, arguments), progress=progress
+            console.sources(arguments), spec_of(legacy_workflow.SimulationOptions, arguments), progress=progress
         )
     console.result(values, backtest_lines(values))
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Run the command; return the exit code."""
     flags = parser()
     return run(simulate, flags.parse_args(argv), flags.prog)
 

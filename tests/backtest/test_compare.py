@@ -16,15 +16,15 @@ from encash.backtest.evaluation.comparisons import (
     run_comparisons,
     write_comparisons,
 )
-from encash.backtest.evaluation.forecast_skill import rank_evidence
+from encash.backtest.evaluation.forecast_skill import measure_forecast_skill
 from encash.backtest.evaluation.random_filter_test import rank_among
 from encash.backtest.evaluation.trials import run_trials
-from encash.backtest.inputs.run_setup import make_frame, open_sessions
+from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
-from encash.backtest.outcome import evaluate
+from encash.backtest.outcome import run_strategy
 from encash.clusters import Hard, Random
 
-FREE = {"buy_fee": 0.0, "sell_fee": 0.0}
+NO_COSTS = {"buy_fee": 0.0, "sell_fee": 0.0}
 
 
 def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
@@ -38,13 +38,13 @@ def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_p
     excess = []
     for seed in range(200):
         prices = make_prices(seed=seed, num_sessions=31, num_tickers=20)
-        config = BacktestConfig(top_k=3, **FREE)
+        config = BacktestConfig(top_k=3, **NO_COSTS)
         embedding = np.random.default_rng(seed + 9).normal(size=prices.close.shape)
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
         filter = Hard(periods=(two_clusters(),))
         base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter)).outcome
-        (kept,) = random_filters(base.frame.asked, base.kept.sum(axis=1), draws=1, seed=seed)
-        other = evaluate(config, base.frame, base.signals, kept=kept)
+        (kept,) = random_filters(base.setup.candidates, base.kept.sum(axis=1), draws=1, seed=seed)
+        other = run_strategy(config, base.setup, base.signals, kept=kept)
         assert (other.kept.sum(axis=1) == base.kept.sum(axis=1)).all()
         excess.append(np.log(base.net[-1] / other.net[-1]))
     mean, error = np.mean(excess), np.std(excess, ddof=1) / np.sqrt(len(excess))
@@ -61,10 +61,10 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     standard = np.nan_to_num((coming - np.nanmean(coming)) / np.nanstd(coming))
     lookup = make_lookup(prices, horizons=(1,))
     lookup.forecast[:] = 0.01 * (0.3 * standard + np.sqrt(1 - 0.09) * noise)
-    config = BacktestConfig(horizon=1, top_k=5, **FREE)
+    config = BacktestConfig(horizon=1, top_k=5, **NO_COSTS)
     sessions = open_sessions(config, prices, None)
-    (signals,) = read_signals([make_frame(config, sessions)], lookup, horizons=(1,))
-    found = rank_evidence(sessions, signals, 1)
+    (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(1,))
+    found = measure_forecast_skill(sessions, signals, 1)
     assert found.days == 299
     assert found.ic == pytest.approx(0.3, abs=0.02)
     assert found.rank_ic == pytest.approx(0.29, abs=0.03)
@@ -86,10 +86,10 @@ def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tran
     prices, config = make_prices(num_sessions=200, num_tickers=20), BacktestConfig(horizon=10, tranches=tranches)
     lookup = make_lookup(prices, horizons=(10,))
     sessions = open_sessions(config, prices, None)
-    (signals,) = read_signals([make_frame(config, sessions)], lookup, horizons=(10,))
+    (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(10,))
     realised = metrics.forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
     daily = metrics.rank_ic(signals.forecast[0].astype("f8"), realised)
-    assert rank_evidence(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
+    assert measure_forecast_skill(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
 
 
 def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup, two_clusters):
@@ -161,7 +161,7 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     assert found.row("phases").equity[0].tolist() == base.net.tolist()
     assert found.row("delisting").equity[0].tolist() == base.net.tolist()
     assert found.row("gross").mean("final_capital") > found.row("filter").mean("final_capital")
-    assert [row.horizon for row in found.evidence] == [1, 5]
+    assert [row.horizon for row in found.forecast_skill] == [1, 5]
     write_comparisons(found, tmp_path)
     document = json.loads((tmp_path / "comparisons.json").read_text())
     assert document["verdict"]["draws"] == 9
@@ -181,7 +181,7 @@ def test_an_idle_draw_is_left_out_of_what_it_does_not_define(make_prices, make_l
     an interval, in draws and in seeds alike."""
     prices = make_prices(num_sessions=12, num_tickers=4)
     prices.close[:, 2:] = 10.0
-    config = BacktestConfig(top_k=1, horizon=5, **FREE)
+    config = BacktestConfig(top_k=1, horizon=5, **NO_COSTS)
     filter = Random(keep_share=0.25, seed=0)
     inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices), filter=filter)
     drawn = run_comparisons(config, inputs, settings=CompareConfig(draws=30)).row("random filter")

@@ -130,7 +130,7 @@ def test_clusters_of_another_encoder_are_refused(panel, encoder):
         lambda: run_trials(CONFIG, inputs, 2),
         lambda: picks_of_day(CONFIG, inputs, "2020-04-01"),
     ):
-        with pytest.raises(MismatchError, match="another encoder"):
+        with pytest.raises(MismatchError, match="a different encoder"):
             run()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from encash.backtest.simulation.costs import FREE, Costs
+from encash.backtest.simulation.costs import NO_COSTS, Costs
 from encash.backtest.simulation.market import Cause, Market
 from encash.backtest.simulation.simulate import simulate
 from encash.backtest.simulation.simulation_types import BUY, SELL, Rules, Targets
@@ -66,7 +66,7 @@ def test_money_is_conserved(seed, net, whole, tranches, policy, costly):
     """Capital plus all sales less all buys and fees is the final equity; cash is never below zero; nothing is left."""
     market = random_market(seed, holes=0.05, dying=0.3)
     targets = random_targets(seed, market, tranches=tranches)
-    costs = DEAR if costly else FREE
+    costs = DEAR if costly else NO_COSTS
     result = simulate(market, targets, Rules(capital=1e5, costs=costs, delisting=policy, whole_shares=whole, net=net))
     trades = result.trades
     flows = float((-trades.side * trades.shares * trades.price - trades.fee).sum())
@@ -87,7 +87,7 @@ def test_without_costs_netting_and_liquidation_are_the_same_money(seed, tranches
     """Selling all and buying anew at one price is trading the difference."""
     market = random_market(seed)
     targets = random_targets(seed, market, horizon=4, tranches=tranches)
-    sold, netted = (simulate(market, targets, Rules(capital=1e5, costs=FREE, net=net)) for net in (False, True))
+    sold, netted = (simulate(market, targets, Rules(capital=1e5, costs=NO_COSTS, net=net)) for net in (False, True))
     np.testing.assert_allclose(sold.equity, netted.equity, rtol=1e-9)
     assert netted.trades.value().sum() <= sold.trades.value().sum() + 1e-6
 
@@ -121,7 +121,7 @@ def test_tranches_are_separate_accounts():
 def test_a_dead_ticker_is_sold_one_session_after_its_last_price(policy, expected):
     """Bought at 10, last seen at 9: the policy names the price, the position is marked at 9 until then."""
     market, targets = one([10.0, 11.0, 9.0, np.nan, np.nan, np.nan], exit=5)
-    result = simulate(market, targets, Rules(capital=100.0, costs=FREE, delisting=policy))
+    result = simulate(market, targets, Rules(capital=100.0, costs=NO_COSTS, delisting=policy))
     assert result.equity.tolist() == pytest.approx([100, 110, 90, expected, expected, expected])
     assert result.trades.row.tolist() == [0, 3]
     assert result.count(Cause.DELISTED) == 1
@@ -143,7 +143,7 @@ def test_a_gap_at_the_exit_is_sold_at_the_next_price_and_counted():
         fill=np.array([0, 2, 4]), exit=np.array([2, 4, 5]), tranche=np.zeros(3, dtype=int),
         column=np.array([[0], [1], [1]]), weight=np.ones((3, 1)),
     )  # fmt: skip
-    result = simulate(market, targets, Rules(capital=100.0, costs=FREE))
+    result = simulate(market, targets, Rules(capital=100.0, costs=NO_COSTS))
     assert result.count(Cause.DEFERRED) == 1
     assert list(zip(result.trades.row, result.trades.column, result.trades.side, strict=True)) == [
         (0, 0, BUY), (3, 0, SELL), (4, 1, BUY), (5, 1, SELL),
@@ -155,7 +155,7 @@ def test_a_gap_at_the_exit_is_sold_at_the_next_price_and_counted():
 def test_a_gap_in_mid_hold_is_marked_at_the_last_price():
     """Nothing is sold in a gap; the position keeps its last value."""
     market, targets = one([10.0, 12.0, np.nan, np.nan, 13.0], exit=4)
-    result = simulate(market, targets, Rules(capital=100.0, costs=FREE))
+    result = simulate(market, targets, Rules(capital=100.0, costs=NO_COSTS))
     assert result.equity.tolist() == pytest.approx([100, 120, 120, 120, 130])
     assert result.count(Cause.DELISTED) == 0
 
@@ -176,9 +176,9 @@ def test_money_that_does_not_buy_one_share_lies_idle():
     """Whole shares dearer than the capital, or a fixed fee above it: no trade, counted, the capital unchanged."""
     market, targets = one([1000.0, 2000.0], exit=1)
     for rules in (
-        Rules(capital=999.0, costs=FREE, whole_shares=True),
+        Rules(capital=999.0, costs=NO_COSTS, whole_shares=True),
         Rules(capital=999.0, costs=Costs(fixed_fee=1000.0)),
-        Rules(capital=999.0, costs=FREE, whole_shares=True, net=True),
+        Rules(capital=999.0, costs=NO_COSTS, whole_shares=True, net=True),
     ):
         result = simulate(market, targets, rules)
         assert (len(result.trades.row), result.unfilled, result.equity.tolist()) == (0, 1, [999.0, 999.0])

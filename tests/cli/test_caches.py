@@ -132,12 +132,15 @@ def test_a_model_file_is_not_asked_for_the_precision_of_another_one_s_cache(
     pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
     pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
     from encash.encoders import load_encoder
+    from encash.encoders.torch import TorchEncoder
     from encash.encoders.torch.export import export_onnx
 
     caches, other = tmp_path / "caches", str(tmp_path / "m.onnx")
     where = ["--data", str(folder / "f.h5"), "--cache", str(caches / "a.lance"), "--months", "1"]
     answer(capsys, "build", "--model", str(folder / "m.pt"), *where, "--precision", "bfloat16")
-    export_onnx(load_encoder(folder / "m.pt", precision="float32", lookback=LOOKBACK), other)
+    plain = load_encoder(folder / "m.pt", precision="float32", lookback=LOOKBACK)
+    assert isinstance(plain, TorchEncoder)
+    export_onnx(plain, other)
     (found,) = answer(capsys, "cache", "list", str(caches), "--model", other)["caches"]
     assert found["belongs"] is False
     assert "precision: bfloat16" in refusal(capsys, "build", "--model", other, *where)
@@ -174,9 +177,10 @@ def test_a_cache_is_read_as_of_a_version(folder: Path, capsys: pytest.CaptureFix
     answer(capsys, "cache", "versions", cache, "--tag", "whole")
     whole = answer(capsys, "cache", "info", cache)
     from encash.cache import open_cache
+    from encash.store import VersionRows
 
-    index = open_cache(cache).index()
-    open_cache(cache).store.remove(index.row[index.row >= 0][10:].astype(np.int64))
+    store = open_cache(cache).store
+    store.remove(VersionRows(version=store.version, rows=store.snapshot().index().rows()[10:]))
     assert answer(capsys, "cache", "info", cache)["entries"] == 10
     for version in ("whole", str(whole["version"])):
         assert answer(capsys, "cache", "info", cache, "--as-of", version)["entries"] == whole["entries"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,12 +36,12 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(
     leaves the folder of a walk that was never stopped."""
     from encash.clusters import walk as room
 
-    out, made = tmp_path / "walk", []
+    out, made = tmp_path / "walk", list[object]()
     walk = ["clusters", "walk", "--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5"), "-k", "3"]
     walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--top", "1", "--history", "60"]
     refit, stop_at = room._refit, 2
 
-    def counted(*given):
+    def counted(*given: Any) -> object:
         if len(made) == stop_at:
             raise KeyboardInterrupt
         made.append(given[2])
@@ -49,7 +50,7 @@ def test_a_stopped_walk_says_what_is_kept_and_goes_on_from_there(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_refit", counted)
         assert main([*walk, "--out", str(out), "--quiet"]) == 1
-        assert f"stopped; 2 refits are kept: the same walk into {out} goes on from there" in capsys.readouterr().err
+        assert f"stopped; 2 refits are stored: the same walk into {out} resumes from there" in capsys.readouterr().err
         assert "no clusters.json" in refusal(capsys, "clusters", "show", str(out))
         stop_at = 99
         walked = answer(capsys, *walk, "--out", str(out))
@@ -89,10 +90,11 @@ def test_two_processes_never_walk_into_one_folder(
     walk = ["clusters", "walk", "--cache", where[0], "--prices", where[1], "-k", "3", "--top", "1"]
     walk += ["--every", "20", "--horizon", "5", "--embargo", "5", "--history", "60"]
 
-    def begin():
+    def begin() -> subprocess.Popen[str]:
         first = subprocess.Popen(
             [sys.executable, "-c", HELD, *where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert first.stdout is not None
         assert first.stdout.readline() == "1\n"
         return first
 
@@ -144,7 +146,7 @@ def test_a_walk_takes_several_numbers_of_clusters_as_a_fit_does(
     capsys.readouterr()
     main([*audit, "--json", "--quiet"])
     checks = {one["name"]: one["passed"] for one in json.loads(capsys.readouterr().out)["checks"]}
-    assert checks["clusters: walked again on cut data"]
+    assert checks["clusters: walk repeated on truncated data"]
 
 
 def test_several_horizons_are_ranked_at_once(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_clusters_and_a_walk_do_not_share_a_folder(
     assert "holds a walk" in refusal(capsys, *fit, str(tmp_path / "walk"))
     assert "clusters of one period" in refusal(capsys, *walk, "--out", str(tmp_path / "k"))
     rank = ["clusters", "rank", *data, "--end", days[80], "--horizon", "5", "--clusters"]
-    assert "ranked already" in refusal(capsys, *rank, str(tmp_path / "walk"))
+    assert "already ranked" in refusal(capsys, *rank, str(tmp_path / "walk"))
     answer(capsys, *walk[:-1], "110", "--out", str(tmp_path / "walk"))
     shown = answer(capsys, "clusters", "show", str(tmp_path / "walk"))
     assert len(list((tmp_path / "walk").glob("0*"))) == shown["refits"]

@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     panel = toy_panel(seed=1, num_tickers=4, num_sessions=80)
     write_panel(panel, where / "f.h5", where / "p.h5")
     write_checkpoint(where / "tiny.pt", num_features=panel.num_features, lookback=LOOKBACK)
-    sizes = {"hidden_dim": 128, "num_heads": 4}
+    sizes: dict[str, Any] = {"hidden_dim": 128, "num_heads": 4}
     write_checkpoint(where / "large.pt", num_features=panel.num_features, lookback=LOOKBACK, **sizes)
     return where
 

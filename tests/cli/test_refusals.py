@@ -149,6 +149,7 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(
         str(folder / "f.h5"),
     )
     panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
+    assert panel.prices is not None
     closes = [",".join(map(str, [day, *row])) for day, row in zip(panel.prices.days, panel.prices.close, strict=True)]
     (tmp_path / "prices.csv").write_text("\n".join([",".join(["date", *panel.tickers]), *closes]))
     if command == "report":

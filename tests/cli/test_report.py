@@ -20,14 +20,14 @@ def test_a_report_shows_the_clusters_it_is_given(
     answer(capsys, *walk, "--history", "60", "--out", str(tmp_path / "walk"))
     page = tmp_path / "page.html"
     report = ["report", str(folder / "run"), "--out", str(page), "--clusters"]
-    assert "other clusters" in refusal(capsys, *report, str(tmp_path / "walk"))
+    assert "different clusters" in refusal(capsys, *report, str(tmp_path / "walk"))
     assert "no folder" in refusal(capsys, *report, str(tmp_path / "nowhere"))
     for clusters, refits in ((folder / "k", False), (tmp_path / "walk", True)):
         run[run.index("--clusters") + 1] = str(clusters)
         answer(capsys, *run)
         answer(capsys, *report, str(clusters))
         text = page.read_text()
-        assert "A plane through 3 clusters" in text
-        assert "won most often" in text
-        assert "each kept one is chosen in" in text
-        assert ("From refit to refit" in text) == refits
+        assert "2-D projection of the clusters" in text
+        assert "had the highest win rate" in text
+        assert "each kept cluster is chosen in" in text
+        assert ("From one refit to the next" in text) == refits

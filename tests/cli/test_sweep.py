@@ -37,8 +37,8 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder: Path, capsys: pytest.Captu
         swept["report"],
         answer(capsys, "report", swept["best_run"], "--out", str(tmp_path / "p.html"))["report"],
     ):
-        assert "Chosen among many?" in Path(shown).read_text()
-        assert "6 configurations were tried" in Path(shown).read_text()
+        assert "Corrected for multiple testing" in Path(shown).read_text()
+        assert "Chosen among 6 configurations" in Path(shown).read_text()
     assert Path(swept["report"]) == page
     assert answer(capsys, *sweep)["computed"] == 0
     (tmp_path / "grid.toml").write_text(f'[base]\nstart = "{days[100]}"\n[grid]\ntop_k = [1, 2, 3]\n')

@@ -6,7 +6,6 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from encash import plugins
 from encash.clusters import FILTERS, CandidateFilter, filter_class, filter_names
 from encash.clusters.filters.registry import is_filter
 from encash.errors import InputError
@@ -56,7 +55,7 @@ def test_a_filter_of_ones_own(monkeypatch):
     """By module:attribute or by an entry point; its own fields are part of its identity."""
     assert filter_class(f"{__name__}:Alphabet") is Alphabet
     entry = EntryPoint(name="letters", value=f"{__name__}:Alphabet", group="encash.filters")
-    monkeypatch.setattr(plugins, "entry_points", lambda group, name: [entry] if name == "letters" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group, name: [entry] if name == "letters" else [])
     assert is_filter("letters")
     assert filter_class("letters") is Alphabet
     assert Alphabet(last="A").fingerprint != Alphabet(last="B").fingerprint

@@ -57,7 +57,7 @@ def test_pickled_arrays_are_refused(model, tmp_path):
 
 def test_what_is_missing_is_named(model, tmp_path):
     """No folder, an empty one, and one of two files are told apart and mended by the same command."""
-    with pytest.raises(MissingFileError, match=r"no folder.*clusters fit"):
+    with pytest.raises(MissingFileError, match=r"no clusters.json in .*clusters fit"):
         load_clusters(tmp_path / "nowhere")
     with pytest.raises(MissingFileError, match=r"clusters\.json"):
         load_clusters(tmp_path)

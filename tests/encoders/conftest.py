@@ -1,22 +1,20 @@
 """What the tests of the encoders share."""
 
-import importlib.util
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+from tests.encoders import checkpoints
+
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread():
+def one_thread() -> None:
     """One core for torch: tests run beside each other."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def seed():
+def seed() -> ModuleType:
     """The module that writes checkpoints as the seed's own training does."""
-    spec = importlib.util.spec_from_file_location("seed_checkpoints", Path(__file__).with_name("checkpoints.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return checkpoints

@@ -1,5 +1,7 @@
 """Fixed calls, and memory that runs out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -43,11 +45,11 @@ def test_calls_have_few_sizes_and_windows_their_places(count, batch, smallest):
 
 def test_memory_that_runs_out_halves_the_batch_and_says_so():
     """Batches of 64 do not fit, 16 do: two halvings, each told, all results there; the smaller batch stays."""
-    encoder, told = Counting(64, 64, most=20), []
+    encoder, told = Counting(64, 64, most=20), list[str]()
     encoder.notify = told.append
     result = encoder.encode(numbered(100))
     np.testing.assert_array_equal(result.embedding, MeanEncoder(2, lookback=1).encode(numbered(100)).embedding)
-    assert told == ["memory ran out: going on with batches of 32", "memory ran out: going on with batches of 16"]
+    assert told == ["memory ran out: continuing with batches of 32", "memory ran out: continuing with batches of 16"]
     assert encoder.batch_size == 16
     assert set(encoder.sizes) == {16}
 
@@ -60,7 +62,7 @@ def test_memory_that_runs_out_with_one_window_is_an_error():
 
 def test_torch_running_out_of_memory_is_recognised(tmp_path, monkeypatch):
     """What torch raises on a CPU and on a GPU halves the batch; any other of its errors is passed on."""
-    encoder = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=3), device="cpu", batch_size=8)
+    encoder: Any = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=3), device="cpu", batch_size=8)
     windows = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
     whole, states = encoder.encode(windows), encoder._states
     for error in (

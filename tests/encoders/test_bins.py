@@ -37,8 +37,8 @@ def test_midpoints_lie_between_their_edges(thousandths):
         (np.r_[np.nan, np.linspace(0.8, 1.2, 100)], "not finite and ascending"),
         (np.linspace(0.8, 1.2, 51), "expected one row of 101"),
         (np.ones((101, 2)), "expected one row of 101"),
-        ({"model_state_dict": {}}, "a dict came as bin edges"),
-        ("edges", "a str came as bin edges"),
+        ({"model_state_dict": {}}, "invalid bin edges of type dict"),
+        ("edges", "invalid bin edges of type str"),
     ],
 )
 def test_edges_of_neither_convention_are_refused(edges, said):

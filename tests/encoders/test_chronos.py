@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from encash.testing import EncoderContract
 needs_chronos = pytest.mark.skipif(
     importlib.util.find_spec("chronos") is None, reason="chronos-forecasting is not installed (extra chronos)"
 )
-SMALL = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 64}
+SMALL: dict[str, Any] = {
+    "d_model": 16,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "vocab_size": 64,
+    "decoder_start_token_id": 0,
+}
 
 
 def save_bolt(folder, seed=0):
@@ -31,7 +40,7 @@ def save_bolt(folder, seed=0):
         "use_reg_token": True,
     }
     torch.manual_seed(seed)
-    config = T5Config(**SMALL, pad_token_id=0, decoder_start_token_id=0)
+    config = T5Config(**SMALL, pad_token_id=0)
     config.chronos_config, config.chronos_pipeline_class = settings, "ChronosBoltPipeline"
     ChronosBoltModelForForecasting(config).save_pretrained(folder)
     return folder
@@ -57,7 +66,7 @@ def save_first(folder, seed=0):
         "top_p": 1.0,
     }
     torch.manual_seed(seed)
-    config = T5Config(**SMALL, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    config = T5Config(**SMALL, pad_token_id=0, eos_token_id=1)
     config.chronos_config = settings
     T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
@@ -128,13 +137,14 @@ def test_the_embedding_is_the_mean_of_the_models_own_tokens(tmp_path):
 def test_what_a_chronos_model_cannot_read_is_refused(tmp_path):
     """A window longer than its context, a feature that is none, no number of features, a folder without weights."""
     folder = save_bolt(tmp_path / "m")
-    for name, options, error, said in [
-        (f"chronos:{folder}?features=3", {"lookback": 65}, InputError, "cut it in silence"),
-        (f"chronos:{folder}?features=3&feature=3", {}, InputError, "none of 3"),
+    cases: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+        (f"chronos:{folder}?features=3", {"lookback": 65}, InputError, "cut it silently"),
+        (f"chronos:{folder}?features=3&feature=3", {}, InputError, "no feature 3 among 3"),
         (f"chronos:{folder}", {}, InputError, "features=F"),
         (f"chronos:{tmp_path}?features=3", {}, MissingFileError, r"model\.safetensors"),
         (f"chronos:{folder}?features=3", {"precision": "bfloat16"}, InputError, "cannot be set"),
-    ]:
+    ]
+    for name, options, error, said in cases:
         with pytest.raises(error, match=said):
             load_encoder(name, **options)
 

@@ -4,13 +4,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from encash.encoders import Ensemble, load_encoder
-from encash.encoders.torch import load, runtime
+from encash.encoders.checkpoint import ENGINES
+from encash.encoders.torch import TorchEncoder, load, runtime
 from encash.encoders.torch.export import export_onnx, export_program
 from encash.errors import InputError, WorkError
 from encash.fingerprint import explain_difference
@@ -27,12 +29,12 @@ def checkpoint(folder, name="m.pt", **changes):
 
 def classifier(folder, **changes):
     extras = {"bin_edges": torch.linspace(0.7, 1.3, 101)}
-    sizes = {"pred_mode": "classification", "num_bins": 100} | changes
+    sizes: dict[str, Any] = {"pred_mode": "classification", "num_bins": 100} | changes
     return write_checkpoint(folder / "c.pt", num_features=5, lookback=6, extras=extras, **sizes)
 
 
 def both(path, **options):
-    return [load_encoder(path, device="cpu", engine=engine, precision="float32", **options) for engine in load.ENGINES]
+    return [load_encoder(path, device="cpu", engine=engine, precision="float32", **options) for engine in ENGINES]
 
 
 def windows(count=11, lookback=6, features=5):
@@ -73,7 +75,7 @@ def test_the_engines_say_the_same_and_differ_in_name(tmp_path, make, pooling):
     assert "onnxruntime" in said
     assert ours.spec.fingerprint != theirs.spec.fingerprint
     assert (theirs.source_digest, theirs.batch_size) == (ours.source_digest, ours.batch_size)
-    assert theirs.choice == f"float32, onnxruntime, batch {theirs.batch_size}: as asked"
+    assert theirs.choice == f"float32, onnxruntime, batch {theirs.batch_size}: as requested"
 
 
 def test_a_classifier_without_edges_has_no_forecasts_in_either_engine(tmp_path):
@@ -104,24 +106,28 @@ def test_engines_mix_in_an_ensemble(tmp_path):
 
 def test_nothing_is_left_of_the_export(tmp_path, monkeypatch):
     """The files that ONNX Runtime read are gone when the encoder is there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    Path(tempfile.tempdir).mkdir()
+    temporary = tmp_path / "temporary"
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    temporary.mkdir()
     encoder = load_encoder(checkpoint(tmp_path), device="cpu", engine="onnxruntime")
-    assert list(Path(tempfile.tempdir).iterdir()) == []
+    assert list(temporary.iterdir()) == []
     assert encoder.encode(windows(3)).embedding.shape == (3, encoder.spec.dim)
 
 
 def test_settings_that_do_not_go_together_are_refused(tmp_path):
-    """An engine that nobody knows, another precision than the engine has, an engine that is not the model's own."""
+    """An unknown engine, a precision that the engine does not have, an engine other than the model's own."""
     path = checkpoint(tmp_path)
-    export_onnx(load_encoder(path, device="cpu", precision="float32"), tmp_path / "m.onnx")
+    plain = load_encoder(path, device="cpu", precision="float32")
+    assert isinstance(plain, TorchEncoder)
+    export_onnx(plain, tmp_path / "m.onnx")
     load_encoder(tmp_path / "m.onnx", engine="onnxruntime")
-    for model, setting, said in [
-        (path, {"engine": "steam"}, "engine 'steam' came; expected auto or one of torch, onnxruntime"),
-        (path, {"engine": "onnxruntime", "precision": "int8"}, "in float32 alone"),
+    cases: list[tuple[Path, dict[str, Any], str]] = [
+        (path, {"engine": "steam"}, "invalid engine 'steam': expected auto or one of torch, onnxruntime"),
+        (path, {"engine": "onnxruntime", "precision": "int8"}, "in float32 only"),
         (path, {"engine": "onnxruntime", "device": "quantum"}, "device 'quantum'"),
-        (tmp_path / "m.onnx", {"engine": "torch"}, "engine 'torch' came and cannot be set for this model"),
-    ]:
+        (tmp_path / "m.onnx", {"engine": "torch"}, "engine 'torch' cannot be set for this model"),
+    ]
+    for model, setting, said in cases:
         with pytest.raises(InputError, match=said):
             load_encoder(model, **setting)
 
@@ -172,7 +178,8 @@ class TestAuto:
 
     def test_the_products_of_a_layer_are_those_of_the_model(self):
         """The limit multiplies what a layer multiplies: four products, of the shapes of its weights."""
-        outputs = dict(runtime.layer_products(8, rows=6)())
+        products: Any = runtime.layer_products(8, rows=6)()
+        outputs = dict(products)
         assert {name: found.shape for name, found in outputs.items()} == {
             "mix of it": (6, 24),
             "out of it": (6, 8),

@@ -1,6 +1,7 @@
 """Several encoders as one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_embedding_of_the_first_forecasts_of_all():
 
 def test_the_mean_forecast_is_that_of_the_mean_probabilities(tmp_path, seed):
     """Two classifiers of the same bins: Σ mean(softmax) · midpoint is the mean of their expected returns."""
-    edges = np.linspace(-0.3, 0.3, 101)
+    edges = np.linspace(-0.3, 0.3, 101, dtype=np.float32)
     paths = [seed.save_checkpoint(tmp_path / f"{i}.pt", seed=i, pred_mode="classification") for i in (0, 1)]
     members = [load_encoder(path, bin_edges=edges, device="cpu", precision="float32") for path in paths]
     import torch
@@ -82,8 +83,8 @@ def test_members_that_do_not_belong_together_are_refused(other, said):
 
 def test_every_member_tells_what_changes_on_the_way():
     """Whoever is told by the ensemble is told by its members."""
-    members = MeanEncoder(3, seed=0), MeanEncoder(3, seed=1)
-    ensemble, told = Ensemble(members), []
+    members: tuple[Any, ...] = (MeanEncoder(3, seed=0), MeanEncoder(3, seed=1))
+    ensemble, told = Ensemble(members), list[str]()
     ensemble.notify = told.append
     for member in members:
         member.notify("memory ran out")

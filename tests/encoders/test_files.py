@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from encash.encoders import load_encoder
+from encash.encoders.torch import TorchEncoder
 from encash.encoders.torch.export import export_onnx, export_program
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.testing import EncoderContract, write_checkpoint
@@ -19,9 +21,10 @@ def folder(tmp_path_factory):
     """One classifier, as a checkpoint, a program and an ONNX model."""
     folder = tmp_path_factory.mktemp("models")
     extras = {"bin_edges": torch.linspace(0.7, 1.3, 101), "train_end": "2015-12-31", "feature_names": list("abcde")}
-    sizes = {"pred_mode": "classification", "num_bins": 100}
+    sizes: dict[str, Any] = {"pred_mode": "classification", "num_bins": 100}
     write_checkpoint(folder / "m.pt", num_features=5, lookback=6, extras=extras, **sizes)
     encoder = load_encoder(folder / "m.pt", device="cpu", precision="float32")
+    assert isinstance(encoder, TorchEncoder)
     export_program(encoder, folder / "m.pt2")
     return folder
 
@@ -30,7 +33,9 @@ def folder(tmp_path_factory):
 def onnx_folder(folder):
     pytest.importorskip("onnxruntime", reason="onnxruntime comes with the dev install")
     pytest.importorskip("onnxscript", reason="onnxscript comes with the dev install")
-    export_onnx(load_encoder(folder / "m.pt", device="cpu", precision="float32"), folder / "m.onnx")
+    encoder = load_encoder(folder / "m.pt", device="cpu", precision="float32")
+    assert isinstance(encoder, TorchEncoder)
+    export_onnx(encoder, folder / "m.onnx")
     return folder
 
 
@@ -77,13 +82,14 @@ def test_settings_that_a_model_file_does_not_have_are_refused(folder, name, requ
     if name.endswith(".onnx"):
         request.getfixturevalue("onnx_folder")
     load_encoder(folder / name, lookback=6, precision="float32", pooling="mean")
-    for setting, said in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"lookback": 7}, "lookback of 6"),
         ({"precision": "bfloat16"}, "cannot be set"),
         ({"bin_edges": "uniform"}, "cannot be set"),
-        ({"pooling": "last"}, "pools its states by itself"),
+        ({"pooling": "last"}, "pools its states itself"),
         ({"device": "quantum"}, "device 'quantum'"),
-    ]:
+    ]
+    for setting, said in cases:
         with pytest.raises(InputError, match=said):
             load_encoder(folder / name, **setting)
 
@@ -128,7 +134,7 @@ def test_horizons_of_its_own_stand_in_the_metadata(tmp_path):
     assert load_encoder(own).spec.horizons == (1, 2, 3, 4)
     with pytest.raises(FormatError, match="forecasts 4 horizons"):
         load_encoder(wrong)
-    with pytest.raises(FormatError, match="no JSON object"):
+    with pytest.raises(FormatError, match="not a JSON object"):
         load_encoder(broken)
     with pytest.raises(FormatError, match="do not belong together"):
         load_encoder(save_program(tmp_path / "f.pt2", _States(2)))
@@ -239,5 +245,6 @@ def test_the_identity_of_an_onnx_model_counts_the_files_that_it_names(onnx_folde
 def test_only_float32_is_exported(folder):
     """An export is made of the plain model, not of one that was rounded for speed."""
     encoder = load_encoder(folder / "m.pt", device="cpu", precision="bfloat16")
+    assert isinstance(encoder, TorchEncoder)
     with pytest.raises(InputError, match="precision float32"):
         export_program(encoder, folder / "never.pt2")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from encash import plugins
 from encash.encoders import load_encoder, named
 from encash.errors import FormatError, InputError
 from encash.testing import EncoderContract, MeanEncoder
@@ -29,15 +28,15 @@ def test_an_instance_a_class_and_a_function_are_taken():
     for name, seed in (("READY", 0), ("Own", 5), ("make", 6)):
         encoder = load_encoder(f"own_encoders:{name}")
         assert encoder.spec == MeanEncoder(3, lookback=4, seed=seed).spec
-        assert "as it comes" in encoder.choice
+        assert "its own settings" in encoder.choice
 
 
 def test_an_entry_point_is_found_by_its_name(monkeypatch):
     """A package that offers an encoder under encash.encoders is loaded by that name."""
     offered = EntryPoint(name="ours", value="own_encoders:Own", group=named.GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group, name: [offered] if name == "ours" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group, name: [offered] if name == "ours" else [])
     assert load_encoder("ours").spec == MeanEncoder(3, lookback=4, seed=5).spec
-    with pytest.raises(FormatError, match="theirs names no model"):
+    with pytest.raises(FormatError, match="theirs does not name a model"):
         load_encoder("theirs")
 
 
@@ -47,8 +46,8 @@ def test_an_entry_point_is_found_by_its_name(monkeypatch):
         ("no_such_module_here:Own", "cannot be imported"),
         ("own_encoders:Missing", "has no attribute 'Missing'"),
         ("own_encoders:NOTHING", "is a int; expected an encash.encoders.Encoder"),
-        ("model.pickle", "names no model"),
-        ("", "names no model"),
+        ("model.pickle", "does not name a model"),
+        ("", "does not name a model"),
     ],
 )
 def test_what_is_no_encoder_is_refused(name, said):

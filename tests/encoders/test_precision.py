@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from encash.encoders import load_encoder
-from encash.encoders.agreement import Agreement, agreement
+from encash.encoders.agreement import EncodingAgreement, compare_embeddings
 from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
-from encash.encoders.torch.choice import Steps, Trial, Way, choose, fastest, settle_batch, try_ways
+from encash.encoders.torch.choice import Candidate, LoadProgress, Trial, choose, fastest, settle_batch, try_candidates
 from encash.errors import InputError, MismatchError
 from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
 
-GOOD, BAD = Agreement(cosine=0.9999, neighbours=1.0), Agreement(cosine=0.97, neighbours=1.0)
+GOOD, BAD = EncodingAgreement(cosine=0.9999, neighbors=1.0), EncodingAgreement(cosine=0.97, neighbors=1.0)
 
 
 def trial(name, rate, found=GOOD):
@@ -55,7 +55,11 @@ class TestInt8(TestBfloat16):
         ([trial("float32", 10), trial("bfloat16", 23), trial("int8", 27)], "bfloat16"),
         ([trial("float32", 10), trial("bfloat16", 23), trial("int8", 35, BAD)], "bfloat16"),
         (
-            [trial("float32", 10), trial("medium", 9), trial("bfloat16", 40, Agreement(cosine=1, neighbours=0.9))],
+            [
+                trial("float32", 10),
+                trial("medium", 9),
+                trial("bfloat16", 40, EncodingAgreement(cosine=1, neighbors=0.9)),
+            ],
             "float32",
         ),
         ([trial("float32", 10), trial("int8", 12), trial("onnxruntime", 14)], "onnxruntime"),
@@ -65,7 +69,7 @@ class TestInt8(TestBfloat16):
     ],
 )
 def test_the_fastest_that_pays_and_agrees_is_taken(trials, chosen):
-    """1.3 times the speed of what was taken before it, cosine and neighbours as float32's; else float32."""
+    """1.3 times the speed of what was taken before it, cosine and neighbors as float32's; else float32."""
     best = choose(trials)
     assert chosen == (best.engine if best.engine != "torch" else best.precision)
 
@@ -77,18 +81,18 @@ def test_agreement_sees_what_a_plain_cosine_hides():
     reference, scrambled = 100 + own, 100 + own[::-1]
     plain = (reference * scrambled).sum(1) / np.linalg.norm(reference, axis=1) / np.linalg.norm(scrambled, axis=1)
     assert plain.min() > 0.999
-    assert not agreement(reference, scrambled).enough
-    assert agreement(reference, reference + 1e-4 * random.normal(size=own.shape)).enough
+    assert not compare_embeddings(reference, scrambled).sufficient
+    assert compare_embeddings(reference, reference + 1e-4 * random.normal(size=own.shape)).sufficient
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
-    """Same neighbours, cosine near 1, forecasts close; yet another identity, for the bits differ."""
+    """Same neighbors, cosine near 1, forecasts close; yet another identity, for the bits differ."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64, num_layers=4, lookback=20)
     plain, fast = (load_encoder(path, device="cpu", precision=name) for name in ("float32", precision))
     windows = np.random.default_rng(0).normal(size=(40, 20, 8)).astype(np.float32)
     ours, theirs = plain.encode(windows), fast.encode(windows)
-    assert agreement(ours.embedding, theirs.embedding).cosine > 0.999
+    assert compare_embeddings(ours.embedding, theirs.embedding).cosine > 0.999
     assert abs(ours.forecast - theirs.forecast).max() < 0.02
     assert not np.array_equal(ours.embedding, theirs.embedding)
     assert plain.spec.fingerprint != fast.spec.fingerprint
@@ -96,7 +100,7 @@ def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
 
 def test_a_small_model_stays_in_float32_without_a_measurement(tmp_path, monkeypatch):
     """Below 128 wide nothing is measured, and the choice says why."""
-    monkeypatch.setattr(choice, "try_ways", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(choice, "try_candidates", lambda *_: pytest.fail("measured"))
     encoder = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=64), device="cpu")
     assert encoder.spec.precision == "float32"
     assert "too small" in encoder.choice
@@ -110,7 +114,7 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     assert all(name in measured.choice for name in (*precision.PRECISIONS, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
     fast = load_encoder(path, device="cpu", precision="bfloat16", batch_size=64)
-    monkeypatch.setattr(choice, "try_ways", lambda *_: (fast, tried))
+    monkeypatch.setattr(choice, "try_candidates", lambda *_: (fast, tried))
     chosen = load_encoder(path, device="cpu", batch_size=64)
     assert chosen.spec == load_encoder(path, device="cpu", precision="bfloat16").spec
     assert chosen.choice.startswith("bfloat16, torch, batch 64: 16.6 entries/s; float32 3.7, medium 5;")
@@ -120,9 +124,9 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
     """The sample is asked for windows of the model's lookback; each precision encodes these and no others."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4, lookback=6)
     own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
-    asked, given = [], []
+    asked, given = list[int](), list[np.ndarray]()
     monkeypatch.setattr(
-        choice, "try_ways", lambda plain, _, windows, __: given.append(windows) or (plain, [trial("float32", 1)])
+        choice, "try_candidates", lambda plain, _, windows, __: given.append(windows) or (plain, [trial("float32", 1)])
     )
     load_encoder(path, device="cpu", sample=lambda lookback: asked.append(lookback) or own)
     assert asked == [6]
@@ -171,8 +175,8 @@ class TestTheMeasurement:
     def test_a_way_that_pays_and_agrees_is_taken_and_another_is_not_compared(self):
         """The fast one encodes what agreement needs; the slow one only what its speed needs."""
         plain, slow, fast = Paced(0.02), Paced(0.02), Paced(0.002)
-        ways = [Way(make=lambda: slow, precision="medium"), Way(make=lambda: fast, engine="onnxruntime")]
-        chosen, trials = try_ways(plain, ways, self.windows, Steps())
+        ways = [Candidate(make=lambda: slow, precision="medium"), Candidate(make=lambda: fast, engine="onnxruntime")]
+        chosen, trials = try_candidates(plain, ways, self.windows, LoadProgress())
         assert chosen is fast
         assert [each.agreement is None for each in trials] == [True, True, False]
         assert slow.windows == choice.SLOW_WINDOWS
@@ -182,22 +186,22 @@ class TestTheMeasurement:
         """Other weights: compared, found to disagree, left, and named with its fault."""
         plain = Paced(0.02)
         other = Paced(0.001, seed=1)
-        encoder = fastest(plain, [Way(make=lambda: other, engine="onnxruntime")], lambda _: self.windows)
+        encoder = fastest(plain, [Candidate(make=lambda: other, engine="onnxruntime")], lambda _: self.windows)
         assert encoder is plain
         assert re.search(r"float32 \(onnxruntime\) \S+ \(disagrees", encoder.choice)
 
     def test_what_cannot_pay_is_not_made(self):
         """A limit below 1.3 times what was taken spares the making; the line says the limit."""
-        way = Way(make=lambda: pytest.fail("made"), engine="onnxruntime", limit=lambda: 7)
+        way = Candidate(make=lambda: pytest.fail("made"), engine="onnxruntime", speed_limit=lambda: 7)
         encoder = fastest(Paced(0.02), [way], lambda _: self.windows)
         assert "float32 (onnxruntime) at most 7;" in encoder.choice
 
     @pytest.mark.parametrize(("limit", "total"), [(7, 4), (np.inf, 8)])
     def test_steps_are_told_as_they_are_known_and_passed(self, limit, total):
         """Reading, float32, another way, the batch; what is long counts as several steps once it is to be made."""
-        way = Way(make=lambda: Paced(0.002), engine="onnxruntime", limit=lambda: limit, steps=5)
+        way = Candidate(make=lambda: Paced(0.002), engine="onnxruntime", speed_limit=lambda: limit, steps=5)
         told = []
-        fastest(Paced(0.02), [way], lambda _: self.windows, steps=Steps(lambda *now: told.append(now)))
+        fastest(Paced(0.02), [way], lambda _: self.windows, progress=LoadProgress(lambda *now: told.append(now)))
         assert told[:2] == [(1, 4), (2, 4)]
         assert told[-2:] == [(total - 1, total), (total, total)]
         assert ((2, total) in told) is True
@@ -206,7 +210,7 @@ class TestTheMeasurement:
         """Where ONNX Runtime is taken, the precisions beside it are told to be torch's."""
         plain, fast = Paced(0.02), Paced(0.002)
         fast.spec = replace(fast.spec, engine="onnxruntime")
-        encoder = fastest(plain, [Way(make=lambda: fast, engine="onnxruntime")], lambda _: self.windows)
+        encoder = fastest(plain, [Candidate(make=lambda: fast, engine="onnxruntime")], lambda _: self.windows)
         assert re.match(r"float32, onnxruntime, batch \d: \S+ entries/s; float32 \(torch\) \S+; cosine", encoder.choice)
 
 
@@ -230,7 +234,7 @@ def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "products_are_exact", lambda: False)
     assert "int8" not in precision.offered("cpu")
     assert "int8" not in precision.offered("cuda")
-    with pytest.raises(InputError, match="cannot be had on cpu here"):
+    with pytest.raises(InputError, match="not available on cpu here"):
         load_encoder(path, device="cpu", precision="int8")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from encash.encoders import load_encoder
 from encash.encoders.bins import settle_edges
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
-from encash.encoders.torch.lanes import in_lanes
 from encash.encoders.torch.memory import keep_freed_memory
+from encash.encoders.torch.threads import map_on_threads
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.testing import EncoderContract, write_checkpoint
 
@@ -156,14 +157,14 @@ def _with_config(content, **changes):
         (lambda c: _with_config(c, hidden_dim=32), "has shape .* the config"),
         (lambda c: _with_config(c, num_layers=3), "12 weights are missing"),
         (lambda c: _with_config(c, num_layers=1), "12 weights are unknown"),
-        (lambda c: _with_config(c, num_heads=3), "no multiple of num_heads 3"),
+        (lambda c: _with_config(c, num_heads=3), "not a multiple of num_heads 3"),
         (lambda c: _with_config(c, num_heads=None), "num_heads = None"),
         (lambda c: _with_config(c, pred_mode="ranking"), "pred_mode = 'ranking'"),
         (lambda c: _with_config(c, pred_mode="classification"), "head has 4 outputs"),
         (lambda c: {"model_state_dict": c["model_state_dict"]}, "has no config"),
-        (lambda c: c["model_state_dict"], "no model_state_dict"),
-        (lambda c: {**c, "model_state_dict": {**c["model_state_dict"], "note": "text"}}, "which is no tensor"),
-        (lambda c: torch.ones(3), "no model_state_dict"),
+        (lambda c: c["model_state_dict"], "expected a model_state_dict"),
+        (lambda c: {**c, "model_state_dict": {**c["model_state_dict"], "note": "text"}}, "is not a tensor"),
+        (lambda c: torch.ones(3), "expected a model_state_dict"),
     ],
 )
 def test_weights_and_config_that_do_not_fit_are_refused(tmp_path, seed, spoil, said):
@@ -205,7 +206,7 @@ def test_a_pickle_is_refused_without_warnings_of_torch(tmp_path):
 @pytest.mark.parametrize(
     ("save", "said"),
     [
-        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is a pickle of another kind than torch.save writes"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is a pickle that torch.save did not write"),
         (lambda path: torch.save(torch.nn.Linear(2, 2), path), "names torch.nn.modules.linear.Linear"),
         (lambda path: torch.save({"config": _Runs()}, path), "names io.open"),
         (lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path), "is a TorchScript program"),
@@ -238,16 +239,17 @@ def test_bad_arguments_are_refused(tmp_path, seed):
     path = seed.save_checkpoint(tmp_path / "m.pt")
     with pytest.raises(MissingFileError, match=r"nowhere\.pt"):
         load_encoder(tmp_path / "nowhere.pt")
-    with pytest.raises(FormatError, match="names no model"):
+    with pytest.raises(FormatError, match="does not name a model"):
         load_encoder(tmp_path / "m.pickle")
-    for options, said in [
+    cases: list[tuple[dict[str, Any], str | None]] = [
         ({"device": "quantum"}, "device 'quantum'"),
         ({"precision": "float8"}, "precision 'float8'"),
         ({"lookback": 3001}, "3000 positions"),
         ({"lookback": 0}, "3000 positions"),
         ({"batch_size": 0}, "batch size 0"),
         ({"bin_edges": tmp_path / "none.pt"}, None),
-    ]:
+    ]
+    for options, said in cases:
         if said is None:  # regression needs no edges
             load_encoder(path, **options)
             continue
@@ -267,8 +269,8 @@ def test_the_fingerprint_knows_weights_not_files(tmp_path, seed):
 
 def test_what_our_training_notes_reaches_the_spec(tmp_path):
     """train_end and feature_names of a checkpoint are in the spec; without seq_len the lookback is 60."""
-    extras = {"train_end": "2015-12-31", "feature_names": ["a", "b"]}
-    spec = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=2, lookback=None, extras=extras)).spec
+    extras = {"config": {}, "train_end": "2015-12-31", "feature_names": ["a", "b"]}
+    spec = load_encoder(write_checkpoint(tmp_path / "m.pt", num_features=2, extras=extras)).spec
     assert spec.train_end == "2015-12-31"
     assert spec.feature_names == ("a", "b")
     assert spec.lookback == 60
@@ -341,7 +343,7 @@ def test_a_batch_uses_the_memory_of_the_one_before(tmp_path):
     assert taken < 8 * pages_of_one_tensor, "less than one tensor a batch; each makes some twenty"
 
 
-class TestLanes:
+class TestThreads:
     """A thread of torch for each core."""
 
     @pytest.fixture
@@ -366,15 +368,17 @@ class TestLanes:
     def test_each_part_has_one_core_and_the_caller_keeps_its_own(self, threads):
         """Inside, torch computes with one thread; outside, with as many as before, even after an error."""
         threads(2)
-        assert in_lanes(lambda part: (part, torch.get_num_threads()), range(5)) == [(part, 1) for part in range(5)]
+        assert map_on_threads(lambda part: (part, torch.get_num_threads()), range(5)) == [
+            (part, 1) for part in range(5)
+        ]
         with pytest.raises(ZeroDivisionError):
-            in_lanes(lambda part: 1 // part, [1, 0])
+            map_on_threads(lambda part: 1 // part, [1, 0])
         assert torch.get_num_threads() == 2
 
     def test_medium_products_are_set_for_the_call_alone(self):
         """The precision of torch's own products is as asked inside and as it was outside."""
         before = torch.get_float32_matmul_precision()
-        assert in_lanes(lambda _: torch.get_float32_matmul_precision(), [0, 1], matmul="medium") == ["medium"] * 2
+        assert map_on_threads(lambda _: torch.get_float32_matmul_precision(), [0, 1], matmul="medium") == ["medium"] * 2
         assert torch.get_float32_matmul_precision() == before
 
     def test_callers_in_several_threads_take_turns(self, tmp_path, threads):

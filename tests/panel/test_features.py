@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,8 @@ def walk(seed: int, num_sessions: int, *, columns: str = "OHLCV") -> Bars:
 
 def cut(bars: Bars, kept: slice) -> Bars:
     columns = {field.name: getattr(bars, field.name) for field in fields(bars)}
-    return Bars(**{name: None if column is None else column[kept] for name, column in columns.items()})
+    given: dict[str, Any] = {name: None if column is None else column[kept] for name, column in columns.items()}
+    return Bars(**given)
 
 
 def poison(bars: Bars, first: int, value: float) -> Bars:

@@ -47,6 +47,8 @@ def test_a_panel_that_is_written_is_read_back(tmp_path):
         np.testing.assert_array_equal(ours.days, theirs.days)
         np.testing.assert_array_equal(ours.offsets, theirs.offsets)
     np.testing.assert_array_equal(back.sessions, panel.sessions)
+    assert back.prices is not None
+    assert panel.prices is not None
     np.testing.assert_array_equal(back.prices.close, panel.prices.close.astype("f4"))
 
 
@@ -71,6 +73,7 @@ def test_nothing_after_the_day_can_be_read_as_of_it(tmp_path):
     day = panel.sessions[50]
     past = open_panel(tmp_path / "f.h5", tmp_path / "p.h5").as_of(day)
     assert past.rows().days.max() == day
+    assert past.prices is not None
     assert past.prices.days[-1] == day
     assert past.as_of(panel.sessions[70]).rows().days.max() == day
 
@@ -113,6 +116,7 @@ def test_odd_names_and_weekends_work(tmp_path):
     panel = open_panel(path, write(tmp_path / "p.h5", {name: prices() for name in names}))
     assert panel.tickers == tuple(sorted(names))
     assert panel.rows(("ÆTHER", "..")).values.shape == (4, 2)
+    assert panel.prices is not None
     assert panel.prices.select(("^GSPC",)).close.tolist() == [[1], [2], [3]]
 
 
@@ -162,11 +166,11 @@ BAD_FEATURES = {
     "no group": ({}, "is empty"),
     "fewer dates than rows": ({"A": features(dates=DATES[:2])}, "'A' has 2 dates for 3 rows"),
     "unsorted": ({"A": features(dates=DATES[[1, 0, 2]])}, "'A' has unsorted dates: 2024-01-02 follows 2024-01-03"),
-    "doubled": ({"A": features(dates=DATES[[0, 1, 1]])}, "'A' has doubled dates: 2024-01-03"),
+    "doubled": ({"A": features(dates=DATES[[0, 1, 1]])}, "'A' has duplicate dates: 2024-01-03"),
     "no dates at all": ({"A": features(dates=np.array([b"yesterday!", *DATES[1:]]))}, "'A' has the date 'yesterday!'"),
     "short dates": ({"A": features(dates=np.array([b"2024", b"2025", b"2026"]))}, "'A' has the date '2024'"),
     "times": ({"A": features(dates=np.array([b"2024-01-02 16:00"] * 3))}, "has the date '2024-01-02 16:00'"),
-    "no such day": ({"A": features(dates=np.array([b"2024-02-30", *DATES[1:]]))}, "'A': a date that no calendar has"),
+    "no such day": ({"A": features(dates=np.array([b"2024-02-30", *DATES[1:]]))}, "'A' has a date that does not exist"),
     "numbers": ({"A": features(dates=np.array([20240102, 20240103, 20240104]))}, "dates of 'A'.* dtype int64"),
     "another width": ({"A": features(2), "B": features(3)}, "'B' has 3 features and 'A' has 2"),
     "one dimension": ({"A": {"features": np.zeros(3, "f4"), "dates": DATES}}, r"'A' have shape \(3,\)"),

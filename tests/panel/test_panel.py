@@ -107,6 +107,8 @@ def test_a_panel_of_a_file_can_be_pickled(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     again = pickle.loads(content)
     np.testing.assert_array_equal(again.rows().values, ours.rows().values)
+    assert again.prices is not None
+    assert ours.prices is not None
     np.testing.assert_array_equal(again.prices.close, ours.prices.close)
     assert again.rows().days.max() == panel.sessions[50]
     assert (again.tickers, again.feature_names) == (ours.tickers, ours.feature_names)

@@ -54,6 +54,8 @@ def test_a_long_table_becomes_two_files_that_open(tmp_path):
     assert len(report.feature_names) == report.features == panel.num_features
     assert {"return_1", "gap_1", "volume_5", "rank_return_1"} <= set(report.feature_names)
     assert panel.rows().values.shape == (6, report.features)
+    assert panel.prices is not None
+    assert panel.prices.open is not None
     assert panel.prices.close[:, 0].tolist() == [11 + n for n in range(8)]
     assert panel.prices.open[:, 1].tolist() == [10 + n for n in range(8)]
     assert done == [(1, 2), (2, 2)]
@@ -94,9 +96,8 @@ def test_csv_gzip_and_parquet_say_the_same(tmp_path):
     for name in ("a.csv", "a.csv.gz", "b.csv", "a.parquet", "b.parquet"):
         bars = read_bars(tmp_path / name).bars
         assert list(bars) == ["AAA", "BBB"]
-        found.append(
-            [column.tobytes() for own in bars.values() for column in (own.days, own.close, own.low, own.volume)]
-        )
+        columns = [getattr(own, name) for own in bars.values() for name in ("days", "close", "low", "volume")]
+        found.append([column.tobytes() for column in columns])
     assert all(same == found[0] for same in found)
 
 
@@ -117,7 +118,8 @@ def test_an_adjusted_close_adjusts_the_bar(tmp_path):
     text = "date,ticker,open,high,low,close,adj close\n2024-01-02,A,10,20,5,10,5\n"
     found = read_bars(table(tmp_path / "t.csv", text))
     own = found.bars["A"]
-    assert (own.close[0], own.open[0], own.high[0], own.low[0]) == (5, 5, 10, 2.5)
+    columns = [getattr(own, name) for name in ("close", "open", "high", "low")]
+    assert [column[0] for column in columns] == [5, 5, 10, 2.5]
     assert found.columns["close"] == "adj close"
     with pytest.raises(FormatError, match="add the close"):
         read_bars(table(tmp_path / "t.csv", "date,ticker,open,adj close\n2024-01-02,A,10,5\n"))
@@ -155,8 +157,10 @@ def test_bars_out_of_bounds_are_widened_and_counted(tmp_path):
     )
     found = read_bars(table(tmp_path / "t.csv", text))
     assert found.out_of_bounds == 2
-    assert found.bars["A"].high.tolist() == [11, 12, 12]
-    assert found.bars["A"].low.tolist() == [8, 10, 9]
+    own = found.bars["A"]
+    assert own.high is not None
+    assert own.low is not None
+    assert (own.high.tolist(), own.low.tolist()) == ([11, 12, 12], [8, 10, 9])
 
 
 def test_bad_bars_are_refused_or_dropped_and_counted(tmp_path):
@@ -181,11 +185,11 @@ BAD = {
     "no date": ("ticker,close\nA,1\n", "no date column among ticker, close"),
     "no close": ("date,ticker,open\n2024-01-02,A,1\n", "no close among"),
     "no ticker": ("Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,1\n", "has a close and no ticker"),
-    "bad date": ("date,ticker,close\n2024-01-02,A,1\nsoon,A,2\n", "'soon' in 'date' is no date"),
-    "american date": ("date,ticker,close\n01/02/2024,A,1\n", "'01/02/2024' in 'date' is no date"),
-    "no such day": ("date,ticker,close\n2024-02-30,A,1\n", "'2024-02-30' in 'date' is no date"),
-    "empty date": ("date,ticker,close\n,A,1\n", "'' in 'date' is no date"),
-    "first column no date": ("A,B\n1,2\n", "'1' in 'A' is no date"),
+    "bad date": ("date,ticker,close\n2024-01-02,A,1\nsoon,A,2\n", "'soon' in 'date' is not a date"),
+    "american date": ("date,ticker,close\n01/02/2024,A,1\n", "'01/02/2024' in 'date' is not a date"),
+    "no such day": ("date,ticker,close\n2024-02-30,A,1\n", "'2024-02-30' in 'date' is not a date"),
+    "empty date": ("date,ticker,close\n,A,1\n", "'' in 'date' is not a date"),
+    "first column no date": ("A,B\n1,2\n", "'1' in 'A' is not a date"),
     "twice": ("date,ticker,close\n2024-01-02,A,1\n2024-01-02,A,1\n", "'A' on 2024-01-02 twice"),
     "wide twice": ("date,A,B\n2024-01-02,1,1\n2024-01-02,1,1\n", "'A' on 2024-01-02 twice"),
     "text": ("date,ticker,close\n2024-01-02,A,one\n", "invalid value 'one'"),
@@ -314,6 +318,7 @@ def test_real_bars_with_known_flaws_are_counted(tmp_path):
     assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_591_290, 64)
     assert (report.bars_out_of_bounds, report.bars_dropped) == (43_632, {})
     panel = open_panel(tmp_path / "f.h5", tmp_path / "p.h5")
+    assert panel.prices is not None
     assert np.nanmax(panel.prices.close[1:] / panel.prices.close[:-1]) > 36
     assert all(np.isfinite(panel.rows((ticker,)).values).all() for ticker in panel.tickers[::20])
 

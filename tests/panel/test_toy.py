@@ -21,6 +21,7 @@ def test_odd_tickers_are_odd_by_their_own_dates():
     panel = toy_panel(0, 6, 200, odd=True)
     grid = window_grid(panel.rows(), panel.sessions, 10)
     reason = {ticker: grid.reason[:, n] for n, ticker in enumerate(panel.tickers)}
+    assert panel.prices is not None
     traded = {ticker: ~np.isnan(panel.prices.close[:, n]) for n, ticker in enumerate(panel.tickers)}
     assert not traded["LATE"][:80].any()
     assert traded["LATE"][80:].all()
@@ -41,6 +42,7 @@ def test_a_planted_signal_foretells_the_next_return_as_strongly_as_asked():
     panel = toy_panel(3, 20, 1000, signal_ic=0.1)
     assert panel.feature_names is not None
     assert panel.feature_names[-1] == "signal"
+    assert panel.prices is not None
     next_return = np.diff(np.log(panel.prices.close), axis=0)[20:]
     found = [
         np.corrcoef(panel.rows((ticker,)).values[:-1, -1], next_return[:, n])[0, 1]
@@ -52,6 +54,7 @@ def test_a_planted_signal_foretells_the_next_return_as_strongly_as_asked():
 def test_planted_regimes_have_their_drift_and_show_in_the_features():
     """The return after a session has the drift of its regime, and features of one regime lie together."""
     toy = regime_panel(0, 20, 600)
+    assert toy.panel.prices is not None
     step = np.diff(np.log(toy.panel.prices.close), axis=0)
     drift = [step[toy.regime[:-1] == regime].mean() for regime in range(3)]
     assert drift == pytest.approx(toy.drift, abs=0.0008)
@@ -71,6 +74,6 @@ def test_a_toy_that_cannot_be_is_refused(asked):
 
 
 def test_fewer_features_than_regimes_are_refused():
-    """Two directions cannot tell three regimes apart."""
-    with pytest.raises(InputError, match="at least 3"):
+    """Two directions cannot distinguish three regimes."""
+    with pytest.raises(InputError, match="expected 3 or more"):
         regime_panel(num_features=2)

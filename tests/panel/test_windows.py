@@ -97,8 +97,8 @@ def test_truncating_the_data_after_a_day_changes_nothing_up_to_it(rows, lookback
     whole, short = window_grid(rows, days, lookback), window_grid(cut, days, lookback)
     np.testing.assert_array_equal(whole.reason, short.reason)
     np.testing.assert_array_equal(whole.digest, short.digest)
-    windows = (gather_windows(r, g.end_row[g.available], lookback) for r, g in ((rows, whole), (cut, short)))
-    np.testing.assert_array_equal(*windows)
+    ours, theirs = (gather_windows(r, g.end_row[g.available], lookback) for r, g in ((rows, whole), (cut, short)))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @given(feature_rows(), lookbacks, st.integers(0, 14), st.sampled_from([np.nan, 1e30, -1.0]))
@@ -160,15 +160,15 @@ def test_days_out_of_order_and_no_lookback_are_refused():
     rows = FeatureRows(
         tickers=("A",), offsets=np.array([0, 1]), days=FIRST + np.arange(1), values=np.zeros((1, 1), np.float32)
     )
-    with pytest.raises(InputError, match="ascending and distinct"):
+    with pytest.raises(InputError, match="expected ascending, distinct days"):
         window_grid(rows, FIRST + np.array([1, 0]), 1)
     with pytest.raises(InputError, match="lookback is 0"):
         window_grid(rows, FIRST + np.arange(1), 0)
 
 
 def test_values_that_are_not_finite_are_seen_wherever_they_lie(monkeypatch):
-    """The values are looked at piece by piece; a NaN or infinity is found in every piece, and nothing else is."""
-    monkeypatch.setattr(windows, "_PIECE_BYTES", 64)
+    """The values are checked in chunks; a NaN or infinity is found in every chunk, and nothing else is."""
+    monkeypatch.setattr(windows, "_CHUNK_BYTES", 64)
     values = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
     values[::7, 1], values[::11, 2] = np.nan, -np.inf
     days = np.datetime64("2024-01-01") + np.arange(500)

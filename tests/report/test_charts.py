@@ -1,16 +1,19 @@
-"""Drawings, and pictures of coverage."""
+"""Charts of the page, and image files of coverage."""
 
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from encash.errors import InputError
-from encash.report import coverage_picture
-from encash.report.charts import Line, equity_chart, occupancy_chart
+from encash.report import Extras, Skill, coverage_picture, read_run
+from encash.report.charts import CHARTS, equity, run_charts
+from encash.report.charts.occupancy import occupancy_figure
+from encash.report.summary import Occupancy
 
 DAYS = np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]")
 TICKERS = tuple(f"T{number}" for number in range(5))
@@ -23,13 +26,13 @@ def states():
     return cells
 
 
-def test_a_drawing_is_well_formed_and_themed():
-    """A chart is XML whose colours are those of the page and whose text is text."""
-    line = Line(label="net & <co>", values=np.linspace(1.0, 2.0, len(DAYS)), role="net")
-    drawing = equity_chart('what "one" sees <here>', DAYS, [line], [line], [])
+def test_a_drawing_is_well_formed_and_themed(write_run):
+    """A chart is XML whose colors are those of the page and whose text is text."""
+    chart = replace(equity(read_run(write_run()), Extras()), reading='what "one" sees <here>')
+    drawing = chart.svg
     root = ET.fromstring(drawing)
-    assert root.get("aria-label") == 'what "one" sees <here>'
-    assert any(text.text == "net & <co> 2" for text in root.iter("text"))
+    assert root.get("aria-label") == 'Equity and drawdown. what "one" sees <here>'
+    assert any((text.text or "").startswith("gross ") for text in root.iter("text"))
     assert "var(--net)" in drawing
     assert "#0102" not in drawing
     assert "font-family" not in drawing
@@ -38,11 +41,26 @@ def test_a_drawing_is_well_formed_and_themed():
 def test_a_month_is_named_once_below_the_clusters():
     """Of the weeks of half a year, those that begin a month carry its name."""
     weeks = np.arange("2023-12-05", "2024-05-28", 7, dtype="datetime64[D]").astype(str).tolist()
-    share = np.full((2, len(weeks)), 0.5)
-    drawing = occupancy_chart("", np.array([4, 1], dtype=np.int32), np.array([True, False]), weeks, share)
-    words = [text.text for text in ET.fromstring(drawing).iter("text")]
-    named = [word for word in words if word is not None and word.startswith("202")]
+    found = Occupancy(
+        labels=tuple(weeks),
+        clusters=np.array([4, 1], dtype=np.int32),
+        share=np.full((2, len(weeks)), 0.5),
+        kept=np.array([1.0, 0.0]),
+    )
+    words = [text.get_text() for text in occupancy_figure(found).axes[0].texts]
+    named = [word for word in words if word.startswith("202")]
     assert named == ["2023-12", "2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
+
+
+def test_the_charts_that_apply_are_drawn_in_the_order_of_the_registry(write_run):
+    """A run without comparisons has four charts; forecasts of its horizon add two in their place."""
+    run = read_run(write_run())
+    bare = [chart.title for chart in run_charts(run, Extras())]
+    assert bare == ["Equity and drawdown", "Monthly returns", "Cluster occupancy", "Time by stage"]
+    skill = Skill(horizon=5, rank_ic=0.02, rank_ic_t=2.0, quantile_returns=(0.0, 0.001))
+    more = [chart.title for chart in run_charts(run, Extras(skill=[skill]))]
+    assert more == [*bare[:2], "Rank IC by horizon", "Return by forecast quintile", *bare[2:]]
+    assert len(CHARTS) == len(set(CHARTS))
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
@@ -55,15 +73,15 @@ def test_a_picture_of_coverage_is_written(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 @pytest.mark.filterwarnings("error")
-def test_a_ticker_in_any_script_is_drawn_without_a_complaint(tmp_path, suffix):
-    """The fonts of whoever opens the picture decide which letters are seen, not those of the machine that drew it."""
+def test_a_ticker_in_any_script_is_drawn_without_a_warning(tmp_path, suffix):
+    """The fonts of the reader decide which letters are shown, not those of the machine that drew the image."""
     path = coverage_picture(states(), DAYS, ("トヨタ", "삼성전자", *TICKERS[2:]), tmp_path / f"c{suffix}")
     if suffix == ".svg":
         assert "トヨタ" in path.read_text(encoding="utf-8")
 
 
 def test_the_legend_counts_the_cells(tmp_path):
-    """Every state stands in the picture with its number of cells."""
+    """The legend names each state with its number of cells."""
     text = coverage_picture(states(), DAYS, TICKERS, tmp_path / "c.svg").read_text()
     for words in ("valid  225", "stale  60", "missing  5", "unavailable  10"):
         assert words in text
@@ -80,7 +98,7 @@ def test_the_colours_are_those_of_the_states(tmp_path):
 
 
 def test_a_single_missing_cell_among_thousands_is_blended_not_dropped(tmp_path):
-    """One bad cell in a million still tints the pixel that stands for it."""
+    """One bad cell in a million still tints the pixel that represents it."""
     cells = np.zeros((3000, 400), dtype=np.int8)
     days = np.datetime64("2000-01-01") + np.arange(3000)
     tickers = [f"T{number}" for number in range(400)]
@@ -100,8 +118,8 @@ def test_a_single_missing_cell_among_thousands_is_blended_not_dropped(tmp_path):
         (states() + np.int8(4), "c.svg", "states from"),
     ],
 )
-def test_what_is_no_coverage_is_refused(tmp_path, cells, name, message):
-    """Another suffix, another shape or an unknown state is an error and writes nothing."""
+def test_invalid_coverage_is_refused(tmp_path, cells, name, message):
+    """A different suffix, a different shape or an unknown state is an error, and nothing is written."""
     with pytest.raises(InputError, match=message):
         coverage_picture(cells, DAYS, TICKERS, tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -109,11 +127,11 @@ def test_what_is_no_coverage_is_refused(tmp_path, cells, name, message):
 
 def test_nothing_to_draw_is_refused(tmp_path):
     """No session is no picture."""
-    with pytest.raises(InputError, match="no cell"):
+    with pytest.raises(InputError, match="nothing to draw"):
         coverage_picture(np.zeros((0, 5), dtype=np.int8), DAYS[:0], TICKERS, tmp_path / "c.svg")
 
 
-def test_the_room_opens_without_its_heavy_guests():
+def test_importing_the_report_imports_no_heavy_library():
     """Importing the report loads neither the charting nor the templating library."""
     code = "import sys, encash.report; print([name for name in ('matplotlib', 'jinja2') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,6 +7,7 @@ import pytest
 
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
+from encash.cache import LookupStats
 from encash.cache.lookup import Signals
 from encash.clusters import Random
 from encash.panel.panel import PriceTable
@@ -17,7 +18,7 @@ HORIZONS = (1, 5)
 
 @dataclass
 class DrawnLookup:
-    """Signals that are a function of the cell alone."""
+    """Signals that are a function of the cell only."""
 
     horizons: tuple = HORIZONS
     stats: LookupStats = field(default_factory=LookupStats)
@@ -64,7 +65,7 @@ def test_a_written_run_is_read_as_it_was(folder):
     assert run.equity.net[-1] == pytest.approx(run.figure("final_capital"))
     assert run.horizon == 5
     assert run.capital == 100_000.0
-    assert run.picks.picked.sum() > 0
+    assert run.candidates.picked.sum() > 0
     assert run.has_benchmark
 
 
@@ -81,7 +82,7 @@ def test_written_comparisons_are_read_as_they_were(folder):
 
 
 def test_the_page_of_a_written_run_gives_its_verdict(folder, tmp_path):
-    """The first line says where the run stands among its random filters."""
+    """The first line gives the rank of the run among its random filters."""
     text = render_report([folder], tmp_path / "report.html").read_text()
     assert "percentile of 25 random filters" in text
     assert "Training period unknown" in text

@@ -114,25 +114,25 @@ def render(write_run, tmp_path):
 
 
 def test_the_page_of_one_run_is_whole(write_run, tmp_path):
-    """Every part is there, every element is closed, no identifier stands twice, and each drawing is described."""
+    """Every part is there, every element is closed, no identifier is repeated, and each drawing is described."""
     folder = write_run()
     text = render_report([folder], tmp_path / "report.html", extras=everything(folder)).read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 11
     assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 11
-    for words in ("Beside it", "Forecasts against what followed", "50 times faster than live", "with the same picks"):
+    for words in ("Comparisons", "Forecast skill", "50 times faster than live", "with the same picks"):
         assert words in page.words
     for words in (
-        "A plane through 3 clusters",
-        "At the last of 3 refits, cluster 0 won most often",
-        "From refit to refit 85",
-        "60 % of the draws",
-        "random filters in each bar",
-        "seeds in each bar",
+        "2-D projection of the clusters (40% of the variance)",
+        "At the last of 3 refits, cluster 0 had the highest win rate",
+        "From one refit to the next, 85%",
+        "60% of the draws",
+        "number of random filters",
+        "number of seeds",
     ):
         assert words in page.words
-    for words in ("Configuration", "Fingerprints", "Library versions", "How each number is defined", "seed"):
+    for words in ("Configuration", "Fingerprints", "Library versions", "Definitions and conventions", "seed"):
         assert words in page.words
 
 
@@ -170,7 +170,7 @@ def test_the_same_run_gives_the_same_bytes(write_run, tmp_path):
 
 
 def test_what_comes_from_outside_is_escaped(render):
-    """A name, a setting or a reason that looks like HTML is shown as it stands, in drawings too."""
+    """A name, a setting or a reason that looks like HTML is shown as text, in drawings too."""
     evil = "<b>$x$ & <script>alert(1)</script>"
     extras = Extras(timings={evil: 2.0, "cached": 1.0})
     text = render(extras, name="<b>run & co", lookahead=evil, configuration={evil: evil}, stages={evil: 1.0})
@@ -190,7 +190,7 @@ def test_names_in_drawings_are_escaped(write_run, tmp_path):
 
 
 def test_look_ahead_is_a_band_across_the_page(render):
-    """The reason stands first on the page; an honest run has no band."""
+    """The reason comes first on the page; an honest run has no warning."""
     text = render(lookahead="I wanted to see (ranked up to 2020-01-01)")
     assert text.index('class="warning"') < text.index("<h1>")
     assert "I wanted to see (ranked up to 2020-01-01)" in text
@@ -200,11 +200,11 @@ def test_look_ahead_is_a_band_across_the_page(render):
 def test_the_verdict_is_the_first_headline(render):
     """The first headline holds the statement and the finding."""
     words = Page(render()).words
-    assert "After costs the filter ended" in words
-    assert words.index("After costs") < words.index("Final capital")
+    assert "After costs, the filter ended" in words
+    assert words.index("After costs,") < words.index("Final capital")
 
 
-def test_every_count_of_the_data_is_told(render):
+def test_every_count_of_the_entries_is_shown(render):
     """From the cache, computed, stale, unavailable; what was not compared is said to be so, and what no run counts (a
     failure ends it) has no number."""
     words = Page(render(hits=1234, computed=5, stale=None, unavailable=7)).words
@@ -227,10 +227,10 @@ def test_a_run_without_benchmark_clusters_or_stages_still_has_a_page(write_run, 
     gone = np.full(table.num_rows, np.nan)
     pq.write_table(table.set_column(3, "benchmark", [gone]), folder / "equity.parquet")
     picks = pq.read_table(folder / "picks.parquet")
-    nobody = np.full(picks.num_rows, -1, dtype=np.int32)
-    pq.write_table(picks.set_column(2, "cluster", [nobody]), folder / "picks.parquet")
+    no_cluster = np.full(picks.num_rows, -1, dtype=np.int32)
+    pq.write_table(picks.set_column(2, "cluster", [no_cluster]), folder / "picks.parquet")
     page = Page(render_report([folder], tmp_path / "report.html").read_text())
-    assert "there is no benchmark" in page.words
+    assert "no benchmark to compare with" in page.words
     assert page.tags.count("svg") == 1
 
 
@@ -243,15 +243,15 @@ def test_several_runs_stand_side_by_side(write_run, tmp_path):
     ]
     page = Page(render_report(folders, tmp_path / "report.html").read_text())
     assert page.tags.count("svg") == 1
-    assert "Where they differ" in page.words
+    assert "Differences in configuration" in page.words
     assert "top_k" in page.words
-    assert "seer was allowed to know its future: told so" in page.words
-    assert "Of the runs without look-ahead, calm grew most" in page.words
-    assert "the best" not in page.words.partition("How the verdict is reached")[0]
+    assert "seer was allowed to use future data: told so" in page.words
+    assert "Of the runs without look-ahead, calm grew the most" in page.words
+    assert "the best" not in page.words.partition("Rules of the verdict")[0]
 
 
-def test_runs_of_one_name_are_told_apart(write_run, tmp_path):
-    """Two folders of one name are shown by their paths."""
+def test_runs_with_the_same_name_are_distinguished(write_run, tmp_path):
+    """Two folders with the same name are shown by their paths."""
     folders = [write_run("a/run"), write_run("b/run", seed=1)]
     words = Page(render_report(folders, tmp_path / "report.html").read_text()).words
     assert str(folders[0]) in words
@@ -272,7 +272,7 @@ def test_a_wide_range_is_drawn_on_a_logarithmic_axis(render):
 
 def test_no_run_is_refused(tmp_path):
     """A page needs a run."""
-    with pytest.raises(InputError, match="no run"):
+    with pytest.raises(InputError, match="no runs"):
         render_report([], tmp_path / "report.html")
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.errors import FormatError, MissingFileError
-from encash.report.comparisons import read_comparisons
-from encash.report.summary import Picks, monthly_returns, occupancy, read_run, thin
+from encash.report.comparison_files import read_comparisons
+from encash.report.summary import CandidateTable, monthly_returns, occupancy, read_run, thin
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -94,31 +94,31 @@ def test_occupancy_counts_shares_by_span():
     days = np.repeat(np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]"), 4)
     cluster = np.array([0, 0, 1, -1, 0, 1, 1, 1], dtype=np.int32)
     kept = cluster == 0
-    found = occupancy(Picks(days=days, cluster=cluster, kept=kept, picked=kept), most_spans=2)
+    found = occupancy(CandidateTable(days=days, cluster=cluster, kept=kept, picked=kept), most_spans=2)
     assert found.share.tolist() == [[2 / 3, 1 / 4], [1 / 3, 3 / 4]]
     assert found.kept.tolist() == [1.0, 0.0]
     assert found.labels == ("2024-01-01", "2024-01-02")
 
 
-def test_occupancy_of_nobody_is_none():
+def test_occupancy_without_clusters_is_none():
     """A run without clusters has no occupancy to draw."""
-    nobody = Picks(
+    unassigned = CandidateTable(
         days=np.array(["2024-01-01"], dtype="datetime64[D]"),
         cluster=np.array([-1], dtype=np.int32),
         kept=np.array([True]),
         picked=np.array([True]),
     )
-    assert occupancy(nobody) is None
+    assert occupancy(unassigned) is None
 
 
 def test_a_run_without_comparisons_has_none(write_run):
     """A folder without comparisons.json gives empty extras, not an error."""
-    assert read_comparisons(write_run()).empty
+    assert not read_comparisons(write_run()).given
 
 
 @pytest.mark.parametrize("document", [{}, {"rows": 3}, {"rows": [{"name": "no filter"}], "evidence": []}])
 def test_broken_comparisons_are_refused(write_run, document):
-    """A comparisons.json of another shape is an error: never a page without comparisons."""
+    """A malformed comparisons.json is an error: never a page without comparisons."""
     folder = write_run()
     (folder / "comparisons.json").write_text(json.dumps(document))
     with pytest.raises(FormatError, match="comparisons"):

@@ -109,9 +109,9 @@ def test_validation_takes_whole_sessions(panel):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train_end": "2020-03-01"}, "hold too few windows"),
-        ({"train_end": "2019-01-01"}, "hold too few windows"),
-        ({"lookback": 1000}, "hold too few windows"),
+        ({"train_end": "2020-03-01"}, "contain too few windows"),
+        ({"train_end": "2019-01-01"}, "contain too few windows"),
+        ({"lookback": 1000}, "contain too few windows"),
         ({"preset": "huge"}, "expected one of tiny, small, 100m"),
         ({"epochs": 0}, "epochs is 0"),
         ({"validation_share": 1.0}, "between 0 and 1"),

@@ -4,8 +4,8 @@ from .evaluation.comparisons import Comparisons as Comparisons
 from .evaluation.comparisons import FilterTest as FilterTest
 from .evaluation.comparisons import run_comparisons as run_comparisons
 from .evaluation.comparisons import write_comparisons as write_comparisons
-from .evaluation.forecast_skill import Evidence as Evidence
-from .evaluation.forecast_skill import rank_evidence as rank_evidence
+from .evaluation.forecast_skill import ForecastSkill as ForecastSkill
+from .evaluation.forecast_skill import measure_forecast_skill as measure_forecast_skill
 from .evaluation.overfitting import Overfitting as Overfitting
 from .evaluation.trials import Trials as Trials
 from .evaluation.trials import run_trials as run_trials

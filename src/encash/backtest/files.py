@@ -1,4 +1,4 @@
-"""Tables as bytes, and values as JSON has them. Knows columns; nothing of what they mean, nor of files."""
+"""Tables as Parquet bytes, and values as JSON holds them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 
 def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
-    """A table as the bytes of a Parquet file; days become date32, text strings."""
-    import pyarrow as pa  # noqa: PLC0415 a backtest that is not written down does without
+    """Return a table as the bytes of a Parquet file; days become date32, text strings."""
+    import pyarrow as pa  # noqa: PLC0415 not needed by a backtest that is not written
     import pyarrow.parquet as pq  # noqa: PLC0415 likewise
 
     sink = pa.BufferOutputStream()
@@ -19,19 +19,19 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def plain(value: Any) -> Any:
-    """The value as JSON has it: null where a number is not defined, a list for a tuple.
+def json_value(value: Any) -> Any:
+    """Return a value as JSON holds it: None for an undefined number, a list for a tuple.
 
-    >>> plain((1, 0.5, float("nan")))
+    >>> json_value((1, 0.5, float("nan")))
     [1, 0.5, None]
     """
     if isinstance(value, tuple):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _arrow(column: np.ndarray) -> Any:
-    """An Arrow array. `pa.array` of a numpy array would import pandas, half a second, to ask whether it is a series."""
+    """Return an Arrow array; `pa.array` of a numpy array would import pandas (0.5 s) to check for a series."""
     import pyarrow as pa  # noqa: PLC0415 takes a while to import
 
     match column.dtype.kind:
@@ -43,5 +43,5 @@ def _arrow(column: np.ndarray) -> Any:
         case "b":
             bits = np.packbits(column, bitorder="little")
             return pa.Array.from_buffers(pa.bool_(), len(column), [None, pa.py_buffer(bits)])
-    plain = np.ascontiguousarray(column)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
+    values = np.ascontiguousarray(column)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])

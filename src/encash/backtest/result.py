@@ -1,4 +1,4 @@
-"""What a backtest hands back, and its run folder. Knows outcomes and files; nothing of how signals were read."""
+"""Result of a backtest and its run folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from encash.arrays import Days, Float64, to_days
 from encash.atomic_write import write_whole, writing
-from encash.backtest.files import plain, table_bytes
+from encash.backtest.files import json_value, table_bytes
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
 from encash.backtest.simulation.ledger import Ledger, make_ledger
@@ -24,13 +24,13 @@ from encash.fingerprint import fingerprint
 from encash.serialization import describe
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
-"""Files that tell of the run in a folder, and of no other that takes its place."""
+"""Files that describe the run in a folder, and are removed before a different run is written."""
 _TABLES = ("equity.parquet", "ledger.csv", "picks.parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Any series to compare with, such as an index."""
+    """Series to compare a run with, such as an index."""
 
     days: Days
     """shape (n,), ascending."""
@@ -39,14 +39,14 @@ class Series:
     name: str = "reference"
 
     def on(self, days: Days, capital: float) -> Float64:
-        """The series on the sessions of a run, beginning with the same capital; the last value carried on.
+        """Return the series on the sessions of a run, with the same initial capital; gaps take the last value.
 
         Raises:
-            InputError: it does not reach from the first to the last session.
+            InputError: the series begins after the first session, or ends before it.
         """
         place = np.searchsorted(self.days, days, side="right") - 1
         if not len(self.days) or place[0] < 0 or self.days[-1] < days[0]:
-            span = f"from {self.days[0]} to {self.days[-1]}" if len(self.days) else "over no day"
+            span = f"from {self.days[0]} to {self.days[-1]}" if len(self.days) else "over no days"
             raise InputError(
                 f"the series {self.name!r} runs {span}, the backtest from {days[0]} to {days[-1]}: no overlap at its "
                 "start; give a series that covers it"
@@ -56,11 +56,11 @@ class Series:
 
 
 def read_series(path: str | Path) -> Series:
-    """A series from a CSV file with a header, then a day and a value above 0 a line; named after its second column.
+    """Read a series from a CSV file with a header and lines of ``day,value``; its second column names it.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: a line that is none, days that do not ascend, or a value that is not above 0.
+        FormatError: a malformed line, days that do not ascend, or a value not above 0.
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no series file {path}; expected a CSV with the columns date,value")
@@ -73,7 +73,7 @@ def read_series(path: str | Path) -> Series:
             name=header[1],
         )
     except (ValueError, IndexError) as error:
-        raise FormatError(f"{path} is no series of date,value: {error}") from None
+        raise FormatError(f"{path}: invalid series of date,value: {error}") from None
     if not len(rows) or (np.diff(series.days) <= np.timedelta64(0, "D")).any() or not (series.values > 0).all():
         raise FormatError(f"{path}: expected ascending, distinct days and values above 0")
     return series
@@ -81,18 +81,18 @@ def read_series(path: str | Path) -> Series:
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestResult:
-    """One backtest: figures, equity, ledger and picks."""
+    """Figures, equity, ledger and picks of a backtest."""
 
     outcome: Outcome
     facts: Mapping[str, Any]
-    """What is no figure of the money: tally, look-ahead, fingerprints, versions; plain JSON values."""
+    """Facts besides the figures: lookup counts, look-ahead, fingerprints, versions; plain JSON values."""
     stages: Mapping[str, float]
     """Seconds of each stage."""
     reference: Series | None = None
 
     @property
     def days(self) -> Days:
-        """The sessions, shape (S,)."""
+        """Sessions, shape (S,)."""
         return self.outcome.days
 
     @property
@@ -107,47 +107,47 @@ class BacktestResult:
 
     @property
     def benchmark(self) -> Float64:
-        """The universe in equal weights, rebalanced every session, without costs; shape (S,)."""
+        """Equity of the universe in equal weights, rebalanced every session, without costs; shape (S,)."""
         return self.outcome.benchmark
 
     @cached_property
     def summary(self) -> dict[str, float | int]:
-        """The figures of the run."""
+        """Figures of the run."""
         return self.outcome.summary()
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Every order."""
-        names = np.asarray(self.outcome.frame.sessions.tickers)[self.outcome.columns]
+        """Orders of the run."""
+        names = np.asarray(self.outcome.setup.sessions.tickers)[self.outcome.columns]
         return make_ledger(self.outcome.simulation.trades, self.days, names)
 
     @cached_property
     def picks(self) -> PickTable:
-        """Every candidate of every rebalance."""
+        """Candidates of every rebalance."""
         return pick_table(self.outcome.allocation, self.outcome.config.signal_horizon)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the run: of what decided it, and of every number that came of it.
+        """Identity of the run: a hash of its inputs and of its results.
 
-        Two runs share it only if their configuration, prices, encoder and filter are the same, and also what the
-        cache or the model said of each candidate (data, dtype, membership, …) and the series beside them.
+        Two runs share it only if they have the same configuration, prices, encoder, filter, signals of each candidate
+        (which depend on the data, dtype, membership, …) and reference.
         """
         made = {"equity": _equity_columns(self), "picks": self.picks.columns()}
         return fingerprint({**self.facts.get("fingerprints", {}), **made})
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the tables, as plain JSON values; what is not defined is null."""
+        """Return everything except the tables as plain JSON values; undefined figures are null."""
         delistings = self.outcome.final_by_delisting()
         return {
-            **{name: plain(value) for name, value in self.summary.items()},
+            **{name: json_value(value) for name, value in self.summary.items()},
             **self.facts,
             "seconds": sum(self.stages.values()),
             "stages": dict(self.stages),
             "start": str(self.days[0]),
             "end": str(self.days[-1]),
             "sessions": len(self.days),
-            "final_capital_by_delisting": {policy: plain(value) for policy, value in delistings.items()},
+            "final_capital_by_delisting": {policy: json_value(value) for policy, value in delistings.items()},
             "seed": self.outcome.config.seed,
             "configuration": describe(self.outcome.config),
         }
@@ -156,15 +156,15 @@ class BacktestResult:
 def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
 
-    What an earlier run left in the folder (its result, report, comparisons, trials, and what it was chosen from) is
-    removed first: a folder with a `result.json` is a whole run, and nothing in it is another's. The same configuration
+    The files of an earlier run (its result, report, comparisons, trials, and the choice it came from) are removed
+    first: a folder with a `result.json` holds a complete run, and nothing of a different one. The same configuration
     and data give the same bytes in `equity.parquet` and `ledger.csv`.
 
     Returns:
         The folder.
 
     Raises:
-        WorkError: it cannot be written.
+        WorkError: the folder cannot be written.
     """
     folder = Path(run_dir)
     with writing(folder):
@@ -179,10 +179,10 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
 
 
 def remove_run(run_dir: str | Path) -> None:
-    """Take a run away from its folder, and the folder where nothing else is in it.
+    """Remove a run from its folder, and the folder if it is empty then.
 
     Raises:
-        WorkError: it cannot be written.
+        WorkError: the folder cannot be written.
     """
     folder = Path(run_dir)
     with writing(folder):

@@ -1,5 +1,4 @@
-"""One backtest from the data to the result: read the signals once, then evaluate. Knows the lookup, the filter and the
-prices by their seams; nothing of files' formats or of models."""
+"""One backtest from its inputs to its result: open the sessions, read the signals once, simulate."""
 
 from __future__ import annotations
 
@@ -15,9 +14,9 @@ import numpy as np
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import TRAINING_UNKNOWN, check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import Sessions, make_frame, open_sessions
+from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
-from encash.backtest.outcome import evaluate
+from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup_stats import LookupStats
 from encash.clusters.filters.base import CandidateFilter
@@ -37,7 +36,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure what happens inside."""
+        """Measure the seconds of a block."""
         begun = time.perf_counter()
         try:
             yield
@@ -55,35 +54,35 @@ def run_backtest(
     """Run one backtest.
 
     Args:
-        config: everything that decides it beside its data.
+        config: the settings.
         inputs: prices, lookup, filter and candidates.
         reference: a series to compare with, such as an index.
-        progress: called with cells read and cells in all.
+        progress: called with (done, total) cells.
 
     Returns:
-        Figures, equity, ledger and picks; `write_run` puts them into a folder.
+        Figures, equity, ledger and picks; `write_run` writes them into a folder.
 
     Raises:
-        InputError: no session, no candidate, a price that is none, a horizon beyond the data or without forecasts, a
-            reference that does not overlap, too many candidates without an entry.
-        LookaheadError: the filter or the model knows days of the run.
-        MismatchError: clusters of another encoder.
+        InputError: no session, no candidate, an invalid price, a horizon beyond the data or without forecasts, a
+            reference that does not overlap, or too many candidates without an entry.
+        LookaheadError: the filter or the encoder has seen days of the run.
+        MismatchError: clusters of a different encoder.
     """
     lookup, filter, watch = inputs.lookup, inputs.filter, Stopwatch()
     with watch.stage("prices"):
         sessions = open_sessions(config, inputs.prices, inputs.candidates)
-        frame = make_frame(config, sessions)
+        setup = set_up_run(config, sessions)
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
-        lookahead = check_lookahead(config, inputs, frame.signal_days[0])
+        lookahead = check_lookahead(config, inputs, setup.signal_days[0])
     before = _counts(lookup.stats)
     with watch.stage("signals"):
         horizons = (config.signal_horizon,)
-        (signals,) = read_signals([frame], lookup, horizons=horizons, filters=(filter,), progress=progress)
-        missing = check_missing(config, frame, signals)
+        (signals,) = read_signals([setup], lookup, horizons=horizons, filters=(filter,), progress=progress)
+        missing = check_missing(config, setup, signals)
     with watch.stage("simulate"):
-        outcome = evaluate(config, frame, signals, filter)
+        outcome = run_strategy(config, setup, signals, filter)
     with watch.stage("figures"):
         facts = {
             **_tally_since(before, lookup.stats),
@@ -102,12 +101,12 @@ _COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavail
 
 
 def _counts(tally: LookupStats) -> dict[str, int]:
-    """The counts of a tally as they stand."""
+    """Return the counts of a tally."""
     return {name: getattr(tally, name) or 0 for name in _COUNTS}
 
 
 def _tally_since(before: dict[str, int], tally: LookupStats) -> dict[str, Any]:
-    """What this run has counted; stale is None where nothing was compared."""
+    """Return the counts of this run; stale is None if nothing was compared."""
     counts: dict[str, Any] = {name: value - before[name] for name, value in _counts(tally).items()}
     if tally.stale is None:
         counts["stale"] = None
@@ -117,7 +116,7 @@ def _tally_since(before: dict[str, int], tally: LookupStats) -> dict[str, Any]:
 def _fingerprints(
     config: BacktestConfig, sessions: Sessions, filter: CandidateFilter | None, spec: EncoderSpec | None
 ) -> dict[str, str]:
-    """What the result depends on, as hashes; empty where nobody knows."""
+    """Return the fingerprints of the inputs, empty if unknown."""
     return {
         "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
@@ -129,7 +128,7 @@ def _fingerprints(
 
 
 def _versions() -> dict[str, str]:
-    """The versions of the libraries that are installed."""
+    """Return the versions of the installed libraries."""
     found = {}
     for name in _LIBRARIES:
         try:

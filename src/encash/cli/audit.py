@@ -21,7 +21,7 @@ def register(parser: Parser) -> None:
     )
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
-    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     parser.add_argument(
         "--start",
         type=day,

@@ -35,7 +35,7 @@ def register(parser: Parser) -> None:
     trading = parser.add_argument_group("trading and costs")
     setting_flags(trading, "money")
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
-    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
@@ -84,7 +84,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
         )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
-        values |= pipeline.beside(
+        values |= pipeline.evaluate_run(
             inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
         )
     if arguments.page:

@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
 def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any) -> Spec:
     """Build a dataclass from the flags that are named like its fields.
 
-    A field whose flag is absent or None keeps its default. `overrides` are passed as they are.
+    A field whose flag is absent or None keeps its default, if it has one. `overrides` are passed as they are.
 
     >>> from encash.pipeline import Sources
     >>> flags = argparse.Namespace(cache="c.lance", ensemble_models=["a.pt"], device=None, json=True)
@@ -87,11 +87,14 @@ def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any
     >>> sources.cache, sources.ensemble_models, sources.device, sources.precision
     ('c.lance', ('a.pt',), 'auto', 'float32')
     """
-    from dataclasses import fields
+    from dataclasses import MISSING, fields
 
-    flags = {field.name: getattr(arguments, field.name, None) for field in fields(kind)}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
-    return kind(**{name: value for name, value in given.items() if value is not None} | overrides)
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        value = getattr(arguments, field.name, None)
+        if value is not None or field.default is field.default_factory is MISSING:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values | overrides)
 
 
 def plain(values: Any) -> Any:

@@ -134,7 +134,7 @@ def universe_flags(universe: Any) -> None:
 
 
 def setting_flags(parser: Any, group: str) -> None:
-    """Add the flags of one group of settings of a backtest: "stocks", "money" or "honesty"."""
+    """Add the flags of one group of settings of a backtest: "stocks", "money" or "checks"."""
     from encash.backtest.inputs.config import BacktestConfig, settings
 
     options_of_kind: dict[str, dict[str, Any]] = {

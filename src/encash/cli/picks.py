@@ -15,7 +15,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--date", type=day, required=True, metavar="DAY")
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
-    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "honesty")
+    setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
 
 
 def run_picks(arguments: argparse.Namespace, console: Console) -> int:

@@ -148,7 +148,7 @@ def sample_vectors(batches: Iterable[Batch], *, config: FitConfig) -> FitSample:
 
 
 def draw_entries(days: Days, tickers: Text, *, config: FitConfig) -> Bool:
-    """Mark the entries that `sample_vectors` keeps, shape (n,): a reader that knows the keys can skip the others.
+    """Mark the entries that `sample_vectors` keeps, shape (n,): with the keys, a reader can skip the others.
 
     Args:
         days: shape (n,).
@@ -185,7 +185,8 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
     components, explained = _principal(vectors, mean, scale, config.pca_components)
     space = _project(vectors, mean, scale, components)
     centroids = _kmeans(space, config, progress)
-    ids, distances = _in_space(centroids).assign(space)
+    zeros, ones = np.zeros(space.shape[1], dtype=np.float32), np.ones(space.shape[1], dtype=np.float32)
+    ids, distances = Geometry(centroids, zeros, ones, None).assign(space)  # `space` is projected already
     counts = np.bincount(ids, minlength=config.k)
     if not counts.all():
         raise InputError(f"{int((counts == 0).sum())} of {config.k} clusters came out empty; ask for fewer clusters")
@@ -284,12 +285,6 @@ def _project(vectors: Float32, mean: Float32, scale: Float32, components: Float3
     for rows in _blocks(len(vectors)):
         space[rows] = geometry.project(vectors[rows])
     return space
-
-
-def _in_space(centroids: Float32) -> Geometry:
-    """Return the geometry of vectors that are already projected."""
-    width = centroids.shape[1]
-    return Geometry(centroids, np.zeros(width, dtype=np.float32), np.ones(width, dtype=np.float32), None)
 
 
 def _kmeans(space: Float32, config: FitConfig, progress: Progress | None) -> Float32:

@@ -13,7 +13,7 @@ import numpy as np
 from encash.arrays import Float32, Int32, Int64
 from encash.clusters.files import read_arrays, read_json, write_arrays, write_json
 from encash.clusters.geometry import Geometry
-from encash.errors import FormatError, MismatchError, MissingFileError
+from encash.errors import FormatError, MismatchError
 from encash.fingerprint import fingerprint
 
 _REFIT = (
@@ -157,7 +157,12 @@ def load_clusters(folder: str | Path) -> ClusterModel:
         FormatError: the folder has only old pickles, a file is damaged, or the two files do not belong together.
     """
     folder = Path(folder)
-    _check_present(folder)
+    pickles = sorted(path.name for path in folder.glob("*.pkl"))
+    if pickles and not (folder / _FACTS_FILE).exists():
+        raise FormatError(
+            f"{folder} holds only pickles ({', '.join(pickles)}), which can run code and are never loaded; fit the "
+            f"clusters again, from a cache in seconds: {_REFIT}"
+        )
     facts = read_json(folder / _FACTS_FILE, remake=_REFIT)
     arrays = read_arrays(folder / _ARRAYS_FILE, remake=_REFIT)
     try:
@@ -172,16 +177,3 @@ def load_clusters(folder: str | Path) -> ClusterModel:
             f"fit the clusters again: {_REFIT}"
         )
     return model
-
-
-def _check_present(folder: Path) -> None:
-    if not folder.is_dir():
-        raise MissingFileError(f"no folder {folder}; expected the clusters that this writes: {_REFIT}")
-    if (folder / _FACTS_FILE).exists() or (folder / _ARRAYS_FILE).exists():
-        return
-    if pickles := sorted(path.name for path in folder.glob("*.pkl")):
-        raise FormatError(
-            f"{folder} holds only pickles ({', '.join(pickles)}), which can run code and are never loaded; fit the "
-            f"clusters again, from a cache in seconds: {_REFIT}"
-        )
-    raise MissingFileError(f"no {_FACTS_FILE} in {folder}; expected the clusters that this writes: {_REFIT}")

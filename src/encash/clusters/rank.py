@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encash.arrays import DayLike, Float64, Int32, Int64, day_text, positions, to_day
+from encash.arrays import DayLike, Float64, Int32, Int64, day_text, positions
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
 from encash.metrics import forward_returns
@@ -240,6 +240,11 @@ class _RankedEntries:
         high = np.quantile(self.returns, quantiles[1], method="lower")
         return replace(self, returns=np.clip(self.returns, low, high))
 
+    def by_cluster(self) -> list[Int64]:
+        """List the rows of each cluster, in order of their returns; k arrays."""
+        order = np.lexsort((self.returns, self.cluster))
+        return np.split(order, np.cumsum(np.bincount(self.cluster, minlength=self.num_clusters))[:-1])
+
     def sums(self, values: NDArray[np.floating[Any]]) -> Float64:
         """Sum values by session and cluster, from the first to the last session, shape (sessions, k)."""
         session = self.session - self.session.min()
@@ -251,10 +256,8 @@ class _RankedEntries:
 
 def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) -> tuple[_RankedEntries, dict[str, int]]:
     """Select the entries whose forward return is known, and count the others by reason."""
+    assignments = assignments.between(config.start, config.end)
     row, column = np.nonzero(assignments.cluster >= 0)
-    first = to_day(config.start) if config.start is not None else assignments.days[0]
-    within = (assignments.days[row] >= first) & (assignments.days[row] <= to_day(config.end))
-    row, column = row[within], column[within]
     order = np.argsort(known.tickers)
     place = positions(np.asarray(known.tickers)[order], assignments.tickers)
     ticker = np.where(place >= 0, order[place], -1)[column]
@@ -301,7 +304,9 @@ def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> Cluste
             num_stocks=held.sum(axis=1),
             num_samples=samples,
             mean_return=means,
-            median_return=_medians(entries),
+            median_return=np.array(
+                [np.median(returns[rows]) if len(rows) else np.nan for rows in entries.by_cluster()]
+            ),
             win_rate=mean(won),
             sharpe=np.where(volatility > 0, means / volatility, np.nan),
             volatility=volatility,
@@ -310,14 +315,6 @@ def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> Cluste
             win_error=_standard_errors(entries, won, horizon),
             raw_mean=mean(raw.returns),
         )
-
-
-def _medians(entries: _RankedEntries) -> Float64:
-    order = np.lexsort((entries.returns, entries.cluster))
-    parts = np.split(
-        entries.returns[order], np.cumsum(np.bincount(entries.cluster, minlength=entries.num_clusters))[:-1]
-    )
-    return np.array([np.median(part) if len(part) else np.nan for part in parts])
 
 
 def _standard_errors(entries: _RankedEntries, values: Float64, horizon: int) -> Float64:
@@ -374,9 +371,7 @@ def _times_drawn(num_days: int, block: int, config: RankConfig) -> Float64:
 def _median_draws(entries: _RankedEntries, times: Float64) -> Float64:
     medians = np.full((len(times), entries.num_clusters), np.nan)
     day = entries.session - entries.session.min()
-    order = np.lexsort((entries.returns, entries.cluster))
-    ends = np.cumsum(np.bincount(entries.cluster, minlength=entries.num_clusters))
-    for cluster, rows in enumerate(np.split(order, ends[:-1])):
+    for cluster, rows in enumerate(entries.by_cluster()):
         for draw, weights in enumerate(times[:, day[rows]]):
             below = np.cumsum(weights)
             if len(rows) and below[-1] > 0:

@@ -1,4 +1,4 @@
-"""Do two ways of running one model say the same? Knows arrays alone."""
+"""Agreement of the embeddings of a model in a faster precision or engine with those in float32."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import numpy as np
 
 from encash.arrays import Float32, Float64, Int64
 
-ENOUGH_COSINE = 0.999
-ENOUGH_NEIGHBOURS = 1.0
+LEAST_COSINE = 0.999
+LEAST_NEIGHBORS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How far embeddings agree with those of float32."""
+class EncodingAgreement:
+    """Similarity of embeddings to those in float32."""
 
     cosine: float
-    """Smallest cosine over the windows, of the embeddings less their mean. (Embeddings of any two windows have much in
-    common; with it a cosine is near 1 even where all that tells windows apart is lost.)"""
-    neighbours: float
-    """Share of the windows whose nearest other window is the same: what a clustering would notice."""
+    """Smallest cosine over the windows, of the embeddings minus their mean. (The embeddings of all windows have a large
+    common part: with it, a cosine is near 1 even if everything that distinguishes windows is lost.)"""
+    neighbors: float
+    """Share of the windows whose nearest other window is the same; a smaller share would change clusters."""
 
     @property
-    def enough(self) -> bool:
-        """Whether the faster way may stand for float32."""
-        return self.cosine >= ENOUGH_COSINE and self.neighbours >= ENOUGH_NEIGHBOURS
+    def sufficient(self) -> bool:
+        """True if the embeddings may replace those in float32."""
+        return self.cosine >= LEAST_COSINE and self.neighbors >= LEAST_NEIGHBORS
 
 
-def agreement(reference: Float32, other: Float32) -> Agreement:
-    """Compare embeddings of the same windows; where one is not finite, they agree in nothing.
+def compare_embeddings(reference: Float32, other: Float32) -> EncodingAgreement:
+    """Compare embeddings of the same windows; if any is not finite, they do not agree at all.
 
     Args:
         reference: shape (n, D), n ≥ 3.
         other: shape (n, D).
 
     >>> e = np.array([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.5], [-0.9, 0.4]], dtype=np.float32)
-    >>> agreement(e, e).enough, agreement(e, -e).enough
+    >>> compare_embeddings(e, e).sufficient, compare_embeddings(e, -e).sufficient
     (True, False)
     """
     if not (np.isfinite(reference).all() and np.isfinite(other).all()):
-        return Agreement(cosine=-1.0, neighbours=0.0)
-    ours, theirs = _centred(reference), _centred(other)
+        return EncodingAgreement(cosine=-1.0, neighbors=0.0)
+    ours, theirs = _centered(reference), _centered(other)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosine = (ours * theirs).sum(axis=1) / np.where(norms > 0, norms, 1.0)
     same = _nearest_other(ours) == _nearest_other(theirs)
-    return Agreement(cosine=float(cosine.min()), neighbours=float(same.mean()))
+    return EncodingAgreement(cosine=float(cosine.min()), neighbors=float(same.mean()))
 
 
-def _centred(embedding: Float32) -> Float64:
+def _centered(embedding: Float32) -> Float64:
     values = embedding.astype(np.float64)
-    centred: Float64 = values - values.mean(axis=0)
-    return centred
+    centered: Float64 = values - values.mean(axis=0)
+    return centered
 
 
 def _nearest_other(values: Float64) -> Int64:

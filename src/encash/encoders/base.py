@@ -1,4 +1,4 @@
-"""The seam of the encoders: windows in, embeddings and forecasts out. Knows no panel, no cache and no framework."""
+"""The interface of encoders: windows in, embeddings and forecasts out."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from encash.serialization import describe, from_description, identity
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """Everything that decides what an encoder says about a window; two encoders with one spec say the same.
+    """Everything that determines the output of an encoder for a window: encoders with equal specs have equal outputs.
 
-    Holds no path and no time. `fingerprint` is the identity of the embeddings; `forecast_fingerprint` that of the
-    forecasts, which depend on `forecast_rule` besides (the bin edges of a classifier, the members of an ensemble).
+    Holds no path and no time. `fingerprint` is the identity of the embeddings, `forecast_fingerprint` that of the
+    forecasts, which also depend on `forecast_rule` (the bin edges of a classifier, the members of an ensemble).
     """
 
     architecture: str
     """Kind and sizes in one readable line: ``transformer hidden=64 layers=2 heads=4 head=regression``."""
     weights: str
-    """SHA-256 of the weights that inference uses (name, dtype, shape, bytes), in order of their names."""
+    """SHA-256 of the weights used by inference (name, dtype, shape, bytes), in order of their names."""
     lookback: int
-    """Sessions in a window, the day itself included (L)."""
+    """Sessions in a window including its last day (L)."""
     num_features: int
     """Features of one session (F)."""
     dim: int
@@ -36,17 +36,17 @@ class EncoderSpec:
     horizons: tuple[int, ...]
     """Sessions ahead of each forecast (H of them); empty for an encoder without forecasts."""
     pooling: str = "mean"
-    """How the states of a window become one vector: mean, last or cls; or model, where it does so by itself."""
+    """How the states of a window become one vector: mean, last or cls; or model, if the model pools them itself."""
     normaliser: str = "none"
-    """What is done to a window before the first layer."""
+    """The normalization of a window before the first layer."""
     feature_names: tuple[str, ...] | None = None
-    """The features in order, where they are known."""
+    """The features in order; None if unknown."""
     forecast_rule: str = "none"
-    """How the model's output becomes an expected return."""
+    """How the output of the model becomes an expected return."""
     engine: str = "torch"
     precision: str = "float32"
     train_end: str | None = None
-    """Last day that training has seen, YYYY-MM-DD; None where nobody wrote it down. Not part of the identity."""
+    """Last day seen by training, YYYY-MM-DD; None if not recorded. Not part of the identity."""
 
     @property
     def fingerprint(self) -> str:
@@ -55,20 +55,15 @@ class EncoderSpec:
 
     @property
     def forecast_fingerprint(self) -> str:
-        """Identity of the forecasts; empty for an encoder without."""
-        return (
-            fingerprint({**self.identity(), "rule": self.forecast_rule, "horizons": self.horizons})
-            if self.horizons
-            else ""
-        )
+        """Identity of the forecasts; empty for an encoder without forecasts."""
+        if not self.horizons:
+            return ""
+        return fingerprint({**self.identity(), "rule": self.forecast_rule, "horizons": self.horizons})
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that decide the embedding."""
-        return {
-            name: value
-            for name, value in identity(self).items()
-            if name not in ("horizons", "forecast_rule", "train_end")
-        }
+        other = ("horizons", "forecast_rule", "train_end")
+        return {name: value for name, value in identity(self).items() if name not in other}
 
     def describe(self) -> dict[str, Any]:
         """Return all fields as plain JSON values, with their format version."""
@@ -90,15 +85,15 @@ class EncoderSpec:
         return from_description(cls, description, what=what)
 
     def check_features(self, num_features: int, feature_names: tuple[str, ...] | None) -> None:
-        """Refuse features that are not the ones this encoder was made for.
+        """Refuse features other than those of the encoder.
 
         Raises:
-            MismatchError: another number of features, or other names or another order where both are known.
+            MismatchError: a different number of features, or different names or order if both are known.
         """
         if num_features != self.num_features:
             raise MismatchError(
-                f"the data have {num_features} features a session, the model was trained on {self.num_features}; "
-                "give the file that the model was trained on, or another model"
+                f"the data have {num_features} features per session, the model was trained on {self.num_features}; "
+                "give the file that the model was trained on, or a different model"
             )
         if feature_names and self.feature_names and feature_names != self.feature_names:
             at = next(i for i, (a, b) in enumerate(zip(feature_names, self.feature_names, strict=True)) if a != b)
@@ -108,32 +103,32 @@ class EncoderSpec:
             )
 
     def check_windows(self, windows: Float32) -> None:
-        """Refuse anything but windows of this encoder.
+        """Refuse arrays that are not windows of this encoder.
 
         Raises:
             MismatchError: the shape is not (n ≥ 1, lookback, num_features).
         """
         if windows.ndim != 3 or not len(windows) or windows.shape[1:] != (self.lookback, self.num_features):
             raise MismatchError(
-                f"windows of shape {windows.shape} came; this encoder takes (n, {self.lookback}, {self.num_features}) "
-                "with n ≥ 1: windows of its lookback, with its features"
+                f"invalid windows of shape {windows.shape}: expected (n, {self.lookback}, {self.num_features}) with "
+                "n ≥ 1; gather windows with the lookback and features of the encoder"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What one forward pass says of n windows."""
+    """Output of one forward pass for n windows."""
 
     embedding: Float32
     """shape (n, D)."""
     forecast: Float32
-    """Expected return per horizon as a fraction (0.01 is +1 %), shape (n, H)."""
+    """Expected return per horizon as a fraction (0.01 is +1%), shape (n, H)."""
     confidence: Float32
     """In [0, 1] per horizon, shape (n, H)."""
 
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
-        """What several passes said, one after the other; there is at least one."""
+        """Concatenate the outputs of one or more passes."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -143,13 +138,13 @@ class Encoded:
         )
 
     def take(self, windows: Bool | slice) -> Encoded:
-        """What it says of some windows, by mask or as a slice (a view)."""
+        """Return the output for some windows, by a mask or a slice (a view)."""
         return Encoded(
             embedding=self.embedding[windows], forecast=self.forecast[windows], confidence=self.confidence[windows]
         )
 
     def finite(self) -> Bool:
-        """For which windows all outputs are finite, shape (n,)."""
+        """Return a mask of the windows for which all outputs are finite, shape (n,)."""
         outputs = (self.embedding, self.forecast, self.confidence)
         finite: Bool = np.all([np.isfinite(output).all(axis=1) for output in outputs], axis=0)
         return finite
@@ -164,16 +159,16 @@ class Encoder(ABC):
 
     spec: EncoderSpec
     batch_size: int
-    """Windows that one call of `encode` takes best."""
+    """The number of windows for which one call of `encode` is most efficient."""
     source_digest: str | None = None
-    """SHA-256 of the file it was read from: lets a cache recognise a checkpoint without loading it."""
+    """SHA-256 of the file it was read from: a cache recognizes a checkpoint by it without loading it."""
     entries_per_second: float | None = None
-    """How fast it is here, where that was measured."""
+    """Measured speed on this machine; None if not measured."""
     choice: str = ""
-    """How it runs, and what was measured to decide that, in one line:
+    """Precision, engine and batch, and the measurements that led to them, in one line:
     ``bfloat16, torch, batch 64: 16.6 entries/s; float32 3.7``."""
     notify: Callable[[str], None] | None = None
-    """Told in one line when something changes on the way: memory ran out and the batch was halved."""
+    """Called with one line if something changes during the work: memory ran out and the batch was halved."""
 
     @abstractmethod
     def encode(self, windows: Float32) -> Encoded:
@@ -183,8 +178,8 @@ class Encoder(ABC):
             windows: shape (n, L, F), finite; any n ≥ 1.
 
         Returns:
-            Embeddings (n, D), forecasts and confidences (n, H), float32. A window of which an output is not finite has
-            failed: it is not kept, and the others are.
+            Embeddings (n, D), forecasts and confidences (n, H), float32. A window with an output that is not finite has
+            failed; it is dropped and the others are kept.
 
         Raises:
             MismatchError: the shape is not (n, L, F) of `spec`.

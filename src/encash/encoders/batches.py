@@ -1,5 +1,4 @@
-"""Calls a model with a few fixed numbers of windows, so that a window's result does not depend on its company. Knows no
-framework."""
+"""Calls of a model with a few fixed batch sizes, so that the output for a window does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -15,20 +14,20 @@ from encash.errors import InputError, WorkError
 class BatchedEncoder(Encoder):
     """An encoder whose model is called with `batch_size` windows, or with halves of it down to `smallest_call`.
 
-    The kernels of a matrix product, and so its rounding, can depend on the number of rows. Each call therefore has one
-    of a few shapes for which the bits were found equal; where a call has fewer windows than rows, the last window
-    fills it and those outputs are dropped. Where only one shape is safe, `smallest_call` is the batch itself.
+    The kernel of a matrix product, and thus its rounding, can depend on the number of rows. Each call therefore has one
+    of a few shapes for which the results were found to be bit-identical; a call with fewer windows is padded with the
+    last window, and the outputs of the padding are dropped. If only one shape is safe, `smallest_call` is the batch.
 
-    A subclass implements `call`, which raises MemoryError when memory runs out: the batch is then halved, `notify` is
-    told, and the work goes on.
+    A subclass implements `call`, which raises MemoryError if memory runs out: the batch is then halved, `notify` is
+    called, and the work continues.
     """
 
     busy_call: int
-    """Windows that keep the whole device busy: a measurement of its speed takes no fewer."""
+    """The fewest windows that use the whole device; a measurement of its speed takes at least as many."""
 
     def __init__(self, spec: EncoderSpec, *, batch_size: int, smallest_call: int):
         if batch_size < 1:
-            raise InputError(f"batch size {batch_size} came; expected 1 or more")
+            raise InputError(f"invalid batch size {batch_size}: expected 1 or more")
         self.spec = spec
         self.batch_size = batch_size
         self.smallest_call = min(smallest_call, batch_size)
@@ -39,7 +38,7 @@ class BatchedEncoder(Encoder):
         """Encode exactly one batch of one of the fixed sizes; shape (size, L, F).
 
         Raises:
-            MemoryError: the memory of the device does not suffice for so many windows.
+            MemoryError: the device has too little memory for this many windows.
         """
 
     def encode(self, windows: Float32) -> Encoded:
@@ -50,7 +49,7 @@ class BatchedEncoder(Encoder):
         while start < len(windows):
             size = self._size(len(windows) - start)
             try:
-                part = self.call(_filled(windows[start : start + size], size))
+                part = self.call(_padded(windows[start : start + size], size))
             except MemoryError:
                 self._halve()
                 continue
@@ -59,7 +58,7 @@ class BatchedEncoder(Encoder):
         return Encoded.join(parts)
 
     def _size(self, remaining: int) -> int:
-        """The largest call that the remaining windows fill, else the smallest there is."""
+        """Return the largest call that the remaining windows fill, or else the smallest call."""
         size = self.batch_size
         while size > remaining and size // 2 >= self.smallest_call:
             size //= 2
@@ -68,15 +67,15 @@ class BatchedEncoder(Encoder):
     def _halve(self) -> None:
         if self.batch_size == 1:
             raise WorkError(
-                "memory ran out with a single window; close other programs, use another device or a smaller model"
+                "memory ran out with a single window; close other programs, use a different device or a smaller model"
             )
         self.batch_size //= 2
         self.smallest_call = min(self.smallest_call, self.batch_size)
         if self.notify is not None:
-            self.notify(f"memory ran out: going on with batches of {self.batch_size}")
+            self.notify(f"memory ran out: continuing with batches of {self.batch_size}")
 
 
-def _filled(windows: Float32, size: int) -> Float32:
-    """These windows and the last one repeated, so that there are `size` of them."""
+def _padded(windows: Float32, size: int) -> Float32:
+    """Return the windows followed by copies of the last one, `size` in all."""
     missing = size - len(windows)
     return windows if missing == 0 else np.concatenate([windows, np.repeat(windows[-1:], missing, axis=0)])

@@ -1,7 +1,7 @@
-"""Bin edges of a classifier and the convention they are in. Knows numpy alone; no model, no file.
+"""Bin edges of a classifier and their convention.
 
 A classifier forecasts Σ softmax(logits) · midpoint of the bin. Edges are price ratios (around 1) in some files and
-returns (around 0) in others; which one is decided here once, by the edges themselves, and kept with the encoder.
+returns (around 0) in others; the convention is inferred once from the edges and stored with the encoder.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from encash.errors import FormatError
 from encash.fingerprint import fingerprint
 
 NO_EDGES = "none: no bin edges"
-"""The forecast rule of a classifier whose edges nobody has found."""
+"""The forecast rule of a classifier without known edges."""
 UNIFORM = "uniform"
-"""The name of 101 edges from −25 % to +25 % in equal steps, for a classifier whose own edges are lost."""
+"""The name of edges from −25% to +25% in equal steps, for a classifier whose own edges are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinEdges:
-    """Edges of the bins of a classifier, as they were found, and what they are."""
+    """Edges of the bins of a classifier, unchanged, and their convention."""
 
     edges: Float64
     """Ascending, shape (bins + 1,)."""
@@ -42,23 +42,23 @@ class BinEdges:
 
     @property
     def rule(self) -> str:
-        """The forecast rule in one line, with the digest of the edges."""
+        """Forecast rule in one line, with the fingerprint of the edges."""
         bins = len(self.edges) - 1
         return f"sum of softmax times midpoint, {bins} bins of {self.convention}s, edges {fingerprint(self.edges)}"
 
 
 def settle_edges(edges: ArrayLike, *, num_bins: int | None = None) -> BinEdges:
-    """Check edges and decide their convention.
+    """Check edges and infer their convention.
 
-    All edges above 0 with a median within 0.5 of 1 are price ratios; a median within 0.5 of 0 with some edge below 0
-    are returns. Anything else is refused rather than guessed.
+    Edges that are all above 0 with a median within 0.5 of 1 are price ratios; edges with a median within 0.5 of 0, some
+    below 0, are returns. Anything else is refused rather than guessed.
 
     Args:
         edges: shape (num_bins + 1,), ascending.
-        num_bins: bins of the model; None takes as many as there are.
+        num_bins: bins of the model; None accepts any number.
 
     Raises:
-        FormatError: another shape or number, not finite, not ascending, or of neither convention.
+        FormatError: a different shape or number of edges, not finite, not ascending, or in neither convention.
 
     >>> settle_edges([-0.1, 0.0, 0.1]).convention
     'return'
@@ -67,18 +67,18 @@ def settle_edges(edges: ArrayLike, *, num_bins: int | None = None) -> BinEdges:
         found = np.asarray(edges, dtype=np.float64)
     except (TypeError, ValueError):
         raise FormatError(
-            f"a {type(edges).__name__} came as bin edges; expected one row of numbers, such as a tensor of 101 edges"
+            f"invalid bin edges of type {type(edges).__name__}: expected one row of numbers, such as 101 edges"
         ) from None
     if found.ndim != 1 or len(found) < 2 or (num_bins is not None and len(found) != num_bins + 1):
         wanted = "2 or more" if num_bins is None else f"{num_bins + 1} ({num_bins} bins of the model)"
-        raise FormatError(f"bin edges of shape {found.shape} came; expected one row of {wanted}")
+        raise FormatError(f"invalid bin edges of shape {found.shape}: expected one row of {wanted}")
     if not np.isfinite(found).all() or (np.diff(found) < 0).any() or found[0] == found[-1]:
         raise FormatError("the bin edges are not finite and ascending; compute them again from the training data")
     return BinEdges(edges=found, convention=_convention(found))
 
 
 def uniform_edges(num_bins: int) -> BinEdges:
-    """Edges from −25 % to +25 % in equal steps; say so wherever a forecast of theirs is shown."""
+    """Return edges from −25% to +25% in equal steps; a forecast based on them should be labeled as such."""
     return BinEdges(edges=np.linspace(-0.25, 0.25, num_bins + 1), convention="return")
 
 

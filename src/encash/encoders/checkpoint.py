@@ -1,9 +1,7 @@
-"""What a checkpoint of the reference transformer holds: its settings, its weights by name and shape. Knows the format
-alone: imports no torch, computes no embedding.
+"""The format of a checkpoint of the reference transformer: its settings, and its weights by name and shape.
 
-A checkpoint is a mapping with ``model_state_dict`` and ``config``; further keys (such as an optimizer's state) do not
-matter.
-The weights, with H = hidden_dim, F = features of one session:
+A checkpoint is a mapping with ``model_state_dict`` and ``config``; other keys (such as an optimizer's state) are
+ignored. The weights, with H = hidden_dim, F = features of one session:
 
     input_proj.{0,1}          Linear F → H and LayerNorm, then GELU
     pos_encoding              (1, 3000, H), added to the projected sessions
@@ -11,8 +9,8 @@ The weights, with H = hidden_dim, F = features of one session:
     pred_head.{0,3}           regression: H → H → 4;  classification: H → 2·H → bins × 4
     confidence_head.{0,3}     H → any → 4, then a sigmoid
 
-Both heads are Linear, GELU, Dropout, Linear and take the mean over the window of the transformer's output. The outputs
-of a classifier are laid out (bins, 4): the logit of bin b for horizon h is output ``b · 4 + h``.
+Both heads are Linear, GELU, Dropout, Linear; their input is the mean over the window of the transformer's output. The
+outputs of a classifier have the layout (bins, 4): the logit of bin b for horizon h is output ``b · 4 + h``.
 """
 
 from __future__ import annotations
@@ -26,13 +24,13 @@ from encash.errors import FormatError, InputError
 HORIZONS = (1, 5, 10, 20)
 """Sessions ahead of the four forecasts."""
 MAX_POSITIONS = 3000
-"""Longest window that the position encoding reaches."""
+"""The longest window that the position encoding covers."""
 DEFAULT_LOOKBACK = 60
-"""Sessions in a window where neither the caller nor the checkpoint says."""
+"""Sessions in a window if neither the caller nor the checkpoint sets them."""
 ENGINES = ("torch", "onnxruntime")
-"""What runs a checkpoint."""
+"""The engines that run a checkpoint."""
 COMPILED_PREFIX = "_orig_mod."
-"""What torch.compile puts before each weight's name."""
+"""The prefix that torch.compile adds to the name of each weight."""
 
 Shape = tuple[int, ...]
 
@@ -52,22 +50,22 @@ class Layout:
     confidence_dim: int = 0
     """Width of the confidence head; 0 for hidden_dim."""
     dropout: float = 0.0
-    """Used by training alone."""
+    """Used in training only."""
 
     @property
     def architecture(self) -> str:
-        """The sizes in one readable line."""
+        """Sizes in one readable line."""
         head = f"classification bins={self.num_bins}" if self.num_bins else self.pred_mode
         return f"transformer hidden={self.hidden_dim} layers={self.num_layers} heads={self.num_heads} head={head}"
 
     def head_shape(self) -> tuple[int, int]:
-        """Width and number of outputs of the prediction head."""
+        """Return the width and the number of outputs of the prediction head."""
         if self.pred_mode == "classification":
             return 2 * self.hidden_dim, self.num_bins * len(HORIZONS)
         return self.hidden_dim, len(HORIZONS)
 
     def weights(self) -> dict[str, Shape]:
-        """Name and shape of every weight.
+        """Return the name and shape of every weight.
 
         >>> layout = Layout(num_features=64, hidden_dim=1024, num_layers=10, num_heads=16, pred_mode="regression")
         >>> layout.weights()["pos_encoding"]
@@ -90,24 +88,24 @@ class Layout:
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights under their plain names, without the prefix of a compiled model."""
+    """Return the weights under their own names, without the prefix of a compiled model."""
     return {name.removeprefix(COMPILED_PREFIX): value for name, value in state.items()}
 
 
 def read_layout(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Layout:
-    """The layout that a config states, checked against every weight.
+    """Return the layout that a config states, checked against every weight.
 
     Args:
         config: needs ``hidden_dim, num_layers, num_heads, pred_mode``.
-        shapes: the shape of each weight under its plain name.
+        shapes: the shape of each weight under its own name.
 
     Raises:
-        FormatError: a setting is missing or contradicts the weights; weights are missing, unknown or of another shape.
+        FormatError: a setting is missing or contradicts the weights; a weight is missing, unknown or has a wrong shape.
     """
     for name in ("input_proj.0.weight", "pred_head.3.weight", "confidence_head.0.weight"):
         if len(shapes.get(name, ())) != 2:
             raise FormatError(
-                f"the weight {name} is missing or no matrix: these are not the weights of the reference transformer "
+                f"the weight {name} is missing or not a matrix: these are not the weights of the reference transformer "
                 f"(found {_some(sorted(shapes))})"
             )
     layout = Layout(
@@ -122,7 +120,7 @@ def read_layout(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Layou
     )
     if layout.hidden_dim % layout.num_heads:
         raise FormatError(
-            f"hidden_dim {layout.hidden_dim} is no multiple of num_heads {layout.num_heads} in the checkpoint's config"
+            f"hidden_dim {layout.hidden_dim} is not a multiple of num_heads {layout.num_heads} in the config"
         )
     check_weights(layout, shapes)
     return layout
@@ -132,14 +130,14 @@ def check_weights(layout: Layout, shapes: Mapping[str, Shape]) -> None:
     """Refuse weights that are not exactly those of the layout.
 
     Raises:
-        FormatError: names what is missing, unknown or of another shape.
+        FormatError: names the weights that are missing, unknown or have a wrong shape.
     """
     expected = layout.weights()
     if wrong := [name for name in expected if name in shapes and shapes[name] != expected[name]]:
         name = wrong[0]
         raise FormatError(
-            f"the weight {name} has shape {tuple(shapes[name])}, the config ({layout.architecture}) makes it "
-            f"{expected[name]}; the config does not belong to these weights"
+            f"the weight {name} has shape {tuple(shapes[name])}, expected {expected[name]} for the config "
+            f"({layout.architecture}); the config does not belong to these weights"
         )
     missing = [name for name in expected if name not in shapes]
     extra = [name for name in shapes if name not in expected]
@@ -153,7 +151,7 @@ def check_weights(layout: Layout, shapes: Mapping[str, Shape]) -> None:
 
 
 def choose_lookback(asked: int | None, config: Mapping[str, Any], default: int = DEFAULT_LOOKBACK) -> int:
-    """Sessions in a window: what was asked for, else the checkpoint's seq_len, else the default.
+    """Return the sessions in a window: the requested ones, else the checkpoint's seq_len, else the default.
 
     Raises:
         InputError: below 1 or beyond the model's positions.
@@ -161,7 +159,7 @@ def choose_lookback(asked: int | None, config: Mapping[str, Any], default: int =
     found = asked if asked is not None else config.get("seq_len") or default
     if not isinstance(found, int) or not 1 <= found <= MAX_POSITIONS:
         raise InputError(
-            f"a window of {found} sessions does not fit: the model has {MAX_POSITIONS} positions; "
+            f"invalid window of {found} sessions: the model has {MAX_POSITIONS} positions; "
             f"give a lookback from 1 to {MAX_POSITIONS}"
         )
     return found
@@ -190,14 +188,14 @@ def _layer(name: str, hidden: int) -> dict[str, Shape]:
 def _positive(config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if not isinstance(value, int) or value < 1:
-        raise FormatError(f"the checkpoint's config says {key} = {value!r}; expected a whole number above 0")
+        raise FormatError(f"the checkpoint's config has {key} = {value!r}; expected an integer above 0")
     return value
 
 
 def _pred_mode(config: Mapping[str, Any]) -> str:
     mode = config.get("pred_mode")
     if mode not in ("regression", "classification"):
-        raise FormatError(f"the checkpoint's config says pred_mode = {mode!r}; expected regression or classification")
+        raise FormatError(f"the checkpoint's config has pred_mode = {mode!r}; expected regression or classification")
     return str(mode)
 
 

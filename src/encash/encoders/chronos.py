@@ -1,8 +1,8 @@
-"""Pretrained time-series encoders through the embed call of chronos-forecasting (Chronos, Chronos-Bolt, Chronos-2). The
-only file that loads chronos; knows no panel. Embeddings alone: their forecasts are of the series, not of returns.
+"""Pretrained time-series encoders of chronos-forecasting (Chronos, Chronos-Bolt, Chronos-2).
 
-Such a model reads one series. ``chronos:FOLDER?features=41&feature=3`` embeds feature 3 (counted from 0) of windows of
-41 features; FOLDER holds ``config.json`` and ``model.safetensors``. Nothing is downloaded.
+They provide embeddings only: their forecasts are of the series, not of returns. Such a model reads one series:
+``chronos:FOLDER?features=41&feature=3`` embeds feature 3 (counted from 0) of windows of 41 features. FOLDER holds
+``config.json`` and ``model.safetensors``; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from torch import Tensor
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.extras import engine_module
-from encash.encoders.outputs import DEFAULT_BATCH, ModelOptions
+from encash.encoders.optional_import import import_optional
+from encash.encoders.options import LoadOptions
+from encash.encoders.outputs import DEFAULT_BATCH
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.encoder import choose_device, is_memory_error
 from encash.encoders.torch.files import weights_fingerprint
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError, MissingFileError, reason
 from encash.fingerprint import file_digest
 
 SCHEME = "chronos:"
 WEIGHTS_FILE = "model.safetensors"
 
 
-def load_chronos_encoder(name: str, options: ModelOptions, device: str = "auto") -> ChronosEncoder:
-    """The encoder that ``chronos:FOLDER?features=F&feature=I`` names.
+def load_chronos_encoder(name: str, options: LoadOptions) -> ChronosEncoder:
+    """Load the encoder that ``chronos:FOLDER?features=F&feature=I`` names.
 
     Raises:
-        InputError: no number of features, a feature that is none of them, or a window longer than the model's context.
-        MissingFileError: no such folder, or one without weights.
-        FormatError: no chronos model.
+        InputError: no number of features, a feature out of range, or a window longer than the model's context.
+        MissingFileError: no such folder, or a folder without weights.
+        FormatError: not a chronos model.
         MissingExtraError: chronos-forecasting is not installed.
     """
-    chronos: Any = engine_module("chronos", package="chronos", extra="chronos")
+    chronos: Any = import_optional("chronos", package="chronos", extra="chronos")
     source = _parse(name)
-    chosen = choose_device(device)
+    device = choose_device(options.device)
     try:
         pipeline = chronos.BaseChronosPipeline.from_pretrained(
-            source.folder, device_map=str(chosen), dtype=torch.float32, local_files_only=True, use_safetensors=True
+            source.folder, device_map=str(device), dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).split("\n", 1)[0][:160]
-        raise FormatError(f"{source.folder} holds no chronos model ({reason})") from None
+        raise FormatError(f"{source.folder} does not hold a chronos model{reason(error)}; download it again") from None
     encoder = ChronosEncoder(pipeline, source, options)
     encoder.source_digest = file_digest(source.folder / WEIGHTS_FILE)
     return encoder
@@ -57,7 +57,7 @@ def load_chronos_encoder(name: str, options: ModelOptions, device: str = "auto")
 
 @dataclass(frozen=True, kw_only=True)
 class ChronosSource:
-    """Where a model lies and which feature it reads."""
+    """The folder of a model and the feature that it reads."""
 
     folder: Path
     num_features: int
@@ -65,9 +65,9 @@ class ChronosSource:
 
 
 class ChronosEncoder(BatchedEncoder):
-    """A chronos model that encodes one feature of each window; its tokens are pooled as asked."""
+    """A chronos model that encodes one feature of each window and pools its tokens."""
 
-    def __init__(self, pipeline: Any, source: ChronosSource, options: ModelOptions):
+    def __init__(self, pipeline: Any, source: ChronosSource, options: LoadOptions):
         self._pipeline, self._feature = pipeline, source.feature
         self._pooling = check_pooling(options.pooling)
         model = pipeline.model
@@ -75,8 +75,8 @@ class ChronosEncoder(BatchedEncoder):
         lookback = options.lookback or options.default_lookback
         if lookback > pipeline.model_context_length:
             raise InputError(
-                f"a window of {lookback} sessions does not fit into the {pipeline.model_context_length} of the chronos "
-                "model, which would cut it in silence; give a smaller lookback"
+                f"a window of {lookback} sessions exceeds the context of the model, which would cut it silently; give "
+                f"a lookback of at most {pipeline.model_context_length}"
             )
         model.eval().requires_grad_(False)
         weights = {name: value.cpu() for name, value in model.state_dict().items()}
@@ -109,10 +109,10 @@ class ChronosEncoder(BatchedEncoder):
         return Encoded(embedding=embedding, forecast=nothing, confidence=nothing)
 
     def _tokens(self, series: Tensor) -> Tensor:
-        """The encoder's states of n series (n, L), shape (n, tokens, D)."""
+        """Return the encoder's states of n series (n, L), shape (n, tokens, D)."""
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of transformers, about versions
-            if type(self._pipeline).__name__ == "Chronos2Pipeline":  # takes and gives several variates
+            if type(self._pipeline).__name__ == "Chronos2Pipeline":  # takes and returns several variates
                 states: Any = self._pipeline.embed(series[:, None], batch_size=len(series))[0]
                 return torch.cat(states)
             found: Tensor = self._pipeline.embed(series)[0]
@@ -130,10 +130,12 @@ def _parse(name: str) -> ChronosSource:
             "of them (from 0) the model reads"
         ) from None
     if not 0 <= feature < num_features:
-        raise InputError(f"{name}: feature {feature} is none of {num_features}; give one from 0 to {num_features - 1}")
+        raise InputError(
+            f"{name}: there is no feature {feature} among {num_features}; give one from 0 to {num_features - 1}"
+        )
     if not (Path(folder) / WEIGHTS_FILE).is_file():
         raise MissingFileError(
-            f"there is no {WEIGHTS_FILE} in {folder}; give a folder with a chronos model, downloaded before "
-            "(pickled weights are not read)"
+            f"there is no {WEIGHTS_FILE} in {folder}; give a folder with a downloaded chronos model (pickled weights "
+            "are not read)"
         )
     return ChronosSource(folder=Path(folder), num_features=num_features, feature=feature)

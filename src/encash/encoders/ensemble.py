@@ -1,4 +1,4 @@
-"""Several encoders as one: the embedding of the first, the forecasts of all. Knows the seam alone."""
+"""An ensemble of encoders: the embedding of the first, the mean forecast of all."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from encash.fingerprint import fingerprint
 class Ensemble(Encoder):
     """Encoders whose forecasts are averaged.
 
-    The embedding is that of the first encoder, and so is its identity. Forecast and confidence are the means over the
-    members. An expected value is linear in the probabilities: the mean of the members' expected returns is the expected
-    return under the mean of their probabilities, whatever bins each of them has. The forecasts have an identity of
-    their own, that of all members in order.
+    The embedding and its identity are those of the first encoder. Forecast and confidence are means over the members.
+    An expected value is linear in the probabilities, so the mean of the members' expected returns is the expected
+    return under the mean of their probabilities, even if their bins differ. The identity of the forecasts is that of
+    all members in order.
     """
 
     def __init__(self, encoders: Sequence[Encoder]):
         if not encoders:
-            raise InputError("an ensemble of no encoder came; give at least one")
+            raise InputError("an ensemble of no encoders; give at least one")
         first = encoders[0]
         for number, other in enumerate(encoders[1:], start=2):
             _check_member(first.spec, other.spec, number)
@@ -38,19 +38,19 @@ class Ensemble(Encoder):
 
     @property
     def device(self) -> str:
-        """Where the first member runs."""
+        """The device of the first member."""
         return str(getattr(self.members[0], "device", "cpu"))
 
     @property
     def notify(self) -> Callable[[str], None] | None:
-        """Told by the members when something changes on the way."""
+        """Called by the members if something changes during the work."""
         return self._notify
 
     @notify.setter
-    def notify(self, told: Callable[[str], None] | None) -> None:
-        self._notify = told
+    def notify(self, notify: Callable[[str], None] | None) -> None:
+        self._notify = notify
         for member in self.members:
-            member.notify = told
+            member.notify = notify
 
     def encode(self, windows: Float32) -> Encoded:
         """Encode windows of shape (n, lookback, num_features); see `Encoder.encode`."""
@@ -65,7 +65,9 @@ class Ensemble(Encoder):
 def _check_member(first: EncoderSpec, other: EncoderSpec, number: int) -> None:
     for name in ("lookback", "horizons"):
         if (ours := getattr(first, name)) != (theirs := getattr(other, name)):
-            raise MismatchError(f"encoder {number} of the ensemble has {name} {theirs}, the first has {ours}")
+            raise MismatchError(
+                f"encoder {number} of the ensemble has {name} {theirs}, the first has {ours}; expected the same"
+            )
     other.check_features(first.num_features, first.feature_names)
 
 

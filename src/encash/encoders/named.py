@@ -1,5 +1,7 @@
-"""Encoders that are somebody's own class, by ``module:attribute`` or by the name of an entry point. Knows the seam
-alone. The module is imported, which runs its code: name only what you would run."""
+"""Third-party encoders, by ``module:attribute`` or by the name of an entry point.
+
+The module is imported, which runs its code: name only modules that you trust.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +18,24 @@ is_attribute = plugins.is_attribute
 
 
 def find_entry_point(name: str) -> EntryPoint | None:
-    """The installed encoder of that name."""
+    """Return the installed encoder of that name; None if there is none."""
     return plugins.find_entry_point(GROUP, name)
 
 
 def load_attribute(name: str) -> Encoder:
-    """The encoder that a module offers: an `Encoder`, or a class or function that makes one without arguments.
+    """Load the encoder of a module: an `Encoder`, or a class or function that returns one without arguments.
 
     Raises:
-        InputError: no such module or attribute, or something else.
+        InputError: no such module or attribute, or not an encoder.
     """
     return _made(plugins.import_attribute(name), name)
 
 
 def load_entry_point(entry_point: EntryPoint) -> Encoder:
-    """The encoder that an installed package offers.
+    """Load the encoder of an installed package.
 
     Raises:
-        InputError: it is no encoder.
+        InputError: not an encoder.
     """
     return _made(entry_point.load(), entry_point.name)
 
@@ -43,7 +45,7 @@ def _made(found: Any, name: str) -> Encoder:
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{name} is a {type(encoder).__name__}; expected an encash.encoders.Encoder, or a class or function that "
-            "makes one without arguments (encash.testing.EncoderContract checks yours)"
+            "returns one without arguments (check yours with encash.testing.EncoderContract)"
         )
-    encoder.choice = encoder.choice or f"{encoder.spec.precision}, {encoder.spec.engine}, {name}: as it comes"
+    encoder.choice = encoder.choice or f"{encoder.spec.precision}, {encoder.spec.engine}, {name}: its own settings"
     return encoder

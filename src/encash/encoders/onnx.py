@@ -1,5 +1,4 @@
-"""Models in ONNX Runtime, and the encoder that an ONNX file is. The only file that loads onnxruntime; what a model must
-give is said in `outputs`."""
+"""Models in ONNX Runtime, and the encoder of an ONNX file. `encash.encoders.outputs` defines the outputs of a model."""
 
 from __future__ import annotations
 
@@ -8,28 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from encash.arrays import Float32
-from encash.encoders.extras import engine_module
-from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, ModelOptions, read_metadata
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.encoders.optional_import import import_optional
+from encash.encoders.options import AUTO, LoadOptions
+from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
+from encash.errors import FormatError, InputError, MissingFileError, reason
 from encash.fingerprint import file_digest, fingerprint
 
 FATAL = 4
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-def load_onnx_encoder(path: str | Path, options: ModelOptions, device: str = "auto") -> OnnxEncoder:
-    """The encoder of an ONNX file.
+def load_onnx_encoder(path: str | Path, options: LoadOptions) -> OnnxEncoder:
+    """Load the encoder of an ONNX file.
 
     Raises:
         MissingFileError: no such file.
         MissingExtraError: ONNX Runtime is not installed.
-        FormatError: no ONNX model, or one with other inputs or outputs than an encoder has.
+        FormatError: not an ONNX model, or a model whose inputs or outputs are not those of an encoder.
         InputError: a device, batch size, lookback or pooling that the model does not have.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}; give the path of a model (.onnx)")
-    session = Session(path, device)
+    session = Session(path, options.device)
     inputs = session.inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].type != "tensor(float)":
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
@@ -48,7 +48,7 @@ def load_onnx_encoder(path: str | Path, options: ModelOptions, device: str = "au
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over the file and the files beside it that it names, where large models keep their weights."""
+    """Return the SHA-256 of the file and the files beside it that it names, which hold the weights of large models."""
     content = path.read_bytes()
     others = sorted(
         other.name
@@ -59,16 +59,17 @@ def weights_digest(path: Path) -> str:
 
 
 class Session:
-    """A model in ONNX Runtime: arrays in, arrays out.
+    """A model in ONNX Runtime: arrays in, arrays out."""
 
-    Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-        FormatError: no ONNX model.
-        InputError: a device that ONNX Runtime does not have here.
-    """
+    def __init__(self, model: Path | bytes, device: str = AUTO):
+        """Load a model from a file or from its bytes.
 
-    def __init__(self, model: Path | bytes, device: str = "auto"):
-        runtime: Any = engine_module("onnxruntime", package="onnxruntime", extra="onnx")
+        Raises:
+            MissingExtraError: ONNX Runtime is not installed.
+            FormatError: not an ONNX model.
+            InputError: a device that ONNX Runtime does not have here.
+        """
+        runtime: Any = import_optional("onnxruntime", package="onnxruntime", extra="onnx")
         self._session = _session(runtime, model, device)
         self.device = "cuda" if self._session.get_providers()[0] == PROVIDERS["cuda"] else "cpu"
         self.inputs: list[Any] = self._session.get_inputs()
@@ -76,14 +77,14 @@ class Session:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def run(self, values: Float32) -> list[tuple[str, Any]]:
-        """Name and value of each output for the value of its one input.
+        """Return the name and value of each output for the value of the only input.
 
         Raises:
-            MemoryError: the memory does not suffice.
+            MemoryError: memory ran out.
         """
         try:
             found = self._session.run(None, {self.inputs[0].name: values})
-        except Exception as error:  # its exceptions have no base but Exception; others are raised again
+        except Exception as error:  # its exceptions have no common base but Exception; others are raised again
             if "allocate memory" not in str(error) and "out of memory" not in str(error):
                 raise
             raise MemoryError(str(error)) from None
@@ -93,29 +94,26 @@ class Session:
 class OnnxEncoder(ModelFileEncoder):
     """An ONNX model that encodes windows."""
 
-    def __init__(self, session: Session, facts: ModelFacts, options: ModelOptions):
+    def __init__(self, session: Session, facts: ModelFacts, options: LoadOptions):
         self.device = session.device
         self._session = session
         super().__init__(facts, options)
 
     def run(self, windows: Float32) -> list[tuple[str, Any]]:
-        """Name and value of each output for one batch."""
+        """Return the name and value of each output for one batch."""
         return self._session.run(windows)
 
 
 def _session(runtime: Any, model: Path | bytes, device: str) -> Any:
     available = runtime.get_available_providers()
-    if device != "auto" and PROVIDERS.get(device) not in available:
-        raise InputError(f"device {device!r} came; ONNX Runtime has {', '.join(available)} here: give cpu, or auto")
-    wanted = [PROVIDERS["cuda"], PROVIDERS["cpu"]] if device == "auto" else [PROVIDERS[device]]
+    if device != AUTO and PROVIDERS.get(device) not in available:
+        raise InputError(f"invalid device {device!r}: ONNX Runtime has {', '.join(available)} here; give cpu, or auto")
+    wanted = [PROVIDERS["cuda"], PROVIDERS["cpu"]] if device == AUTO else [PROVIDERS[device]]
     options = runtime.SessionOptions()
     options.log_severity_level = FATAL
-    options.intra_op_num_threads = int(
-        os.environ.get("OMP_NUM_THREADS") or 0
-    )  # a worker's share of the cores, as torch
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)  # a worker's share of cores, as in torch
     try:
         return runtime.InferenceSession(model, options, [name for name in wanted if name in available])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common base but Exception
-        reason = str(error).split("\n", 1)[0][:160]
-        what = model if isinstance(model, Path) else "what came"
-        raise FormatError(f"{what} is truncated or no ONNX model ({reason}); export it again") from None
+        what = model if isinstance(model, Path) else "the model"
+        raise FormatError(f"{what} is truncated or not an ONNX model{reason(error)}; export it again") from None

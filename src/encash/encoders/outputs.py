@@ -1,14 +1,14 @@
-"""Models that are a file with named inputs and outputs (ONNX, exported programs): what they say about themselves, and
-their outputs as embeddings and forecasts. Knows arrays alone; no framework.
+"""Model files with named inputs and outputs (ONNX, exported programs): their metadata, and their outputs as embeddings
+and forecasts.
 
-A model takes windows (n, L, F) and gives, by these names or in this order:
+A model takes windows (n, L, F) and returns, by these names or in this order:
 
     embedding      (n, D), or states (n, L, D) that are pooled here
     forecast       (n, H) expected returns as fractions; left out by a model without forecasts
-    confidence     (n, H) in [0, 1], beside a forecast
+    confidence     (n, H) in [0, 1], present with a forecast
 
-What cannot be seen in its shapes stands in its metadata under the key ``encash``, a JSON object with any of
-``horizons, feature_names, train_end, pooling, forecast_rule, architecture``.
+Its metadata hold what its shapes do not show: under the key ``encash``, a JSON object with any of ``horizons,
+feature_names, train_end, pooling, forecast_rule, architecture``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import numpy as np
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.checkpoint import DEFAULT_LOOKBACK, HORIZONS
+from encash.encoders.checkpoint import HORIZONS
+from encash.encoders.options import LoadOptions
 from encash.encoders.pooling import check_pooling, pool
 from encash.errors import FormatError, InputError
 
@@ -35,35 +36,24 @@ DEFAULT_BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a model file says of itself."""
+    """The metadata and the input shape of a model file."""
 
     path: str
     engine: str
     weights: str
-    """SHA-256 of the file and of what it refers to."""
+    """SHA-256 of the file and the files that it refers to."""
     shape: tuple[int | None, int | None, int | None]
-    """(n, L, F) of its input; None where any number will do."""
+    """(n, L, F) of its input; None for any number."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """What the caller asks of a model file."""
-
-    batch_size: int | None = None
-    lookback: int | None = None
-    default_lookback: int = DEFAULT_LOOKBACK
-    """Where neither `lookback` nor the model says."""
-    pooling: str = "mean"
 
 
 class ModelFileEncoder(BatchedEncoder):
     """An encoder that is a model file. A subclass implements `run`.
 
-    Nothing is known of its kernels, so every call has the same number of windows.
+    Its kernels are unknown, so every call has the same number of windows.
     """
 
-    def __init__(self, facts: ModelFacts, options: ModelOptions):
+    def __init__(self, facts: ModelFacts, options: LoadOptions):
         batch, lookback, num_features = _sizes(facts, options)
         self._pooling = check_pooling(options.pooling)
         spec = EncoderSpec(
@@ -83,7 +73,7 @@ class ModelFileEncoder(BatchedEncoder):
 
     @abstractmethod
     def run(self, windows: Float32) -> list[tuple[str, Any]]:
-        """Name and value of each output of the model for one batch."""
+        """Return the name and value of each output of the model for one batch."""
 
     def call(self, windows: Float32) -> Encoded:
         """Encode one batch; see `BatchedEncoder.call`."""
@@ -99,7 +89,7 @@ class ModelFileEncoder(BatchedEncoder):
         )
 
     def _with_outputs(self, facts: ModelFacts) -> EncoderSpec:
-        """The spec with what one batch of zeros shows."""
+        """Return the spec completed by the output for one batch of zeros."""
         shape = self.batch_size, self.spec.lookback, self.spec.num_features
         found = _by_name(self.run(np.zeros(shape, dtype=np.float32)))
         _check_shapes(found, shape[:2], facts.path)
@@ -118,17 +108,17 @@ class ModelFileEncoder(BatchedEncoder):
         own = str(facts.metadata.get("pooling", "model"))
         if self._pooling not in ("mean", own):
             raise InputError(
-                f"{facts.path} pools its states by itself ({own}), so pooling {self._pooling!r} cannot be had; "
+                f"{facts.path} pools its states itself ({own}), so pooling {self._pooling!r} is not available; "
                 "leave it out, or export the model with its states (n, L, D) as output"
             )
         return own
 
 
 def read_metadata(text: str | None, path: str) -> dict[str, Any]:
-    """The metadata of a model file; empty where there is none.
+    """Return the metadata of a model file; empty if there are none.
 
     Raises:
-        FormatError: it is no JSON object.
+        FormatError: not a JSON object.
     """
     if not text:
         return {}
@@ -137,18 +127,18 @@ def read_metadata(text: str | None, path: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise FormatError(f"{path}: its metadata under {METADATA_KEY!r} are no JSON object; export it again")
+        raise FormatError(f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object; export it again")
     return found
 
 
-def _sizes(facts: ModelFacts, options: ModelOptions) -> tuple[int, int, int]:
-    """Batch, lookback and features of the model's calls."""
+def _sizes(facts: ModelFacts, options: LoadOptions) -> tuple[int, int, int]:
+    """Return batch size, lookback and number of features of the model's calls."""
     batch, lookback, num_features = facts.shape
     if num_features is None:
         raise FormatError(f"{facts.path}: the last axis of its input has no fixed size; export it with its features")
     for name, own, asked in (("batch size", batch, options.batch_size), ("lookback", lookback, options.lookback)):
         if own is not None and asked is not None and own != asked:
-            raise InputError(f"{facts.path} takes a {name} of {own} and no other; {asked} was asked for")
+            raise InputError(f"{facts.path} has a fixed {name} of {own}, not {asked}; leave it out")
     return (
         batch or options.batch_size or DEFAULT_BATCH,
         lookback or options.lookback or options.default_lookback,
@@ -157,7 +147,7 @@ def _sizes(facts: ModelFacts, options: ModelOptions) -> tuple[int, int, int]:
 
 
 def _by_name(outputs: list[tuple[str, Any]]) -> dict[str, Float32]:
-    """The outputs under our names: their own where they have them, else in our order."""
+    """Return the outputs under our names: by their own names if they have them, else in our order."""
     named = {name: np.asarray(value, dtype=np.float32) for name, value in outputs if name in NAMES}
     if "embedding" in named:
         return named

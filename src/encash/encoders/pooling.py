@@ -1,4 +1,4 @@
-"""How the states of a window become one vector. Knows neither numpy nor torch: works on whatever has their axes."""
+"""Pooling of the states of a window into one vector, for numpy arrays and torch tensors alike."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ POOLINGS: Final = ("mean", "last", "cls")
 
 
 def check_pooling(pooling: str) -> str:
-    """The pooling, if there is one of that name.
+    """Return the name of a pooling, or refuse it.
 
     Raises:
         InputError: an unknown name.
     """
     if pooling not in POOLINGS:
-        raise InputError(f"pooling {pooling!r} came; expected one of {', '.join(POOLINGS)}")
+        raise InputError(f"invalid pooling {pooling!r}: expected one of {', '.join(POOLINGS)}")
     return pooling
 
 
 def pool(states: Any, pooling: str) -> Any:
-    """The mean over the window, its last state, or its first (where a model puts a class token).
+    """Return the mean over the window, its last state, or its first (the position of a class token).
 
     Args:
         states: an array or tensor of shape (n, L, D).
         pooling: mean, last or cls.
 
     Returns:
-        shape (n, D), of the type that came.
+        shape (n, D), of the same type.
 
     >>> import numpy as np
     >>> pool(np.array([[[1.0], [2.0], [6.0]]]), "mean")

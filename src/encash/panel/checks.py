@@ -1,5 +1,4 @@
-"""What makes features or prices unusable: dates, shapes and prices that cannot be what they claim to be. Pure checks of
-arrays; knows no file, so that a file and arrays in memory are refused for the same reasons in the same words."""
+"""Checks of features and prices: invalid dates, shapes and prices, in a file and in memory alike."""
 
 from __future__ import annotations
 
@@ -16,10 +15,10 @@ _DASHES = (4, 7)
 
 
 def days_from_bytes(ticker: str, dates: NDArray[np.bytes_]) -> Days:
-    """Dates as bytes ``YYYY-MM-DD`` → days.
+    """Return dates in bytes ``YYYY-MM-DD`` as days.
 
     Raises:
-        FormatError: a date of another form, or one that no calendar has.
+        FormatError: a date in a different format, or one that does not exist.
 
     >>> days_from_bytes("A", np.array([b"2024-02-29"]))
     array(['2024-02-29'], dtype='datetime64[D]')
@@ -36,7 +35,7 @@ def days_from_bytes(ticker: str, dates: NDArray[np.bytes_]) -> Days:
     try:
         days: Days = dates.astype("S10").astype("datetime64[D]")
     except ValueError as error:
-        raise FormatError(f"{ticker!r}: a date that no calendar has ({error}); write its dates again") from None
+        raise FormatError(f"{ticker!r} has a date that does not exist ({error}); write its dates again") from None
     return days
 
 
@@ -44,22 +43,22 @@ def check_days(ticker: str, days: Days) -> None:
     """Refuse days that are not ascending and distinct.
 
     Raises:
-        FormatError: a day twice, out of order, or absent (NaT).
+        FormatError: a duplicate, unsorted or missing (NaT) day.
     """
     if np.isnat(days).any():
         raise FormatError(f"{ticker!r}: row {int(np.argmax(np.isnat(days)))} has no date; expected YYYY-MM-DD")
     steps = np.diff(days.view(np.int64))
     if (steps <= 0).any():
         at = int(np.argmax(steps <= 0))
-        what = "doubled" if steps[at] == 0 else "unsorted"
+        what = "duplicate" if steps[at] == 0 else "unsorted"
         raise FormatError(
             f"{ticker!r} has {what} dates: {days[at + 1]} follows {days[at]} in row {at + 1}; "
             "expected ascending days, each once"
         )
 
 
-def check_one_day_a_row(ticker: str, days: Days, num_rows: int, *, of: str) -> None:
-    """Refuse another number of days than rows.
+def check_one_day_per_row(ticker: str, days: Days, num_rows: int, *, of: str) -> None:
+    """Refuse days that are fewer or more than the rows.
 
     Raises:
         FormatError: the two differ.
@@ -72,10 +71,13 @@ def check_one_day_a_row(ticker: str, days: Days, num_rows: int, *, of: str) -> N
 
 
 def check_features(ticker: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Refuse features that are not a matrix (rows, F) of numbers; returns F.
+    """Refuse features that are not a matrix (rows, F) of numbers.
+
+    Returns:
+        F, the number of features.
 
     Raises:
-        FormatError: another number of dimensions, no column, or values that are no numbers.
+        FormatError: a different number of dimensions, no column, or values that are not numbers.
     """
     if len(shape) != 2 or shape[1] == 0:
         raise FormatError(f"the features of {ticker!r} have shape {shape}; expected (dates, features)")
@@ -85,7 +87,7 @@ def check_features(ticker: str, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
 
 
 def check_width(ticker: str, num_features: int, first: str, expected: int) -> None:
-    """Refuse a ticker with another number of features than the first one.
+    """Refuse a ticker whose number of features differs from that of the first one.
 
     Raises:
         FormatError: the two differ.
@@ -98,16 +100,16 @@ def check_width(ticker: str, num_features: int, first: str, expected: int) -> No
 
 
 def check_prices(tickers: tuple[str, ...], days: Days, prices: Float64, *, of: str) -> None:
-    """Refuse prices of zero, below zero or infinite; NaN says that the ticker did not trade that day.
+    """Refuse prices that are zero, negative or infinite; NaN means that the ticker did not trade on that day.
 
     Args:
         tickers: N tickers.
         days: shape (T,).
         prices: shape (T, N).
-        of: what the prices are, for the message: ``"close"`` or ``"open"``.
+        of: the kind of price, for the message: ``"close"`` or ``"open"``.
 
     Raises:
-        FormatError: such a price; the message names the ticker and the day.
+        FormatError: an invalid price; the message names the ticker and the day.
     """
     bad = (prices <= 0) | (prices == np.inf)
     if bad.any():

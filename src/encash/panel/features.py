@@ -1,9 +1,9 @@
-"""Features of prices, as pure functions of arrays that use the past only. Knows no file, no calendar and no model.
+"""Features of prices, as pure functions of arrays that use the past only.
 
-A value on a day is made from the last `FeatureConfig.longest` + 1 sessions of that ticker, and, for ranks, from the
-other tickers on the same day; sums start anew in every window, so that a restated price moves the features of the
-sessions that see it and not a single bit of any later one. All values are clipped to ±5 and mostly near ±1: returns
-come in units of the ticker's own recent volatility, because the model gets them without a normaliser.
+The value on a day depends on the last `FeatureConfig.longest` + 1 sessions of that ticker and, for ranks, on the other
+tickers on the same day. Sums are computed afresh in every window, so that a restated price changes the features of the
+sessions whose windows contain it and not a single bit of any later one. All values are clipped to ±5 and mostly near
+±1: returns are in units of the ticker's own recent volatility, because the model does not normalize them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from encash.metrics import ranks
 from encash.panel.panel import distinct_days
 
 LIMIT = 5.0
-"""No feature is further from zero."""
+"""The largest magnitude of a feature."""
 LEAST_VOLATILITY = 1e-4
-"""A day's volatility counts as at least one basis point, so that a price that does not move has features."""
+"""The lower bound of a session's volatility, one basis point, so that a price that does not move has features."""
 USUAL_VOLATILITY = 0.02
-"""What the level of volatility is measured against: two per cent a session."""
+"""The reference of the level of volatility: two percent per session."""
 
 Columns = dict[str, Float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bars:
-    """The sessions of one ticker: at least their closes; perhaps open, high and low, perhaps volume."""
+    """The sessions of one ticker: closes, and optionally open, high and low, and volume."""
 
     days: Days
     """The ticker's own sessions, ascending and distinct; shape (n,)."""
@@ -48,44 +48,44 @@ class Bars:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """Which features are made."""
+    """Choice of features."""
 
     spans: tuple[int, ...] = (1, 2, 3, 5, 10, 20, 60, 120)
-    """Sessions that returns, volatilities and the like look back over, ascending."""
+    """Lookbacks, in sessions, of returns, volatilities and the like; ascending."""
     scale_span: int = 60
-    """Sessions over which the volatility that scales all the others is measured."""
+    """Sessions over which the volatility that scales the other features is measured."""
     ranks: bool = True
-    """Whether to add ranks among the tickers of the day."""
+    """Add ranks among the tickers of the day."""
 
     def __post_init__(self) -> None:
-        """Refuse spans that cannot be.
+        """Refuse invalid spans.
 
         Raises:
-            InputError: spans not ascending, below 1, none above 1, or shorter than the scale's.
+            InputError: spans that are not ascending, below 1, or all shorter than `scale_span`.
         """
         if self.spans != tuple(sorted(set(self.spans))) or min(self.spans, default=0) < 1:
-            raise InputError(f"spans are {self.spans}; expected ascending numbers of sessions from 1 on")
+            raise InputError(f"spans are {self.spans}; expected ascending numbers of sessions, 1 or more")
         if not 2 <= self.scale_span <= self.longest:
             raise InputError(f"scale_span is {self.scale_span}; expected 2 to {self.longest}, the longest span")
 
     @property
     def longest(self) -> int:
-        """The longest span: as many of a ticker's first sessions have no features yet."""
+        """The longest span, which is also the number of a ticker's first sessions without features."""
         return self.spans[-1]
 
     def between(self, least: int, below: int | None = None) -> tuple[int, ...]:
-        """The spans of at least so many sessions, and below so many."""
+        """Return the spans from `least` to below `below` sessions."""
         return tuple(span for span in self.spans if least <= span and (below is None or span < below))
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The features whose ranks are added, where the prices have them."""
+        """The features whose ranks are added, if the prices have them."""
         returns = [f"return_{span}" for span in dict.fromkeys((1, 5, 20, self.longest)) if span in self.spans]
         return (*returns, "volatility_level", f"drawdown_{self.longest}", "dollar_volume_level") if self.ranks else ()
 
 
 def own_features(bars: Bars, config: FeatureConfig) -> Columns:
-    """What one ticker's own past says, by name, in a fixed order.
+    """Compute the features of one ticker's own past by name, in a fixed order.
 
     Returns:
         Each of shape (n − longest,), for the sessions from number `longest` on; empty for a shorter history.
@@ -99,7 +99,7 @@ def own_features(bars: Bars, config: FeatureConfig) -> Columns:
 
 
 def feature_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:
-    """The names of the features that prices like these give, in their order.
+    """Return the names of the features that prices with these columns have, in order.
 
     >>> week = Bars(days=np.arange("2024-01-01", "2024-01-06", dtype="datetime64[D]"), close=np.ones(5))
     >>> feature_names(week, FeatureConfig(spans=(1, 2), scale_span=2, ranks=False))
@@ -110,13 +110,13 @@ def feature_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:
 
 
 def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[tuple[str, Days, Float32]]:
-    """The features of many tickers, one ticker after the other, in the order of `feature_names`.
+    """Compute the features of many tickers, one ticker after another, in the order of `feature_names`.
 
-    Two passes over the prices: the first keeps only what is ranked, so memory does not grow with the features.
+    Of two passes over the prices, the first keeps only the features to be ranked, to limit memory.
 
     Args:
         bars: by ticker; all with the same columns.
-        config: which features.
+        config: the choice of features.
 
     Yields:
         ticker, days (n − longest,) and values (n − longest, F); no rows for a history that is too short.
@@ -140,10 +140,10 @@ def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[
 
 
 def cross_ranks(values: Float64) -> Float64:
-    """The rank of each value in its row, from −1 (lowest) to 1 (highest); equal values share their mean rank.
+    """Return the rank of each value in its row, from −1 (lowest) to 1 (highest); equal values share their mean rank.
 
     Args:
-        values: shape (T, N); NaN takes no part and stays NaN.
+        values: shape (T, N); NaN is not ranked and stays NaN.
 
     >>> cross_ranks(np.array([[3.0, 1.0, np.nan], [5.0, 5.0, 7.0]])).tolist()
     [[1.0, -1.0, nan], [-0.5, -0.5, 1.0]]
@@ -154,14 +154,14 @@ def cross_ranks(values: Float64) -> Float64:
 
 
 def rolling(values: Float64, span: int, combine: Callable[[Float64, Float64], Float64]) -> Float64:
-    """A sum, maximum or minimum of the last `span` values, at each place that has so many.
+    """Return a sum, maximum or minimum of the last `span` values at each position with that many.
 
-    Doubles the length of what is combined, so that a span of 120 takes nine steps; each result is combined of its own
-    values in a fixed order, and so does not depend on what lies before or after them.
+    The combined length doubles in each step, so that a span of 120 takes nine steps. Each result combines its own
+    values in a fixed order and does not depend on other values.
 
     Args:
         values: shape (n,).
-        span: how many values, 1 or more.
+        span: number of values, 1 or more.
         combine: `np.add`, `np.maximum` or `np.minimum`.
 
     Returns:
@@ -184,7 +184,7 @@ def rolling(values: Float64, span: int, combine: Callable[[Float64, Float64], Fl
 
 
 class _Past:
-    """The log prices of one ticker and what several features share; every result holds the rows that have features."""
+    """The log prices of one ticker and terms shared by features; every result covers the rows with features."""
 
     def __init__(self, close: Float64, config: FeatureConfig):
         self.rows = max(0, len(close) - config.longest)
@@ -193,7 +193,7 @@ class _Past:
         self.scale = self.volatility(config.scale_span)
 
     def tail(self, values: Float64) -> Float64:
-        """The values of the rows that have features."""
+        """Return the values of the rows with features."""
         return values[len(values) - self.rows :]
 
     def total(self, values: Float64, span: int) -> Float64:
@@ -203,17 +203,17 @@ class _Past:
         return self.total(values, span) / span
 
     def change(self, span: int) -> Float64:
-        """The log return over a span."""
+        """Return the log return over a span."""
         change: Float64 = self.log_close[span:] - self.log_close[:-span]
         return self.tail(change)
 
     def volatility(self, span: int) -> Float64:
-        """Root mean square of the log returns; at least a basis point."""
+        """Return the root mean square of the log returns, at least one basis point."""
         volatility: Float64 = np.maximum(np.sqrt(self.mean(self.step * self.step, span)), LEAST_VOLATILITY)
         return volatility
 
     def in_units(self, values: Float64, span: int = 1) -> Float64:
-        """A log price difference in units of what the ticker usually moves over a span."""
+        """Return a log price difference in units of the ticker's usual move over a span."""
         scaled: Float64 = values / (self.scale * np.sqrt(span))
         return scaled
 
@@ -234,7 +234,7 @@ def _close_features(bars: Bars, config: FeatureConfig) -> Columns:
         highest, lowest = rolling(price, span, np.maximum), rolling(price, span, np.minimum)
         columns[f"drawdown_{span}"] = past.in_units(past.tail(price) - past.tail(highest), span)
         columns[f"rise_{span}"] = past.in_units(past.tail(price) - past.tail(lowest), span)
-        # Realised skewness (Amaya, Christoffersen, Jacobs & Vasquez 2015): mean cube over the cube of the volatility.
+        # Realized skewness (Amaya, Christoffersen, Jacobs & Vasquez 2015): mean cube over the cube of the volatility.
         columns[f"skew_{span}"] = past.mean(step**3, span) / past.volatility(span) ** 3
         pairs = past.total(step[1:] * step[:-1], span - 1)
         columns[f"autocorrelation_{span}"] = _ratio(pairs, past.total(step * step, span))
@@ -242,7 +242,7 @@ def _close_features(bars: Bars, config: FeatureConfig) -> Columns:
 
 
 def _bar_features(close: Float64, opened: Float64, high: Float64, low: Float64, config: FeatureConfig) -> Columns:
-    """From closes and the logarithms of open, high and low."""
+    """Compute features of closes and the logarithms of open, high and low."""
     past = _Past(close, config)
     height = high - low
     columns: Columns = {
@@ -268,13 +268,13 @@ def _volume_features(close: Float64, shares: Float64, config: FeatureConfig) -> 
     for span in config.between(5, config.longest):
         columns[f"volume_trend_{span}"] = past.mean(volume, span) - usual
     columns["idle_share"] = past.mean((shares == 0).astype(np.float64), config.longest)
-    # Ten million a session is the middle: from a hundred thousand (−2) to a billion (2).
+    # Ten million per session is 0; a hundred thousand is −2, a billion 2.
     dollars = past.mean(close * shares, config.scale_span)
     columns["dollar_volume_level"] = np.log10(1 + dollars) - 7
     return columns
 
 
 def _ratio(part: Float64, whole: Float64) -> Float64:
-    """The quotient, and 0 where nothing moved at all."""
-    still = whole == 0
-    return np.where(still, 0.0, part / np.where(still, 1.0, whole))
+    """Return the quotient, and 0 if the denominator is 0."""
+    zero = whole == 0
+    return np.where(zero, 0.0, part / np.where(zero, 1.0, whole))

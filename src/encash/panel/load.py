@@ -19,7 +19,7 @@ from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyE
 from encash.panel.checks import (
     check_days,
     check_features,
-    check_one_day_a_row,
+    check_one_day_per_row,
     check_prices,
     check_width,
     days_from_bytes,
@@ -102,7 +102,7 @@ class HdfSource:
         if ticker not in self._days:
             num_rows = _known(self._num_rows, ticker)
             days = self._reader.days(ticker)
-            check_one_day_a_row(ticker, days, num_rows, of="features")
+            check_one_day_per_row(ticker, days, num_rows, of="features")
             self._days[ticker] = days
         return self._days[ticker]
 
@@ -151,7 +151,7 @@ class ArraySource:
             days, values = rows[ticker]
             width = check_features(ticker, values.shape, values.dtype)
             check_width(ticker, width, self.tickers[0], self.num_features)
-            check_one_day_a_row(ticker, days, len(values), of="features")
+            check_one_day_per_row(ticker, days, len(values), of="features")
             check_days(ticker, days)
         if feature_names is not None and len(feature_names) != self.num_features:
             raise InputError(f"{len(feature_names)} feature names for {self.num_features} features; give one for each")
@@ -310,7 +310,7 @@ def _on_grid(reader: _Reader, name: str, tickers: tuple[str, ...], own_days: lis
     rows = {key: np.searchsorted(days, own) for key, own in shared.items()}
     for line, ticker, own in zip(grid, tickers, own_days, strict=True):
         values = reader.prices(ticker, name)
-        check_one_day_a_row(ticker, own, len(values), of=name)
+        check_one_day_per_row(ticker, own, len(values), of=name)
         line[rows[id(own)]] = values
     return np.ascontiguousarray(grid.T)
 

@@ -1,5 +1,7 @@
-"""A price table → the two HDF5 files, features and prices. Tells the story; reading, calculating and writing are
-`tables`, `features` and `write`, which are imported when there is something to prepare."""
+"""Preparation of the two HDF5 files, features and prices, from a price table.
+
+`tables` reads the table, `features` computes and `write` writes; they are imported on the first call.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ from encash.progress import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """What was read, what was left out and what was written."""
+    """Counts of what was read, left out and written."""
 
     layout: str
-    """How the table was understood: ``long`` or ``wide``."""
+    """``long`` or ``wide``."""
     columns: dict[str, str]
     """The column that each price was read from."""
     tickers: int
@@ -29,23 +31,23 @@ class PrepareReport:
     first: str
     last: str
     bars: int
-    """(ticker, day) with a price."""
+    """Pairs of ticker and day with a price."""
     not_traded: int
-    """Rows or cells without a price; they are days on which the ticker did not trade."""
+    """Rows or cells without a price: days on which the ticker did not trade."""
     tickers_never_traded: tuple[str, ...]
-    """Tickers that the table names and that have no price on any day; they are in neither file."""
+    """Tickers of the table without a price on any day; they are in neither file."""
     bars_dropped: dict[str, int]
-    """Bad bars that were left out on request, by reason."""
+    """Invalid bars that were dropped on request, by reason."""
     bars_out_of_bounds: int
-    """Bars whose high or low did not hold their open and close; range features see them widened to do so."""
+    """Bars whose open or close was outside of low and high, which were widened for the features of ranges."""
     features: int
     feature_names: tuple[str, ...]
     rows: int
     """Feature rows written."""
     rows_dropped_warmup: int
-    """The first sessions of each ticker, before the longest span of a feature is full; they have no row."""
+    """The first sessions of each ticker, which are fewer than the longest lookback of a feature; they have no row."""
     tickers_too_short: tuple[str, ...]
-    """Tickers that never leave the warm-up: in the prices, not in the features."""
+    """Tickers without a session after the warm-up: in the prices, not in the features."""
     features_out: str
     prices_out: str
 
@@ -59,27 +61,27 @@ def prepare(
     drop_bad: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Make the features file and the prices file of a price table; features use the past only.
+    """Write the features file and the prices file of a price table; features use the past only.
 
-    Both files are written beside their places and moved there when both are whole.
+    Both files are written atomically, after both are complete.
 
     Args:
-        prices_file: CSV, CSV.gz or Parquet; long (date, ticker, close, perhaps open, high, low, volume) or wide (date,
-            then one column of closes a ticker).
+        prices_file: CSV, CSV.gz or Parquet; long (date, ticker, close, optionally open, high, low, volume) or wide
+            (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
-        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, where there are opens, ``/<TICKER>/open``.
-        config: which features; the usual ones by default.
-        drop_bad: leave out and count bars with a price of zero or below, a hole or a negative volume.
-        progress: told (done, total) tickers.
+        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
+        config: the choice of features; the default features if None.
+        drop_bad: drop and count bars with a missing, zero or negative price or a negative volume.
+        progress: called with (done, total) tickers.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: a table that cannot be understood, or that holds bad bars.
-        InputError: paths that are the same, or no ticker with sessions enough for one row of features.
-        WorkError: the place cannot be written, or the disk refused.
+        FormatError: a table in an unknown format, or with invalid bars.
+        InputError: equal paths, or no ticker with enough sessions for one row of features.
+        WorkError: a path cannot be written, or the disk is full.
     """
-    from encash.panel.tables import read_bars  # noqa: PLC0415  pyarrow takes a while to import
-    from encash.panel.write import write_features, write_prices  # noqa: PLC0415  so does h5py
+    from encash.panel.tables import read_bars  # noqa: PLC0415  # slow to import: pyarrow
+    from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
     _check_paths(prices_file, features_out, prices_out)
@@ -87,15 +89,15 @@ def prepare(
     enough = {ticker: bars for ticker, bars in table.bars.items() if len(bars.days) > config.longest}
     if not enough:
         raise InputError(
-            f"no ticker of {prices_file} has more than {config.longest} sessions, which the longest feature looks back "
-            "over; give a longer history"
+            f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
+            "give a longer history"
         )
     names = feature_names(next(iter(enough.values())), config)
     source = Path(prices_file).name
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, table.bars.items(), source_file=source)
         rows = _counted(panel_features(enough, config), len(enough), progress)
-        with writing(features_out):  # the block around it would blame the other file
+        with writing(features_out):  # the outer block would name the wrong file
             write_features(features_path, rows, names, source_file=source)
     sessions = distinct_days([bars.days for bars in table.bars.values()])
     num_bars = sum(len(bars.days) for bars in table.bars.values())
@@ -130,7 +132,7 @@ def _check_paths(*paths: str | Path) -> None:
 def _counted(
     rows: Iterator[tuple[str, Days, Float32]], total: int, progress: Progress | None
 ) -> Iterator[tuple[str, Days, Float32]]:
-    """The same rows; each ticker that has been taken is reported."""
+    """Yield the same rows and report each ticker."""
     for done, row in enumerate(rows, start=1):
         yield row
         if progress is not None:

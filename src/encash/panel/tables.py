@@ -1,5 +1,4 @@
-"""Price tables of users (CSV, CSV.gz, Parquet; long or wide) → bars by ticker. The one file of this room that reads
-tables. Knows no feature and no HDF5; refuses what it cannot be sure of."""
+"""Reading of price tables (CSV, CSV.gz, Parquet; long or wide) as bars by ticker; ambiguous tables are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from encash.arrays import Bool, Days, Float64, Int64, Text
 from encash.errors import FormatError, MissingFileError
 from encash.panel.features import Bars
 
-_NO_NUL = "no file holds a ticker of that name; write it without"
+_NO_NUL = "HDF5 cannot name such a ticker; remove it"
 SYNONYMS = {
     "date": (
         "date",
@@ -43,7 +42,7 @@ SYNONYMS = {
     "low": ("low", "low price"),
     "volume": ("volume", "vol"),
 }
-"""Names of columns, in lower case, with single spaces for anything between words."""
+"""Names of columns, in lower case, with single spaces between words."""
 VALUES = ("close", "open", "high", "low", "volume")
 NO_CLOSE = "close not above zero"
 NO_BAR = "open, high or low absent or not above zero"
@@ -52,27 +51,27 @@ NO_VOLUME = "volume absent or below zero"
 
 @dataclass(frozen=True, kw_only=True)
 class PriceBars:
-    """What a price table holds."""
+    """Content of a price table."""
 
     layout: str
-    """``long`` (a row is one ticker's day) or ``wide`` (a row is a day, a column a ticker's closes)."""
+    """``long`` (one row per ticker and day) or ``wide`` (one row per day, one column of closes per ticker)."""
     columns: dict[str, str]
-    """The column of the file that each of close, open, high, low and volume was read from."""
+    """The column of the file for each of close, open, high, low and volume."""
     bars: dict[str, Bars]
-    """By ticker, in order of their names; days on which it did not trade are absent."""
+    """By ticker, in order of their names, without the days on which it did not trade."""
     never_traded: tuple[str, ...]
-    """Tickers that the table names and that have no price on any day."""
+    """Tickers of the table without a price on any day."""
     not_traded: int
     """Rows or cells without a close."""
     dropped: dict[str, int]
-    """Bars that were dropped, by reason; only where dropping was allowed."""
+    """Number of dropped bars by reason; empty unless dropping is allowed."""
     out_of_bounds: int
-    """Bars whose high or low does not hold their open and close; these were widened to do so."""
+    """Bars whose open or close was outside of low and high, which were widened."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Long:
-    """One row a (ticker, day), in the order of the file."""
+    """One row per (ticker, day), in the order of the file."""
 
     days: Days
     ticker: Int64
@@ -82,21 +81,21 @@ class _Long:
 
 
 def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
-    """The bars of a price table.
+    """Read the bars of a price table.
 
-    Long tables have columns date, ticker, close and perhaps open, high, low, volume (any order and case, usual
-    synonyms). Where there is an adjusted close, it is the close, and open, high and low are adjusted by the same
-    factor. Wide tables have a date column, and every other column is the closes of the ticker that it names.
-    An empty or NaN close is a day without a trade. The order of the rows does not matter.
+    A long table has columns date, ticker, close and optionally open, high, low, volume (in any order and case, with
+    common synonyms). An adjusted close is used as the close, and open, high and low are adjusted by the same factor. In
+    a wide table, every column except the date holds the closes of the ticker that it names. An empty or NaN close is a
+    day without a trade. The order of the rows does not matter.
 
     Args:
         path: ``.csv``, ``.csv.gz``, ``.parquet`` or ``.pq``.
-        drop_bad: drop and count bars that are refused otherwise.
+        drop_bad: drop and count bars that are otherwise refused.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: no date column; dates that cannot be read; a (date, ticker) twice; values that are no numbers;
-            and, unless `drop_bad`, a close of zero or below, bars with a hole, a negative volume.
+        FormatError: no date column; unreadable dates; a duplicate (date, ticker); values that are not numbers; and,
+            unless `drop_bad`, a missing, zero or negative price or a negative volume.
     """
     path = Path(path)
     if not path.is_file():
@@ -117,7 +116,7 @@ def _is_parquet(path: Path) -> bool:
         return True
     if path.suffix == ".csv" or path.suffixes[-2:] == [".csv", ".gz"]:
         return False
-    raise FormatError(f"{path} is neither .csv, .csv.gz nor .parquet; rename it, or convert it to one of these")
+    raise FormatError(f"{path} is neither .csv, .csv.gz nor .parquet; rename or convert it to one of these")
 
 
 def _parquet_header(path: Path) -> tuple[str, ...]:
@@ -139,11 +138,11 @@ def _csv_header(path: Path) -> tuple[str, ...]:
 
 
 def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
-    """Which column is what; a wide table has but a date."""
+    """Return the column of each role; a wide table has only a date."""
     if len(header) < 2:
         raise FormatError(f"{path} has {len(header)} columns; expected a comma-separated table with dates and prices")
-    if doubled := sorted({name for name in header if header.count(name) > 1}):
-        raise FormatError(f"{path} has two columns {doubled[0]!r}; give each its own name")
+    if duplicate := sorted({name for name in header if header.count(name) > 1}):
+        raise FormatError(f"{path} has two columns {duplicate[0]!r}; give each its own name")
     plain = {re.sub(r"[\W_]+", " ", name.lower()).strip(): name for name in reversed(header)}
     roles = {role: plain[word] for role, words in SYNONYMS.items() for word in reversed(words) if word in plain}
     if "ticker" in roles:
@@ -155,13 +154,13 @@ def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
     if "adjusted" in roles or "close" in plain:
         raise FormatError(
             f"{path} has a close and no ticker; expected columns date, ticker, close …, or a date and then "
-            "one column of closes a ticker"
+            "one column of closes per ticker"
         )
     return {"date": roles.get("date", header[0])}
 
 
 def _read_csv(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
-    """The table, dates and tickers as they are written, everything else as floats."""
+    """Read a table with dates and tickers as text and everything else as floats."""
     types = {name: pa.string() if name in text else pa.float64() for name in kept}
     try:
         return arrow_csv.read_csv(
@@ -170,7 +169,7 @@ def _read_csv(path: Path, header: list[str], kept: list[str], text: set[str]) ->
             convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=kept),
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path}: {_first_line(error)}; expected numbers, or nothing where there is none") from None
+        raise FormatError(f"{path}: {_first_line(error)}; expected numbers, or empty cells") from None
 
 
 def _read_parquet(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
@@ -189,7 +188,7 @@ def _read_parquet(path: Path, header: list[str], kept: list[str], text: set[str]
 def _from_long(path: Path, table: pa.Table, roles: Mapping[str, str]) -> _Long:
     days = _days(path, table[roles["date"]], roles["date"])
     tickers = table[roles["ticker"]]
-    encoded = _plain_text(tickers).combine_chunks().dictionary_encode()
+    encoded = _as_text(tickers).combine_chunks().dictionary_encode()
     if encoded.null_count or "" in (names := [name.strip() for name in encoded.dictionary.to_pylist()]):
         raise FormatError(f"{path} has rows without a ticker; name one in each row of {roles['ticker']!r}")
     if odd := [number for number, name in enumerate(names) if "\0" in name]:
@@ -204,7 +203,7 @@ def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
     days = _days(path, table[date], date)
     tickers = sorted(name for name in table.column_names if name != date)
     if "" in tickers:
-        raise FormatError(f"{path} has a column without a name; expected one ticker a column")
+        raise FormatError(f"{path} has a column without a name; expected one ticker per column")
     if odd := [name for name in tickers if "\0" in name]:
         raise FormatError(f"{path}: the column {odd[0]!r} has a NUL character; {_NO_NUL}")
     close = [_numbers(table[name]) for name in tickers]
@@ -217,7 +216,7 @@ def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
 
 
 def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
-    """Days of dates, of times (their own calendar day) or of text YYYY-MM-DD or YYYYMMDD, with or without a time."""
+    """Return the days of dates, of times (the local day) or of text YYYY-MM-DD or YYYYMMDD, with or without a time."""
     if column.null_count:
         raise FormatError(f"{path} has rows without a date; write one in each row of {name!r}")
     if pa.types.is_timestamp(column.type):
@@ -227,7 +226,7 @@ def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
     if pa.types.is_date(column.type):
         days = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
         return days
-    encoded = _plain_text(column).combine_chunks().dictionary_encode()
+    encoded = _as_text(column).combine_chunks().dictionary_encode()
     distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
     days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
     return days
@@ -237,11 +236,11 @@ def _day(path: Path, text: str, name: str) -> np.datetime64:
     if form := re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)([T ].*)?", text.strip()):
         with suppress(ValueError):  # a month 13, a 30th of February
             return np.datetime64("-".join(form.group(1, 2, 3)), "D")
-    raise FormatError(f"{path}: {text!r} in {name!r} is no date; expected YYYY-MM-DD in every row")
+    raise FormatError(f"{path}: {text!r} in {name!r} is not a date; expected YYYY-MM-DD in every row")
 
 
-def _plain_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as it is, and whole numbers as text (7203, 20240102)."""
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text unchanged, and integers as text (7203, 20240102)."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.string())
@@ -255,10 +254,10 @@ def _numbers(column: pa.ChunkedArray) -> Float64:
 def _adjusted(
     path: Path, values: dict[str, Float64], roles: Mapping[str, str]
 ) -> tuple[dict[str, Float64], dict[str, str]]:
-    """With the adjusted close as close, and the other prices by the same factor."""
+    """Return the adjusted close as close and the other prices adjusted by the same factor, and their columns."""
     columns = {role: roles[role] for role in VALUES if role in values and role in roles}
     if "adjusted" not in values:
-        return values, columns or {"close": "one column a ticker"}
+        return values, columns or {"close": "one column per ticker"}
     others: list[str] = [role for role in ("open", "high", "low") if role in values]
     if others and "close" not in values:
         raise FormatError(
@@ -272,7 +271,7 @@ def _adjusted(
 def _bars(
     path: Path, long: _Long, values: dict[str, Float64], *, layout: str, columns: dict[str, str], drop_bad: bool
 ) -> PriceBars:
-    """Bars by ticker: sorted, each day once, bad ones refused or dropped, widened where high and low are too narrow."""
+    """Return sorted bars by ticker; refuse duplicate days, refuse or drop invalid bars, widen narrow ones."""
     order = np.lexsort((long.days, long.ticker))
     long = _Long(
         days=long.days[order],
@@ -308,7 +307,7 @@ def _check_once(path: Path, long: _Long) -> None:
 
 
 def _good(path: Path, long: _Long, traded: Bool, *, drop_bad: bool) -> tuple[Bool, dict[str, int]]:
-    """Which rows are good bars, and how many were dropped for which reason (the first that applies)."""
+    """Return a mask of the valid bars, and the number of dropped ones by the first reason that applies."""
     good, dropped = traded, {}
     for reason, bad in _faults(long.values).items():
         found = good & bad
@@ -318,7 +317,7 @@ def _good(path: Path, long: _Long, traded: Bool, *, drop_bad: bool) -> tuple[Boo
             at = int(np.argmax(found))
             raise FormatError(
                 f"{path}: {str(long.names[long.ticker[at]])!r} on {long.days[at]}: {reason} ({int(found.sum())} such "
-                "bars); mend them, or prepare with --drop-bad to leave them out"
+                "bars); correct them, or prepare with --drop-bad to leave them out"
             )
         dropped[reason] = int(found.sum())
         good = good & ~bad
@@ -326,7 +325,7 @@ def _good(path: Path, long: _Long, traded: Bool, *, drop_bad: bool) -> tuple[Boo
 
 
 def _by_ticker(names: Text, ticker: Int64, days: Days, values: Mapping[str, Float64]) -> dict[str, Bars]:
-    """Rows that are sorted by ticker, cut into bars; tickers without any are left out."""
+    """Split rows that are sorted by ticker into bars; leave out tickers without rows."""
     ends = np.searchsorted(ticker, np.arange(len(names) + 1))
     return {
         str(name): Bars(days=days[first:stop], **{role: column[first:stop] for role, column in values.items()})
@@ -336,22 +335,21 @@ def _by_ticker(names: Text, ticker: Int64, days: Days, values: Mapping[str, Floa
 
 
 def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
-    """What is wrong with which bars."""
-    faults = {NO_CLOSE: ~_price(values["close"])}
+    """Return a mask of the invalid bars for each reason."""
+    faults = {NO_CLOSE: ~_is_price(values["close"])}
     if others := [values[role] for role in ("open", "high", "low") if role in values]:
-        faults[NO_BAR] = ~np.logical_and.reduce([_price(other) for other in others])
+        faults[NO_BAR] = ~np.logical_and.reduce([_is_price(other) for other in others])
     if "volume" in values:
         faults[NO_VOLUME] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
     return faults
 
 
-def _price(values: Float64) -> Bool:
-    good: Bool = (values > 0) & (values < np.inf)
-    return good
+def _is_price(values: Float64) -> Bool:
+    return np.asarray((values > 0) & (values < np.inf))
 
 
 def _widen(values: dict[str, Float64]) -> int:
-    """Let high and low hold open and close; the number of bars where they did not."""
+    """Widen high and low to include open and close; return the number of bars that changed."""
     if not {"open", "high", "low"} <= values.keys():
         return 0
     high = np.maximum.reduce([values["high"], values["open"], values["close"]])

@@ -1,5 +1,4 @@
-"""Panels made of dice, for examples and tests: random walks, odd histories, and planted signals and regimes whose truth
-is known. Knows no file and no model."""
+"""Random panels for examples and tests: random walks, irregular histories, and planted signals and regimes."""
 
 from __future__ import annotations
 
@@ -7,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Float64, Int8, to_day
+from encash.arrays import DayLike, Days, Float64, Int8, to_day
 from encash.errors import InputError
 from encash.panel.features import Bars, FeatureConfig, feature_names, panel_features
 from encash.panel.load import ArraySource
 from encash.panel.panel import Panel, PriceTable
 
 TOY_FEATURES = FeatureConfig(spans=(1, 2, 5, 10, 20), scale_span=20)
-"""Few and short, so that a hundred sessions are a panel."""
+"""Few and short lookbacks, so that a hundred sessions suffice."""
 ODD_TICKERS = ("GONE", "HOLE", "LATE", "NANS")
-"""Ends early; misses sessions in the middle; is listed late; has NaN among its features."""
+"""Tickers that end early, lack sessions in the middle, are listed late, and have NaN among their features."""
 REGIME_DRIFTS = (-0.004, 0.0, 0.004)
-"""Mean log return of one session in each planted regime."""
+"""Mean log return per session in each planted regime."""
 
 
 def toy_panel(
@@ -31,24 +30,24 @@ def toy_panel(
     signal_ic: float | None = None,
     config: FeatureConfig = TOY_FEATURES,
 ) -> Panel:
-    """Random walks on business days, and the features that `prepare` would make of them.
+    """Return random walks on business days, with the features that `prepare` would compute.
 
     Args:
-        seed: same seed, same panel.
-        num_tickers: tickers, the odd ones among them.
+        seed: the same seed gives the same panel.
+        num_tickers: tickers, including the odd ones.
         num_sessions: sessions with prices; features begin `config.longest` sessions later.
-        start: no session is before this day.
-        odd: make the last four tickers `ODD_TICKERS`.
-        signal_ic: add a last feature ``signal`` whose correlation with the next session's log return is this.
-        config: which features.
+        start: the earliest possible session.
+        odd: the last four tickers are `ODD_TICKERS`.
+        signal_ic: add a last feature ``signal`` with this correlation with the next session's log return.
+        config: the choice of features.
 
     Raises:
         InputError: too few sessions for one row of features, or too few tickers for the odd ones.
     """
     if num_sessions <= config.longest:
-        raise InputError(f"{num_sessions} sessions give no features; expected more than {config.longest}")
+        raise InputError(f"{num_sessions} sessions are too few for features; expected more than {config.longest}")
     if odd and num_tickers < len(ODD_TICKERS):
-        raise InputError(f"{num_tickers} tickers cannot hold the {len(ODD_TICKERS)} odd ones")
+        raise InputError(f"{num_tickers} tickers are too few for the odd ones; expected {len(ODD_TICKERS)} or more")
     random = np.random.default_rng(seed)
     days = business_days(start, num_sessions)
     names = [f"T{number:04d}" for number in range(num_tickers)]
@@ -56,14 +55,20 @@ def toy_panel(
         names[-len(ODD_TICKERS) :] = ODD_TICKERS
     signal = random.normal(size=(num_sessions, num_tickers))
     close = _walks(random, signal, signal_ic or 0.0)
-    for place, name in enumerate(names):
-        close[_untraded(name, num_sessions), place] = np.nan
+    for column, name in enumerate(names):
+        close[_untraded(name, num_sessions), column] = np.nan
     tickers = tuple(sorted(names))
     close, signal = (grid[:, np.argsort(names)] for grid in (close, signal))
-    rows, columns = _feature_rows(tickers, days, close, config)
+    traded = ~np.isnan(close)
+    bars = {ticker: Bars(days=days[traded[:, n]], close=close[traded[:, n], n]) for n, ticker in enumerate(tickers)}
+    columns = feature_names(bars[tickers[0]], config)
+    rows = {ticker: (own_days, values) for ticker, own_days, values in panel_features(bars, config)}
     if signal_ic is not None:
         columns = (*columns, "signal")
-        rows = {ticker: _with_signal(*rows[ticker], days, signal[:, tickers.index(ticker)]) for ticker in tickers}
+        for column, ticker in enumerate(tickers):
+            own_days, values = rows[ticker]
+            own_signal = signal[np.searchsorted(days, own_days), column].astype(np.float32)
+            rows[ticker] = own_days, np.column_stack([values, own_signal])
     if odd:
         rows["NANS"][1][10::25, 1] = np.nan
     return Panel(ArraySource(rows, columns), PriceTable(days=days, tickers=tickers, close=close))
@@ -71,13 +76,13 @@ def toy_panel(
 
 @dataclass(frozen=True, kw_only=True)
 class RegimePanel:
-    """A panel with planted regimes, and the truth."""
+    """A panel with planted regimes, and the regimes."""
 
     panel: Panel
     regime: Int8
-    """The regime (0, 1, 2) that drives the return from each session to the next; shape (T, N) on the panel's grid."""
+    """The regime (0, 1, 2) of the return from each session to the next; shape (T, N) on the grid of the prices."""
     drift: tuple[float, ...] = REGIME_DRIFTS
-    """Mean log return of one session in each regime."""
+    """Mean log return per session in each regime."""
 
 
 def regime_panel(
@@ -90,16 +95,16 @@ def regime_panel(
     noise: float = 0.5,
     volatility: float = 0.01,
 ) -> RegimePanel:
-    """Random walks that change between three regimes of known drift; the features show the regime noisily.
+    """Return random walks that change between three regimes of known drift, with noisy features of the regime.
 
-    Each ticker stays in its regime with probability `persistence` a session and else draws one of the three. Its
-    features are the regime's own direction (orthogonal, of length 1) plus normal noise.
+    In each session, a ticker stays in its regime with probability `persistence` and otherwise draws one of the three.
+    Its features are the direction of the regime (orthogonal, of length 1) plus normal noise.
 
     Raises:
         InputError: fewer features than regimes.
     """
     if num_features < len(REGIME_DRIFTS):
-        raise InputError(f"{num_features} features cannot tell 3 regimes apart; expected at least 3")
+        raise InputError(f"{num_features} features cannot distinguish 3 regimes; expected 3 or more")
     random = np.random.default_rng(seed)
     days = business_days("2020-01-01", num_sessions)
     tickers = tuple(f"T{number:04d}" for number in range(num_tickers))
@@ -113,7 +118,7 @@ def regime_panel(
 
 
 def business_days(start: DayLike, count: int) -> Days:
-    """So many Mondays to Fridays from a day on.
+    """Return the first `count` Mondays to Fridays on or after a day.
 
     >>> business_days("2024-01-05", 2)
     array(['2024-01-05', '2024-01-08'], dtype='datetime64[D]')
@@ -123,38 +128,24 @@ def business_days(start: DayLike, count: int) -> Days:
 
 
 def _walks(random: np.random.Generator, signal: Float64, signal_ic: float) -> Float64:
-    """Closing prices, shape (T, N): each session's shock is in part the market's, or in part foretold by the signal."""
+    """Return closing prices, shape (T, N); a shock is partly the market's, or partly predicted by the signal."""
     num_sessions, num_tickers = signal.shape
     volatility = random.uniform(0.01, 0.03, size=num_tickers)
-    foretold = np.vstack([np.zeros(num_tickers), signal[:-1]])
+    predicted = np.vstack([np.zeros(num_tickers), signal[:-1]])
     other = random.normal(size=signal.shape)
     if not signal_ic:
         other = 0.4 * random.normal(size=(num_sessions, 1)) + np.sqrt(1 - 0.4**2) * other
-    step = volatility * (signal_ic * foretold + np.sqrt(1 - signal_ic**2) * other)
+    step = volatility * (signal_ic * predicted + np.sqrt(1 - signal_ic**2) * other)
     step[0] = 0
     close: Float64 = random.uniform(20, 200, size=num_tickers) * np.exp(np.cumsum(step, axis=0))
     return close
 
 
 def _untraded(name: str, num_sessions: int) -> slice:
-    """The sessions on which a ticker has no price."""
+    """Return the sessions on which a ticker has no price."""
     spans = {"GONE": (0.7, 1.0), "HOLE": (0.5, 0.6), "LATE": (0.0, 0.4)}
     first, stop = spans.get(name, (0.0, 0.0))
     return slice(int(first * num_sessions), int(stop * num_sessions))
-
-
-def _feature_rows(
-    tickers: tuple[str, ...], days: Days, close: Float64, config: FeatureConfig
-) -> tuple[dict[str, tuple[Days, Float32]], tuple[str, ...]]:
-    traded = ~np.isnan(close)
-    bars = {ticker: Bars(days=days[traded[:, n]], close=close[traded[:, n], n]) for n, ticker in enumerate(tickers)}
-    rows = {ticker: (own_days, values) for ticker, own_days, values in panel_features(bars, config)}
-    return rows, feature_names(bars[tickers[0]], config)
-
-
-def _with_signal(own_days: Days, values: Float32, days: Days, signal: Float64) -> tuple[Days, Float32]:
-    own_signal = signal[np.searchsorted(days, own_days)].astype(np.float32)
-    return own_days, np.column_stack([values, own_signal])
 
 
 def _regimes(random: np.random.Generator, shape: tuple[int, int], persistence: float) -> Int8:

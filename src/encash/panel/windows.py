@@ -1,5 +1,7 @@
-"""The one window function: which window each (day, ticker) has, its digest, and the window itself. The cache and the
-live path both ask here, so a hit and a miss see the same input. Knows no file, no model and no cache."""
+"""The window of each (day, ticker) and its digest.
+
+The cache and the live path both use this module, so a hit and a miss have the same input.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +15,56 @@ from encash.errors import InputError
 from encash.fingerprint import row_digests, run_digests
 from encash.panel.panel import FeatureRows, Panel, check_lookback
 
-_PIECE_BYTES = 1 << 18
-"""Feature values that are looked at at once."""
+_CHUNK_BYTES = 1 << 18
+"""Bytes of feature values that are checked at a time; they fit into the processor's cache."""
 _SAMPLE = 16
-"""Windows of a sample at most, and tickers that they are taken from."""
+"""Most windows of a sample, and most tickers that they come from."""
 
 
 class Reason(IntEnum):
-    """Why a cell has a window or has none."""
+    """Reason for which a cell has a window or does not."""
 
     OK = 0
     NO_ROW = 1
     """The ticker has no row of its own on that day."""
     SHORT = 2
-    """It has one, but fewer than L rows up to and including that day."""
+    """The ticker has a row on that day, but fewer than L rows up to it."""
     NOT_FINITE = 3
-    """It has L rows, and one of them holds NaN or infinity."""
+    """The ticker has L rows, but one of them holds NaN or infinity."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowGrid:
-    """The windows of some days × tickers: where each ends, what it holds (as a digest), why there is none."""
+    """The windows of some days × tickers: their end rows, their digests, and the reasons for missing ones."""
 
     days: Days
     """shape (T,)."""
     tickers: tuple[str, ...]
-    """N tickers, in the order of the rows they were made from."""
+    """N tickers, in the order of the feature rows."""
     end_row: Int64
-    """Position of the window's last row among the feature rows, −1 where there is no window; shape (T, N)."""
+    """Position of the window's last row among the feature rows, −1 without a window; shape (T, N)."""
     digest: UInt64
-    """Digest of the window's bytes, 0 where there is no window; shape (T, N)."""
+    """Digest of the window's bytes, 0 without a window; shape (T, N)."""
     reason: Int8
-    """A `Reason` for each cell; shape (T, N)."""
+    """A `Reason` per cell; shape (T, N)."""
 
     @property
     def available(self) -> Bool:
-        """Where there is a window; shape (T, N)."""
+        """True for cells with a window; shape (T, N)."""
         available: Bool = self.reason == Reason.OK
         return available
 
     def counts(self) -> dict[Reason, int]:
-        """How many cells have each reason; the four sum to T × N."""
+        """Return the number of cells with each reason; the four sum to T × N."""
         found = np.bincount(self.reason.reshape(-1), minlength=len(Reason))
         return {reason: int(found[reason]) for reason in Reason}
 
 
 def window_grid(rows: FeatureRows, days: Days, lookback: int) -> WindowGrid:
-    """The window of every (day, ticker): the last L rows of that ticker up to and including the day.
+    """Find the window of every (day, ticker): the last L rows of that ticker up to and including the day.
 
-    A window exists only where the ticker has a row of its own on the day, L rows up to it, and all of them finite.
-    The rows must reach lookback − 1 rows before the first day (`Panel.rows` does that), else cells count as SHORT.
+    A window exists only if the ticker has its own row on the day and L finite rows up to it. The rows must begin
+    lookback − 1 rows before the first day (as from `Panel.rows`); otherwise cells count as SHORT.
 
     Args:
         rows: feature rows of N tickers.
@@ -80,38 +82,40 @@ def window_grid(rows: FeatureRows, days: Days, lookback: int) -> WindowGrid:
     """
     check_lookback(lookback)
     if (np.diff(days) <= np.timedelta64(0, "D")).any():
-        raise InputError("the days of a window grid are ascending and distinct; sort them and drop doubles first")
+        raise InputError("unsorted or duplicate days; expected ascending, distinct days: sort them and drop duplicates")
     owner = np.repeat(np.arange(len(rows.tickers)), np.diff(rows.offsets))
     row_reason = _reason_by_end_row(rows, owner, lookback)
 
-    place = positions(days.view(np.int64), rows.days.view(np.int64))
-    wanted = np.flatnonzero(place >= 0)
-    cells = place[wanted], owner[wanted]
+    day_of_row = positions(days.view(np.int64), rows.days.view(np.int64))
+    wanted = np.flatnonzero(day_of_row >= 0)
+    cells = day_of_row[wanted], owner[wanted]
     reason = np.full((len(days), len(rows.tickers)), Reason.NO_ROW, dtype=np.int8)
     reason[cells] = row_reason[wanted]
 
     ends = wanted[row_reason[wanted] == Reason.OK]
-    full = place[ends], owner[ends]
+    full = day_of_row[ends], owner[ends]
     end_row = np.full(reason.shape, -1, dtype=np.int64)
     end_row[full] = ends
     digest = np.zeros(reason.shape, dtype=np.uint64)
-    digest[full] = _window_digests(row_digests(rows.values), ends, lookback)
+    if len(ends):
+        windows = run_digests(row_digests(rows.values), lookback)[ends - lookback + 1]
+        digest[full] = np.maximum(windows, np.uint64(1))  # 0 means no window
     return WindowGrid(days=days, tickers=rows.tickers, end_row=end_row, digest=digest, reason=reason)
 
 
 def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32:
-    """The windows that end at these rows, copied once out of the feature rows.
+    """Copy the windows that end at these rows out of the feature rows.
 
     Args:
-        rows: the feature rows that the grid was made from.
+        rows: the feature rows of the grid.
         end_rows: positions as in `WindowGrid.end_row`, shape (n,).
         lookback: L, the sessions of a window.
 
     Returns:
-        shape (n, L, F), oldest session first; n × L × F × 4 bytes are all that is allocated.
+        shape (n, L, F), oldest session first; only these n × L × F × 4 bytes are allocated.
 
     Raises:
-        InputError: a row at which no whole window of one ticker ends.
+        InputError: a row at which no complete window of one ticker ends.
     """
     check_lookback(lookback)
     num_features = rows.values.shape[1]
@@ -124,19 +128,14 @@ def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32
             f"no window of {lookback} sessions ends at row {end_rows[bad[0]]}; give the end rows of available cells "
             "of a grid with the same rows and lookback"
         )
-    # Overlapping views of L × F floats in a row: indexing them copies each window as one block of memory.
+    # Overlapping views of L × F consecutive floats: indexing them copies each window as one block of memory.
     flat = np.ascontiguousarray(rows.values).reshape(-1)
     every = np.lib.stride_tricks.sliding_window_view(flat, lookback * num_features)[::num_features]
     return every[end_rows - lookback + 1].reshape(-1, lookback, num_features)
 
 
 def sample_windows(panel: Panel, lookback: int) -> Float32:
-    """Windows of several tickers and days, for measuring how an encoder runs; shape (n, lookback, F), n may be 0.
-
-    Args:
-        panel: the data.
-        lookback: sessions in a window.
-    """
+    """Return windows of several tickers and days for measuring an encoder; shape (n, lookback, F), n may be 0."""
     random = np.random.default_rng(0)
     names = random.choice(np.asarray(panel.tickers), size=min(_SAMPLE, len(panel.tickers)), replace=False)
     rows = panel.rows(tuple(np.sort(names).tolist()), lookback=lookback)
@@ -147,7 +146,7 @@ def sample_windows(panel: Panel, lookback: int) -> Float32:
 
 
 def _reason_by_end_row(rows: FeatureRows, owner: Int64, lookback: int) -> Int8:
-    """For each row, what a window that ends there would be; shape (rows,)."""
+    """Return the `Reason` of a window that ends at each row; shape (rows,)."""
     own_number = np.arange(len(rows.days)) - rows.offsets[owner] + 1
     bad = _not_finite(rows.values)
     bad_before = np.concatenate([[0], np.cumsum(bad)])
@@ -158,19 +157,14 @@ def _reason_by_end_row(rows: FeatureRows, owner: Int64, lookback: int) -> Int8:
 
 
 def _not_finite(values: Float32) -> Bool:
-    """Which rows hold NaN or infinity. In pieces that stay in the processor's cache and on one thread: a product with a
-    vector reads the values as fast, but waits for the threads of the algebra library on a busy machine."""
+    """Return a mask of the rows that hold NaN or infinity.
+
+    It works in chunks on one thread: a product with a vector reads the values as fast, but waits for the threads of the
+    algebra library on a busy machine.
+    """
     bad = np.zeros(len(values), dtype=np.bool_)
-    step = max(1, _PIECE_BYTES // (values.itemsize * values.shape[1]))
+    step = max(1, _CHUNK_BYTES // (values.itemsize * values.shape[1]))
     for at in range(0, len(values), step):
-        places = np.flatnonzero(~np.isfinite(values[at : at + step]))
-        bad[at + places // values.shape[1]] = True
+        found = np.flatnonzero(~np.isfinite(values[at : at + step]))
+        bad[at + found // values.shape[1]] = True
     return bad
-
-
-def _window_digests(digests: UInt64, ends: Int64, lookback: int) -> UInt64:
-    """One digest for each window, out of those of its rows; never 0."""
-    if len(ends) == 0:
-        return np.empty(0, dtype=np.uint64)
-    windows = run_digests(digests, lookback)[ends - lookback + 1]
-    return np.maximum(windows, np.uint64(1))  # 0 says that there is no window

@@ -1,5 +1,4 @@
-"""Panels → the two HDF5 files, one group a ticker, each written beside its place and moved there when it is whole.
-Knows the layout of the files; knows nothing of where the numbers came from."""
+"""Atomic writing of a panel's two HDF5 files, with one group per ticker."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ from encash.panel.panel import Panel
 
 
 def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path | None = None) -> None:
-    """The files that `open_panel` reads back as this panel; existing ones are replaced, never half.
+    """Write the files that `open_panel` reads; existing ones are replaced atomically.
 
     Raises:
-        InputError: prices asked of a panel without, or a ticker that HDF5 cannot name.
-        WorkError: the place cannot be written, or the disk refused.
+        InputError: a prices path for a panel without prices, or a ticker that HDF5 cannot name.
+        WorkError: a path cannot be written, or the disk is full.
     """
     with whole_file(features_path) as temporary:
         rows = ((ticker, panel.days(ticker), panel.rows((ticker,)).values) for ticker in panel.tickers)
@@ -45,14 +44,14 @@ def write_features(
     """Write ``/<TICKER>/features`` and ``/<TICKER>/dates``, one ticker at a time.
 
     Args:
-        path: the file; what it held is gone.
+        path: the file; its previous content is lost.
         rows: ticker, days (n,) and values (n, F).
-        feature_names: F names, or None where nobody knows them.
-        source_file: where the numbers came from, for the reader's eye.
+        feature_names: F names, or None if unknown.
+        source_file: the name of the price table, for information.
 
     Raises:
         InputError: a ticker that HDF5 cannot name.
-        OSError: the disk refused.
+        OSError: the disk is full.
     """
     with _new_file(path) as (file, disk):
         width = 0
@@ -70,11 +69,11 @@ def write_features(
 
 
 def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file: str = "") -> None:
-    """Write ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, where there are any, ``/<TICKER>/open``.
+    """Write ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
 
     Raises:
         InputError: a ticker that HDF5 cannot name.
-        OSError: the disk refused.
+        OSError: the disk is full.
     """
     with _new_file(path) as (file, disk):
         for ticker, bars in prices:
@@ -90,7 +89,7 @@ def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[tuple[h5py.File, PatientFile]]:
-    """A new HDF5 file, and the file below it: ask it now and then whether the disk still takes what is written."""
+    """Give a new HDF5 file and the file object under it, whose `check` raises once the disk is full."""
     with PatientFile(path) as disk:
         try:
             with h5py.File(disk, "w") as file:
@@ -101,7 +100,7 @@ def _new_file(path: Path) -> Iterator[tuple[h5py.File, PatientFile]]:
 
 def _group(file: h5py.File, ticker: str, days: Days) -> h5py.Group:
     if "/" in ticker or "\0" in ticker or ticker in ("", "."):
-        raise InputError(f"HDF5 cannot name a group {ticker!r}; write the ticker in another way, such as BRK.B")
+        raise InputError(f"HDF5 cannot name a group {ticker!r}; write the ticker in a different way, such as BRK.B")
     group = file.create_group(ticker)
     group["dates"] = days.astype("S10")
     group.attrs["num_dates"] = len(days)
@@ -110,7 +109,7 @@ def _group(file: h5py.File, ticker: str, days: Days) -> h5py.Group:
 
 
 def _traded(panel: Panel) -> Iterator[tuple[str, Bars]]:
-    """Each ticker's prices on the days on which it has one."""
+    """Yield each ticker's prices on the days on which it has one."""
     assert panel.prices is not None
     for column, ticker in enumerate(panel.prices.tickers):
         close = panel.prices.close[:, column]

@@ -22,6 +22,6 @@ from .sources import Sources as Sources
 from .sources import cached_batches as cached_batches
 from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest
-from .trading import beside as beside
+from .trading import evaluate_run as evaluate_run
 from .trading import open_inputs as open_inputs
 from .trading import write_heat_maps as write_heat_maps

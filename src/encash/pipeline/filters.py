@@ -45,14 +45,15 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Ca
             take, or `static` without a cache.
         MismatchError: a walk that was ranked over a different horizon.
     """
-    from encash.clusters import NO_FILTER, filter_class
+    from encash.clusters import FILTERS, NO_FILTER, filter_class
 
     name = choice.name or (NO_FILTER if choice.clusters is None else "hard")
     if name == NO_FILTER:
         return None
     kind = filter_class(name)
     if choice.keep is not None and not kind.takes_share:
-        raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by nearest or random")
+        others = " or ".join(one for one in FILTERS if filter_class(one).takes_share)
+        raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by {others}")
     periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
     share = kind.default_share if choice.keep is None else choice.keep
     return kind(periods=periods, keep_share=share, seed=choice.seed, assignments=assignments)

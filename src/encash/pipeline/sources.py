@@ -100,9 +100,9 @@ class Sources:
     def encoder(self, cache: Cache | None = None) -> Encoder:
         """Load the model.
 
-        Engine, precision and pooling are those of `cache`, which the encoder will fill or serve. Without a cache, engine
-        and precision are chosen by a measurement on windows of the data. The window is the cache's if it was built from
-        this very file; for a different model it counts only if the model does not state its window.
+        Engine, precision and pooling are those of the cache that the encoder will fill or serve. Without a cache,
+        engine and precision are chosen by a measurement on windows of the data. The window is the cache's if it was
+        built from this very file; for a different model it counts only if the model does not state its window.
 
         Raises:
             InputError: no model was named.

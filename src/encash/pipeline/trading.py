@@ -1,5 +1,4 @@
-"""Backtests, from a cache, clusters and prices: one, compared, under many seeds, by the grid. Knows cache, clusters and
-backtest by their public names."""
+"""Backtests from files: open the inputs, run, compare, repeat under other seeds, and draw the maps of a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from encash.panel import Panel, PriceTable
 
 RUNS = Path("runs")
-"""Where runs go that nobody gave a folder."""
+"""Folder of runs without a `run_dir`."""
 
 TRIAL_FIGURES = ("final_capital", "sharpe", "max_drawdown")
 """Figures of the trials in the result of a backtest."""
@@ -38,7 +37,7 @@ def open_inputs(
             the cache, contains.
 
     Raises:
-        MismatchError: cache and model do not belong together.
+        MismatchError: the cache was built with a different model.
         InputError: no prices, neither a cache nor features, or no ticker has both prices and features.
     """
     from encash.backtest import BacktestInputs, read_membership
@@ -72,7 +71,7 @@ def backtest(
         run_dir: the folder; None names it after the run's fingerprint, so that a different run never replaces it.
         reference: a CSV file of ``date,value`` to compare with.
         refuse_misses: fail if a candidate has no valid entry in the cache.
-        progress: called with cells read and cells in all.
+        progress: called with (done, total) cells.
 
     Raises:
         InputError: as `run_backtest`, or a refused miss.
@@ -90,7 +89,7 @@ def backtest(
     return result, write_run(result, run_dir or RUNS / result.fingerprint[:12])
 
 
-def beside(
+def evaluate_run(
     inputs: BacktestInputs,
     config: BacktestConfig,
     run_dir: Path,
@@ -107,19 +106,21 @@ def beside(
         run_dir: its folder.
         num_trials: seeds to run, the run's own included; 1 runs none.
         draws: random filters to compare with; 0 compares with nothing.
-        progress: called with steps done and steps in all.
+        progress: called with (done, total) steps.
 
     Returns:
         Plain values: ``trials`` (mean and deviation of each figure over the seeds), ``num_trials``, and ``verdict``
         (of the comparison with the random filters).
     """
     from encash.backtest import CompareConfig, run_comparisons, run_trials, write_comparisons
-    from encash.backtest.files import plain
+    from encash.backtest.files import json_value
 
     values: dict[str, Any] = {}
     if num_trials > 1:
         tried = run_trials(config, inputs, num_trials, path=run_dir / "trials.csv", progress=progress)
-        values["trials"] = {name: [plain(tried.mean(name)), plain(tried.deviation(name))] for name in TRIAL_FIGURES}
+        values["trials"] = {
+            name: [json_value(tried.mean(name)), json_value(tried.deviation(name))] for name in TRIAL_FIGURES
+        }
         values["num_trials"] = num_trials
     if draws:
         comparisons = run_comparisons(config, inputs, settings=CompareConfig(draws=draws), progress=progress)

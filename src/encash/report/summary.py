@@ -1,10 +1,10 @@
-"""A run folder as plain frozen values: what was written, and what follows from it by arithmetic. Knows the files of a
-run; nothing of the page, its words or its colours."""
+"""A run folder as plain, immutable values, and what follows from them by arithmetic."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,31 +22,31 @@ from encash.serialization import FORMAT
 
 FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
 NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
-"""Figures without which a folder is no run."""
+"""Keys that every result has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Equity:
-    """What the money did, once a session."""
+    """Equity at the close of each session."""
 
     days: Days
     """shape (S,)."""
     net: Float64
     """After all costs, shape (S,)."""
     gross: Float64
-    """The same picks traded for nothing, shape (S,)."""
+    """The same picks without costs, shape (S,)."""
     benchmark: Float64
-    """Every candidate in equal weights, without costs, from the same capital; NaN where there is none; shape (S,)."""
+    """All candidates in equal weights, without costs, from the same capital; NaN if there is none; shape (S,)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picks:
-    """Who stood for choice: one row a (rebalance, candidate)."""
+class CandidateTable:
+    """The candidates of each rebalance: one row per (rebalance, candidate)."""
 
     days: Days
-    """shape (n,), as all."""
+    """shape (n,), as are all columns."""
     cluster: Int32
-    """−1 where there is none."""
+    """−1 without a cluster."""
     kept: Bool
     picked: Bool
 
@@ -57,9 +57,9 @@ class Run:
 
     folder: Path
     result: Mapping[str, Any]
-    """`result.json` as it was written."""
+    """The content of `result.json`."""
     equity: Equity
-    picks: Picks
+    candidates: CandidateTable
 
     @property
     def name(self) -> str:
@@ -69,13 +69,17 @@ class Run:
     @property
     def config(self) -> Mapping[str, Any]:
         """The settings of the run."""
-        described = mapping(self.result.get("configuration"))
-        return {name: value for name, value in described.items() if name != FORMAT}
+        return {name: value for name, value in self.section("configuration").items() if name != FORMAT}
 
     @property
     def fingerprints(self) -> Mapping[str, Any]:
-        """What the result depends on, as hashes."""
-        return mapping(self.result.get("fingerprints"))
+        """Hashes of everything that the result depends on."""
+        return self.section("fingerprints")
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds of each stage, in the order of the run."""
+        return {name: value for name, value in self.section("stages").items() if value is not None}
 
     @property
     def horizon(self) -> int | None:
@@ -85,33 +89,63 @@ class Run:
 
     @property
     def capital(self) -> float:
-        """What the run began with."""
+        """The initial capital."""
         return float(self.config.get("initial_capital", self.equity.net[0]))
+
+    @property
+    def final_capital(self) -> float:
+        """Net equity at the end."""
+        return float(self.equity.net[-1])
 
     @cached_property
     def path(self) -> Float64:
-        """Net equity with the capital that it began with in the first place, so that the first costs count."""
+        """Net equity, with the initial capital as its first value so that the first costs count."""
         path = self.equity.net.copy()
         path[0] = self.capital
         return path
 
     @property
     def has_benchmark(self) -> bool:
-        """Whether there is something to hold it against."""
+        """True if the benchmark has a first and a last value."""
         return bool(np.isfinite(self.equity.benchmark[[0, -1]]).all())
+
+    @property
+    def has_filter(self) -> bool:
+        """True if a filter chose among the candidates."""
+        kind, rate = self.result.get("filter"), self.figure("keep_rate")
+        return kind != "none" if isinstance(kind, str) else rate is None or rate < 1.0
+
+    @property
+    def lookahead_reason(self) -> str | None:
+        """Reason why the run may have used future data; None only if the result rules it out."""
+        value = self.result.get("lookahead", "the result does not say if future data were used")
+        if value is False:
+            return None
+        return str(value) if isinstance(value, str) and value.strip() else "no reason was recorded"
+
+    @property
+    def train_end(self) -> str | None:
+        """Last day of the encoder's training data, YYYY-MM-DD; None if not recorded."""
+        day = self.result.get("training_period")
+        return day if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day) else None
 
     @cached_property
     def sharpe_interval(self) -> tuple[float, float]:
-        """95 % interval of the Sharpe ratio: block bootstrap in blocks of the horizon and at least 10 sessions."""
+        """95% interval of the Sharpe ratio: block bootstrap in blocks of the horizon and at least 10 sessions."""
         returns = metrics.simple_returns(self.path)
         return metrics.block_bootstrap(returns, _sharpe_of_rows, block=max(self.horizon or 1, 10), draws=500, seed=0)
 
     def figure(self, name: str) -> float | None:
-        """One number of the result; None where it is absent or not defined."""
+        """Return a number of the result; None if it is absent or undefined."""
         value = self.result.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return None
         return float(value)
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return an object within the result; empty if it is absent."""
+        value = self.result.get(name)
+        return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,41 +160,41 @@ class Year:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Occupancy:
-    """Which share of the candidates each cluster held, over time."""
+    """Share of the candidates in each cluster over time."""
 
     labels: tuple[str, ...]
-    """Spans of time, oldest first; shape (B,)."""
+    """First days of the spans of time, oldest first; shape (B,)."""
     clusters: Int32
     """shape (k,)."""
     share: Float64
     """shape (k, B); each column sums to 1."""
     kept: Float64
-    """The share of each cluster's candidates that the filter kept, over the whole run; shape (k,)."""
+    """Share of each cluster's candidates that the filter kept over the whole run; shape (k,)."""
 
 
 def read_run(folder: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        MissingFileError: no such folder, or one of its files is not there.
-        FormatError: a file that is not what its name says.
+        MissingFileError: the folder or one of its files does not exist.
+        FormatError: a file is malformed.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(f"no run folder {folder}; expected the folder that a backtest wrote (--run-dir)")
     for name in FILES:
         if not (folder / name).is_file():
-            raise MissingFileError(f"{folder} has no {name}, so it is no run folder; expected {', '.join(FILES)}")
+            raise MissingFileError(f"{folder} has no {name}, so it is not a run folder; expected {', '.join(FILES)}")
     return Run(
         folder=folder,
         result=_read_result(folder / "result.json"),
         equity=_read_equity(folder / "equity.parquet"),
-        picks=_read_picks(folder / "picks.parquet"),
+        candidates=_read_candidates(folder / "picks.parquet"),
     )
 
 
 def monthly_returns(days: Days, path: Float64) -> tuple[Year, ...]:
-    """Returns of calendar months and years, compounded; the first and the last may be parts of one.
+    """Compound returns by calendar month and year; the first and the last may be incomplete.
 
     >>> days = np.array(["2024-01-31", "2024-02-29", "2024-03-28"], dtype="datetime64[D]")
     >>> [round(month, 3) for month in monthly_returns(days, np.array([100.0, 110.0, 99.0]))[0].months if month]
@@ -172,20 +206,20 @@ def monthly_returns(days: Days, path: Float64) -> tuple[Year, ...]:
     growth = path[ends] / path[before]
     year, place = month[ends] // 12 + 1970, month[ends] % 12
     rows = []
-    for one in np.unique(year):
+    for number in np.unique(year):
         months: list[float | None] = [None] * 12
-        for at in np.flatnonzero(year == one):
+        for at in np.flatnonzero(year == number):
             months[place[at]] = float(growth[at] - 1.0)
-        rows.append(Year(year=int(one), months=tuple(months), total=float(np.prod(growth[year == one]) - 1.0)))
+        rows.append(Year(year=int(number), months=tuple(months), total=float(np.prod(growth[year == number]) - 1.0)))
     return tuple(rows)
 
 
-def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
-    """Share of candidates by cluster over at most so many spans of equally many days; None where nobody has one."""
-    assigned = picks.cluster >= 0
+def occupancy(candidates: CandidateTable, most_spans: int = 60) -> Occupancy | None:
+    """Compute the share of candidates by cluster over at most N spans of equal length; None if no candidate has one."""
+    assigned = candidates.cluster >= 0
     if not assigned.any():
         return None
-    days, cluster, kept = picks.days[assigned], picks.cluster[assigned], picks.kept[assigned]
+    days, cluster, kept = candidates.days[assigned], candidates.cluster[assigned], candidates.kept[assigned]
     every_day = np.unique(days)
     size = -(-len(every_day) // most_spans)
     span = np.searchsorted(every_day, days) // size
@@ -202,11 +236,11 @@ def occupancy(picks: Picks, most_spans: int = 60) -> Occupancy | None:
 
 
 def thin(line: Float64, most: int) -> Int64:
-    """Which points of a line to draw so that it keeps its shape: both ends, and the extremes of each stretch.
+    """Return the indices of points to draw so that a line keeps its shape: both ends, and the extremes of each stretch.
 
     Args:
         line: shape (n,).
-        most: about how many points; all of them where there are no more.
+        most: approximate number of points; a shorter line keeps all of them.
 
     >>> thin(np.array([1.0, 9.0, 2.0, 3.0, 0.0, 4.0]), most=4).tolist()
     [0, 1, 4, 5]
@@ -220,41 +254,38 @@ def thin(line: Float64, most: int) -> Int64:
     return np.unique(np.array([0, count - 1, *lowest, *highest], dtype=np.int64))
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object.
+    """Read a JSON file that holds one object.
 
     Raises:
-        FormatError: it holds anything else.
+        FormatError: the file holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
-        raise FormatError(f"{path} is no JSON ({problem}); run the backtest again") from None
+        raise FormatError(f"{path} is not valid JSON ({problem}); run the backtest again") from None
     if not isinstance(value, dict):
         raise FormatError(f"{path} holds a {type(value).__name__}; expected one object; run the backtest again")
     return value
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    """Some columns of a Parquet file.
+    """Read some columns of a Parquet file.
 
     Raises:
-        FormatError: it is none, or a column is missing.
+        FormatError: it is not a Parquet file, or a column is missing.
     """
     try:
-        with pq.ParquetFile(path) as file:  # `read_table` imports pandas wherever it is installed: half a second
+        with pq.ParquetFile(path) as file:  # `read_table` imports pandas if it is installed, which takes half a second
             return file.read(columns=list(columns)).select(list(columns))
     except (pa.ArrowException, KeyError, ValueError) as problem:
-        raise FormatError(f"{path} is no table of {', '.join(columns)} ({problem}); run the backtest again") from None
+        raise FormatError(
+            f"{path} is not a table with the columns {', '.join(columns)} ({problem}); run the backtest again"
+        ) from None
 
 
 def floats(table: pa.Table, name: str) -> Float64:
-    """A column as float64, NaN where it is null."""
+    """Return a column as float64, with NaN for null."""
     return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
@@ -278,19 +309,19 @@ def _read_equity(path: Path) -> Equity:
         raise FormatError(f"{path} holds {table.num_rows} sessions; expected at least two")
     lines = {name: floats(table, name) for name in ("net", "gross", "benchmark")}
     if not np.isfinite(lines["net"]).all() or not np.isfinite(lines["gross"]).all():
-        raise FormatError(f"{path} holds an equity that is NaN or infinite; run the backtest again")
+        raise FormatError(f"{path} holds equity that is NaN or infinite; run the backtest again")
     return Equity(days=_days(table, path), **lines)
 
 
-def _read_picks(path: Path) -> Picks:
+def _read_candidates(path: Path) -> CandidateTable:
     table = read_table(path, ("date", "cluster", "kept", "picked"))
     cluster = np.nan_to_num(floats(table, "cluster"), nan=-1.0).astype(np.int32)
     kept, picked = (floats(table, name) > 0 for name in ("kept", "picked"))
-    return Picks(days=_days(table, path), cluster=cluster, kept=kept, picked=picked)
+    return CandidateTable(days=_days(table, path), cluster=cluster, kept=kept, picked=picked)
 
 
 def _days(table: pa.Table, path: Path) -> Days:
     try:
         return np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
     except pa.ArrowException as problem:
-        raise FormatError(f"{path}: the column date holds no days ({problem}); run the backtest again") from None
+        raise FormatError(f"{path}: the column date does not hold dates ({problem}); run the backtest again") from None

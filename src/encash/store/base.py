@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, UInt64
 from encash.errors import FormatError, InputError
 from encash.progress import Progress
+from encash.serialization import FORMAT, describe, from_description, identity
 from encash.store.index import EntryIndex
 
 _SEARCH_ROWS = 4096
@@ -36,23 +37,27 @@ class StoreSpec:
     """Provenance outside the identity: digests of checkpoint files, versions, "unverified", measured agreement."""
 
     def describe(self) -> dict[str, Any]:
-        """Return all fields as plain JSON values."""
-        return {**asdict(self), "horizons": list(self.horizons)}
+        """Return all fields as plain JSON values, with their format version."""
+        return describe(self)
 
     @classmethod
-    def from_description(cls, description: dict[str, Any]) -> StoreSpec:
-        """Read what `describe` returned; fields that a later version added are left out."""
-        known = {field.name for field in fields(cls)}
-        values = {name: value for name, value in description.items() if name in known}
-        return cls(**{**values, "horizons": tuple(values["horizons"])})
+    def from_description(cls, description: Mapping[str, Any], *, what: str = "the store's description") -> StoreSpec:
+        """Read what `describe` returned.
+
+        Args:
+            description: from this or an earlier version of encash.
+            what: the subject of an error message.
+
+        Raises:
+            FormatError: a newer encash wrote it, or a field is unknown, missing or of a different type.
+        """
+        return from_description(cls, description, what=what)
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that must be equal for entries of two stores to be mixed, the encoder's among them."""
-        fixed = ("dim", "dtype", "horizons", "fingerprint", "forecast_fingerprint")
-        described = self.describe()
-        return {f"encoder {name}": value for name, value in self.encoder.items() if name != "format"} | {
-            name: described[name] for name in fixed
-        }
+        own = identity(self)
+        del own["encoder"], own["notes"]
+        return own | {f"encoder {name}": value for name, value in self.encoder.items() if name != FORMAT}
 
 
 @dataclass(frozen=True, kw_only=True)

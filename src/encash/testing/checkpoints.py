@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.encoders.checkpoint import Layout
-from encash.encoders.extras import engine_module
+from encash.encoders.optional_import import import_optional
 
 TINY = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "pred_mode": "regression"}
 
@@ -34,7 +34,7 @@ def write_checkpoint(
     Returns:
         The path.
     """
-    engine: Any = engine_module("encash.encoders.torch", package="torch", extra="torch")
+    engine: Any = import_optional("encash.encoders.torch", package="torch", extra="torch")
     layout = Layout(num_features=num_features, **{**TINY, **sizes})
     keys = {"config": {"seq_len": lookback}, "epoch": 1, "val_loss": 1.0, **(extras or {})}
     engine.save_checkpoint(path, engine.new_model(layout, seed), keys)

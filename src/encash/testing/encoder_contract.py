@@ -71,7 +71,7 @@ class EncoderContract(ABC):
         _assert_close(first, self._encode(self.make_encoder()), 0.0, "a second encoder with the same weights")
 
     def test_a_window_does_not_depend_on_the_others(self) -> None:
-        """A window has the same result alone, in reverse order, and among different windows.
+        """A window has the same result by itself, in reverse order, and among different windows.
 
         BatchNorm in training mode fails this test.
         """
@@ -79,7 +79,7 @@ class EncoderContract(ABC):
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
         alone = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
-        _assert_close(whole, Encoded.join(alone), self.tolerance, "each window alone")
+        _assert_close(whole, Encoded.join(alone), self.tolerance, "each window by itself")
         reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
         _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
         mixed = np.concatenate([windows[:2], 100 * windows[2:]])

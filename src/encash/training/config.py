@@ -1,4 +1,4 @@
-"""What a training run is told: sizes, split, bounds of work. Knows no data and no framework."""
+"""Configuration of a training run: sizes of the model, split by date, limits of the work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encash.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Sizes of a model and the pace at which it learns."""
+    """Sizes of a model and its learning schedule."""
 
     hidden_dim: int
     num_layers: int
@@ -31,7 +31,7 @@ PRESETS = {
         batch_size=128,
         samples_per_epoch=6144,
         epochs=6,
-        dropout=0.0,  # early stopping holds so small a model back; dropout would double its time on a CPU
+        dropout=0.0,  # early stopping regularizes so small a model; dropout would double its time on a CPU
     ),
     "small": Preset(
         hidden_dim=256,
@@ -56,60 +56,59 @@ PRESETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run. Work is bounded by epochs and samples, not by the clock: same run, same bytes."""
+    """A training run, limited by epochs and samples rather than time, so that it is reproducible bit by bit."""
 
     train_end: str
-    """Last day that training may see, YYYY-MM-DD; nothing after it is read."""
+    """Last day seen by training, YYYY-MM-DD; nothing after it is read."""
     preset: str = "tiny"
     """tiny, small or 100m."""
     seed: int = 0
     lookback: int = 60
     """Sessions in a window."""
     epochs: int | None = None
-    """At most this many; None takes the preset's. Early stopping may end before."""
+    """Most epochs, before early stopping; None uses the preset's."""
     samples_per_epoch: int | None = None
-    """Windows drawn for an epoch; None takes the preset's."""
+    """Windows drawn per epoch; None uses the preset's."""
     validation_samples: int = 4096
-    """About how many windows the validation takes, in whole sessions spread evenly over its period."""
+    """Approximate number of validation windows, all those of sessions spread evenly over the validation period."""
     validation_share: float = 0.15
-    """The last part of the sessions up to `train_end` on which early stopping looks."""
+    """Share of the sessions up to `train_end`, the last ones, that early stopping evaluates."""
     embargo_sessions: int = 20
     """Sessions between the end of the last training target and the first validation day."""
     patience: int = 2
-    """Epochs without a better validation loss after which training stops."""
+    """Epochs without a lower validation loss after which training stops."""
     weight_decay: float = 0.01
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what no run can be made of.
+        """Refuse invalid settings.
 
         Raises:
-            InputError: an unknown preset, a day that is none, a bound below 1, a seed below 0, or a share outside
-                (0, 1).
+            InputError: an unknown preset, an invalid day, a limit below 1, a seed below 0, or a share outside (0, 1).
         """
         object.__setattr__(self, "train_end", day_text(self.train_end))
         if self.preset not in PRESETS:
-            raise InputError(f"preset {self.preset!r} came; expected one of {', '.join(PRESETS)}")
+            raise InputError(f"invalid preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
         for name in ("lookback", "epochs", "samples_per_epoch", "validation_samples", "patience"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} is {value}; expected 1 or more")
         if not 0 < self.validation_share < 1:
-            raise InputError(f"validation_share is {self.validation_share}; expected a share between 0 and 1")
+            raise InputError(f"validation_share is {self.validation_share}; expected a number between 0 and 1")
         for name in ("embargo_sessions", "seed"):
             if (value := getattr(self, name)) < 0:
                 raise InputError(f"{name} is {value}; expected 0 or more")
 
     @property
     def sizes(self) -> Preset:
-        """The preset of that name."""
+        """Preset of the run."""
         return PRESETS[self.preset]
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of this run, if nothing stops it before."""
+        """Most epochs of the run."""
         return self.epochs or self.sizes.epochs
 
     @property
     def epoch_samples(self) -> int:
-        """Windows in an epoch of this run."""
+        """Windows per epoch of the run."""
         return self.samples_per_epoch or self.sizes.samples_per_epoch

@@ -1,17 +1,18 @@
-"""Fits the reference transformer to samples and writes a checkpoint. Knows the panel's samples and the model; no cache.
+"""Training of the reference transformer, from samples to a checkpoint.
 
-The model learns, per horizon, a ticker's return less the mean of its session, in standard deviations (winsorised, mean
+The model learns, per horizon, a ticker's return minus the mean of its session, in standard deviations (winsorized, mean
 squared error). The mean return of the training period and the deviation are then folded into the last layer, so that
-the checkpoint forecasts returns as fractions: what is expected in a session of average return. The confidence of a
-forecast is the probability that its sign (against the average) is right, fitted by cross-entropy on the states, which
-it does not move."""
+the checkpoint forecasts returns as fractions, as expected in a session of average return. The confidence of a forecast
+is the probability that its sign (relative to the average) is right; it is fitted by cross-entropy on the states, which
+it does not change.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,65 +29,73 @@ from encash.errors import WorkError
 from encash.metrics import rank_ic
 from encash.panel import Panel
 from encash.progress import Progress
+from encash.serialization import describe
 from encash.training.config import TrainConfig
-from encash.training.samples import Samples, Split, describe, split_by_date
+from encash.training.samples import Samples, Split, split_by_date
 
 GRADIENT_NORM = 1.0
 POSITION_DEVIATION = 0.5
-"""Of the first position encodings. Both heads see the mean over the window: unless positions are as loud as the
-features from the start, the last sessions are told from the first only after many epochs (a planted signal in the last
-session: rank correlation 0.02 after 6 epochs with 0.02, 0.25 with 0.5)."""
+"""Standard deviation of the initial position encodings. Both heads see the mean over the window: unless positions are
+as large as the features from the start, it takes many epochs to distinguish the last sessions from the first (for a
+planted signal in the last session, the rank correlation after 6 epochs is 0.02 with 0.02, and 0.25 with 0.5)."""
 WARM_UP_SHARE = 0.05
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """What a training run did."""
+    """Summary of a completed training run."""
 
     path: str
     parameters: int
     tickers: int
     tickers_without_prices: int
     train_samples: int
-    """Windows that training could draw from."""
+    """Windows from which training draws."""
     validation_samples: int
     train_end: str
     period: dict[str, str]
-    """First and last windows of the two parts."""
+    """First and last days of the two parts."""
     epochs: int
-    """Epochs run."""
+    """Completed epochs."""
     best_epoch: int
-    """The epoch whose weights were kept, from 1."""
+    """The epoch of the kept weights, from 1."""
     train_loss: float
-    """Mean squared error in standard deviations in the best epoch; 1 is what the mean alone would have."""
+    """Mean squared error in standard deviations in the best epoch; a forecast of the mean has 1."""
     val_loss: float
-    """The same on the validation part."""
+    """The same on the validation samples."""
     rank_ic: dict[str, float]
-    """Mean over the validation sessions of the rank correlation of forecast and return, by horizon."""
+    """Mean rank correlation of forecast and return over the validation sessions, by horizon."""
     confidence_hits: float
-    """Share of right signs among the more confident half of the validation forecasts, less that of the other half."""
+    """Share of right signs in the more confident half of the validation forecasts, minus that in the other half."""
     seconds: float
 
 
 def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progress | None = None) -> TrainReport:
-    """Fit the reference transformer on what was known on `config.train_end` and write a checkpoint.
+    """Fit the reference transformer on the panel as of `config.train_end` and write a checkpoint.
 
     Args:
-        panel: features and prices; whatever is later than `train_end` is not read.
+        panel: features and prices; nothing after `train_end` is read.
         out: the checkpoint, written atomically when training has ended.
-        config: sizes, split and bounds of work.
-        progress: called with (steps done, steps at most).
+        config: sizes, split and limits of the work.
+        progress: called with (done, total) steps, where the total is the most steps.
 
     Raises:
         InputError: no prices, or too little history.
-        WorkError: the loss is not finite; or `out` cannot be written, which is known before training begins.
+        WorkError: the loss is not finite; or `out` cannot be written, which is checked before training begins.
     """
     started = time.monotonic()
     check_folder(Path(out).parent)
     split = split_by_date(panel, config, HORIZONS)
     device = choose_device(config.device)
-    layout = _layout(config, panel.num_features)
+    layout = Layout(
+        num_features=panel.num_features,
+        hidden_dim=config.sizes.hidden_dim,
+        num_layers=config.sizes.num_layers,
+        num_heads=config.sizes.num_heads,
+        pred_mode="regression",
+        dropout=config.sizes.dropout,
+    )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         run = _Run(_new_model(layout, config.seed).to(device), split, config, progress)
@@ -97,15 +106,15 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
     forecast, confidence = run.predict(split.validation)
     rank_ics = _rank_ics(forecast, split.validation)
     confidence_hits = _confidence_hits(forecast - split.mean_return, confidence, split.validation)
-    train_end = _last_day_seen(split, config)
+    train_end = min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))  # the data may end before
     extras: dict[str, Any] = {
         "config": {"seq_len": config.lookback, "input_dim": panel.num_features},
         "epoch": best.epoch,
         "val_loss": best.val_loss,
         "train_end": train_end,
         "feature_names": list(panel.feature_names) if panel.feature_names else None,
-        "validation": {"rank_ic": rank_ics, "confidence_hits": confidence_hits, **describe(split)},
-        "training": asdict(config),
+        "validation": {"rank_ic": rank_ics, "confidence_hits": confidence_hits, **split.period()},
+        "training": describe(config),
     }
     save_checkpoint(out, model.eval(), extras)
     return TrainReport(
@@ -116,7 +125,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         train_samples=len(split.train),
         validation_samples=len(split.validation),
         train_end=train_end,
-        period=describe(split),
+        period=split.period(),
         epochs=run.epochs_done,
         best_epoch=best.epoch,
         train_loss=best.train_loss,
@@ -129,7 +138,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
 
 @dataclass(frozen=True, kw_only=True)
 class _Best:
-    """The weights with the lowest validation loss so far."""
+    """The epoch with the lowest validation loss so far, with its weights."""
 
     epoch: int
     train_loss: float
@@ -154,7 +163,7 @@ class _Run:
         )
 
     def fit(self) -> _Best:
-        """Train until the validation loss has not improved for `patience` epochs; the best weights."""
+        """Train until the validation loss has not improved for `patience` epochs; return the best epoch."""
         best: _Best | None = None
         for epoch in range(1, self.config.max_epochs + 1):
             train_loss = self._epoch(epoch)
@@ -162,7 +171,7 @@ class _Run:
             self.epochs_done = epoch
             if not math.isfinite(train_loss + val_loss):
                 raise WorkError(
-                    f"the loss is not finite in epoch {epoch}; look for extreme values in the features or targets"
+                    f"the loss is not finite in epoch {epoch}; check the features and prices for extreme values"
                 )
             if best is None or val_loss < best.val_loss:
                 weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -174,7 +183,7 @@ class _Run:
         return best
 
     def predict(self, samples: Samples) -> tuple[Float64, Float64]:
-        """The model's outputs and confidences, each (n, H)."""
+        """Return the outputs and confidences of the model, each (n, H)."""
         self.model.eval()
         outputs: list[Float32] = []
         confidences: list[Float32] = []
@@ -187,7 +196,7 @@ class _Run:
         return np.concatenate(outputs).astype(np.float64), np.concatenate(confidences).astype(np.float64)
 
     def _epoch(self, epoch: int) -> float:
-        """One pass over this epoch's draw; the mean loss of the forecasts."""
+        """Train on the samples drawn for an epoch; return the mean loss of the forecasts."""
         self.model.train()
         losses = []
         for samples in self._batches(epoch):
@@ -204,13 +213,13 @@ class _Run:
         return float(np.mean(losses))
 
     def _batches(self, epoch: int) -> Iterator[Samples]:
-        """A draw without replacement that depends on seed and epoch alone."""
+        """Yield batches drawn without replacement, which depend only on seed and epoch."""
         draw = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.split.train))[: self._draws]
         for at in range(0, len(draw), self.config.sizes.batch_size):
             yield self.split.train.take(draw[at : at + self.config.sizes.batch_size])
 
     def _losses(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        """Mean squared error of the forecasts, cross-entropy of the confidences."""
+        """Return the mean squared error of the forecasts and the cross-entropy of the confidences."""
         targets = self._tensor(self.split.targets(samples))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             mean = self.model.states(self._tensor(self.split.windows(samples))).mean(1)
@@ -226,7 +235,7 @@ class _Run:
         return float(np.nanmean((forecast - self.split.targets(self.split.validation)) ** 2))
 
     def _learning_rate(self) -> float:
-        """A linear warm-up, then half a cosine down to zero."""
+        """Return the rate of a linear warm-up, followed by half a cosine down to zero."""
         warm_up = max(1, int(WARM_UP_SHARE * self._total_steps))
         rate = self.config.sizes.learning_rate
         if self._steps < warm_up:
@@ -245,21 +254,9 @@ def _new_model(layout: Layout, seed: int) -> ReferenceTransformer:
     return model
 
 
-def _layout(config: TrainConfig, num_features: int) -> Layout:
-    sizes = config.sizes
-    return Layout(
-        num_features=num_features,
-        hidden_dim=sizes.hidden_dim,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        pred_mode="regression",
-        dropout=sizes.dropout,
-    )
-
-
 @torch.no_grad()
 def _fold_scale(model: ReferenceTransformer, split: Split) -> None:
-    """Make the last layer speak in returns: times the scale, plus the mean return."""
+    """Convert the output of the last layer to returns: times the scale, plus the mean return."""
     last: Any = model.pred_head[3]
     scale, mean = (
         torch.tensor(values, dtype=torch.float32, device=last.bias.device)
@@ -270,7 +267,7 @@ def _fold_scale(model: ReferenceTransformer, split: Split) -> None:
 
 
 def _rank_ics(forecast: Float64, samples: Samples) -> dict[str, float]:
-    """Mean rank correlation across tickers over the sessions, by horizon."""
+    """Return the mean rank correlation across tickers over the sessions, by horizon."""
     sessions, row = np.unique(samples.session, return_inverse=True)
     shape = len(sessions), int(samples.ticker.max()) + 1
 
@@ -288,15 +285,10 @@ def _rank_ics(forecast: Float64, samples: Samples) -> dict[str, float]:
 
 
 def _confidence_hits(forecast: Float64, confidence: Float64, samples: Samples) -> float:
-    """How much more often the more confident half has the right sign."""
+    """Return the share of right signs in the more confident half, minus that in the other half."""
     known = np.isfinite(samples.excess)
     right = (np.sign(forecast) == np.sign(samples.excess))[known]
     sure = (confidence > np.median(confidence, axis=0))[known]
     if sure.all() or not sure.any():
         return 0.0
     return float(right[sure].mean() - right[~sure].mean())
-
-
-def _last_day_seen(split: Split, config: TrainConfig) -> str:
-    """The day asked for, or the last session where the data end before it."""
-    return min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))

@@ -1,4 +1,4 @@
-"""Samples of a training run: windows, what came after them, and the split by date. Knows the panel; no model.
+"""Samples of a training run: windows, the returns after them, and the split by date.
 
 The target of (ticker, day, h) is the ticker's return over its next h own trading days, ``close[k + h] / close[k] − 1``
 with k the day itself among the days on which it has a price. A target belongs to a split only if it has ended there.
@@ -18,9 +18,9 @@ from encash.panel import FeatureRows, Panel, PriceTable, gather_windows, window_
 from encash.training.config import TrainConfig
 
 FEWEST_FOR_A_MEAN = 5
-"""Tickers of a session below which its mean return says too little; the mean of all sessions stands in."""
-WINSORISED_AT = 4.0
-"""Standard deviations at which targets are cut for the loss."""
+"""A session with fewer tickers uses the mean return of all sessions."""
+WINSORIZED_AT = 4.0
+"""Standard deviations at which targets are clipped for the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +34,16 @@ class Samples:
     ticker: Int64
     """shape (n,)."""
     returns: Float64
-    """Forward returns, NaN where they have not ended within the split; shape (n, H)."""
+    """Forward returns, NaN if they have not ended within the split; shape (n, H)."""
     excess: Float64
-    """Forward returns less their session's mean over the tickers, shape (n, H)."""
+    """Forward returns minus the mean over the tickers of their session, shape (n, H)."""
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.end_rows)
 
     def take(self, chosen: Int64) -> Samples:
-        """Some of them, in the order asked."""
+        """Return some of the samples, in the given order."""
         return Samples(
             end_rows=self.end_rows[chosen],
             session=self.session[chosen],
@@ -55,7 +55,7 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A panel cut by date into training and validation."""
+    """A panel split by date into training and validation."""
 
     rows: FeatureRows
     sessions: Days
@@ -69,22 +69,31 @@ class Split:
     """Standard deviation of the excess over the training samples, shape (H,)."""
 
     def windows(self, samples: Samples) -> Float32:
-        """The windows of samples, shape (n, L, F)."""
+        """Return the windows of samples, shape (n, L, F)."""
         return gather_windows(self.rows, samples.end_rows, self.lookback)
 
     def targets(self, samples: Samples) -> Float32:
-        """Excess returns in standard deviations, winsorised; NaN where there is none. Shape (n, H)."""
-        return np.clip(samples.excess / self.scale, -WINSORISED_AT, WINSORISED_AT).astype(np.float32)
+        """Return excess returns in standard deviations, winsorized; NaN if missing. Shape (n, H)."""
+        return np.clip(samples.excess / self.scale, -WINSORIZED_AT, WINSORIZED_AT).astype(np.float32)
+
+    def period(self) -> dict[str, str]:
+        """Return the first and last days of the two parts."""
+        return {
+            "train_start": day_text(self.sessions[self.train.session.min()]),
+            "train_last_window": day_text(self.sessions[self.train.session.max()]),
+            "validation_start": day_text(self.sessions[self.validation.session.min()]),
+            "validation_last_window": day_text(self.sessions[self.validation.session.max()]),
+        }
 
 
 def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) -> Split:
-    """Cut what was known on `train_end` into training and validation.
+    """Split the panel as of `train_end` into training and validation.
 
-    Validation is the last share of the sessions. Training targets end at least `embargo_sessions` before it starts;
-    no row and no price after `train_end` is read.
+    Validation is the last share of the sessions. Training targets end at least `embargo_sessions` before it starts. No
+    row or price after `train_end` is read.
 
     Raises:
-        InputError: no prices, or too little before `train_end` for one of the two parts.
+        InputError: no prices, or too little history before `train_end` for either part.
     """
     seen = panel.as_of(config.train_end)
     if seen.prices is None:
@@ -101,8 +110,9 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
     for name, samples in (("training", train), ("validation", validation)):
         if not len(samples) or not np.isfinite(samples.returns).any(axis=0).all():
             raise InputError(
-                f"no {name} samples for every horizon: {len(prices.days)} sessions up to {config.train_end} hold too "
-                f"few windows of {config.lookback} sessions; give more history, a later train_end or a shorter lookback"
+                f"no {name} samples for every horizon: {len(prices.days)} sessions up to {config.train_end} contain "
+                f"too few windows of {config.lookback} sessions; give more history, a later train_end or a shorter "
+                "lookback"
             )
     return Split(
         rows=rows,
@@ -117,11 +127,11 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
 
 
 def own_forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Float64, Int64]:
-    """Returns over the next h own trading days of each ticker, and where they end.
+    """Return the returns over the next h trading days of each ticker, and the sessions at which they end.
 
     Returns:
-        returns of shape (T, N, H), NaN where the ticker has no price on the day or not h more afterwards, and the
-        position among the sessions at which each return has ended (−1 where there is none).
+        returns of shape (T, N, H), NaN if the ticker has no price on the day or fewer than h afterwards, and the
+        position among the sessions at which each return has ended (−1 without a return).
 
     >>> days = np.arange("2024-01-01", "2024-01-05", dtype="datetime64[D]")
     >>> table = PriceTable(days=days, tickers=("A",), close=np.array([[10.0], [np.nan], [11.0], [12.1]]))
@@ -141,22 +151,8 @@ def own_forward_returns(prices: PriceTable, horizons: Sequence[int]) -> tuple[Fl
     return returns, ended
 
 
-def describe(split: Split) -> dict[str, str]:
-    """First and last days of the two parts."""
-
-    def day(samples: Samples, at: int) -> str:
-        return day_text(split.sessions[np.sort(samples.session)[at]])
-
-    return {
-        "train_start": day(split.train, 0),
-        "train_last_window": day(split.train, -1),
-        "validation_start": day(split.validation, 0),
-        "validation_last_window": day(split.validation, -1),
-    }
-
-
 def _samples(end_row: Int64, returns: Float64, ended: Int64, sessions: range, last_ended: int) -> Samples:
-    """The windows of these sessions with a target that has ended by the session `last_ended`."""
+    """Return the windows of some sessions with a target that has ended by the session `last_ended`."""
     kept = np.where((ended >= 0) & (ended <= last_ended), returns, np.nan)[sessions.start : sessions.stop]
     rows = end_row[sessions.start : sessions.stop]
     kept[rows < 0] = np.nan
@@ -172,7 +168,7 @@ def _samples(end_row: Int64, returns: Float64, ended: Int64, sessions: range, la
 
 
 def _session_means(returns: Float64) -> Float64:
-    """Mean over the tickers of each session, shape (T, 1, H); the overall mean where a session has too few."""
+    """Return the mean over the tickers of each session, shape (T, 1, H); the overall mean if there are too few."""
     finite = np.isfinite(returns)
     counts = finite.sum(axis=1, keepdims=True)
     sums = np.where(finite, returns, 0.0).sum(axis=1, keepdims=True)
@@ -182,7 +178,7 @@ def _session_means(returns: Float64) -> Float64:
 
 
 def _whole_sessions(samples: Samples, wanted: int) -> Samples:
-    """About so many samples: all those of some sessions, spread evenly."""
+    """Return all samples of some evenly spread sessions, about `wanted` in all."""
     sessions = np.unique(samples.session)
     count = min(len(sessions), max(1, round(wanted * len(sessions) / len(samples))))
     chosen = sessions[np.linspace(0, len(sessions) - 1, count).round().astype(int)]

@@ -1,1 +1,1 @@
-"""Whether a result is skill or luck: comparisons, tests, replicates."""
+"""Evaluation of a run: forecast skill, random filters, comparisons, trials and overfitting."""

@@ -1,11 +1,11 @@
-"""Was it the filter, or was it luck? The same configuration beside what it must beat. Knows how to run variants of a
-configuration; nothing of charts or pages."""
+"""Comparisons of a run with the runs that it must beat: no filter, random filters, phases, lags, policies."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,16 +14,16 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32
 from encash.atomic_write import write_whole
-from encash.backtest.evaluation.forecast_skill import Evidence, rank_evidence
-from encash.backtest.evaluation.random_filter_test import FORESEEN, Rank, rank_among
-from encash.backtest.evaluation.replicates import RepeatedRuns
-from encash.backtest.files import plain, table_bytes
+from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
+from encash.backtest.evaluation.random_filter_test import FORESEEN, RandomFilterRank, rank_among
+from encash.backtest.evaluation.replicates import Replicates
+from encash.backtest.files import json_value, table_bytes
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
+from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
-from encash.backtest.outcome import Outcome, evaluate, keep
+from encash.backtest.outcome import Outcome, run_strategy
 from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
@@ -32,25 +32,25 @@ FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison(RepeatedRuns):
-    """One way to do it differently, run n times: once, or once a draw, a phase or a policy.
+class Comparison(Replicates):
+    """A variant of a run, once or once per draw, phase or policy.
 
-    The figures are FIGURES.
+    The figures are those of `FIGURES`.
     """
 
     name: str
     meaning: str
     labels: tuple[str, ...]
-    """What is different in each run."""
+    """Difference of each run, such as its draw."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         rows = {
             name: {
-                "mean": plain(self.mean(name)),
-                "sd": plain(self.deviation(name)),
-                "interval": plain(self.interval(name)),
-                "values": plain(tuple(values.tolist())),
+                "mean": json_value(self.mean(name)),
+                "sd": json_value(self.deviation(name)),
+                "interval": json_value(self.interval(name)),
+                "values": json_value(tuple(values.tolist())),
             }
             for name, values in self.figures.items()
         }
@@ -65,25 +65,25 @@ class Comparison(RepeatedRuns):
 
 @dataclass(frozen=True, kw_only=True)
 class FilterTest:
-    """Does the filter help, against random filters that keep as many candidates on each day?"""
+    """Test of a filter against random filters that keep as many candidates on each day."""
 
     excess: float
-    """Total return less the mean of the random filters'."""
+    """Total return less the mean of the random filters."""
     excess_interval: tuple[float, float]
-    """95 % interval of the mean daily excess return over the random filters' mean, a year (× 252), block bootstrap."""
-    rank: Rank
-    """Among the random filters."""
+    """95% interval (block bootstrap) of the mean daily excess return over the random filters, annualized (× 252)."""
+    rank: RandomFilterRank
+    """Rank among the random filters."""
     lookahead: Literal[False] | str
-    """Why the run may know its future; False if it does not."""
+    """Reason why the run may know its future; False if it does not."""
 
     @property
     def helps(self) -> bool:
-        """Better than chance, by the rule of `Rank`, in a run that did not know its future."""
+        """True if the run is better than chance by the rule of `RandomFilterRank` and did not know its future."""
         return not self.lookahead and self.rank.against_chance == "better than chance"
 
     @property
     def sentence(self) -> str:
-        """The first line of a report, in the words of the page."""
+        """Verdict in one sentence."""
         rank = self.rank
         finding = f"The filter is {rank.finding}" if rank.judged else rank.finding.capitalize()
         return (
@@ -92,10 +92,10 @@ class FilterTest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
-            "excess": plain(self.excess),
-            "excess_interval": plain(self.excess_interval),
+            "excess": json_value(self.excess),
+            "excess_interval": json_value(self.excess_interval),
             "p_value": self.rank.p_better,
             "draws": self.rank.draws,
             "helps": self.helps,
@@ -105,39 +105,39 @@ class FilterTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """Everything that stands beside one run."""
+    """Comparisons of one run."""
 
     base: Outcome
     rows: tuple[Comparison, ...]
     verdict: FilterTest | None
     """None for a run without a filter."""
-    evidence: tuple[Evidence, ...]
-    """For each horizon of the forecasts, on all candidates of every session."""
+    forecast_skill: tuple[ForecastSkill, ...]
+    """Skill of each horizon of the forecasts, on all candidates of every session."""
 
     @property
     def days(self) -> Days:
-        """The sessions, shape (S,)."""
+        """Sessions, shape (S,)."""
         return self.base.days
 
     def row(self, name: str) -> Comparison | None:
-        """One comparison by its name, None where it was not made."""
+        """Return a comparison by its name, None if it was not made."""
         return next((row for row in self.rows if row.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "verdict": None if self.verdict is None else self.verdict.to_json(),
             "rows": [row.to_json() for row in self.rows],
-            "evidence": [row.to_json() for row in self.evidence],
+            "evidence": [row.to_json() for row in self.forecast_skill],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """How much to compare."""
+    """Extent of the comparisons."""
 
     draws: int = 200
-    """Random filters, and shufflings of the clusters."""
+    """Number of random filters, and of shuffled clusters."""
     seed: int = 0
     block: int = 10
     """Sessions in a block of the bootstrap."""
@@ -150,45 +150,45 @@ def run_comparisons(
     settings: CompareConfig | None = None,
     progress: Progress | None = None,
 ) -> Comparisons:
-    """Run a configuration and what it must be compared with, on one reading of the signals of every session.
+    """Run a configuration and its comparisons on one reading of the signals of every session.
 
-    Rows, as far as they make sense for the configuration: ``filter`` (the run itself, with one), ``no filter``,
-    ``random filter`` (as many candidates on each day, drawn at random), ``shuffled clusters`` (the same clusters, but
-    which of them are best is drawn at random), ``phases`` (begun on each session of the horizon), ``lag + 1`` (filled
-    one session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
+    Rows, if they apply to the configuration: ``filter`` (the run itself, if it has one), ``no filter``,
+    ``random filter`` (as many candidates on each day, drawn at random), ``shuffled clusters`` (the same clusters, of
+    which the best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one
+    session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
 
     Args:
         config: as for `run_backtest`.
         inputs: as for `run_backtest`; the lookup is read once, for every session.
-        settings: how much to compare.
-        progress: called with steps done and steps in all; the first one is the reading.
+        settings: extent of the comparisons.
+        progress: called with (done, total) steps; the first one is the reading.
 
     Raises:
         InputError: as `run_backtest`.
         LookaheadError: as `run_backtest`.
     """
-    settings = CompareConfig() if settings is None else settings
-    bench = _open_bench(config, inputs)
-    base = bench.run(config)
-    check_missing(config, base.frame, base.signals)
-    makers = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
-    rows = []
-    for done, maker in enumerate(makers):
+    variants = _open_variants(config, inputs, settings or CompareConfig())
+    base = variants.base
+    check_missing(config, base.setup, base.signals)
+    rows = {}
+    for done, make in enumerate(_COMPARISONS, start=1):
         if progress is not None:
-            progress(done + 1, len(makers) + 1)
-        if (row := maker(bench, base, settings)) is not None:
-            rows.append(row)
-    named = {row.name: row for row in rows}
+            progress(done, len(_COMPARISONS) + 1)
+        if (row := make(variants)) is not None:
+            rows[row.name] = row
     return Comparisons(
         base=base,
-        rows=tuple(rows),
-        verdict=_verdict(bench, base, named, settings) if "random filter" in named else None,
-        evidence=tuple(rank_evidence(bench.sessions, bench.signals, horizon) for horizon in bench.signals.horizons),
+        rows=tuple(rows.values()),
+        verdict=_test_filter(variants, rows["random filter"], rows["no filter"]) if variants.filter else None,
+        forecast_skill=tuple(
+            measure_forecast_skill(variants.sessions, variants.signals, horizon)
+            for horizon in variants.signals.horizons
+        ),
     )
 
 
 def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
-    """Write `comparisons.json` (figures) and `comparisons.parquet` (date, name, low, median, high of the equities).
+    """Write `comparisons.json` (figures) and `comparisons.parquet` (low, median and high equity by date and name).
 
     Returns:
         The folder.
@@ -209,113 +209,149 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bench:
-    """One reading of the signals of every session, on which variants run."""
+class _Variants:
+    """Variants of a run on one reading of the signals of every session."""
 
+    config: BacktestConfig
+    settings: CompareConfig
     sessions: Sessions
     signals: SignalGrid
     filter: CandidateFilter | None
     lookahead: Literal[False] | str
 
-    def frame(self, config: BacktestConfig) -> Frame:
-        """The rebalances of a variant."""
-        return make_frame(config, self.sessions)
+    @cached_property
+    def base(self) -> Outcome:
+        """The run itself."""
+        return self.run()
 
-    def run(self, config: BacktestConfig) -> Outcome:
-        """A variant with the filter."""
-        return evaluate(config, self.frame(config), self.signals, self.filter)
+    def run(self, **changes: Any) -> Outcome:
+        """Run the configuration with some settings changed."""
+        config = replace(self.config, **changes)
+        return run_strategy(config, set_up_run(config, self.sessions), self.signals, self.filter)
+
+    def equities(self, masks: Iterable[Bool]) -> Iterator[Float64]:
+        """Yield the equity of the run for each mask of candidates to keep instead of its filter."""
+        for kept in masks:
+            yield run_strategy(self.config, self.base.setup, self.signals, kept=kept).net
+
+    def compare(self, name: str, meaning: str, labels: Iterable[str], equities: Iterable[Float64]) -> Comparison:
+        """Summarize the equities of n runs, each of shape (S,), as one comparison."""
+        equity = np.array(list(equities))
+        paths = self.paths(equity)
+        figures = {
+            "final_capital": paths[:, -1],
+            "total_return": np.array([metrics.total_return(path) for path in paths]),
+            "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
+            "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
+        }
+        return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
+
+    def paths(self, equity: Float64) -> Float64:
+        """Return equities that begin with the initial capital, shape (n, S)."""
+        paths = equity.copy()
+        paths[:, 0] = self.config.initial_capital
+        return paths
 
 
-def _open_bench(config: BacktestConfig, inputs: BacktestInputs) -> _Bench:
+def _open_variants(config: BacktestConfig, inputs: BacktestInputs, settings: CompareConfig) -> _Variants:
     sessions = open_sessions(config, inputs.prices, inputs.candidates)
-    first = make_frame(config, sessions).signal_days[0]
+    first = set_up_run(config, sessions).signal_days[0]
     lookahead = check_lookahead(config, inputs, first)
-    frames = [make_frame(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
+    setups = [set_up_run(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
-    (signals,) = read_signals(frames, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
-    return _Bench(sessions=sessions, signals=signals, filter=inputs.filter, lookahead=lookahead)
+    (signals,) = read_signals(setups, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
+    return _Variants(
+        config=config,
+        settings=settings,
+        sessions=sessions,
+        signals=signals,
+        filter=inputs.filter,
+        lookahead=lookahead,
+    )
 
 
 def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:
-    """The phases that leave at least one whole holding period."""
+    """Return the phases that leave at least one complete holding period."""
     if config.tranches:
         return [0]
     room = len(sessions.days) - config.lag - config.horizon
     return sorted({config.phase, *range(min(config.horizon, room))})
 
 
-def _filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if bench.filter is None:
+def _filter(variants: _Variants) -> Comparison | None:
+    if variants.filter is None:
         return None
-    return _comparison("filter", f"the run itself: {bench.filter.name} filter", [bench.filter.name], [base])
-
-
-def _no_filter(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
-    outcome = evaluate(base.config, base.frame, bench.signals)
-    return _comparison("no filter", "the same picks from all candidates", ["no filter"], [outcome])
-
-
-def _random(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if bench.filter is None:
-        return None
-    candidates = base.frame.asked & base.signals.found
-    quota = base.kept.sum(axis=1)
-    outcomes = (
-        evaluate(base.config, base.frame, bench.signals, kept=kept)
-        for kept in random_filters(candidates, quota, draws=settings.draws, seed=settings.seed)
+    return variants.compare(
+        "filter", f"the run itself: {variants.filter.name} filter", [variants.filter.name], [variants.base.net]
     )
-    labels = [f"draw {number}" for number in range(settings.draws)]
-    return _comparison("random filter", "as many candidates on each day, drawn at random", labels, outcomes)
 
 
-def _shuffled(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if bench.filter is None or not bench.filter.decides_by_cluster:
+def _no_filter(variants: _Variants) -> Comparison:
+    equities = variants.equities([variants.base.setup.candidates])
+    return variants.compare("no filter", "the same picks from all candidates", ["no filter"], equities)
+
+
+def _random(variants: _Variants) -> Comparison | None:
+    if variants.filter is None:
         return None
-    candidates = base.frame.asked & base.signals.found
-    kept = shuffled_clusters(bench.filter, base.frame, base.signals, candidates, settings)
-    outcomes = (evaluate(base.config, base.frame, bench.signals, kept=mask) for mask in kept)
-    labels = [f"shuffle {number}" for number in range(settings.draws)]
-    return _comparison("shuffled clusters", "the same clusters; which are best is drawn at random", labels, outcomes)
+    draws, quota = variants.settings.draws, variants.base.kept.sum(axis=1)
+    masks = random_filters(variants.base.candidates, quota, draws=draws, seed=variants.settings.seed)
+    labels = (f"draw {number}" for number in range(draws))
+    return variants.compare(
+        "random filter", "as many candidates on each day, drawn at random", labels, variants.equities(masks)
+    )
 
 
-def _phases(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    if base.config.tranches or base.config.horizon == 1:
+def _shuffled(variants: _Variants) -> Comparison | None:
+    if variants.filter is None or not variants.filter.decides_by_cluster:
         return None
-    phases = _possible_phases(base.config, bench.sessions)
-    outcomes = (bench.run(replace(base.config, phase=phase)) for phase in phases)
+    masks = shuffled_clusters(variants.filter, variants.base, variants.settings)
+    labels = (f"shuffle {number}" for number in range(variants.settings.draws))
+    meaning = "the same clusters; which are best is drawn at random"
+    return variants.compare("shuffled clusters", meaning, labels, variants.equities(masks))
+
+
+def _phases(variants: _Variants) -> Comparison | None:
+    if variants.config.tranches or variants.config.horizon == 1:
+        return None
+    phases = _possible_phases(variants.config, variants.sessions)
+    equities = (variants.run(phase=phase).net for phase in phases)
     meaning = "the first rebalance on each session of the horizon"
-    return _comparison("phases", meaning, [f"phase {phase}" for phase in phases], outcomes)
+    return variants.compare("phases", meaning, (f"phase {phase}" for phase in phases), equities)
 
 
-def _lagged(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison | None:
-    later = replace(base.config, lag=base.config.lag + 1)
-    if len(bench.sessions.days) <= later.phase + later.lag + later.horizon:
+def _lagged(variants: _Variants) -> Comparison | None:
+    lag = variants.config.lag + 1
+    if len(variants.sessions.days) <= variants.config.phase + lag + variants.config.horizon:
         return None
-    outcome = bench.run(later)
-    return _comparison("lag + 1", "every trade one session later", [f"lag {later.lag}"], [outcome])
+    return variants.compare("lag + 1", "every trade one session later", [f"lag {lag}"], [variants.run(lag=lag).net])
 
 
-def _delistings(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
-    outcomes = [bench.run(replace(base.config, delisting=policy)) for policy in DELISTING_POLICIES]
-    return _comparison("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, outcomes)
+def _delistings(variants: _Variants) -> Comparison:
+    equities = (variants.base.simulate_with(delisting=policy).equity for policy in DELISTING_POLICIES)
+    return variants.compare("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, equities)
 
 
-def _gross(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
-    return _of_equities("gross", "the same picks without any cost", ["gross"], base.gross[None], base)
+def _gross(variants: _Variants) -> Comparison:
+    return variants.compare("gross", "the same picks without any cost", ["gross"], [variants.base.gross])
 
 
-def _benchmark(bench: _Bench, base: Outcome, settings: CompareConfig) -> Comparison:
+def _benchmark(variants: _Variants) -> Comparison:
     meaning = "the universe in equal weights, rebalanced every session, without costs"
-    return _of_equities("benchmark", meaning, ["benchmark"], base.benchmark[None], base)
+    return variants.compare("benchmark", meaning, ["benchmark"], [variants.base.benchmark])
+
+
+_COMPARISONS = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
+"""A comparison that does not apply to a run returns None."""
 
 
 def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int) -> Iterator[Bool]:
-    """Masks that keep a given number of candidates of each row, drawn at random: a function of (seed, draw) alone.
+    """Yield masks that keep a number of candidates of each row, drawn at random from (seed, draw) only.
 
     Args:
         candidates: shape (R, N).
-        quota: how many to keep of each row, shape (R,).
-        draws: how many masks.
+        quota: number of candidates to keep of each row, shape (R,).
+        draws: number of masks.
         seed: same seed, same masks.
     """
     columns = [np.flatnonzero(row) for row in candidates]
@@ -328,63 +364,36 @@ def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int
         yield kept
 
 
-def shuffled_clusters(
-    filter: CandidateFilter, frame: Frame, signals: SignalGrid, candidates: Bool, settings: CompareConfig
-) -> Iterator[Bool]:
-    """What a hard filter would keep if other clusters of the same model were the best ones."""
+def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Bool]:
+    """Yield the candidates that a filter keeps if other clusters of the same model are the best ones."""
+    setup, signals = base.setup, base.signals
     num_clusters = max(period.model.k for period in filter.periods)
     for draw in range(settings.draws):
         generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
         other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)
-        yield keep(filter, frame, replace(signals, cluster=other[signals.cluster]), candidates)
+        days, tickers, cluster = setup.signal_days, setup.sessions.tickers, other[signals.cluster]
+        yield filter.keep(days, tickers, base.candidates, cluster, signals.distance)
 
 
-def _comparison(
-    name: str, meaning: str, labels: Sequence[str], outcomes: Sequence[Outcome] | Iterator[Outcome]
-) -> Comparison:
-    """Outcomes as one row; each is let go as soon as its equity is known."""
-    equity, paths = [], []
-    for outcome in outcomes:
-        equity.append(outcome.net)
-        paths.append(outcome.path)
-    return _row(name, meaning, labels, np.array(equity), np.array(paths))
-
-
-def _of_equities(name: str, meaning: str, labels: Sequence[str], equity: Float64, base: Outcome) -> Comparison:
-    path = equity.copy()
-    path[:, 0] = base.config.initial_capital
-    return _row(name, meaning, labels, equity, path)
-
-
-def _row(name: str, meaning: str, labels: Sequence[str], equity: Float64, paths: Float64) -> Comparison:
-    figures = {
-        "final_capital": paths[:, -1],
-        "total_return": np.array([metrics.total_return(path) for path in paths]),
-        "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
-        "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
-    }
-    return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
-
-
-def _verdict(bench: _Bench, base: Outcome, rows: Mapping[str, Comparison], settings: CompareConfig) -> FilterTest:
-    """The run against its random filters."""
-    random = rows["random filter"]
-    paths = random.equity.copy()
-    paths[:, 0] = base.config.initial_capital
-    typical = np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
-    excess = metrics.simple_returns(base.path) - typical
+def _test_filter(variants: _Variants, random: Comparison, no_filter: Comparison) -> FilterTest:
+    """Test the run against its random filters."""
+    paths, path = variants.paths(random.equity), variants.base.path
+    excess = metrics.simple_returns(path) - np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
     low, high = metrics.block_bootstrap(
-        excess, lambda drawn: drawn.mean(axis=1), block=min(settings.block, len(excess)), seed=settings.seed
+        excess,
+        lambda drawn: drawn.mean(axis=1),
+        block=min(variants.settings.block, len(excess)),
+        seed=variants.settings.seed,
     )
     interval = (low * metrics.SESSIONS_PER_YEAR, high * metrics.SESSIONS_PER_YEAR)
     return FilterTest(
-        excess=metrics.total_return(base.path) - float(random.figures["total_return"].mean()),
+        excess=metrics.total_return(path) - float(random.figures["total_return"].mean()),
         excess_interval=interval,
         rank=rank_among(
             random.figures["final_capital"].tolist(),
-            float(base.path[-1]),
+            float(path[-1]),
             excess_interval=interval,
-            no_filter=float(rows["no filter"].figures["final_capital"][0]),
+            no_filter=float(no_filter.figures["final_capital"][0]),
         ),
-        lookahead=bench.lookahead,
+        lookahead=variants.lookahead,
     )

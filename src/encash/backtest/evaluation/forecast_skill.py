@@ -1,5 +1,4 @@
-"""Do forecasts rank what follows? Information coefficients, spreads and their decay. Knows signals and prices;
-nothing of picks or money."""
+"""Forecast skill: information coefficients, quantile returns and their decay."""
 
 from __future__ import annotations
 
@@ -10,17 +9,17 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Float64
-from encash.backtest.files import plain
+from encash.backtest.files import json_value
 from encash.backtest.inputs.run_setup import Sessions
 from encash.backtest.inputs.signals import SignalGrid
 
 DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
-"""Sessions by which the return begins later than the signal."""
+"""Sessions from the signal to the begin of the return."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """How the forecasts of one horizon ranked the returns that followed, day by day."""
+class ForecastSkill:
+    """Skill of the forecasts of one horizon, day by day."""
 
     horizon: int
     days: int
@@ -28,36 +27,38 @@ class Evidence:
     ic: float
     """Mean Pearson correlation across the tickers of a day."""
     icir: float
-    """Mean over deviation of the daily IC, not annualised."""
+    """Mean over deviation of the daily IC, not annualized."""
     ic_t: float
-    """t of the mean with Newey-West weights over 2 · (horizon − 1) lags, in the days looked at."""
+    """t of the mean with Newey-West weights over 2 · (horizon − 1) lags, in days of signals."""
     rank_ic: float
     rank_icir: float
     rank_ic_t: float
     quantile_returns: tuple[float, ...]
-    """Mean return of each fifth of the tickers by forecast, lowest first, averaged over the days."""
+    """Mean return of each quintile of the tickers by forecast, lowest first, averaged over the days."""
     spread: float
-    """Highest fifth less lowest."""
+    """Return of the highest quintile less that of the lowest."""
     spread_t: float
     decay: tuple[tuple[int, float], ...]
-    """(sessions later, mean rank IC) of the same forecast with the return that begins so much later."""
+    """(sessions, mean rank IC) of the same forecasts with the returns that begin that many sessions later."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; what is not defined is null."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+        """Return plain JSON values; undefined figures are null."""
+        return {name: json_value(value) for name, value in asdict(self).items()}
 
 
-def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None) -> Evidence:
-    """The evidence for one horizon on the days of the signals.
+def measure_forecast_skill(
+    sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None
+) -> ForecastSkill:
+    """Measure the skill of the forecasts of one horizon on the days of the signals.
 
-    A return is the close `horizon` sessions later over the close of the day, less 1; a ticker without both has none
-    (one that stopped trading in between is left out here; the money counts it, see `market`).
+    A return is the close `horizon` sessions later over the close of the day, less 1. A ticker without both closes is
+    left out, even one that stopped trading in between; the simulation counts it, see `market`.
 
     Args:
-        sessions: the prices of the run; nothing after its last session is used.
-        signals: of days among the sessions and of the universe's tickers.
-        horizon: sessions ahead; a horizon of the forecasts.
-        admitted: who is looked at, shape (days, tickers); None for everybody with a forecast.
+        sessions: prices of the run; nothing after its last session is used.
+        signals: signals of sessions of the run, on its universe.
+        horizon: a horizon of the forecasts, in sessions.
+        admitted: tickers to include, shape (days, tickers); None for all with a forecast.
     """
     forecast = signals.of_horizon(horizon)[0].astype(np.float64)
     if admitted is not None:
@@ -70,7 +71,7 @@ def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitte
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
     fifths = quantile_returns(forecast, realised, 5)
     spread = fifths[:, -1] - fifths[:, 0]
-    return Evidence(
+    return ForecastSkill(
         horizon=horizon,
         days=int((~np.isnan(pearson)).sum()),
         ic=_mean(pearson),
@@ -87,7 +88,7 @@ def rank_evidence(sessions: Sessions, signals: SignalGrid, horizon: int, admitte
 
 
 def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float64:
-    """Mean return of each group of the tickers by rank of forecast, lowest first, for each day; shape (days, groups).
+    """Return the mean return of each group of tickers by rank of forecast, lowest first; shape (days, groups).
 
     A day with fewer tickers than groups is NaN.
 
@@ -108,7 +109,7 @@ def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float
 
 
 def _rank_ic_later(forecast: Float64, following: Float64, rows: np.ndarray, later: int) -> Float64:
-    """Rank IC with the returns that begin some sessions later."""
+    """Return the rank IC with the returns that begin some sessions later, shape (days,)."""
     inside = rows + later < len(following)
     return metrics.rank_ic(forecast[inside], following[rows[inside] + later])
 

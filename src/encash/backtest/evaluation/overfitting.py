@@ -1,5 +1,4 @@
-"""Is the best of many runs more than the luckiest? Deflated Sharpe ratio and probability of overfitting, from purgedcv.
-Knows returns alone; the only file that imports that library."""
+"""Overfitting of a sweep: deflated Sharpe ratio and probability of overfitting, from purgedcv."""
 
 from __future__ import annotations
 
@@ -18,15 +17,15 @@ _SPLITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Overfitting:
-    """What the best Sharpe ratio of many runs is worth."""
+    """Significance of the best Sharpe ratio of many runs."""
 
     trials: int
-    """Runs that were tried before choosing."""
+    """Runs that the best one was chosen from."""
     deflated_sharpe: float
-    """Probability that the true Sharpe ratio of the best run is above what the best of so many worthless runs would
-    show (Bailey and López de Prado 2014)."""
+    """Probability that the true Sharpe ratio of the best run is above the expected best of as many runs without skill
+    (Bailey and López de Prado 2014)."""
     expected_best: float
-    """That Sharpe ratio, a year."""
+    """Expected best Sharpe ratio of runs without skill, annualized."""
     overfitting: float
     """Probability that the best run of one half of the sessions is below the median in the other (CSCV, Bailey et al.
     2017); 0.5 is no better than chance."""
@@ -37,9 +36,8 @@ def judge(returns: Float64, trials: int) -> Overfitting:
 
     Args:
         returns: daily net returns of all runs on the same sessions, shape (runs, sessions). Of more than 1,000 runs
-            every so-many-th in order of Sharpe ratio is looked at for the probability of overfitting, the best
-            included.
-        trials: how many runs were tried, these and earlier ones.
+            every n-th in order of Sharpe ratio is used for the probability of overfitting, the best included.
+        trials: number of runs tried, earlier ones included.
 
     Raises:
         InputError: fewer than 2 runs, or fewer sessions than blocks.
@@ -50,7 +48,7 @@ def judge(returns: Float64, trials: int) -> Overfitting:
             f"{len(returns)} runs of {returns.shape[1]} sessions; expected at least 2 runs of {2 * _SPLITS} sessions"
         )
     try:
-        import purgedcv  # noqa: PLC0415 pulls pandas and scikit-learn, which a sweep does not need
+        import purgedcv  # noqa: PLC0415 imports pandas and scikit-learn, which only this needs
     except ImportError:
         raise MissingExtraError("the deflated Sharpe ratio needs purgedcv; pip install 'encash[stats]'") from None
     ratios = np.array([metrics.sharpe(row, sessions_per_year=1) for row in returns])
@@ -59,9 +57,9 @@ def judge(returns: Float64, trials: int) -> Overfitting:
         returns[int(ratios.argmax())], n_trials=max(trials, 1), var_sharpe=float(ratios.var(ddof=1))
     )
     order = np.argsort(-ratios, kind="stable")
-    looked_at = order[:: -(-len(order) // _MOST_RUNS)]
+    sampled = order[:: -(-len(order) // _MOST_RUNS)]
     divided = purgedcv.probability_of_backtest_overfitting(
-        np.ascontiguousarray(returns[np.sort(looked_at)]), n_splits=_SPLITS, metric=_sharpe
+        np.ascontiguousarray(returns[np.sort(sampled)]), n_splits=_SPLITS, metric=_sharpe
     )
     return Overfitting(
         trials=trials,
@@ -72,7 +70,7 @@ def judge(returns: Float64, trials: int) -> Overfitting:
 
 
 def _sharpe(returns: Float64) -> float:
-    """Mean over deviation of one slice; 0 without any deviation, so that an idle run is never the best."""
+    """Return the mean over the deviation of a slice; 0 without deviation, so that an idle run is never the best."""
     mean = float(returns.sum()) / len(returns)
     centred = returns - mean
     deviation = float(np.sqrt(centred @ centred / (len(returns) - 1)))

@@ -1,5 +1,4 @@
-"""Mean, deviation and interval of figures over several runs: the one rule for what is not defined. Knows numbers;
-nothing of why the runs differ."""
+"""Mean, deviation and interval of figures over several runs."""
 
 from __future__ import annotations
 
@@ -12,32 +11,32 @@ from encash.arrays import Float64
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatedRuns:
-    """Several runs of one thing: under other seeds, draws, phases or policies.
+class Replicates:
+    """Several runs that differ only in their seed, draw, phase or policy.
 
-    A run in which a figure is not defined (NaN: the Sharpe ratio of one whose money never moved) is left out of that
-    figure alone. A figure that no run defines is NaN.
+    An undefined figure of a run (NaN, such as the Sharpe ratio of an idle run) is left out. A figure that no run
+    defines is NaN.
     """
 
     equity: Float64
-    """After costs, shape (n, S)."""
+    """Equity after costs of n runs, shape (n, S)."""
     figures: dict[str, Float64]
     """Each figure of each run, shape (n,)."""
 
     def mean(self, figure: str) -> float:
-        """Mean over the runs that define it."""
+        """Return the mean over the runs that define a figure."""
         values = self._defined(figure)
         return float(values.mean()) if len(values) else math.nan
 
     def deviation(self, figure: str) -> float:
-        """Sample deviation over the runs that define it: exactly 0 where all are the same, NaN for fewer than two."""
+        """Return the sample deviation over the runs that define a figure; exactly 0 for equal values, NaN for < 2."""
         values = self._defined(figure)
         if len(values) < 2:
             return math.nan
         return float(values.std(ddof=1)) if np.ptp(values) else 0.0
 
     def interval(self, figure: str, level: float = 0.95) -> tuple[float, float]:
-        """The middle share of the runs that define it."""
+        """Return the central interval of a figure over the runs that define it."""
         values = self._defined(figure)
         if not len(values):
             return math.nan, math.nan

@@ -1,5 +1,4 @@
-"""One configuration under many seeds: how much of a result is the luck of the draw. Knows configurations and files of
-rows; nothing of charts."""
+"""Trials: one configuration under many seeds."""
 
 from __future__ import annotations
 
@@ -11,20 +10,20 @@ import numpy as np
 
 from encash.arrays import Days, Int64
 from encash.atomic_write import writing
-from encash.backtest.evaluation.replicates import RepeatedRuns
+from encash.backtest.evaluation.replicates import Replicates
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import make_frame, open_sessions
+from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
-from encash.backtest.outcome import evaluate
+from encash.backtest.outcome import run_strategy
 from encash.errors import InputError
 from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials(RepeatedRuns):
-    """n runs that differ in their seeds alone: in the daily subsets, and in what a random filter draws.
+class Trials(Replicates):
+    """n runs that differ only in their seeds: in the daily subsets, and in the draws of a random filter.
 
     The figures are those of `Outcome.summary`.
     """
@@ -46,9 +45,9 @@ def run_trials(
     Args:
         config: its seed is that of the first trial.
         inputs: as for `run_backtest`; a random filter draws with its own seed + the number of the trial.
-        num_trials: how many.
-        path: a CSV file to which the row of each trial is appended as it comes; an older one is replaced.
-        progress: called with trials done and trials in all.
+        num_trials: number of trials.
+        path: a CSV file to which each trial is appended when it ends; an older file is replaced.
+        progress: called with (done, total) trials.
 
     Raises:
         InputError: fewer than 1 trial; else as `run_backtest`.
@@ -59,15 +58,15 @@ def run_trials(
     filter = inputs.filter
     configs = [replace(config, seed=config.seed + number) for number in range(num_trials)]
     sessions = open_sessions(config, inputs.prices, inputs.candidates)
-    frames = [make_frame(trial, sessions) for trial in configs]
-    check_lookahead(config, inputs, frames[0].signal_days[0])
-    (signals,) = read_signals(frames, inputs.lookup, horizons=(config.signal_horizon,), filters=(filter,))
+    setups = [set_up_run(trial, sessions) for trial in configs]
+    check_lookahead(config, inputs, setups[0].signal_days[0])
+    (signals,) = read_signals(setups, inputs.lookup, horizons=(config.signal_horizon,), filters=(filter,))
     rows: list[dict[str, float | int]] = []
     equity = np.empty((num_trials, len(sessions.days)))
-    for number, (trial, frame) in enumerate(zip(configs, frames, strict=True)):
+    for number, (trial, setup) in enumerate(zip(configs, setups, strict=True)):
         own = filter if filter is None else replace(filter, seed=filter.seed + number)
-        outcome = evaluate(trial, frame, signals, own)
-        check_missing(trial, frame, outcome.signals)
+        outcome = run_strategy(trial, setup, signals, own)
+        check_missing(trial, setup, outcome.signals)
         equity[number] = outcome.net
         rows.append({"trial": number, "seed": trial.seed, **outcome.summary()})
         if path is not None:
@@ -80,7 +79,7 @@ def run_trials(
 
 
 def _append(path: Path, row: dict[str, float | int], *, first: bool) -> None:
-    """One more row of a CSV file, on disk before the next trial begins."""
+    """Append a row to a CSV file before the next trial begins."""
     with writing(path), open(path, "w" if first else "a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if first:

@@ -1,1 +1,1 @@
-"""What a run is made of: configuration, universe, signals, checks against look-ahead."""
+"""Inputs of a run: settings, universe, rebalances, signals, and the checks that refuse them."""

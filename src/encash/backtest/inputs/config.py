@@ -14,7 +14,7 @@ from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]
-Group = Literal["stocks", "money", "honesty"]
+Group = Literal["stocks", "money", "checks"]
 Scope = Literal["sessions", "rebalances", "trades"]
 
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
@@ -28,7 +28,8 @@ class Setting:
     group: Group = "money"
     """Section of the flag in the help of a command."""
     scope: Scope = "trades"
-    """First step that the field decides: runs of a sweep that agree in the earlier ones share their work."""
+    """First step that reads the field: `open_sessions`, `set_up_run`, or what follows. Runs of a sweep that agree in
+    the fields of a step share its work."""
     metavar: str | None = None
     least: float = 0.0
     most: float = math.inf
@@ -66,7 +67,7 @@ def _count(
 
 
 def _fraction(help: str) -> Setting:
-    return Setting(help, most=math.nextafter(1.0, 0.0), expected="a fraction in [0, 1)")
+    return Setting(help, metavar="FRACTION", most=math.nextafter(1.0, 0.0), expected="a fraction in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,9 @@ class BacktestConfig:
 
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
 
+    To add a setting, add a field: its annotation declares limits and flag, and its default is an
+    `encash.serialization.added_in`, so that the identity of earlier runs stays.
+
     Raises:
         InputError: an invalid value or combination; the message names it and what was expected.
 
@@ -92,8 +96,10 @@ class BacktestConfig:
     0.0005
     """
 
-    start: Annotated[DayLike | None, Setting("first session (the first)", scope="sessions")] = None
-    end: Annotated[DayLike | None, Setting("last session; no later price is read (the last)", scope="sessions")] = None
+    start: Annotated[DayLike | None, Setting("first session (the first of the prices)", scope="sessions")] = None
+    end: Annotated[
+        DayLike | None, Setting("last session; no later price is read (the last of the prices)", scope="sessions")
+    ] = None
     test_sessions: Annotated[int | None, _count("instead of --start: the last N sessions", scope="sessions")] = None
     horizon: Annotated[int, _count("sessions held, and forecast ahead", "stocks", "rebalances", metavar="H")] = 5
     forecast_horizon: Annotated[int | None, _count("rank by forecasts of this horizon", "stocks", metavar="H")] = None
@@ -104,23 +110,29 @@ class BacktestConfig:
     ] = None
     confidence_percentile: Annotated[
         float,
-        Setting("rank only kept candidates at or above it", "stocks", metavar="P", most=100.0, expected="0 to 100"),
+        Setting(
+            "rank only kept candidates at or above this percentile of confidence",
+            "stocks",
+            metavar="P",
+            most=100.0,
+            expected="0 to 100",
+        ),
     ] = 0.0
     weights: Annotated[
         Literal["equal", "forecast", "inverse_vol"],
-        Setting("in proportion to the score above 0, or to 1 / volatility", "stocks"),
+        Setting("equal, in proportion to the scores above 0, or to 1 / volatility", "stocks"),
     ] = "equal"
     volatility_sessions: Annotated[
         int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2)
     ] = 60
-    seed: Annotated[int, _count("of daily subsets and random filters", "stocks", least=0)] = 42
+    seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0)] = 42
     initial_capital: Annotated[
-        float, Setting("currency units", least=math.nextafter(0.0, 1.0), expected="more than 0")
+        float, Setting("currency units", metavar="AMOUNT", least=math.nextafter(0.0, 1.0), expected="more than 0")
     ] = 100_000.0
     buy_fee: Annotated[float, _fraction("fraction of the amount bought")] = 0.0005
     sell_fee: Annotated[float, _fraction("fraction of the proceeds")] = 0.0005
     slippage: Annotated[float, _fraction("fraction of the price lost at each fill")] = 0.0
-    fixed_fee: Annotated[float, Setting("currency units per trade", expected="0 or more")] = 0.0
+    fixed_fee: Annotated[float, Setting("currency units per trade", metavar="AMOUNT", expected="0 or more")] = 0.0
     whole_shares: Annotated[bool, Setting("buy whole shares only")] = False
     rebalance: Annotated[
         Literal["liquidate", "net"], Setting("sell everything and buy again, or trade differences")
@@ -141,14 +153,14 @@ class BacktestConfig:
     max_missing: Annotated[
         float,
         Setting(
-            "most candidates without an entry, as a fraction", "honesty", most=1.0, expected="a fraction in [0, 1]"
+            "most candidates without an entry", "checks", metavar="FRACTION", most=1.0, expected="a fraction in [0, 1]"
         ),
     ] = 0.05
     allow_lookahead: Annotated[
         str | None,
         Setting(
-            "why the run may know its future",
-            "honesty",
+            "run even if it may know its future; the report shows the reason",
+            "checks",
             metavar="REASON",
             expected="the reason, which the report will show",
         ),

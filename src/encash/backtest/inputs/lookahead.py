@@ -1,5 +1,4 @@
-"""What makes a run refuse itself: knowing its future, and holes in its signals. Knows days and counts; nothing of
-money."""
+"""Checks that refuse a run: look-ahead, and too many missing signals."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import numpy as np
 from encash.arrays import day_text, to_day
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
-from encash.backtest.inputs.run_setup import Frame
+from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
 from encash.errors import InputError, LookaheadError
 
@@ -20,18 +19,18 @@ TRAINING_UNKNOWN = "training period unknown"
 def check_lookahead(
     config: BacktestConfig, inputs: BacktestInputs, first_signal: np.datetime64
 ) -> Literal[False] | str:
-    """Refuse a run whose filter or model knows days on or after its first signal.
+    """Refuse a run whose filter or encoder has seen days on or after its first signal.
 
     Args:
-        config: may allow it, with a reason.
+        config: may allow look-ahead, with a reason.
         inputs: the filter records what its ranking knew, the encoder the last day of its training, if known.
-        first_signal: the first day on which something is decided.
+        first_signal: day of the first decision.
 
     Returns:
-        False, or why that was allowed and what the run knows.
+        False, or why look-ahead was allowed and what the run knows.
 
     Raises:
-        LookaheadError: it would, and the configuration does not allow it.
+        LookaheadError: look-ahead that the settings do not allow.
     """
     filter, spec = inputs.filter, inputs.lookup.encoder_spec
     known = [] if filter is None else [filter.lookahead(first_signal)]
@@ -48,26 +47,26 @@ def check_lookahead(
     return f"{config.allow_lookahead} ({found})"
 
 
-def check_missing(config: BacktestConfig, frame: Frame, signals: SignalGrid) -> float:
-    """Refuse a run with too many holes.
+def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) -> float:
+    """Refuse a run with too many missing signals.
 
-    A ticker whose history is still shorter than the window counts as missing: it had a price and could not be judged.
+    A ticker with a price whose history is shorter than the window counts as missing.
 
     Returns:
-        The share of candidates with a price on their day that have no entry: missing, failed or without a full window.
+        Fraction of the candidates without an entry: missing, failed or without a full window.
 
     Raises:
-        InputError: it is over `max_missing`.
+        InputError: it is above `max_missing`.
     """
-    absent = frame.asked & ~signals.found
-    missing, asked = int(absent.sum()), int(frame.asked.sum())
-    share = missing / asked if asked else 0.0
+    absent = setup.candidates & ~signals.found
+    missing, total = int(absent.sum()), int(setup.candidates.sum())
+    share = missing / total if total else 0.0
     if share > config.max_missing:
         row, column = np.argwhere(absent)[0]
         raise InputError(
-            f"{share:.1%} of the candidates ({missing} of {asked}) have a price and no entry, more than "
-            f"{config.max_missing:.1%}; the first is {frame.sessions.tickers[column]} on "
-            f"{day_text(frame.signal_days[row])}; build the cache for these days and tickers, start later, or raise "
+            f"{share:.1%} of the candidates ({missing} of {total}) have a price but no entry, more than "
+            f"{config.max_missing:.1%}; the first is {setup.sessions.tickers[column]} on "
+            f"{day_text(setup.signal_days[row])}; build the cache for these days and tickers, start later, or raise "
             "--max-missing"
         )
     return share

@@ -1,5 +1,4 @@
-"""The frame of a run: its sessions, universe, candidates, rebalances and prices, checked. Knows prices and settings;
-nothing of forecasts, filters or money."""
+"""Setup of a run: its sessions, universe, rebalances and candidates, checked."""
 
 from __future__ import annotations
 
@@ -15,9 +14,9 @@ from encash.backtest.inputs.universe import (
     Membership,
     Schedule,
     candidate_mask,
-    schedule,
+    make_schedule,
     session_span,
-    universe,
+    universe_tickers,
 )
 from encash.backtest.simulation.market import Delisting, Market, settled
 from encash.clusters.draw import ticker_keys
@@ -27,33 +26,33 @@ from encash.panel.panel import PriceTable
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """The prices of a run: those of its universe up to its last session."""
+    """Prices of the universe of a run up to its last session."""
 
     days: Days
-    """The sessions of the run, shape (S,)."""
+    """Sessions of the run, shape (S,)."""
     tickers: tuple[str, ...]
-    """The universe, sorted; N names."""
+    """Universe of N names, sorted."""
     history: PriceTable
-    """The universe's prices from the beginning of the file to the last session of the run."""
+    """Prices of the universe from the beginning of the file to the last session of the run."""
     first: int
-    """The row of the first session in the history."""
+    """Row of the first session in `history`."""
     member: Bool | None
-    """Who belonged to the universe when, shape (S, N); None for everybody always."""
+    """Membership of the universe, shape (S, N); None if every ticker is always a member."""
     _benchmarks: dict[Delisting, Float64] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def close(self) -> Float64:
-        """Shape (S, N)."""
+        """Closes of the run, shape (S, N)."""
         return self.history.close[self.first :]
 
     @cached_property
     def keys(self) -> UInt64:
-        """A number for each ticker, for draws; shape (N,)."""
+        """Number of each ticker, for draws; shape (N,)."""
         return ticker_keys(self.tickers)
 
     @cached_property
     def traded(self) -> Bool:
-        """Where there is a close, shape (S, N)."""
+        """True if a ticker has a close, shape (S, N)."""
         result: Bool = ~np.isnan(self.close)
         return result
 
@@ -69,20 +68,20 @@ class Sessions:
         return np.where(self.traded, self.history.open[self.first :], np.nan)
 
     def market(self, columns: Int64, *, fill: str) -> Market:
-        """The prices of some tickers as a simulator needs them.
+        """Return the prices of C tickers as a simulation needs them.
 
         Raises:
-            InputError: fills at the open without opens.
+            InputError: fills at the open, and the prices have no opens.
         """
         close = self.close[:, columns]
         return Market(close=close, fill=close if fill == "close" else self.open[:, columns])
 
     def benchmark(self, delisting: Delisting) -> Float64:
-        """Growth of 1 held in the whole universe in equal weights, rebalanced every session, without costs.
+        """Return the growth of 1 held in the universe in equal weights, rebalanced every session, without costs.
 
-        The return of a session is the mean over the members that had a price before and still trade; one that stopped
-        trading counts once more, on the session after its last price, with what the policy pays (``flat``: nothing
-        lost). Without anybody the return is 0. Shape (S,).
+        The return of a session is the mean over the members that had a price before and still trade. A ticker that
+        stopped trading counts once more, on the session after its last price, at the price of the policy (``flat``:
+        no loss). Without any member the return is 0. Shape (S,).
         """
         if delisting not in self._benchmarks:
             self._benchmarks[delisting] = _benchmark(self, delisting)
@@ -90,29 +89,29 @@ class Sessions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """Sessions and the candidates of each rebalance."""
+class RunSetup:
+    """Sessions of a run and the candidates of each of its R rebalances."""
 
     sessions: Sessions
     schedule: Schedule
-    asked: Bool
-    """Candidates of each rebalance: drawn, members, with a price that day; shape (R, N)."""
+    candidates: Bool
+    """Drawn members with a price on the day of the signal, shape (R, N)."""
 
     @property
     def signal_days(self) -> Days:
-        """Shape (R,)."""
+        """Days of the signals, shape (R,)."""
         return self.sessions.days[self.schedule.signal]
 
 
 def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> Sessions:
-    """The sessions, the universe and its prices; nothing after the last session is kept.
+    """Open the sessions, the universe and its prices; later prices are dropped.
 
     Raises:
-        InputError: no session in range, no candidates, top_k above them, a price that is 0, negative or infinite.
-        UnknownKeyError: a listed candidate without prices.
+        InputError: no session in range, no candidates, fewer than top_k, or an invalid price.
+        UnknownKeyError: a listed candidate has no prices.
     """
     span = session_span(config, prices.days)
-    tickers = universe(config, prices, candidates)
+    tickers = universe_tickers(config, prices, candidates)
     history = prices if tickers == prices.tickers else prices.select(tickers)
     if span.stop < len(prices.days):
         history = replace(
@@ -129,29 +128,29 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     return Sessions(days=days, tickers=tickers, history=history, first=span.start, member=member)
 
 
-def make_frame(config: BacktestConfig, sessions: Sessions, plan: Schedule | None = None) -> Frame:
+def set_up_run(config: BacktestConfig, sessions: Sessions, plan: Schedule | None = None) -> RunSetup:
     """Set up the rebalances of a run and their candidates.
 
     Args:
         config: the settings.
         sessions: from `open_sessions`.
-        plan: the rebalances; None takes those of the settings.
+        plan: the rebalances; None for those of the settings.
 
     Raises:
-        InputError: not one holding period fits, or no candidate on any signal day.
+        InputError: no holding period fits, or no signal day has a candidate.
     """
-    plan = plan or schedule(config, len(sessions.days))
+    plan = plan or make_schedule(config, len(sessions.days))
     member = None if sessions.member is None else sessions.member[plan.signal]
-    asked = candidate_mask(config, sessions.days[plan.signal], sessions.keys, sessions.traded[plan.signal], member)
-    if not asked.any():
+    candidates = candidate_mask(config, sessions.days[plan.signal], sessions.keys, sessions.traded[plan.signal], member)
+    if not candidates.any():
         raise InputError(
-            "no candidates: nobody of the universe has a price on any signal day; give other days or tickers"
+            "no candidates: no ticker of the universe has a price on a signal day; give other days or tickers"
         )
-    return Frame(sessions=sessions, schedule=plan, asked=asked)
+    return RunSetup(sessions=sessions, schedule=plan, candidates=candidates)
 
 
 def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:
-    """The growth of the universe, shape (S,)."""
+    """Return the growth of the universe, shape (S,)."""
     market = Market(close=sessions.close, fill=sessions.close)
     rows = np.arange(1, len(sessions.days))[:, None]
     before, now = market.mark[:-1], market.mark[1:]
@@ -164,12 +163,12 @@ def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:
 
 
 def _check_prices(values: Float64, days: Days, tickers: tuple[str, ...], name: str) -> None:
-    """Refuse what is no price: zero, negative, infinite."""
+    """Refuse zero, negative and infinite prices."""
     with np.errstate(invalid="ignore"):
         wrong = (values <= 0) | np.isinf(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise InputError(
             f"{name} of {tickers[column]} on {day_text(days[row])} is {values[row, column]:g}; "
-            f"expected a price above 0 ({int(wrong.sum())} such values); mend the prices, or remove those rows"
+            f"expected a price above 0 ({int(wrong.sum())} such values): correct the prices, or remove those rows"
         )

@@ -1,5 +1,4 @@
-"""What the model says of the candidates, read once: dense arrays of days × tickers. Knows the lookup and what a filter
-needs of embeddings; nothing of picks, prices or money."""
+"""Signals of the candidates, read once into dense arrays of days × tickers."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
-from encash.backtest.inputs.run_setup import Frame
+from encash.backtest.inputs.run_setup import RunSetup
 from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Signals
 from encash.clusters.filters.base import CandidateFilter
@@ -21,37 +20,35 @@ from encash.store.codec import DTYPES
 
 @dataclass(frozen=True, kw_only=True)
 class SignalGrid:
-    """Signals of D days × N tickers, held in memory and shared by as many backtests as one likes."""
+    """Signals of D days × N tickers in memory, shared by any number of backtests."""
 
     days: Days
     """shape (D,), ascending."""
     tickers: tuple[str, ...]
     """N names, sorted."""
     horizons: tuple[int, ...]
-    """H of them."""
-    asked: Bool
-    """Cells that were looked up; the others say nothing. Shape (D, N)."""
+    """H horizons of the forecasts, in sessions."""
     found: Bool
     """Cells with an entry. Shape (D, N)."""
     forecast: Float32
-    """Expected return as a fraction, NaN where not found; shape (H, D, N)."""
+    """Expected return as a fraction, NaN if not found; shape (H, D, N)."""
     confidence: Float32
     """shape (H, D, N)."""
     cluster: Int32
-    """−1 where not found or not assigned; shape (D, N)."""
+    """−1 if not found or not assigned; shape (D, N)."""
     distance: Float32
-    """To the centroid of the cluster, NaN where there is none; shape (D, N)."""
+    """Distance to the centroid of the cluster, NaN if there is none; shape (D, N)."""
 
     def select(self, days: Days, tickers: tuple[str, ...]) -> SignalGrid:
-        """The same signals for some days and tickers, in this order.
+        """Return the signals of some days and tickers, in this order.
 
         Raises:
-            MismatchError: a day or ticker that was not looked up.
+            MismatchError: a day or ticker was not looked up.
         """
         rows, same = positions(self.days, days), tickers == self.tickers
         columns = np.arange(len(tickers)) if same else positions(np.asarray(self.tickers), np.asarray(tickers))
         if (rows < 0).any() or (columns < 0).any():
-            raise MismatchError("a day or a ticker of this run was not prepared; prepare with the widest settings")
+            raise MismatchError("the signals lack a day or a ticker of this run; read them with the widest settings")
         if same and len(rows) == len(self.days):
             return self
         at = np.ix_(rows, columns)
@@ -60,7 +57,6 @@ class SignalGrid:
             days=days,
             tickers=tickers,
             horizons=self.horizons,
-            asked=self.asked[at],
             found=self.found[at],
             forecast=self.forecast[each],
             confidence=self.confidence[each],
@@ -69,10 +65,10 @@ class SignalGrid:
         )
 
     def of_horizon(self, horizon: int) -> tuple[Float32, Float32]:
-        """Forecast and confidence of one horizon, each (D, N).
+        """Return forecast and confidence of one horizon, each of shape (D, N).
 
         Raises:
-            InputError: a horizon without forecasts.
+            InputError: no forecasts for the horizon.
         """
         if horizon not in self.horizons:
             raise InputError(f"no forecasts for a horizon of {horizon} sessions; there are {_listed(self.horizons)}")
@@ -81,30 +77,30 @@ class SignalGrid:
 
 
 def read_signals(
-    frames: Sequence[Frame],
+    setups: Sequence[RunSetup],
     lookup: Lookup,
     *,
     horizons: tuple[int, ...],
     filters: Sequence[CandidateFilter | None] = (None,),
     progress: Progress | None = None,
 ) -> tuple[SignalGrid, ...]:
-    """Look every candidate of some runs on one universe up once, and keep what the ranking and the filters need.
+    """Look up every candidate of some runs on one universe once, for the ranking and the filters.
 
-    Embeddings are read for those cells alone whose cluster a filter needs and has not kept.
+    Embeddings are read only for cells whose cluster a filter needs and has not cached.
 
     Args:
-        frames: rebalances and candidates, all of the same universe.
-        lookup: hits and misses are its business.
+        setups: rebalances and candidates, all of the same universe.
+        lookup: source of the signals.
         horizons: of the forecasts to keep.
-        filters: whose clusters are assigned while the embeddings pass by; None assigns nothing.
-        progress: called with cells done and cells in all.
+        filters: filters to assign clusters for; None needs no clusters.
+        progress: called with (done, total) cells.
 
     Returns:
-        One grid for each filter; they share their forecasts.
+        One grid per filter; they share their forecasts.
 
     Raises:
-        InputError: a horizon without forecasts.
-        MismatchError: clusters of another encoder.
+        InputError: no forecasts for a horizon.
+        MismatchError: clusters of a different encoder.
     """
     for filter in filters:
         _check_encoder(filter, lookup.encoder_spec)
@@ -113,17 +109,17 @@ def read_signals(
             f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
             "give a cache or a model that forecasts it"
         )
-    tickers = frames[0].sessions.tickers
-    days, asked = _all_candidates(frames)
+    tickers = setups[0].sessions.tickers
+    days, requested = _all_candidates(setups)
     keeping = any(filter is not None and filter.assignments is not None for filter in filters)
-    valid = _valid(lookup, days, tickers, asked) if keeping else asked
-    places = [_Places.of(filter, days, tickers, valid) for filter in filters]
-    told = _Told.empty(asked.shape, len(horizons))
-    unassigned = np.zeros(asked.shape, dtype=bool)
-    for place in places:
-        unassigned |= place.wanting()
-    passes = [mask for mask in (asked & ~unassigned, asked & unassigned) if mask.any()]
-    done, total = 0, int(asked.sum())
+    valid = _valid(lookup, days, tickers, requested) if keeping else requested
+    clusters = [_Clusters.of(filter, days, tickers, valid) for filter in filters]
+    forecasts = _Forecasts.empty(requested.shape, len(horizons))
+    unassigned = np.zeros(requested.shape, dtype=bool)
+    for one in clusters:
+        unassigned |= one.unassigned()
+    passes = [mask for mask in (requested & ~unassigned, requested & unassigned) if mask.any()]
+    done, total = 0, int(requested.sum())
     for mask in passes:
         row, column = np.nonzero(mask)
         cells = _Cells(row=row, column=column, days=days[row], tickers=np.asarray(tickers)[column])
@@ -132,57 +128,56 @@ def read_signals(
         report = None if progress is None else _shifted(progress, done, total)
         for chunk in lookup.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
             part = cells.where(slice(chunk.start, chunk.stop))
-            found = told.take(chunk, part, which)
-            for place in places:
-                place.assign(chunk, part, found)
+            found = forecasts.take(chunk, part, which)
+            for one in clusters:
+                one.assign(chunk, part, found)
         done += len(row)
     return tuple(
         SignalGrid(
             days=days,
             tickers=tickers,
             horizons=horizons,
-            asked=asked,
-            found=told.found,
-            forecast=told.forecast,
-            confidence=told.confidence,
-            cluster=place.cluster,
-            distance=place.distance,
+            found=forecasts.found,
+            forecast=forecasts.forecast,
+            confidence=forecasts.confidence,
+            cluster=one.cluster,
+            distance=one.distance,
         )
-        for place in places
+        for one in clusters
     )
 
 
-def _all_candidates(frames: Sequence[Frame]) -> tuple[Days, Bool]:
-    """The signal days of all frames, ascending (D,), and the candidates on them, (D, N)."""
-    days = np.unique(np.concatenate([frame.signal_days for frame in frames]))
-    asked = np.zeros((len(days), frames[0].asked.shape[1]), dtype=bool)
-    for frame in frames:
-        asked[np.searchsorted(days, frame.signal_days)] |= frame.asked
-    return days, asked
+def _all_candidates(setups: Sequence[RunSetup]) -> tuple[Days, Bool]:
+    """Return the signal days of all setups, ascending, shape (D,), and the candidates on them, shape (D, N)."""
+    days = np.unique(np.concatenate([setup.signal_days for setup in setups]))
+    requested = np.zeros((len(days), setups[0].candidates.shape[1]), dtype=bool)
+    for setup in setups:
+        requested[np.searchsorted(days, setup.signal_days)] |= setup.candidates
+    return days, requested
 
 
 def _check_encoder(filter: CandidateFilter | None, spec: EncoderSpec | None) -> None:
-    """Refuse clusters of another encoder, where both are known."""
+    """Refuse clusters of a different encoder, if both are known."""
     if filter is None or spec is None or not filter.encoder:
         return
     if filter.encoder not in {spec.fingerprint, *(cache_fingerprint(spec, dtype) for dtype in DTYPES)}:
         raise MismatchError(
-            f"the clusters were fitted on embeddings of another encoder ({filter.encoder[:12]}…, here "
+            f"the clusters were fitted on embeddings of a different encoder ({filter.encoder[:12]}…, here "
             f"{spec.fingerprint[:12]}…); fit them on this cache"
         )
 
 
-def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], asked: Bool) -> Bool:
-    """Asked cells with a valid entry in the cache: what was kept of a stale one is of another vector. Shape (D, N)."""
-    row, column = np.nonzero(asked)
-    valid = np.zeros(asked.shape, dtype=np.bool_)
+def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], requested: Bool) -> Bool:
+    """Return the requested cells with a valid entry: the cached cluster of a stale one is of a different vector."""
+    row, column = np.nonzero(requested)
+    valid = np.zeros(requested.shape, dtype=np.bool_)
     valid[row, column] = lookup.valid(days[row], np.asarray(tickers)[column])
     return valid
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """Some cells of the grid, in the order in which they are read."""
+    """Cells of the grid in the order in which they are read; all arrays have shape (n,)."""
 
     row: Int64
     column: Int64
@@ -190,23 +185,23 @@ class _Cells:
     tickers: Text
 
     def where(self, cells: slice | Bool) -> _Cells:
-        """Some of them."""
+        """Return some of the cells."""
         return _Cells(
             row=self.row[cells], column=self.column[cells], days=self.days[cells], tickers=self.tickers[cells]
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
-    """What the model says of each cell."""
+class _Forecasts:
+    """Forecasts of all cells, filled chunk by chunk."""
 
     found: Bool
     forecast: Float32
     confidence: Float32
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], num_horizons: int) -> _Told:
-        """Nothing yet."""
+    def empty(cls, shape: tuple[int, ...], num_horizons: int) -> _Forecasts:
+        """Return forecasts in which no cell is found."""
         return cls(
             found=np.zeros(shape, dtype=bool),
             forecast=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
@@ -214,10 +209,10 @@ class _Told:
         )
 
     def take(self, chunk: Signals, cells: _Cells, which: list[int]) -> Bool:
-        """Write one chunk down; an entry without finite forecasts is none.
+        """Store one chunk; an entry without finite forecasts counts as missing.
 
         Returns:
-            Which cells of the chunk have an entry.
+            True for each cell of the chunk with an entry.
         """
         forecast, confidence = chunk.forecast[:, which], chunk.confidence[:, which]
         found: Bool = chunk.found & np.isfinite(forecast).all(axis=1) & np.isfinite(confidence).all(axis=1)
@@ -228,16 +223,16 @@ class _Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Places:
-    """Cluster and distance of each cell under one filter."""
+class _Clusters:
+    """Cluster and distance of each cell for one filter."""
 
     filter: CandidateFilter | None
     cluster: Int32
     distance: Float32
 
     @classmethod
-    def of(cls, filter: CandidateFilter | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Places:
-        """What the filter has kept of entries that are valid; nothing yet of others."""
+    def of(cls, filter: CandidateFilter | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Clusters:
+        """Return the cached assignments of valid entries, and none of other cells."""
         cluster = np.full(valid.shape, -1, dtype=np.int32)
         distance = np.full(valid.shape, np.nan, dtype=np.float32)
         if filter is not None and filter.needs_clusters and not filter.needs_embeddings:
@@ -245,13 +240,13 @@ class _Places:
             cluster, distance = np.where(valid, kept, cluster), np.where(valid, far, distance)
         return cls(filter=filter, cluster=cluster, distance=distance)
 
-    def wanting(self) -> Bool:
-        """Cells whose cluster the filter needs and does not know."""
+    def unassigned(self) -> Bool:
+        """Return the cells whose cluster the filter needs and does not have, shape (D, N)."""
         needed = self.filter is not None and self.filter.needs_clusters
         return (self.cluster < 0) & needed
 
     def assign(self, chunk: Signals, cells: _Cells, found: Bool) -> None:
-        """Clusters of one chunk, from its embeddings."""
+        """Assign the cells of one chunk to clusters by their embeddings."""
         if self.filter is None or not self.filter.needs_clusters or chunk.embedding is None:
             return
         todo = found & (self.cluster[cells.row, cells.column] < 0)
@@ -262,7 +257,7 @@ class _Places:
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:
-    """Progress of one of several passes."""
+    """Return the progress of one of several passes."""
     return lambda part, _: progress(done + part, total)
 
 

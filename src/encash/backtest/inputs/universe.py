@@ -1,5 +1,4 @@
-"""Who may be picked on which day: sessions, the universe, its members over time and the daily draw. Knows prices;
-nothing of forecasts, filters or money."""
+"""Sessions, universe, membership, daily draw and rebalances of a run."""
 
 from __future__ import annotations
 
@@ -16,22 +15,19 @@ from encash.clusters.draw import draw_scores
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.panel.panel import PriceTable
 
-_SUBSET_STREAM = 0x5B5E7  # keeps the daily draw apart from a random filter with the same seed
+_SUBSET_STREAM = 0x5B5E7  # so that the daily draw differs from a random filter with the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Which tickers belonged to the universe when: one row a stay, both ends included."""
+    """Stays of tickers in the universe, both ends included; all arrays have shape (n,)."""
 
     tickers: Text
-    """shape (n,)."""
     first: Days
-    """shape (n,)."""
     last: Days
-    """shape (n,)."""
 
     def mask(self, days: Days, tickers: Sequence[str]) -> Bool:
-        """True where a ticker is a member on a day, shape (days, tickers)."""
+        """Return True for each day on which a ticker is a member, shape (days, tickers)."""
         member = np.zeros((len(days), len(tickers)), dtype=bool)
         column = {ticker: place for place, ticker in enumerate(tickers)}
         for ticker, first, last in zip(self.tickers.tolist(), self.first, self.last, strict=True):
@@ -45,11 +41,13 @@ Candidates = Sequence[str] | Membership | None
 
 
 def read_membership(path: str | Path) -> Membership:
-    """A point-in-time universe from a CSV file with the columns ``ticker,from,until``; an empty `until` is still in.
+    """Read a point-in-time universe from a CSV file with the columns ``ticker,from,until``.
+
+    A stay with an empty `until` has not ended.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: another header, or a row that is no stay.
+        FormatError: a different header, or an invalid row.
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no membership file {path}; expected a CSV with the columns ticker,from,until")
@@ -72,10 +70,10 @@ def read_membership(path: str | Path) -> Membership:
 
 
 def session_span(config: BacktestConfig, days: Days) -> slice:
-    """The rows of the sessions of a run.
+    """Return the rows of the sessions of a run.
 
     Raises:
-        InputError: no session in range, or more `test_sessions` than there are.
+        InputError: no session in range, or fewer than `test_sessions`.
     """
     if not len(days):
         raise InputError("the prices have no sessions; expected at least one")
@@ -84,19 +82,19 @@ def session_span(config: BacktestConfig, days: Days) -> slice:
     if config.test_sessions is not None:
         first = stop - config.test_sessions
     if first < 0:
-        raise InputError(f"{config.test_sessions} test sessions asked, {stop} are there; ask for fewer")
+        raise InputError(f"test_sessions is {config.test_sessions}, but there are only {stop} sessions; give fewer")
     if first >= stop:
-        asked = f"{day_text(config.start) if config.start else '…'} to {day_text(config.end) if config.end else '…'}"
-        raise InputError(f"no session from {asked}; the prices run from {day_text(days[0])} to {day_text(days[-1])}")
+        wanted = f"{day_text(config.start) if config.start else '…'} to {day_text(config.end) if config.end else '…'}"
+        raise InputError(f"no session from {wanted}; the prices run from {day_text(days[0])} to {day_text(days[-1])}")
     return slice(first, stop)
 
 
-def universe(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> tuple[str, ...]:
-    """The tickers that may ever be candidates, sorted by name.
+def universe_tickers(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> tuple[str, ...]:
+    """Return the tickers that may ever be candidates, sorted by name.
 
     Raises:
-        UnknownKeyError: a listed ticker without prices.
-        InputError: nobody is left, or fewer than `top_k`.
+        UnknownKeyError: a listed ticker has no prices.
+        InputError: no ticker is left, or fewer than `top_k`.
     """
     priced = set(prices.tickers)
     if candidates is None:
@@ -115,22 +113,24 @@ def universe(config: BacktestConfig, prices: PriceTable, candidates: Candidates)
         raise InputError("no candidates: no ticker of the universe has prices; give others, or their prices")
     drawn = len(tickers) if config.subset_size is None else min(config.subset_size, len(tickers))
     if config.top_k > drawn:
-        raise InputError(f"top_k is {config.top_k}, and only {drawn} candidates a day; pick fewer or admit more")
+        raise InputError(
+            f"top_k is {config.top_k}, but there are only {drawn} candidates a day; pick fewer or admit more"
+        )
     return tuple(tickers)
 
 
 def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Bool, member: Bool | None) -> Bool:
-    """The candidates of each signal day: the day's draw from the members of that day, with a price on it.
+    """Return the candidates of each signal day: the members drawn for that day that have a price.
 
-    The draw takes the `subset_size` members with the lowest number that (seed, day, ticker) give: it depends on
-    nothing else, and a smaller subset lies within a larger one.
+    The draw takes the `subset_size` members with the lowest hash of (seed, day, ticker): it depends on nothing else,
+    and a smaller subset is part of a larger one.
 
     Args:
         config: the settings.
         days: signal days, shape (R,).
         keys: of the tickers of the universe, from `ticker_keys`; shape (N,).
-        priced: where a ticker has a price on the day, shape (R, N).
-        member: who belongs to the universe on the day, shape (R, N); None for everybody.
+        priced: True if a ticker has a price on the day, shape (R, N).
+        member: membership on the day, shape (R, N); None if every ticker is a member.
 
     Returns:
         shape (R, N).
@@ -150,21 +150,21 @@ def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Boo
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When signals are taken, filled and left; rows count the sessions of the run from 0. All of shape (R,)."""
+    """Rebalances of a run as rows of its sessions, counted from 0; all arrays have shape (R,)."""
 
     signal: Int64
     fill: Int64
     exit: Int64
     tranche: Int64
-    """Which account."""
+    """Account of each rebalance."""
     num_tranches: int
 
 
-def schedule(config: BacktestConfig, num_sessions: int) -> Schedule:
-    """The rebalances of a run, in order of time.
+def make_schedule(config: BacktestConfig, num_sessions: int) -> Schedule:
+    """Return the rebalances of a run, in order of time.
 
     Raises:
-        InputError: not one holding period fits.
+        InputError: no holding period fits.
     """
     every, horizon, last = (1 if config.tranches else config.horizon), config.horizon, num_sessions - 1
     signal = np.arange(config.phase, num_sessions, every, dtype=np.int64)

@@ -1,1 +1,1 @@
-"""From weights and prices to trades and equity."""
+"""Trading simulation on arrays: from target weights and prices to trades, holdings and equity."""

@@ -1,4 +1,4 @@
-"""What a trade costs: fees, slippage and a fixed fee. Knows prices and shares; nothing of portfolios or dates."""
+"""Costs of a trade: proportional fees, slippage and a fixed fee."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from encash.arrays import Float64
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """The price of trading.
+    """Costs of trading.
 
     A buy at a market price p is executed at p × (1 + slippage) and pays `buy_fee` of that amount and `fixed_fee`;
     a sale at p × (1 − slippage) pays `sell_fee` of its proceeds and `fixed_fee`.
@@ -20,12 +20,12 @@ class Costs:
     sell_fee: float = 0.0
     """Fraction of the proceeds."""
     slippage: float = 0.0
-    """Fraction of the price, against us on both sides."""
+    """Fraction of the price lost on both sides."""
     fixed_fee: float = 0.0
-    """Currency units a trade."""
+    """Currency units per trade."""
 
     def bought_at(self, price: Float64) -> Float64:
-        """Execution price of a buy.
+        """Return the execution price of a buy.
 
         >>> import numpy as np
         >>> Costs(slippage=0.01).bought_at(np.array([100.0])).tolist()
@@ -34,9 +34,9 @@ class Costs:
         return price * (1.0 + self.slippage)
 
     def sold_at(self, price: Float64) -> Float64:
-        """Execution price of a sale."""
+        """Return the execution price of a sale."""
         return price * (1.0 - self.slippage)
 
 
-FREE = Costs()
-"""Trading that costs nothing: what the gross equity is made with."""
+NO_COSTS = Costs()
+"""Costs of the gross equity."""

@@ -1,4 +1,4 @@
-"""The trades of a run as a table that anybody can replay. Knows trades, days and tickers; nothing of how they came."""
+"""Trades of a run as a table that can be replayed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER = ("date", "ticker", "side", "shares", "price", "fee")
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """n orders in the order in which they were executed: by day, sales first, then by ticker. All of shape (n,)."""
+    """n orders in order of execution: by day, sales first, then by ticker. All arrays have shape (n,)."""
 
     date: Days
     ticker: Text
@@ -24,7 +24,7 @@ class Ledger:
     """buy or sell."""
     shares: Float64
     price: Float64
-    """Execution price, slippage included; of a delisting, the settled price."""
+    """Execution price, slippage included; for a delisting, the settled price."""
     fee: Float64
     """Currency units."""
 
@@ -33,7 +33,7 @@ class Ledger:
         return len(self.date)
 
     def to_csv(self) -> str:
-        """The ledger as CSV; every number is the shortest text that reads back to the same float64."""
+        """Return the ledger as CSV; every number is the shortest text that reads back to the same float64."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_HEADER)
@@ -43,12 +43,12 @@ class Ledger:
 
 
 def make_ledger(trades: Trades, days: Days, tickers: Text) -> Ledger:
-    """The ledger of a simulation.
+    """Return the ledger of a simulation.
 
     Args:
-        trades: ordered.
-        days: of the sessions.
-        tickers: of the columns of the trades.
+        trades: in order of execution.
+        days: sessions, shape (S,).
+        tickers: columns of the trades, shape (C,).
     """
     return Ledger(
         date=days[trades.row],

@@ -1,4 +1,4 @@
-"""Rebalancing by selling everything and buying anew. Knows prices and targets; nothing of marks or equity."""
+"""Rebalancing by selling everything and buying again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from encash.arrays import Bool, Float64, Int8, Int64
 from encash.backtest.simulation.market import Cause, Market
-from encash.backtest.simulation.simulation_types import BUY, SELL, Book, Holdings, Rules, Targets, Trades
+from encash.backtest.simulation.simulation_types import BUY, SELL, Execution, Holdings, Rules, Targets, Trades
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Lots:
-    """Every position that may be bought, known before any capital is: all of shape (R, K)."""
+    """Positions that may be bought, whatever the capital; all arrays have shape (R, K)."""
 
     open: Bool
-    """Wanted, and with a price to buy at."""
+    """Wanted, with a price to buy at."""
     entry: Float64
-    """Execution price of the buy; 1 where it is not open."""
+    """Execution price of the buy; 1 if not open."""
     weight: Float64
     sale_row: Int64
     sale: Float64
@@ -26,12 +26,12 @@ class _Lots:
     cause: Int8
 
 
-def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Book:
-    """All that the accounts do when each sells everything at an exit and buys the next names with the proceeds."""
+def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Execution:
+    """Trade accounts that sell everything at an exit and buy the next names with the proceeds."""
     lots = _plan(market, targets, rules)
     shares = _invest(lots, targets, rules, len(market.close))
     held = shares > 0
-    return Book(
+    return Execution(
         trades=_trades(lots, targets, shares, held, rules),
         holdings=Holdings(
             column=targets.column[held],
@@ -46,7 +46,7 @@ def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Book
 
 
 def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
-    """What each position costs and brings a share, and when; it does not depend on the capital."""
+    """Return the cost, proceeds and exit of a share of each position."""
     wanted = (targets.column >= 0) & (targets.weight > 0)
     price = market.fill[targets.fill[:, None], np.maximum(targets.column, 0)]
     open_ = wanted & ~np.isnan(price)
@@ -55,7 +55,7 @@ def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
     sale_row, sale, cause = planned.copy(), np.zeros(open_.shape), np.zeros(open_.shape, dtype=np.int8)
     exits = market.exits(targets.column[open_], planned[open_], entry[open_], rules.delisting)
     sale_row[open_], cause[open_] = exits.row, exits.cause
-    settled = exits.cause == Cause.DELISTED  # the policy names the price, slippage does not touch it
+    settled = exits.cause == Cause.DELISTED  # at the price of the policy, without slippage
     sale[open_] = np.where(settled, exits.price, rules.costs.sold_at(exits.price))
     return _Lots(
         open=open_, entry=entry, weight=np.where(open_, targets.weight, 0.0), sale_row=sale_row, sale=sale, cause=cause
@@ -63,11 +63,11 @@ def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
 
 
 def _invest(lots: _Lots, targets: Targets, rules: Rules, sessions: int) -> Float64:
-    """Shares bought of each lot: rebalance after rebalance, with the cash that its account has by then."""
+    """Return the shares bought of each lot with the cash of its account, one rebalance after the other."""
     costs, fixed = rules.costs, rules.costs.fixed_fee
     unit_cost = lots.entry * (1.0 + costs.buy_fee)
     unit_proceeds = lots.sale * (1.0 - costs.sell_fee)
-    sale_fee = np.where(lots.sale > 0, fixed, 0.0)  # what is written off is not sold
+    sale_fee = np.where(lots.sale > 0, fixed, 0.0)  # a position written off is not sold
     cash = [rules.capital / targets.num_tranches] * targets.num_tranches
     seen = [0] * targets.num_tranches
     arriving = np.zeros((targets.num_tranches, sessions))
@@ -85,7 +85,7 @@ def _invest(lots: _Lots, targets: Targets, rules: Rules, sessions: int) -> Float
 
 
 def _trades(lots: _Lots, targets: Targets, shares: Float64, held: Bool, rules: Rules) -> Trades:
-    """A buy and a sale of every position held."""
+    """Return a buy and a sale of every position held."""
     count, fixed = shares[held], rules.costs.fixed_fee
     entry, sale = lots.entry[held], lots.sale[held]
     buy_fee = count * entry * rules.costs.buy_fee + fixed

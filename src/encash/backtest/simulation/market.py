@@ -1,5 +1,4 @@
-"""The prices of a run as a simulator needs them: fills, marks, and when a position can be left. Knows prices alone;
-nothing of signals, capital or fees."""
+"""Prices of a run as a simulation needs them: fills, marks, and the exits of positions."""
 
 from __future__ import annotations
 
@@ -19,77 +18,74 @@ DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
 
 
 class Cause(IntEnum):
-    """Why a position was left when it was."""
+    """Reason for the time of an exit."""
 
     PLANNED = 0
     """At the exit of its holding period, or at a rebalance."""
     DEFERRED = 1
-    """No price at the exit, but later: sold at its next price."""
+    """No price at the exit: sold at the next price."""
     DELISTED = 2
-    """No price any more: sold one session after its last, under the delisting policy."""
+    """No later price: sold one session after the last price, under the delisting policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exits:
-    """How n positions are left."""
+    """Exits of n positions."""
 
     row: Int64
     """Session of the sale, shape (n,)."""
     price: Float64
-    """Market price of the sale, before slippage; of a delisting, the settled price. Shape (n,)."""
+    """Market price of the sale before slippage; for a delisting, the settled price. Shape (n,)."""
     cause: Int8
     """`Cause` of each, shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Market:
-    """Prices of the sessions of a run for some tickers, S × C.
+    """Prices of S sessions and C tickers.
 
-    "Stops trading" means: no price from then to the last session of the run. What comes after it is not known.
+    "Stops trading" means no price from then to the last session of the run; later prices are unknown.
     """
 
     close: Float64
-    """NaN where a ticker did not trade."""
+    """NaN if a ticker did not trade. Shape (S, C)."""
     fill: Float64
-    """Where trades are filled: the closes or the opens."""
+    """Prices at which trades are filled: closes or opens. Shape (S, C)."""
 
     @cached_property
     def mark(self) -> Float64:
-        """The last close up to each session, NaN before the first; what positions are valued at."""
+        """Last close up to each session, NaN before the first: the value of a position. Shape (S, C)."""
         rows = np.arange(len(self.close))[:, None]
         latest = np.maximum.accumulate(np.where(np.isnan(self.close), -1, rows), axis=0)
         return np.where(latest < 0, np.nan, np.take_along_axis(self.close, np.maximum(latest, 0), axis=0))
 
     @cached_property
     def last_row(self) -> Int64:
-        """The session of the last close of each ticker, −1 without any; shape (C,)."""
+        """Session of the last close of each ticker, −1 if it has none; shape (C,)."""
         rows = np.arange(len(self.close))[:, None]
         result: Int64 = np.where(np.isnan(self.close), -1, rows).max(axis=0).astype(np.int64)
         return result
 
     @cached_property
     def next_fill(self) -> Int64:
-        """The first session from each on with a price to trade at; the number of sessions where there is none."""
+        """First session with a fill price from each session on, S if there is none; shape (S, C)."""
         count = len(self.fill)
         rows = np.where(np.isnan(self.fill), count, np.arange(count)[:, None])
         result: Int64 = np.minimum.accumulate(rows[::-1], axis=0)[::-1].astype(np.int64)
         return result
 
     def exits(self, column: Int64, planned: Int64, entry: Float64, delisting: Delisting) -> Exits:
-        """How positions are left that should be left on the planned sessions.
+        """Return the exits of positions that are to be sold on planned sessions.
 
-        With a price on that session they are sold at it. Without one, and with a later close in the run, they are
-        sold at the next price there is. Otherwise they were delisted: sold one session after their last close under
-        the policy: ``last`` at that close, ``-30%`` at 0.7 of it, ``zero`` at nothing, ``flat`` at the entry price.
+        A position is sold at the price of its planned session. Without one, but with a later close in the run, it is
+        sold at the next price. Otherwise its ticker was delisted, and it is sold one session after the last close
+        under the policy: ``last`` at that close, ``-30%`` at 0.7 of it, ``zero`` at nothing, ``flat`` at the entry.
 
         Args:
-            column: the ticker of each position, shape (n,).
-            planned: the session at which to sell, shape (n,).
-            entry: its execution price, shape (n,).
+            column: ticker of each position, shape (n,).
+            planned: session at which to sell it, shape (n,).
+            entry: execution price of its purchase, shape (n,).
             delisting: the policy.
-
-        Returns:
-            n exits.
         """
         final = len(self.close) - 1
         price = self.fill[planned, column]
@@ -106,6 +102,6 @@ class Market:
 
 
 def settled(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
-    """What positions are sold at whose tickers stopped trading, from their last and their entry prices."""
+    """Return the sale prices of positions in delisted tickers, from their last and their entry prices."""
     by_policy = {"last": last, "-30%": 0.7 * last, "zero": np.zeros_like(last), "flat": entry}
     return by_policy[delisting]

@@ -1,19 +1,27 @@
-"""Rebalancing by trading the differences alone. Knows prices and targets; nothing of marks or equity."""
+"""Rebalancing by trading only the differences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from encash.arrays import Bool, Float64, Int8, Int64
+from encash.arrays import Float64, Int64
 from encash.backtest.simulation.costs import Costs
 from encash.backtest.simulation.market import Cause, Market
-from encash.backtest.simulation.simulation_types import BUY, SELL, Book, BookWriter, Holdings, Rules, Targets, Trades
+from encash.backtest.simulation.simulation_types import (
+    BUY,
+    SELL,
+    Execution,
+    Holdings,
+    Rules,
+    Targets,
+    Trades,
+)
 
 _ROUNDS = 500
 _NEGLIGIBLE = 1e-12
-"""Share of the capital below which a difference is rounding and no order."""
+"""Fraction of the capital below which a difference is rounding, not an order."""
 
 
 @dataclass
@@ -24,43 +32,58 @@ class _Account:
     column: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     shares: Float64 = field(default_factory=lambda: np.zeros(0))
     pending: list[tuple[int, float]] = field(default_factory=list)
-    """Sales that lie ahead, of delisted names: session and proceeds."""
+    """Later sales of delisted names: session and proceeds."""
 
     def receive(self, row: int) -> None:
-        """Take the proceeds of the sales up to a session."""
+        """Add the proceeds of the sales up to a session to the cash."""
         self.cash += sum(money for when, money in self.pending if when <= row)
         self.pending = [(when, money) for when, money in self.pending if when > row]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Exchange:
-    """The tickers that an account may trade at one rebalance."""
+    """Tickers that an account may trade at one rebalance; all arrays have shape (n,)."""
 
     column: Int64
     held: Float64
-    """Shares before."""
+    """Shares before the rebalance."""
     weight: Float64
     price: Float64
     """Market price."""
 
 
-def trade_net(market: Market, targets: Targets, rules: Rules) -> Book:
-    """All that the accounts do when each trades from what it holds to what it wants; the last exit sells everything."""
+@dataclass
+class _Log:
+    """Trades and holdings of all accounts, in the order in which they happen."""
+
+    trades: list[Trades] = field(default_factory=list)
+    holdings: list[Holdings] = field(default_factory=list)
+    unfilled: int = 0
+
+    def execution(self) -> Execution:
+        """Return everything in one."""
+        trades = {one.name: np.concatenate([getattr(part, one.name) for part in self.trades]) for one in fields(Trades)}
+        holdings = {
+            one.name: np.concatenate([getattr(part, one.name) for part in self.holdings]) for one in fields(Holdings)
+        }
+        return Execution(trades=Trades(**trades), holdings=Holdings(**holdings), unfilled=self.unfilled)
+
+
+def trade_net(market: Market, targets: Targets, rules: Rules) -> Execution:
+    """Trade accounts that move from what they hold to their targets; the last exit sells everything."""
     accounts = [_Account(rules.capital / targets.num_tranches) for _ in range(targets.num_tranches)]
     last = {int(account): number for number, account in enumerate(targets.tranche)}
-    writer = BookWriter()
+    log = _Log()
     for number, tranche in enumerate(targets.tranche.tolist()):
         account = accounts[tranche]
         account.receive(int(targets.fill[number]))
-        _rebalance(account, market, targets, number, rules, writer)
-        _hold(account, market, targets, number, rules, writer, final=last[tranche] == number)
-    return writer.book()
+        _rebalance(account, market, targets, number, rules, log)
+        _hold(account, market, targets, number, rules, log, final=last[tranche] == number)
+    return log.execution()
 
 
-def _rebalance(
-    account: _Account, market: Market, targets: Targets, number: int, rules: Rules, writer: BookWriter
-) -> None:
-    """Trade to the targets; what has no price is neither bought nor sold."""
+def _rebalance(account: _Account, market: Market, targets: Targets, number: int, rules: Rules, log: _Log) -> None:
+    """Trade to the targets; a name without a price is neither bought nor sold."""
     row = int(targets.fill[number])
     wanted = targets.weight[number] > 0
     column, weight = targets.column[number][wanted], targets.weight[number][wanted]
@@ -69,14 +92,14 @@ def _rebalance(
     every = np.union1d(account.column[~frozen], column[tradable]).astype(np.int64)
     exchange = _Exchange(
         column=every,
-        held=_spread(every, account.column[~frozen], account.shares[~frozen]),
-        weight=_spread(every, column[tradable], weight[tradable]),
+        held=_aligned(every, account.column[~frozen], account.shares[~frozen]),
+        weight=_aligned(every, column[tradable], weight[tradable]),
         price=market.fill[row, every],
     )
     after = _shares_after(exchange, account.cash, rules)
     trades = _orders(exchange, after, row, rules.costs)
-    writer.trades.append(trades)
-    writer.unfilled += int((~tradable).sum()) + int(((exchange.weight > 0) & (after <= 0)).sum())
+    log.trades.append(trades)
+    log.unfilled += int((~tradable).sum()) + int(((exchange.weight > 0) & (after <= 0)).sum())
     account.cash -= float((trades.side * trades.value()).sum() + trades.fee.sum())
     kept = after > 0
     account.column = np.concatenate([account.column[frozen], every[kept]])
@@ -84,11 +107,11 @@ def _rebalance(
 
 
 def _shares_after(exchange: _Exchange, cash: float, rules: Rules) -> Float64:
-    """The shares to hold of each ticker: those for which the cash is used up after all costs.
+    """Return the shares to hold of each ticker, such that the cash is used up after all costs.
 
     The invested value V solves left(V) = (1 − Σ w) · V, where left is the cash after trading to w · V. Each round
-    adds what is left over to V; what a round gets wrong is at most the share that costs take, so it converges, unless
-    V stands where a fixed fee begins: then it is the largest value found that the cash suffices for.
+    adds the surplus to V; the error shrinks by the fraction that costs take, so it converges, unless V is where a
+    fixed fee begins: then it is the largest value found that the cash suffices for.
     """
     idle, affordable = 1.0 - float(exchange.weight.sum()), 0.0
     value = cash + float(exchange.held @ exchange.price)
@@ -107,48 +130,35 @@ def _shares_after(exchange: _Exchange, cash: float, rules: Rules) -> Float64:
 
 
 def _orders(exchange: _Exchange, after: Float64, row: int, costs: Costs) -> Trades:
-    """The trades from what is held to what will be held."""
-    change = after - exchange.held
+    """Return the trades from the shares held to those to hold, at their execution prices and fees."""
     scale = float(np.abs(exchange.held) @ exchange.price + after @ exchange.price)
-    moved = np.abs(change) * exchange.price > _NEGLIGIBLE * scale
-    return _priced(exchange.column[moved], change[moved], exchange.price[moved], row, costs)
-
-
-def _priced(column: Int64, change: Float64, market_price: Float64, row: int, costs: Costs) -> Trades:
-    """Orders at their execution prices and fees; `change` is above 0 for a buy."""
-    buy = change > 0
+    moved = np.abs(after - exchange.held) * exchange.price > _NEGLIGIBLE * scale
+    change, market_price = (after - exchange.held)[moved], exchange.price[moved]
+    buy, shares = change > 0, np.abs(change)
     price = np.where(buy, costs.bought_at(market_price), costs.sold_at(market_price))
-    shares = np.abs(change)
     return Trades(
-        row=np.full(len(column), row, dtype=np.int64),
-        column=column,
+        row=np.full(len(change), row, dtype=np.int64),
+        column=exchange.column[moved],
         side=np.where(buy, BUY, SELL).astype(np.int8),
         shares=shares,
         price=price,
         fee=shares * price * np.where(buy, costs.buy_fee, costs.sell_fee) + costs.fixed_fee,
-        cause=np.zeros(len(column), dtype=np.int8),
+        cause=np.zeros(len(change), dtype=np.int8),
     )
 
 
 def _hold(
-    account: _Account,
-    market: Market,
-    targets: Targets,
-    number: int,
-    rules: Rules,
-    writer: BookWriter,
-    *,
-    final: bool,
+    account: _Account, market: Market, targets: Targets, number: int, rules: Rules, log: _Log, *, final: bool
 ) -> None:
-    """Carry the positions to the next rebalance; sell those whose ticker stops trading before, and at the end all."""
-    start, planned = int(targets.fill[number]), int(targets.exit[number])
+    """Hold the positions until the next rebalance; sell those of delisted tickers, and all of them at the end."""
+    start, planned, costs = int(targets.fill[number]), int(targets.exit[number]), rules.costs
     column, shares = account.column, account.shares
-    entry = rules.costs.bought_at(market.mark[start, column] if len(column) else np.zeros(0))
+    entry = costs.bought_at(market.mark[start, column] if len(column) else np.zeros(0))
     exits = market.exits(column, np.full(len(column), planned, dtype=np.int64), entry, rules.delisting)
-    dead = exits.cause == Cause.DELISTED
-    leaving = dead | final
-    price = np.where(dead, exits.price, rules.costs.sold_at(exits.price))
-    writer.holdings.append(
+    delisted = exits.cause == Cause.DELISTED
+    leaving = delisted | final
+    price = np.where(delisted, exits.price, costs.sold_at(exits.price))
+    log.holdings.append(
         Holdings(
             column=column,
             start=np.full(len(column), start, dtype=np.int64),
@@ -158,39 +168,25 @@ def _hold(
             exit=price,
         )
     )
-    _sell(account, writer, rules.costs, leaving, exits.row, price, exits.cause)
-
-
-def _sell(
-    account: _Account,
-    writer: BookWriter,
-    costs: Costs,
-    leaving: Bool,
-    row: Int64,
-    price: Float64,
-    cause: Int8,
-) -> None:
-    """Write down sales that lie ahead; their proceeds come into the account on their sessions."""
-    shares = account.shares[leaving]
-    gross = shares * price[leaving]
+    gross = shares[leaving] * price[leaving]
     fee = gross * costs.sell_fee + np.where(price[leaving] > 0, costs.fixed_fee, 0.0)
-    writer.trades.append(
+    log.trades.append(
         Trades(
-            row=row[leaving],
-            column=account.column[leaving],
-            side=np.full(len(shares), SELL, dtype=np.int8),
-            shares=shares,
+            row=exits.row[leaving],
+            column=column[leaving],
+            side=np.full(len(gross), SELL, dtype=np.int8),
+            shares=shares[leaving],
             price=price[leaving],
             fee=fee,
-            cause=cause[leaving],
+            cause=exits.cause[leaving],
         )
     )
-    account.pending += list(zip(row[leaving].tolist(), (gross - fee).tolist(), strict=True))
-    account.column, account.shares = account.column[~leaving], account.shares[~leaving]
+    account.pending += list(zip(exits.row[leaving].tolist(), (gross - fee).tolist(), strict=True))
+    account.column, account.shares = column[~leaving], shares[~leaving]
 
 
-def _spread(every: Int64, column: Int64, values: Float64) -> Float64:
-    """Values of some columns among all of them, 0 elsewhere."""
+def _aligned(every: Int64, column: Int64, values: Float64) -> Float64:
+    """Return the values of some columns at their places among all columns, 0 elsewhere."""
     result = np.zeros(len(every))
     result[np.searchsorted(every, column)] = values
     return result

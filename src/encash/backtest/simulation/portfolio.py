@@ -1,5 +1,4 @@
-"""From what the model says of the candidates to weights: confidence gate, ranking, top k. Knows arrays of rebalances ×
-candidates; nothing of prices to trade at, money or files."""
+"""Portfolio weights from forecasts: confidence gate, ranking, top k, weighting."""
 
 from __future__ import annotations
 
@@ -12,33 +11,33 @@ from encash.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picks:
-    """The names of R rebalances, best first."""
+class RankedPicks:
+    """Picks of R rebalances out of N candidates, best first."""
 
     column: Int64
-    """Place among the candidates, −1 where fewer than k were found; shape (R, k)."""
+    """Candidate of each pick, −1 if there are fewer than k; shape (R, k)."""
     score: Float64
-    """forecast × confidence, (R, N); NaN for those not ranked."""
+    """forecast × confidence, NaN for candidates not ranked; shape (R, N)."""
 
     def chosen(self) -> Bool:
-        """True for the picked candidates, shape (R, N)."""
+        """Return a mask of the picked candidates, shape (R, N)."""
         rows, ranks = np.nonzero(self.column >= 0)
         mask = np.zeros(self.score.shape, dtype=bool)
         mask[rows, self.column[rows, ranks]] = True
         return mask
 
 
-def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, percentile: float = 0.0) -> Picks:
-    """The top k of forecast × confidence among the admitted whose confidence is at or above the percentile.
+def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, percentile: float = 0.0) -> RankedPicks:
+    """Pick the top k of forecast × confidence among the admitted candidates at or above a percentile of confidence.
 
-    Ties go to the first column; columns are sorted by ticker, so to the first name.
+    Ties go to the first column: to the first name, because columns are sorted by ticker.
 
     Args:
-        forecast: shape (R, N); NaN where there is none.
+        forecast: shape (R, N); NaN for none.
         confidence: shape (R, N).
         admitted: candidates that the filter kept, shape (R, N).
-        top_k: names at most.
-        percentile: of the confidences of the admitted of each rebalance (linear interpolation), 0 to 100.
+        top_k: most names of a rebalance.
+        percentile: of the confidences of the admitted candidates of a rebalance (linear interpolation), 0 to 100.
 
     >>> picks = pick(np.float32([[1, 3, 3, 2]]), np.float32([[1, 1, 1, 0]]), np.ones((1, 4), bool), top_k=2)
     >>> picks.column.tolist()
@@ -48,11 +47,11 @@ def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, 
     if percentile > 0:
         ranked = _confident(confidence, ranked, percentile)
     score = np.where(ranked, forecast.astype(np.float64) * confidence.astype(np.float64), np.nan)
-    return Picks(column=_best(score, top_k), score=score)
+    return RankedPicks(column=_best(score, top_k), score=score)
 
 
 def equal_weights(column: Int64) -> Float64:
-    """1 / (names picked) for each name of each rebalance, shape (R, k).
+    """Return 1 / (names picked) for each name of each rebalance, shape (R, k).
 
     >>> equal_weights(np.array([[4, 2], [7, -1]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
@@ -63,7 +62,7 @@ def equal_weights(column: Int64) -> Float64:
 
 
 def forecast_weights(column: Int64, score: Float64) -> Float64:
-    """In proportion to the score where it is above 0; equal weights in a rebalance without any such score.
+    """Return weights in proportion to the scores above 0; equal weights in a rebalance without any such score.
 
     >>> forecast_weights(np.array([[0, 1]]), np.array([[0.03, 0.01]])).tolist()
     [[0.75, 0.25]]
@@ -73,11 +72,11 @@ def forecast_weights(column: Int64, score: Float64) -> Float64:
 
 
 def inverse_volatility_weights(column: Int64, deviation: Float64) -> Float64:
-    """In proportion to 1 / deviation; a name without one (too short a history, no movement) gets the smallest share.
+    """Return weights in proportion to 1 / deviation; a pick of unknown deviation gets the smallest weight.
 
     Args:
         column: picks, shape (R, k).
-        deviation: of the past returns of each pick, shape (R, k); NaN or 0 where it is not known.
+        deviation: of the past returns of each pick, NaN or 0 if unknown; shape (R, k).
 
     >>> inverse_volatility_weights(np.array([[0, 1]]), np.array([[0.01, 0.03]])).round(6).tolist()
     [[0.75, 0.25]]
@@ -90,22 +89,22 @@ def inverse_volatility_weights(column: Int64, deviation: Float64) -> Float64:
 
 
 def past_deviation(close: Float64, rows: Int64, column: Int64, sessions: int) -> Float64:
-    """Deviation (ddof 1) of the daily returns of each pick over the sessions up to and including its signal.
+    """Return the deviation (ddof 1) of the daily returns of each pick over the sessions up to its signal.
 
     Args:
-        close: shape (T, N), with the sessions before the run.
+        close: the sessions of the run and those before it, shape (T, N).
         rows: session of each signal in `close`, shape (R,).
-        column: shape (R, k).
-        sessions: how many returns at most; fewer than 2 there give NaN.
+        column: picks, shape (R, k).
+        sessions: most returns to use; fewer than 2 available returns give NaN.
 
     Returns:
         shape (R, k).
 
     Raises:
-        InputError: fewer than 2 sessions asked.
+        InputError: fewer than 2 sessions requested.
     """
     if sessions < 2:
-        raise InputError(f"a deviation over {sessions} sessions; expected 2 or more")
+        raise InputError(f"invalid number of sessions {sessions} for a deviation: expected 2 or more")
     back = rows[:, None] - np.arange(sessions, -1, -1)
     window = close[np.maximum(back, 0)[:, None, :], np.maximum(column, 0)[:, :, None]]
     window = np.where((back >= 0)[:, None, :], window, np.nan)
@@ -119,7 +118,7 @@ def past_deviation(close: Float64, rows: Int64, column: Int64, sessions: int) ->
 
 
 def _confident(confidence: Float32, ranked: Bool, percentile: float) -> Bool:
-    """Those at or above the percentile of their rebalance."""
+    """Return the candidates at or above the percentile of their rebalance."""
     passed = np.zeros(ranked.shape, dtype=bool)
     for row, mask in enumerate(ranked):
         if mask.any():
@@ -129,15 +128,16 @@ def _confident(confidence: Float32, ranked: Bool, percentile: float) -> Bool:
 
 
 def _best(score: Float64, top_k: int) -> Int64:
-    """Columns of the highest scores of each row, best first, ties by column; −1 where there are fewer."""
+    """Return the columns of the highest scores of each row, best first, ties by column; −1 for none."""
     rows, width = score.shape
     best = np.full((rows, top_k), -1, dtype=np.int64)
     loss = np.where(np.isnan(score), np.inf, -score)
-    if width > 4 * top_k:  # leave only what can be among the best, ties of the last one included
+    if width > 4 * top_k:  # sort only what can be among the best, ties of the last one included
         limit = np.partition(loss, top_k - 1, axis=1)[:, top_k - 1]
         for row in range(rows):
             near = np.flatnonzero(loss[row] <= limit[row])
-            best[row] = _padded(near[np.argsort(loss[row][near], kind="stable")][:top_k], top_k)
+            top = near[np.argsort(loss[row][near], kind="stable")][:top_k]
+            best[row, : len(top)] = top
     else:
         order = np.argsort(loss, axis=1, kind="stable")[:, :top_k]
         best[:, : order.shape[1]] = order
@@ -145,12 +145,7 @@ def _best(score: Float64, top_k: int) -> Int64:
     return np.where(ranked & (best >= 0), best, -1)
 
 
-def _padded(columns: Int64, length: int) -> Int64:
-    """Filled up with −1."""
-    return np.concatenate([columns, np.full(length - len(columns), -1, dtype=np.int64)])
-
-
 def _proportional(column: Int64, raw: Float64) -> Float64:
-    """Shares that sum to 1 a row; equal ones where nothing speaks for anybody."""
+    """Return weights that sum to 1 per row; equal ones if all raw weights are 0."""
     total = raw.sum(axis=1, keepdims=True)
     return np.where(total > 0, raw / np.where(total > 0, total, 1.0), equal_weights(column))

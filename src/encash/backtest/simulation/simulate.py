@@ -1,8 +1,7 @@
-"""The money: from target weights and prices to trades and equity. Knows arrays; nothing of tickers' names, dates,
-forecasts or files.
+"""Simulation of target weights on prices.
 
-Every tranche is an account of its own. A position that is left brings its proceeds into the account on the session of
-its sale; they wait there for the account's next rebalance.
+Every tranche is a separate account. The proceeds of a sale reach the account on the session of the sale and wait for
+its next rebalance.
 """
 
 from __future__ import annotations
@@ -19,49 +18,51 @@ from encash.backtest.simulation.simulation_types import Holdings, Rules, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Simulation:
-    """What became of the capital."""
+class SimulationResult:
+    """Equity, trades and holdings of a simulation."""
 
     equity: Float64
-    """At the close of each session, shape (S,)."""
+    """Value at the close of each session, shape (S,)."""
     cash: Float64
     """shape (S,)."""
     trades: Trades
-    """By session, sales first, then by ticker."""
+    """In order of session, sales first, then of ticker."""
     holdings: Holdings
     unfilled: int
-    """Buys that found no price, or too little money for one share or the fixed fee; their capital lay idle."""
+    """Buys without a price, or without enough money for one share or the fixed fee; their capital stayed idle."""
 
     def count(self, cause: Cause) -> int:
-        """How many positions were left for this cause."""
+        """Return the number of positions sold for a cause."""
         return int((self.trades.cause == cause).sum())
 
 
-def simulate(market: Market, targets: Targets, rules: Rules) -> Simulation:
+def simulate(market: Market, targets: Targets, rules: Rules) -> SimulationResult:
     """Run the accounts through the sessions.
 
-    Liquidation: with the cash B of the account, name i gets the amount w_i · B, fees included; it buys
-    (w_i · B − fixed fee) / (price · (1 + buy fee)) shares, rounded down where shares are whole.
+    Liquidation: of the cash B of the account, name i gets w_i · B, fees included, which buys
+    (w_i · B − fixed fee) / (price · (1 + buy fee)) shares, rounded down if only whole shares are bought.
     Net: the invested value V solves cash after all trades = V · (1 − Σ w); see `netting`.
 
     >>> prices = np.array([[10.0], [11.0], [12.0]])
     >>> one = np.array([0])
     >>> targets = Targets(fill=one, exit=one + 2, tranche=one, column=one[:, None], weight=np.ones((1, 1)))
-    >>> from encash.backtest.simulation.costs import FREE
-    >>> simulate(Market(close=prices, fill=prices), targets, Rules(capital=100.0, costs=FREE)).equity.tolist()
+    >>> from encash.backtest.simulation.costs import NO_COSTS
+    >>> simulate(Market(close=prices, fill=prices), targets, Rules(capital=100.0, costs=NO_COSTS)).equity.tolist()
     [100.0, 110.0, 120.0]
     """
-    book = (trade_net if rules.net else trade_by_liquidation)(market, targets, rules)
-    trades = book.trades.ordered()
+    execution = (trade_net if rules.net else trade_by_liquidation)(market, targets, rules)
+    trades = execution.trades.ordered()
     flow = -trades.side * trades.value() - trades.fee
     flows = np.bincount(trades.row, weights=flow, minlength=len(market.close)).astype(np.float64)
     cash = rules.capital + np.cumsum(flows)
-    equity = cash + _value_of(book.holdings, market)
-    return Simulation(equity=equity, cash=cash, trades=trades, holdings=book.holdings, unfilled=book.unfilled)
+    equity = cash + _value_of(execution.holdings, market)
+    return SimulationResult(
+        equity=equity, cash=cash, trades=trades, holdings=execution.holdings, unfilled=execution.unfilled
+    )
 
 
 def _value_of(holdings: Holdings, market: Market) -> Float64:
-    """What all positions are worth at the close of each session, at the last price of each; shape (S,)."""
+    """Return the value of all positions at the close of each session, shape (S,)."""
     sessions = holdings.stop - holdings.start
     position = np.repeat(np.arange(len(sessions)), sessions)
     first = np.cumsum(sessions) - sessions

@@ -1,9 +1,8 @@
-"""What a simulation takes and what it writes down: targets, rules, trades and holdings. Knows arrays alone."""
+"""Inputs and outputs of a simulation: targets, rules, trades and holdings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -16,36 +15,36 @@ BUY, SELL = 1, -1
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What to hold: R rebalances in order of time, at most K names each."""
+    """Target weights of R rebalances in order of time, at most K names each."""
 
     fill: Int64
     """Session of the trades, shape (R,)."""
     exit: Int64
-    """Session at which the names are to be left, shape (R,)."""
+    """Session at which the names are to be sold, shape (R,)."""
     tranche: Int64
-    """The account, shape (R,)."""
+    """Account, shape (R,)."""
     column: Int64
-    """Tickers by their place in the market, −1 where there is none; shape (R, K)."""
+    """Column of each name in the market, −1 for none; shape (R, K)."""
     weight: Float64
-    """Share of the account's capital, 0 where there is none; each row sums to at most 1. Shape (R, K)."""
+    """Fraction of the account's capital, 0 for none; each row sums to at most 1. Shape (R, K)."""
     num_tranches: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How capital is turned into trades."""
+    """Simulation rules."""
 
     capital: float
     costs: Costs
     delisting: Delisting = "last"
     whole_shares: bool = False
     net: bool = False
-    """Trade the differences alone instead of selling everything first."""
+    """Trade only the differences instead of selling everything first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trades:
-    """n executed orders."""
+    """n executed orders; all arrays have shape (n,)."""
 
     row: Int64
     """Session."""
@@ -59,30 +58,30 @@ class Trades:
     fee: Float64
     """Currency units."""
     cause: Int8
-    """`Cause`: why then; buys are always planned."""
+    """`Cause` of each sale; buys are always planned."""
 
     def ordered(self) -> Trades:
-        """By session, sales first, then by ticker; equal ones as they came."""
+        """Return the trades by session, sales first, then by ticker; ties keep their order."""
         return self.where(np.lexsort((self.column, self.side, self.row)))
 
     def where(self, rows: Int64 | Bool) -> Trades:
-        """Some of them, or all in another order."""
+        """Return a selection of the trades, or all in a different order."""
         return Trades(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
     def value(self) -> Float64:
-        """Currency units exchanged, without fees; shape (n,)."""
+        """Return the currency units exchanged, without fees; shape (n,)."""
         return self.shares * self.price
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holdings:
-    """n positions, each held without change over some sessions."""
+    """n positions, each held without change from `start` to `stop`; all arrays have shape (n,)."""
 
     column: Int64
     start: Int64
-    """Session at whose close it is first held."""
+    """First session at whose close it is held."""
     stop: Int64
-    """Session at whose close it is held no more."""
+    """First session at whose close it is no longer held."""
     shares: Float64
     entry: Float64
     """Execution price of a buy at the start."""
@@ -91,34 +90,9 @@ class Holdings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Book:
-    """Everything that an account did."""
+class Execution:
+    """Trades and holdings of all accounts."""
 
     trades: Trades
     holdings: Holdings
     unfilled: int
-
-
-@dataclass
-class BookWriter:
-    """Collects trades and holdings in pieces; `book` joins them."""
-
-    trades: list[Trades] = field(default_factory=list)
-    holdings: list[Holdings] = field(default_factory=list)
-    unfilled: int = 0
-
-    def book(self) -> Book:
-        """All that was written."""
-        return Book(
-            trades=Trades(**_joined(self.trades, Trades)),
-            holdings=Holdings(**_joined(self.holdings, Holdings)),
-            unfilled=self.unfilled,
-        )
-
-
-def _joined(
-    pieces: Sequence[Trades] | Sequence[Holdings], kind: type[Trades] | type[Holdings]
-) -> dict[str, np.ndarray]:
-    """The arrays of all pieces, one behind the other."""
-    names = [part.name for part in fields(kind)]
-    return {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names}

@@ -1,1 +1,1 @@
-"""Many runs on one reading of the signals."""
+"""Sweeps: a grid of runs on one reading of the signals, with a journal, workers and a table."""

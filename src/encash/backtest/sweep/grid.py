@@ -1,5 +1,4 @@
-"""The grid of a sweep: which configurations it will run, made before anything runs. Knows TOML and settings; nothing of
-data."""
+"""The grid of a sweep: the configurations to run, before anything runs."""
 
 from __future__ import annotations
 
@@ -28,45 +27,47 @@ class Point:
 
     config: BacktestConfig
     filter: str = "none"
-    """Name of a filter given to the sweep; ``none`` needs no filter."""
+    """Name of a filter of the sweep; ``none`` needs no filter."""
     keep: float | None = None
-    """Instead of the filter's own share to keep."""
+    """Fraction to keep, instead of the filter's own."""
     varied: tuple[tuple[str, Any], ...] = ()
-    """The settings that the grid varies, and their values here."""
+    """Settings that the grid varies, and their values in this run."""
 
     def chosen(self, filters: Mapping[str, CandidateFilter]) -> CandidateFilter | None:
-        """The filter of this run.
+        """Return the filter of this run.
 
         Raises:
-            UnknownKeyError: a name that was not given.
-            InputError: a share to keep without a filter.
+            UnknownKeyError: there is no filter of this name.
+            InputError: a fraction to keep without a filter.
         """
         if self.filter == "none":
             if self.keep is not None:
-                raise InputError(f"keep is {self.keep} and there is no filter that could keep a share")
+                raise InputError(f"keep is {self.keep}, but the filter is none; name a filter, or leave keep out")
             return None
         if self.filter not in filters:
-            raise UnknownKeyError(f"filter {self.filter!r} is not there; expected none, {', '.join(sorted(filters))}")
+            raise UnknownKeyError(
+                f"unknown filter {self.filter!r}; expected one of {', '.join(['none', *sorted(filters)])}"
+            )
         chosen = filters[self.filter]
         return chosen if self.keep is None else replace(chosen, keep_share=self.keep)
 
     def key(self, filter: CandidateFilter | None) -> str:
-        """Identity: same settings and same filter, same key (32 hexadecimal digits)."""
+        """Return the identity of the settings and the filter (32 hexadecimal digits)."""
         return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
 
 
 def read_grid(path: str | Path) -> tuple[Point, ...]:
-    """The runs of a grid file.
+    """Read the runs of a grid file.
 
-    ``[base]`` holds settings that all runs share; ``[grid]`` lists of values, of which every combination is run;
+    ``[base]`` holds settings that all runs share; ``[grid]`` lists of values, every combination of which is run;
     ``[random]`` holds ``runs``, ``seed`` and for each setting a list to choose from or ``{low = …, high = …}``
-    (``log = true`` for a logarithmic scale), drawn anew for each run. Settings are those of `BacktestConfig`, and
+    (``log = true`` for a logarithmic scale), drawn anew for each run. Settings are the fields of `BacktestConfig`,
     ``filter`` and ``keep``.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: not TOML, or another section.
-        InputError: an unknown setting, or a combination that makes no sense.
+        FormatError: not TOML, or an unknown section.
+        InputError: an unknown setting, or an invalid combination.
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no grid file {path}; expected TOML with [base], [grid] or [random]")
@@ -82,7 +83,7 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
 def make_points(
     base: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], random: Mapping[str, Any] | None = None
 ) -> tuple[Point, ...]:
-    """Every combination of the grid, each once for every random draw.
+    """Return every combination of the grid, once per random draw.
 
     >>> points = make_points({"top_k": 3}, {"horizon": [1, 5], "seed": [1, 2]})
     >>> [(point.config.horizon, point.config.seed, point.config.top_k) for point in points]
@@ -101,12 +102,12 @@ def make_points(
 def _point(base: Mapping[str, Any], varied: Mapping[str, Any]) -> Point:
     given = {**base, **varied}
     if unknown := sorted(set(given) - set(settings()) - set(_FILTER_KEYS)):
-        raise InputError(f"{unknown[0]!r} is no setting of a backtest; see `encash sweep --help` for those there are")
+        raise InputError(f"unknown setting {unknown[0]!r}; `encash sweep --help` lists the settings")
     own = {name: value for name, value in given.items() if name not in _FILTER_KEYS}
     try:
         config = BacktestConfig(**own)
     except InputError as error:
-        raise InputError(f"the combination {dict(varied)} makes no sense: {error}") from None
+        raise InputError(f"invalid combination {dict(varied)}: {error}") from None
     return Point(
         config=config,
         filter=given.get("filter", "none"),
@@ -116,10 +117,10 @@ def _point(base: Mapping[str, Any], varied: Mapping[str, Any]) -> Point:
 
 
 def _draws(random: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The random settings of each run: a function of the seed alone."""
+    """Draw the random settings of each run: a function of the seed only."""
     runs, seed = random.get("runs"), random.get("seed", 0)
     if not isinstance(runs, int) or runs < 1:
-        raise InputError(f"random.runs is {runs!r}; expected how many runs to draw")
+        raise InputError(f"random.runs is {runs!r}; expected a whole number of 1 or more")
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"random.seed is {seed!r}; expected a whole number of 0 or more")
     generator = np.random.Generator(np.random.Philox(key=seed))
@@ -128,7 +129,7 @@ def _draws(random: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _drawn(name: str, space: Any, generator: np.random.Generator) -> Any:
-    """One value out of a list, or between low and high; whole numbers stay whole and include both ends."""
+    """Draw a value from a list, or between low and high; whole numbers stay whole and include both ends."""
     if isinstance(space, list) and space:
         return space[int(generator.integers(len(space)))]
     if not isinstance(space, dict) or not {"low", "high"} <= set(space) <= {"low", "high", "log"}:

@@ -1,7 +1,6 @@
-"""What is written down of each run of a folder, as it ends: there after a crash, and never half. Knows rows and their
-files; nothing of what a run is.
+"""Journal of the runs of a folder, written as each run ends: complete after a crash, and never half a run.
 
-`runs.jsonl` holds a line a run, `returns.f8` its daily returns in the same order.
+`runs.jsonl` holds a line per run, `returns.f8` its daily returns in the same order.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from encash.errors import FormatError, MismatchError
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is written down of one run."""
+    """Settings, figures and returns of one run."""
 
     key: str
     values: dict[str, Any]
@@ -32,16 +31,16 @@ class Row:
 
 
 class Journal:
-    """The runs of a folder as they came. A line without its returns, or half a line, is forgotten.
+    """Runs of a folder in the order in which they ended. A line without its returns, or half a line, is dropped.
 
     Two writers of one folder need a lock.
     """
 
     def __init__(self, folder: Path, data: str):
-        """Open or begin the journal of a folder.
+        """Open or start the journal of a folder.
 
         Raises:
-            MismatchError: it belongs to other data.
+            MismatchError: it was written for other data.
             FormatError: its lines are damaged.
             WorkError: it cannot be written.
         """
@@ -53,7 +52,7 @@ class Journal:
         self.keys = {row["key"] for row in self.rows}
 
     def append(self, row: Row) -> None:
-        """Keep one run: its returns first, then its line."""
+        """Append one run: its returns first, then its line."""
         with writing(self.folder):
             with open(self._returns, "ab") as returns:
                 start = returns.tell()
@@ -65,7 +64,7 @@ class Journal:
         self.keys.add(row.key)
 
     def returns(self, rows: Sequence[Mapping[str, Any]]) -> Float64 | None:
-        """Daily returns of some rows, shape (n, sessions − 1); None where they are not of the same sessions."""
+        """Return the daily returns of n rows, shape (n, sessions − 1); None if their sessions differ."""
         spans = {(row["first_session"], row["last_session"], row["sessions"]) for row in rows}
         if len(spans) != 1:
             return None
@@ -75,8 +74,10 @@ class Journal:
         return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
 
     def _load(self, data: str) -> None:
-        """The whole rows of an earlier sweep; begins the folder where there is none. What is whole is not written
-        again: whoever is killed here loses nothing."""
+        """Load the complete rows of an earlier sweep, or start the folder.
+
+        Complete rows are not written again, so that a crash here loses nothing.
+        """
         content = self._lines.read_bytes() if self._lines.is_file() else b""
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         if not lines:
@@ -86,16 +87,16 @@ class Journal:
         try:
             head, *rows = [json.loads(line) for line in lines]
         except ValueError:
-            raise FormatError(f"{self._lines} is damaged; give another folder, or remove this one") from None
+            raise FormatError(f"{self._lines} is damaged; give a different folder, or remove this one") from None
         if head.get("data") != data:
             raise MismatchError(
-                f"{self.folder} holds a sweep of other prices, candidates or another encoder; give another folder, "
-                "so that its trials are counted apart"
+                f"{self.folder} holds a sweep of other prices, candidates or a different encoder; give a different "
+                "folder, so that its trials are counted separately"
             )
         ends = [row["offset"] + 8 * row["sessions"] for row in rows]
         size = self._returns.stat().st_size if self._returns.is_file() else 0
-        whole = bisect_right(ends, size)
-        self.rows = rows[:whole]
-        os.truncate(self._lines, sum(map(len, lines[: whole + 1])))
+        complete = bisect_right(ends, size)
+        self.rows = rows[:complete]
+        os.truncate(self._lines, sum(map(len, lines[: complete + 1])))
         with open(self._returns, "ab") as returns:
-            returns.truncate(ends[whole - 1] if whole else 0)
+            returns.truncate(ends[complete - 1] if complete else 0)

@@ -1,8 +1,7 @@
-"""Thousands of backtests on one reading of the signals: on all cores, resumable, every trial counted. Knows points of a
-grid and the files of a sweep; nothing of charts.
+"""Sweeps: many backtests on one reading of the signals, in parallel and resumable, with every trial counted.
 
-A sweep's folder holds its journal and at last `sweep.parquet` and `sweep.json`; `write_best` adds a run folder, `best`.
-A run that is in the journal is not run again.
+The folder of a sweep holds its journal and at the end `sweep.parquet` and `sweep.json`; `write_best` adds a run folder,
+`best`. A run that is in the journal is not run again.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from encash.backtest.run import run_backtest
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Journal
 from encash.backtest.sweep.sweep_table import as_columns
-from encash.backtest.sweep.sweep_workers import read_material, run_points
+from encash.backtest.sweep.sweep_workers import read_sweep_data, run_points
 from encash.clusters.filters.base import CandidateFilter
 from encash.errors import ConflictError, InputError, MissingExtraError
 from encash.fingerprint import fingerprint
@@ -34,7 +33,7 @@ from encash.store.local.lock import sole_writer
 
 _RESULT, _BEST = "sweep.json", "best"
 _WORK = "sweep"
-"""What the folder is held for."""
+"""Purpose of the lock of the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +43,20 @@ class SweepResult:
     runs: int
     """Runs of the grid."""
     computed: int
-    """Of these, run now; the others were there."""
+    """Runs computed now; the others were in the folder."""
     trials: int
-    """Runs ever tried in this folder, those of earlier grids included."""
+    """Runs ever tried in this folder, including those of earlier grids."""
     seconds: float
     best: dict[str, Any] | None
-    """The row of the run of this grid with the highest Sharpe ratio."""
+    """Row of the run of this grid with the highest Sharpe ratio; None if no run has one."""
     overfitting: Overfitting | None
     note: str
-    """Why there is no verdict on overfitting; else empty."""
+    """Reason why overfitting is not judged, empty if it is."""
     table: Path
-    """`sweep.parquet`: a row a run of the grid, its settings and figures."""
+    """`sweep.parquet`: settings and figures, one row per run of the grid."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "runs": self.runs,
             "computed": self.computed,
@@ -68,7 +67,7 @@ class SweepResult:
         }
 
     def choice(self) -> dict[str, Any]:
-        """Among how many the best run was chosen and what that leaves of it, as plain JSON values."""
+        """Return the number of runs that the best one was chosen from and its significance, as plain JSON values."""
         judged = self.overfitting
         return {
             "trials": self.trials,
@@ -90,36 +89,36 @@ def run_sweep(
 ) -> SweepResult:
     """Run all points that are not yet in the folder.
 
-    The best run of an earlier table goes with that table: `write_best` writes the one of this.
+    The best run of an earlier table is removed; `write_best` writes that of the new one.
 
     Args:
         points: from `read_grid` or `make_points`.
-        inputs: as for `run_backtest`; the lookup is read once, for whatever any of the runs needs.
-        out: the folder; runs that are in it with the same data, filter and settings are not run again.
+        inputs: as for `run_backtest`; the lookup is read once for all runs.
+        out: the folder; runs in it with the same data, filter and settings are not run again.
         filters: by the names that the points use.
-        workers: processes; None for one a core, 1 for this one.
-        progress: called with runs done and runs in all.
+        workers: processes; None for one per core, 1 for this one.
+        progress: called with (done, total) runs.
 
     Raises:
-        InputError: no point, or one that does not fit the data; fewer workers than 1.
-        LookaheadError: a point that would know its future.
-        MismatchError: the folder holds a sweep of other data, or clusters are of another encoder.
+        InputError: no points, a point that does not fit the data, or fewer than 1 worker.
+        LookaheadError: the filter or the encoder of a point has seen days of its run.
+        MismatchError: the folder holds a sweep of other data, or clusters are of a different encoder.
         ConflictError: another sweep is writing into the folder.
         WorkError: the folder cannot be written.
     """
     began = time.perf_counter()
     if not points:
-        raise InputError("a sweep of no runs; give a grid with at least one")
+        raise InputError("a sweep without runs; give a grid with at least one")
     if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}; expected 1 or more, or None for one a core")
+        raise InputError(f"workers is {workers}; expected 1 or more, or None for one per core")
     filters = {} if filters is None else filters
     with sole_writer(Path(out), _WORK):
         journal = Journal(Path(out), _data_fingerprint(inputs))
         keys = [point.key(point.chosen(filters)) for point in points]
         todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
         if todo:
-            material = read_material(todo, inputs, filters)
-            for done, row in enumerate(run_points(todo, material, workers), start=len(points) - len(todo) + 1):
+            data = read_sweep_data(todo, inputs, filters)
+            for done, row in enumerate(run_points(todo, data, workers), start=len(points) - len(todo) + 1):
                 journal.append(row)
                 if progress is not None:
                     progress(done, len(points))
@@ -134,22 +133,22 @@ def write_best(
     filters: Mapping[str, CandidateFilter] | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
-    """Run the best run of a sweep once more and write its run folder, `best` beside the table.
+    """Repeat the best run of a sweep and write its run folder, `best` beside the table.
 
-    A `chosen.json` in it says among how many it was chosen, so that its page never shows it as one run alone.
+    A `chosen.json` in it records the number of runs it was chosen from, so that its page shows that too.
 
     Args:
-        result: of `run_sweep` on all that follows.
+        result: of `run_sweep` on the same points, inputs and filters.
         points: as for `run_sweep`.
         inputs: as for `run_sweep`; the lookup is read for the best run only.
         filters: by the names that the points use.
-        progress: called with cells read and cells in all.
+        progress: called with (done, total) cells.
 
     Returns:
-        The run folder; None where no run has a Sharpe ratio.
+        The run folder; None if no run has a Sharpe ratio.
 
     Raises:
-        ConflictError: another sweep is writing into the folder, or has since.
+        ConflictError: a different sweep is writing into the folder, or has written since.
     """
     if result.best is None:
         return None
@@ -166,7 +165,7 @@ def write_best(
 
 
 def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) -> SweepResult:
-    """Table, best run and verdict."""
+    """Write the table and return the result."""
     by_key = {row["key"]: row for row in journal.rows}
     rows = [by_key[key] for key in keys]
     defined = [row for row in rows if row["sharpe"] is not None]
@@ -194,7 +193,7 @@ def _document(values: Mapping[str, Any]) -> bytes:
 
 
 def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfitting | None, str]:
-    """The verdict on the best run, or why there is none."""
+    """Judge the best run, or return why it is not judged."""
     returns = journal.returns(rows)
     if returns is None:
         return None, "the runs are not of the same sessions, so their returns cannot be compared"
@@ -205,7 +204,7 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
 
 
 def _data_fingerprint(inputs: BacktestInputs) -> str:
-    """What all runs of a folder share: prices, encoder, candidates."""
+    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates."""
     prices, spec, candidates = inputs.prices, inputs.lookup.encoder_spec, inputs.candidates
     encoder = "" if spec is None else spec.forecast_fingerprint
     listed: Any = None

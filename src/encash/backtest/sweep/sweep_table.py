@@ -1,4 +1,4 @@
-"""The runs of a sweep as columns, and a figure over two of its settings. Knows rows and arrays; nothing of files."""
+"""Runs of a sweep as columns, and a figure over two of its settings."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 
 def as_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The settings and figures of rows of a journal, one array a column; NaN or empty where a row has none."""
+    """Return the settings and figures of journal rows, one array per column; NaN or empty if a row has none."""
     hidden = ("offset", "sessions")
     names = list(dict.fromkeys(name for row in rows for name in row if name not in hidden))
     return {name: _column([row.get(name) for row in rows]) for name in names}
 
 
 def heat_map(table: Mapping[str, np.ndarray], rows: str, columns: str, figure: str = "sharpe") -> dict[str, np.ndarray]:
-    """Mean of a figure over the runs of each pair of two settings.
+    """Return the mean of a figure over the runs of each pair of values of two settings.
 
     Args:
         table: columns of a sweep, each of shape (runs,).
-        rows: the setting down the side.
-        columns: the setting along the top.
-        figure: what is averaged; undefined values are left out.
+        rows: setting of the rows.
+        columns: setting of the columns.
+        figure: figure to average; undefined values are left out.
 
     Returns:
         ``rows`` and ``columns``: the distinct values, ascending; ``values``: shape (rows, columns), NaN without a run.
@@ -39,9 +39,9 @@ def heat_map(table: Mapping[str, np.ndarray], rows: str, columns: str, figure: s
 
 
 def _column(values: Sequence[Any]) -> np.ndarray:
-    """Numbers as float64 or int64, anything else as text."""
+    """Return numbers as float64 or int64, anything else as text."""
     if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
-        whole = all(isinstance(value, int) for value in values)
+        integers = all(isinstance(value, int) for value in values)
         known = [np.nan if value is None else value for value in values]
-        return np.array(known, dtype=np.int64 if whole else np.float64)
+        return np.array(known, dtype=np.int64 if integers else np.float64)
     return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)

@@ -1,5 +1,4 @@
-"""Many runs on one reading of the signals, in this process or in several. Knows points of a grid and how one of them
-is run; nothing of where the rows go."""
+"""Runs of a sweep on one reading of the signals, in this process or in several."""
 
 from __future__ import annotations
 
@@ -13,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from encash import metrics
-from encash.backtest.files import plain
+from encash.backtest.files import json_value
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
-from encash.backtest.inputs.run_setup import Frame, Sessions, make_frame, open_sessions
+from encash.backtest.inputs.run_setup import RunSetup, Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.inputs.universe import Candidates
-from encash.backtest.outcome import evaluate
+from encash.backtest.outcome import run_strategy
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
 from encash.clusters.filters.base import CandidateFilter
@@ -30,108 +29,105 @@ _CHUNK_RUNS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
-    """What all runs of a sweep share."""
+class SweepData:
+    """Data that all runs of a sweep share."""
 
     prices: PriceTable
     candidates: Candidates
     signals: Mapping[str, SignalGrid]
-    """By name of the filter whose clusters it holds."""
+    """By the name of the filter whose clusters it holds."""
     filters: Mapping[str, CandidateFilter]
     opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
-        """The sessions of a run; kept, for most runs of a sweep share them."""
+        """Return the sessions of a run, opened once for all runs that share them."""
         key = config.values_of("sessions")
         if key not in self.opened:
             self.opened[key] = open_sessions(config, self.prices, self.candidates)
         return self.opened[key]
 
 
-def read_material(points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, CandidateFilter]) -> Material:
-    """Check every point, and read once whatever any of them needs.
+def read_sweep_data(
+    points: Sequence[Point], inputs: BacktestInputs, filters: Mapping[str, CandidateFilter]
+) -> SweepData:
+    """Check every point, and read the signals of all of them once.
 
     Raises:
         InputError: a point that does not fit the data.
-        LookaheadError: a point that would know its future.
-        MismatchError: clusters of another encoder.
+        LookaheadError: the filter or the encoder of a point has seen days of its run.
+        MismatchError: clusters of a different encoder.
     """
-    material = Material(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
-    frames, widest = _frames(points, material, inputs)
+    data = SweepData(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
+    setups, widest = _set_up_runs(points, data, inputs)
     used = sorted({point.filter for point in points})
     models = tuple(filters.get(name) for name in used)
     horizons = tuple(sorted({point.config.signal_horizon for point in points}))
     grids = read_signals(
-        [_widened(frame, widest) for frame in frames], inputs.lookup, horizons=horizons, filters=models
+        [_widened(setup, widest) for setup in setups], inputs.lookup, horizons=horizons, filters=models
     )
     stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
-    return replace(material, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
+    return replace(data, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
 
 
-def run_points(points: Sequence[Point], material: Material, workers: int | None) -> Iterator[Row]:
-    """All runs, in the order of the points.
+def run_points(points: Sequence[Point], data: SweepData, workers: int | None) -> Iterator[Row]:
+    """Yield the rows of all runs, in the order of the points.
 
     Args:
         points: n points, n ≥ 1.
-        material: of `read_material` for these points.
-        workers: processes at the most; None for one a core, 1 for this one.
+        data: from `read_sweep_data` for these points.
+        workers: most processes; None for one per core, 1 for this one.
     """
-    workers = _worker_count(workers, len(points))
     chunks = [points[at : at + _CHUNK_RUNS] for at in range(0, len(points), _CHUNK_RUNS)]
-    if workers == 1:
+    processes = min((os.cpu_count() or 1) if workers is None else workers, len(chunks))
+    if processes == 1:
         for chunk in chunks:
-            yield from _run_chunk(chunk, material)
+            yield from _run_chunk(chunk, data)
         return
-    yield from _run_in_processes(chunks, material, workers)
-
-
-def _run_in_processes(chunks: Sequence[Sequence[Point]], material: Material, workers: int) -> Iterator[Row]:
-    """Each process gets the material once, when it starts."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_Worker.begin, initargs=(material,)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_Worker.begin, initargs=(data,)) as pool:
         for rows in pool.map(_Worker.run, chunks):
             yield from rows
 
 
 class _Worker:
-    """A process of a sweep: the material it was started with, and nothing that any run changes."""
+    """Process of a sweep; it receives the data once, when it starts."""
 
-    material: Material
+    data: SweepData
 
     @classmethod
-    def begin(cls, material: Material) -> None:
-        """Called once in the process."""
-        cls.material = material
+    def begin(cls, data: SweepData) -> None:
+        """Store the data."""
+        cls.data = data
 
     @classmethod
     def run(cls, points: Sequence[Point]) -> list[Row]:
-        """One chunk of runs."""
-        return _run_chunk(points, cls.material)
+        """Run a chunk of points."""
+        return _run_chunk(points, cls.data)
 
 
-def _run_chunk(points: Iterable[Point], material: Material) -> list[Row]:
-    """Some runs, one after the other; neighbours with the same candidates share their frame and signals."""
+def _run_chunk(points: Iterable[Point], data: SweepData) -> list[Row]:
+    """Run some points in turn; neighbors with the same candidates share their setup and signals."""
     rows, key = [], None
     for point in points:
-        needed = (*_rebalance_key(point.config), point.filter)
+        needed = (*_setup_key(point.config), point.filter)
         if needed != key:
-            frame = make_frame(point.config, material.sessions(point.config))
-            signals = material.signals[point.filter].select(frame.signal_days, frame.sessions.tickers)
+            setup = set_up_run(point.config, data.sessions(point.config))
+            signals = data.signals[point.filter].select(setup.signal_days, setup.sessions.tickers)
             key = needed
-        rows.append(_run_point(point, frame, signals, point.chosen(material.filters)))
+        rows.append(_run_point(point, setup, signals, point.chosen(data.filters)))
     return rows
 
 
-def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: CandidateFilter | None) -> Row:
-    """One run and what is written down of it."""
+def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: CandidateFilter | None) -> Row:
+    """Run a point and return its row."""
     config = point.config
-    outcome = evaluate(config, frame, signals, filter)
-    missing = check_missing(config, frame, outcome.signals)
+    outcome = run_strategy(config, setup, signals, filter)
+    missing = check_missing(config, setup, outcome.signals)
     values = {
         **dict(point.varied),
         "filter": point.filter,
         "keep": point.keep,
-        **{name: plain(value) for name, value in outcome.summary().items()},
+        **{name: json_value(value) for name, value in outcome.summary().items()},
         "missing_share": missing,
         "first_session": str(outcome.days[0]),
         "last_session": str(outcome.days[-1]),
@@ -139,37 +135,33 @@ def _run_point(point: Point, frame: Frame, signals: SignalGrid, filter: Candidat
     return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
 
 
-def _frames(points: Sequence[Point], material: Material, inputs: BacktestInputs) -> tuple[list[Frame], Sessions]:
-    """The different frames of all points, and the sessions with the widest universe."""
-    frames: dict[tuple[Any, ...], Frame] = {}
+def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInputs) -> tuple[list[RunSetup], Sessions]:
+    """Return the distinct setups of all points, and the sessions with the widest universe."""
+    setups: dict[tuple[Any, ...], RunSetup] = {}
     for point in points:
         config = point.config
-        key = _rebalance_key(config)
-        if key not in frames:
-            frames[key] = make_frame(config, material.sessions(config))
-        chosen = replace(inputs, filter=point.chosen(material.filters))
-        check_lookahead(config, chosen, frames[key].signal_days[0])
-    widest = max(material.opened.values(), key=lambda sessions: len(sessions.tickers))
-    return list(frames.values()), widest
+        key = _setup_key(config)
+        if key not in setups:
+            setups[key] = set_up_run(config, data.sessions(config))
+        chosen = replace(inputs, filter=point.chosen(data.filters))
+        check_lookahead(config, chosen, setups[key].signal_days[0])
+    widest = max(data.opened.values(), key=lambda sessions: len(sessions.tickers))
+    return list(setups.values()), widest
 
 
-def _widened(frame: Frame, widest: Sessions) -> Frame:
-    """The same candidates on the columns of the widest universe."""
-    if frame.sessions.tickers == widest.tickers:
-        return frame
-    columns = np.searchsorted(np.asarray(widest.tickers), np.asarray(frame.sessions.tickers))
-    asked = np.zeros((len(frame.asked), len(widest.tickers)), dtype=bool)
-    asked[:, columns] = frame.asked
-    return replace(frame, asked=asked, sessions=replace(widest, days=frame.sessions.days, first=frame.sessions.first))
+def _widened(setup: RunSetup, widest: Sessions) -> RunSetup:
+    """Return the same candidates on the columns of the widest universe."""
+    if setup.sessions.tickers == widest.tickers:
+        return setup
+    columns = np.searchsorted(np.asarray(widest.tickers), np.asarray(setup.sessions.tickers))
+    candidates = np.zeros((len(setup.candidates), len(widest.tickers)), dtype=bool)
+    candidates[:, columns] = setup.candidates
+    return replace(
+        setup, candidates=candidates, sessions=replace(widest, days=setup.sessions.days, first=setup.sessions.first)
+    )
 
 
-def _rebalance_key(config: BacktestConfig) -> tuple[Any, ...]:
+def _setup_key(config: BacktestConfig) -> tuple[Any, ...]:
     """Return what decides the rebalances and the candidates of a run."""
     drawn = config.seed if config.subset_size else 0
     return (*config.values_of("sessions"), *config.values_of("rebalances"), drawn)
-
-
-def _worker_count(workers: int | None, runs: int) -> int:
-    """Processes that are worth starting: not one for less than a chunk of runs."""
-    most = (os.cpu_count() or 1) if workers is None else workers
-    return max(1, min(most, -(-runs // _CHUNK_RUNS)))

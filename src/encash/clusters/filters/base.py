@@ -13,7 +13,7 @@ import numpy as np
 from encash.arrays import Bool, DayLike, Days, Float32, Int32, Int64, Text, day_text, to_day
 from encash.clusters.assignments import Assignments
 from encash.clusters.periods import Assigner, ModelPeriod, active_period, models_fingerprint
-from encash.errors import InputError, LookaheadError
+from encash.errors import InputError
 from encash.fingerprint import fingerprint
 
 
@@ -125,15 +125,6 @@ class CandidateFilter(ABC):
     def first_day(self) -> np.datetime64 | None:
         """First day of a run without look-ahead; None if any day is, or if it is not recorded."""
         return self.periods[0].first_day if self.periods and self.needs_model else None
-
-    def check_start(self, start: DayLike) -> None:
-        """Refuse a run that starts before its first model and ranking may be used.
-
-        Raises:
-            LookaheadError: the ranking, with its embargo, reaches into the run, or its data are not recorded.
-        """
-        if (reason := self.lookahead(start)) is not None:
-            raise LookaheadError(f"{reason}; start later, rank on an earlier end, or give --allow-lookahead")
 
     def lookahead(self, start: DayLike) -> str | None:
         """Say why a run from this day would know its future; None if it would not."""

@@ -17,12 +17,12 @@ NO_FILTER = "none"
 
 
 class RegisteredFilter(NamedTuple):
-    """Where a filter is, and what it keeps."""
+    """The location of a filter, and a description for help texts."""
 
     path: str
     """``module:attribute``."""
     keeps: str
-    """For help texts."""
+    """The candidates that it keeps."""
 
 
 FILTERS = {

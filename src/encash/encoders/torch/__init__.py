@@ -1,16 +1,14 @@
-"""The reference transformer in torch: its model, its files, its encoder. This folder alone imports torch in this room;
-it is loaded with the first model."""
+"""The reference transformer in torch: its model, its files and its encoder."""
 
 from encash.encoders.torch.encoder import TorchEncoder, choose_device
 from encash.encoders.torch.files import Checkpoint, build_model, load_tensors, read_checkpoint, save_checkpoint
-from encash.encoders.torch.load import TorchOptions, load_torch_encoder
+from encash.encoders.torch.load import load_torch_encoder
 from encash.encoders.torch.model import ReferenceTransformer, new_model
 
 __all__ = [
     "Checkpoint",
     "ReferenceTransformer",
     "TorchEncoder",
-    "TorchOptions",
     "build_model",
     "choose_device",
     "load_tensors",

@@ -1,4 +1,4 @@
-"""Encodes windows with the reference transformer. Knows the model and its precision; no panel and no cache."""
+"""The encoder that runs the reference transformer in torch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import BinEdges
 from encash.encoders.pooling import pool
-from encash.encoders.torch.lanes import in_lanes, lanes, matmul_precision
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import states_function
-from encash.errors import InputError
+from encash.encoders.torch.threads import map_on_threads, matmul_precision
+from encash.errors import InputError, reason
 
 HEAD_ROWS = 64
-"""Rows of every call of the heads on a CPU: with few rows a matrix product rounds by their number."""
+"""Rows of every call of the heads on a CPU: with few rows the rounding of a matrix product depends on their number."""
 FEWEST_TOKENS = 32
 """Sessions in the smallest call of the transformer on a CPU, for the same reason."""
 GPU_BATCH = 256
-WINDOWS_A_LANE = 4
-"""Windows from which a core works about as fast as it can."""
+WINDOWS_PER_THREAD = 4
+"""The fewest windows with which a core reaches its full speed."""
 MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def choose_device(device: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU where there is one.
+    """Return the device of a name; ``auto`` is a GPU if there is one.
 
     Raises:
         InputError: torch has no such device here.
@@ -40,16 +40,16 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0][:120]
-        raise InputError(f"device {device!r} is not usable here ({reason}); give cpu, or auto") from None
+        raise InputError(f"device {device!r} is not usable here{reason(error)}; give cpu, or auto") from None
     return chosen
 
 
 class TorchEncoder(BatchedEncoder):
     """A reference transformer that encodes windows.
 
-    On a CPU the result for a window is the same bits whatever it is encoded with: measured for every number of windows
-    from 32 sessions on, in each precision. On a GPU the kernels depend on the number of rows: there is one shape alone.
+    On a CPU the output for a window is bit-identical in every batch, as measured in each precision for every number of
+    windows with at least 32 sessions in all. On a GPU the kernels depend on the number of rows, so every call has the
+    same shape.
     """
 
     def __init__(
@@ -62,36 +62,36 @@ class TorchEncoder(BatchedEncoder):
     ):
         self.device = model.pos_encoding.device
         on_cpu = self.device.type == "cpu"
-        self._lanes = lanes() if on_cpu else 1
+        self._threads = torch.get_num_threads() if on_cpu else 1
         if batch_size is None:
-            batch_size = self._lanes * default_batch_size(spec) if on_cpu else GPU_BATCH
+            batch_size = self._threads * default_batch_size(spec) if on_cpu else GPU_BATCH
         smallest_call = fewest_windows(spec) if on_cpu else batch_size
         super().__init__(spec, batch_size=batch_size, smallest_call=smallest_call)
-        self.busy_call = min(WINDOWS_A_LANE * self._lanes, batch_size) if on_cpu else batch_size
+        self.busy_call = min(WINDOWS_PER_THREAD * self._threads, batch_size) if on_cpu else batch_size
         self.model = model
         self._states = states_function(model, spec.precision)
         self._midpoints = None if edges is None else torch.from_numpy(edges.returns).to(self.device)
 
     def call(self, windows: Float32) -> Encoded:
-        """Encode one batch, on a CPU a part of it on each core; see `BatchedEncoder.call`."""
+        """Encode one batch, on a CPU one part per core; see `BatchedEncoder.call`."""
         matmul = "medium" if self.spec.precision == "medium" else "highest"
         try:
             if self.device.type != "cpu":
                 with matmul_precision(matmul):
                     return self._encoded(windows)
-            parts = max(1, min(self._lanes, len(windows) // self.smallest_call))
-            return Encoded.join(in_lanes(self._encoded, np.array_split(windows, parts), matmul=matmul))
+            parts = max(1, min(self._threads, len(windows) // self.smallest_call))
+            return Encoded.join(map_on_threads(self._encoded, np.array_split(windows, parts), matmul=matmul))
         except RuntimeError as error:
             if not is_memory_error(error):
                 raise
             raise MemoryError(str(error)) from None
 
     def outputs(self, windows: Tensor, head_rows: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding (n, D), forecast and confidence (n, H) of windows on the device.
+        """Return embedding (n, D), forecast and confidence (n, H) of windows on the device.
 
         Args:
             windows: shape (n, L, F).
-            head_rows: rows of each call of the heads; None calls them once with as many as there are.
+            head_rows: rows per call of the heads; None calls them once with all rows.
         """
         states = self._states(windows)
         mean = states.mean(1)
@@ -115,7 +115,7 @@ class TorchEncoder(BatchedEncoder):
         return batch.to(self.device)
 
     def _forecasts(self, mean: Tensor, head_rows: int | None) -> tuple[Tensor, Tensor]:
-        """Expected returns and confidences from the mean states."""
+        """Return expected returns and confidences from the mean states."""
         if head_rows is None:
             return self._heads(mean)
         parts = [self._heads(rows, fill=head_rows) for rows in torch.split(mean, head_rows)]
@@ -131,19 +131,19 @@ class TorchEncoder(BatchedEncoder):
 
 
 def is_memory_error(error: RuntimeError) -> bool:
-    """Whether torch says in it that memory ran out; on a CPU it has no type for that."""
+    """Return whether an error of torch says that memory ran out; on a CPU there is no type for it."""
     return any(words in str(error) for words in MEMORY_WORDS)
 
 
 def fewest_windows(spec: EncoderSpec) -> int:
-    """Windows in the smallest call on a CPU."""
+    """Return the number of windows in the smallest call on a CPU."""
     return math.ceil(FEWEST_TOKENS / spec.lookback)
 
 
 def default_batch_size(spec: EncoderSpec) -> int:
-    """Windows for a core in a call: as many as keep the widest activation in the cache (4 MB), from 16 to 64.
+    """Return the windows per core in a call, 16 to 64: as many as keep the widest activation in the cache (4 MB).
 
-    In int8 half as many: its steps between the products read and write activations more often.
+    In int8 it is half as many: the steps between the products read and write activations more often.
     """
     fitting = 4 * 2**20 // (4 * 4 * spec.dim * spec.lookback)
     batch: int = 1 << (min(max(fitting, 16), 64).bit_length() - 1)

@@ -1,5 +1,4 @@
-"""Writes the encoder of a checkpoint as an ONNX model or an exported program, with the metadata that `outputs` reads.
-Knows the encoder; runs nothing."""
+"""Export of the encoder of a checkpoint as an ONNX model or a program (.pt2), with metadata for `outputs`."""
 
 from __future__ import annotations
 
@@ -22,11 +21,11 @@ from encash.encoders.torch.encoder import TorchEncoder
 from encash.errors import InputError, MissingExtraError
 
 LARGEST_FILE = 2**31 - 2**20
-"""Bytes of weights in one ONNX file: its format counts to 2³¹, and some room is the graph's."""
+"""Most bytes of weights in one ONNX file: the format is limited to 2³¹ bytes with the graph."""
 
 
 class _Outputs(nn.Module):
-    """The encoder as a module with our outputs."""
+    """The encoder as a module with named outputs."""
 
     def __init__(self, encoder: TorchEncoder):
         super().__init__()
@@ -35,22 +34,22 @@ class _Outputs(nn.Module):
         self._named = NAMES if encoder.spec.horizons else NAMES[:1]
 
     def forward(self, windows: Tensor) -> dict[str, Tensor]:
-        """The outputs by name."""
+        """Return the outputs by name."""
         return dict(zip(self._named, self._outputs(windows), strict=False))
 
 
 def export_onnx(encoder: TorchEncoder, path: str | Path) -> None:
-    """Write an encoder as an ONNX model that takes any number of windows of its lookback; whole or not at all.
+    """Write an encoder atomically as an ONNX model that takes any number of windows of its lookback.
 
     Raises:
-        InputError: the encoder is not torch's in float32, or has more weights than one ONNX file holds.
+        InputError: the encoder does not run in torch in float32, or has more weights than one ONNX file holds.
         MissingExtraError: onnxscript is not installed.
-        WorkError: the place cannot be written, or the disk refused.
+        WorkError: the path cannot be written, or the disk is full.
     """
     size = sum(4 * weights.numel() for weights in encoder.model.parameters())
     if size > LARGEST_FILE:
         raise InputError(
-            f"the weights take {size:,} bytes, an ONNX file holds {LARGEST_FILE:,}: export a program (.pt2)"
+            f"the weights take {size:,} bytes, an ONNX file holds {LARGEST_FILE:,}; export a program (.pt2)"
         )
     program = _onnx_program(encoder)
     with whole_file(path) as part:
@@ -58,15 +57,15 @@ def export_onnx(encoder: TorchEncoder, path: str | Path) -> None:
 
 
 def export_parts(encoder: TorchEncoder, folder: Path) -> Path:
-    """Write an encoder as an ONNX model of any size into a folder, its weights in a file beside it.
+    """Write an encoder as an ONNX model of any size into a folder, with its weights in a separate file.
 
     Returns:
         The path of the model.
 
     Raises:
-        InputError: the encoder is not torch's in float32.
+        InputError: the encoder does not run in torch in float32.
         MissingExtraError: onnxscript is not installed.
-        WorkError: the place cannot be written, or the disk refused.
+        WorkError: the path cannot be written, or the disk is full.
     """
     program, path = _onnx_program(encoder), folder / "model.onnx"
     with writing(path):
@@ -75,12 +74,11 @@ def export_parts(encoder: TorchEncoder, folder: Path) -> Path:
 
 
 def export_program(encoder: TorchEncoder, path: str | Path) -> None:
-    """Write an encoder as an exported program (.pt2) that takes any number of windows of its lookback from 2 on; whole
-    or not at all.
+    """Write an encoder atomically as a program (.pt2) that takes two or more windows of its lookback.
 
     Raises:
-        InputError: the encoder is not torch's in float32.
-        WorkError: the place cannot be written, or the disk refused.
+        InputError: the encoder does not run in torch in float32.
+        WorkError: the path cannot be written, or the disk is full.
     """
     module, example, shapes = _prepared(encoder)
     program = torch.export.export(module, (example,), dynamic_shapes=shapes)
@@ -110,7 +108,7 @@ def _onnx_program(encoder: TorchEncoder) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch from telling of other packages that are not here and of its own old names."""
+    """Silence torch's messages about missing packages and its own deprecated names."""
     logger = logging.getLogger("torch.onnx._internal.exporter")
     level = logger.level
     logger.setLevel(logging.ERROR)

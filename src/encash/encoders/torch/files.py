@@ -1,5 +1,4 @@
-"""Checkpoints on disk: read without running code, every weight accounted for; written whole or not at all. Knows the
-model; encodes nothing. What a checkpoint holds is written down in `encash.encoders.checkpoint`."""
+"""Checkpoint files: read without running code, written atomically. `encash.encoders.checkpoint` defines the format."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from encash.errors import FormatError, MissingFileError, reason
 from encash.fingerprint import fingerprint
 
 EDGES_FILE = "adaptive_bin_edges.pt"
-"""The name under which bin edges lie beside a checkpoint."""
+"""The name of a file of bin edges in the folder of a checkpoint."""
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -36,36 +35,36 @@ _UNREADABLE = (
     TypeError,
     OSError,
 )
-"""What torch raises of files that it does not like."""
+"""The errors that torch raises for unreadable files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint as it lies on disk, every weight accounted for."""
+    """Content of a checkpoint file, every weight accounted for."""
 
     layout: Layout
     weights: dict[str, Tensor]
-    """float32, under their plain names."""
+    """float32, under their own names."""
     extras: dict[str, Any]
     """The other keys of the file: config, train_end, feature_names, bin_edges, …"""
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint and account for every weight; never runs code from it.
+    """Read a checkpoint and account for every weight; never run code from it.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: not a checkpoint, truncated, holding code, or with weights and config that do not fit.
+        FormatError: not a checkpoint, truncated, with code in it, or with weights that do not fit the config.
     """
     content = load_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
         keys = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
-        raise FormatError(f"{path} is no checkpoint: it has no model_state_dict with weights (it holds: {keys})")
+        raise FormatError(f"{path} is not a checkpoint: it holds {keys}; expected a model_state_dict with weights")
     if not isinstance(content.get("config"), dict):
         raise FormatError(f"{path} has no config (hidden_dim, num_layers, num_heads, pred_mode); save it with one")
     state = plain_names(content["model_state_dict"])
     if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise FormatError(f"{path}: model_state_dict holds {odd[0]!r}, which is no tensor")
+        raise FormatError(f"{path}: {odd[0]!r} in model_state_dict is not a tensor; save the state dict of the model")
     try:
         layout = read_layout(content["config"], {name: tuple(value.shape) for name, value in state.items()})
     except FormatError as error:
@@ -76,15 +75,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
-    """What a file of tensors and plain values holds.
+    """Read a file of tensors and plain values.
 
     Args:
         path: of the file.
-        what: what the caller looks for, in the words of the errors.
+        what: the expected content, for error messages.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: truncated, not such a file, or one that would run code.
+        FormatError: truncated, not a file of torch, or a file that would run code.
     """
     if not Path(path).is_file():
         raise MissingFileError(f"there is no file {path}; give the path of {what}")
@@ -92,7 +91,9 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
         return load_plain(path)
     except _UNREADABLE as error:
         if (code := _code_in(error)) is None:
-            raise FormatError(f"{path} is truncated or no torch file{reason(error)}; copy or save it again") from None
+            raise FormatError(
+                f"{path} is truncated or not a torch file{reason(error)}; copy or save it again"
+            ) from None
         raise FormatError(
             f"{path} {code}, and code in it is never run; expected tensors and plain values: save the state dict and a "
             "config of plain values with torch.save"
@@ -100,24 +101,24 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
 
 
 def _code_in(error: Exception) -> str | None:
-    """What torch refused to read because it could run code; None where that was not its reason.
+    """Return the part that torch refused to read because it could run code; None if it had a different reason.
 
     >>> _code_in(pickle.UnpicklingError("… Unsupported global: GLOBAL datetime.date was not an allowed global …"))
     'names datetime.date'
     """
-    said = str(error)
-    if "TorchScript" in said:
+    message = str(error)
+    if "TorchScript" in message:
         return "is a TorchScript program"
-    if named := re.search(r"GLOBAL ([\w.]+)", said):
+    if named := re.search(r"GLOBAL ([\w.]+)", message):
         return f"names {named[1].rstrip('.')}"
-    return "is a pickle of another kind than torch.save writes" if isinstance(error, pickle.UnpicklingError) else None
+    return "is a pickle that torch.save did not write" if isinstance(error, pickle.UnpicklingError) else None
 
 
 def load_plain(file: str | Path | IO[bytes]) -> Any:
-    """What `torch.load` reads without running code, without its warnings of pickles that it then refuses.
+    """Call `torch.load` without running code, and without its warnings about pickles that it then refuses.
 
     Raises:
-        whatever torch raises of a file that it does not like.
+        Exception: any error of torch.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -125,15 +126,15 @@ def load_plain(file: str | Path | IO[bytes]) -> Any:
 
 
 def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically: the file is there whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
-        path: where it goes; an existing file is replaced.
-        model: gives ``model_state_dict`` and the model's part of ``config``.
+        path: the file; an existing one is replaced.
+        model: the source of ``model_state_dict`` and of the model's part of ``config``.
         extras: further keys of plain values and tensors; a ``config`` among them is merged.
 
     Raises:
-        WorkError: the place cannot be written, or the disk refused.
+        WorkError: the path cannot be written, or the disk is full.
     """
     layout = model.layout
     config = {
@@ -145,14 +146,14 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         **extras.get("config", {}),
     }
     state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
-    content = io.BytesIO()  # writing to a full disk itself, torch would complain of its own positions
+    content = io.BytesIO()  # on a full disk, torch itself would raise an unrelated error
     torch.save({"model_state_dict": state, **extras, "config": config}, content)
     with whole_file(path) as part:
         part.write_bytes(content.getbuffer())
 
 
 def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
-    """The model of a checkpoint in evaluation mode, on the CPU in float32."""
+    """Return the model of a checkpoint in evaluation mode, on the CPU in float32."""
     with torch.device("meta"):
         model = ReferenceTransformer(checkpoint.layout)
     model.load_state_dict(checkpoint.weights, strict=True, assign=True)
@@ -160,24 +161,24 @@ def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
 
 
 def weights_fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each weight, in order of the names."""
+    """Return the SHA-256 of name, dtype, shape and bytes of each weight, in order of the names."""
     return fingerprint({name: value.numpy() for name, value in weights.items()})
 
 
 def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | None:
-    """The bin edges of a classifier: those asked for, else those in the checkpoint, else the file beside it.
+    """Return the bin edges of a classifier: the requested ones, else those in the checkpoint or in the file beside it.
 
     Args:
         path: of the checkpoint.
-        checkpoint: as it was read.
+        checkpoint: its content.
         asked: a path, an array, ``"uniform"`` or None.
 
     Returns:
-        None for regression, and for a classifier whose edges are nowhere: it has no forecasts then.
+        None for regression, and for a classifier without edges, which has no forecasts.
 
     Raises:
-        MissingFileError: the file asked for is not there.
-        FormatError: what is found are no edges of this model.
+        MissingFileError: the requested file does not exist.
+        FormatError: not bin edges of this model.
     """
     bins = checkpoint.layout.num_bins
     if not bins:

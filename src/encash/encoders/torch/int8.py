@@ -1,9 +1,9 @@
-"""The transformer with its matrix products in 8-bit integers. Knows the layers of the model; no file, no measurement.
+"""The transformer with matrix products in 8-bit integers.
 
-A product y = x·Wᵀ + b is taken as integers: each row of x (one session of one window) and each row of W (one output)
+A product y = x·Wᵀ + b is computed in integers: each row of x (one session of one window) and each row of W (one output)
 is divided by its largest magnitude over 127 and rounded. The integer product is exact, so a window's result does not
-depend on the others of its batch. The two products of attention are in bfloat16; norms, softmax, GELU and the sums in
-float32.
+depend on the other windows of its batch. The two products of attention are in bfloat16; norms, softmax, GELU and the
+sums in float32.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch.nn import functional
 
 LARGEST = 127
 ZERO = 128
-"""What stands for 0 in unsigned integers, in which the processor's instructions take the rows of x."""
+"""The zero point of the unsigned integers in which the processor's instructions take the rows of x."""
 TINY = 1e-12
-"""Stands for the largest magnitude of a row of zeros."""
+"""Replaces the largest magnitude of a row of zeros."""
 DEEPEST_GELU = 0.17
-"""No value of GELU is below −0.17: only a row's largest value can have a larger magnitude."""
+"""No value of GELU is below −0.17, so that only the largest value of a row can have a larger magnitude."""
 
 
 def products_are_exact() -> bool:
-    """Whether torch has integer products here and they are exact; older processors saturate at 16 bits."""
+    """Return whether torch has exact integer products here; older processors saturate at 16 bits."""
     if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         return False
     extreme = torch.full((64, 64), float(LARGEST))
@@ -32,19 +32,19 @@ def products_are_exact() -> bool:
         product = _Product(extreme, torch.zeros(64))
         signs = (1, -1)
         found = [product(sign * extreme, extreme[:, :1].clone()) for sign in signs]
-    except RuntimeError:  # a build of torch whose library has no such product for this processor
+    except RuntimeError:  # a build of torch without such a product for this processor
         return False
     return all(bool((rows == sign * 64 * LARGEST**2).all()) for sign, rows in zip(signs, found, strict=True))
 
 
 class Int8Transformer:
-    """A transformer of pre-norm layers, its weights rounded to 8 bits once."""
+    """A transformer of pre-norm layers with weights rounded to 8 bits."""
 
     def __init__(self, transformer: nn.TransformerEncoder):
         self._layers = [_Layer(layer) for layer in transformer.layers]
 
     def __call__(self, projected: Tensor) -> Tensor:
-        """States (n, L, hidden) of what was projected, of the same shape; both float32."""
+        """Return the states (n, L, hidden) of projected windows of the same shape; both float32."""
         rows = projected.reshape(-1, projected.shape[-1]).clone()
         for layer in self._layers:
             layer.add_to(rows, projected.shape[1])
@@ -52,7 +52,7 @@ class Int8Transformer:
 
 
 class _Product:
-    """One linear map."""
+    """A linear map."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
         self._scale = weight.abs().amax(1).clamp(min=TINY) / LARGEST
@@ -62,7 +62,7 @@ class _Product:
         self._bias = bias
 
     def __call__(self, rows: Tensor, largest: Tensor) -> Tensor:
-        """The map of `rows`, which are used up; `largest` holds each row's largest magnitude, shape (rows, 1)."""
+        """Map `rows`, which are overwritten; `largest` holds each row's largest magnitude, shape (rows, 1)."""
         scale = largest.clamp_(min=TINY).div_(LARGEST)
         signed = rows.mul_(scale.reciprocal()).round_().to(torch.int8)
         integers = signed.view(torch.uint8).bitwise_xor_(ZERO)  # adds it
@@ -73,7 +73,7 @@ class _Product:
 
 
 class _Layer:
-    """One layer; works in place, for fresh memory costs more than the arithmetic."""
+    """A layer; it works in place, because new memory costs more time than the arithmetic."""
 
     def __init__(self, layer: Any):
         attention = layer.self_attn
@@ -85,7 +85,7 @@ class _Layer:
         self._narrow = _Product(layer.linear2.weight, layer.linear2.bias)
 
     def add_to(self, rows: Tensor, lookback: int) -> None:
-        """Add what the layer says of the rows (n·L, hidden) to them."""
+        """Add the output of the layer for the rows (n·L, hidden) to them."""
         normed = self._norms[0](rows)
         attended = self._attend(self._mix(normed, _largest(normed)), lookback)
         rows.add_(self._out(attended, _largest(attended)))
@@ -94,7 +94,7 @@ class _Layer:
         rows.add_(self._narrow(wide, wide.amax(1, keepdim=True).clamp_(min=DEEPEST_GELU)))
 
     def _attend(self, mixed: Tensor, lookback: int) -> Tensor:
-        """Attention of queries, keys and values side by side, (n·L, 3·hidden) → (n·L, hidden)."""
+        """Return the attention of concatenated queries, keys and values, (n·L, 3·hidden) → (n·L, hidden)."""
         width = mixed.shape[1] // 3
         head = width // self._heads
         by_head = mixed.view(-1, lookback, 3, self._heads, head).permute(2, 0, 3, 1, 4).to(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""The reference transformer as a torch module. Knows its sizes; no file, no window of a panel, no precision."""
+"""The reference transformer as a torch module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from encash.encoders.checkpoint import HORIZONS, MAX_POSITIONS, Layout
 
 
 class ReferenceTransformer(nn.Module):
-    """The seed's model: projected sessions plus positions, a pre-norm transformer, two heads on the mean state."""
+    """Projected sessions plus positions, a pre-norm transformer, and two heads on the mean state."""
 
     def __init__(self, layout: Layout):
         super().__init__()
@@ -18,7 +18,7 @@ class ReferenceTransformer(nn.Module):
         self.input_proj = nn.Sequential(
             nn.Linear(layout.num_features, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(layout.dropout)
         )
-        # not 0.02 · randn, the same bits: for a model without memory, as one is loaded, that imports torch's compiler
+        # bit-identical to 0.02 · randn, which would import torch's compiler for a model on the meta device
         self.pos_encoding = nn.Parameter(torch.normal(0.0, 0.02, (1, MAX_POSITIONS, hidden)))
         layer = nn.TransformerEncoderLayer(
             hidden,
@@ -34,17 +34,17 @@ class ReferenceTransformer(nn.Module):
         self.confidence_head = _head(hidden, layout.confidence_dim or hidden, len(HORIZONS), layout.dropout)
 
     def projected(self, windows: Tensor) -> Tensor:
-        """What goes into the transformer, shape (n, L, hidden), for windows of shape (n, L, F)."""
+        """Return the input of the transformer, shape (n, L, hidden), for windows of shape (n, L, F)."""
         projected: Tensor = self.input_proj(windows) + self.pos_encoding[:, : windows.shape[1]]
         return projected
 
     def states(self, windows: Tensor) -> Tensor:
-        """The transformer's output, shape (n, L, hidden), for windows of shape (n, L, F)."""
+        """Return the output of the transformer, shape (n, L, hidden), for windows of shape (n, L, F)."""
         states: Tensor = self.transformer(self.projected(windows))
         return states
 
     def heads(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions and confidences in [0, 1] from the mean states (n, hidden).
+        """Return raw predictions, and confidences in [0, 1], for mean states (n, hidden).
 
         Predictions have shape (n, 4) for regression and (n, bins, 4) for classification; confidences (n, 4).
         """
@@ -54,12 +54,12 @@ class ReferenceTransformer(nn.Module):
         return predictions, torch.sigmoid(self.confidence_head(mean))
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions and confidences of windows of shape (n, L, F)."""
+        """Return raw predictions and confidences for windows of shape (n, L, F)."""
         return self.heads(self.states(windows).mean(1))
 
 
 def new_model(layout: Layout, seed: int) -> ReferenceTransformer:
-    """A model with random weights; the same seed gives the same weights, and the state of other draws stays."""
+    """Return a model with random weights, the same for the same seed; torch's own random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ReferenceTransformer(layout)

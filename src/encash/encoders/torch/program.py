@@ -1,5 +1,8 @@
-"""Programs exported by torch (.pt2), run as they are. Knows the archive's layout: what in it would be unpickled with
-code is refused before torch sees it; what a program must give is said in `encash.encoders.outputs`."""
+"""Encoders that are programs exported by torch (.pt2).
+
+An archive that would run code when it is unpickled is refused before torch reads it. `encash.encoders.outputs` defines
+the outputs of a program.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,23 @@ import torch
 from torch.export import ExportedProgram
 
 from encash.arrays import Float32
-from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, ModelOptions, read_metadata
+from encash.encoders.options import LoadOptions
+from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
 from encash.encoders.torch.encoder import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
-from encash.errors import FormatError, MissingFileError
+from encash.errors import FormatError, MissingFileError, reason
 from encash.fingerprint import file_digest, fingerprint
 
 PLAIN_CONSTANT = "tensor_"
-"""How the name of a constant begins that is a tensor and no pickled object."""
+"""The prefix of the name of a constant that is a tensor rather than a pickled object."""
 
 
-def load_program_encoder(path: str | Path, options: ModelOptions, device: str = "auto") -> ProgramEncoder:
-    """The encoder of an exported program.
+def load_program_encoder(path: str | Path, options: LoadOptions) -> ProgramEncoder:
+    """Load the encoder of an exported program.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: no exported program, one that would run code, or one with other inputs than an encoder has.
+        FormatError: not an exported program, one that would run code, or one whose inputs are not those of an encoder.
         InputError: a device, batch size, lookback or pooling that the program does not have.
     """
     path = Path(path)
@@ -40,8 +44,9 @@ def load_program_encoder(path: str | Path, options: ModelOptions, device: str = 
     try:
         program = torch.export.load(path, extra_files=metadata)
     except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
-        reason = str(error).split("\n", 1)[0][:160]
-        raise FormatError(f"{path} is no exported program that torch {torch.__version__} reads ({reason})") from None
+        raise FormatError(
+            f"{path} is not an exported program that torch {torch.__version__} can read{reason(error)}; export it again"
+        ) from None
     facts = ModelFacts(
         path=str(path),
         engine="torch.export",
@@ -49,13 +54,13 @@ def load_program_encoder(path: str | Path, options: ModelOptions, device: str = 
         shape=_input_shape(program, path),
         metadata=read_metadata(metadata[METADATA_KEY], str(path)),
     )
-    encoder = ProgramEncoder(program, facts, options, choose_device(device))
+    encoder = ProgramEncoder(program, facts, options)
     encoder.source_digest = file_digest(path)
     return encoder
 
 
 def program_fingerprint(program: ExportedProgram) -> str:
-    """SHA-256 over the program's graph and each of its weights and constants."""
+    """Return the SHA-256 of the program's graph and each of its weights and constants."""
     tensors = {**program.state_dict, **program.constants}
     weights = {name: value.detach().cpu().numpy() for name, value in tensors.items() if isinstance(value, torch.Tensor)}
     return fingerprint({"graph": program.graph_module.code, "weights": weights})
@@ -65,16 +70,16 @@ def check_archive(path: Path) -> None:
     """Refuse an archive in which anything but plain tensors and JSON would be read.
 
     Raises:
-        FormatError: no archive of torch.export, compiled code, pickled weights or objects, or example inputs with code.
+        FormatError: not an archive of torch.export, compiled code, pickled weights or objects, or inputs with code.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             parts = {name.split("/", 1)[-1]: archive.read(name) for name in names if _is_read(name)}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise FormatError(f"{path} is truncated or no exported program ({error}); export it again") from None
+        raise FormatError(f"{path} is truncated or not an exported program ({error}); export it again") from None
     if parts.get("archive_format", b"").strip() != b"pt2" or len(set(names)) != len(names):
-        raise FormatError(f"{path} is no .pt2 archive; write it with torch.export.save of torch 2.9 or newer")
+        raise FormatError(f"{path} is not a .pt2 archive; write it with torch.export.save of torch 2.9 or newer")
     bad = [name for name in names if "/data/aotinductor/" in name or "/data/executorch/" in name]
     bad += [name for name in names if name.endswith(".pt") and ("/data/weights/" in name or "/data/constants/" in name)]
     for name, content in parts.items():
@@ -84,20 +89,20 @@ def check_archive(path: Path) -> None:
             bad.append(name)
     if bad:
         raise FormatError(
-            f"{path} holds {bad[0]}, which could run code when it is read; export a program of tensors alone"
+            f"{path} holds {bad[0]}, which could run code when it is read; export a program of tensors only"
         )
 
 
 class ProgramEncoder(ModelFileEncoder):
     """An exported program that encodes windows."""
 
-    def __init__(self, program: ExportedProgram, facts: ModelFacts, options: ModelOptions, device: torch.device):
-        self.device = device
-        self._module = program.module().to(device)
+    def __init__(self, program: ExportedProgram, facts: ModelFacts, options: LoadOptions):
+        self.device = choose_device(options.device)
+        self._module = program.module().to(self.device)
         super().__init__(facts, options)
 
     def run(self, windows: Float32) -> list[tuple[str, Any]]:
-        """Name and value of each output for one batch."""
+        """Return the name and value of each output for one batch."""
         try:
             with torch.inference_mode():
                 result = self._module(torch.tensor(windows, device=self.device))
@@ -105,7 +110,8 @@ class ProgramEncoder(ModelFileEncoder):
             if not is_memory_error(error):
                 raise
             raise MemoryError(str(error)) from None
-        named = result.items() if isinstance(result, dict) else enumerate(_as_tuple(result))
+        outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
+        named = result.items() if isinstance(result, dict) else enumerate(outputs)
         return [(str(name), value.cpu().numpy()) for name, value in named]
 
 
@@ -115,7 +121,7 @@ def _is_read(name: str) -> bool:
 
 
 def _all_plain(config: bytes, constants: bool) -> bool:
-    """Whether each entry of a table of weights or constants is a tensor of raw bytes."""
+    """Return whether each entry of a table of weights or constants is a tensor of raw bytes."""
     try:
         entries = json.loads(config)["config"].values()
     except (ValueError, KeyError, AttributeError, TypeError):
@@ -127,7 +133,7 @@ def _all_plain(config: bytes, constants: bool) -> bool:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether torch reads it without running code."""
+    """Return whether torch reads some content without running code."""
     try:
         load_plain(io.BytesIO(content))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
@@ -143,7 +149,3 @@ def _input_shape(program: ExportedProgram, path: Path) -> tuple[int | None, int 
         raise FormatError(f"{path} takes {found}; expected one float32 input of windows (n, L, F)")
     sizes = [size if isinstance(size, int) else None for size in values[0].shape]
     return sizes[0], sizes[1], sizes[2]
-
-
-def _as_tuple(result: Any) -> tuple[Any, ...]:
-    return tuple(result) if isinstance(result, tuple | list) else (result,)

@@ -1,4 +1,4 @@
-"""The encoder of a checkpoint in ONNX Runtime. Knows the encoder and its export; no window of a panel."""
+"""The encoder of a checkpoint in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import numpy as np
 from encash.arrays import Float32
 from encash.encoders.base import Encoded
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.extras import engine_module
 from encash.encoders.onnx import Session
+from encash.encoders.optional_import import import_optional
 from encash.encoders.torch.choice import seconds_of
 from encash.encoders.torch.encoder import TorchEncoder, fewest_windows
 from encash.encoders.torch.export import export_parts
 
 OPSET, IR_VERSION = 17, 8
-"""Of the products: old enough for every ONNX Runtime that we take."""
+"""Of the products: old enough for every supported ONNX Runtime."""
 EXPORT_STEPS = 12
-"""Steps of progress that an export counts as: it took the time of 9 to 18 other steps of a load, of models from 0.8 to
-126 million weights."""
+"""Steps of progress of an export: it took the time of 9 to 18 other steps of a load, for models of 0.8 to 126 million
+weights."""
 
 
 def is_installed() -> bool:
-    """Whether a checkpoint can be run in ONNX Runtime here: that it and what exports to it are installed."""
+    """Return whether ONNX Runtime and the package that exports to it are installed."""
     return find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
 
 
 class RuntimeEncoder(BatchedEncoder):
     """An exported reference transformer that encodes windows.
 
-    The result for a window is the same bits whatever it is encoded with: measured for every number of windows from 2
-    on. With a single one ONNX Runtime multiplies a matrix by a vector, which rounds otherwise.
+    The output for a window is bit-identical in every batch, as measured for every number of windows from 2 on. With a
+    single window ONNX Runtime multiplies a matrix by a vector, which rounds differently.
     """
 
     def __init__(self, session: Session, encoder: TorchEncoder):
@@ -59,31 +59,31 @@ class RuntimeEncoder(BatchedEncoder):
 
 
 def runtime_encoder(encoder: TorchEncoder, device: str = "cpu") -> RuntimeEncoder:
-    """The same encoder in ONNX Runtime: its spec but for the engine. It is exported to files that go again.
+    """Return the same encoder in ONNX Runtime, with the same spec except for the engine, by way of temporary files.
 
     Raises:
         InputError: ONNX Runtime does not have the device here.
         MissingExtraError: ONNX Runtime or onnxscript is not installed.
     """
-    engine_module("onnxruntime", package="onnxruntime", extra="onnx")  # before an export that would be in vain
+    import_optional("onnxruntime", package="onnxruntime", extra="onnx")  # before an export that would be for nothing
     with tempfile.TemporaryDirectory(prefix="encash-") as folder:
         session = Session(export_parts(encoder, Path(folder)), device)
     return RuntimeEncoder(session, encoder)
 
 
 def fastest_possible(encoder: TorchEncoder) -> float:
-    """Entries a second that ONNX Runtime cannot pass: it spends at least the time of the matrix products of the layers.
+    """Return an upper bound of the entries per second in ONNX Runtime: those of only the matrix products of the layers.
 
-    Known in a moment, where an export takes seconds.
+    It takes a fraction of a second, whereas an export takes seconds.
     """
     layout, batch = encoder.model.layout, encoder.batch_size
     products = layer_products(layout.hidden_dim, rows=batch * encoder.spec.lookback)
-    products()  # the first call lays out memory and threads
+    products()  # the first call allocates memory and threads
     return batch / (layout.num_layers * seconds_of(products))
 
 
 def layer_products(hidden: int, rows: int) -> Callable[[], object]:
-    """The matrix products of one layer and nothing else, of so many rows, in ONNX Runtime."""
+    """Return a function that computes only the matrix products of one layer in ONNX Runtime, for a number of rows."""
     onnx: Any = import_module("onnx")
     tensor, node = onnx.helper.make_tensor, onnx.helper.make_node
     shapes = {

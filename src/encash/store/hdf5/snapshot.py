@@ -260,9 +260,10 @@ def content_id(file: str | int) -> str:
 def _own_spec(location: str, text: Any) -> StoreSpec:
     """Read the spec that an export wrote."""
     try:
-        return StoreSpec.from_description(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
+        description = dict(json.loads(text))
+    except (ValueError, TypeError) as error:
         raise FormatError(f"the description in {location} is damaged ({error}); export it again") from None
+    return StoreSpec.from_description(description, what=f"the description in {location}")
 
 
 def _open(location: str) -> Any:

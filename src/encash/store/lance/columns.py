@@ -79,14 +79,10 @@ def read_spec(location: str, dataset: Any) -> StoreSpec:
         raise FormatError(
             f"{location} is a Lance dataset, but not a cache of encash; give a cache that `encash build` made"
         )
-    try:
-        spec = StoreSpec.from_description(json.loads(text))
-        expected = schema(spec)
-        if metadata[_DIGEST_KEY] != fingerprint(text):
-            raise ValueError("its digest differs")
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"the description in {location} is damaged ({error}); restore it from a copy") from None
-    if not dataset.schema.equals(expected):
+    if metadata.get(_DIGEST_KEY) != fingerprint(text):
+        raise FormatError(f"the description in {location} is damaged: its digest differs; restore it from a copy")
+    spec = StoreSpec.from_description(json.loads(text), what=f"the description in {location}")
+    if not dataset.schema.equals(schema(spec)):
         raise FormatError(f"the columns of {location} are not those of a cache of {spec.dtype} × {spec.dim}")
     return spec
 

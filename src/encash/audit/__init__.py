@@ -1,0 +1,5 @@
+"""Proofs that a backtest uses no future data: truncate it, poison it, encode again, and compare."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .clusters import fit_check as fit_check
+from .clusters import ranking_check as ranking_check
+from .clusters import walk_check as walk_check
+from .entries import hit_is_miss as hit_is_miss
+from .features import feature_checks as feature_checks
+from .picks import chain_checks as chain_checks
+from .proofs import PROOFS as PROOFS
+from .proofs import audit as audit
+from .subject import Audit as Audit
+from .subject import Check as Check
+from .subject import FeatureMaker as FeatureMaker
+from .subject import Features as Features
+from .subject import Subject as Subject

@@ -1,0 +1,100 @@
+"""Proofs of the clusters: fitted, walked and ranked again without the future."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from encash import clusters, pipeline
+from encash.arrays import Days, Float32, Text, day_text
+from encash.audit.poison import poisoned_prices
+from encash.audit.subject import Check, Subject
+from encash.cache import Cache
+from encash.progress import Progress
+
+
+def cluster_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
+    """Make the clusters of the filter again; no checks without clusters or a cache."""
+    if subject.clusters is None or subject.cache is None:
+        return
+    if pipeline.is_walk(subject.clusters):
+        yield walk_check(subject, subject.cache, subject.clusters)
+    else:
+        yield fit_check(subject.cache, subject.clusters)
+        yield ranking_check(subject, subject.cache, subject.clusters)
+
+
+def fit_check(cache: Cache, folder: Path) -> Check:
+    """Fit the clusters again on the entries up to the end of the fit, read without any later one."""
+    name = "clusters: fit repeated on the past"
+    model = clusters.load_clusters(folder)
+    held, seen = cache.count(model.fit_start, model.fit_end), model.notes.get("entries_seen")
+    if held != seen:
+        detail = f"the fit used {seen} entries up to {model.fit_end}, the cache now has {held}"
+        return Check(name=name, passed=None, detail=detail)
+    config = clusters.FitConfig.of_model(model)
+    sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
+    again = clusters.fit_sample(sample, config=config, encoder=model.encoder)
+    same = again.fingerprint == model.fingerprint
+    detail = f"{held:,} entries from {model.fit_start} to {model.fit_end} give " + (
+        f"the same {model.k} clusters, bit for bit"
+        if same
+        else "different clusters: they used more data, or were changed"
+    )
+    return Check(name=name, passed=same, detail=detail)
+
+
+def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
+    """Walk again on data that end on a random day, and compare with the beginning of the walk."""
+    name, walk = "clusters: walk repeated on truncated data", clusters.load_walk(folder)
+    day = subject.cut_days()[-1]
+    known = subject.prices.as_of(day)
+
+    def read(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[Days, Text, Float32]]:
+        return pipeline.cached_batches(cache, start, min(end, day))
+
+    config = replace(clusters.WalkConfig.of_walk(walk), end=None)
+    again = clusters.walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
+    pairs = list(zip(walk.periods, again.periods, strict=False))
+    moved = [
+        day_text(one.first_day)
+        for one, other in pairs
+        if one.first_day is not None
+        and (one.model.fingerprint != other.model.fingerprint or one.best.tolist() != other.best.tolist())
+    ]
+    detail = f"cut after {day}: {len(pairs)} of {len(walk.periods)} refits repeated, " + (
+        f"different from those in use from {', '.join(moved[:3])}" if moved else "with the same clusters and ranking"
+    )
+    return Check(name=name, passed=not moved, detail=detail)
+
+
+def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
+    """Rank the clusters again with noise in place of all prices after the end of the ranking."""
+    name = "clusters and ranking: poison"
+    horizon = subject.config.horizon
+    if not (folder / f"ranking_{horizon}d.json").is_file():
+        return Check(name=name, passed=None, detail=f"{folder} has no ranking_{horizon}d.json")
+    model, ranking = clusters.load_clusters(folder), clusters.load_ranking(folder, horizon)
+    assignments = pipeline.assign_entries(cache, model, start=ranking.rank_start, end=ranking.rank_end)
+    config = clusters.RankConfig(
+        horizon=horizon,
+        end=ranking.rank_end,
+        embargo=ranking.embargo,
+        start=ranking.rank_start,
+        metric=ranking.metric,
+        winsorize=ranking.winsorize,
+        draws=0,
+    )
+    noise = poisoned_prices(subject.prices, np.datetime64(ranking.rank_end), subject.seed)
+    again = clusters.rank_clusters(assignments, noise, config=config)
+    same = again.order.tolist() == ranking.order.tolist() and model.fit_end <= ranking.rank_end
+    detail = (
+        f"the same order of {ranking.k} clusters, fitted to {model.fit_end}, ranked to {ranking.rank_end}"
+        if same
+        else f"a different order: {again.order.tolist()[:8]} … instead of {ranking.order.tolist()[:8]} …, "
+        f"fitted to {model.fit_end}, ranked to {ranking.rank_end}"
+    )
+    return Check(name=name, passed=same, detail=detail)

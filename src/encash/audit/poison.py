@@ -1,0 +1,67 @@
+"""Data whose future is cut off or replaced by noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+import numpy as np
+
+from encash.arrays import Bool, Float64
+from encash.panel import ArraySource, Bars, Panel, PriceTable
+
+POISON = 1e3
+"""Scale of the noise that replaces the future."""
+
+
+def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
+    """Return the bars up to a day."""
+    cut = {}
+    for ticker, own in bars.items():
+        known = own.days <= day
+        if known.any():
+            cut[ticker] = Bars(days=own.days[known], **{name: column[known] for name, column in _columns(own).items()})
+    return cut
+
+
+def poisoned_bars(bars: Mapping[str, Bars], day: np.datetime64, seed: int) -> dict[str, Bars]:
+    """Return the bars with each one after a day multiplied by its own random number."""
+    random, wrong = np.random.default_rng(seed), {}
+    for ticker, own in bars.items():
+        factor = _noisy(np.ones(len(own.days)), own.days > day, random)
+        wrong[ticker] = Bars(days=own.days, **{name: column * factor for name, column in _columns(own).items()})
+    return wrong
+
+
+def poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceTable:
+    """Return the prices with noise on those after a day."""
+    random = np.random.default_rng(seed)
+    late = np.broadcast_to((prices.days > day)[:, None], prices.close.shape)
+    opens = None if prices.open is None else _noisy(prices.open, late, random)
+    return replace(prices, close=_noisy(prices.close, late, random), open=opens)
+
+
+def poisoned_panel(panel: Panel, prices: PriceTable, day: np.datetime64, *, lookback: int, seed: int) -> Panel:
+    """Return a panel with noise in place of all features and prices after a day; its days stay the same."""
+    rows = panel.rows(start=day, end=day + np.timedelta64(60, "D"), lookback=lookback)
+    values, late = rows.values.copy(), rows.days > day
+    random = np.random.default_rng(seed)
+    values[late] = (random.standard_normal((int(late.sum()), values.shape[1])) * POISON).astype(np.float32)
+    by_ticker = {
+        ticker: (rows.days[start:stop], values[start:stop])
+        for ticker, start, stop in zip(rows.tickers, rows.offsets[:-1], rows.offsets[1:], strict=True)
+        if stop > start
+    }
+    return Panel(ArraySource(by_ticker, feature_names=panel.feature_names), poisoned_prices(prices, day, seed))
+
+
+def _columns(bars: Bars) -> dict[str, Float64]:
+    """Return the prices and volumes that are given."""
+    columns = {field.name: getattr(bars, field.name) for field in fields(bars) if field.name != "days"}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _noisy(prices: Float64, late: Bool, random: np.random.Generator) -> Float64:
+    """Multiply late prices by a random factor from 1/1000 to 1000."""
+    noise = np.exp(random.uniform(-np.log(POISON), np.log(POISON), size=prices.shape))
+    return np.where(late, prices * noise, prices)

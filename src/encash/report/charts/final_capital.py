@@ -1,0 +1,80 @@
+"""Final capital over random filters, seeds and start days."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encash.report import style
+from encash.report.charts.base import Chart
+from encash.report.charts.elements import Mark, histogram
+from encash.report.formatting import count, money, number, percent
+from encash.report.run_extras import Extras
+from encash.report.summary import Run
+
+
+def random_filters(run: Run, extras: Extras) -> Chart | None:
+    """Draw the distribution over random filters, with the run, no filter and shuffled clusters as lines."""
+    rank = extras.rank(run.final_capital)
+    if rank is None:
+        return None
+    marks = [Mark(label="this run", value=run.final_capital, role="net")]
+    if extras.no_filter is not None:
+        marks.append(Mark(label="no filter", value=extras.no_filter, role="bench"))
+    if len(extras.shuffled_clusters):
+        median = float(np.median(np.asarray(extras.shuffled_clusters)))
+        marks.append(Mark(label="shuffled clusters, median", value=median, role="muted"))
+    return Chart(
+        title="Random-filter test",
+        reading=f"{percent(rank.percentile / 100, 0)} of {count(rank.draws)} random filters with the same keep-rate "
+        "ended below the run.",
+        figure=histogram(np.asarray(extras.random_filters, dtype=np.float64), "random filters", marks),
+        note=f"Probability that a random filter ends at least this high: p = {number(rank.p_better, 3)}.",
+    )
+
+
+def seeds(run: Run, extras: Extras) -> Chart | None:
+    """Draw the distribution over seeds, with the run and the mean as lines."""
+    if len(extras.seeds) < 2:
+        return None
+    capitals = np.asarray(extras.seeds, dtype=np.float64)
+    mean, deviation = float(capitals.mean()), float(capitals.std(ddof=1))
+    low, high = map(float, np.percentile(capitals, [2.5, 97.5]))
+    marks = [
+        Mark(label="this run", value=run.final_capital, role="net"),
+        Mark(label="mean of the seeds", value=mean, role="muted"),
+    ]
+    return Chart(
+        title="Sensitivity to the seed",
+        reading=f"Over {count(len(capitals))} seeds, the final capital is {money(mean)} ± {money(deviation)}.",
+        figure=histogram(capitals, "seeds", marks),
+        note=f"Middle 95% of the seeds: {money(low)} to {money(high)}.",
+    )
+
+
+def start_days(run: Run, extras: Extras) -> Chart | None:
+    """Draw one point per start day, and a dashed line for no filter; the run's own point is marked."""
+    finals, reference = extras.phases, extras.no_filter
+    if len(finals) < 2:
+        return None
+    low, high = min(finals.values()), max(finals.values())
+    own = None if run.config.get("tranches") else run.config.get("phase")
+    figure = style.new_figure(style.HALF, 300)
+    axes = style.new_axes(figure, (0.145, 0.17, 0.84, 0.72))
+    every = [low, high, *([] if reference is None else [reference])]
+    span = max(max(every) - min(every), 1e-3 * max(every))
+    axes.set_ylim(min(every) - 0.12 * span, max(every) + 0.16 * span)
+    axes.set_xlim(min(finals) - 0.5, max(finals) + 0.5)
+    y_title = "final capital"
+    if reference is not None:
+        axes.axhline(reference, color=style.COLOR["bench"], linewidth=1.5, linestyle=style.DASHES)
+        y_title += f"; dashed: no filter {money(reference)}"
+    for phase, capital in finals.items():
+        role, size = ("net", 12) if phase == own else ("muted", 8)
+        axes.plot([phase], [capital], "o", markersize=size, markeredgewidth=0, color=style.COLOR[role])
+    style.y_axis(axes, money, y_title)
+    style.x_axis(axes, list(finals), list(map(str, finals)), "sessions from the start to the first signal")
+    return Chart(
+        title="Sensitivity to the start day",
+        reading=f"Depending on the start day, the run ends between {money(low)} and {money(high)}.",
+        figure=figure,
+    )

@@ -1,0 +1,69 @@
+"""Occupancy of the clusters over time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encash.report import style
+from encash.report.charts.base import Chart
+from encash.report.formatting import percent
+from encash.report.run_extras import Extras
+from encash.report.summary import Occupancy, Run, occupancy
+
+_HEAT = (59, 124, 214)  # translucent, so that it works on white and on black
+
+
+def cluster_occupancy(run: Run, extras: Extras) -> Chart | None:
+    """Draw the share of the candidates in each cluster over time; one row per cluster, kept clusters first."""
+    found = occupancy(run.candidates)
+    if found is None or len(found.clusters) < 2:
+        return None
+    mean, kept = found.share.mean(axis=1), int((found.kept > 0.5).sum())
+    largest = int(mean.argmax())
+    return Chart(
+        title="Cluster occupancy",
+        reading=f"The filter kept most candidates of {kept} of {len(found.clusters)} clusters; cluster "
+        f"{found.clusters[largest]} is the largest, with {percent(float(mean[largest]), 0)} of the candidates.",
+        figure=occupancy_figure(found),
+        note=_drift_note(found),
+        wide=True,
+    )
+
+
+def occupancy_figure(found: Occupancy) -> style.Figure:
+    """Draw a heat map, with a line below the kept clusters."""
+    order = np.lexsort((found.clusters, -found.share.mean(axis=1), found.kept <= 0.5))
+    clusters, kept, share = found.clusters[order], found.kept[order] > 0.5, found.share[order]
+    row = max(8, min(21, 900 // len(clusters)))
+    height = 66 + row * len(clusters)
+    figure = style.new_figure(style.WIDE, height)
+    axes = style.new_axes(figure, (0.05, 34 / height, 0.95, 1 - 66 / height))
+    colors = np.zeros((*share.shape, 4), dtype=np.uint8)
+    colors[..., :3] = _HEAT
+    colors[..., 3] = np.round(255 * np.sqrt(share / share.max()))
+    axes.imshow(colors, aspect="auto", interpolation="none")
+    for place in range(0, len(clusters), -(-13 // row)):
+        role, weight = ("net", "bold") if kept[place] else ("muted", "normal")
+        text = str(clusters[place])
+        style.y_label(axes, place, text, color=style.COLOR[role], fontweight=weight, fontsize=style.SMALL)
+    months = np.array([label[:7] for label in found.labels])
+    begins = np.flatnonzero(np.concatenate([[True], months[1:] != months[:-1]]))
+    columns = begins[np.unique(np.linspace(0, len(begins) - 1, min(9, len(begins))).round().astype(int))]
+    style.x_axis(axes, columns, months[columns].tolist(), line=False)
+    if 0 < kept.sum() < len(kept):
+        axes.axhline(float(kept.sum()) - 0.5, color=style.COLOR["ink"], linewidth=1.2)
+    darkest = percent(float(share.max()), 0)
+    style.y_title(axes, f"cluster; kept ones bold, on top; the darkest cell is {darkest} of the candidates")
+    return figure
+
+
+def _drift_note(found: Occupancy) -> str:
+    """Compare the shares of the first half of the run with those of the second."""
+    half = found.share.shape[1] // 2
+    if half == 0:
+        return ""
+    moved = 0.5 * np.abs(found.share[:, :half].mean(axis=1) - found.share[:, half:].mean(axis=1)).sum()
+    return (
+        f"Net, {percent(float(moved), 0)} of the candidates changed cluster between the first and the second half of "
+        "the run."
+    )

@@ -1,0 +1,207 @@
+"""The evidence for and against a run: one row of the page per criterion.
+
+To add a criterion, write a function that returns its state and an explanation, or None if it does not apply, and add
+it to `CRITERIA`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from encash.backtest.evaluation.random_filter_test import LEVEL
+from encash.report.formatting import (
+    count,
+    money,
+    number,
+    ordinal,
+    percent,
+    pluralize,
+    relative_performance,
+    signed_percent,
+)
+from encash.report.run_extras import Extras
+from encash.report.summary import Run
+from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS
+
+State = Literal["good", "doubt", "bad", "unknown"]
+Answer = tuple[State, str]
+"""State and explanation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One criterion as applied to a run."""
+
+    name: str
+    state: State
+    explanation: str
+
+
+def assess(run: Run, extras: Extras) -> tuple[Criterion, ...]:
+    """Apply all criteria to a run, in the order of the page."""
+    answers = ((name, answer(run, extras)) for name, answer in CRITERIA.items())
+    return tuple(Criterion(name=name, state=found[0], explanation=found[1]) for name, found in answers if found)
+
+
+def _chance(run: Run, extras: Extras) -> Answer | None:
+    if not run.has_filter:
+        return None
+    rank = extras.rank(run.final_capital)
+    if rank is None:
+        return "unknown", "Unknown: not compared with random filters; use --compare."
+    states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
+    text = (
+        f"{count(rank.draws)} random filters with the same keep-rate had a median final capital of "
+        f"{money(float(np.median(np.asarray(extras.random_filters))))}; {percent(rank.percentile / 100.0, 0)} of them "
+        f"ended below this run (p = {number(rank.p_better, 3)})."
+    )
+    if rank.excess_interval is not None:
+        low, high = map(signed_percent, rank.excess_interval)
+        text += f" Annual excess return over them: {low} to {high} (95% interval)."
+    return states.get(rank.against_chance, "doubt" if rank.judged else "unknown"), text
+
+
+def _no_filter(run: Run, extras: Extras) -> Answer | None:
+    if not run.has_filter:
+        return None
+    if extras.no_filter is None:
+        return "unknown", "Unknown: not compared with the same strategy without a filter; use --compare."
+    return _compare(run, extras.no_filter, "the same strategy without a filter, which ended at {}.")
+
+
+def _benchmark(run: Run, extras: Extras) -> Answer:
+    if not run.has_benchmark:
+        return "unknown", "Unknown: the run has no benchmark."
+    return _compare(run, run.equity.benchmark[-1], "all candidates in equal weights, which ended at {} without costs.")
+
+
+def _compare(run: Run, capital: float, other: str) -> Answer:
+    performance = relative_performance(run.final_capital, capital)
+    text = f"{performance.capitalize()} {other.format(money(capital))}"
+    return "good" if run.final_capital > capital else "bad", text
+
+
+def _significance(run: Run, extras: Extras) -> Answer:
+    low, high = run.sharpe_interval
+    sessions, rebalances = len(run.equity.days) - 1, run.figure("rebalances")
+    short = sessions < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
+    text = f"95% interval of the Sharpe ratio: {number(low)} to {number(high)}, over {count(sessions)} sessions."
+    if short:
+        text += f" Too short for a conclusion: {pluralize(rebalances, 'rebalance')}."
+    return "good" if low > 0 and not short else "bad" if high < 0 else "doubt", text
+
+
+def _multiple_testing(run: Run, extras: Extras) -> Answer | None:
+    if extras.trials is None or extras.trials < 2:
+        return None
+    text = f"Chosen among {count(extras.trials)} configurations; "
+    if extras.deflated_sharpe is None:
+        return "doubt", f"{text}the Sharpe ratio is not corrected for that."
+    best = "" if extras.expected_best_sharpe is None else f" ({number(extras.expected_best_sharpe)})"
+    text += (
+        f"its true Sharpe ratio exceeds the best of {count(extras.trials)} runs without skill{best} with probability "
+        f"{percent(extras.deflated_sharpe, 0)} (deflated Sharpe ratio)."
+    )
+    if extras.overfitting is not None:
+        text += (
+            " The best configuration in one half of the sessions is below the median in the other half with "
+            f"probability {percent(extras.overfitting, 0)} (50% is chance)."
+        )
+    return "good" if extras.deflated_sharpe >= 1 - LEVEL else "doubt", text
+
+
+def _delay(run: Run, extras: Extras) -> Answer:
+    lag, later = run.config.get("lag"), extras.later
+    when = f"{pluralize(lag, 'session')} after the signal" if isinstance(lag, int) and lag else "at the signal's close"
+    if later is None:
+        return "unknown", f"Unknown: filled {when}, and not one session later; use --compare."
+    net, capital = run.final_capital, run.capital
+    robust = later >= net or (net > capital and later - capital >= 0.5 * (net - capital))
+    text = f"Filled {when}, the run ends at {money(net)}; one session later, at {money(later)}."
+    return "good" if robust else "doubt", text
+
+
+def _start_day(run: Run, extras: Extras) -> Answer:
+    ends = list(extras.phases.values())
+    if run.horizon == 1:
+        return "good", "None: the run trades every session."
+    if run.config.get("tranches"):
+        return "good", "None: the capital is spread over all start days."
+    if len(ends) < 2:
+        return "unknown", "Unknown: not run from different start days; use --compare."
+    reference, name = run.capital, "the initial capital"
+    if extras.no_filter is not None:
+        reference, name = extras.no_filter, f"the run without a filter, {money(extras.no_filter)}"
+    better = sum(end > run.final_capital for end in ends)
+    text = (
+        f"From {count(len(ends))} start days, the run ends between {money(min(ends))} and {money(max(ends))}; this one "
+        f"is the {f'{ordinal(1 + better)} best' if better else 'best'}. "
+        f"{'All' if min(ends) > reference else 'Not all'} end above {name}."
+    )
+    return "good" if min(ends) > reference else "doubt", text
+
+
+def _delistings(run: Run, extras: Extras) -> Answer:
+    policies = {name: value for name, value in run.section("final_capital_by_delisting").items() if value}
+    delistings = run.figure("delistings")
+    if delistings is None or (delistings and not policies):
+        return "unknown", "Unknown: the run did not count delistings."
+    if not delistings:
+        return "good", "No position was held when its ticker stopped trading."
+    capitals = ", ".join(f"{money(value)} ({name})" for name, value in policies.items())
+    text = (
+        f"{pluralize(delistings, 'position')} {'was' if delistings == 1 else 'were'} held when trading stopped. "
+        f"Final capital by policy: {capitals}."
+    )
+    return "good" if min(policies.values()) >= 0.99 * run.final_capital else "doubt", text
+
+
+def _lookahead(run: Run, extras: Extras) -> Answer:
+    if run.lookahead_reason is not None:
+        return "bad", f"Possible: {run.lookahead_reason}."
+    if not run.has_filter:
+        return "good", "None: the result states that no day used later data."
+    return "good", "None: each ranking was used only after its last return had ended and an embargo had passed."
+
+
+def _training(run: Run, extras: Extras) -> Answer:
+    first, end = str(run.equity.days[0]), run.train_end
+    if end is None:
+        return "unknown", "Training period unknown: the model may have been trained on these sessions."
+    return "good" if end < first else "bad", f"Trained up to {end}; the run starts on {first}."
+
+
+def _coverage(run: Run, extras: Extras) -> Answer:
+    share, candidates = run.figure("missing_share"), len(run.candidates.days)
+    if share is None:
+        return "unknown", "Unknown: the run did not count missing entries."
+    text = f"Complete: all {count(candidates)} candidates had an entry."
+    if share:
+        lost = f"{count(share * candidates)} of {count(candidates)} candidates ({percent(share, 2)})"
+        text = f"{lost} had no entry and could not be picked."
+    doubts = ""
+    if run.figure("unchecked"):
+        doubts += f" The input of {pluralize(run.figure('unchecked'), 'cached vector')} is not recorded."
+    if run.result.get("verified") is False:
+        doubts += " The cache was imported on trust: the model that computed it is not known."
+    return "doubt" if share > 0.01 or doubts else "good", text + doubts
+
+
+CRITERIA: dict[str, Callable[[Run, Extras], Answer | None]] = {
+    "Better than chance": _chance,
+    "Better than no filter": _no_filter,
+    "Better than the benchmark": _benchmark,
+    "Significantly positive return": _significance,
+    "Corrected for multiple testing": _multiple_testing,
+    "Robust to a one-session delay": _delay,
+    "Sensitivity to the start day": _start_day,
+    "Sensitivity to delistings": _delistings,
+    "Look-ahead": _lookahead,
+    "Training period of the encoder": _training,
+    "Data coverage": _coverage,
+}
+"""Name → function, in the order of the page."""

@@ -1,0 +1,44 @@
+"""Definitions of the terms and conventions of the page."""
+
+from __future__ import annotations
+
+GLOSSARY = {
+    "CAGR": "Compound annual growth rate: (last / first) ^ (252 / sessions) − 1.",
+    "Sharpe ratio": "Mean over standard deviation of the daily net returns, times √252; the risk-free rate is 0.",
+    "Deflated Sharpe ratio": "Probability that the true Sharpe ratio of a run chosen among N trials exceeds the Sharpe "
+    "ratio that the best of N runs without skill is expected to have.",
+    "Max drawdown": "The largest drawdown of the net equity.",
+    "Drawdown": "Distance of the equity below its highest value so far, as a fraction of that value.",
+    "Turnover": "Half of all value traded, over mean equity and years: how often a year the portfolio is replaced.",
+    "Win rate": "Share of holdings sold for more than they cost, including slippage and proportional fees.",
+    "Trades": "Orders in the ledger; a buy and the sale of the same shares count as two.",
+    "Keep-rate": "Share of the candidates with an entry that the filter kept for ranking.",
+    "Benchmark": "All candidates in equal weights, rebalanced every session, without costs.",
+    "Gross": "The same picks without fees and slippage.",
+    "Hit": "A valid entry in the cache: computed from the same input by the same encoder.",
+    "Miss": "An entry that was missing from the cache or stale: it was encoded, or it had no complete window.",
+    "Computed": "Encoded during the run. A failed encoding ends the run, so a completed run has no failures.",
+    "Stale": "In the cache, but the input of its window has changed since.",
+    "Unavailable": "The panel has no complete window of finite features that ends on that day.",
+    "Random filter": "A filter that keeps, each day, as many candidates as the run's filter did, drawn at random.",
+    "Percentile": "Share of the random filters that ended below the run.",
+    "Rank IC": "Spearman correlation of forecasts and later returns across the tickers of a day; mean over days.",
+    "IC": "Pearson correlation of forecasts and later returns across the tickers of a day; mean over days.",
+    "Rank ICIR": "Mean over standard deviation of the daily rank ICs; not annualized.",
+    "Horizon": "Number of sessions ahead, of a forecast or of a holding period.",
+    "Phase": "Sessions from the start to the first signal. A rebalance every H sessions has H phases.",
+    "Tranches": "H overlapping portfolios, one started each session, each with an equal share of the capital.",
+    "Embargo": "Sessions between the last return that a ranking used and the first signal of the run.",
+    "Look-ahead": "Use of information on a day before it was available.",
+}
+"""Term → definition."""
+
+CONVENTIONS = (
+    "252 sessions a year; growth is compounded; returns are simple, never logarithmic; the risk-free rate is 0.",
+    "Equity is marked to market at each close. Its first value is replaced by the initial capital, so that the costs "
+    "of the first buys are part of the first return.",
+    "Standard deviations are those of a sample (ddof 1). An undefined figure is shown as –, never as 0.",
+    "Monthly and yearly returns are compounded from net equity; the first and the last month may be incomplete.",
+    "Amounts are in the currency of the prices.",
+)
+"""Conventions behind all figures."""

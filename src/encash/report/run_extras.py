@@ -1,0 +1,184 @@
+"""Optional data that a page shows beside the run: comparisons, cluster rankings, forecast skill and timings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from encash.arrays import Float64
+from encash.backtest.evaluation.random_filter_test import RandomFilterRank, rank_among
+
+if TYPE_CHECKING:
+    from encash.clusters import ClusterMap, WalkDrift
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterReturn:
+    """Returns of the entries of one cluster in the ranking period."""
+
+    cluster: int
+    mean_return: float
+    """As a fraction, over the horizon."""
+    error: float | None = None
+    """Standard error of the mean."""
+    win_rate: float = float("nan")
+    """Share of entries with a return above 0."""
+    win_error: float | None = None
+    """Standard error of the win rate."""
+    selected_share: float = float("nan")
+    """Share of bootstrap draws in which the cluster was among the best."""
+    best: bool = False
+    """True if the filter keeps it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skill:
+    """Forecast skill at one horizon. NaN if a figure is undefined."""
+
+    horizon: int
+    """In sessions."""
+    rank_ic: float
+    """Mean of the daily rank correlations."""
+    rank_ic_t: float = float("nan")
+    """Its t-statistic, robust to overlapping returns."""
+    rank_icir: float = float("nan")
+    """Mean over standard deviation of the daily rank correlations, not annualized."""
+    ic: float = float("nan")
+    """Mean of the daily Pearson correlations."""
+    days: int | None = None
+    quantile_returns: tuple[float, ...] = ()
+    """Mean return of each group of tickers by forecast, lowest first."""
+    spread_t: float = float("nan")
+    """t-statistic of the highest group minus the lowest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and deviation of one figure over several runs."""
+
+    mean: float
+    deviation: float
+    """Sample deviation; NaN for a single run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """A variant of the run, repeated once or several times: a row of the table of comparisons."""
+
+    name: str
+    meaning: str
+    runs: int
+    final_capital: Spread
+    sharpe: Spread
+    max_drawdown: Spread
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Range:
+    """The range of equity over many runs, on the sessions of this one."""
+
+    low: Float64
+    """shape (S,)."""
+    high: Float64
+    """shape (S,)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extras:
+    """Comparisons on the same days and costs, and other data. Every field is optional.
+
+    Capitals are final capitals after costs, in the currency of the run.
+    """
+
+    no_filter: float | None = None
+    """The same strategy without a filter."""
+    random_filters: Sequence[float] = ()
+    """One capital per draw: filters that keep as many candidates each day as the run did, at random."""
+    random_range: Range | None = None
+    """The middle 95% of the equity of the random filters."""
+    excess_interval: tuple[float, float] | None = None
+    """95% interval of the annual excess return over the mean of the random filters."""
+    shuffled_clusters: Sequence[float] = ()
+    """One capital per draw: the best clusters are drawn at random."""
+    phases: Mapping[int, float] = field(default_factory=dict)
+    """Sessions from the start to the first signal → capital."""
+    phase_range: Range | None = None
+    """The middle 95% of the equity of the phases."""
+    later: float | None = None
+    """The same run with every fill one session later."""
+    alternatives: Sequence[Alternative] = ()
+    """Rows of the table of comparisons."""
+    seeds: Sequence[float] = ()
+    """One capital per seed: the same run with different daily subsets and draws."""
+    trials: int | None = None
+    """Number of configurations from which this one was chosen."""
+    deflated_sharpe: float | None = None
+    """Probability that the true Sharpe ratio exceeds the best of N runs without skill (Bailey and López de Prado,
+    2014)."""
+    expected_best_sharpe: float | None = None
+    """Annual Sharpe ratio that the best of N runs without skill is expected to have."""
+    overfitting: float | None = None
+    """Probability that the best run of one half of the sessions is below the median in the other half."""
+    ranking: Sequence[ClusterReturn] = ()
+    ranking_horizon: int | None = None
+    """Sessions of the returns in `ranking`."""
+    cluster_map: ClusterMap | None = None
+    """A 2-D projection of the clusters."""
+    refits: WalkDrift | None = None
+    """Changes of the clusters of a walk from refit to refit."""
+    skill: Sequence[Skill] = ()
+    """One per horizon, shortest first."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that each method takes for the same work, as ``{"live": 61.0, "cached": 0.4}``."""
+    same_picks: bool | None = None
+    """True if all of these methods made the same picks."""
+
+    def with_defaults(self, other: Extras) -> Extras:
+        """Return these extras, with the other's values for the fields that are not given."""
+        return replace(other, **self.given)
+
+    def rank(self, capital: float) -> RandomFilterRank | None:
+        """Rank a final capital among the random filters; None without any."""
+        if not len(self.random_filters):
+            return None
+        return rank_among(self.random_filters, capital, excess_interval=self.excess_interval, no_filter=self.no_filter)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that have a value."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and not (hasattr(value, "__len__") and len(value) == 0)
+        }
+
+
+def cluster_returns(
+    rows: Sequence[Mapping[str, Any]], best: Sequence[int], selected_share: Float64 | None = None
+) -> tuple[ClusterReturn, ...]:
+    """Convert the rows of a ranking for the page.
+
+    Args:
+        rows: one per cluster, with ``cluster_id``, ``mean_return`` and, if known, ``mean_error``, ``win_rate`` and
+            ``win_error``.
+        best: ids of the clusters that the filter keeps.
+        selected_share: share of bootstrap draws in which each cluster is among the best, by id, shape (k,).
+
+    >>> cluster_returns([{"cluster_id": 7, "mean_return": 0.01}], best=[7])[0].best
+    True
+    """
+    kept = {int(cluster) for cluster in best}
+    return tuple(
+        ClusterReturn(
+            cluster=int(row["cluster_id"]),
+            mean_return=float(row["mean_return"]),
+            error=row.get("mean_error"),
+            win_rate=row.get("win_rate", float("nan")),
+            win_error=row.get("win_error"),
+            selected_share=float("nan") if selected_share is None else float(selected_share[int(row["cluster_id"])]),
+            best=int(row["cluster_id"]) in kept,
+        )
+        for row in rows
+    )
