@@ -139,22 +139,19 @@ class _Builder:
         return self._report()
 
     def _steps(self) -> Iterator[_Step]:
-        """Iterate over the tasks, block by block, in the reading thread."""
-        for block in _blocks(self._work, self._rate):
-            yield from self._read(block)
+        """Iterate over the tasks, block by block, in the reading thread; a failure to read them is a step too."""
+        work = self._work
+        for block in _blocks(work, self._rate):
+            left = np.ones(len(block), dtype=np.bool_)
+            try:
+                for task in read_tasks(work.panel, block, work.spec, work.store.spec.dtype, work.block.feature_bytes):
+                    left[task.places] = False
+                    yield task
+            except (EncashError, OSError) as error:
+                yield _failure(block.take(np.flatnonzero(left)), error)
+            else:
+                self._gone += int(left.sum())
             yield _BlockEnd()
-
-    def _read(self, block: Cells) -> Iterator[_Step]:
-        """Iterate over the tasks of a block; a failure to read them is a step too."""
-        work, left = self._work, np.ones(len(block), dtype=np.bool_)
-        try:
-            for task in read_tasks(work.panel, block, work.spec, work.store.spec.dtype, work.block.feature_bytes):
-                left[task.places] = False
-                yield task
-        except (EncashError, OSError) as error:
-            yield _failure(block.take(np.flatnonzero(left)), error)
-            return
-        self._gone += int(left.sum())
 
     def _submit_ahead(self, steps: Iterator[_Step]) -> Iterator[_Pending]:
         """Submit the tasks and yield all steps in order; enough tasks are submitted to keep every worker busy."""

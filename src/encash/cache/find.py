@@ -53,8 +53,8 @@ def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
 
 def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
     """Return the path of the only cache of an encoder in a folder, which may have other files too."""
-    wanted = encoder.spec.fingerprint if isinstance(encoder, Encoder) else encoder
-    wanted = wanted.fingerprint if isinstance(wanted, EncoderSpec) else wanted
+    spec = encoder.spec if isinstance(encoder, Encoder) else encoder
+    wanted = spec.fingerprint if isinstance(spec, EncoderSpec) else spec
     found, unread = [], []
     for path in cache_paths(folder):
         try:

@@ -80,8 +80,8 @@ class EncoderContract(ABC):
         whole = encoder.encode(windows)
         alone = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
         _assert_close(whole, Encoded.join(alone), self.tolerance, "each window by itself")
-        reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
-        _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
+        backward = encoder.encode(np.ascontiguousarray(windows[::-1])).take(slice(None, None, -1))
+        _assert_close(whole, backward, self.tolerance, "the windows in reverse order")
         mixed = np.concatenate([windows[:2], 100 * windows[2:]])
         _assert_close(whole.take(slice(2)), encoder.encode(mixed).take(slice(2)), self.tolerance, "a different batch")
 
@@ -144,7 +144,3 @@ def _assert_close(ours: Encoded, theirs: Encoded, tolerance: float, what: str) -
         assert a.shape == b.shape, f"{what}: {name} has shape {b.shape}, not {a.shape}"
         difference = float(np.abs(a - b).max(initial=0.0))
         assert difference <= tolerance, f"{what}: {name} differs by {difference:.3g}, allowed is {tolerance:.3g}"
-
-
-def _reverse(result: Encoded) -> Encoded:
-    return Encoded(embedding=result.embedding[::-1], forecast=result.forecast[::-1], confidence=result.confidence[::-1])

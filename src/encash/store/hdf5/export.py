@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -67,15 +66,6 @@ def write_hdf5(
     return export.count
 
 
-@dataclass
-class _Ticker:
-    """A ticker's open group and the attributes to write there."""
-
-    group: Any
-    columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-    """Days, and the attributes by name, batch by batch."""
-
-
 class _Export:
     """A file being written. One dataset per vector is a quarter of a million calls: hence h5py's low-level API."""
 
@@ -92,7 +82,8 @@ class _Export:
         self._layout.set_deflate(1)
         self._layout.set_fill_time(h5d.FILL_TIME_NEVER)
         self._layout.set_obj_track_times(False)
-        self._tickers: dict[str, _Ticker] = {}
+        self._groups: dict[str, Any] = {}
+        self._columns: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
         self.count = 0
 
     def add(self, batch: Entries, pool: ThreadPoolExecutor) -> None:
@@ -104,37 +95,34 @@ class _Export:
         vectors = np.ascontiguousarray(batch.embedding, dtype="<f4")
         parts = [vectors[at : at + _COMPRESS_ROWS] for at in range(0, len(vectors), _COMPRESS_ROWS)]
         chunks = chain.from_iterable(pool.map(_deflate, parts))
+        self._keep_columns(batch)  # while the vectors are compressed
         tickers, days = batch.tickers.tolist(), batch.days.astype(str).tolist()
         for name, day, chunk in zip(tickers, days, chunks, strict=True):
-            self._write_vector(self._ticker(name).group, name, day, chunk)
-        self._keep_columns(batch)
+            if name not in self._groups:
+                self._groups[name] = h5g.create(self._file, escape_ticker(name).encode())
+            self._write_vector(name, day, chunk)
         self.count += len(batch)
 
     def finish(self) -> None:
         """Write the attributes: each ticker's columns, and the spec at the root."""
-        for ticker in self._tickers.values():
-            order = np.argsort(np.concatenate(ticker.columns.pop("days")))
-            for name, parts in ticker.columns.items():
+        for ticker, columns in self._columns.items():
+            order = np.argsort(np.concatenate(columns.pop("days")))
+            for name, parts in columns.items():
                 values = np.concatenate(parts)[order]
                 if values.size:
-                    _write_attribute(ticker.group, name, values)
+                    _write_attribute(self._groups[ticker], name, values)
         text = np.array(json.dumps(self._spec.describe(), sort_keys=True).encode())
         _write_attribute(h5g.open(self._file, b"/"), SPEC_KEY, text)
         h5f.flush(self._file)
 
     def close(self) -> None:
         """Close the file."""
-        self._tickers.clear()
+        self._groups.clear()
         self._file.close()
 
-    def _ticker(self, name: str) -> _Ticker:
-        if name not in self._tickers:
-            self._tickers[name] = _Ticker(group=h5g.create(self._file, escape_ticker(name).encode()))
-        return self._tickers[name]
-
-    def _write_vector(self, group: Any, ticker: str, day: str, chunk: bytes) -> None:
+    def _write_vector(self, ticker: str, day: str, chunk: bytes) -> None:
         try:
-            dataset = h5d.create(group, day.encode(), h5t.IEEE_F32LE, self._space, self._layout)
+            dataset = h5d.create(self._groups[ticker], day.encode(), h5t.IEEE_F32LE, self._space, self._layout)
         except (ValueError, OSError) as error:
             if "already exists" in str(error):
                 raise InputError(f"duplicate key ({day}, {ticker}); expected each key once") from None
@@ -143,14 +131,19 @@ class _Export:
 
     def _keep_columns(self, batch: Entries) -> None:
         """Append a batch's other columns to those of its tickers."""
-        columns = {name: getattr(batch, name) for name in ("days", "digest", "forecast", "confidence")}
-        columns["checksum"] = row_checksums(batch.embedding, None, batch)
+        columns = {
+            "days": batch.days,
+            "digest": batch.digest,
+            "checksum": row_checksums(batch.embedding, None, batch),
+            "forecast": batch.forecast,
+            "confidence": batch.confidence,
+        }
         names, code = np.unique(batch.tickers, return_inverse=True)
         order = np.argsort(code, kind="stable")
         parts = np.split(order, np.searchsorted(code[order], np.arange(1, len(names))))
         for name, rows in zip(names.tolist(), parts, strict=True):
             for column, values in columns.items():
-                self._tickers[name].columns[column].append(values[rows])
+                self._columns[name][column].append(values[rows])
 
 
 def _deflate(vectors: Float32) -> list[bytes]:
