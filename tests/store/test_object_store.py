@@ -52,7 +52,7 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.fixture
-def place(bucket: str) -> str:
+def prefix(bucket: str) -> str:
     """An unused prefix of the bucket."""
     return f"{bucket}/{next(numbers)}"
 
@@ -82,10 +82,10 @@ def same(left: Cache, right: Cache) -> bool:
     return everything(left.store) == everything(right.store)
 
 
-def test_a_cache_in_a_bucket_equals_a_local_one(tmp_path, place, panel, encoder):
+def test_a_cache_in_a_bucket_equals_a_local_one(tmp_path, prefix, panel, encoder):
     """Built in two parts, read, updated after a restatement, tagged, compacted and verified, a cache in a bucket equals
     a local cache at each step."""
-    remote, local = (open_cache(f"{where}/c.lance") for where in (place, tmp_path))
+    remote, local = (open_cache(f"{where}/c.lance") for where in (prefix, tmp_path))
     for cache in (remote, local):
         cache.build(panel, encoder, end=panel.sessions[40])
         cache.build(panel, encoder)
@@ -118,41 +118,41 @@ def restated(panel: Panel) -> Panel:
     return Panel(ArraySource(rows, panel.feature_names), panel.prices)
 
 
-def test_caches_are_merged_and_exported(tmp_path, place, panel, encoder):
+def test_caches_are_merged_and_exported(tmp_path, prefix, panel, encoder):
     """A local cache and one in a bucket are merged into either place, equal bit for bit, and then exported."""
     whole, left, right = (
         open_cache(tmp_path / "w.lance"),
         open_cache(tmp_path / "l.lance"),
-        open_cache(f"{place}/r.lance"),
+        open_cache(f"{prefix}/r.lance"),
     )
     whole.build(panel, encoder)
     left.build(panel, encoder, end=panel.sessions[40])
     right.build(panel, encoder, start=panel.sessions[30])
-    for into in (tmp_path / "into.lance", f"{place}/into.lance"):
+    for into in (tmp_path / "into.lance", f"{prefix}/into.lance"):
         report = merge_caches([left.path, right.path], into)
         assert report.added == whole.index().entries
         assert same(open_cache(into), whole)
-    export_hdf5(open_cache(f"{place}/into.lance"), tmp_path / "out.h5")
+    export_hdf5(open_cache(f"{prefix}/into.lance"), tmp_path / "out.h5")
     assert everything(open_store(tmp_path / "out.h5")) == everything(whole.store)
     with pytest.raises(InputError, match="into itself"):
         merge_caches([right.path], right.path)
 
 
-def test_an_unknown_version_is_not_a_missing_cache(place):
+def test_an_unknown_version_is_not_a_missing_cache(prefix):
     """An unknown version or tag of a cache in a bucket has a different error from a missing cache."""
-    create_store(f"{place}/a.lance", make_spec())
+    create_store(f"{prefix}/a.lance", make_spec())
     for version in ("no-such", 99):
         with pytest.raises(MissingFileError, match=f"has no version {version!r}"):
-            open_store(f"{place}/a.lance", version=version)
+            open_store(f"{prefix}/a.lance", version=version)
         with pytest.raises(MissingFileError, match="no cache at"):
-            open_store(f"{place}/none.lance", version=version)
+            open_store(f"{prefix}/none.lance", version=version)
 
 
 @pytest.mark.parametrize("writers", [3, pytest.param(6, marks=pytest.mark.slow)])
-def test_concurrent_writers_in_one_bucket(place, writers):
+def test_concurrent_writers_in_one_bucket(prefix, writers):
     """Processes that create one cache at the same time and write overlapping blocks leave every key once, with the
     right values."""
-    command = [sys.executable, str(WORKER), "contend", f"{place}/a.lance"]
+    command = [sys.executable, str(WORKER), "contend", f"{prefix}/a.lance"]
     workers = [
         subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(writers)
@@ -162,7 +162,7 @@ def test_concurrent_writers_in_one_bucket(place, writers):
         worker.stdin.write("go\n")
         worker.stdin.flush()
     assert [worker.communicate(timeout=240)[0] for worker in workers] == ["done\n"] * writers
-    store, truth = open_store(f"{place}/a.lance"), MemoryStore(SPEC)
+    store, truth = open_store(f"{prefix}/a.lance"), MemoryStore(SPEC)
     for day in range(12):
         truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
     assert everything(store) == everything(truth)
@@ -170,11 +170,11 @@ def test_concurrent_writers_in_one_bucket(place, writers):
 
 
 @pytest.mark.slow
-def test_compacting_while_others_write(place):
+def test_compacting_while_others_write(prefix):
     """A cache in a bucket that is compacted repeatedly while others write loses no row and duplicates no key; a
     compaction that meets a new commit ends with ConflictError and changes nothing."""
-    ensure_store(f"{place}/a.lance", SPEC)
-    command = [sys.executable, str(WORKER), "contend", f"{place}/a.lance"]
+    ensure_store(f"{prefix}/a.lance", SPEC)
+    command = [sys.executable, str(WORKER), "contend", f"{prefix}/a.lance"]
     workers = [
         subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in (0, 1)
     ]
@@ -184,20 +184,20 @@ def test_compacting_while_others_write(place):
         worker.stdin.flush()
     while any(worker.poll() is None for worker in workers):
         with contextlib.suppress(ConflictError):
-            open_store(f"{place}/a.lance").compact(keep_versions=2)
+            open_store(f"{prefix}/a.lance").compact(keep_versions=2)
     assert [worker.returncode for worker in workers] == [0, 0]
-    store = open_store(f"{place}/a.lance")
+    store = open_store(f"{prefix}/a.lance")
     assert (store.snapshot().index().entries, store.snapshot().index().duplicates) == (12 * len(TICKERS), 0)
     assert store.snapshot().verify().passed
 
 
 @pytest.mark.slow
-def test_killed_writers_in_a_bucket_lose_nothing(place):
+def test_killed_writers_in_a_bucket_lose_nothing(prefix):
     """After each kill of a writer into a bucket, all announced commits are there and right, and the next writer
     continues from them."""
     rng, expected, step = random.Random(1), MemoryStore(SPEC), 0
     for _ in range(8):
-        command = [sys.executable, str(WORKER), "write", f"{place}/a.lance", str(step)]
+        command = [sys.executable, str(WORKER), "write", f"{prefix}/a.lance", str(step)]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert worker.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0, 0.3))
@@ -205,7 +205,7 @@ def test_killed_writers_in_a_bucket_lose_nothing(place):
         for _ in worker.communicate()[0].split():
             expected.write(step_entries(step))
             step += 1
-        store = open_store(f"{place}/a.lance")
+        store = open_store(f"{prefix}/a.lance")
         if everything(store) != everything(expected):
             expected.write(step_entries(step))  # committed, but killed before the announcement
             step += 1
@@ -221,10 +221,10 @@ def test_a_missing_bucket_is_named():
             work("s3://no-bucket/a.lance")
 
 
-def test_an_unreachable_server_is_an_error(place, monkeypatch):
+def test_an_unreachable_server_is_an_error(prefix, monkeypatch):
     """If nothing listens at the address, the error says so after seconds and does not call the cache damaged; when the
     server is back, the same instance can write."""
-    store = create_store(f"{place}/a.lance", make_spec())
+    store = create_store(f"{prefix}/a.lance", make_spec())
     entries = make_entries(store.spec, ["2024-01-02"], ["A"])
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -234,8 +234,8 @@ def test_an_unreachable_server_is_an_error(place, monkeypatch):
     assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1)), entries.embedding)
 
 
-def test_plain_http_must_be_allowed(place, monkeypatch):
+def test_plain_http_must_be_allowed(prefix, monkeypatch):
     """An address without TLS works only if it is allowed; the error says how."""
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(WorkError, match="set AWS_ALLOW_HTTP=true"):
-        open_store(f"{place}/a.lance")
+        open_store(f"{prefix}/a.lance")
