@@ -1,4 +1,4 @@
-"""A small panel with odd tickers, an encoder that counts, and ways to restate data."""
+"""A small panel with irregular tickers, an encoder that counts windows, and functions that restate data."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ Rows = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def rows_of(panel: Panel) -> Rows:
-    """Each ticker's days and feature rows, to be changed at will."""
+    """Return copies of each ticker's days and feature rows."""
     parts = {name: panel.rows((name,)) for name in panel.tickers}
     return {name: (part.days.copy(), part.values.copy()) for name, part in parts.items()}
 
@@ -30,7 +30,7 @@ def panel_of(rows: Rows, like: Panel) -> Panel:
 
 
 def restated(panel: Panel, edits: Mapping[str, Mapping[int, float]]) -> Panel:
-    """The panel with single rows changed: ticker → {own row number: new value of feature 0}."""
+    """Return the panel with single rows changed: ticker → {own row number: new value of feature 0}."""
     rows = rows_of(panel)
     for ticker, changes in edits.items():
         for row, value in changes.items():
@@ -39,7 +39,7 @@ def restated(panel: Panel, edits: Mapping[str, Mapping[int, float]]) -> Panel:
 
 
 def naive_windows(panel: Panel, lookback: int) -> dict[tuple[str, str], bytes]:
-    """(day, ticker) → the bytes of its window, the slow and obvious way."""
+    """Return (day, ticker) → the bytes of its window, by a slow and simple algorithm."""
     windows = {}
     sessions = set(panel.sessions.tolist())
     for ticker, (days, values) in rows_of(panel).items():
@@ -85,11 +85,11 @@ def cache(path: Path, panel: Panel, encoder: MeanEncoder) -> Cache:
 
 @pytest.fixture
 def restate(panel: Panel) -> Callable[[Mapping[str, Mapping[int, float]]], Panel]:
-    """Gives the panel with single rows changed: ticker → {own row number: new value of feature 0}."""
+    """A function that returns the panel with single rows changed; see `restated`."""
     return lambda edits: restated(panel, edits)
 
 
 @pytest.fixture(scope="session")
 def windows(panel: Panel) -> dict[tuple[str, str], bytes]:
-    """Every window that there is, found the slow way."""
+    """Every window of the panel, by a slow and simple algorithm."""
     return naive_windows(panel, LOOKBACK)

@@ -1,7 +1,7 @@
-"""Runs jobs on caches, each in a forked process of its own that the survival tests kill. The parent has imported all
-and used nothing, so that a job begins within milliseconds.
+"""Run jobs on caches, each in its own forked process, which the survival tests kill.
 
-One job a line on stdin (tab-separated: name and arguments); on stdout the process id, and the status at its end.
+The parent only imports, so that a job begins within milliseconds. It reads one job per line from stdin (tab-separated
+name and arguments), and writes the process id and, at the end of the job, its status to stdout.
 """
 
 import os
@@ -28,13 +28,13 @@ BLOCK = BlockSize(entries=BLOCK_ENTRIES, vector_bytes=BLOCK_ENTRIES * 6 * 4)
 
 
 def old_data() -> Panel:
-    """The panel up to its last fortnight."""
+    """Return the panel without its last sessions."""
     panel = toy_panel(seed=1, num_tickers=8, num_sessions=120, odd=True)
     return panel.as_of(panel.sessions[-10])
 
 
 def new_data() -> Panel:
-    """The whole panel, with some rows restated."""
+    """Return the whole panel with some rows restated."""
     panel = toy_panel(seed=1, num_tickers=8, num_sessions=120, odd=True)
     rows = {name: (panel.days(name), panel.rows((name,)).values.copy()) for name in panel.tickers}
     for name in panel.tickers[::2]:
@@ -48,7 +48,7 @@ def make_encoder() -> MeanEncoder:
 
 
 def fill(path: str, panel: Panel, selection: Selection | None = None) -> None:
-    """A build in many small blocks."""
+    """Build in many small blocks."""
     encoder = make_encoder()
     store = ensure_store(path, store_spec(encoder.spec, "float32"))
     plan = make_plan(panel, encoder.spec, store.snapshot(), selection or Selection(), block=BLOCK)
@@ -58,7 +58,7 @@ def fill(path: str, panel: Panel, selection: Selection | None = None) -> None:
 
 
 def fill_at_random(path: str, seed: int) -> None:
-    """Three builds of random ranges, then the whole."""
+    """Build three random ranges, then everything."""
     random, panel = np.random.default_rng(seed), old_data()
     for _ in range(3):
         start, end = np.sort(random.choice(panel.sessions[30:], 2, replace=False))
@@ -68,7 +68,7 @@ def fill_at_random(path: str, seed: int) -> None:
 
 
 def run(name: str, *arguments: str) -> None:
-    """One job."""
+    """Run one job."""
     first = arguments[0]
     match name:
         case "build":
@@ -93,7 +93,7 @@ def say(number: int) -> None:
 
 
 def serve() -> None:
-    """Jobs until stdin ends."""
+    """Run jobs until stdin ends."""
     for line in sys.stdin:
         job = line.rstrip("\n").split("\t")
         if (process := os.fork()) == 0:

@@ -23,7 +23,7 @@ def test_narrower_types_agree_less(vectors):
 
 
 def test_clusters_that_differ_by_less_than_the_step_are_lost():
-    """A coordinate that int8 rounds away decides every cluster here: agreement is what chance gives."""
+    """If int8 rounds away the coordinate that decides every cluster, agreement is at the level of chance."""
     random = np.random.default_rng(1)
     vectors = np.column_stack([np.full(300, 1000.0), random.choice([-1.0, 1.0], 300)]).astype(np.float32)
     centroids = np.array([[1000, -1], [1000, 1]], dtype=np.float32)
@@ -34,9 +34,9 @@ def test_clusters_that_differ_by_less_than_the_step_are_lost():
     assert measure_agreement(vectors, "float16", centroids).clusters == 1
 
 
-def test_equal_picks_are_measured(vectors):
-    """Candidates filtered by cluster and ranked by forecast × confidence: the same types agree, chance clusters do not;
-    without forecasts nothing is said."""
+def test_agreement_of_picks_is_measured(vectors):
+    """Picks filtered by cluster and ranked by forecast × confidence agree for equal types, and not for clusters at the
+    level of chance; without forecasts they are not measured."""
     scores = np.random.default_rng(2).standard_normal((400, 2)).astype(np.float32)
     assert measure_agreement(vectors, "float32", scores=scores).picks == 1
     assert 0.9 < measure_agreement(vectors, "int8", scores=scores).picks <= 1
@@ -54,8 +54,8 @@ def test_equal_picks_are_measured(vectors):
     "choice", [{"tickers": ["T0001"], "start": "2020-05-04", "end": "2020-05-04"}, {"months": 1}, {}]
 )
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_a_narrow_cache_always_carries_its_agreement(path, panel, make_encoder, choice, dtype):
-    """However little is built first, the type is measured on windows of the whole panel, and shown."""
+def test_a_narrow_cache_always_records_its_agreement(path, panel, make_encoder, choice, dtype):
+    """Even if little is built first, the dtype is measured on windows of the whole panel, and the result is shown."""
     cache = open_cache(path)
     cache.build(panel, make_encoder(dim=32), dtype=dtype, least_agreement=0.9, **choice)
     agreement = cache.info().agreement
@@ -64,22 +64,22 @@ def test_a_narrow_cache_always_carries_its_agreement(path, panel, make_encoder, 
     assert open_cache(path).info().agreement == agreement
 
 
-def test_measuring_a_type_tells_its_progress(path, panel, make_encoder):
-    """Batch by batch, before the first entry of the build is counted; float32 needs no measurement."""
+def test_measuring_a_type_reports_progress(path, panel, make_encoder):
+    """Progress of the measurement is reported batch by batch before that of the build; float32 is not measured."""
 
-    def told(dtype):
+    def progress_of(dtype):
         cache, calls = open_cache(path.with_name(f"{dtype}.lance")), []
         choice = {"dtype": dtype, "least_agreement": 0, "tickers": ["T0001"]}
         cache.build(panel, make_encoder(dim=32), **choice, progress=lambda *now: calls.append(now))
         return calls
 
-    measured, calls = [(done, 256) for done in range(32, 257, 32)], told("int8")
+    measured, calls = [(done, 256) for done in range(32, 257, 32)], progress_of("int8")
     assert calls[:8] == measured
-    assert {total for _, total in calls[8:]} == {total for _, total in told("float32")} != {256}
+    assert {total for _, total in calls[8:]} == {total for _, total in progress_of("float32")} != {256}
 
 
-def test_a_type_is_not_judged_by_a_handful_of_windows(path, panel, make_encoder, windows):
-    """A panel with fewer than 50 windows: refused, and no cache is left; float32 needs no measurement."""
+def test_a_type_is_not_measured_on_few_windows(path, panel, make_encoder, windows):
+    """With fewer than 50 windows a narrow type is refused, and no cache is left; float32 needs no measurement."""
     short = panel.as_of(min(day for day, _ in windows))
     with pytest.raises(InputError, match="50 vectors or more"):
         open_cache(path).build(short, make_encoder(), dtype="int8")
@@ -88,11 +88,11 @@ def test_a_type_is_not_judged_by_a_handful_of_windows(path, panel, make_encoder,
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
-def test_an_agreement_is_a_share(path, panel, make_encoder, least):
+def test_an_agreement_is_a_fraction(path, panel, make_encoder, least):
     with pytest.raises(InputError, match="fraction from 0 to 1"):
         open_cache(path).build(panel, make_encoder(), dtype="int8", least_agreement=least)
 
 
-def test_one_vector_says_nothing(vectors):
+def test_agreement_needs_two_vectors(vectors):
     with pytest.raises(InputError, match="two or more"):
         measure_agreement(vectors[:1], "int8")

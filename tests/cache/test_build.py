@@ -21,7 +21,7 @@ SMALL = BlockSize(entries=50, feature_bytes=4_000)
 
 
 def run(panel, encoder, store, *, block=SMALL, progress=None, executor=None, rate=None):
-    """One build into a store with small blocks."""
+    """Build into a store with small blocks."""
     plan = make_plan(panel, encoder.spec, store.snapshot(), Selection(), block=block)
     with LocalExecutor(encoder) as local:
         work = Work(
@@ -42,19 +42,19 @@ def store(encoder):
 
 
 def contents(cache_or_store):
-    """(day, ticker) → the bytes of its embedding and forecasts."""
+    """Return (day, ticker) → the bytes of its embedding and forecasts."""
     found = {}
     store = cache_or_store.store if isinstance(cache_or_store, Cache) else cache_or_store
     for entries in store.snapshot().scan(64):
         for at in range(len(entries)):
             key = str(entries.days[at]), str(entries.tickers[at])
-            assert key not in found, "a key stands twice"
+            assert key not in found, "duplicate key"
             found[key] = tuple(getattr(entries, name)[at].tobytes() for name in ("embedding", "forecast", "confidence"))
     return found
 
 
-def test_a_build_makes_every_window_an_entry_and_the_second_computes_nothing(panel, encoder, path, windows):
-    """Nothing is padded or skipped: one entry for each window, encoded once; then nothing is left to do."""
+def test_a_build_encodes_every_window_and_a_second_one_nothing(panel, encoder, path, windows):
+    """A build encodes each window once, and pads and skips nothing; a second build has nothing to do."""
     cache = open_cache(path)
     first = cache.build(panel, encoder)
     assert (first.computed, first.reused, first.failed) == (len(windows), 0, 0)
@@ -64,8 +64,8 @@ def test_a_build_makes_every_window_an_entry_and_the_second_computes_nothing(pan
     assert (again.computed, again.reused, again.unavailable) == (0, len(windows), first.unavailable)
 
 
-def test_an_entry_is_what_the_encoder_says_of_its_own_window(panel, encoder, cache, windows, make_encoder):
-    """Each stored vector is that of the window found the slow way, bit for bit."""
+def test_an_entry_is_the_output_for_its_own_window(panel, encoder, cache, windows, make_encoder):
+    """Each stored vector equals the encoder's output for its window, bit for bit."""
     keys = list(windows)
     stacked = np.stack([np.frombuffer(windows[key], np.float32).reshape(8, -1) for key in keys])
     expected = make_encoder().encode(stacked)
@@ -79,15 +79,15 @@ def test_an_entry_is_what_the_encoder_says_of_its_own_window(panel, encoder, cac
 
 
 def test_small_blocks_and_tasks_give_the_same_entries(panel, encoder, cache, store):
-    """How the work is cut changes nothing of what comes out."""
+    """The sizes of blocks and tasks do not change the entries."""
     report = run(panel, encoder, store)
-    assert store.version > 4, "there were several commits"
+    assert store.version > 4, "expected several commits"
     assert report.computed == len(contents(store))
     assert contents(store) == contents(cache)
 
 
-def test_after_a_restatement_only_the_windows_that_it_touches_are_encoded(panel, encoder, cache, restate, make_encoder):
-    """Two rows of one ticker and one of another: 8 + 3 + 8 windows, to the entry; the rest keeps its bytes."""
+def test_after_a_restatement_only_affected_windows_are_encoded(panel, encoder, cache, restate, make_encoder):
+    """After two rows of one ticker and one of a second are restated, exactly 8 + 3 + 8 windows are encoded."""
     before = contents(cache)
     changed = restate({"T0001": {40: 9.0, 43: -9.0}, "LATE": {15: 1.0}})
     report = cache.build(changed, encoder)
@@ -99,7 +99,7 @@ def test_after_a_restatement_only_the_windows_that_it_touches_are_encoded(panel,
 
 
 def test_stages_add_up(panel, encoder, path, windows):
-    """By dates, by tickers and by name, in any order: no window is encoded twice, none is left out."""
+    """Builds by dates, tickers and counts, in any order, encode no window twice and leave none out."""
     cache = open_cache(path)
     stages = [
         {"end": "2020-03-31"},
@@ -114,8 +114,8 @@ def test_stages_add_up(panel, encoder, path, windows):
     assert set(contents(cache)) == set(windows)
 
 
-def test_new_sessions_alone_are_encoded(panel, encoder, path, windows):
-    """The nightly run: yesterday's cache, today's data."""
+def test_only_new_sessions_are_encoded(panel, encoder, path, windows):
+    """A nightly build with one more session encodes only the windows of that session."""
     cache = open_cache(path)
     last = panel.sessions[-2]
     yesterday = cache.build(panel.as_of(last), encoder).computed
@@ -130,27 +130,27 @@ def test_new_sessions_alone_are_encoded(panel, encoder, path, windows):
         ({"dim": 7}, "dim"),
     ],
 )
-def test_another_encoder_is_refused_field_by_field(panel, cache, make_encoder, change, field):
-    """Same dimension or not: a cache takes entries of the encoder that began it, and says what differs."""
+def test_a_different_encoder_is_refused_field_by_field(panel, cache, make_encoder, change, field):
+    """An encoder that differs from the cache's is refused, even with the same dimension, and the field is named."""
     with pytest.raises(MismatchError, match=f"{field}: "):
         cache.build(panel, make_encoder(**change))
 
 
-def test_another_dtype_is_refused(panel, cache, encoder):
+def test_a_different_dtype_is_refused(panel, cache, encoder):
     with pytest.raises(MismatchError, match="dtype: float32 here, float16 there"):
         cache.build(panel, encoder, dtype="float16")
 
 
-def test_other_forecasts_are_refused(panel, cache, make_encoder):
-    """Other horizons leave the embedding's identity alone, but entries of both cannot stand side by side."""
+def test_different_forecasts_are_refused(panel, cache, make_encoder):
+    """A different forecast rule has the same embeddings, but its entries cannot be mixed with those of the cache."""
     other = make_encoder()
     object.__setattr__(other.spec, "forecast_rule", "something else")
     with pytest.raises(MismatchError, match="forecast_rule: "):
         cache.build(panel, other)
 
 
-def test_a_failing_block_is_named_and_does_not_stop_the_others(panel, store, windows):
-    """Windows with one poisoned number fail: ticker, days and cause are told; all other tasks are committed."""
+def test_a_failing_task_is_named_and_does_not_stop_the_others(panel, store, windows):
+    """A task that fails is reported with ticker, days and cause; all other tasks are committed."""
 
     class Picky(MeanEncoder):
         def encode(self, batch: np.ndarray) -> Encoded:
@@ -170,8 +170,8 @@ def test_a_failing_block_is_named_and_does_not_stop_the_others(panel, store, win
     assert report.computed == len(windows) - report.failed == len(contents(store))
 
 
-def test_the_seconds_of_a_build_begin_with_its_planning(panel, encoder, path, monkeypatch):
-    """A second build computes nothing, and has planned all the same; by a clock that only planning moves on."""
+def test_the_seconds_of_a_build_include_its_planning(panel, encoder, path, monkeypatch):
+    """With a clock that only planning advances, a build that computes nothing takes exactly the time of its plan."""
     cache = open_cache(path)
     cache.build(panel, encoder)
     now, plan = [0.0], Cache.plan
@@ -187,14 +187,14 @@ def test_the_seconds_of_a_build_begin_with_its_planning(panel, encoder, path, mo
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-def test_a_window_whose_output_is_not_finite_fails_alone(panel, windows, dtype):
-    """The rest of its batch and of its block is kept, bit for bit; its ticker and its days are named."""
-    sharp = panel.rows(("T0002",)).values[30]
+def test_only_the_window_whose_output_is_not_finite_fails(panel, windows, dtype):
+    """The rest of its batch and block is kept, bit for bit; the failure names its ticker and day."""
+    extreme = panel.rows(("T0002",)).values[30]
 
     class Overflowing(MeanEncoder):
         def encode(self, batch):
             encoded = super().encode(batch)
-            encoded.forecast[(batch[:, -1] == sharp).all(axis=1)] = np.inf
+            encoded.forecast[(batch[:, -1] == extreme).all(axis=1)] = np.inf
             return encoded
 
     sound = MeanEncoder(panel.num_features, lookback=8)
@@ -218,8 +218,8 @@ def test_outputs_that_are_not_finite_are_refused(panel, store):
     assert "NaN" in report.failures[0].cause
 
 
-def test_outputs_of_another_shape_are_refused(panel):
-    """numpy would stretch or the store would cut them; a task fails instead."""
+def test_outputs_of_a_wrong_shape_are_refused(panel):
+    """A task fails if the output has a wrong shape, which numpy would broadcast silently."""
     report = run(panel, BrokenEncoder(panel.num_features, "narrow", lookback=8), MemoryStore(_spec_of(panel, "narrow")))
     assert (report.computed, report.failures[0].cause.split(":")[0]) == (0, "MismatchError")
 
@@ -228,14 +228,14 @@ def _spec_of(panel, fault):
     return store_spec(BrokenEncoder(panel.num_features, fault, lookback=8).spec, "float32")
 
 
-def test_progress_ends_at_the_whole(panel, encoder, store, windows):
-    told = []
-    run(panel, encoder, store, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (len(windows), len(windows))
-    assert told == sorted(told)
+def test_progress_ends_at_the_total(panel, encoder, store, windows):
+    calls = []
+    run(panel, encoder, store, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (len(windows), len(windows))
+    assert calls == sorted(calls)
 
 
-def test_a_store_that_cannot_be_written_ends_the_build_and_keeps_what_was_committed(panel, encoder, windows):
+def test_a_failed_commit_ends_the_build_and_keeps_earlier_blocks(panel, encoder, windows):
     class FullDisk(MemoryStore):
         def write(self, entries, *, skip_valid=False):
             if self.version == 4:
@@ -253,7 +253,7 @@ def test_a_store_that_cannot_be_written_ends_the_build_and_keeps_what_was_commit
 
 
 def test_a_block_is_no_longer_than_the_known_rate_allows(panel, encoder, store):
-    """At 1 entry a second and 30 seconds a block, the first commit has no more than 30 entries."""
+    """At 1 entry per second and 30 seconds per block, the first commit has at most 30 entries."""
     sizes = []
     write = store.write
     store.write = lambda entries, skip_valid=False: sizes.append(len(entries)) or write(entries, skip_valid=skip_valid)
@@ -261,8 +261,8 @@ def test_a_block_is_no_longer_than_the_known_rate_allows(panel, encoder, store):
     assert sizes[0] <= 30
 
 
-def test_an_interrupt_keeps_what_is_committed(panel, encoder, store, windows):
-    """Ctrl-C in the middle is raised again; the committed blocks are whole, and the next build does the rest."""
+def test_an_interrupt_keeps_committed_blocks(panel, encoder, store, windows):
+    """Ctrl-C during a build is raised again; committed blocks are complete, and the next build does the rest."""
 
     def interrupt(done: int, total: int) -> None:
         if done > total // 2:
@@ -274,7 +274,7 @@ def test_an_interrupt_keeps_what_is_committed(panel, encoder, store, windows):
     assert 0 < kept < len(windows)
     encoder.windows_encoded = 0
     assert run(panel, encoder, store).computed == encoder.windows_encoded == len(windows) - kept
-    assert threading.active_count() < 20, "no thread is left behind"
+    assert threading.active_count() < 20, "a thread was left running"
 
 
 BUILDER = """
@@ -301,7 +301,7 @@ BUILDER = """
 
 
 def test_a_killed_build_is_resumed_and_computes_no_block_twice(panel, encoder, path, windows):
-    """SIGKILL in the middle: the cache opens, its entries are right, and the next build computes only the rest."""
+    """After SIGKILL during a build the cache opens, its entries are right, and the next build computes the rest."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(BUILDER), str(path)], stdout=subprocess.PIPE, text=True
     )

@@ -8,7 +8,7 @@ from encash.store.base import Entries
 
 @pytest.fixture
 def expected(cache):
-    """(day, ticker) → vector, forecast and confidence, from a scan."""
+    """(day, ticker) → vector, forecast and confidence, read by a scan."""
     found = {}
     for entries in cache.scan(50):
         for at in range(len(entries)):
@@ -17,11 +17,11 @@ def expected(cache):
     return found
 
 
-def test_get_gives_each_ticker_its_own_vector_in_the_order_asked(cache, expected, panel):
-    """Present, absent and unknown tickers in any order; what is not there is NaN and not found."""
+def test_get_returns_the_vector_of_each_ticker_in_order(cache, expected, panel):
+    """Tickers may come in any order; those without an entry, and unknown ones, are NaN and not found."""
     random = np.random.default_rng(0)
     for day in panel.sessions.tolist():
-        names = random.permutation([*panel.tickers, "NOBODY"])[: random.integers(1, 10)].tolist()
+        names = random.permutation([*panel.tickers, "UNKNOWN"])[: random.integers(1, 10)].tolist()
         vectors, found = cache.get(str(day), names)
         forecast, confidence, also = cache.forecasts(day, names)
         assert found.tolist() == also.tolist() == [(str(day), name) in expected for name in names]
@@ -33,7 +33,7 @@ def test_get_gives_each_ticker_its_own_vector_in_the_order_asked(cache, expected
                     assert np.isnan(values[at]).all()
 
 
-def test_a_day_can_be_said_in_three_ways(cache):
+def test_a_day_can_be_given_in_three_types(cache):
     import datetime as dt
 
     days = ("2020-05-04", dt.date(2020, 5, 4), np.datetime64("2020-05-04"))
@@ -62,16 +62,16 @@ def test_leaving_days_early_leaves_no_thread(cache):
     assert cache.get("2020-05-04", ["T0001"])[1].all()
 
 
-def test_a_history_is_one_tickers_entries_by_day(cache, expected):
+def test_a_history_has_the_entries_of_one_ticker_by_day(cache, expected):
     days, vectors = cache.history("LATE")
     wanted = sorted(key for key in expected if key[1] == "LATE")
     assert [str(day) for day in days] == [key[0] for key in wanted]
     assert all(np.array_equal(vector, expected[key][0]) for vector, key in zip(vectors, wanted, strict=True))
-    with pytest.raises(UnknownKeyError, match="'NOBODY'"):
-        cache.history("NOBODY")
+    with pytest.raises(UnknownKeyError, match="'UNKNOWN'"):
+        cache.history("UNKNOWN")
 
 
-def test_info_says_what_it_holds(cache, encoder, expected):
+def test_info_summarizes_the_contents(cache, encoder, expected):
     info = cache.info()
     assert (info.engine, info.entries, info.dim, info.dtype) == ("lance", len(expected), 6, "float32")
     assert (info.first, info.last) == (min(expected)[0], max(expected)[0])
@@ -83,7 +83,7 @@ def test_info_says_what_it_holds(cache, encoder, expected):
 
 
 def test_coverage_counts_each_cell_once(cache, panel, restate, windows):
-    """By state and by ticker; a restatement shows."""
+    """Coverage counts each cell by state and by ticker, and shows a restatement as stale."""
     coverage = cache.coverage(restate({"T0001": {40: 9.0}}))
     assert coverage.counts() == {
         "valid": len(windows) - 8,
@@ -97,7 +97,7 @@ def test_coverage_counts_each_cell_once(cache, panel, restate, windows):
 
 
 def test_a_reader_sees_one_version_until_it_refreshes(cache, panel, path, restate, encoder):
-    """A build beside it changes nothing under a reader's hands."""
+    """A build in a different instance does not change what a reader sees until it refreshes."""
     reader = open_cache(path)
     before = reader.get("2020-05-04", ["T0001"])[0]
     row = int(np.searchsorted(panel.days("T0001"), np.datetime64("2020-05-04")))
@@ -108,7 +108,7 @@ def test_a_reader_sees_one_version_until_it_refreshes(cache, panel, path, restat
     assert not np.array_equal(reader.get("2020-05-04", ["T0001"])[0], before)
 
 
-def test_a_version_is_tagged_and_read_again(cache, panel, path, restate, encoder):
+def test_a_tagged_version_can_be_read_again(cache, panel, path, restate, encoder):
     before = cache.get("2020-05-04", ["T0001"])[0]
     cache.tag("run-1")
     row = int(np.searchsorted(panel.days("T0001"), np.datetime64("2020-05-04")))
@@ -119,7 +119,7 @@ def test_a_version_is_tagged_and_read_again(cache, panel, path, restate, encoder
     assert any("run-1" in version.tags for version in cache.versions())
 
 
-def test_where_nothing_is_built_reading_says_so(tmp_path):
+def test_reading_before_the_first_build_is_an_error(tmp_path):
     cache = open_cache(tmp_path / "none.lance")
     assert not cache.exists
     for read in (cache.info, cache.index, lambda: cache.spec, lambda: cache.get("2020-01-01", ["A"])):
@@ -129,8 +129,8 @@ def test_where_nothing_is_built_reading_says_so(tmp_path):
         open_cache(tmp_path / "none.lance", version=3)
 
 
-def test_several_encoders_lie_side_by_side(tmp_path, panel, make_encoder):
-    """A folder holds one cache for each encoder; the encoder, or the first digits of its name, picks it."""
+def test_a_folder_may_have_caches_of_several_encoders(tmp_path, panel, make_encoder):
+    """The encoder, or the first digits of its fingerprint, selects its cache in a folder."""
     encoders = [make_encoder(seed=seed) for seed in range(2)]
     for number, encoder in enumerate(encoders):
         open_cache(tmp_path / f"{number}.lance").build(panel, encoder, months=1)
@@ -147,8 +147,8 @@ def test_several_encoders_lie_side_by_side(tmp_path, panel, make_encoder):
         cache_paths(tmp_path / "nowhere")
 
 
-def test_a_model_file_is_recognised_by_its_bytes(tmp_path, panel, make_encoder):
-    """The checkpoint that the cache was built from is known without loading it; any other file is not."""
+def test_a_model_file_is_recognized_by_its_bytes(tmp_path, panel, make_encoder):
+    """The checkpoint that the cache was built from is recognized without loading it; other files are not."""
     from encash.fingerprint import file_digest
 
     model, other = tmp_path / "model.pt", tmp_path / "other.pt"
@@ -164,8 +164,8 @@ def test_a_model_file_is_recognised_by_its_bytes(tmp_path, panel, make_encoder):
     assert not reopened.recognizes(tmp_path / "gone.pt")
 
 
-def test_a_narrow_dtype_is_measured_and_refused_below_the_asked_agreement(tmp_path, panel, make_encoder):
-    """What was measured is stored with the cache; a type that would change too much makes no cache."""
+def test_a_narrow_dtype_is_refused_below_the_required_agreement(tmp_path, panel, make_encoder):
+    """The measured agreement is stored with the cache; a type that changes too much leaves no cache."""
     cache = open_cache(tmp_path / "half.lance")
     cache.build(panel, make_encoder(), dtype="float16")
     agreement = open_cache(cache.path).spec.notes["agreement"]
@@ -176,13 +176,13 @@ def test_a_narrow_dtype_is_measured_and_refused_below_the_asked_agreement(tmp_pa
     assert not (tmp_path / "byte.lance").exists()
 
 
-def test_a_selection_is_given_once(cache, panel, encoder):
+def test_a_selection_is_not_given_twice(cache, panel, encoder):
     with pytest.raises(InputError, match="give one of them"):
         cache.plan(panel, encoder, Selection(months=1), months=2)
 
 
-def test_tickers_that_would_be_paths_stay_inside(tmp_path, panel, make_encoder):
-    """``../x``, ``BRK.B``, ``^GSPC``, ``ÆTHER``: stored, found, and nothing is made outside the cache."""
+def test_tickers_that_look_like_paths_stay_inside_the_cache(tmp_path, panel, make_encoder):
+    """Tickers such as ``../x`` and ``ÆTHER`` are stored and found, and nothing is written outside the cache."""
     from encash.panel.load import ArraySource
     from encash.panel.panel import Panel
 
@@ -196,8 +196,8 @@ def test_tickers_that_would_be_paths_stay_inside(tmp_path, panel, make_encoder):
     assert isinstance(next(cache.scan(1)), Entries)
 
 
-def test_a_question_that_is_none_is_refused(cache):
-    """One text is no list of tickers, None is no day, and a range does not run backwards."""
+def test_invalid_arguments_are_refused(cache):
+    """A text in place of a list of tickers, None as a day, and a range that ends before its start are refused."""
     day, ticker = cache.index().days[-1], str(cache.index().tickers[0])
     with pytest.raises(InputError, match="expected a list"):
         cache.get(day, ticker)
@@ -212,8 +212,8 @@ def test_a_question_that_is_none_is_refused(cache):
         cache.count(day, day - 5)
 
 
-def test_a_file_that_is_not_there_is_not_to_be_built(tmp_path):
-    """What helps depends on the kind of cache: .lance is built, .h5 is exported."""
+def test_the_hint_for_a_missing_cache_depends_on_its_format(tmp_path):
+    """The error for a missing .lance cache suggests a build, the one for a missing .h5 file an export."""
     with pytest.raises(MissingFileError, match="encash build"):
         open_cache(tmp_path / "no.lance").info()
     with pytest.raises(MissingFileError, match="encash cache export"):

@@ -17,7 +17,7 @@ def exported(cache, tmp_path):
 
 @pytest.fixture
 def foreign(exported, tmp_path):
-    """The same vectors as the seed's own tool would have written them: no provenance at all."""
+    """The same vectors as the seed's own tool writes them, without provenance."""
     path = tmp_path / "foreign.h5"
     with h5py.File(exported) as ours, h5py.File(path, "w") as theirs:
         for ticker in ours:
@@ -27,7 +27,7 @@ def foreign(exported, tmp_path):
 
 
 def equal(ours, theirs):
-    """Every entry of two caches, bit for bit."""
+    """Return whether two caches have the same entries, bit for bit."""
     a, b = (list(cache.store.snapshot().by_day(10_000)) for cache in (ours, theirs))
     names = ("days", "tickers", "digest", "embedding", "forecast", "confidence")
     return len(a) == len(b) and all(
@@ -35,7 +35,7 @@ def equal(ours, theirs):
     )
 
 
-def test_an_export_comes_back_bit_for_bit_with_its_provenance(cache, exported, panel, encoder, tmp_path):
+def test_an_export_is_imported_unchanged_with_its_provenance(cache, exported, panel, encoder, tmp_path):
     back = open_cache(tmp_path / "back.lance")
     import_hdf5(exported, back.path)
     back = open_cache(back.path)
@@ -44,8 +44,8 @@ def test_an_export_comes_back_bit_for_bit_with_its_provenance(cache, exported, p
     assert back.info().verified
 
 
-def test_an_export_is_read_through_like_any_cache(cache, exported, panel):
-    """Directly from the .h5: hits with forecasts, staleness checked, no model."""
+def test_an_export_is_read_like_any_cache(cache, exported, panel):
+    """A lookup reads vectors and forecasts directly from the .h5 file, checks staleness, and loads no model."""
     lookup = Lookup(cache=open_cache(exported), panel=panel)
     names = np.asarray(panel.tickers)
     days = np.full(len(names), np.datetime64("2020-05-04"))
@@ -57,7 +57,7 @@ def test_an_export_is_read_through_like_any_cache(cache, exported, panel):
 
 
 def test_a_file_without_provenance_needs_trust(foreign, tmp_path):
-    """Read directly or imported: without a word of who made it, it is refused; nothing is made of it."""
+    """Reading or importing a file that does not say which model made it is refused, and no cache is created."""
     with pytest.raises(MismatchError, match="--trust"):
         Lookup(cache=open_cache(foreign))
     with pytest.raises(MismatchError, match="--trust"):
@@ -65,8 +65,8 @@ def test_a_file_without_provenance_needs_trust(foreign, tmp_path):
     assert not (tmp_path / "t.lance").exists()
 
 
-def test_a_trusted_import_is_marked_and_can_be_proven(foreign, cache, panel, encoder, tmp_path):
-    """Unverified until a sample is what this model makes of these data; then it is like any other cache."""
+def test_a_trusted_import_is_marked_and_can_be_verified(foreign, cache, panel, encoder, tmp_path):
+    """A trusted import is unverified until its entries equal the model's output; then it is like any other cache."""
     path = tmp_path / "t.lance"
     import_hdf5(foreign, path, trust=True)
     trusted = open_cache(path)
@@ -80,15 +80,15 @@ def test_a_trusted_import_is_marked_and_can_be_proven(foreign, cache, panel, enc
     assert report.verified
     assert (report.differing, report.max_abs_diff) == (0, 0.0)
     adopt(trusted.store, panel, encoder, report)
-    proven = open_cache(path)
-    assert proven.info().verified
-    assert np.array_equal(np.sort(proven.index().digest), np.sort(cache.index().digest))
-    assert proven.build(panel, encoder).computed == 0
-    assert proven.spec.horizons == ()
+    adopted = open_cache(path)
+    assert adopted.info().verified
+    assert np.array_equal(np.sort(adopted.index().digest), np.sort(cache.index().digest))
+    assert adopted.build(panel, encoder).computed == 0
+    assert adopted.spec.horizons == ()
 
 
-def test_a_trusted_import_is_proven_by_every_entry(foreign, panel, encoder, tmp_path):
-    """A sample that agrees proves nothing of the entries that were not encoded again; it says how many these are."""
+def test_a_trusted_import_is_verified_by_all_entries(foreign, panel, encoder, tmp_path):
+    """A sample that agrees does not verify the cache; the report says how many entries were not compared."""
     path = tmp_path / "t.lance"
     import_hdf5(foreign, path, trust=True)
     trusted = open_cache(path)
@@ -101,11 +101,11 @@ def test_a_trusted_import_is_proven_by_every_entry(foreign, panel, encoder, tmp_
     (entries,) = trusted.store.snapshot().by_day(9_999)
     wrong = entries.take(np.array([300]))
     trusted.store.write(replace(wrong, embedding=wrong.embedding + 1))
-    assert not trusted.verify(panel, encoder).verified, "one entry among all is another model's"
+    assert not trusted.verify(panel, encoder).verified, "one entry is not from this model"
 
 
-def test_a_trusted_import_of_more_than_the_data_have_stays_unverified(foreign, panel, encoder, tmp_path):
-    """Entries for which the data have no window cannot be proven, and are not taken on trust for the others' sake."""
+def test_a_trusted_import_with_more_days_than_the_data_stays_unverified(foreign, panel, encoder, tmp_path):
+    """Entries for which the data have no window cannot be verified, and neither can the cache."""
     path = tmp_path / "t.lance"
     import_hdf5(foreign, path, trust=True)
     shorter = panel.as_of("2020-05-04")
@@ -114,8 +114,8 @@ def test_a_trusted_import_of_more_than_the_data_have_stays_unverified(foreign, p
     assert "no window for them" in report.notes[0]
 
 
-def test_a_foreign_file_can_be_compared_but_not_be_told(foreign, panel, encoder):
-    """Verified in place, it says what to do; nothing can be written into it."""
+def test_a_foreign_file_can_be_verified_but_not_adopted(foreign, panel, encoder):
+    """A file that is verified in place names the next step; nothing can be written into it."""
     file = open_cache(foreign)
     report = file.verify(panel, encoder)
     assert report.verified
@@ -124,8 +124,8 @@ def test_a_foreign_file_can_be_compared_but_not_be_told(foreign, panel, encoder)
         adopt(file.store, panel, encoder, report)
 
 
-def test_a_trusted_import_of_another_model_stays_unverified(foreign, panel, make_encoder, tmp_path):
-    """Same dimension, other weights: the sample differs, and nothing is written down."""
+def test_a_trusted_import_of_a_different_model_stays_unverified(foreign, panel, make_encoder, tmp_path):
+    """With the same dimension but different weights the sample differs, and nothing is recorded."""
     path = tmp_path / "t.lance"
     import_hdf5(foreign, path, trust=True)
     trusted, other = open_cache(path), make_encoder(seed=9)
@@ -137,19 +137,19 @@ def test_a_trusted_import_of_another_model_stays_unverified(foreign, panel, make
     assert not open_cache(path).info().verified
 
 
-def test_an_import_may_narrow_but_not_pretend(exported, cache, panel, make_encoder, tmp_path):
-    """float32 → float16 is the cache that a float16 build makes; float16 → float32 is refused."""
+def test_an_import_may_narrow_but_not_widen(exported, cache, panel, make_encoder, tmp_path):
+    """Importing float32 as float16 gives the cache of a float16 build; importing float16 as float32 is refused."""
     narrow = tmp_path / "n.lance"
     import_hdf5(exported, narrow, dtype="float16")
     assert open_cache(narrow).build(panel, make_encoder()).computed == 0
     assert open_cache(narrow).info().agreement["vectors"] == 256
     export_hdf5(open_cache(narrow), tmp_path / "n.h5")
-    with pytest.raises(MismatchError, match="pretend"):
+    with pytest.raises(MismatchError, match="more precise"):
         import_hdf5(tmp_path / "n.h5", tmp_path / "w.lance", dtype="float32")
 
 
-def test_a_narrower_import_must_keep_enough(exported, tmp_path):
-    """Measured on the file's own vectors as a build does; refused, it leaves no cache behind."""
+def test_a_narrower_import_must_agree_enough(exported, tmp_path):
+    """A narrower dtype is measured on the vectors of the file; if it is refused, no cache is left behind."""
     with pytest.raises(MismatchError, match="int8 keeps"):
         import_hdf5(exported, tmp_path / "n.lance", dtype="int8", least_agreement=1.0)
     with pytest.raises(InputError, match="fraction"):
@@ -157,8 +157,8 @@ def test_a_narrower_import_must_keep_enough(exported, tmp_path):
     assert not (tmp_path / "n.lance").exists()
 
 
-def test_provenance_is_kept_without_need_of_trust(exported, cache, tmp_path):
-    """Trust is for files that say nothing of themselves; ours is not made unverified by it."""
+def test_trust_does_not_drop_provenance(exported, cache, tmp_path):
+    """Trust applies to files without provenance; an export imported with trust stays verified."""
     import_hdf5(exported, tmp_path / "b.lance", trust=True)
     assert open_cache(tmp_path / "b.lance").verified
     assert open_cache(tmp_path / "b.lance").spec == cache.spec
@@ -166,7 +166,7 @@ def test_provenance_is_kept_without_need_of_trust(exported, cache, tmp_path):
 
 @pytest.mark.parametrize("harm", ["nan", "width", "overwritten"])
 def test_a_refused_import_leaves_no_cache_behind(exported, foreign, tmp_path, harm):
-    """The name stays free for the next try."""
+    """A refused import creates nothing, so that the path is free for the next attempt."""
     with h5py.File(exported if harm == "overwritten" else foreign, "r+") as file:
         day = min(day for ticker in file for day in file[ticker])
         ticker = min(ticker for ticker in file if day in file[ticker])
@@ -180,16 +180,16 @@ def test_a_refused_import_leaves_no_cache_behind(exported, foreign, tmp_path, ha
     assert not (tmp_path / "b.lance").exists()
 
 
-def test_an_import_begun_again_goes_on(exported, cache, tmp_path):
+def test_a_repeated_import_writes_nothing_twice(exported, cache, tmp_path):
     path = tmp_path / "b.lance"
     import_hdf5(exported, path)
     version = open_cache(path).version
     import_hdf5(exported, path)
-    assert open_cache(path).version == version, "nothing was written twice"
+    assert open_cache(path).version == version, "an entry was written twice"
 
 
 def test_an_import_replaces_nothing(exported, panel, restate, encoder, tmp_path):
-    """An old export does not undo a restatement: where the cache has entries of other windows it is refused."""
+    """An old export does not undo a restatement: it is refused if the cache has entries of different windows."""
     path, restated = tmp_path / "kept.lance", restate({panel.tickers[0]: {40: 9.0}})
     kept = open_cache(path)
     kept.build(restated, encoder)
@@ -199,7 +199,7 @@ def test_an_import_replaces_nothing(exported, panel, restate, encoder, tmp_path)
 
 
 def test_trusted_imports_are_joined_unless_they_differ(foreign, cache, tmp_path):
-    """Two parts of unknown origin may share entries that are equal in every bit, and no others."""
+    """Two files of unknown origin are imported into one cache if their common entries are equal, bit for bit."""
     path, other = tmp_path / "c.lance", tmp_path / "other.h5"
     import_hdf5(foreign, path, trust=True)
     other.write_bytes(foreign.read_bytes())
@@ -214,8 +214,8 @@ def test_trusted_imports_are_joined_unless_they_differ(foreign, cache, tmp_path)
     assert np.array_equal(open_cache(path).get(day, [ticker])[0], before)
 
 
-def test_entries_of_unknown_origin_do_not_join_a_known_model(foreign, exported, cache, tmp_path):
-    """Neither way: one line says which side does not say which model made it."""
+def test_entries_of_unknown_and_known_models_are_not_mixed(foreign, exported, cache, tmp_path):
+    """In both directions the import is refused, and the error names the side that does not say which model made it."""
     with pytest.raises(MismatchError, match=r"foreign.h5 does not say which model made it, and .* does"):
         import_hdf5(foreign, cache.path, trust=True)
     import_hdf5(foreign, tmp_path / "c.lance", trust=True)
@@ -223,8 +223,8 @@ def test_entries_of_unknown_origin_do_not_join_a_known_model(foreign, exported, 
         import_hdf5(exported, tmp_path / "c.lance")
 
 
-def test_an_export_that_another_tool_changed_is_not_imported(exported, tmp_path):
-    """Our export carries a checksum a row: a vector that was written over is refused by name, not sealed anew."""
+def test_a_changed_export_is_not_imported(exported, tmp_path):
+    """An export has one checksum per row: a vector that was overwritten is refused by name, never given a new one."""
     with h5py.File(exported, "r+") as file:
         file["T0001/2020-05-04"][...] = 0.0
     with pytest.raises(
@@ -234,7 +234,7 @@ def test_an_export_that_another_tool_changed_is_not_imported(exported, tmp_path)
 
 
 def test_partial_caches_are_merged_and_each_entry_kept_once(panel, cache, make_encoder, tmp_path):
-    """Two halves that overlap: everything once, bit for bit what one build would have made."""
+    """Merging two caches that overlap gives every entry once, bit for bit as one build."""
     for name, choice in (("a", {"num_stocks": 5, "skip": 0}), ("b", {"skip": 3})):
         open_cache(tmp_path / f"{name}.lance").build(panel, make_encoder(), **choice)
     report = merge_caches([tmp_path / "a.lance", tmp_path / "b.lance"], tmp_path / "c.lance")
@@ -256,8 +256,8 @@ def test_caches_of_different_models_are_not_merged(panel, make_encoder, foreign,
         merge_caches([], tmp_path / "d.lance")
 
 
-def test_conflicts_are_reported_and_nothing_is_written_unless_settled(panel, restate, make_encoder, tmp_path):
-    """The same key from two versions of the data: refused by default, decided by name if asked."""
+def test_conflicts_are_reported_and_nothing_is_written_unless_resolved(panel, restate, make_encoder, tmp_path):
+    """Entries from two versions of the data are refused by default; on request, the last cache wins."""
     open_cache(tmp_path / "a.lance").build(panel, make_encoder())
     open_cache(tmp_path / "b.lance").build(restate({"T0001": {40: 9.0}}), make_encoder())
     both = [tmp_path / "a.lance", tmp_path / "b.lance"]

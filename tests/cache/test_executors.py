@@ -15,16 +15,16 @@ class TestLocalExecutor(ExecutorContract):
         return LocalExecutor(make_encoder())
 
 
-def test_an_executor_that_must_not_run_says_so():
-    """A build that has nothing to do gets by with it; one that has something fails loudly."""
+def test_raise_if_run_refuses_any_task():
+    """A build that computes something fails with `RaiseIfRun`."""
     from encash.testing.executor_contract import _tasks
 
     with pytest.raises(AssertionError, match="windows were submitted"):
         RaiseIfRun().submit(_tasks()[0])
 
 
-def test_shutting_down_stops_after_the_batch_at_hand():
-    """Ctrl-C does not wait for a whole block of a slow model."""
+def test_a_shutdown_stops_after_the_current_batch():
+    """Ctrl-C does not wait for a whole task of a slow model."""
     import threading
 
     from encash.testing.executor_contract import _tasks, make_encoder
@@ -53,7 +53,7 @@ def test_shutting_down_stops_after_the_batch_at_hand():
 
 
 class DiesOnce(MeanEncoder):
-    """Its first process ends in the middle of its second call, as if killed; a file remembers that."""
+    """An encoder whose first process ends during its second call, as if killed; a marker file records that."""
 
     def __init__(self, num_features: int, marker: Path):
         super().__init__(num_features, lookback=8, dim=6, batch_size=32)
@@ -82,8 +82,8 @@ class TestRayExecutor(ExecutorContract):
         return RayExecutor(make_encoder, workers=2)
 
 
-def test_ray_builds_the_same_cache_though_a_worker_dies(ray, panel, cache, encoder, tmp_path):
-    """The dead worker's block is run again; entries equal those of the local executor, bit for bit."""
+def test_ray_builds_the_same_cache_if_a_worker_dies(ray, panel, cache, encoder, tmp_path):
+    """The task of a dead worker is repeated; entries equal those of the local executor, bit for bit."""
     from encash.cache.executors.ray import RayExecutor
 
     marker, features = tmp_path / "died", panel.num_features
@@ -91,7 +91,7 @@ def test_ray_builds_the_same_cache_though_a_worker_dies(ray, panel, cache, encod
     with RayExecutor(lambda: DiesOnce(features, marker), workers=2) as executor:
         report = other.build(panel, encoder, executor=executor)
     assert marker.exists()
-    assert encoder.windows_encoded == 0, "nothing was encoded here"
+    assert encoder.windows_encoded == 0, "a window was encoded in this process"
     assert (report.computed, report.failed) == (cache.index().entries, 0)
     for ours, theirs in zip(cache.store.snapshot().by_day(100), other.store.snapshot().by_day(100), strict=True):
         for name in ("days", "tickers", "digest", "embedding", "forecast", "confidence"):
@@ -99,7 +99,7 @@ def test_ray_builds_the_same_cache_though_a_worker_dies(ray, panel, cache, encod
 
 
 class Halves(MeanEncoder):
-    """Says once that its memory ran out."""
+    """An encoder that notifies once that memory ran out."""
 
     def encode(self, windows: np.ndarray):
         if self.windows_encoded == 0:
@@ -108,21 +108,21 @@ class Halves(MeanEncoder):
 
 
 @pytest.mark.usefixtures("ray")
-def test_what_a_workers_encoder_notifies_of_is_told_here():
-    """A halved batch in another process is no secret."""
+def test_notices_of_a_workers_encoder_reach_the_driver():
+    """`say` is called in the driver with the notices of an encoder in a worker process."""
     from encash.cache.executors.ray import RayExecutor
     from encash.testing.executor_contract import _tasks
 
-    told = []
-    with RayExecutor(lambda: Halves(3, lookback=4, dim=5), workers=1, say=told.append) as executor:
+    notices = []
+    with RayExecutor(lambda: Halves(3, lookback=4, dim=5), workers=1, say=notices.append) as executor:
         for task in _tasks():
             executor.submit(task).result(60)
-    assert told == ["memory ran out: going on with batches of 2"]
+    assert notices == ["memory ran out: going on with batches of 2"]
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_ray_without_a_worker_is_refused(workers):
-    """Nobody would take a task, and who waits for one would wait for ever."""
+    """Fewer than one worker is refused: a task would wait forever."""
     pytest.importorskip("ray", reason="ray comes with the dev install")
     from encash.cache.executors.ray import RayExecutor
 

@@ -1,4 +1,4 @@
-"""Snapshot isolation: whatever others commit, each reader gets the entries of exactly one version."""
+"""Snapshot isolation: each reader gets the entries of exactly one version, regardless of later commits."""
 
 import itertools
 import os
@@ -35,7 +35,7 @@ def make_encoder() -> MeanEncoder:
 
 
 class Data:
-    """Feature rows that are restated, and what the encoder says of the windows in them."""
+    """Feature rows that can be restated, and the encoder's output for their windows."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
@@ -52,7 +52,7 @@ class Data:
 
 
 Check = Callable[[], None]
-"""Reads more of what was opened, and compares it with the version that it was opened on."""
+"""Reads more from an open reader, and compares it with the version in which it was opened."""
 
 
 def read_days(cache: Cache, truth: Truth) -> Check:
@@ -133,7 +133,7 @@ READERS = (read_days, read_scan, read_arrow, read_dataset, read_lookup, read_sna
 
 
 class ForeignWrites(RuleBasedStateMachine):
-    """One process reads through one cache; another restates, builds, drops, compacts; in any order."""
+    """Reads through one cache instance while others restate, build, drop and compact, in any order."""
 
     @initialize(remote=st.booleans())
     def begin(self, remote: bool) -> None:
@@ -208,18 +208,18 @@ TestForeignWrites.settings = settings(max_examples=8, stateful_step_count=14, de
 
 @pytest.mark.slow
 def test_random_histories():
-    """The same state machine on examples that differ from run to run."""
+    """The state machine passes on random examples, which differ from run to run."""
     run_state_machine_as_test(ForeignWrites, settings=settings(max_examples=150, stateful_step_count=30, **_QUICK))
 
 
-# The probes: every vector tells which key and version it belongs to.
+# Probes: every vector identifies its key and version.
 
 SESSIONS, TICKERS = np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]"), [f"T{i:02}" for i in range(20)]
 READS = 100_000
 
 
 def numbered(days: np.ndarray, version: int) -> Entries:
-    """Entries of all tickers whose vector is (version, day number, ticker number)."""
+    """Return entries of all tickers whose vector is (version, day number, ticker number)."""
     day = np.repeat((days - SESSIONS[0]).astype(int), len(TICKERS))
     ticker = np.tile(np.arange(len(TICKERS)), len(days))
     vectors = np.stack([np.full(len(day), version), day, ticker], axis=1).astype(np.float32)
@@ -236,7 +236,7 @@ def numbered(days: np.ndarray, version: int) -> Entries:
 
 @pytest.fixture(params=["", "file-object-store://"])
 def probe(tmp_path: Path, request: pytest.FixtureRequest) -> Cache:
-    """A cache of 20 × 20 entries, one commit per five days, on disk and behind a URL."""
+    """A cache of 20 × 20 entries with one commit per five days, on disk and at a URL."""
     path = f"{request.param}{tmp_path}/probe.lance"
     store = create_store(path, StoreSpec(dim=3, dtype="float32", horizons=(), encoder={}, fingerprint="f"))
     for first in range(0, 20, 5):
@@ -245,7 +245,7 @@ def probe(tmp_path: Path, request: pytest.FixtureRequest) -> Cache:
 
 
 def write_foreign(cache: Cache, version: int) -> None:
-    """A different process replaces one day, in a commit of its own, and compacts now and then."""
+    """Replace one day in a separate commit through a different instance, and compact after every seventh."""
     other = open_store(cache.path)
     other.write(numbered(SESSIONS[version % 20 : version % 20 + 1], version))
     if version % 7 == 0:
@@ -289,11 +289,11 @@ def count_wrong_reads(cache: Cache, reads: int, seed: int, stop: threading.Event
 
 
 @pytest.mark.parametrize("reads", [3_000, pytest.param(READS, marks=pytest.mark.slow)])
-def test_threads_read_beside_a_refresher(probe, reads):
-    """Threads that call `get` while another thread refreshes after foreign writes never get the vector of another key,
-    in at least 100,000 reads."""
+def test_threads_read_while_another_refreshes(probe, reads):
+    """Threads that call `get` while a different thread refreshes after foreign writes never get the vector of a
+    different key, in at least 100,000 reads."""
     if reads == READS and "://" in probe.path:
-        reads = READS // 20  # every read behind a URL goes through the engine
+        reads = READS // 20  # every read from a URL goes through the engine
     stop, version = threading.Event(), 0
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(count_wrong_reads, probe, reads // 2, seed, stop) for seed in range(2)]
@@ -317,8 +317,8 @@ def test_a_snapshot_cannot_be_written_and_a_cache_takes_no_row_numbers(probe):
         snapshot.write_back(numbered(SESSIONS[:1], 1))
 
 
-def test_a_worker_process_refuses_a_cache_that_took_the_place_of_its_dataset(probe):
-    """A pickled dataset opens the same version; if another cache has taken its place, it says so."""
+def test_a_pickled_dataset_refuses_a_cache_that_was_replaced(probe):
+    """A pickled dataset opens the same version; if a different cache is now at its path, that is an error."""
     if "://" in probe.path:
         pytest.skip("the probe is about a folder")
 
@@ -332,8 +332,8 @@ def test_a_worker_process_refuses_a_cache_that_took_the_place_of_its_dataset(pro
         pickle.loads(dataset)
 
 
-def test_an_interchange_file_that_is_replaced(probe, tmp_path):
-    """Readers of an `.h5` cache keep the file that they opened when a new export takes its place; `refresh` sees it."""
+def test_readers_of_a_replaced_interchange_file_keep_theirs(probe, tmp_path):
+    """Readers of an `.h5` cache keep the file that they opened when a new export replaces it, until `refresh`."""
 
     target = tmp_path / "x.h5"
     export_hdf5(probe, target)

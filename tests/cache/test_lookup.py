@@ -5,7 +5,7 @@ import pytest
 
 from encash.cache import Lookup, open_cache
 from encash.cache import lookup as lookup_module
-from encash.cache import window_digests as expected_module
+from encash.cache import window_digests as digests_module
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError, WorkError
 from encash.panel import ArraySource, Panel
@@ -13,14 +13,14 @@ from encash.testing import BrokenEncoder
 
 
 def every_cell(panel, *names):
-    """All sessions × tickers as two parallel arrays, and a ticker that nobody has."""
-    names = names or (*panel.tickers, "NOBODY")
+    """Return all sessions × tickers as two parallel arrays, with a ticker that the panel does not have."""
+    names = names or (*panel.tickers, "UNKNOWN")
     days = np.repeat(panel.sessions, len(names))
     return days, np.tile(np.asarray(names), len(panel.sessions))
 
 
 def read(lookup, days, tickers, **how):
-    """All chunks joined: embedding, forecast, confidence, found."""
+    """Read all chunks and join them: embedding, forecast, confidence, found."""
     parts = list(lookup.read(days, tickers, **{"embeddings": True, **how}))
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == len(days)
@@ -34,7 +34,7 @@ def raises():
 
 @pytest.fixture
 def reference(panel, make_encoder):
-    """What the model says of every cell, live, with a tally."""
+    """The model's output for every cell without a cache, and the statistics of the lookup."""
     lookup = Lookup(panel=panel, encoder=make_encoder)
     return read(lookup, *every_cell(panel)), lookup.stats
 
@@ -43,24 +43,24 @@ def same(ours, theirs):
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_a_full_cache_answers_everything_without_the_model(panel, cache, reference, windows):
-    """Hit = miss, bit for bit: every value read from the cache is the one that the model gives live."""
+def test_a_full_cache_needs_no_model(panel, cache, reference, windows):
+    """Every value read from the cache equals the model's output, bit for bit, and the model is not loaded."""
     lookup = Lookup(cache=cache, panel=panel, encoder=raises)
     days, tickers = every_cell(panel)
     assert same(read(lookup, days, tickers), reference[0])
-    tally = lookup.stats
-    assert (tally.hits, tally.misses, tally.stale, tally.computed) == (len(windows), 0, 0, 0)
-    assert tally.unavailable == len(days) - len(windows)
-    assert not tally.model_loaded
+    stats = lookup.stats
+    assert (stats.hits, stats.misses, stats.stale, stats.computed) == (len(windows), 0, 0, 0)
+    assert stats.unavailable == len(days) - len(windows)
+    assert not stats.model_loaded
 
 
-def test_live_cells_are_found_exactly_where_there_is_a_window(panel, reference, windows):
-    """A late listing, an early end, a gap and NaN are unavailable by their own dates, and counted."""
-    (_, _, _, found), tally = reference
+def test_cells_are_found_exactly_if_they_have_a_window(panel, reference, windows):
+    """Cells without a window because of a late listing, an early end, a gap or NaN are unavailable, and counted."""
+    (_, _, _, found), stats = reference
     days, tickers = every_cell(panel)
     assert {(str(day), str(name)) for day, name in zip(days[found], tickers[found], strict=True)} == set(windows)
-    assert (tally.misses, tally.computed, tally.stale) == (len(windows), len(windows), 0)
-    assert (tally.unavailable, tally.unserved) == (len(days) - len(windows), 0)
+    assert (stats.misses, stats.computed, stats.stale) == (len(windows), len(windows), 0)
+    assert (stats.unavailable, stats.unserved) == (len(days) - len(windows), 0)
 
 
 def test_cells_without_a_window_are_nan(reference):
@@ -70,16 +70,16 @@ def test_cells_without_a_window_are_nan(reference):
         assert np.isfinite(values[found]).all()
 
 
-def test_a_day_without_any_cached_row_is_encoded_and_counted(panel, path, encoder, make_encoder, reference, windows):
-    """The seed's guide gave no candidates there; here each cell is looked up alone."""
+def test_a_day_without_cached_rows_is_encoded_and_counted(panel, path, encoder, make_encoder, reference, windows):
+    """Each cell is looked up separately, so that a day without cached rows is encoded too (the seed skipped it)."""
     cache = open_cache(path)
     part = cache.build(panel, encoder, end="2020-04-15", skip=0, num_stocks=5).computed
     lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder)
     assert same(read(lookup, *every_cell(panel)), reference[0])
-    tally = lookup.stats
-    assert (tally.hits, tally.misses, tally.computed) == (part, len(windows) - part, len(windows) - part)
-    assert tally.model_loaded
-    assert cache.index().entries == part, "nothing is written unless asked"
+    stats = lookup.stats
+    assert (stats.hits, stats.misses, stats.computed) == (part, len(windows) - part, len(windows) - part)
+    assert stats.model_loaded
+    assert cache.index().entries == part, "an entry was written without write_back"
 
 
 def test_without_a_model_misses_are_not_found_and_counted(panel, path, encoder, windows):
@@ -95,27 +95,27 @@ def test_without_a_model_misses_are_not_found_and_counted(panel, path, encoder, 
     assert found.sum() == part
 
 
-def test_without_a_panel_staleness_is_unknown_and_said_so(panel, cache, windows):
+def test_without_a_panel_staleness_is_unknown(panel, cache, windows):
     lookup = Lookup(cache=cache)
     read(lookup, *every_cell(panel))
     assert (lookup.stats.hits, lookup.stats.stale, lookup.stats.unavailable) == (len(windows), None, 0)
 
 
-def test_a_stale_entry_is_never_served(panel, cache, restate, make_encoder):
-    """After a restatement 8 windows differ: encoded anew with a model, not found without; counted either way."""
+def test_a_stale_entry_is_never_used(panel, cache, restate, make_encoder):
+    """Entries of restated windows are encoded again with a model, not found without one, and counted in both cases."""
     changed = restate({"T0001": {40: 9.0}})
     days, tickers = every_cell(panel)
     truth = read(Lookup(panel=changed, encoder=make_encoder), days, tickers)
     lookup = Lookup(cache=cache, panel=changed, encoder=make_encoder)
     assert same(read(lookup, days, tickers), truth)
     assert (lookup.stats.stale, lookup.stats.misses, lookup.stats.computed) == (8, 0, 8)
-    alone = Lookup(cache=cache, panel=changed)
-    found = read(alone, days, tickers)[-1]
-    assert (alone.stats.stale, alone.stats.unserved) == (8, 8)
+    without_model = Lookup(cache=cache, panel=changed)
+    found = read(without_model, days, tickers)[-1]
+    assert (without_model.stats.stale, without_model.stats.unserved) == (8, 8)
     assert truth[-1].sum() - found.sum() == 8
 
 
-def test_an_entry_whose_window_has_gone_is_not_served(panel, cache, restate):
+def test_an_entry_without_a_window_in_the_panel_is_not_used(panel, cache, restate):
     lookup = Lookup(cache=cache, panel=restate({"T0001": {40: np.nan}}), encoder=raises)
     day = panel.days("T0001")[40:41]
     found = read(lookup, day, np.array(["T0001"]))[-1]
@@ -123,7 +123,7 @@ def test_an_entry_whose_window_has_gone_is_not_served(panel, cache, restate):
 
 
 def test_cells_may_come_in_any_order_and_twice(panel, cache, path, make_encoder, reference):
-    """The answer to cell i stands at place i; a doubled miss goes through the model once."""
+    """The result of cell i is at position i; a repeated miss is encoded once."""
     days, tickers = every_cell(panel)
     order = np.random.default_rng(0).integers(0, len(days), 3 * len(days))
     lookup = Lookup(panel=panel, encoder=make_encoder)
@@ -132,15 +132,15 @@ def test_cells_may_come_in_any_order_and_twice(panel, cache, path, make_encoder,
     assert lookup.stats.computed <= reference[1].computed
 
 
-def test_chunks_change_nothing(panel, cache, make_encoder, reference, monkeypatch):
-    """Read in chunks of 7 cells, half of them missing: the same values and the same counts."""
+def test_the_size_of_chunks_changes_nothing(panel, cache, make_encoder, reference, monkeypatch):
+    """Reading in chunks of 7 cells gives the same values."""
     monkeypatch.setattr(lookup_module, "MOST_CELLS", 7)
     lookup = Lookup(cache=cache, panel=panel, encoder=make_encoder)
     assert same(read(lookup, *every_cell(panel)), reference[0])
 
 
 def test_write_back_makes_the_next_read_a_hit(panel, path, encoder, make_encoder, reference, monkeypatch, windows):
-    """What was encoded is kept, even while later chunks are still read from the same cache."""
+    """Encoded entries are written back, even while later chunks are still read from the same cache."""
     monkeypatch.setattr(lookup_module, "MOST_CELLS", 100)
     cache = open_cache(path)
     cache.build(panel, encoder, tickers=("T0000", "T0002"))
@@ -152,8 +152,8 @@ def test_write_back_makes_the_next_read_a_hit(panel, path, encoder, make_encoder
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_a_miss_goes_through_the_rounding_of_the_cache(panel, path, make_encoder, dtype, windows):
-    """Half from a narrow cache, half live: every vector is as if it had come from the cache."""
+def test_a_miss_is_rounded_like_a_hit(panel, path, make_encoder, dtype, windows):
+    """If half of the cells are misses of a narrow cache, every vector is as if it came from the cache."""
     cache = open_cache(path)
     cache.build(panel, make_encoder(), dtype=dtype, least_agreement=0.5, end="2020-04-15")
     mixed = read(Lookup(cache=cache, panel=panel, encoder=make_encoder), *every_cell(panel))
@@ -163,7 +163,7 @@ def test_a_miss_goes_through_the_rounding_of_the_cache(panel, path, make_encoder
     assert same(mixed, read(live, *every_cell(panel)))
 
 
-def test_embeddings_alone_or_forecasts_alone(panel, cache, reference):
+def test_embeddings_and_forecasts_can_be_read_separately(panel, cache, reference):
     days, tickers = every_cell(panel)
     (part,) = Lookup(cache=cache, panel=panel).read(days, tickers, embeddings=False)
     assert part.embedding is None
@@ -173,8 +173,8 @@ def test_embeddings_alone_or_forecasts_alone(panel, cache, reference):
     assert np.array_equal(part.embedding, reference[0][0], equal_nan=True)
 
 
-def test_a_cache_of_another_model_is_refused_as_soon_as_the_model_is_known(panel, path, encoder, make_encoder):
-    """Same dimension, other weights: an error, never a mixture."""
+def test_a_cache_of_a_different_model_is_refused_once_the_model_is_known(panel, path, encoder, make_encoder):
+    """A model with the same dimension but different weights is an error, never mixed with the cache."""
     cache = open_cache(path)
     cache.build(panel, encoder, end="2020-04-15")
     other = make_encoder(seed=5)
@@ -184,21 +184,21 @@ def test_a_cache_of_another_model_is_refused_as_soon_as_the_model_is_known(panel
         read(Lookup(cache=cache, panel=panel, encoder=lambda: other), *every_cell(panel))
 
 
-def test_forecasts_of_another_rule_are_not_used(panel, cache, make_encoder, windows):
-    """Same embeddings, other bin edges: embeddings come from the cache, forecasts from the model."""
+def test_forecasts_of_a_different_rule_are_not_used(panel, cache, make_encoder, windows):
+    """With a different forecast rule, embeddings are read from the cache, and forecasts come from the model."""
     other = make_encoder()
-    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "another"})
+    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "different"})
     lookup = Lookup(cache=cache, panel=panel, encoder=lambda: other, spec=other.spec)
     read(lookup, *every_cell(panel))
     assert (lookup.stats.hits, lookup.stats.computed) == (len(windows), len(windows))
 
 
 def test_forecasts_of_two_rules_are_never_mixed(panel, path, encoder, make_encoder):
-    """Where cached forecasts were given before the model was known, a model with another rule is an error."""
+    """If cached forecasts were returned before the model was loaded, a model with a different rule is an error."""
     cache = open_cache(path)
     cache.build(panel, encoder, end="2020-04-15")
     other = make_encoder()
-    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "another"})
+    other.spec = EncoderSpec.from_description({**other.spec.describe(), "forecast_rule": "different"})
     lookup = Lookup(cache=cache, panel=panel, encoder=lambda: other)
     days, tickers = every_cell(panel, "T0001")
     old = days <= np.datetime64("2020-04-15")
@@ -208,7 +208,7 @@ def test_forecasts_of_two_rules_are_never_mixed(panel, path, encoder, make_encod
 
 
 def test_a_cache_without_forecasts_takes_them_from_the_model(panel, path, make_encoder, windows):
-    """Embeddings are hits; every cell that has a window goes through the model for its forecast."""
+    """Without a model, forecasts are an error, and embeddings can still be read."""
     silent = make_encoder(horizons=())
     cache = open_cache(path)
     cache.build(panel, silent)
@@ -221,13 +221,13 @@ def test_a_cache_without_forecasts_takes_them_from_the_model(panel, path, make_e
 
 
 def test_a_hit_without_a_forecast_is_not_found(panel, tmp_path, make_encoder, restate):
-    """Cached vectors of a foreign file, forecasts from the model: where the panel has no window, the cell has none."""
+    """If forecasts come from the model, a cached vector whose cell has no window in the panel is not found."""
     silent = open_cache(tmp_path / "s.lance")
     silent.build(panel, make_encoder(horizons=()))
     object.__setattr__(silent.store.spec, "notes", {"unverified": "for this test"})
     changed = restate({"T0001": {40: np.nan}})
     lookup = Lookup(cache=silent, panel=changed, encoder=make_encoder)
-    lookup._expected = None
+    lookup._digests = None
     days = panel.days("T0001")[38:42]
     _, forecast, _, found = read(lookup, days, np.repeat("T0001", 4))
     assert found.tolist() == [True, True, False, False]
@@ -251,8 +251,8 @@ def test_a_model_that_fails_names_tickers_and_days(panel):
 
 
 def test_get_gives_one_day(panel, cache, make_encoder):
-    """The read-through of one day has the shape of the cache's own `get`."""
-    names = ["T0002", "NOBODY", "T0000"]
+    """`get` of a lookup returns the same as `get` of the cache."""
+    names = ["T0002", "UNKNOWN", "T0000"]
     live = cache.with_fallback(panel, make_encoder())
     vectors, found = live.get("2020-05-04", names)
     expected, _ = cache.get("2020-05-04", names)
@@ -261,65 +261,65 @@ def test_get_gives_one_day(panel, cache, make_encoder):
     assert cache.with_fallback(panel, make_encoder).get("2020-05-04", [])[0].shape == (0, 6)
 
 
-def test_progress_ends_at_the_whole(panel, make_encoder):
-    told = []
+def test_progress_ends_at_the_total(panel, make_encoder):
+    calls = []
     days, tickers = every_cell(panel)
-    read(Lookup(panel=panel, encoder=make_encoder), days, tickers, progress=lambda *done: told.append(done))
-    assert told[-1] == (len(days), len(days))
-    assert told == sorted(told)
+    read(Lookup(panel=panel, encoder=make_encoder), days, tickers, progress=lambda *done: calls.append(done))
+    assert calls[-1] == (len(days), len(days))
+    assert calls == sorted(calls)
 
 
-def test_expected_digests_are_read_again_only_for_new_days(panel, cache, monkeypatch):
-    """Trials over the same days compare against digests that were computed once."""
+def test_window_digests_are_computed_once_per_day(panel, cache, monkeypatch):
+    """A second read of the same days compares entries with digests that are already known."""
     lookup = Lookup(cache=cache, panel=panel)
     read(lookup, *every_cell(panel))
-    monkeypatch.setattr(expected_module, "window_digests", None)
+    monkeypatch.setattr(digests_module, "window_digests", None)
     read(lookup, *every_cell(panel))
     monkeypatch.undo()
     assert isinstance(lookup.get("2020-05-04", ["T0001"])[1][0], np.bool_)
 
 
-def test_whoever_walks_day_by_day_sees_what_one_reading_sees(panel, cache, restate, monkeypatch):
-    """Forwards, backwards or hither and thither, with other tickers each day; forwards each ticker's windows are made
-    once a quarter, not once a day."""
+def test_reading_day_by_day_gives_the_same_as_one_read(panel, cache, restate, monkeypatch):
+    """Days may be read forward, backward or in random order, with different tickers each day. Forward, the digests of
+    each ticker are computed once per quarter, not once per day."""
     changed = restate({"T0001": {40: 7.0}})
     days, tickers = every_cell(changed)
     hits = Lookup(cache=cache, panel=changed).valid(days, tickers).tolist()
     whole = dict(zip(zip(days.tolist(), tickers.tolist(), strict=True), hits, strict=True))
     random = np.random.default_rng(0)
     made = []
-    real = expected_module.window_digests
-    monkeypatch.setattr(expected_module, "window_digests", lambda *args: made.append(args[1]) or real(*args))
+    real = digests_module.window_digests
+    monkeypatch.setattr(digests_module, "window_digests", lambda *args: made.append(args[1]) or real(*args))
     for order in (changed.sessions, changed.sessions[::-1], random.permutation(changed.sessions)):
         walker = Lookup(cache=cache, panel=changed)
         made.clear()
         for day in order:
-            some = random.permutation([*changed.tickers, "NOBODY"])[:4]
+            some = random.permutation([*changed.tickers, "UNKNOWN"])[:4]
             assert walker.valid(np.full(4, day), some).tolist() == [whole[day.item(), name] for name in some.tolist()]
         if order is changed.sessions:
             quarters = -(-int((order[-1] - order[0]).astype(int)) // 91)
             assert sum(map(len, made)) <= quarters * len(changed.tickers)
 
 
-def test_a_full_cache_refuses_a_panel_of_other_features(panel, cache, make_encoder):
-    """Another number of features, or other names for the same bytes, is an error before anything is read: no hit is
-    served for data that a build or a coverage would refuse."""
+def test_a_full_cache_refuses_a_panel_with_different_features(panel, cache, make_encoder):
+    """A panel with a different number of features, or different names, is refused before anything is read, as by
+    a build."""
     rows = {name: (part.days, part.values) for name in panel.tickers for part in [panel.rows((name,))]}
     narrow = Panel(ArraySource({name: (days, values[:, 1:].copy()) for name, (days, values) in rows.items()}))
     with pytest.raises(MismatchError, match=f"{panel.num_features - 1} features"):
         Lookup(cache=cache, panel=narrow)
-    spec = replace(make_encoder().spec, feature_names=tuple(f"f{place}" for place in range(panel.num_features)))
-    renamed = Panel(ArraySource(rows, tuple(f"g{place}" for place in range(panel.num_features))))
+    spec = replace(make_encoder().spec, feature_names=tuple(f"f{number}" for number in range(panel.num_features)))
+    renamed = Panel(ArraySource(rows, tuple(f"g{number}" for number in range(panel.num_features))))
     with pytest.raises(MismatchError, match="'g0' in the data and 'f0'"):
         Lookup(panel=renamed, encoder=raises, spec=spec)
 
 
-def test_hits_that_lack_a_forecast_are_counted_apart(panel, path, make_encoder, windows):
-    """A cache of vectors alone: every cell is a hit, and the model ran for each; the tally says both."""
+def test_hits_without_a_forecast_are_counted_separately(panel, path, make_encoder, windows):
+    """With a cache without forecasts, every cell is a hit and is also encoded; the statistics show both."""
     silent = open_cache(path)
     silent.build(panel, make_encoder(horizons=()))
     object.__setattr__(silent.store.spec, "notes", {"unverified": "for this test"})
     lookup = Lookup(cache=silent, panel=panel, encoder=make_encoder)
     read(lookup, *every_cell(panel))
-    tally = lookup.stats
-    assert (tally.hits, tally.computed, tally.forecasts_computed) == (len(windows),) * 3
+    stats = lookup.stats
+    assert (stats.hits, stats.computed, stats.forecasts_computed) == (len(windows),) * 3

@@ -13,14 +13,14 @@ from encash.panel.panel import Panel
 EVERYTHING = Selection()
 
 
-def test_without_a_cache_every_window_is_missing_and_every_other_cell_has_its_reason(panel, encoder, windows):
-    """A late listing, an early end, a gap and NaN are each counted by their own dates."""
+def test_without_a_cache_every_window_is_missing_and_other_cells_have_a_reason(panel, encoder, windows):
+    """Cells without a window because of a late listing, an early end, a gap or NaN are counted by reason."""
     plan = make_plan(panel, encoder.spec, None, EVERYTHING)
     missing = {(str(plan.days[day]), plan.tickers[ticker]) for day, ticker in np.argwhere(plan.state == State.MISSING)}
     assert missing == set(windows)
     assert (plan.valid, plan.stale, plan.missing) == (0, 0, len(windows))
     assert sum(plan.reasons.values()) == plan.unavailable == plan.state.size - len(windows)
-    assert min(plan.reasons.values()) > 0, "the odd tickers have all three reasons"
+    assert min(plan.reasons.values()) > 0, "the irregular tickers have all three reasons"
 
 
 def test_the_plan_of_a_full_cache_computes_nothing(panel, encoder, cache, windows):
@@ -28,8 +28,8 @@ def test_the_plan_of_a_full_cache_computes_nothing(panel, encoder, cache, window
     assert (plan.valid, plan.to_compute, plan.blocks, plan.bytes_estimate) == (len(windows), 0, 0, 0)
 
 
-def test_a_restated_row_makes_exactly_the_windows_that_hold_it_stale(panel, encoder, cache, restate):
-    """One row lies in as many windows as the lookback is long: those, and no others, are stale."""
+def test_a_restated_row_makes_exactly_its_windows_stale(panel, encoder, cache, restate):
+    """A row is part of as many windows as the lookback has sessions: only those are stale."""
     days = panel.days("T0001")
     plan = cache.plan(restate({"T0001": {40: 9.0}}), encoder)
     stale = [(plan.tickers[ticker], str(plan.days[day])) for day, ticker in np.argwhere(plan.state == State.STALE)]
@@ -42,7 +42,7 @@ def test_a_row_that_becomes_nan_withdraws_its_windows(panel, encoder, cache, res
 
 
 def test_estimates_follow_the_work(panel, encoder, cache, restate, tmp_path):
-    """Bytes and seconds grow with what is to be computed; seconds are unknown where the rate is."""
+    """Bytes and seconds are proportional to the work; seconds are unknown if the rate is."""
     new = make_plan(panel, encoder.spec, None, EVERYTHING, rate=10.0)
     assert new.seconds_estimate == pytest.approx(new.missing / 10)
     assert new.bytes_estimate == new.missing * (6 * 4 + 8 * 4 + 14)
@@ -55,16 +55,16 @@ def test_the_summary_has_the_keys_of_the_command(panel, encoder):
     assert keys <= set(make_plan(panel, encoder.spec, None, EVERYTHING).summary())
 
 
-def test_features_of_another_width_or_order_are_refused(panel, make_encoder):
-    """A panel that is not the encoder's is refused before anything is read."""
+def test_a_panel_with_different_features_is_refused(panel, make_encoder):
+    """A panel whose features are not the encoder's is refused before anything is read."""
     rows = {name: (panel.days(name), panel.rows((name,)).values[:, 1:]) for name in panel.tickers}
     with pytest.raises(MismatchError, match=r"\d features"):
         make_plan(Panel(ArraySource(rows)), make_encoder().spec, None, EVERYTHING)
 
 
-def test_an_update_looks_at_what_the_cache_is_of_and_at_what_is_new(panel, encoder, windows, path):
-    """From its first day on: the tickers that it holds, and those without a window up to its last day. What was left
-    out of the build stays out, and is counted; what is asked for stands instead."""
+def test_an_update_covers_the_tickers_of_the_cache_and_new_ones(panel, encoder, windows, path):
+    """An update covers, from the cache's first day, its tickers and those without a window up to its last day. Tickers
+    left out of the build stay out and are counted. A selection by the user takes precedence."""
     first_window = {name: min(day for day, ticker in windows if ticker == name) for name in panel.tickers}
     *old, new = sorted(panel.tickers, key=first_window.__getitem__)
     last = panel.sessions[np.searchsorted(panel.sessions, np.datetime64(first_window[new])) - 1]
@@ -78,12 +78,12 @@ def test_an_update_looks_at_what_the_cache_is_of_and_at_what_is_new(panel, encod
     of_the_cache = {(day, name) for day, name in windows if name in [*old[:2], new] and day >= str(cache.first_day)}
     assert cells == of_the_cache
     assert left_out == len(old) - 2 > 0
-    asked = Selection(tickers=(old[3],), start=panel.sessions[0])
-    assert renewal(panel, encoder.spec, cache.index(), asked) == (asked, 0)
+    requested = Selection(tickers=(old[3],), start=panel.sessions[0])
+    assert renewal(panel, encoder.spec, cache.index(), requested) == (requested, 0)
 
 
-def test_blocks_are_whole_months_until_they_are_large_enough_and_never_too_large():
-    """Together the blocks are all cells once, in order."""
+def test_blocks_are_whole_months_and_bounded():
+    """Blocks grow by whole months to the least size, never exceed the largest, and have each cell once, in order."""
     days = np.arange("2024-01-01", "2024-05-01", dtype="datetime64[D]")
     state = np.full((len(days), 3), State.MISSING, dtype=np.int8)
     state[5:9] = State.VALID
@@ -118,7 +118,7 @@ print(planned, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def test_the_planned_memory_is_that_of_the_whole_process(tmp_path):
-    """A build in the process that planned it takes no more than was said, and not many times less."""
+    """A build in the process that planned it takes at most the planned memory, and at least a third of it."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(tmp_path / "c.lance")], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Random selections, restatements and encoders against a model of the cache that is ten lines long."""
+"""Random selections and restatements, compared with a simple model of the cache."""
 
 import tempfile
 from pathlib import Path
@@ -28,7 +28,7 @@ step = st.one_of(
 
 
 class Data:
-    """Feature rows by ticker, and the windows in them found the slow way."""
+    """Feature rows by ticker, and their windows by a slow and simple algorithm."""
 
     def __init__(self, kept):
         random = np.random.default_rng(0)
@@ -57,8 +57,8 @@ class Data:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kept=st.tuples(*[rows_kept] * len(NAMES)), steps=st.lists(step, min_size=1, max_size=6))
-def test_a_cache_does_what_ten_lines_say(kept, steps):
-    """Whatever is restated, built and read: counts are right to the entry, and no value is that of another window."""
+def test_a_cache_behaves_like_a_simple_model(kept, steps):
+    """After any restatements, builds and reads, counts are exact and values are those of the current windows."""
     data, held = Data(kept), {}
     with tempfile.TemporaryDirectory() as folder:
         cache = open_cache(Path(folder, "c.lance"))
@@ -77,7 +77,7 @@ def make():
 
 
 def check_build(cache, data, held, span, chosen):
-    """Exactly the cells whose window is not the one held are computed."""
+    """Build, and check that exactly the cells whose window has changed are computed."""
     first, last = span
     wanted = {}
     for name in chosen:
@@ -98,16 +98,16 @@ def check_build(cache, data, held, span, chosen):
 
 
 def check_read(cache, data, held, cells):
-    """Each cell is counted once, and its value is the encoder's for the window of now."""
+    """Read, and check that each cell is counted once and its value is the encoder's for its current window."""
     days, tickers = DAYS[[day for day, _ in cells]], np.array([name for _, name in cells])
     lookup = Lookup(cache=cache, panel=data.panel(), encoder=make)
     signals = next(lookup.read(days, tickers, embeddings=True))
     windows = [data.window(name, day) for day, name in cells]
     kinds = [kind_of(held.get(cell), window) for cell, window in zip(cells, windows, strict=True)]
-    tally = lookup.stats
-    counts = [tally.hits, tally.misses, tally.stale, tally.unavailable]
+    stats = lookup.stats
+    counts = [stats.hits, stats.misses, stats.stale, stats.unavailable]
     assert counts == [kinds.count(kind) for kind in ("hit", "miss", "stale", "none")]
-    assert tally.computed == len({cell for cell, kind in zip(cells, kinds, strict=True) if kind in ("miss", "stale")})
+    assert stats.computed == len({cell for cell, kind in zip(cells, kinds, strict=True) if kind in ("miss", "stale")})
     for at, window in enumerate(windows):
         assert signals.found[at] == (window is not None)
         if window is None:

@@ -14,7 +14,7 @@ def test_months_are_thirty_days_each_counted_back_from_the_last_session():
     assert (str(chosen[0]), str(chosen[-1]), len(chosen)) == ("2024-01-02", "2024-06-30", 181)
 
 
-def test_months_count_back_from_the_end_where_it_is_given():
+def test_months_count_back_from_a_given_end():
     chosen = Selection(months=1, end="2024-03-31").choose_days(SESSIONS)
     assert (str(chosen[0]), str(chosen[-1])) == ("2024-03-01", "2024-03-31")
 
@@ -38,7 +38,7 @@ def test_start_and_end_are_included():
     ],
 )
 def test_tickers_are_taken_by_name(choice, expected):
-    """The last N by name; with a skip, the N that follow the skipped: stages that cover all without overlap."""
+    """Tickers are the last N by name or, with `skip`, the N after the skipped ones, so that stages do not overlap."""
     assert "".join(Selection(**choice).choose_tickers(NAMES)) == expected
 
 
@@ -51,19 +51,19 @@ def test_tickers_are_taken_by_name(choice, expected):
         ({"skip": -1}, "skip is -1"),
     ],
 )
-def test_a_contradiction_is_refused_when_it_is_written(choice, part):
+def test_an_invalid_selection_is_refused_when_it_is_made(choice, part):
     with pytest.raises(InputError, match=part):
         Selection(**choice)
 
 
-def test_an_empty_range_says_how_far_the_data_reach():
+def test_the_error_for_an_empty_range_names_the_range_of_the_data():
     with pytest.raises(InputError, match="2024-01-01 to 2024-06-30"):
         Selection(start="2030-01-01").choose_days(SESSIONS)
 
 
 @pytest.mark.parametrize("text", ["20240301", "2024-03", "2024", "2024-03-01T00", " 2024-03-01"])
-def test_a_day_in_another_form_is_refused(text):
-    """Numpy takes 20240301 for a year and 2024-03 for its first day: a range would end where nobody meant."""
+def test_a_day_in_a_different_format_is_refused(text):
+    """Days must be YYYY-MM-DD: numpy would take 20240301 for a year, and 2024-03 for the first day of the month."""
     with pytest.raises(InputError, match="expected YYYY-MM-DD"):
         Selection(end=text).choose_days(SESSIONS)
 

@@ -1,4 +1,4 @@
-"""Kills at random instants and many builders at once: what is lost (nothing), with the figures printed (pytest -s)."""
+"""Survival of a cache: kills at random moments and many concurrent builders lose nothing; figures with pytest -s."""
 
 import contextlib
 import importlib.util
@@ -23,13 +23,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 KILLS_EACH = 34
-"""Of each of six jobs: 204 in all."""
+"""Number of kills per job: 204 in total for six jobs."""
 WRITERS = 8
 
 
 @pytest.fixture(scope="module")
 def jobs():
-    """The worker's own module, for its data."""
+    """The worker's module, for its data."""
     spec = importlib.util.spec_from_file_location("survival_worker", WORKER)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,7 +37,7 @@ def jobs():
 
 
 class Worker:
-    """Another process that forks one for each job."""
+    """A process that forks one more for each job."""
 
     def __init__(self):
         command = [sys.executable, "-W", "ignore", str(WORKER)]
@@ -58,7 +58,7 @@ class Worker:
         assert self.wait() == 0, f"{job} failed"
 
     def kill_after(self, seconds: float, *job) -> bool:
-        """Whether the job was killed before it had ended."""
+        """Kill the job after some seconds; return whether it was killed before its end."""
         process = self.start(*job)
         time.sleep(seconds)
         with contextlib.suppress(ProcessLookupError):
@@ -79,20 +79,20 @@ def worker():
 
 
 def entries_of(path_or_store):
-    """(day, ticker) → digest and values of every entry, each key once."""
+    """Return (day, ticker) → digest and values of every entry, and check that each key occurs once."""
     store = path_or_store if isinstance(path_or_store, MemoryStore) else open_cache(path_or_store).store
     found = {}
     for part in store.snapshot().by_day(1_000):
         for at in range(len(part)):
             key = str(part.days[at]), str(part.tickers[at])
-            assert key not in found, f"{key} stands twice"
+            assert key not in found, f"duplicate key {key}"
             found[key] = int(part.digest[at]), part.embedding[at].tobytes(), part.forecast[at].tobytes()
     return found
 
 
 @pytest.fixture(scope="module")
 def truth(jobs, tmp_path_factory):
-    """Every entry of the old data and of the new, from builds that nobody disturbed."""
+    """Every entry of the old and of the new data, from builds without kills."""
     folder = tmp_path_factory.mktemp("truth")
     jobs.fill(str(folder / "old.lance"), jobs.old_data())
     shutil.copytree(folder / "old.lance", folder / "new.lance")
@@ -106,12 +106,12 @@ def seconds_of(worker, *job) -> float:
     return time.perf_counter() - began
 
 
-def tally(name: str, killed: int, text: str) -> None:
+def show(name: str, killed: int, text: str) -> None:
     sys.stdout.write(f"\n{name}: killed {killed} of {KILLS_EACH} times before its end; {text}\n")
 
 
 @pytest.mark.parametrize("job", ["build", "update"])
-def test_killed_builds_lose_nothing_that_was_committed(job, worker, jobs, truth, tmp_path):
+def test_killed_builds_lose_no_committed_entry(job, worker, jobs, truth, tmp_path):
     """After each kill the cache opens, every entry is right, and the next build encodes only what is missing."""
     folder, old, new = truth
     allowed, panel = ([old], jobs.old_data()) if job == "build" else ([old, new], jobs.new_data())
@@ -133,10 +133,10 @@ def test_killed_builds_lose_nothing_that_was_committed(job, worker, jobs, truth,
         try:
             left = entries_of(path)
         except MissingFileError:
-            assert job == "build", "the cache that was there has gone"
+            assert job == "build", "an existing cache is gone"
             left = {}
         assert all(any(values == known.get(key) for known in allowed) for key, values in left.items())
-        assert job == "build" or set(old) <= set(left), "a committed entry has gone"
+        assert job == "build" or set(old) <= set(left), "a committed entry is gone"
         cache, encoder = open_cache(path), jobs.make_encoder()
         done = sum(allowed[-1].get(key) == values for key, values in left.items())
         report = cache.build(panel, encoder)
@@ -144,14 +144,14 @@ def test_killed_builds_lose_nothing_that_was_committed(job, worker, jobs, truth,
         assert entries_of(path) == allowed[-1]
         assert cache.verify().passed
         blocks.append(done % jobs.BLOCK_ENTRIES)
-    tally(job, killed, "every committed entry was there, the next build computed the rest alone")
+    show(job, killed, "every committed entry was there, the next build computed only the rest")
     assert killed > KILLS_EACH // 3, "most jobs had ended before they were killed"
     if job == "build":
-        assert set(blocks) <= {0, len(old) % jobs.BLOCK_ENTRIES}, "half a block was committed"
+        assert set(blocks) <= {0, len(old) % jobs.BLOCK_ENTRIES}, "a partial block was committed"
 
 
-def test_killed_merges_are_run_again(worker, truth, tmp_path):
-    """The sources stay as they are; the target holds right entries only, and the next merge adds the rest."""
+def test_killed_merges_are_completed_by_the_next(worker, truth, tmp_path):
+    """After each kill the target has only right entries, and the next merge adds the rest; sources do not change."""
     folder, old, _ = truth
     path, job = tmp_path / "m.lance", ("merge", tmp_path / "m.lance", folder / "old.lance")
     seconds_of(worker, *job)
@@ -164,10 +164,10 @@ def test_killed_merges_are_run_again(worker, truth, tmp_path):
             assert entries_of(path).items() <= old.items()
         worker.run(*job)
         assert entries_of(path) == entries_of(folder / "old.lance") == old
-    tally("merge", killed, "the sources were untouched, the next merge added the rest")
+    show("merge", killed, "the sources were untouched, the next merge added the rest")
 
 
-def test_killed_imports_are_run_again(worker, truth, tmp_path):
+def test_killed_imports_are_completed_by_the_next(worker, truth, tmp_path):
     folder, old, _ = truth
     worker.run("export", tmp_path / "x.h5", folder / "old.lance")
     path, job = tmp_path / "i.lance", ("import", tmp_path / "i.lance", tmp_path / "x.h5")
@@ -177,35 +177,35 @@ def test_killed_imports_are_run_again(worker, truth, tmp_path):
         killed += worker.kill_after(random.Random(number).uniform(0, duration), *job)
         worker.run(*job)
         assert entries_of(path) == old
-    tally("import", killed, "the next import added the rest")
+    show("import", killed, "the next import added the rest")
 
 
 def test_killed_compactions_change_no_entry(worker, truth, tmp_path):
-    """Before, during and after: the same entries, and the cache can be compacted again."""
+    """After a kill at any moment the entries are the same, and the cache can be compacted again."""
     folder, _, new = truth
     path, killed = tmp_path / "c.lance", 0
 
-    def begin_again():
+    def restore():
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(folder / "new.lance", path)
 
-    def seconds_anew():
-        begin_again()
+    def seconds_after_restore():
+        restore()
         return seconds_of(worker, "compact", path)
 
-    duration = min(seconds_anew() for _ in range(5))  # the first is slower than those that are killed
+    duration = min(seconds_after_restore() for _ in range(5))  # the first is slower than those that are killed
     for number in range(KILLS_EACH):
-        begin_again()
+        restore()
         killed += worker.kill_after(random.Random(number).uniform(0, duration), "compact", path)
         assert entries_of(path) == new
         worker.run("compact", path)
         assert entries_of(path) == new
         assert open_cache(path).verify().passed
-    tally("compact", killed, "no entry changed")
+    show("compact", killed, "no entry changed")
 
 
-def test_killed_exports_leave_the_old_file_whole(worker, truth, tmp_path):
-    """A complete older export is there, whole, until the new one is; nothing half lies in the way of the next."""
+def test_killed_exports_keep_the_old_file(worker, truth, tmp_path):
+    """The complete old export is there until the new one is, and a partial file does not disturb the next export."""
     folder, old, new = truth
     path = tmp_path / "x.h5"
     worker.run("export", path, folder / "old.lance")
@@ -217,14 +217,14 @@ def test_killed_exports_leave_the_old_file_whole(worker, truth, tmp_path):
         assert entries_of(path) in ((old, new) if was_killed else (new,))
         worker.run("export", path, folder / "old.lance")
         assert entries_of(path) == old
-    tally("export", killed, "the older file was whole each time")
+    show("export", killed, "the older file was complete each time")
     leftovers = [entry.name for entry in tmp_path.iterdir() if entry.name not in ("x.h5", "y.h5")]
-    assert len(leftovers) <= KILLS_EACH, "hidden parts of killed exports do not pile up faster than kills"
+    assert len(leftovers) <= KILLS_EACH, "more temporary files than kills"
 
 
-def test_eight_builders_of_overlapping_ranges_end_with_every_key_once(truth, tmp_path):
-    """Eight processes at once, with a reader beside them: every value that is ever seen is right; at the end all are
-    there once."""
+def test_eight_builders_of_overlapping_ranges_write_every_key_once(truth, tmp_path):
+    """While eight processes build at the same time, a reader sees only right values; at the end every key is there
+    once."""
     _, old, _ = truth
     path = tmp_path / "w.lance"
     workers = [Worker() for _ in range(WRITERS)]
@@ -250,7 +250,7 @@ def test_eight_builders_of_overlapping_ranges_end_with_every_key_once(truth, tmp
     for worker in workers:
         worker.close()
     sys.stdout.write(
-        f"\n{WRITERS} builders: statuses {statuses}, {reads} readings beside them, {len(wrong)} wrong values\n"
+        f"\n{WRITERS} builders: statuses {statuses}, {reads} concurrent reads, {len(wrong)} wrong values\n"
     )
     assert statuses == [0] * WRITERS
     assert wrong == []

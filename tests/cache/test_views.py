@@ -8,8 +8,8 @@ from encash.cache import open_cache
 from encash.errors import InputError
 
 
-def test_arrow_holds_every_entry(cache):
-    """A stream of batches that reads into a table of the same keys and values."""
+def test_arrow_has_every_entry(cache):
+    """The stream of Arrow batches has the same keys and values as the cache."""
     table = cache.to_arrow(batch_rows=100).read_all()
     assert table.num_rows == cache.index().entries
     assert table.column_names == ["date", "ticker", "digest", "embedding", "forecast", "confidence"]
@@ -25,7 +25,7 @@ def test_a_cache_without_forecasts_has_no_such_columns(tmp_path, panel, make_enc
     assert "forecast" not in cache.to_arrow().schema.names
 
 
-def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
+def test_xarray_is_a_grid_with_nan_for_missing_entries(cache, panel):
     pytest.importorskip("xarray", reason="xarray comes with the dev install")
     data = cache.to_xarray("2020-04-01", "2020-05-31")
     for day, ticker in (("2020-05-04", "T0001"), ("2020-04-01", "LATE")):
@@ -38,7 +38,7 @@ def test_xarray_is_a_grid_with_nan_where_there_is_no_entry(cache, panel):
 
 
 def test_the_torch_dataset_has_every_entry_once(cache):
-    """A loader's batches together are all entries; a batch is one read."""
+    """The batches of a loader have each entry once, with its vector."""
     torch = pytest.importorskip("torch", reason="torch comes with the dev install")
     dataset = cache.torch_dataset()
     assert isinstance(dataset, torch.utils.data.Dataset)
@@ -50,8 +50,8 @@ def test_the_torch_dataset_has_every_entry_once(cache):
     assert len(keys) == len(dataset) == cache.index().entries
 
 
-def test_a_dataset_is_read_from_several_threads(cache):
-    """Four threads fetch the same items at once while the cache answers others: all get the same values."""
+def test_a_dataset_can_be_read_from_several_threads(cache):
+    """Four threads that fetch the same items while the cache is read get the same values."""
     pytest.importorskip("torch", reason="torch comes with the dev install")
     dataset = cache.torch_dataset()
     items = list(range(0, len(dataset), 3))
@@ -64,8 +64,8 @@ def test_a_dataset_is_read_from_several_threads(cache):
         np.testing.assert_array_equal(np.stack([item["embedding"] for item in one.result()]), alone)
 
 
-def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
-    """What is sent is where the cache is, never what is open."""
+def test_a_cache_and_its_dataset_are_pickled_by_path(cache):
+    """A pickled cache or dataset has only the path and version, and opens the cache itself."""
     again = pickle.loads(pickle.dumps(cache))
     assert again.index().entries == cache.index().entries
     first = open_cache(cache.path, version=1)
@@ -75,8 +75,8 @@ def test_a_cache_and_its_dataset_travel_to_another_process_by_path(cache):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_worker_is_refused_in_words(cache):
-    """Where it would crash, it says which start method works; that one gives every entry."""
+def test_a_forked_worker_is_refused(cache):
+    """A forked worker gets an error that names the start method that works; with that, it reads every entry."""
     torch = pytest.importorskip("torch", reason="torch comes with the dev install")
     load, dataset = torch.utils.data.DataLoader, cache.torch_dataset()
     with pytest.raises(InputError, match='multiprocessing_context="spawn"'):

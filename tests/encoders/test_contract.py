@@ -25,7 +25,7 @@ class TestEncoderWithoutForecasts(EncoderContract):
     ("fault", "found_by"),
     [
         ("batch", "test_a_window_does_not_depend_on_the_others"),
-        ("nan", "test_outputs_are_finite_and_confidence_is_a_share"),
+        ("nan", "test_outputs_are_finite_and_confidence_is_a_fraction"),
         ("narrow", "test_outputs_have_the_shapes_and_types_of_the_spec"),
         ("random", "test_the_same_windows_give_the_same_bits_again"),
         ("lenient", "test_wrong_shapes_are_refused"),

@@ -1,4 +1,4 @@
-"""What the processes do that the survival tests kill; a step is announced on stdout when it is committed."""
+"""Jobs of the processes that the survival tests kill; each step is announced on stdout once it is committed."""
 
 import itertools
 import sys
@@ -11,7 +11,7 @@ SPEC = make_spec("float32", 64)
 
 
 def step_entries(step: int):
-    """Step n writes day n, and day n − 1 again with other values."""
+    """Return the entries of step n: day n, and day n − 1 again with different values."""
     days = [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in (max(step - 1, 0), step)]
     return make_entries(SPEC, sorted(set(days)), TICKERS, seed=step, digest=step + 1)
 
@@ -26,7 +26,7 @@ def write(path: str, first: str) -> None:
 
 
 def compact(path: str, first: str) -> None:
-    """Write a step, compact, and again."""
+    """Write and compact, step after step."""
     store = ensure_store(path, SPEC)
     announce("ready")
     for step in range(int(first), 300):
@@ -39,12 +39,12 @@ def join(into: str, *sources: str) -> None:
     """Merge two stores into a third."""
     target = ensure_store(into, SPEC)
     announce("ready")
-    merge([open_store(source) for source in sources], target)
+    merge([open_store(source).snapshot() for source in sources], target)
     announce("merged")
 
 
 def export(path: str, target: str) -> None:
-    """Export again and again."""
+    """Export repeatedly."""
     store = open_store(path)
     announce("ready")
     for number in itertools.count():
@@ -53,7 +53,7 @@ def export(path: str, target: str) -> None:
 
 
 def contend(path: str, number: str) -> None:
-    """One of several builders of the same 12 days, each beginning elsewhere; every third block replaces."""
+    """Write the same 12 days as the other builders, from a different first day; every third block replaces entries."""
     store = ensure_store(path, SPEC)
     announce("ready")
     sys.stdin.readline()

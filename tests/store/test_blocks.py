@@ -8,22 +8,21 @@ from encash.store.local.mapped_columns import PagedColumn
 
 
 @given(
-    asked=st.lists(st.lists(st.integers(0, 36), min_size=1, max_size=9), max_size=8),
+    requests=st.lists(st.lists(st.integers(0, 36), min_size=1, max_size=9), max_size=8),
     block_rows=st.integers(1, 10),
     capacity=st.integers(0, 400),
 )
-def test_gives_the_rows_asked_for_whatever_it_remembers(asked, block_rows, capacity):
-    """Whatever was read before and whatever fits, a read gives the rows asked for in their order, and memory stays
-    within its bound."""
+def test_reads_return_the_requested_rows_in_order(requests, block_rows, capacity):
+    """For any earlier reads and any capacity, a read returns the requested rows in order, and memory stays bounded."""
     column, cache = np.arange(37 * 2).reshape(37, 2), BlockCache(block_rows=block_rows, capacity_bytes=capacity)
-    for rows in asked:
-        wanted = np.array(rows)
-        np.testing.assert_array_equal(cache.read("x", wanted, 37, column.__getitem__), column[wanted])
+    for request in requests:
+        rows = np.array(request)
+        np.testing.assert_array_equal(cache.read("x", rows, 37, column.__getitem__), column[rows])
         assert sum(block.nbytes for block in cache._blocks.values()) == cache._held_bytes <= capacity
 
 
-def test_reads_a_block_once():
-    """What is in memory is not fetched again, until it is cleared; columns are kept apart."""
+def test_a_block_is_fetched_once():
+    """A block in memory is not fetched again until the cache is cleared; columns have separate blocks."""
     fetched = []
 
     def fetch(rows):
@@ -41,8 +40,8 @@ def test_reads_a_block_once():
 
 
 @pytest.mark.parametrize("ascending", [True, False])
-def test_rows_of_many_pages(ascending):
-    """Rows are gathered from pages of any length, in the order asked, doubled ones and all."""
+def test_rows_are_gathered_from_many_pages(ascending):
+    """Rows are gathered from pages of any length in the order requested, duplicates included."""
     whole, rng = np.arange(300, dtype=np.float32).reshape(100, 3), np.random.default_rng(0)
     column = PagedColumn(np.split(whole, [7, 8, 30, 31, 99]))
     for count in (1, 2, 50, 200):

@@ -16,8 +16,8 @@ def refuse(handle: int) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def test_new_files_are_followed_under_each_of_their_names(tmp_path, monkeypatch):
-    """Files that appear are synced while they are written and renamed; those that were there are left alone."""
+def test_new_files_are_flushed_even_if_renamed(tmp_path, monkeypatch):
+    """New files are flushed while they are written and renamed; existing files are not touched."""
     synced = set()
 
     def note(handle: int) -> None:
@@ -34,18 +34,18 @@ def test_new_files_are_followed_under_each_of_their_names(tmp_path, monkeypatch)
     assert synced == {(tmp_path / "final").stat().st_ino}
 
 
-def test_a_folder_that_is_made_later(tmp_path):
-    """The folder may appear only while it is followed, or never."""
+def test_the_folder_may_be_created_later(tmp_path):
+    """The folder may be created during the block, or never."""
     with syncing(tmp_path / "a"):
         (tmp_path / "a").mkdir()
     with syncing(tmp_path / "none"):
         pass
 
 
-def test_what_the_disk_refuses_early_is_not_lost(tmp_path, monkeypatch):
-    """If the disk refuses data while a commit is still being written, nothing is committed and the error says so: the
-    system tells it once, and the sync at the end would hear nothing. The next write succeeds."""
-    monkeypatch.setattr(durable, "_LOOK_SECONDS", 0.0)
+def test_an_early_disk_error_is_not_lost(tmp_path, monkeypatch):
+    """If the disk fails while a commit is being written, nothing is committed and the error says so, although the
+    system reports it only once and the final sync succeeds. The next write succeeds."""
+    monkeypatch.setattr(durable, "_POLL_SECONDS", 0.0)
     spec = make_spec(dim=512)
     store = create_store(tmp_path / "a.lance", spec)
     first = make_entries(spec, ["2024-01-02"], ["A"])

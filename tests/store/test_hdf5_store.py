@@ -1,4 +1,4 @@
-"""The interchange format: what we export is what other tools read, and what they wrote is what we read."""
+"""The interchange format: other tools read our exports, and we read their files."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ DAYS = ["2024-01-02", "2024-01-03", "2024-01-04"]
 
 
 class TestHdf5Store(StoreReadContract):
-    """An exported file keeps the reading half of the contract."""
+    """An exported file passes the contract of readers."""
 
     def filled(self, folder: Path, entries: Entries, spec: StoreSpec) -> EmbeddingStore:
         write_hdf5(folder / "out ü.h5", spec, [entries.take(slice(3)), entries.take(slice(3, None))])
@@ -29,7 +29,7 @@ class TestHdf5Store(StoreReadContract):
 
 
 def seed_file(path: Path, dim: int = 16, tickers: tuple[str, ...] = ("AAPL", "GOOGL")) -> dict[tuple[str, str], bytes]:
-    """A file as the seed's own code writes it, and what it holds."""
+    """Write a file as the seed's own code does, and return its contents."""
     rng = np.random.default_rng(0)
     held = {}
     with h5py.File(path, "w") as file:
@@ -44,7 +44,7 @@ def seed_file(path: Path, dim: int = 16, tickers: tuple[str, ...] = ("AAPL", "GO
 
 @pytest.fixture
 def exported(tmp_path, monkeypatch):
-    """An export of ours under the path that the guide uses."""
+    """A store, and its export under the path that the guide uses."""
     spec = make_spec(dim=1024)
     (tmp_path / "data").mkdir()
     store = create_store(tmp_path / "c.lance", spec)
@@ -97,14 +97,14 @@ with h5py.File('data/embeddings_cache.h5', 'r') as f:
     ],
 )
 def test_the_snippets_of_the_guide_run_on_an_export(exported, snippet, printed):
-    """The guide's three Python snippets run unchanged on what we export and print what they promise."""
+    """The guide's three Python snippets run unchanged on an export and print the expected lines."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(snippet, "guide", "exec"), {})
     assert out.getvalue() == printed
 
 
-def test_an_export_reads_back_as_the_store_it_came_from(exported):
-    """Export and reading back changes no entry, no forecast, no digest and no spec."""
+def test_an_export_is_read_back_unchanged(exported):
+    """Exporting and reading back changes neither entries, forecasts and digests nor the spec."""
     again = open_store("embeddings_cache.h5")
     assert everything(again) == everything(exported)
     assert again.spec == exported.spec
@@ -113,7 +113,7 @@ def test_an_export_reads_back_as_the_store_it_came_from(exported):
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_narrow_types_survive_a_round_trip(tmp_path, dtype):
-    """A store of a narrow type, exported and written into a new store, is the same store."""
+    """A store of a narrow type has the same entries after it was exported and written to a new store."""
     spec = make_spec(dtype)
     store = create_store(tmp_path / "a.lance", spec)
     store.write(make_entries(spec, DAYS, ODD_TICKERS))
@@ -124,7 +124,7 @@ def test_narrow_types_survive_a_round_trip(tmp_path, dtype):
     assert everything(back) == everything(store)
 
 
-def test_bytes_of_a_vector(tmp_path):
+def test_an_export_is_compact(tmp_path):
     """A vector of 1,024 floats takes about 4,170 bytes in an export, not the 6,311 of the default layout."""
     spec = make_spec(dim=1024, horizons=())
     entries = make_entries(
@@ -134,8 +134,8 @@ def test_bytes_of_a_vector(tmp_path):
     assert os.path.getsize(tmp_path / "a.h5") / len(entries) < 4_250
 
 
-def test_reads_a_foreign_file(tmp_path):
-    """A file without provenance is read as it is, with no fingerprint, no forecasts and no digests."""
+def test_a_foreign_file_is_read(tmp_path):
+    """A file without provenance is read without fingerprint, forecasts and digests."""
     held = seed_file(tmp_path / "seed.h5")
     store = open_store(tmp_path / "seed.h5")
     assert (store.spec.fingerprint, store.spec.horizons, store.spec.dim) == ("", (), 16)
@@ -146,14 +146,14 @@ def test_reads_a_foreign_file(tmp_path):
 
 
 def test_names_in_foreign_files_are_taken_literally(tmp_path):
-    """A percent sign in another tool's ticker is a percent sign."""
+    """A percent sign in a ticker of a foreign file is only a percent sign."""
     seed_file(tmp_path / "seed.h5", tickers=("A%2FB",))
     assert open_store(tmp_path / "seed.h5").snapshot().index().tickers.tolist() == ["A%2FB"]
 
 
 @pytest.mark.parametrize("ticker", [*ODD_TICKERS, "%2F", "..", "...", "%", "a%2Eb"])
-def test_escaped_tickers_come_back(ticker):
-    """Escaping gives a name that is one plain step in a file, and it is reversible."""
+def test_escaping_a_ticker_is_reversible(ticker):
+    """An escaped ticker is a single path component in a file, and unescaping returns the ticker."""
     name = escape_ticker(ticker)
     assert "/" not in name
     assert not name.startswith(".")
@@ -161,7 +161,7 @@ def test_escaped_tickers_come_back(ticker):
 
 
 def test_a_file_is_not_written_in_place(tmp_path):
-    """Writing, tagging and compacting an interchange file are refused with a way out."""
+    """Writing, tagging and compacting an interchange file are refused, and the error names an alternative."""
     seed_file(tmp_path / "seed.h5")
     store = open_store(tmp_path / "seed.h5")
     for attempt in (lambda: store.write(next(iter(store.snapshot().scan(9)))), lambda: store.tag("x"), store.compact):
@@ -171,15 +171,15 @@ def test_a_file_is_not_written_in_place(tmp_path):
         create_store(tmp_path / "new.h5", make_spec())
 
 
-def test_missing_file(tmp_path):
-    """A missing file is named."""
+def test_a_missing_file_is_named(tmp_path):
+    """A missing file is an error with its name."""
     with pytest.raises(MissingFileError, match="no file"):
         open_store(tmp_path / "none.h5")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an HDF5 file at all", b"\x89HDF\r\n\x1a\n"])
-def test_not_hdf5(tmp_path, content):
-    """A file that is no HDF5 is refused in one line."""
+def test_a_file_in_a_different_format_is_refused(tmp_path, content):
+    """A file that is not HDF5 is refused in one line."""
     (tmp_path / "x.h5").write_bytes(content)
     with pytest.raises(FormatError) as caught:
         open_store(tmp_path / "x.h5")
@@ -187,8 +187,8 @@ def test_not_hdf5(tmp_path, content):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_cut_short(tmp_path, share):
-    """A file that was cut short is refused in one line, or found damaged; it is never read as if it were whole."""
+def test_a_truncated_file_is_refused(tmp_path, share):
+    """A truncated file is refused in one line; it is never read as if it were complete."""
     seed_file(tmp_path / "x.h5", dim=512)
     data = (tmp_path / "x.h5").read_bytes()
     (tmp_path / "x.h5").write_bytes(data[: int(len(data) * share)])
@@ -197,8 +197,8 @@ def test_cut_short(tmp_path, share):
     assert "\n" not in str(caught.value)
 
 
-def test_other_contents(tmp_path):
-    """Files with something else in them are refused by name of what is wrong."""
+def test_files_with_different_contents_are_refused(tmp_path):
+    """HDF5 files with different contents are refused, and the error names the part that is wrong."""
     cases = {
         "holds no vectors": lambda f: f.create_group("AAPL"),
         "at the root is not a group": lambda f: f.create_dataset("AAPL", data=np.zeros(3, np.float32)),
@@ -215,8 +215,8 @@ def test_other_contents(tmp_path):
             open_store(path).snapshot().index()
 
 
-def test_vectors_of_two_models_in_one_file(tmp_path):
-    """A vector of another length than the first is refused, by name."""
+def test_vectors_of_different_lengths_are_refused(tmp_path):
+    """A vector whose length differs from the first is refused by day and ticker."""
     seed_file(tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5", "a") as file:
         file.create_dataset("MSFT/2024-01-02", data=np.zeros(8, np.float32))
@@ -228,7 +228,7 @@ def test_vectors_of_two_models_in_one_file(tmp_path):
 
 
 def test_verify_finds_a_changed_vector(exported):
-    """A vector of an export that another tool overwrote is found by its checksum."""
+    """A vector of an export that a different tool has overwritten is found by its checksum."""
     with h5py.File("embeddings_cache.h5", "a") as file:
         file["AAPL"]["2024-01-03"][7] += 1
     check = open_store("embeddings_cache.h5").snapshot().verify()
@@ -236,8 +236,8 @@ def test_verify_finds_a_changed_vector(exported):
     assert "2024-01-03" in check.findings[0]
 
 
-def test_an_export_that_fails_leaves_the_old_file(tmp_path):
-    """An export that breaks off leaves the complete older file as it was, and no half file."""
+def test_a_failed_export_keeps_the_old_file(tmp_path):
+    """A failed export leaves the complete older file unchanged, and no partial file."""
     spec = make_spec()
     entries = make_entries(spec, DAYS, ["A", "B"])
     write_hdf5(tmp_path / "x.h5", spec, [entries])
@@ -249,14 +249,14 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path):
 
     with pytest.raises(WorkError, match="the source broke"):
         write_hdf5(tmp_path / "x.h5", spec, broken())
-    with pytest.raises(InputError, match="comes twice"):
+    with pytest.raises(InputError, match="duplicate key"):
         write_hdf5(tmp_path / "x.h5", spec, [entries, entries])
     assert (tmp_path / "x.h5").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
-def test_no_folder(tmp_path):
-    """A file where the folder should be is an error in one line."""
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
+    """A file in place of the target's folder is an error in one line."""
     (tmp_path / "file").touch()
     with pytest.raises(WorkError, match="could not be written"):
         write_hdf5(tmp_path / "file" / "x.h5", make_spec(), [])

@@ -12,7 +12,7 @@ from encash.testing.store_contract import make_entries, make_spec
 
 
 class TestLanceStore(StoreContract):
-    """Lance keeps the contract."""
+    """The Lance store passes the contract."""
 
     def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
         return create_store(folder / "a cache ü.lance", spec)
@@ -22,15 +22,15 @@ class TestLanceStore(StoreContract):
 
 
 class TestRemoteStore(TestLanceStore):
-    """A store behind a URL keeps the contract without a lock and without memory maps."""
+    """A store at a URL passes the contract without a lock and without memory maps."""
 
     def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
         return create_store(f"file-object-store://{folder}/remote.lance", spec)
 
 
-def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
-    """Two writers behind a URL that both saw the same version: the later one sees the conflict, looks again and
-    commits only what is still missing."""
+def test_writers_without_a_lock_write_every_key_once(tmp_path):
+    """Of two writers at a URL that saw the same version, the later one notices the conflict, refreshes, and commits
+    only the entries that are still missing."""
     spec = make_spec()
     first = create_store(f"file-object-store://{tmp_path}/remote.lance", spec)
     second = open_store(first.location)
@@ -44,7 +44,7 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
         if len(refreshes) > 1:
             LanceStore.refresh(second)
 
-    second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
+    second.refresh = refresh_late  # type: ignore[method-assign]  # a different writer commits in between
     assert second.version == stale
     second.write(make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B"]), skip_valid=True)
     assert len(refreshes) == 2
@@ -53,9 +53,9 @@ def test_rivals_without_a_lock_end_with_every_key_once(tmp_path):
     assert again.snapshot().verify().passed
 
 
-def test_doubled_keys_of_rivals_are_told(tmp_path):
-    """Two writers behind a URL that replace two different pieces whole, and both add one key, are not kept apart by the
-    engine: the later one says that a key is doubled, no row is lost, and compacting drops the older of the two."""
+def test_duplicate_keys_of_concurrent_writers_are_reported(tmp_path):
+    """If two writers at a URL replace two different fragments entirely, and both add the same key, Lance sees no
+    conflict: the later writer reports the duplicate, no row is lost, and compacting drops the older one."""
     spec = make_spec()
     first = create_store(f"file-object-store://{tmp_path}/remote.lance", spec)
     for day in ("2024-01-02", "2024-01-03"):
@@ -69,7 +69,7 @@ def test_doubled_keys_of_rivals_are_told(tmp_path):
         if len(refreshes) > 1:
             LanceStore.refresh(second)
 
-    second.refresh = refresh_late  # type: ignore[method-assign]  # a rival commits in between
+    second.refresh = refresh_late  # type: ignore[method-assign]  # a different writer commits in between
     latest = make_entries(spec, ["2024-01-03", "2024-01-04"], ["A"], seed=2, digest=3)
     with pytest.raises(WorkError, match="1 rows have a key that a later row repeats"):
         second.write(latest, skip_valid=True)
@@ -81,8 +81,8 @@ def test_doubled_keys_of_rivals_are_told(tmp_path):
     assert again.snapshot().vectors(rows).tobytes() == latest.embedding.tobytes()
 
 
-def test_threads_without_a_lock(tmp_path):
-    """Many writers of overlapping blocks behind a URL end with every key once."""
+def test_threads_without_a_lock_write_every_key_once(tmp_path):
+    """Several threads that write overlapping blocks to a URL leave every key once."""
     spec = make_spec()
     location = create_store(f"file-object-store://{tmp_path}/remote.lance", spec).location
 
@@ -99,7 +99,7 @@ def test_threads_without_a_lock(tmp_path):
 
 
 class TestMemoryStore(StoreContract):
-    """The store in memory keeps the contract, so tests may use it in place of a real one."""
+    """The store in memory passes the contract, so that tests may use it in place of a real one."""
 
     def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
         return MemoryStore(spec)

@@ -10,23 +10,23 @@ from encash.store.base import StoreSpec
 from encash.testing.store_contract import make_entries, make_spec
 
 
-def test_the_suffix_names_the_engine(tmp_path):
+def test_the_suffix_selects_the_engine(tmp_path):
     """A name that ends in neither .lance nor .h5 is refused."""
     for name in ("cache", "cache.zarr", "cache.lance.bak"):
         with pytest.raises(InputError, match=r"\.lance or \.h5"):
             open_store(tmp_path / name)
 
 
-def test_a_url_is_no_path():
-    """A URL that was wrapped in a Path, which drops one of its slashes, is refused; no local folder is made of it."""
+def test_a_url_as_a_path_is_refused():
+    """A URL that was wrapped in a Path, which drops one of its slashes, is refused; no local folder is created."""
     for work in (open_store, lambda location: create_store(location, make_spec())):
         with pytest.raises(InputError, match="as text: s3://"):
             work(Path("s3://bucket/a.lance"))
     assert not Path("s3:").exists()
 
 
-def test_missing(tmp_path):
-    """Where nothing is, or nothing was finished, there is not a cache."""
+def test_a_missing_cache_is_an_error(tmp_path):
+    """A missing folder, or one with only a lock file, is not a cache."""
     with pytest.raises(MissingFileError, match="no cache at"):
         open_store(tmp_path / "none.lance")
     (tmp_path / "begun.lance").mkdir()
@@ -36,8 +36,8 @@ def test_missing(tmp_path):
     create_store(tmp_path / "begun.lance", make_spec())
 
 
-def test_something_else_lies_there(tmp_path):
-    """A file, a folder of other things, or another program's Lance dataset is refused as what it is."""
+def test_a_path_to_something_else_is_refused(tmp_path):
+    """A file, a folder of other files, or a Lance dataset of a different program is refused."""
     (tmp_path / "file.lance").write_text("hello")
     with pytest.raises(FormatError, match="is not a cache"):
         open_store(tmp_path / "file.lance")
@@ -46,12 +46,12 @@ def test_something_else_lies_there(tmp_path):
     with pytest.raises(FormatError, match="is not a cache"):
         open_store(tmp_path / "folder.lance")
     lance.write_dataset(pa.table({"a": [1]}), tmp_path / "foreign.lance")
-    with pytest.raises(FormatError, match="no cache of encash"):
+    with pytest.raises(FormatError, match="not a cache of encash"):
         open_store(tmp_path / "foreign.lance")
 
 
 def test_create_does_not_overwrite(tmp_path):
-    """Creating where a store is changes nothing and says so."""
+    """Creating a store at the path of an existing one is an error and changes nothing."""
     store = create_store(tmp_path / "a.lance", make_spec())
     store.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
     with pytest.raises(ConflictError, match="is a store already"):
@@ -63,7 +63,8 @@ def test_create_does_not_overwrite(tmp_path):
 
 
 def test_ensure_opens_or_creates(tmp_path):
-    """The first of several builders creates the store, the others open it; another encoder is told the difference."""
+    """The first of several builders creates the store, the others open it; a different spec is an error that names the
+    fields that differ."""
     first = ensure_store(tmp_path / "a.lance", make_spec())
     first.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
     assert ensure_store(tmp_path / "a.lance", make_spec()).snapshot().index().entries == 1
@@ -75,9 +76,9 @@ def test_ensure_opens_or_creates(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"), [(make_spec(dim=0), "dim is 0"), (make_spec("float64"), "is no storage type")]
+    ("spec", "message"), [(make_spec(dim=0), "dim is 0"), (make_spec("float64"), "unknown storage type")]
 )
-def test_impossible_specs(tmp_path, spec, message):
-    """A spec that no store can have is refused."""
+def test_an_invalid_spec_is_refused(tmp_path, spec, message):
+    """A spec with an invalid dim or dtype is refused."""
     with pytest.raises(InputError, match=message):
         create_store(tmp_path / "a.lance", spec)

@@ -1,4 +1,4 @@
-"""Lance beside the store in memory: whatever is done to both, they say the same."""
+"""The Lance store compared with the store in memory under random operations: both have the same contents."""
 
 import shutil
 import tempfile
@@ -61,7 +61,7 @@ class TwoStores(RuleBasedStateMachine):
         self.readers = [*self.readers, (reader, everything(self.memory))][-2:]
 
     @invariant()
-    def both_say_the_same(self):
+    def both_have_the_same_entries(self):
         assert everything(self.lance, 3) == everything(self.memory)
         assert self.lance.snapshot().index().entries == self.memory.snapshot().index().entries
         keys = [key for part in self.lance.snapshot().by_day(3) for key in zip(part.days, part.tickers, strict=True)]

@@ -15,8 +15,8 @@ def filled(name: str, days: list[str], tickers: list[str], seed: int = 0, digest
     return store.snapshot()
 
 
-def test_parts_become_a_whole():
-    """Merging parts gives every entry of each once, as it was; progress is told while they are compared and written."""
+def test_merging_keeps_every_entry_once():
+    """Merging returns every entry of each store once, unchanged; progress is reported while comparing and writing."""
     left, right = filled("a", DAYS[:1], ["A", "B"]), filled("b", DAYS[1:], ["A", "C"], seed=1)
     into = MemoryStore(make_spec(), "c")
     seen: list[tuple[int, int]] = []
@@ -26,8 +26,8 @@ def test_parts_become_a_whole():
     assert seen == [(2, 4), (4, 4)] * 2
 
 
-def test_what_is_equal_is_no_conflict():
-    """An entry that two parts share in every bit is kept once; merging again adds nothing."""
+def test_equal_entries_are_not_conflicts():
+    """An entry that is equal in two stores, bit for bit, is kept once; merging again adds nothing."""
     left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS, ["A", "B"])
     into = MemoryStore(make_spec(), "c")
     report = merge([left, right], into)
@@ -39,7 +39,7 @@ def test_what_is_equal_is_no_conflict():
 
 @pytest.mark.parametrize(("digest", "what"), [(1, "values"), (2, "input")])
 def test_conflicts_are_refused_with_a_report(digest, what):
-    """Two entries of one key that differ are reported with key, stores and kind, and nothing is written."""
+    """Different entries under one key are reported with key, stores and kind, and nothing is written."""
     left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS[1:], ["B"], seed=9, digest=digest)
     into = MemoryStore(make_spec(), "c")
     with pytest.raises(MismatchError, match=rf"1 entries differ, first \(2024-01-03, B\) in a and b \({what}\)"):
@@ -47,8 +47,8 @@ def test_conflicts_are_refused_with_a_report(digest, what):
     assert into.snapshot().index().entries == 0
 
 
-def test_conflicts_are_settled_as_asked():
-    """The first or the last store wins, the report lists what lost, and all else is merged."""
+def test_conflicts_are_resolved_as_requested():
+    """The first or the last store wins, the report lists the conflicts, and all other entries are merged."""
     left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS[1:], ["B", "C"], seed=9, digest=2)
     for choice, winner in (("first", left), ("last", right)):
         into = MemoryStore(make_spec(), "c")
@@ -58,8 +58,8 @@ def test_conflicts_are_settled_as_asked():
         assert set(everything(into)) == {*everything(left), *everything(right)}
 
 
-def test_only_stores_of_one_encoder():
-    """A store of another encoder is refused, field by field; one without provenance too; and itself."""
+def test_only_stores_of_one_encoder_are_merged():
+    """A store of a different encoder, one without provenance, and the target itself are refused as sources."""
     one = filled("a", DAYS, ["A"])
     other = MemoryStore(StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={"dim": 8}, fingerprint="e" * 64))
     with pytest.raises(MismatchError, match="fingerprint: eeee"):

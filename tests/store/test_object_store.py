@@ -1,5 +1,5 @@
-"""Caches in a bucket, through a real S3 server on this machine: the contract, the life of a cache, rivals, and what a
-user is told when the bucket is not there."""
+"""Caches in a bucket of a local S3 server: the contract, the life of a cache, concurrent writers, and the errors if
+the bucket cannot be reached."""
 
 import contextlib
 import itertools
@@ -27,7 +27,7 @@ moto = pytest.importorskip("moto.server", reason="the S3 server comes with moto[
 boto3 = pytest.importorskip("boto3", reason="likewise")
 
 sys.path.insert(0, str(Path(__file__).parent))
-from survival_worker import SPEC, TICKERS, step_entries  # noqa: E402 - what comes before may skip this file
+from survival_worker import SPEC, TICKERS, step_entries  # noqa: E402 - importorskip comes first
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 numbers = itertools.count()
@@ -35,7 +35,7 @@ numbers = itertools.count()
 
 @pytest.fixture(scope="module", autouse=True)
 def bucket() -> Iterator[str]:
-    """A server with one bucket, told to Lance as users tell it: by the environment."""
+    """A server with one bucket, configured for Lance as users do: in the environment."""
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
@@ -53,12 +53,12 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture
 def place(bucket: str) -> str:
-    """A part of the bucket that nothing else uses."""
+    """An unused prefix of the bucket."""
     return f"{bucket}/{next(numbers)}"
 
 
 class TestObjectStore(StoreContract):
-    """A store in a bucket keeps the contract."""
+    """A store in a bucket passes the contract."""
 
     def create(self, folder: Path, spec: StoreSpec) -> EmbeddingStore:
         return create_store(f"s3://bucket/contract-{next(numbers)}/a cache ü.lance", spec)
@@ -78,13 +78,13 @@ def encoder(panel: Panel) -> MeanEncoder:
 
 
 def same(left: Cache, right: Cache) -> bool:
-    """Whether two caches have the same entries, bit for bit."""
+    """Return whether two caches have the same entries, bit for bit."""
     return everything(left.store) == everything(right.store)
 
 
-def test_the_life_of_a_cache(tmp_path, place, panel, encoder):
-    """Built in two parts, read, brought up to date after a restatement, tagged, compacted and verified, a cache in a
-    bucket is at each step what a cache on the disk is."""
+def test_a_cache_in_a_bucket_equals_a_local_one(tmp_path, place, panel, encoder):
+    """Built in two parts, read, updated after a restatement, tagged, compacted and verified, a cache in a bucket equals
+    a local cache at each step."""
     remote, local = (open_cache(f"{where}/c.lance") for where in (place, tmp_path))
     for cache in (remote, local):
         cache.build(panel, encoder, end=panel.sessions[40])
@@ -111,15 +111,15 @@ def test_the_life_of_a_cache(tmp_path, place, panel, encoder):
 
 
 def restated(panel: Panel) -> Panel:
-    """The panel with one row of its first ticker changed."""
+    """Return the panel with one row of its first ticker changed."""
     parts = {name: panel.rows((name,)) for name in panel.tickers}
     rows = {name: (part.days, part.values.copy()) for name, part in parts.items()}
     rows[panel.tickers[0]][1][30] += 1
     return Panel(ArraySource(rows, panel.feature_names), panel.prices)
 
 
-def test_merged_and_exported(tmp_path, place, panel, encoder):
-    """Parts from the disk and the bucket are merged into either, equal bit for bit, and exported from the bucket."""
+def test_caches_are_merged_and_exported(tmp_path, place, panel, encoder):
+    """A local cache and one in a bucket are merged into either place, equal bit for bit, and then exported."""
     whole, left, right = (
         open_cache(tmp_path / "w.lance"),
         open_cache(tmp_path / "l.lance"),
@@ -138,8 +138,8 @@ def test_merged_and_exported(tmp_path, place, panel, encoder):
         merge_caches([right.path], right.path)
 
 
-def test_versions_that_are_not_there(place):
-    """An unknown version or tag of a cache in a bucket is told from a cache that is not there."""
+def test_an_unknown_version_is_not_a_missing_cache(place):
+    """An unknown version or tag of a cache in a bucket has a different error from a missing cache."""
     create_store(f"{place}/a.lance", make_spec())
     for version in ("no-such", 99):
         with pytest.raises(MissingFileError, match=f"has no version {version!r}"):
@@ -149,18 +149,19 @@ def test_versions_that_are_not_there(place):
 
 
 @pytest.mark.parametrize("writers", [3, pytest.param(6, marks=pytest.mark.slow)])
-def test_rivals_in_one_bucket(place, writers):
-    """Processes that make one cache at once and write overlapping blocks end with every key once, and right."""
+def test_concurrent_writers_in_one_bucket(place, writers):
+    """Processes that create one cache at the same time and write overlapping blocks leave every key once, with the
+    right values."""
     command = [sys.executable, str(WORKER), "contend", f"{place}/a.lance"]
-    rivals = [
+    workers = [
         subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(writers)
     ]
-    assert [rival.stdout.readline() for rival in rivals] == ["ready\n"] * writers
-    for rival in rivals:
-        rival.stdin.write("go\n")
-        rival.stdin.flush()
-    assert [rival.communicate(timeout=240)[0] for rival in rivals] == ["done\n"] * writers
+    assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * writers
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    assert [worker.communicate(timeout=240)[0] for worker in workers] == ["done\n"] * writers
     store, truth = open_store(f"{place}/a.lance"), MemoryStore(SPEC)
     for day in range(12):
         truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
@@ -169,22 +170,22 @@ def test_rivals_in_one_bucket(place, writers):
 
 
 @pytest.mark.slow
-def test_compacting_beside_writers(place):
-    """A cache in a bucket that is compacted again and again while others write loses no row and doubles no key; a
-    compaction that a commit came before ends with a clear error and has changed nothing."""
+def test_compacting_while_others_write(place):
+    """A cache in a bucket that is compacted repeatedly while others write loses no row and duplicates no key; a
+    compaction that meets a new commit ends with ConflictError and changes nothing."""
     ensure_store(f"{place}/a.lance", SPEC)
     command = [sys.executable, str(WORKER), "contend", f"{place}/a.lance"]
-    rivals = [
+    workers = [
         subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in (0, 1)
     ]
-    for rival in rivals:
-        rival.stdout.readline()
-        rival.stdin.write(b"go\n")
-        rival.stdin.flush()
-    while any(rival.poll() is None for rival in rivals):
+    for worker in workers:
+        worker.stdout.readline()
+        worker.stdin.write(b"go\n")
+        worker.stdin.flush()
+    while any(worker.poll() is None for worker in workers):
         with contextlib.suppress(ConflictError):
             open_store(f"{place}/a.lance").compact(keep_versions=2)
-    assert [rival.returncode for rival in rivals] == [0, 0]
+    assert [worker.returncode for worker in workers] == [0, 0]
     store = open_store(f"{place}/a.lance")
     assert (store.snapshot().index().entries, store.snapshot().index().duplicates) == (12 * len(TICKERS), 0)
     assert store.snapshot().verify().passed
@@ -192,7 +193,8 @@ def test_compacting_beside_writers(place):
 
 @pytest.mark.slow
 def test_killed_writers_in_a_bucket_lose_nothing(place):
-    """However often a writer into a bucket is killed, what it announced is there and right, and the next goes on."""
+    """After each kill of a writer into a bucket, all announced commits are there and right, and the next writer
+    continues from them."""
     rng, expected, step = random.Random(1), MemoryStore(SPEC), 0
     for _ in range(8):
         command = [sys.executable, str(WORKER), "write", f"{place}/a.lance", str(step)]
@@ -205,23 +207,23 @@ def test_killed_writers_in_a_bucket_lose_nothing(place):
             step += 1
         store = open_store(f"{place}/a.lance")
         if everything(store) != everything(expected):
-            expected.write(step_entries(step))  # committed, and killed before it could say so
+            expected.write(step_entries(step))  # committed, but killed before the announcement
             step += 1
             assert everything(store) == everything(expected)
     assert step > 0
     assert store.snapshot().verify().passed
 
 
-def test_no_bucket():
-    """A bucket that does not exist is named as the reason, for reading and for making a cache."""
+def test_a_missing_bucket_is_named():
+    """If the bucket does not exist, the error says so, both for reading and for creating a cache."""
     for work in (open_store, lambda location: ensure_store(location, make_spec())):
         with pytest.raises(WorkError, match="bucket does not exist"):
             work("s3://no-bucket/a.lance")
 
 
-def test_nobody_answers(place, monkeypatch):
-    """An address at which nothing listens is a clear error after seconds, not a damaged cache; once the server is back,
-    the same instance writes on."""
+def test_an_unreachable_server_is_an_error(place, monkeypatch):
+    """If nothing listens at the address, the error says so after seconds and does not call the cache damaged; when the
+    server is back, the same instance can write."""
     store = create_store(f"{place}/a.lance", make_spec())
     entries = make_entries(store.spec, ["2024-01-02"], ["A"])
     with monkeypatch.context() as patch:
@@ -232,8 +234,8 @@ def test_nobody_answers(place, monkeypatch):
     assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1)), entries.embedding)
 
 
-def test_plain_http_is_allowed_or_told(place, monkeypatch):
-    """An address without TLS works only where it is allowed; the error says how."""
+def test_plain_http_must_be_allowed(place, monkeypatch):
+    """An address without TLS works only if it is allowed; the error says how."""
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(WorkError, match="set AWS_ALLOW_HTTP=true"):
         open_store(f"{place}/a.lance")

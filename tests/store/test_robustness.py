@@ -1,4 +1,4 @@
-"""What a store survives without another process: damage, full disks, read-only folders, other tools."""
+"""Robustness of a store in one process: damage, full disks, read-only folders, changes by other tools."""
 
 import os
 import random
@@ -36,20 +36,20 @@ def store(tmp_path):
 
 
 def data_files(store) -> list[Path]:
-    """The data files of a store, oldest first."""
+    """List the data files of a store, oldest first."""
     return sorted(Path(store.location, "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
 def maps_of(store) -> list:
-    """The mapped columns of each fragment of a store."""
-    now = store.snapshot()
-    return [now.files.columns(now.dataset, fragment, now.spec) for fragment in now.fragments]
+    """Return the mapped columns of each fragment of a store."""
+    seen = store.snapshot()
+    return [seen.files.columns(seen.dataset, fragment, seen.spec) for fragment in seen.fragments]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("dim", [1, 3, 8, 100])
-def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
-    """The memory map is in use, and gives what Lance's own reader gives, replaced rows and all."""
+def test_memory_maps_and_lance_read_the_same(tmp_path, monkeypatch, dtype, dim):
+    """The memory map is used and returns the same as Lance's own reader, also for replaced rows."""
     spec = make_spec(dtype, dim)
     store = create_store(tmp_path / "a.lance", spec)
     rng = np.random.default_rng(1)
@@ -67,8 +67,8 @@ def test_both_ways_of_reading_say_the_same(tmp_path, monkeypatch, dtype, dim):
     assert mapped[3] == taken[3]
 
 
-def test_many_batches_become_one_run(tmp_path, monkeypatch):
-    """Rows that were handed over in many batches are one piece in the file, and read back in any order."""
+def test_many_batches_become_one_page(tmp_path, monkeypatch):
+    """Rows that were written in many batches are stored in few pages, and are read back in any order."""
     monkeypatch.setattr("encash.store.lance.commit._BATCH_BYTES", 64 * 32)
     spec = make_spec(dim=8)
     store = create_store(tmp_path / "a.lance", spec)
@@ -80,7 +80,7 @@ def test_many_batches_become_one_run(tmp_path, monkeypatch):
 
 
 def test_flipped_bits_are_noticed(store, tmp_path):
-    """Wherever a bit flips in a store, reading it is right, or a clear error, or `verify` says what is wrong."""
+    """After any bit of a store flips, reading is right, or raises a clear error, or `verify` reports the damage."""
     truth, rng, outcomes = everything(store), random.Random(0), set()
     files = [path for path in Path(store.location).rglob("*") if path.is_file() and path.stat().st_size]
     for number in range(120):
@@ -96,7 +96,7 @@ def test_flipped_bits_are_noticed(store, tmp_path):
 
 
 def judge(path: Path, truth) -> str:
-    """How a damaged store presents itself."""
+    """Return how the damage of a store shows."""
     try:
         damaged = open_store(path)
         passed = damaged.snapshot().verify().passed
@@ -107,7 +107,7 @@ def judge(path: Path, truth) -> str:
 
 
 def test_verify_names_the_vector_that_changed(store):
-    """One bit of one vector is found by its row's checksum, with day and ticker; all other rows pass."""
+    """A flipped bit of one vector is found by its row's checksum, with day and ticker; all other rows pass."""
     path = data_files(store)[0]
     data = path.read_bytes()
     vector = store.snapshot().vectors(
@@ -140,9 +140,9 @@ COPIES = {
 
 
 @pytest.mark.parametrize("copy", COPIES)
-def test_what_is_damaged_is_not_copied(store, tmp_path, copy):
-    """A vector that changed gets no new checksum: compacting, exporting and merging refuse it with the first place and
-    how many there are, commit nothing, and `verify` finds it as before."""
+def test_damaged_entries_are_not_copied(store, tmp_path, copy):
+    """A changed vector never gets a new checksum: compacting, exporting and merging refuse it, name the first entry and
+    the number of entries, and commit nothing; `verify` still finds them."""
     flip_in_vector(store, DAYS[1], "C")
     flip_in_vector(store, DAYS[2], "D")
     damaged = open_store(store.location)
@@ -153,22 +153,22 @@ def test_what_is_damaged_is_not_copied(store, tmp_path, copy):
     assert not (tmp_path / "x.h5").exists()
 
 
-def test_what_is_damaged_can_be_taken_away(store):
-    """The rows that `verify` found are removed in one commit; the others stay, and then everything can be copied."""
-    whole = everything(store)
+def test_damaged_entries_can_be_removed(store):
+    """The rows that `verify` found are removed in one commit; the others stay, and can then be copied."""
+    before = everything(store)
     flip_in_vector(store, DAYS[1], "C")
     damaged = open_store(store.location)
     damaged.remove(damaged.snapshot().verify().damaged)
-    assert everything(damaged) == {key: value for key, value in whole.items() if key != (DAYS[1], "C")}
+    assert everything(damaged) == {key: value for key, value in before.items() if key != (DAYS[1], "C")}
     assert open_store(store.location).snapshot().verify().passed
     damaged.compact()
     assert damaged.snapshot().index().entries == 9
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "seal"])
-def test_the_entries_of_a_damaged_file_can_be_taken_away(store, harm):
-    """A data file that is cut, gone, or whose seal is damaged: its rows are removed unread, and the store is whole
-    again."""
+def test_the_entries_of_a_damaged_file_can_be_removed(store, harm):
+    """If a data file is truncated or missing, or its checksum file is damaged, its rows are removed without reading
+    them, and the store is sound again."""
     path = data_files(store)[0]
     if harm == "cut":
         os.truncate(path, 100)
@@ -190,8 +190,8 @@ def test_the_entries_of_a_damaged_file_can_be_taken_away(store, harm):
     assert open_store(store.location).snapshot().index().entries == 5
 
 
-def test_nothing_is_removed_after_another_commit(store):
-    """Rows have other numbers in another version: a store that has changed meanwhile is looked at again first."""
+def test_nothing_is_removed_after_a_newer_commit(store):
+    """Row numbers of an older version are refused if the store has changed meanwhile, and nothing is removed."""
     late = open_store(store.location)
     late.snapshot().index()
     store.write(make_entries(store.spec, DAYS[:1], ["Z"]))
@@ -201,8 +201,8 @@ def test_nothing_is_removed_after_another_commit(store):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_file_cut_short(store, share):
-    """A data file that was cut short is a clear error on reading and a finding of verify; the other rows are read."""
+def test_a_truncated_data_file(store, share):
+    """A truncated data file is an error when it is read and a finding of `verify`, which reads the other rows."""
     path = data_files(store)[0]
     os.truncate(path, int(path.stat().st_size * share))
     again = open_store(store.location)
@@ -213,8 +213,8 @@ def test_a_file_cut_short(store, share):
     assert "fragment 0" in check.findings[0]
 
 
-def test_a_file_that_is_gone(store):
-    """A data file that is missing is a clear error and a finding."""
+def test_a_missing_data_file(store):
+    """A missing data file is an error when it is read and a finding of `verify`."""
     data_files(store)[1].unlink()
     again = open_store(store.location)
     with pytest.raises(FormatError, match="is gone"):
@@ -222,9 +222,9 @@ def test_a_file_that_is_gone(store):
     assert not again.snapshot().verify().passed
 
 
-def test_a_newest_version_that_is_gone_is_found(store):
-    """Without its file the store opens at the version before, and `verify` says that it has lost commits; history that
-    compaction took away is no loss."""
+def test_a_missing_newest_version_is_found(store):
+    """Without the newest manifest the store opens at the version before, and `verify` reports the lost commit; versions
+    removed by compaction do not count as lost."""
     newest = min(Path(store.location, "_versions").glob("*.manifest"))
     content = newest.read_bytes()
     newest.unlink()
@@ -237,9 +237,9 @@ def test_a_newest_version_that_is_gone_is_found(store):
     assert open_store(store.location).snapshot().verify().passed
 
 
-def test_a_reader_of_a_version_that_was_forgotten_is_told_to_refresh(store):
-    """Another process commits and compacts while a reader looks at its version: nothing is damaged, and it says what
-    to do; after a refresh all is there."""
+def test_a_reader_of_a_removed_version_is_asked_to_refresh(store):
+    """If others commit and compact until a reader's version is removed, the error asks for a refresh; afterwards all
+    entries are there."""
     store.write(make_entries(store.spec, ["2024-03-01"], ["A"]))  # the version before has a tag
     reader = open_store(store.location)
     for day in ("2024-03-04", "2024-03-05"):
@@ -251,8 +251,8 @@ def test_a_reader_of_a_version_that_was_forgotten_is_told_to_refresh(store):
     assert everything(reader) == everything(store)
 
 
-def test_a_torn_manifest(store):
-    """A newest version that was cut short is a clear error; an older one can still be opened."""
+def test_a_truncated_manifest(store):
+    """A truncated newest manifest is a clear error; an older version can still be opened."""
     newest = min(Path(store.location, "_versions").glob("*.manifest"))
     os.truncate(newest, 100)
     with pytest.raises(FormatError, match=r"a\.lance"):
@@ -260,12 +260,13 @@ def test_a_torn_manifest(store):
     assert open_store(store.location, version=2).snapshot().index().entries == 9
 
 
-def test_a_duplicate_of_another_tool(store):
-    """A doubled key that another tool appended shows its last row, is counted, found by verify, and compacted away."""
+def test_a_duplicate_key_from_a_different_tool(store):
+    """If a different tool appends an existing key, its last row is read, and the duplicate is counted, found by
+    `verify`, and removed by compaction."""
     spec = store.spec
-    rival = make_entries(spec, DAYS[:1], ["A"], seed=42, digest=99)
-    codes, scale = encode_entries(spec, rival)
-    rows = table(lance.dataset(store.location).schema, rival, codes, scale)
+    duplicate = make_entries(spec, DAYS[:1], ["A"], seed=42, digest=99)
+    codes, scale = encode_entries(spec, duplicate)
+    rows = table(lance.dataset(store.location).schema, duplicate, codes, scale)
     lance.write_dataset(rows, store.location, mode="append")
     store.refresh()
     index = store.snapshot().index()
@@ -279,8 +280,8 @@ def test_a_duplicate_of_another_tool(store):
     assert store.snapshot().index().entries == 10
 
 
-def test_a_column_of_another_tool(store):
-    """A store to which another tool added a column is refused: its rows are no longer what was written."""
+def test_a_column_from_a_different_tool(store):
+    """A store to which a different tool has added a column is refused."""
     dataset = lance.dataset(store.location)
     dataset.add_columns({"twice": "digest * 2"})
     with pytest.raises(FormatError, match="columns"):
@@ -288,7 +289,7 @@ def test_a_column_of_another_tool(store):
 
 
 def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own."""
+    """Run code in a new process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -315,9 +316,8 @@ print("recovered")
 
 
 @pytest.mark.parametrize("limit", [0, 300, 5_000, 100_000])
-def test_disk_full(store, limit):
-    """When the disk is full, a write is a clear error, all committed entries are there, and it works once there is
-    room again."""
+def test_a_write_to_a_full_disk(store, limit):
+    """If the disk is full, a write is a clear error and all committed entries stay; with free space it succeeds."""
     done = run_python(FULL, store.location, limit)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("WorkError False"), done.stdout
@@ -337,8 +337,8 @@ except WorkError as error:
 
 
 @pytest.mark.parametrize("limit", [0, 100, 1_000, 2_500])
-def test_an_export_to_a_full_disk_says_so(store, tmp_path, limit):
-    """HDF5 complains of itself then; what is told is what the system said, and the older file is kept."""
+def test_an_export_to_a_full_disk(store, tmp_path, limit):
+    """If the disk is full, an export reports the system's error rather than HDF5's, and the older file is kept."""
     out = tmp_path / "x.h5"
     out.write_bytes(b"old")
     done = run_python(FULL_EXPORT, store.location, out, limit)
@@ -354,7 +354,7 @@ import os, sys
 from encash.errors import WorkError
 from encash.store import export_hdf5, lance, hdf5, open_store
 from encash.testing.store_contract import everything, make_entries
-if os.geteuid() == 0:  # the superuser may write anywhere: become nobody
+if os.geteuid() == 0:  # the superuser may write anywhere: use an ordinary user
     os.setegid(65534)
     os.seteuid(65534)
 store = open_store(sys.argv[1])
@@ -372,24 +372,24 @@ for attempt in (
 """
 
 
-def test_read_only_folder(store):
-    """A store in a read-only folder is read as always; writing to it is a clear error."""
-    with tempfile.TemporaryDirectory() as outside:  # where any user may look
-        place = Path(outside, "a.lance")
-        shutil.copytree(store.location, place)
-        everywhere = [Path(outside), place, *place.rglob("*")]
-        for path in everywhere:
+def test_a_store_in_a_read_only_folder(store):
+    """A store in a read-only folder can be read; writing to it is a clear error."""
+    with tempfile.TemporaryDirectory() as outside:  # readable by any user
+        copy = Path(outside, "a.lance")
+        shutil.copytree(store.location, copy)
+        paths = [Path(outside), copy, *copy.rglob("*")]
+        for path in paths:
             path.chmod(0o555 if path.is_dir() else 0o444)
         try:
-            done = run_python(READ_ONLY, place)
+            done = run_python(READ_ONLY, copy)
         finally:
-            for path in everywhere:
+            for path in paths:
                 path.chmod(0o755 if path.is_dir() else 0o644)
     assert done.stdout == "10 True\n" + "WorkError 1\n" * 4, done.stderr
 
 
-def test_a_lock_that_cannot_be_had(store, monkeypatch):
-    """A writer that waits too long for another is told by whom it was kept out; then nothing is written."""
+def test_a_lock_held_by_a_different_writer(store, monkeypatch):
+    """A writer that waits too long for the lock gets an error that names the process holding it, and writes nothing."""
     before = everything(store)
     monkeypatch.setattr("encash.store.lance.location._LOCK_SECONDS", 0.05)
     with (
@@ -401,8 +401,8 @@ def test_a_lock_that_cannot_be_had(store, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["with space", "ümläut 株", "100% #1?", "a&b=c", "quote'\"s"])
-def test_paths(tmp_path, monkeypatch, name):
-    """Stores live under paths with spaces, signs and other letters, absolute or relative, and nowhere else."""
+def test_paths_with_special_characters(tmp_path, monkeypatch, name):
+    """Stores work at absolute and relative paths with spaces, signs and non-ASCII letters; nothing else is written."""
     folder = tmp_path / name
     folder.mkdir()
     spec = make_spec()
@@ -417,8 +417,8 @@ def test_paths(tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
-    """A store of many small files is read with a bounded number of them open."""
+def test_the_number_of_mapped_files_is_bounded(tmp_path, monkeypatch):
+    """A store of many small files is read with a bounded number of mapped files."""
     monkeypatch.setattr("encash.store.lance.fragments._MAPPED_FILES", 3)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
@@ -429,8 +429,8 @@ def test_more_files_than_may_be_mapped(tmp_path, monkeypatch):
     assert len(store.snapshot().files._mapped) <= 3
 
 
-def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
-    """A second compaction rewrites nothing, however many full pieces there are; an empty store has nothing to do."""
+def test_compacting_twice_rewrites_nothing(tmp_path, monkeypatch):
+    """A second compaction rewrites nothing, for any number of full fragments, and so does one of an empty store."""
     monkeypatch.setattr("encash.store.lance.commit._FRAGMENT_ROWS", 64)
     spec = make_spec()
     store = create_store(tmp_path / "a.lance", spec)
@@ -444,9 +444,9 @@ def test_compact_leaves_alone_what_is_compact(tmp_path, monkeypatch):
     assert everything(store) == truth
 
 
-def test_compact_deletes_what_killed_writers_left(store):
-    """A data file that no version names is deleted once it has been so for as many commits as versions are kept; all
-    named files stay."""
+def test_compacting_deletes_files_of_killed_writers(store):
+    """A data file that belongs to no version is deleted after as many commits as versions are kept; all other files
+    stay."""
     left = Path(store.location, "data", "left.lance")
     left.write_bytes(b"half")
     store.compact(keep_versions=2)
@@ -462,7 +462,7 @@ def test_compact_deletes_what_killed_writers_left(store):
 
 @pytest.mark.parametrize("jump", [-400, 400])
 def test_a_clock_that_jumps_deletes_nothing(store, jump):
-    """Compaction keeps the newest versions by number, whatever the clock says that their age is."""
+    """Compaction keeps the newest versions by number, not by age."""
     for day in ("2024-05-01", "2024-05-02", "2024-05-03"):
         store.write(make_entries(store.spec, [day], ["A"]))
         when = time.time() + jump * 86_400
@@ -476,8 +476,8 @@ def test_a_clock_that_jumps_deletes_nothing(store, jump):
     assert all(open_store(store.location, version=number).snapshot().verify().passed for number in kept)
 
 
-def test_only_encash_errors_for_a_store_in_pieces(store):
-    """A store whose folders were deleted under a reader raises nothing but our own errors."""
+def test_a_deleted_store_raises_only_encash_errors(store):
+    """If a store is deleted while a reader is open, only errors of encash are raised."""
     again = open_store(store.location)
     shutil.rmtree(store.location)
     snapshot = again.snapshot()

@@ -1,4 +1,4 @@
-"""What a store survives from other processes: SIGKILL at any instant, many writers at once, readers beside them."""
+"""Survival of a store: SIGKILL at any moment, many concurrent writers, and readers at the same time."""
 
 import os
 import random
@@ -19,14 +19,14 @@ from survival_worker import SPEC, TICKERS, step_entries
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 KILLS = int(os.environ.get("ENCASH_KILLS", "25"))
-"""Kills of each kind."""
+"""Number of kills per kind of job."""
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def report(request):
-    """Shows a line of figures beside the result of the test."""
+    """Print a line of figures next to the result of the test."""
     plugins = request.config.pluginmanager
 
     def show(line: str) -> None:
@@ -37,7 +37,7 @@ def report(request):
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    """A worker that is ready to work."""
+    """Start a worker, and wait until it is ready."""
     command = [sys.executable, str(WORKER), *map(str, arguments)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdout.readline() == "ready\n"
@@ -45,7 +45,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def kill_after(seconds: float, *arguments: object) -> list[str]:
-    """Let a worker work for a moment, kill it, and return what it had announced."""
+    """Kill a worker after some seconds, and return its announcements."""
     worker = start(*arguments)
     time.sleep(seconds)
     worker.kill()
@@ -56,8 +56,8 @@ def kill_after(seconds: float, *arguments: object) -> list[str]:
 
 @pytest.mark.parametrize("task", ["write", "compact"])
 def test_killed_writers_lose_nothing(tmp_path, report, task):
-    """However often a writer is killed, every announced commit is there and right, a commit is whole or absent, and
-    the next writer goes on from it."""
+    """After each kill of a writer, every announced commit is there and right, a commit is complete or absent, and the
+    next writer continues from it."""
     rng, path = random.Random(1), tmp_path / "a.lance"
     expected, step = MemoryStore(SPEC), 0
     for _ in range(KILLS):
@@ -67,17 +67,17 @@ def test_killed_writers_lose_nothing(tmp_path, report, task):
             step += 1
         store = open_store(path)
         if everything(store) != everything(expected):
-            expected.write(step_entries(step))  # committed, and killed before it could say so
+            expected.write(step_entries(step))  # committed, but killed before the announcement
             step += 1
             assert everything(store) == everything(expected)
     assert open_store(path).snapshot().verify().passed
     assert step > 0
-    orphans = len(list((path / "data").iterdir())) - len(open_store(path)._snapshot.pieces)
+    orphans = len(list((path / "data").iterdir())) - len(open_store(path).snapshot().fragments)
     report(f"  {task}: {KILLS} kills, {step} commits of {len(step_entries(1))} entries, 0 lost, {orphans} orphan files")
 
 
-def test_killed_merges_are_finished_by_the_next(tmp_path, report):
-    """A killed merge leaves whole commits of right entries; merging again completes it; the sources are untouched."""
+def test_killed_merges_are_completed_by_the_next(tmp_path, report):
+    """A killed merge leaves only complete commits; merging again completes it; the sources do not change."""
     left, right = (create_store(tmp_path / name, SPEC) for name in ("a.lance", "b.lance"))
     for step in range(12):
         (left if step % 2 else right).write(step_entries(step * 3))
@@ -95,43 +95,43 @@ def test_killed_merges_are_finished_by_the_next(tmp_path, report):
         assert worker.communicate(timeout=60)[0] == "merged\n"
         assert everything(open_store(into)) == truth
     assert everything(left) | everything(right) == truth
-    report(f"  merge: {KILLS} kills, {partial} in the middle, all finished by the next run, 0 lost")
+    report(f"  merge: {KILLS} kills, {partial} of them partial, all completed by the next run, 0 lost")
 
 
-def test_killed_exports_leave_the_old_file(tmp_path, report):
-    """A killed export leaves the complete file that was there, or the complete new one, and at most one half file,
-    which the next export removes."""
+def test_killed_exports_keep_the_old_file(tmp_path, report):
+    """A killed export leaves the complete old or the complete new file, and at most one partial temporary file, which
+    the next export removes."""
     store = create_store(tmp_path / "a.lance", SPEC)
     for step in range(4):
         store.write(step_entries(step))
     target = tmp_path / "out.h5"
     export_hdf5(store.snapshot(), target)
-    truth, rng, halves = everything(store), random.Random(3), 0
+    truth, rng, partial = everything(store), random.Random(3), 0
     for _ in range(KILLS):
         kill_after(rng.uniform(0, 0.9), "export", store.location, target)
         assert everything(open_store(target)) == truth
-        halves += len(left := list(tmp_path.glob(".out.h5.*")))
+        partial += len(left := list(tmp_path.glob(".out.h5.*")))
         assert len(left) <= 1
     export_hdf5(store.snapshot(), target)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lance", "out.h5"]
-    report(f"  export: {KILLS} kills, {halves} in the middle, the file was complete each time, no half file left")
+    report(f"  export: {KILLS} kills, {partial} left a partial temporary file, the export was complete each time")
 
 
-def test_many_writers_end_with_every_key_once(tmp_path, report):
-    """8 processes that write overlapping blocks at once end with every key once and right; readers beside them see
-    whole blocks only."""
+def test_many_writers_write_every_key_once(tmp_path, report):
+    """8 processes that write overlapping blocks at the same time leave every key once with the right values; readers
+    see only complete blocks."""
     path = tmp_path / "a.lance"
     ensure_store(path, SPEC)
     workers = [start("contend", path, number) for number in range(8)]
-    stop, looks, torn = threading.Event(), [], []
+    stop, reads, torn = threading.Event(), [], []
 
-    def look() -> None:
+    def read() -> None:
         while not stop.is_set():
             counts = (open_store(path).snapshot().index().row >= 0).sum(axis=1)
-            looks.append(len(counts))
+            reads.append(len(counts))
             torn.extend(counts[counts != len(TICKERS)])
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=read)
     reader.start()
     for worker in workers:
         worker.stdin.write("go\n")
@@ -147,11 +147,11 @@ def test_many_writers_end_with_every_key_once(tmp_path, report):
     assert store.snapshot().index().duplicates == 0
     assert store.snapshot().verify().passed
     assert torn == []
-    report(f"  8 writers, {12 * len(TICKERS)} keys, every key once; {len(looks)} looks beside them, 0 torn")
+    report(f"  8 writers, {12 * len(TICKERS)} keys, every key once; {len(reads)} concurrent reads, 0 torn")
 
 
-def test_a_killed_holder_locks_nobody_out(tmp_path):
-    """The lock of a killed writer is gone with it."""
+def test_a_killed_writer_releases_its_lock(tmp_path):
+    """The lock of a killed writer is released, so that the next writer can commit."""
     path = tmp_path / "a.lance"
     ensure_store(path, SPEC)
     holder = subprocess.Popen(

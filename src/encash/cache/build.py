@@ -1,5 +1,4 @@
-"""Making every missing or stale entry valid: read, encode and commit, block by block, each while the others go on.
-Knows panel, plan, executor and store; nothing of how an encoder works."""
+"""Make every missing or stale entry valid: read, encode and commit block by block, all three at the same time."""
 
 from __future__ import annotations
 
@@ -25,12 +24,12 @@ from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Entries
 
 FIRST_BLOCK = 256
-"""Entries of the first block where the encoder's rate is unknown; each is twice as large as the last until it is."""
+"""Entries of the first block if the encoder's rate is unknown; blocks double in size until it has been measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Cells that could not be encoded, and why. The others were."""
+    """Cells of one task that could not be encoded, and why."""
 
     tickers: tuple[str, ...]
     first: str
@@ -46,7 +45,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildReport:
-    """What a build did."""
+    """Summary of a completed build."""
 
     computed: int
     """Entries encoded and committed."""
@@ -55,13 +54,13 @@ class BuildReport:
     unavailable: int
     """Cells without a window."""
     failed: int
-    """Cells that could not be encoded; above 0 the work is incomplete."""
+    """Cells that could not be encoded; if above 0, the cache is incomplete."""
     seconds: float
-    """From the planning to the last commit."""
+    """Duration from planning to the last commit."""
     encode_seconds: float
-    """Spent inside the encoder, summed over the workers."""
+    """Time in the encoder, summed over the workers."""
     entries_per_second: float
-    """Computed entries over all seconds."""
+    """Computed entries divided by `seconds`."""
     engine: str
     precision: str
     device: str
@@ -70,7 +69,7 @@ class BuildReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Work:
-    """What a build needs."""
+    """Inputs of a build."""
 
     panel: Panel
     spec: EncoderSpec
@@ -79,32 +78,32 @@ class Work:
     executor: Executor
     device: str = "cpu"
     rate: float | None = None
-    """The encoder's entries a second, where it is known."""
+    """The encoder's entries per second, if known."""
     block: BlockSize = field(default_factory=BlockSize)
     began: float = field(default_factory=time.perf_counter)
-    """When it began by `time.perf_counter`: its planning counts too."""
+    """Start by `time.perf_counter`, which includes the planning."""
 
 
 def build(work: Work, progress: Progress | None = None) -> BuildReport:
-    """Encode what the plan says and commit it block by block.
+    """Encode the cells of a plan and commit them block by block.
 
-    Reading the next rows, encoding and writing the last block overlap. A block that fails is reported and does not
-    stop the others. Interrupted at any instant, what is committed stays; a new plan goes on from there.
+    Reading the next rows, encoding, and writing the last block overlap. A task that fails is reported and does not
+    stop the others. After an interruption at any moment, committed blocks stay, and a new plan continues from them.
 
     Args:
-        work: what to do and with what; the executor stays open.
-        progress: told (done, total) entries about five times a second.
+        work: the inputs; the executor stays open.
+        progress: called with (done, total) entries about five times per second.
 
     Raises:
         WorkError: the store could not be written; earlier blocks stay.
-        KeyboardInterrupt: after the commit at hand has ended.
+        KeyboardInterrupt: interrupted; raised after the current commit.
     """
     return _Builder(work, progress).run()
 
 
 @dataclass(frozen=True)
 class _BlockEnd:
-    """All tasks of a block have been handed out."""
+    """Marker after the last task of a block."""
 
 
 _Step = Task | Failure | _BlockEnd
@@ -112,7 +111,7 @@ _Pending = tuple[Task, Future[TaskResult]] | Failure | _BlockEnd
 
 
 class _Builder:
-    """One run of a build: the counts as they grow."""
+    """One run of a build, with its counts."""
 
     def __init__(self, work: Work, progress: Progress | None):
         self._work = work
@@ -126,10 +125,10 @@ class _Builder:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="encash-write")
 
     def run(self) -> BuildReport:
-        """Every step in order; the store is left with whole blocks, however this ends."""
+        """Run all steps in order; the store has only whole blocks, even after an error."""
         try:
             with closing(prefetch(self._steps(), depth=self._work.executor.workers)) as steps:
-                for pending in self._hand_out(steps):
+                for pending in self._submit_ahead(steps):
                     self._take(pending)
             self._wait_for_commit()
         except BaseException:
@@ -140,16 +139,13 @@ class _Builder:
         return self._report()
 
     def _steps(self) -> Iterator[_Step]:
-        """Tasks in order of the blocks; runs in the thread that reads."""
-        work = self._work
-        days, tickers = work.plan.days, np.asarray(work.plan.tickers)
-        for cells in _blocks(work, self._rate):
-            block = Cells(days=days[cells[0]], tickers=tickers[cells[1]])
+        """Iterate over the tasks, block by block, in the reading thread."""
+        for block in _blocks(self._work, self._rate):
             yield from self._read(block)
             yield _BlockEnd()
 
     def _read(self, block: Cells) -> Iterator[_Step]:
-        """The tasks of a block, or what kept them from being read."""
+        """Iterate over the tasks of a block; a failure to read them is a step too."""
         work, left = self._work, np.ones(len(block), dtype=np.bool_)
         try:
             for task in read_tasks(work.panel, block, work.spec, work.store.spec.dtype, work.block.feature_bytes):
@@ -160,22 +156,21 @@ class _Builder:
             return
         self._gone += int(left.sum())
 
-    def _hand_out(self, steps: Iterator[_Step]) -> Iterator[_Pending]:
-        """Each step in order, tasks with their future; enough of them under way to keep every worker busy."""
+    def _submit_ahead(self, steps: Iterator[_Step]) -> Iterator[_Pending]:
+        """Submit the tasks and yield all steps in order; enough tasks are submitted to keep every worker busy."""
         waiting: deque[_Pending] = deque()
-        under_way = 0
+        submitted = 0
         for step in steps:
-            task = isinstance(step, Task)
             waiting.append((step, self._work.executor.submit(step)) if isinstance(step, Task) else step)
-            under_way += task
-            while under_way > self._work.executor.workers:
+            submitted += isinstance(step, Task)
+            while submitted > self._work.executor.workers:
                 pending = waiting.popleft()
-                under_way -= isinstance(pending, tuple)
+                submitted -= isinstance(pending, tuple)
                 yield pending
         yield from waiting
 
     def _take(self, pending: _Pending) -> None:
-        """Wait for a step and keep what it gave."""
+        """Wait for a step and record its result."""
         match pending:
             case _BlockEnd():
                 self._commit()
@@ -195,7 +190,7 @@ class _Builder:
                     self._failures.append(_failure(task.cells.take(result.failed), WorkError(NOT_FINITE)))
 
     def _commit(self) -> None:
-        """Write the block while the next is encoded; one commit at a time."""
+        """Write the block while the next one is encoded; one commit at a time."""
         self._wait_for_commit()
         if self._block:
             entries, self._block = self._block, []
@@ -211,24 +206,24 @@ class _Builder:
             writing.result()
         except WorkError as error:
             raise type(error)(
-                f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before "
-                "it are kept: build again, and it goes on from there"
+                f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before it "
+                "are kept: build again to continue from there"
             ) from None
         self._computed += count
         self._writing = None
 
     def _wait(self, future: Future[Any]) -> None:
         while wait([future], timeout=0.2).not_done:
-            self._tell()
-        self._tell()
+            self._show_progress()
+        self._show_progress()
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
         if self._progress is not None:
             failed = sum(failure.entries for failure in self._failures)
             self._progress(min(self._work.executor.encoded + self._gone + failed, self._total), self._total)
 
     def _rate(self) -> float | None:
-        """Entries a second: what this run has measured, else what was known before."""
+        """Return entries per second as measured in this run, else as known before."""
         if self._encode_seconds == 0:
             return self._work.rate
         return self._work.executor.workers * self._encoded / self._encode_seconds
@@ -250,8 +245,8 @@ class _Builder:
         )
 
 
-def _blocks(work: Work, rate: Callable[[], float | None]) -> Iterator[tuple[Int64, Int64]]:
-    """The cells of each block as numbers of days and of tickers, by day and ticker."""
+def _blocks(work: Work, rate: Callable[[], float | None]) -> Iterator[Cells]:
+    """Iterate over the cells of each block, by day and ticker."""
     plan, size = work.plan, work.block
     months, before = plan.days.astype("datetime64[M]").astype(np.int64), work_by_day(plan.state)
     start, cautious = 0, FIRST_BLOCK
@@ -264,20 +259,20 @@ def _blocks(work: Work, rate: Callable[[], float | None]) -> Iterator[tuple[Int6
         start = stop
 
 
-def _cells(plan: Plan, before: Int64, start: int, stop: int) -> tuple[Int64, Int64]:
-    """Days and tickers (as numbers) of the cells start … stop − 1 among those to compute."""
+def _cells(plan: Plan, before: Int64, start: int, stop: int) -> Cells:
+    """Return the cells start … stop − 1 among those to compute; `before` is `work_by_day`."""
     first = int(np.searchsorted(before, start, side="right")) - 1
     last = int(np.searchsorted(before, stop))
     state = plan.state[first:last]
     day, ticker = np.nonzero((state == State.STALE) | (state == State.MISSING))
     part = slice(start - int(before[first]), stop - int(before[first]))
-    return day[part] + first, ticker[part]
+    return Cells(days=plan.days[day[part] + first], tickers=np.asarray(plan.tickers)[ticker[part]])
 
 
 def _write(store: EmbeddingStore, parts: list[Entries]) -> int:
-    """Commit a block; entries that another builder wrote meanwhile from the same windows are left as they are."""
+    """Commit a block; entries that a different builder has written from the same windows meanwhile are kept."""
     entries = join_entries(parts)
-    if not store.spec.horizons:  # a cache without forecasts, imported perhaps, stays one
+    if not store.spec.horizons:  # for example an imported cache: it stays without forecasts
         entries = replace(entries, forecast=entries.forecast[:, :0], confidence=entries.confidence[:, :0])
     return store.write(entries, skip_valid=True)
 

@@ -1,5 +1,4 @@
-"""Caches in and out: merged, exported to the interchange format, imported from it. Knows stores and their identities;
-no panel and no model."""
+"""Merge caches, export them to the interchange format, and import them from it."""
 
 from __future__ import annotations
 
@@ -30,20 +29,21 @@ def merge_caches(
     on_conflict: OnConflict = "refuse",
     progress: Progress | None = None,
 ) -> MergeReport:
-    """Bring the entries of partial caches of one encoder into one; the sources stay as they are.
+    """Copy the entries of several caches of one encoder into one; the sources stay unchanged.
 
     Args:
         paths: caches, in order.
-        into: the cache that takes them; made where there is none.
-        on_conflict: ``refuse`` writes nothing where two caches differ under one key; ``first`` or ``last`` wins.
-        progress: told (done, total) entries.
+        into: the target cache; created if missing.
+        on_conflict: ``refuse`` writes nothing if two caches differ under one key; with ``first`` or ``last``, that
+            entry wins.
+        progress: called with (done, total) entries.
 
     Raises:
-        MismatchError: caches of different encoders, or of none that is known; or conflicts, when refused.
-        InputError: no cache at all, or a cache merged into itself.
+        MismatchError: caches of different or unknown encoders; or conflicts, if refused.
+        InputError: no cache, or a cache merged into itself.
     """
     if not paths:
-        raise InputError("no cache to merge was named; give one or more")
+        raise InputError("no caches to merge; give one or more")
     sources = [open_store(path).snapshot() for path in paths]
     first = sources[0].spec
     known = {digest for source in sources for digest in (source.spec.notes or {}).get(SOURCES, [])}
@@ -53,13 +53,13 @@ def merge_caches(
 
 
 def export_hdf5(cache: CacheReader, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
-    """Write a cache as ``/<TICKER>/<YYYY-MM-DD>``, whole or not at all; its provenance goes into attributes.
+    """Write a cache as ``/<TICKER>/<YYYY-MM-DD>`` atomically, with its provenance in attributes.
 
     Returns:
-        Entries written.
+        Number of entries written.
 
     Raises:
-        WorkError: the disk refused; a file that was there before is kept.
+        WorkError: the file could not be written; an existing file is kept.
     """
     return export_store(cache.snapshot().store, path, progress=progress)
 
@@ -73,25 +73,26 @@ def import_hdf5(
     least_agreement: float = LEAST_AGREEMENT,
     progress: Progress | None = None,
 ) -> int:
-    """Read an interchange file into a cache; begun again after a kill, it goes on. Nothing that is there is replaced.
+    """Read an interchange file into a cache. An interrupted import continues when repeated; no entry is replaced.
 
     Args:
-        source: a file that `export_hdf5` or another tool wrote.
-        into: the cache that takes the entries; made where there is none.
-        trust: take a file that does not say which model made it; the cache is marked as unverified. A file that says so
-            needs no trust and keeps what it says.
-        dtype: how vectors are kept, at most as wide as in the file; None keeps the file's.
-        least_agreement: a narrower dtype is refused if it keeps less of a sample of the vectors (`measure_agreement`).
-        progress: told (done, total) entries.
+        source: a file written by `export_hdf5` or a different tool.
+        into: the target cache; created if missing.
+        trust: accept a file without provenance; the cache is marked as unverified. A file with provenance needs no
+            trust and keeps it.
+        dtype: how vectors are stored, at most as wide as in the file; None keeps the file's.
+        least_agreement: a narrower dtype is refused if less than this fraction of a sample agrees
+            (`measure_agreement`).
+        progress: called with (done, total) entries.
 
     Returns:
-        Entries read.
+        Number of entries read.
 
     Raises:
-        MismatchError: a file without provenance and no trust; a wider dtype than the file's, or one that changes too
-            much; another cache there, or one that holds other entries under the same keys.
-        FormatError: no file of this form, or a vector that is not what was exported.
-        InputError: a narrower dtype, and too few vectors to measure it on; or an agreement that is no share.
+        MismatchError: a file without provenance, if not trusted; a dtype that is wider than the file's, or that changes
+            too much; a target of a different encoder, or with different entries under the same keys.
+        FormatError: not a file of this format, or a vector that is not what was exported.
+        InputError: a narrower dtype with too few vectors to measure it on; or an invalid agreement.
     """
     check_share(least_agreement)
     store, target = open_store(source).snapshot(), find_store(into)
@@ -106,7 +107,7 @@ def import_hdf5(
     done, total = 0, store.index().entries
     for entries in store.by_day(max(256, BATCH_BYTES // (4 * store.spec.dim))):
         rounded = replace(entries, embedding=round_vectors(entries.embedding, spec.dtype))
-        target = target or ensure_store(into, spec)  # made when there is something to write: a refusal leaves nothing
+        target = target or ensure_store(into, spec)  # created late: a refusal leaves nothing behind
         target.write(rounded, skip_valid=True)
         done += len(entries)
         if progress is not None:
@@ -115,30 +116,30 @@ def import_hdf5(
 
 
 def _check_both_known(spec: StoreSpec, store: StoreSnapshot, target: StoreSnapshot) -> None:
-    """Refuse to mix entries of a known model with those of nobody knows which."""
+    """Refuse to mix entries of a known model with those of an unknown one."""
     unknown, known = (store, target) if target.spec.encoder else (target, store)
     if bool(spec.encoder) != bool(target.spec.encoder):
         raise MismatchError(
             f"{unknown.location} does not say which model made it, and {known.location} does; import the file into a "
-            "cache of its own, and let `encash cache verify CACHE --model M --data F` find out"
+            "new cache, and find out with `encash cache verify CACHE --model M --data F`"
         )
 
 
 def _imported_spec(store: StoreSnapshot, dtype: str, *, trust: bool) -> StoreSpec:
-    """What the cache of an imported file says of itself."""
+    """Return the spec for the cache of an imported file."""
     spec, notes = store.spec, dict(store.spec.notes or {})
     check_dtype(dtype)
     if DTYPES.index(dtype) < DTYPES.index(spec.dtype):
         raise MismatchError(
-            f"{store.location} keeps {spec.dtype}, and {dtype} would only pretend to be more exact; leave --dtype out"
+            f"{store.location} has {spec.dtype} vectors, which {dtype} would not make more precise; omit --dtype"
         )
     encoder = encoder_of(spec)
     if encoder is not None and spec.fingerprint:
         return replace(spec, dtype=dtype, fingerprint=cache_fingerprint(encoder, dtype), notes=notes)
     if not trust:
         raise MismatchError(
-            f"{store.location} does not say which model made it; import it with --trust, then let `encash cache verify "
-            "CACHE --model M --data F` find out"
+            f"{store.location} does not say which model made it; import it with --trust, then find out with `encash "
+            "cache verify CACHE --model M --data F`"
         )
     imported = {UNVERIFIED: f"imported on trust from {Path(store.location).name}", "file": file_digest(store.location)}
     return replace(spec, dtype=dtype, notes={**notes, **imported})

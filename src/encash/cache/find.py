@@ -1,4 +1,4 @@
-"""From a path, or from a folder and an encoder, to a cache. Knows names and specs; reads no entries."""
+"""Find a cache by its path, or by its encoder in a folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def open_cache(
     version: int | str | None = None,
     encoder: Encoder | EncoderSpec | str | None = None,
 ) -> Cache:
-    """The cache at a path or URL; no model is needed to read it.
+    """Open the cache at a path or URL; no model is needed to read it.
 
-    Where nothing is there yet, the cache can be built and nothing else: whatever reads it says that it is missing.
+    If nothing is there yet, the cache can only be built: reading it raises MissingFileError.
 
     Args:
         path: ends in .lance, or in .h5 for an interchange file; or a folder of caches, with `encoder`.
         version: a version number or tag to read as of; None for the newest.
-        encoder: the encoder whose cache it must be, or the first digits of its fingerprint; picks it from a folder.
+        encoder: the encoder of the cache, or the first digits of its fingerprint; selects the cache in a folder.
 
     Raises:
-        FormatError: what is there is not what its name says.
+        FormatError: the file is not in the format of its name.
         MissingFileError: no such version, or no cache of this encoder in the folder.
-        MismatchError: the cache belongs to another encoder.
+        MismatchError: the cache belongs to a different encoder.
     """
     if encoder is not None and Path(path).is_dir() and Path(path).suffix.lower() not in LANCE_SUFFIXES:
         path = _choose(Path(path), encoder)
@@ -41,18 +41,18 @@ def open_cache(
 
 
 def cache_paths(folder: str | os.PathLike[str]) -> list[str]:
-    """What may be a cache in a folder, going by the ends of names, in their order; none is opened.
+    """List the paths in a folder that may be caches, by suffix, in order of their names; none is opened.
 
     Raises:
         MissingFileError: no such folder.
     """
     if not Path(folder).is_dir():
-        raise MissingFileError(f"there is no folder {os.fspath(folder)}")
+        raise MissingFileError(f"there is no folder {os.fspath(folder)}; give an existing folder of caches")
     return [str(path) for path in sorted(Path(folder).iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
 def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
-    """The one cache of an encoder in a folder; other files may lie beside it."""
+    """Return the path of the only cache of an encoder in a folder, which may have other files too."""
     wanted = encoder.spec.fingerprint if isinstance(encoder, Encoder) else encoder
     wanted = wanted.fingerprint if isinstance(wanted, EncoderSpec) else wanted
     found, unread = [], []
@@ -65,8 +65,8 @@ def _choose(folder: Path, encoder: Encoder | EncoderSpec | str) -> str:
         if known is not None and wanted and known.fingerprint.startswith(wanted):
             found.append(path)
     if not found:
-        beside = f" (no caches, or damaged: {', '.join(unread)})" if unread else ""
-        raise MissingFileError(f"{folder} holds no cache of the encoder {wanted[:12]}{beside}; build it there first")
+        skipped = f" (not readable as caches: {', '.join(unread)})" if unread else ""
+        raise MissingFileError(f"{folder} has no cache of the encoder {wanted[:12]}{skipped}; build it there first")
     if len(found) > 1:
-        raise InputError(f"{folder} holds several caches of this encoder: {', '.join(found)}; give the path of one")
+        raise InputError(f"{folder} has several caches of this encoder: {', '.join(found)}; give the path of one")
     return found[0]

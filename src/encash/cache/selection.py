@@ -1,4 +1,4 @@
-"""Which days and tickers a command works on. Knows names and dates, not what is cached."""
+"""Select days and tickers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAYS_OF_A_MONTH = 30
 
 
 class SelectionFields(TypedDict, total=False):
-    """The fields of a `Selection`, as keywords of the methods that take one."""
+    """Fields of a `Selection`, as keywords of the methods that take one."""
 
     start: DayLike | None
     end: DayLike | None
@@ -29,9 +29,9 @@ class SelectionFields(TypedDict, total=False):
 class Selection:
     """A range of days and a choice of tickers.
 
-    Stages: tickers are taken by name. ``num_stocks=500`` alone is the last 500 by name. With ``skip`` the count runs
-    from the front: ``skip=0, num_stocks=500`` is the first 500, ``skip=500, num_stocks=500`` the next 500, and
-    ``skip=1000`` alone is all the rest.
+    Tickers are counted by name, so that a build can be done in stages. ``num_stocks=500`` without ``skip`` selects the
+    last 500. With ``skip``, the count starts at the front: ``skip=0, num_stocks=500`` selects the first 500,
+    ``skip=500, num_stocks=500`` the next 500, and ``skip=1000`` all the rest.
 
     >>> Selection(num_stocks=2).choose_tickers(["D", "B", "A", "C"])
     ('C', 'D')
@@ -42,34 +42,37 @@ class Selection:
     """
 
     start: DayLike | None = None
-    """First day, that day included."""
+    """First day, inclusive."""
     end: DayLike | None = None
-    """Last day, that day included."""
+    """Last day, inclusive."""
     months: int | None = None
     """The last N months of 30 calendar days each, counted back from `end`, else from the last session."""
     tickers: tuple[str, ...] | None = None
-    """These alone; None takes all of them."""
+    """Only these; None selects all."""
     num_stocks: int | None = None
-    """This many tickers: the last by name, or, where `skip` is given, those that follow the skipped."""
+    """Number of tickers: the last N by name, or, with `skip`, the N after the skipped ones."""
     skip: int | None = None
-    """Without the first so many by name; 0 counts from the front and skips none."""
+    """Leave out the first N by name; 0 counts from the front and skips none."""
 
     def __post_init__(self) -> None:
         if self.months is not None and self.start is not None:
-            raise InputError("both months and start are given; they say two things about the first day: give one")
+            raise InputError("both months and start are given, and each sets the first day; give one")
         for name, least in (("months", 1), ("num_stocks", 1), ("skip", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}; expected {least} or more")
 
     def choose_days(self, sessions: Days) -> Days:
-        """The sessions of this range, ascending.
+        """Return the sessions of this range, ascending.
+
+        Args:
+            sessions: all sessions, ascending.
 
         Raises:
             InputError: there are none.
         """
         if len(sessions) == 0:
-            raise InputError("the data have no session at all")
+            raise InputError("the data have no sessions; give a file with prices")
         last = sessions[-1] if self.end is None else to_day(self.end)
         first = sessions[0] if self.start is None else to_day(self.start)
         if self.months is not None:
@@ -77,13 +80,13 @@ class Selection:
         chosen = sessions[np.searchsorted(sessions, first) : np.searchsorted(sessions, last, side="right")]
         if len(chosen) == 0:
             raise InputError(
-                f"no session from {day_text(first)} to {day_text(last)}; the data reach from "
+                f"no session from {day_text(first)} to {day_text(last)}; choose days within the data, "
                 f"{day_text(sessions[0])} to {day_text(sessions[-1])}"
             )
         return chosen
 
     def choose_tickers(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The tickers of this choice among all names, ascending and distinct.
+        """Return the selected tickers among all names, ascending and distinct.
 
         Raises:
             UnknownKeyError: a ticker that is not among the names.
@@ -93,7 +96,7 @@ class Selection:
         chosen = every if self.tickers is None else sorted(set(self.tickers))
         if unknown := set(chosen) - set(every):
             raise UnknownKeyError(
-                f"the data have no ticker {min(unknown)!r} ({len(unknown)} of the {len(chosen)} asked for are unknown)"
+                f"the data have no ticker {min(unknown)!r} ({len(unknown)} of the {len(chosen)} requested are unknown)"
             )
         if self.skip is not None:
             left = chosen[self.skip :][: self.num_stocks]
@@ -105,7 +108,7 @@ class Selection:
 
 
 def one_selection(selection: Selection | None, fields: SelectionFields) -> Selection:
-    """The selection, or the one with these fields; what all methods take that take either.
+    """Return the selection, or the one with these fields, for methods that accept either.
 
     Raises:
         InputError: both are given.

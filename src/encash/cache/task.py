@@ -1,5 +1,4 @@
-"""The one piece of work that crosses the border of a process: feature rows in, entries out. Knows arrays and an
-encoder; no file, no store, no other block."""
+"""The task, the unit of work that is sent to a different process: feature rows in, entries out."""
 
 from __future__ import annotations
 
@@ -20,14 +19,14 @@ from encash.store.base import Entries
 from encash.store.codec import round_vectors
 
 NOT_FINITE = (
-    "the model gave NaN or infinity; look for extreme values in the features, or use another precision (float32)"
+    "the model returned NaN or infinity; look for extreme feature values, or use a different precision (float32)"
 )
-"""Why a window has failed."""
+"""Cause of the failure of a window."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
-    """n cells (day i, ticker i)."""
+    """n cells: cell i is (day i, ticker i)."""
 
     days: Days
     """shape (n,)."""
@@ -37,60 +36,60 @@ class Cells:
     def __len__(self) -> int:
         return len(self.days)
 
-    def take(self, places: Int64) -> Cells:
-        """The cells at these places."""
-        return Cells(days=self.days[places], tickers=self.tickers[places])
+    def take(self, positions: Int64) -> Cells:
+        """Return the cells at these positions."""
+        return Cells(days=self.days[positions], tickers=self.tickers[positions])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """Windows to encode, with all that is needed to do it."""
+    """Windows to encode, with everything that this needs except the encoder."""
 
     cells: Cells
-    """n cells that have a window, in the order in which they came."""
+    """n cells that have a window, in the order of the request."""
     places: Int64
-    """Where these cells stood among those the tasks were cut from; shape (n,)."""
+    """Positions of these cells in the request; shape (n,)."""
     rows: FeatureRows
     end_rows: Int64
-    """Where among the rows each cell's window ends; shape (n,)."""
+    """Row in which each cell's window ends; shape (n,)."""
     digest: UInt64
-    """The digest of each window; shape (n,)."""
+    """Digest of each window; shape (n,)."""
     lookback: int
     dtype: str
+    """How vectors are rounded: a storage type."""
     encoder: str
-    """Fingerprint of the encoder that is to do it."""
+    """Fingerprint of the encoder that the task is for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TaskResult:
-    """What a task gave."""
+    """Result of a task."""
 
     entries: Entries
-    """Of the windows that gave one, in the order of the task."""
+    """Entries of the windows that did not fail, in the order of the task."""
     encode_seconds: float
-    """Spent in the encoder alone."""
+    """Time in the encoder."""
     failed: Int64
-    """Cells of the task for which the encoder gave NaN or infinity, ascending."""
+    """Cells of the task for which the encoder returned NaN or infinity, ascending."""
 
 
 def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
     """Encode the windows of a task, batch by batch, rounded as the store keeps them.
 
-    A window whose output is not finite has failed, and no other with it.
+    A window whose output is not finite fails; the rest of its batch does not.
 
     Args:
         task: the work.
-        encoder: who does it.
-        on_batch: told how many windows were encoded, after each batch.
+        encoder: the model.
+        on_batch: called with the number of encoded windows after each batch.
 
     Raises:
-        MismatchError: another encoder than the task is for, or output of another shape than its spec says.
+        MismatchError: the task is for a different encoder, or the output does not have the shape of the spec.
     """
     if encoder.spec.fingerprint != task.encoder:
         raise MismatchError(
-            f"this worker loaded another encoder ({encoder.spec.architecture}, {encoder.spec.engine} "
-            f"{encoder.spec.precision}) than the one that the work was planned for; load both in one way, engine "
-            "and precision included"
+            f"this worker loaded a different encoder ({encoder.spec.architecture}, {encoder.spec.engine} "
+            f"{encoder.spec.precision}) from the one of the plan; load both with the same engine and precision"
         )
     entries, spec, seconds, start = _empty(task, encoder), encoder.spec, 0.0, 0
     sound = np.ones(len(task.cells), dtype=np.bool_)
@@ -117,17 +116,17 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
 
 
 def run_whole_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
-    """As `run_task`, for whoever needs every window.
+    """Run a task like `run_task`, for callers that need every window.
 
     Raises:
-        WorkError: a window has failed; says how many did, and the first.
+        WorkError: a window failed; names their number and the first.
     """
     result = run_task(task, encoder, on_batch)
     if len(result.failed):
         first = task.cells.take(result.failed[:1])
         raise WorkError(
-            f"{NOT_FINITE} ({len(result.failed):,} of {len(task.cells):,} windows, of which ({first.days[0]}, "
-            f"{str(first.tickers[0])!r}) is the first)"
+            f"{NOT_FINITE} ({len(result.failed):,} of {len(task.cells):,} windows, the first is ({first.days[0]}, "
+            f"{str(first.tickers[0])!r}))"
         )
     return result
 
@@ -135,32 +134,32 @@ def run_whole_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None]
 def read_tasks(
     panel: Panel, cells: Cells, spec: EncoderSpec, dtype: str, feature_bytes: int = 32 * 2**20
 ) -> Iterator[Task]:
-    """Read what is needed to encode cells, a group of tickers at a time.
+    """Read the feature rows for cells, and make tasks of them, a group of tickers at a time.
 
-    Cells without a window are left out: compare the places of the tasks with what was asked.
+    Cells without a window are left out: `Task.places` shows which cells of the request a task has.
 
     Args:
-        panel: where the feature rows are.
-        cells: n cells, n ≥ 1; of tickers that the panel has.
-        spec: the encoder that will do them.
-        dtype: how vectors will be kept.
-        feature_bytes: the feature rows of one task take no more than this (one ticker's rows always fit).
+        panel: the data.
+        cells: n cells, n ≥ 1, of tickers that the panel has.
+        spec: the encoder that will run the tasks.
+        dtype: how vectors will be rounded.
+        feature_bytes: most bytes of feature rows per task (one ticker's rows are always taken).
     """
     lookback, encoder = spec.lookback, spec.fingerprint
     names, owner = np.unique(cells.tickers, return_inverse=True)
     spans = _spans(cells.days, owner, len(names))
     for group in _groups(panel, names, spans, lookback, feature_bytes):
-        places = np.flatnonzero((owner >= group[0]) & (owner <= group[-1]))
-        wanted = cells.take(places)
+        positions = np.flatnonzero((owner >= group[0]) & (owner <= group[-1]))
+        wanted = cells.take(positions)
         rows = _read(panel, names, spans, group, lookback)
         grid = window_grid(rows, np.unique(wanted.days), lookback)
-        column = np.argsort(np.asarray(rows.tickers))[owner[places] - group[0]]
+        column = np.argsort(np.asarray(rows.tickers))[owner[positions] - group[0]]
         at = np.searchsorted(grid.days, wanted.days), column
         full = np.flatnonzero(grid.end_row[at] >= 0)
         if len(full):
             yield Task(
                 cells=wanted.take(full),
-                places=places[full],
+                places=positions[full],
                 rows=rows,
                 end_rows=grid.end_row[at][full],
                 digest=grid.digest[at][full],
@@ -171,7 +170,7 @@ def read_tasks(
 
 
 def join_entries(parts: list[Entries]) -> Entries:
-    """Entries of several tasks as one, sorted by (day, ticker)."""
+    """Join the entries of several tasks, sorted by (day, ticker)."""
     if len(parts) == 1:
         return parts[0].sorted()
     joined = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Entries)}
@@ -191,17 +190,17 @@ def _empty(task: Task, encoder: Encoder) -> Entries:
 
 
 def _check_shapes(encoded: Encoded, count: int, dim: int, horizons: int) -> None:
-    """An assignment would stretch a wrong shape over the right one without a word."""
+    """Refuse wrong shapes, which an assignment would silently broadcast."""
     for name, width in (("embedding", dim), ("forecast", horizons), ("confidence", horizons)):
         if (shape := getattr(encoded, name).shape) != (count, width):
             raise MismatchError(
-                f"the encoder gave {name} of shape {shape}; its spec says {(count, width)}: "
-                "run encash.testing.EncoderContract against it"
+                f"the encoder returned {name} of shape {shape}; expected {(count, width)} by its spec: test it with "
+                "encash.testing.EncoderContract"
             )
 
 
 def _spans(days: Days, owner: Int64, count: int) -> list[tuple[np.datetime64, np.datetime64]]:
-    """The first and the last day that is asked of each ticker."""
+    """Return the first and the last requested day of each ticker."""
     numbers = days.astype(np.int64)
     first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
     np.minimum.at(first, owner, numbers)
@@ -216,16 +215,15 @@ def _groups(
     lookback: int,
     feature_bytes: int,
 ) -> Iterator[list[int]]:
-    """Numbers of neighbouring tickers whose rows fit together."""
+    """Iterate over groups of consecutive tickers whose rows together take at most `feature_bytes`."""
     group: list[int] = []
-    room = feature_bytes // (4 * panel.num_features)
-    left = room
+    most_rows = left = feature_bytes // (4 * panel.num_features)
     for number, (name, (first, last)) in enumerate(zip(names.tolist(), spans, strict=True)):
         own = panel.days(name)
         needed = int(np.searchsorted(own, last, side="right") - np.searchsorted(own, first)) + lookback
         if group and needed > left:
             yield group
-            group, left = [], room
+            group, left = [], most_rows
         group.append(number)
         left -= needed
     yield group
@@ -238,7 +236,7 @@ def _read(
     group: list[int],
     lookback: int,
 ) -> FeatureRows:
-    """The rows that the windows of a group need: one read for all tickers that are asked for the same days."""
+    """Read the rows for the windows of a group: one read for all tickers with the same requested days."""
     by_span = sorted((spans[number], str(names[number])) for number in group)
     parts = [
         panel.rows(tuple(name for _, name in same), start=first, end=last, lookback=lookback)

@@ -1,8 +1,7 @@
-"""How vectors become stored values and come back: float32, float16, or int8 with a scale a row.
-Knows arrays alone; nothing of files.
+"""Encode vectors as stored values and decode them: float32, float16, or int8 with one scale per row.
 
-Rounding is idempotent: what comes back, stored again, comes back the same bit for bit. So a vector that was encoded
-live and rounded is the vector that a cache would have given.
+Rounding is idempotent: a decoded vector, stored again, is decoded to the same bits. So a vector that was encoded live
+and rounded is the vector that a cache would have returned.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ DTYPES = ("float32", "float16", "int8")
 
 _PART_VALUES = 1 << 18
 _SPARE_BITS = np.uint32(0x7F)
-"""Low bits of a scale's 24-bit significand that are kept zero, so that scale × code (7 bits) is exact in float32."""
+"""Low bits of a scale's 24-bit significand, kept at zero so that scale × code (7 bits) is exact in float32."""
 
 
 def check_dtype(dtype: str) -> np.dtype[np.generic]:
-    """The numpy type of stored values.
+    """Return the numpy type of stored values.
 
     Raises:
-        InputError: no storage type of that name.
+        InputError: an unknown storage type.
 
     >>> check_dtype("float16")
     dtype('float16')
     """
     if dtype not in DTYPES:
-        raise InputError(f"{dtype!r} is no storage type; choose one of {', '.join(DTYPES)}")
+        raise InputError(f"unknown storage type {dtype!r}: expected one of {', '.join(DTYPES)}")
     return np.dtype(dtype)
 
 
 def encode(vectors: Float32, dtype: str) -> tuple[np.ndarray, Float32 | None]:
-    """Vectors as they are stored.
+    """Encode vectors as they are stored.
 
     Args:
         vectors: shape (n, D), finite.
@@ -64,7 +63,7 @@ def encode(vectors: Float32, dtype: str) -> tuple[np.ndarray, Float32 | None]:
 
 
 def decode(codes: np.ndarray, scale: Float32 | None) -> Float32:
-    """Vectors from stored values; the inverse of `encode` up to its rounding.
+    """Decode stored values; the inverse of `encode` up to its rounding.
 
     Args:
         codes: shape (n, D), float32, float16 or int8.
@@ -82,9 +81,9 @@ def decode(codes: np.ndarray, scale: Float32 | None) -> Float32:
 
 
 def _decode_float16(codes: np.ndarray) -> Float32:
-    """Finite half precision to single, exactly, by moving bits: ten times faster than numpy's own conversion.
+    """Convert finite half precision to single, exactly, by shifting bits: ten times faster than numpy's conversion.
 
-    Sign and the 15 other bits move to their places in a float32, whose exponent then is too small by 112.
+    The sign and the 15 other bits move to their positions in a float32, whose exponent is then too small by 112.
     """
     vectors = np.empty(codes.shape, dtype=np.float32)
     bits = vectors.view(np.int32)
@@ -96,7 +95,7 @@ def _decode_float16(codes: np.ndarray) -> Float32:
 
 
 def round_vectors(vectors: Float32, dtype: str) -> Float32:
-    """What a store of this type would give back; equal to its argument when applied again.
+    """Return vectors as a store of this type would return them; applying it again changes nothing.
 
     Raises:
         InputError: a value is not finite, or too large for the type.
@@ -108,7 +107,7 @@ def round_vectors(vectors: Float32, dtype: str) -> Float32:
 
 
 def is_rounded(vectors: Float32, codes: np.ndarray, scale: Float32 | None) -> bool:
-    """Whether codes give back exactly these vectors."""
+    """Return whether codes are decoded to exactly these vectors."""
     return all(
         np.array_equal(decode(codes[part], None if scale is None else scale[part]), vectors[part])
         for part in _parts(vectors)
@@ -116,23 +115,23 @@ def is_rounded(vectors: Float32, codes: np.ndarray, scale: Float32 | None) -> bo
 
 
 def _parts(vectors: Float32) -> list[slice]:
-    """Rows in pieces that stay in the processor's cache: several times faster than all at once."""
+    """Split rows into parts that fit the processor's cache: several times faster than all rows at once."""
     size = max(1, _PART_VALUES // max(1, vectors.shape[1]))
     return [slice(first, first + size) for first in range(0, len(vectors), size)]
 
 
 def _check_finite(vectors: Float32, first: int) -> None:
     with np.errstate(over="ignore"):
-        if np.isfinite(np.vdot(vectors, vectors)):  # a third of the time of the exact look, which follows if in doubt
+        if np.isfinite(np.vdot(vectors, vectors)):  # a third of the time of the exact check below
             return
     finite = np.isfinite(vectors)
     if not finite.all():
         bad = first + int((~finite).any(axis=1).argmax())
-        raise InputError(f"vector {bad} holds NaN or infinity; a store keeps finite values only")
+        raise InputError(f"vector {bad} has NaN or infinity; expected finite values")
 
 
 def _encode_float16(vectors: Float32) -> np.ndarray:
-    """Half precision; refuses what would become infinite."""
+    """Convert to half precision, and refuse values that would become infinite."""
     with np.errstate(over="ignore"):
         codes = vectors.astype(np.float16)
     if not np.isfinite(codes).all():
@@ -143,7 +142,7 @@ def _encode_float16(vectors: Float32) -> np.ndarray:
 
 
 def _row_scale(vectors: Float32) -> Float32:
-    """The step between two codes of each row, rounded up to 17 significant bits, normal and so that 127 steps fit."""
+    """Return the step between two codes of each row: a normal float32 of 17 significant bits, so that 127 steps fit."""
     largest = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float32)
     raw = np.maximum(largest / np.float32(127), np.finfo(np.float32).tiny)
     scale: Float32 = ((raw.view(np.uint32) + _SPARE_BITS) & ~_SPARE_BITS).view(np.float32)

@@ -1,4 +1,4 @@
-"""Random checkpoints of the reference transformer, for tests of whatever reads one. Needs torch when it is called."""
+"""Write random checkpoints of the reference transformer for tests; `write_checkpoint` needs torch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ def write_checkpoint(
     """Write a checkpoint with random weights; the same arguments give the same weights.
 
     Args:
-        path: where it goes.
-        num_features: features of one session.
-        lookback: its ``seq_len``.
+        path: the file to write.
+        num_features: number of features per session.
+        lookback: the checkpoint's ``seq_len``, in sessions.
         seed: of the weights.
         extras: further keys of the file, such as ``train_end`` or ``bin_edges``.
-        sizes: fields of `Layout` other than those of a tiny regression model.
+        sizes: fields of `Layout` that differ from those of a tiny regression model.
+
+    Returns:
+        The path.
     """
     engine: Any = import_optional("encash.encoders.torch", package="torch", extra="torch")
     layout = Layout(num_features=num_features, **{**TINY, **sizes})
-    more = {"config": {"seq_len": lookback}, "epoch": 1, "val_loss": 1.0, **(extras or {})}
-    engine.save_checkpoint(path, engine.new_model(layout, seed), more)
+    keys = {"config": {"seq_len": lookback}, "epoch": 1, "val_loss": 1.0, **(extras or {})}
+    engine.save_checkpoint(path, engine.new_model(layout, seed), keys)
     return Path(path)

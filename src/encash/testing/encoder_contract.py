@@ -1,4 +1,4 @@
-"""The test that every encoder passes: subclass it, give it your encoder, run pytest. Knows the seam alone.
+"""The contract test of encoders: subclass it, return your encoder, and run pytest.
 
 class TestMyEncoder(EncoderContract):
     def make_encoder(self):
@@ -18,22 +18,25 @@ from encash.errors import MismatchError
 
 
 class EncoderContract(ABC):
-    """What a cache relies on. A subclass implements `make_encoder`, and `make_other` where weights can differ."""
+    """Behavior of an encoder that a cache relies on.
+
+    A subclass implements `make_encoder`, and `make_other` if weights can differ.
+    """
 
     tolerance = 0.0
-    """Largest difference allowed between one window encoded alone and in a batch; 0 asks for the same bits."""
+    """Largest difference allowed between a window encoded alone and in a batch; 0 requires the same bits."""
     num_windows = 7
 
     @abstractmethod
     def make_encoder(self) -> Encoder:
-        """The encoder under test; each call gives one with the same weights."""
+        """Return the encoder under test; each call returns one with the same weights."""
 
     def make_other(self) -> Encoder | None:
-        """An encoder like it with other weights; None where there is none."""
+        """Return such an encoder with different weights; None if there is none."""
         return None
 
     def make_windows(self, spec: EncoderSpec) -> Float32:
-        """Windows that are told apart easily, shape (num_windows, L, F)."""
+        """Return windows that differ clearly, shape (num_windows, L, F)."""
         shape = (self.num_windows, spec.lookback, spec.num_features)
         return np.random.default_rng(7).standard_normal(shape).astype(np.float32)
 
@@ -48,27 +51,30 @@ class EncoderContract(ABC):
             assert array.dtype == np.float32, f"{name} is {array.dtype}, not float32"
             assert array.shape == (self.num_windows, size), f"{name}: {array.shape}, not {(self.num_windows, size)}"
 
-    def test_outputs_are_finite_and_confidence_is_a_share(self) -> None:
-        """No NaN, no infinity; confidences lie in [0, 1]."""
+    def test_outputs_are_finite_and_confidence_is_a_fraction(self) -> None:
+        """All outputs are finite, and confidences are in [0, 1]."""
         result = self._encode(self.make_encoder())
         assert np.isfinite(result.embedding).all(), "an embedding is not finite"
         assert np.isfinite(result.forecast).all(), "a forecast is not finite"
         assert ((result.confidence >= 0) & (result.confidence <= 1)).all(), "a confidence is outside [0, 1]"
 
     def test_different_windows_get_different_embeddings(self) -> None:
-        """The embedding depends on the window at all."""
+        """The embedding depends on the window."""
         embedding = self._encode(self.make_encoder()).embedding
-        assert len(np.unique(embedding, axis=0)) == len(embedding), "two different windows have one embedding"
+        assert len(np.unique(embedding, axis=0)) == len(embedding), "two different windows have the same embedding"
 
     def test_the_same_windows_give_the_same_bits_again(self) -> None:
-        """Two calls, and two encoders with the same weights, agree bit for bit (no dropout, no random draw)."""
+        """Two calls, and two encoders with the same weights, agree bit for bit (no dropout, no sampling)."""
         encoder = self.make_encoder()
         first = self._encode(encoder)
         _assert_close(first, self._encode(encoder), 0.0, "a second call")
         _assert_close(first, self._encode(self.make_encoder()), 0.0, "a second encoder with the same weights")
 
     def test_a_window_does_not_depend_on_the_others(self) -> None:
-        """Alone, reversed, in halves or among other windows: its result stays (BatchNorm in training mode fails)."""
+        """A window has the same result alone, in reverse order, and among different windows.
+
+        BatchNorm in training mode fails this test.
+        """
         encoder = self.make_encoder()
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
@@ -76,13 +82,11 @@ class EncoderContract(ABC):
         _assert_close(whole, Encoded.join(alone), self.tolerance, "each window alone")
         reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
         _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
-        strangers = np.concatenate([windows[:2], 100 * windows[2:]])
-        _assert_close(
-            whole.take(slice(2)), encoder.encode(strangers).take(slice(2)), self.tolerance, "other neighbours"
-        )
+        mixed = np.concatenate([windows[:2], 100 * windows[2:]])
+        _assert_close(whole.take(slice(2)), encoder.encode(mixed).take(slice(2)), self.tolerance, "a different batch")
 
     def test_the_number_of_windows_does_not_matter(self) -> None:
-        """More windows than a batch, and one more than a whole number of batches, give the same results."""
+        """One window more than a full batch gives the same results."""
         encoder = self.make_encoder()
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
@@ -91,7 +95,7 @@ class EncoderContract(ABC):
         _assert_close(whole, again, self.tolerance, f"{len(many)} windows at once")
 
     def test_windows_are_not_changed(self) -> None:
-        """Windows may be views of a panel: encoding leaves them as they were, and takes read-only ones."""
+        """Encoding accepts read-only windows, which may be views of a panel, and does not change them."""
         encoder = self.make_encoder()
         windows = self.make_windows(encoder.spec)
         before = windows.copy()
@@ -100,13 +104,13 @@ class EncoderContract(ABC):
         assert (windows == before).all(), "encoding changed its input"
 
     def test_wrong_shapes_are_refused(self) -> None:
-        """Another lookback or number of features, a missing axis, no window: MismatchError, never repair."""
+        """A wrong lookback or number of features, a missing axis, or no window is a MismatchError, never repaired."""
         encoder = self.make_encoder()
         windows = self.make_windows(encoder.spec)
         wrong = {
             "a longer window": np.concatenate([windows, windows], axis=1),
-            "one feature more": np.concatenate([windows, windows[:, :, :1]], axis=2),
-            "one axis less": windows[0],
+            "one more feature": np.concatenate([windows, windows[:, :, :1]], axis=2),
+            "a missing axis": windows[0],
             "no window": windows[:0],
         }
         for name, bad in wrong.items():
@@ -114,7 +118,7 @@ class EncoderContract(ABC):
                 encoder.encode(bad)
             except MismatchError:
                 continue
-            raise AssertionError(f"{name} ({bad.shape}) was taken without a MismatchError")
+            raise AssertionError(f"{name} ({bad.shape}) was accepted without a MismatchError")
 
     def test_the_spec_survives_json(self) -> None:
         """The description written as JSON and read back is the same spec with the same fingerprints."""
@@ -124,11 +128,11 @@ class EncoderContract(ABC):
         assert (again.fingerprint, again.forecast_fingerprint) == (spec.fingerprint, spec.forecast_fingerprint)
 
     def test_the_fingerprint_follows_the_weights(self) -> None:
-        """Same weights, same fingerprint; other weights, another one."""
+        """The same weights have the same fingerprint, different weights a different one."""
         spec = self.make_encoder().spec
         assert spec.fingerprint == self.make_encoder().spec.fingerprint, "the same weights have two fingerprints"
         if (other := self.make_other()) is not None:
-            assert spec.fingerprint != other.spec.fingerprint, "two different models have one fingerprint"
+            assert spec.fingerprint != other.spec.fingerprint, "two different models have the same fingerprint"
 
     def _encode(self, encoder: Encoder) -> Encoded:
         return encoder.encode(self.make_windows(encoder.spec))

@@ -1,4 +1,4 @@
-"""Small encoders of pure numpy for tests, and broken ones for the contract to find. Know no framework and no file."""
+"""Small encoders in pure numpy for tests, and faulty ones that the contract detects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HORIZONS = (1, 5, 10, 20)
 
 
 class MeanEncoder(Encoder):
-    """A seeded random projection of the mean of a window: an encoder in ten lines.
+    """An encoder that returns a seeded random projection of the mean of a window.
 
-    The result for a window is the same bits in any batch. `windows_encoded` counts what went through it, so that a
-    test can tell a hit from a miss.
+    The result for a window has the same bits in any batch. `windows_encoded` counts the encoded windows, so that a test
+    can distinguish a hit from a miss.
 
     >>> encoder = MeanEncoder(num_features=3, lookback=2, dim=4)
     >>> encoder.encode(np.zeros((5, 2, 3), dtype=np.float32)).embedding.shape
@@ -63,7 +63,7 @@ class MeanEncoder(Encoder):
         )
 
     def _project(self, means: Float64) -> Float64:
-        """Means times projection, term by term: a matrix product would round by the size of the batch."""
+        """Project means term by term: the rounding of a matrix product would depend on the size of the batch."""
         outputs = np.zeros((len(means), self._projection.shape[1]))
         for column, weights in zip(means.T, self._projection, strict=True):
             outputs += column[:, None] * weights
@@ -71,11 +71,11 @@ class MeanEncoder(Encoder):
 
 
 class BrokenEncoder(MeanEncoder):
-    """A `MeanEncoder` with one fault that `EncoderContract` finds.
+    """A `MeanEncoder` with one fault that `EncoderContract` detects.
 
     ``batch``: the output depends on the other windows; ``nan``: an output is not finite; ``narrow``: embeddings are
-    one number too short; ``random``: no two calls agree; ``lenient``: windows of any shape are taken; ``raise``: any
-    call is an error (for whatever must not run a model).
+    one number too short; ``random``: no two calls agree; ``lenient``: windows of any shape are accepted; ``raise``: any
+    call is an error (to prove that no model is run).
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BrokenEncoder(MeanEncoder):
         self._random = np.random.default_rng(0)
 
     def encode(self, windows: Float32) -> Encoded:
-        """Encode windows, wrongly."""
+        """Encode windows with the fault."""
         if self.fault == "raise":
             raise AssertionError("this encoder must not be run")
         if self.fault == "lenient":
@@ -99,15 +99,15 @@ class BrokenEncoder(MeanEncoder):
         return replace(result, embedding=self._spoil(result.embedding))
 
     def _spoil(self, embedding: Float32) -> Float32:
-        """The embeddings with the fault in them."""
+        """Return the embeddings with the fault."""
         match self.fault:
             case "batch":
                 mean: Float32 = embedding.mean(axis=0)
                 return embedding - mean
             case "nan":
-                spoilt = embedding.copy()
-                spoilt[:, 0] = np.nan
-                return spoilt
+                spoiled = embedding.copy()
+                spoiled[:, 0] = np.nan
+                return spoiled
             case "narrow":
                 return embedding[:, 1:]
             case "random":

@@ -1,4 +1,4 @@
-"""The test that every candidate filter passes: subclass it, give it your filter, run pytest.
+"""The contract test of candidate filters: subclass it, return your filter, and run pytest.
 
 class TestMyFilter(FilterContract):
     def make_filter(self, **settings):
@@ -27,7 +27,7 @@ TICKERS = tuple(f"T{number:02d}" for number in range(9))
 
 @dataclass(frozen=True)
 class _Cells:
-    """Candidates of some days, with clusters and distances; R days, N tickers."""
+    """Candidates on R days among N tickers, with clusters and distances of shape (R, N)."""
 
     days: Days
     tickers: tuple[str, ...]
@@ -40,7 +40,7 @@ class _Cells:
         return chosen.keep(self.days, self.tickers, self.candidates, self.cluster, self.distance)
 
     def select(self, rows: slice, columns: list[int]) -> _Cells:
-        """Take some days, and tickers in a given order."""
+        """Return some of the days, with tickers in a given order."""
         return _Cells(
             days=self.days[rows],
             tickers=tuple(self.tickers[column] for column in columns),
@@ -51,32 +51,34 @@ class _Cells:
 
 
 class FilterContract(ABC):
-    """The behavior that a backtest relies on. A subclass implements `make_filter`."""
+    """Behavior of a filter that a backtest relies on. A subclass implements `make_filter`."""
 
     @abstractmethod
     def make_filter(
         self, *, periods: tuple[ModelPeriod, ...], seed: int = 0, assignments: Assignments | None = None
     ) -> CandidateFilter:
-        """Make the filter under test with these settings, and its own where it needs more."""
+        """Make the filter under test with these settings, plus its own if it needs more."""
 
     def make_periods(self) -> tuple[ModelPeriod, ...]:
-        """Two models with their best clusters, the second one used from two days after the first."""
+        """Return two models with their best clusters; the second is used from two days after the first."""
         return tuple(_period(number) for number in (0, 1))
 
     def test_only_candidates_are_kept(self) -> None:
-        """The answer is a boolean array of the shape of the candidates, and its arguments stay as they are."""
+        """The result is a boolean array of the shape of the candidates, and the arguments are not changed."""
         chosen = self.make_filter(periods=self.make_periods())
         for cells in _cases():
             before = [array.copy() for array in (cells.candidates, cells.cluster, cells.distance)]
             kept = cells.keep(chosen)
             assert kept.dtype == np.bool_
             assert kept.shape == cells.candidates.shape
-            assert not (kept & ~cells.candidates).any(), "it kept a ticker that is not a candidate"
+            assert not (kept & ~cells.candidates).any(), "the filter kept a ticker that is not a candidate"
             for array, copy in zip((cells.candidates, cells.cluster, cells.distance), before, strict=True):
-                assert np.array_equal(array, copy, equal_nan=array.dtype == np.float32), "it changed its arguments"
+                assert np.array_equal(array, copy, equal_nan=array.dtype == np.float32), (
+                    "the filter changed its arguments"
+                )
 
-    def test_no_day_depends_on_another(self) -> None:
-        """Each day on its own gives the same candidates."""
+    def test_days_are_independent(self) -> None:
+        """Each day alone keeps the same candidates as together with the others."""
         chosen = self.make_filter(periods=self.make_periods())
         for cells in _cases():
             kept = cells.keep(chosen)
@@ -84,15 +86,15 @@ class FilterContract(ABC):
                 alone = cells.select(slice(row, row + 1), list(range(len(cells.tickers))))
                 assert np.array_equal(alone.keep(chosen)[0], kept[row]), f"day {row} differs on its own"
 
-    def test_the_order_of_the_tickers_does_not_count(self) -> None:
-        """Shuffled tickers give the same candidates, ties included."""
+    def test_the_order_of_the_tickers_does_not_matter(self) -> None:
+        """Shuffled tickers keep the same candidates, also in case of ties."""
         chosen = self.make_filter(periods=self.make_periods())
         for number, cells in enumerate(_cases()):
             order = np.random.default_rng(number).permutation(len(cells.tickers)).tolist()
             assert np.array_equal(cells.select(slice(None), order).keep(chosen), cells.keep(chosen)[:, order])
 
     def test_the_active_period_decides(self) -> None:
-        """On the days of a period, a walk's filter keeps what that period's own filter would keep."""
+        """On the days of a period, the filter of a walk keeps what the filter of only that period keeps."""
         periods = self.make_periods()
         walk = self.make_filter(periods=periods)
         for cells in _cases():
@@ -100,14 +102,14 @@ class FilterContract(ABC):
             for period, rows in zip(periods, (~later, later), strict=True):
                 assert np.array_equal(cells.keep(self.make_filter(periods=(period,)))[rows], kept[rows])
 
-    def test_it_needs_what_it_says(self) -> None:
-        """Without clusters, a filter that needs them keeps nothing; one that does not need them never looks."""
+    def test_needs_clusters_is_true_exactly_if_it_uses_them(self) -> None:
+        """Without clusters, a filter that needs them keeps nothing, and any other filter keeps the same candidates."""
         chosen = self.make_filter(periods=self.make_periods())
         for cells in _cases():
             nothing = np.full_like(cells.cluster, -1)
             bare = replace(cells, cluster=nothing, distance=np.full_like(cells.distance, np.nan))
             if chosen.needs_clusters:
-                assert not bare.keep(chosen).any(), "it kept candidates without a cluster"
+                assert not bare.keep(chosen).any(), "the filter kept candidates without a cluster"
             else:
                 assert np.array_equal(bare.keep(chosen), cells.keep(chosen))
 
@@ -126,8 +128,8 @@ class FilterContract(ABC):
         for live, stored in zip(chosen.assign(cell_days, vectors), chosen.stored(days, TICKERS), strict=True):
             assert live.tobytes() == stored.ravel().tobytes()
 
-    def test_identity_follows_what_decides(self) -> None:
-        """Equal settings give equal fingerprints; other clusters, days or seeds give different ones."""
+    def test_the_fingerprint_follows_the_settings(self) -> None:
+        """Equal settings give equal fingerprints; different clusters, days or seeds give different ones."""
         periods = self.make_periods()
         made = [
             self.make_filter(periods=periods),
@@ -138,10 +140,10 @@ class FilterContract(ABC):
         ]
         assert self.make_filter(periods=periods).fingerprint == made[0].fingerprint
         assert len({chosen.fingerprint for chosen in made}) == len(made)
-        assert made[0].name, "it has no name"
+        assert made[0].name, "the filter has no name"
 
-    def test_it_goes_to_other_processes(self) -> None:
-        """A pickled copy, as the workers of a sweep get it, keeps the same candidates."""
+    def test_it_can_be_pickled(self) -> None:
+        """A pickled copy, as the workers of a sweep receive it, keeps the same candidates."""
         chosen = self.make_filter(periods=self.make_periods())
         copy = pickle.loads(pickle.dumps(chosen))  # noqa: S301  # its own bytes
         assert copy.fingerprint == chosen.fingerprint
@@ -175,7 +177,7 @@ def _period(number: int) -> ModelPeriod:
 
 
 def _cases() -> Iterator[_Cells]:
-    """Some days of candidates with clusters, distances with ties, and holes."""
+    """Generate days of candidates with clusters, ties in the distances, and missing clusters."""
     for seed in range(40):
         random = np.random.default_rng(seed)
         rows, columns = int(random.integers(1, 6)), int(random.integers(1, len(TICKERS) + 1))

@@ -1,1 +1,1 @@
-"""Executors of build tasks: in this process, or on Ray."""
+"""Executors of tasks: in this process, or on Ray."""

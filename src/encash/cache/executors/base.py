@@ -1,4 +1,4 @@
-"""The seam of the executors: tasks in, futures of their results out. Knows no store and no plan."""
+"""The interface of executors: tasks in, futures of their results out."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from encash.cache.task import Task, TaskResult
 
 
 class Executor(ABC):
-    """Runs `encash.cache.task.run_task` somewhere; shaped like `concurrent.futures.Executor`.
+    """Runs `encash.cache.task.run_task`, in the manner of `concurrent.futures.Executor`.
 
     `encash.testing.ExecutorContract` is the test that every implementation passes.
     """
 
     workers: int
-    """Tasks that run at once."""
+    """Number of tasks that run at the same time."""
     encoded: int = 0
-    """Windows encoded so far, as far as is known; for showing progress."""
+    """Number of windows encoded so far, as far as known; for progress."""
 
     @abstractmethod
     def submit(self, task: Task) -> Future[TaskResult]:
-        """Begin a task as soon as a worker is free; what it raises is the exception of its future."""
+        """Run a task as soon as a worker is free; an error of the task is the exception of its future."""
 
     @abstractmethod
     def shutdown(self) -> None:
-        """Drop the tasks that have not begun, end the running ones early, and return when none runs."""
+        """Drop tasks that have not begun, end running ones early, and return when none is running."""
 
     def __enter__(self) -> Self:
         return self

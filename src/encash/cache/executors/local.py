@@ -1,4 +1,4 @@
-"""One encoder in one thread of this process. Knows threads; nothing of other machines."""
+"""Run tasks in one thread of this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from encash.encoders.base import Encoder
 
 
 class LocalExecutor(Executor):
-    """Runs tasks one after the other beside the caller, who meanwhile reads and writes.
+    """Runs tasks one after the other in a thread, while the caller reads and writes.
 
-    One worker: an encoder uses all cores, or the whole device, by itself.
+    There is one worker, because an encoder already uses all cores, or the whole device.
     """
 
     workers = 1
@@ -27,7 +27,7 @@ class LocalExecutor(Executor):
         return self._pool.submit(run_task, task, self._encoder, self._on_batch)
 
     def shutdown(self) -> None:
-        """Stop after the batch at hand."""
+        """Stop after the current batch."""
         self._stopping = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 

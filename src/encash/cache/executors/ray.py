@@ -1,5 +1,4 @@
-"""Tasks on Ray actors, one a GPU or a share of the cores. The only file that imports ray. Knows actors; nothing of
-stores: the driver alone commits."""
+"""Run tasks on Ray actors, one per GPU or per group of cores. Only the driver commits entries."""
 
 from __future__ import annotations
 
@@ -23,14 +22,14 @@ except ImportError:
     raise MissingExtraError("ray is not installed; pip install 'encash[ray]', or use --executor local") from None
 
 MOST_DEATHS = 3
-"""Workers that a task may cost before it counts as failed."""
+"""Number of workers that may die over a task before it fails."""
 _POLL_SECONDS = 0.2
 
 
 class RayExecutor(Executor):
-    """Runs tasks on actors that each hold an encoder; a task whose worker dies runs again on a new one.
+    """Runs tasks on actors with one encoder each; if a worker dies, its task is repeated on a new one.
 
-    Joins the Ray cluster that is running or that RAY_ADDRESS names, else starts one on this machine and stops it again.
+    Connects to Ray if it is initialized or RAY_ADDRESS is set, else starts it on this machine and stops it at the end.
     """
 
     def __init__(
@@ -43,20 +42,21 @@ class RayExecutor(Executor):
         """Start the workers.
 
         Args:
-            make_encoder: gives the model, in each worker once.
-            workers: how many; None takes one a GPU, else one for every two cores. Cores and GPUs are shared out.
-            say: told what a worker's encoder notifies of: memory ran out and the batch was halved.
+            make_encoder: returns the model; called once in each worker.
+            workers: number of workers; None takes one per GPU, or one per two cores. They share cores and GPUs equally.
+            say: called with the notices of the workers' encoders, for example that memory ran out and the batch was
+                halved.
 
         Raises:
-            InputError: fewer workers than 1.
+            InputError: fewer than 1 worker.
         """
         if workers is not None and workers < 1:
-            raise InputError(f"workers is {workers}; expected 1 or more, or None for as many as fit")
+            raise InputError(f"workers is {workers}; expected 1 or more, or None for the default")
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             address = "auto" if os.environ.get("RAY_ADDRESS") else None
             with warnings.catch_warnings():
-                # Ray forks and at once runs another program: nothing of lance is used there.
+                # Ray's forked process at once executes a different program, which does not use lance.
                 warnings.filterwarnings("ignore", message="lance is not fork-safe")
                 ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
         resources: dict[str, float] = ray.cluster_resources()
@@ -78,7 +78,7 @@ class RayExecutor(Executor):
         return future
 
     def shutdown(self) -> None:
-        """End the workers; tasks that run are dropped."""
+        """End the workers and drop running tasks."""
         if self._stopping:
             return
         self._stopping = True
@@ -93,7 +93,7 @@ class RayExecutor(Executor):
             ray.shutdown()
 
     def _drive(self) -> None:
-        """One worker's life, from this side: a thread that waits for its actor."""
+        """Drive one worker: a thread that runs tasks on its actor until the executor is shut down."""
         actor: Any = None
         while (item := self._tasks.get()) is not None:
             task, future = item
@@ -105,9 +105,11 @@ class RayExecutor(Executor):
             ray.kill(actor)
 
     def _run(self, task: Task, future: Future[TaskResult], actor: Any) -> Any:
-        """One task to its end, on new actors if need be; gives back the actor that is alive."""
+        """Run one task to its end, on new actors if necessary; return the live actor, or None."""
         for _ in range(MOST_DEATHS):
-            actor = self._new_actor() if actor is None else actor
+            if actor is None:
+                worker = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)(_Worker)
+                actor = worker.remote(self._make_encoder)
             try:
                 result = self._wait(actor.run.remote(task))
             except RayActorError as error:
@@ -127,7 +129,7 @@ class RayExecutor(Executor):
         return None
 
     def _wait(self, pending: Any) -> TaskResult | None:
-        """The result of a task; None if the executor is shut down first."""
+        """Wait for the result of a task; None if the executor is shut down first."""
         while not self._stopping:
             try:
                 result, notes = cast("tuple[TaskResult, list[str]]", ray.get(pending, timeout=_POLL_SECONDS))
@@ -138,13 +140,9 @@ class RayExecutor(Executor):
             return result
         return None
 
-    def _new_actor(self) -> Any:
-        worker = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)(_Worker)
-        return worker.remote(self._make_encoder)
-
 
 class _Worker:
-    """Lives in a process of its own, with an encoder of its own."""
+    """Actor with its own process and its own encoder."""
 
     def __init__(self, make_encoder: Callable[[], Encoder]):
         self._notes: list[str] = []
@@ -152,7 +150,7 @@ class _Worker:
         self._encoder.notify = self._notes.append
 
     def run(self, task: Task) -> tuple[TaskResult, list[str]]:
-        """Run one task; gives what the encoder had to say besides."""
+        """Run one task; returns the result and the encoder's notices."""
         result = run_task(task, self._encoder)
         notes = self._notes.copy()
         self._notes.clear()

@@ -1,6 +1,6 @@
 """The interchange format: one gzip dataset per vector at ``/<TICKER>/<YYYY-MM-DD>``, as other tools write and read it.
 
-Foreign files hold vectors only. Exports of encash add attributes, which other tools ignore: the encoder (at the root),
+Foreign files have vectors only. Exports of encash add attributes, which other tools ignore: the encoder (at the root),
 and the digests, checksums and forecasts of each ticker's vectors by ascending day.
 """
 

@@ -1,5 +1,4 @@
-"""An interchange file made of entries: whole, or not at all. Knows HDF5 and entries; nothing of where they come
-from."""
+"""Write entries to an interchange file, atomically."""
 
 from __future__ import annotations
 
@@ -7,17 +6,19 @@ import json
 import os
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5p, h5s, h5t
 
-from encash.arrays import Days, Float32, UInt64
+from encash.arrays import Float32
 from encash.atomic_write import whole_file
 from encash.errors import EncashError, InputError, WorkError, reason
 from encash.progress import Progress
@@ -26,7 +27,7 @@ from encash.store.hdf5.layout import SPEC_KEY, escape_ticker
 from encash.store.rows import row_checksums
 
 _COMPRESS_ROWS = 256
-"""Vectors that one thread compresses in one go."""
+"""Vectors that one thread compresses at a time."""
 
 
 def write_hdf5(
@@ -37,21 +38,21 @@ def write_hdf5(
     progress: Progress | None = None,
     total: int = 0,
 ) -> int:
-    """Write an interchange file: whole, or not at all; a file that was there before is replaced at the last moment.
+    """Write an interchange file atomically: an existing file is replaced when the new one is complete.
 
     Args:
         path: the file.
         spec: of the store that the entries come from.
         batches: entries in any order, each key once.
         progress: called with (entries written, total).
-        total: entries that will come, for progress.
+        total: number of entries to expect, for progress.
 
     Returns:
-        Entries written.
+        Number of entries written.
 
     Raises:
-        InputError: a key comes twice, or vectors of another width.
-        WorkError: the disk refused; the file that was there before is kept.
+        InputError: a duplicate key, or vectors of the wrong width.
+        WorkError: the file could not be written; an existing file is kept.
     """
     with whole_file(path) as part, _writing(path), ThreadPoolExecutor(max_workers=2) as pool:
         export = _Export(part, spec)
@@ -68,24 +69,21 @@ def write_hdf5(
 
 @dataclass
 class _Ticker:
-    """A ticker's open group and what goes beside its vectors."""
+    """A ticker's open group and the attributes to write there."""
 
     group: Any
-    days: list[Days] = field(default_factory=list)
-    digest: list[UInt64] = field(default_factory=list)
-    checksum: list[UInt64] = field(default_factory=list)
-    forecast: list[Float32] = field(default_factory=list)
-    confidence: list[Float32] = field(default_factory=list)
+    columns: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    """Days, and the attributes by name, batch by batch."""
 
 
 class _Export:
-    """A file that is being written, by the low-level interface: a dataset a vector is a quarter of a million calls."""
+    """A file being written. One dataset per vector is a quarter of a million calls: hence h5py's low-level API."""
 
     def __init__(self, path: Path, spec: StoreSpec):
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_libver_bounds(h5f.LIBVER_LATEST, h5f.LIBVER_LATEST)
         access.set_fclose_degree(h5f.CLOSE_STRONG)
-        access.set_file_locking(False, True)  # the hidden file is locked by whole_file
+        access.set_file_locking(False, True)  # whole_file locks the temporary file
         self._file = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)
         self._spec = spec
         self._space = h5s.create_simple((spec.dim,))
@@ -98,27 +96,26 @@ class _Export:
         self.count = 0
 
     def add(self, batch: Entries, pool: ThreadPoolExecutor) -> None:
-        """Write a batch's vectors; keep the rest until the end."""
+        """Write a batch's vectors; keep the other columns until `finish`."""
         if batch.embedding.shape != (len(batch), self._spec.dim):
-            raise InputError(f"vectors of shape {batch.embedding.shape}; expected (n, {self._spec.dim})")
+            raise InputError(f"vectors have shape {batch.embedding.shape}; expected (n, {self._spec.dim})")
         if len(batch) == 0:
             return
         vectors = np.ascontiguousarray(batch.embedding, dtype="<f4")
-        pieces = [vectors[at : at + _COMPRESS_ROWS] for at in range(0, len(vectors), _COMPRESS_ROWS)]
-        chunks = (chunk for part in pool.map(_deflate, pieces) for chunk in part)
-        checksums = row_checksums(batch.embedding, None, batch)
+        parts = [vectors[at : at + _COMPRESS_ROWS] for at in range(0, len(vectors), _COMPRESS_ROWS)]
+        chunks = chain.from_iterable(pool.map(_deflate, parts))
         tickers, days = batch.tickers.tolist(), batch.days.astype(str).tolist()
         for name, day, chunk in zip(tickers, days, chunks, strict=True):
             self._write_vector(self._ticker(name).group, name, day, chunk)
-        self._keep(batch, checksums)
+        self._keep_columns(batch)
         self.count += len(batch)
 
     def finish(self) -> None:
-        """Write what goes beside the vectors, and who made it."""
+        """Write the attributes: each ticker's columns, and the spec at the root."""
         for ticker in self._tickers.values():
-            order = np.argsort(np.concatenate(ticker.days))
-            for name in ("digest", "checksum", "forecast", "confidence"):
-                values = np.concatenate(getattr(ticker, name))[order]
+            order = np.argsort(np.concatenate(ticker.columns.pop("days")))
+            for name, parts in ticker.columns.items():
+                values = np.concatenate(parts)[order]
                 if values.size:
                     _write_attribute(ticker.group, name, values)
         text = np.array(json.dumps(self._spec.describe(), sort_keys=True).encode())
@@ -126,7 +123,7 @@ class _Export:
         h5f.flush(self._file)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._tickers.clear()
         self._file.close()
 
@@ -140,27 +137,28 @@ class _Export:
             dataset = h5d.create(group, day.encode(), h5t.IEEE_F32LE, self._space, self._layout)
         except (ValueError, OSError) as error:
             if "already exists" in str(error):
-                raise InputError(f"({day}, {ticker}) comes twice; each key is exported once") from None
+                raise InputError(f"duplicate key ({day}, {ticker}); expected each key once") from None
             raise
         dataset.write_direct_chunk((0,), chunk)
 
-    def _keep(self, batch: Entries, checksums: UInt64) -> None:
-        """Sort what goes beside the vectors by ticker."""
+    def _keep_columns(self, batch: Entries) -> None:
+        """Append a batch's other columns to those of its tickers."""
+        columns = {name: getattr(batch, name) for name in ("days", "digest", "forecast", "confidence")}
+        columns["checksum"] = row_checksums(batch.embedding, None, batch)
         names, code = np.unique(batch.tickers, return_inverse=True)
         order = np.argsort(code, kind="stable")
         parts = np.split(order, np.searchsorted(code[order], np.arange(1, len(names))))
         for name, rows in zip(names.tolist(), parts, strict=True):
-            ticker = self._tickers[name]
-            ticker.days.append(batch.days[rows])
-            ticker.digest.append(batch.digest[rows])
-            ticker.checksum.append(checksums[rows])
-            ticker.forecast.append(batch.forecast[rows])
-            ticker.confidence.append(batch.confidence[rows])
+            for column, values in columns.items():
+                self._tickers[name].columns[column].append(values[rows])
 
 
 def _deflate(vectors: Float32) -> list[bytes]:
-    """Each vector as HDF5's gzip filter keeps it. Floats have no repeats to find: coding the bytes alone gives the same
-    size in a third of the time, and any reader takes it."""
+    """Compress each vector as HDF5's gzip filter does.
+
+    Floats have few repeats: Huffman coding without matching gives the same size in a third of the time, and any reader
+    can decode it.
+    """
     chunks = []
     for vector in vectors:
         packer = zlib.compressobj(level=1, wbits=12, memLevel=8, strategy=zlib.Z_HUFFMAN_ONLY)
@@ -176,22 +174,24 @@ def _write_attribute(group: Any, name: str, values: np.ndarray) -> None:
 
 @contextmanager
 def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """HDF5's errors in our words."""
+    """Translate the errors of HDF5."""
     try:
         yield
     except EncashError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         if (number := _system_error(error)) is not None:
-            raise OSError(number, os.strerror(number)) from None  # whole_file says it
-        raise WorkError(f"{os.fspath(path)} could not be written{reason(error)}; what was there is kept") from None
+            raise OSError(number, os.strerror(number)) from None  # whole_file words it
+        raise WorkError(f"{os.fspath(path)} could not be written{reason(error)}; an existing file is kept") from None
 
 
 def _system_error(error: BaseException | None) -> int | None:
-    """The number of what the system said against writing. HDF5 tells it in the text of its first complaint, and on a
-    full disk has others about itself when it is closed."""
+    """Return the errno in the text of an error of HDF5, or None.
+
+    It is in the first error; on a full disk, further errors follow when the file is closed.
+    """
     while error is not None:
-        if said := re.search(r"errno = (\d+)", str(error)):
-            return int(said[1])
+        if found := re.search(r"errno = (\d+)", str(error)):
+            return int(found[1])
         error = error.__context__
     return None

@@ -1,4 +1,4 @@
-"""Names in an interchange file that its writer and its reader share. Opens no file."""
+"""Names in an interchange file, shared by its writer and its reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SPEC_KEY = "encash"
 
 
 def escape_ticker(ticker: str) -> str:
-    """A ticker as the name of a group: what HDF5 would take for a path is percent-encoded.
+    """Return a ticker as the name of a group: characters that HDF5 would take for a path are percent-encoded.
 
     >>> escape_ticker("BRK.B"), escape_ticker("../x"), escape_ticker("100%")
     ('BRK.B', '%2E.%2Fx', '100%25')
@@ -19,7 +19,7 @@ def escape_ticker(ticker: str) -> str:
 
 
 def unescape_ticker(name: str) -> str:
-    """The ticker of a group's name; the inverse of `escape_ticker`.
+    """Return the ticker of a group's name; the inverse of `escape_ticker`.
 
     >>> unescape_ticker("%2E.%2Fx")
     '../x'

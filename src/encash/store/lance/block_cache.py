@@ -1,5 +1,4 @@
-"""The blocks of rows that were read last, in bounded memory: for stores that are slow to reach.
-Knows arrays; nothing of where they come from."""
+"""An LRU cache of blocks of rows, in bounded memory: for stores with slow access."""
 
 from __future__ import annotations
 
@@ -11,11 +10,11 @@ import numpy as np
 from encash.arrays import Int64
 
 Fetch = Callable[[Int64], np.ndarray]
-"""Reads rows, given ascending and distinct."""
+"""Reads rows by number, given ascending and distinct."""
 
 
 class BlockCache:
-    """Blocks of consecutive rows of some columns, the least recently used forgotten first."""
+    """Blocks of consecutive rows of some columns; the least recently used is dropped first."""
 
     def __init__(self, *, block_rows: int, capacity_bytes: int):
         self._block_rows = block_rows
@@ -24,29 +23,32 @@ class BlockCache:
         self._held_bytes = 0
 
     def read(self, column: str, rows: Int64, count: int, fetch: Fetch) -> np.ndarray:
-        """Values of rows in the order asked; whole blocks are fetched, all missing ones at once.
+        """Read rows in the order requested; whole blocks are fetched, all missing ones at once.
 
         Args:
             column: its name.
-            rows: at least one, each within 0 … count − 1.
-            count: rows of the column.
-            fetch: reads what is missing.
+            rows: at least one, each within 0 … count − 1; shape (n,).
+            count: number of rows of the column.
+            fetch: reads the missing rows.
+
+        Returns:
+            shape (n,) or (n, width), like the column.
 
         >>> cache = BlockCache(block_rows=4, capacity_bytes=1000)
         >>> cache.read("x", np.array([5, 1]), 6, lambda rows: rows * 10)
         array([50, 10])
         """
-        place = rows // self._block_rows
-        numbers = np.unique(place).tolist()
+        block_of_row = rows // self._block_rows
+        numbers = np.unique(block_of_row).tolist()
         blocks = self._with_missing(column, numbers, count, fetch)
         out = np.empty((len(rows), *blocks[numbers[0]].shape[1:]), dtype=blocks[numbers[0]].dtype)
         for number in numbers:
-            here = np.flatnonzero(place == number)
+            here = np.flatnonzero(block_of_row == number)
             out[here] = blocks[number][rows[here] - number * self._block_rows]
         return out
 
     def clear(self) -> None:
-        """Forget everything: the rows have other numbers now."""
+        """Drop all blocks: the rows now have different numbers."""
         self._blocks.clear()
         self._held_bytes = 0
 
@@ -66,7 +68,7 @@ class BlockCache:
         return blocks
 
     def _keep(self, column: str, number: int, block: np.ndarray) -> None:
-        """Make a block the most recent, and let the oldest go until the rest fits."""
+        """Make a block the most recent, and drop the oldest until the rest fits."""
         if (column, number) not in self._blocks:
             self._held_bytes += block.nbytes
         self._blocks[column, number] = block

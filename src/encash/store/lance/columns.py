@@ -1,6 +1,6 @@
-"""The columns of a store in Arrow: schema, rows to tables and back. Knows Arrow; nothing of files.
+"""Convert the rows of a store to Arrow and back, and define its schema.
 
-The text of the two metadata keys is Lance's: which columns are the key, and which are written as plain pages.
+The text of two metadata keys is Lance's: for the primary key, and for columns that are written as plain pages.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from encash.store.codec import check_dtype
 from encash.store.rows import row_checksums
 
 _SPEC_KEY = "encash"
-"""Where the spec stands in the schema's metadata, as JSON."""
+"""Metadata key of the schema for the spec, as JSON."""
 _DIGEST_KEY = "encash-digest"
-"""Where its fingerprint stands: a flipped bit must not make another spec of it."""
+"""Metadata key for the fingerprint of that JSON: a flipped bit must not go unnoticed."""
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 _PLAIN = {"lance-encoding:structural-encoding": "fullzip", "lance-encoding:compression": "none"}
-"""Asks for a column written as plain row-major pages."""
+"""Lance's encoding of a column as plain row-major pages."""
 
 
 def schema(spec: StoreSpec) -> pa.Schema:
-    """The columns of a store.
+    """Return the Arrow schema of a store.
 
     Raises:
-        InputError: a dim or a dtype that no store has.
+        InputError: an invalid dim or dtype.
     """
     if spec.dim < 1:
-        raise InputError(f"dim is {spec.dim}; an embedding has at least 1 value")
+        raise InputError(f"dim is {spec.dim}; expected 1 or more")
     check_dtype(spec.dtype)
     plain = []
     for name in value_columns(spec):
@@ -55,29 +55,29 @@ def schema(spec: StoreSpec) -> pa.Schema:
 
 
 def value_columns(spec: StoreSpec) -> list[str]:
-    """The columns that are written as plain pages, in order."""
+    """List the columns that are written as plain pages, in order."""
     scale = ["scale"] if spec.dtype == "int8" else []
     return [*scale, *(["forecast", "confidence"] if spec.horizons else []), "embedding"]
 
 
 def column_type(spec: StoreSpec, name: str) -> tuple[np.dtype[np.generic], int]:
-    """Numpy type and width of a column; width 0 means one value a row."""
+    """Return numpy type and width of a column; width 0 means one value per row."""
     if name == "embedding":
         return np.dtype(spec.dtype), spec.dim
     return np.dtype(np.float32), 0 if name == "scale" else len(spec.horizons)
 
 
 def read_spec(location: str, dataset: Any) -> StoreSpec:
-    """The spec in a dataset's schema, checked against its columns.
+    """Read the spec in a dataset's schema, and check it against its columns.
 
     Raises:
-        FormatError: no spec, one that is damaged, or other columns than it says.
+        FormatError: a missing or damaged spec, or columns that do not match it.
     """
     metadata = {key.decode(): value.decode() for key, value in (dataset.schema.metadata or {}).items()}
     text = metadata.get(_SPEC_KEY)
     if text is None:
         raise FormatError(
-            f"{location} is a Lance dataset, but no cache of encash; give a cache that `encash build` made"
+            f"{location} is a Lance dataset, but not a cache of encash; give a cache that `encash build` made"
         )
     if metadata.get(_DIGEST_KEY) != fingerprint(text):
         raise FormatError(f"the description in {location} is damaged: its digest differs; restore it from a copy")
@@ -90,7 +90,7 @@ def read_spec(location: str, dataset: Any) -> StoreSpec:
 def table(
     columns: pa.Schema, entries: Entries, codes: np.ndarray, scale: Float32 | None, checksum: UInt64 | None = None
 ) -> pa.Table:
-    """Entries as rows of the store; rows that are moved bring their checksum with them."""
+    """Return entries as rows of the store; rows that are moved keep the given checksums, shape (n,)."""
     coded = pa.array(entries.tickers).dictionary_encode()
     if checksum is None:
         names = np.array(coded.dictionary.to_pylist(), dtype=np.str_)
@@ -110,7 +110,7 @@ def table(
 
 
 def _to_arrow(values: Any, kind: pa.DataType) -> pa.Array:
-    """An array of a column's type, without a copy of vectors."""
+    """Convert values to a column's type, without a copy of vectors."""
     if isinstance(values, pa.Array):
         return values if values.type == kind else values.cast(kind)
     if pa.types.is_fixed_size_list(kind):
@@ -120,14 +120,14 @@ def _to_arrow(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def to_numpy(column: pa.Array) -> np.ndarray:
-    """Values of a column, flat."""
+    """Return the values of a column, flat."""
     column = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
     return values
 
 
 def from_batch(batch: pa.RecordBatch, spec: StoreSpec) -> tuple[Entries, np.ndarray, Float32 | None]:
-    """Rows of the store as entries without vectors, stored vectors, and scales."""
+    """Return rows of the store as entries without vectors, their stored vectors (n, D), and for int8 scales (n,)."""
     count = batch.num_rows
     none = np.empty((count, 0), dtype=np.float32)
 

@@ -1,24 +1,23 @@
-"""Why an object store did not answer as it should, in words that one can act on. Knows what Lance says of object
-stores; opens no connection."""
+"""Translate what Lance reports about object stores into errors with a remedy."""
 
 from __future__ import annotations
 
 import re
 
 _REASONS = (
-    ("NoSuchBucket", "its bucket does not exist; make the bucket, or correct its name"),
+    ("NoSuchBucket", "its bucket does not exist; create the bucket, or correct its name"),
     (
         "credentials",
         "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your cloud uses",
     ),
-    ("40[13] ", "access was denied; check the credentials and what they may do there"),
+    ("40[13] ", "access was denied; check the credentials and their permissions"),
     ("builder error", "the address is plain http; use https, or set AWS_ALLOW_HTTP=true"),
     ("error sending request", "nothing answers at its address; check the network and AWS_ENDPOINT_URL"),
 )
 
 
 def unreachable(text: str) -> str | None:
-    """What keeps us from an object store, and how to mend it; None if an error of Lance says nothing of the kind.
+    """Return why an object store cannot be reached and how to fix it; None if the error is not of that kind.
 
     >>> unreachable("LanceError(IO): Generic S3 error: Error performing GET … - HTTP error: error sending request")
     'nothing answers at its address; check the network and AWS_ENDPOINT_URL'
@@ -26,8 +25,8 @@ def unreachable(text: str) -> str | None:
     """
     if re.search(r"Generic \S+ error: ", text) is None:
         return None
-    for sign, reason in _REASONS:
-        if re.search(sign, text):
+    for pattern, reason in _REASONS:
+        if re.search(pattern, text):
             return reason
     answer = text.partition("Generic ")[2].split("\n")[0].split(", /")[0]
     return f"the object store failed ({answer}); try again later"

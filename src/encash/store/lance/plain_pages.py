@@ -1,7 +1,6 @@
-"""Which pages of a Lance file are plain: nothing but the values, row by row. Knows how Lance describes a page;
-reads no file.
+"""Recognize plain pages of a Lance file: only the values, row by row, without compression.
 
-A page that is described in any other words, by a newer Lance for instance, counts as not plain and is left to Lance.
+A page with a different description, of a newer Lance for example, counts as not plain and is read by Lance.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from encash.store.local.mapped_columns import Page
 
 
 def plain_pages(pages: list[Any], dtype: np.dtype[np.generic], width: int) -> list[Page] | None:
-    """Byte ranges of pages that hold nothing but the values, row by row; None if one of them does not."""
+    """Return the byte ranges of pages that hold only the values, row by row; None if one of them is not plain."""
     row_bytes = dtype.itemsize * max(width, 1)
     value = rf"Flat\( Flat \{{ bits_per_value: {dtype.itemsize * 8}, data: None, \}}, \), \), \}}, \), "
     if width:

@@ -1,4 +1,4 @@
-"""Waiting until files are on the disk and not only in the machine's memory. Knows files; nothing of what they hold."""
+"""Make files durable with fsync."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from threading import Event
 
 from encash.atomic_write import sync
 
-_LOOK_SECONDS = 0.005
+_POLL_SECONDS = 0.005
 
 
 def sync_files(root: Path, names: Iterable[str]) -> None:
-    """Wait until these files below a folder, and their places in it, are on the disk."""
+    """Call fsync on these files below a folder, and on the folders that they are in."""
     paths = [root / name for name in names]
     for path in [*paths, *sorted({path.parent for path in paths})]:
         sync(path)
@@ -23,29 +23,29 @@ def sync_files(root: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def syncing(folder: Path) -> Iterator[None]:
-    """Send what is being written to new files of a folder to the disk meanwhile, so that `sync` has little to wait for.
+    """Flush new files of a folder to the disk while they are written, so that a later `sync` has little to wait for.
 
     Raises:
-        OSError: the disk refused something. The system tells that once: a later `sync` might not hear of it.
+        OSError: a flush failed. The system reports that only once: a later `sync` might succeed.
     """
     known, done = _names(folder), Event()
     with ThreadPoolExecutor(1, thread_name_prefix="encash-sync") as pool:
-        following = pool.submit(_follow, folder, known, done)
+        flushing = pool.submit(_flush_new, folder, known, done)
         try:
             yield
         finally:
             done.set()
-        following.result()
+        flushing.result()
 
 
-def _follow(folder: Path, known: set[str], done: Event) -> None:
-    """Sync the files of a folder that were not known, again and again."""
+def _flush_new(folder: Path, known: set[str], done: Event) -> None:
+    """Flush the files of a folder that were not known, repeatedly until done."""
     with ExitStack() as closing:
         handles: list[int] = []
-        while not done.wait(_LOOK_SECONDS):
+        while not done.wait(_POLL_SECONDS):
             for name in _names(folder) - known:
                 known.add(name)
-                with suppress(FileNotFoundError):  # renamed at this moment: it appears under its other name
+                with suppress(FileNotFoundError):  # just renamed: it appears under its new name
                     handles.append(os.open(folder / name, os.O_RDONLY))
                     closing.callback(os.close, handles[-1])
             for handle in handles:

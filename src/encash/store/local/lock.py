@@ -1,6 +1,6 @@
-"""One writer at a time on one machine. Knows a lock file; nothing of what it guards.
+"""Allow one writer at a time on one machine, with a lock file.
 
-The lock is the kernel's (`flock`): it goes when its process goes, however it goes, so a killed writer locks out nobody.
+The kernel releases the lock (`flock`) when its process ends, even if killed, so a dead writer never blocks another.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def writer_lock(path: Path, *, timeout_seconds: float = 120.0, work: str = "") -
 
     Args:
         path: the lock file.
-        timeout_seconds: how long to wait for it; 0 asks once.
-        work: what it is held for, in a word for the message.
+        timeout_seconds: how long to wait for it; 0 tries once.
+        work: kind of work in one word, for the message.
 
     Raises:
-        ConflictError: another process held it for the whole timeout; the message names its process id.
-        WorkError: the lock file cannot be made, in a read-only folder for instance, or the disk knows no locks.
+        ConflictError: a different process held it for the whole timeout; the message names its process id.
+        WorkError: the lock file cannot be created, in a read-only folder for example, or the file system has no locks.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -38,7 +38,9 @@ def writer_lock(path: Path, *, timeout_seconds: float = 120.0, work: str = "") -
     try:
         with writing(path):
             _wait(handle, path, timeout_seconds, work)
-        with suppress(OSError):  # who holds it is a courtesy to those who wait; on a full disk they do without
+        if not path.exists() or not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise ConflictError(f"a {work or 'process'} that wrote to {path.parent} has just ended; run this again")
+        with suppress(OSError):  # the process id is only for messages; a full disk is not an error here
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
@@ -47,25 +49,41 @@ def writer_lock(path: Path, *, timeout_seconds: float = 120.0, work: str = "") -
 
 
 @contextmanager
-def sole_writer(folder: Path, work: str) -> Iterator[None]:
-    """Make a folder and hold it for one piece of work of its kind; whoever comes second is refused at once.
+def file_writer(target: Path, work: str) -> Iterator[None]:
+    """Lock one file for one kind of work with a lock file beside it, which is deleted in the end.
 
-    For work that takes long and would be done twice: its results are the same, or trample on each other.
+    Raises:
+        ConflictError: a different process does this work; the message names its process id.
+        WorkError: the folder cannot be created or written.
+    """
+    lock = make_folder(target.absolute().parent) / f".{target.name}.lock"
+    with writer_lock(lock, timeout_seconds=0.0, work=work):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: Path, work: str) -> Iterator[None]:
+    """Make a folder and lock it for one kind of work; a second process that tries is refused at once.
+
+    For long work that must not run twice at the same time: the results would be the same, or overwrite each other.
 
     Args:
         folder: where the work writes.
-        work: its kind in a word, such as sweep.
+        work: its kind in one word, such as sweep.
 
     Raises:
-        ConflictError: another process does such work there; the message names its process id.
-        WorkError: the folder cannot be made or written.
+        ConflictError: a different process does this work there; the message names its process id.
+        WorkError: the folder cannot be created or written.
     """
     with writer_lock(make_folder(folder) / f".{work}.lock", timeout_seconds=0.0, work=work):
         yield
 
 
 def _wait(handle: int, path: Path, timeout_seconds: float, work: str) -> None:
-    """Try until the lock is ours or the time is over."""
+    """Poll until the lock is acquired or the timeout is over."""
     until = time.monotonic() + timeout_seconds
     while True:
         try:

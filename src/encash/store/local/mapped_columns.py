@@ -1,5 +1,4 @@
-"""A column of fixed width whose pages lie in a file as plain row-major matrices, read through memory maps.
-Knows byte ranges and numpy; nothing of the file format that promised them."""
+"""Read columns of fixed width, whose pages are plain row-major matrices in a file, through memory maps."""
 
 from __future__ import annotations
 
@@ -16,20 +15,20 @@ from encash.arrays import Int64
 from encash.errors import FormatError
 
 Bounds = tuple[int, int]
-"""The smallest and the largest of some row numbers: found once, used at each step."""
+"""The smallest and the largest of some row numbers: computed once, used at each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Where the rows of one page lie."""
+    """Position of one page in a file."""
 
     position: int
-    """Byte in the file at which the first row begins."""
+    """Byte offset of the first row."""
     rows: int
 
 
 class MappedFile:
-    """One immutable file in memory, as long as an array of it lives."""
+    """One immutable file, mapped into memory as long as an array of it exists."""
 
     def __init__(self, path: str, expected_bytes: int | None):
         try:
@@ -37,8 +36,8 @@ class MappedFile:
                 size = os.fstat(file.fileno()).st_size
                 if size == 0 or (expected_bytes is not None and size != expected_bytes):
                     raise FormatError(
-                        f"{path} has {size:,} bytes, {expected_bytes or 'more':,} were written; it was cut short: "
-                        "restore it from a copy, or let `encash cache verify CACHE --drop` take its entries away"
+                        f"{path} has {size:,} bytes; expected {expected_bytes or 'more'}: it was truncated; "
+                        "restore it from a copy, or remove its entries with `encash cache verify CACHE --drop`"
                     )
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
@@ -46,23 +45,23 @@ class MappedFile:
         self.path, self.size = path, size
 
     def column(self, pages: list[Page], dtype: np.dtype[np.generic], width: int) -> PagedColumn:
-        """The column of these pages; width 0 means one value a row.
+        """Return the column of these pages; width 0 means one value per row.
 
         Raises:
-            FormatError: a page that does not lie within the file.
+            FormatError: a page that is not within the file.
         """
         row_bytes = dtype.itemsize * max(width, 1)
         parts = []
         for page in join_pages(pages, row_bytes):
             if page.position < 0 or page.position + page.rows * row_bytes > self.size:
-                raise FormatError(f"a page of {self.path} lies outside the file; restore it from a copy")
+                raise FormatError(f"a page of {self.path} is outside the file; restore it from a copy")
             flat = np.frombuffer(self._map, dtype, count=page.rows * max(width, 1), offset=page.position)
             parts.append(flat.reshape(page.rows, width) if width else flat)
         return PagedColumn(parts)
 
 
 class PagedColumn:
-    """The rows of a column, one page after the other."""
+    """The rows of a column, page after page."""
 
     def __init__(self, pages: list[np.ndarray]):
         self._pages = pages
@@ -91,14 +90,14 @@ class PagedColumn:
                 out[here] = self._pages[page][local]
 
     def blocks(self, first: int, stop: int) -> Iterator[np.ndarray]:
-        """Rows first … stop − 1 without a copy, one block a page."""
+        """Iterate over rows first … stop − 1 without a copy, one block per page."""
         for page, start in zip(self._pages, self._starts[:-1], strict=True):
             if first < start + len(page) and start < stop:
                 yield page[max(first - start, 0) : stop - start]
 
 
 def page_of(starts: list[int], row: int) -> int:
-    """The place of the last start that is not beyond a row.
+    """Return the position of the last start that is not beyond a row.
 
     >>> page_of([0, 10, 20], 10)
     1
@@ -107,8 +106,9 @@ def page_of(starts: list[int], row: int) -> int:
 
 
 def by_start(starts: list[int] | Int64, rows: Int64) -> Iterator[tuple[int, slice | Int64]]:
-    """Which of some rows lie between which start and the next: the start's place, and places among the rows. They are
-    slices where the rows ascend, so that what is read for them needs no second copy.
+    """Group rows by the start that they follow: iterate over (position of the start, positions among the rows).
+
+    The latter are slices if the rows ascend, so that the values need no second copy.
 
     >>> list(by_start([0, 10, 20], np.array([3, 4, 12])))
     [(0, slice(0, 2, None)), (1, slice(2, 3, None))]
@@ -117,14 +117,14 @@ def by_start(starts: list[int] | Int64, rows: Int64) -> Iterator[tuple[int, slic
     """
     if (rows[1:] >= rows[:-1]).all():
         cuts = np.searchsorted(rows, starts).tolist()
-        yield from ((place, slice(*cut)) for place, cut in enumerate(itertools.pairwise(cuts)) if cut[0] < cut[1])
+        yield from ((page, slice(*cut)) for page, cut in enumerate(itertools.pairwise(cuts)) if cut[0] < cut[1])
     else:
-        places = np.searchsorted(starts, rows, side="right") - 1
-        yield from ((place, np.flatnonzero(places == place)) for place in np.unique(places).tolist())
+        pages = np.searchsorted(starts, rows, side="right") - 1
+        yield from ((page, np.flatnonzero(pages == page)) for page in np.unique(pages).tolist())
 
 
 def join_pages(pages: list[Page], row_bytes: int) -> list[Page]:
-    """Pages that follow each other in the file without a gap become one."""
+    """Join pages that follow each other in the file without a gap."""
     joined: list[Page] = []
     for page in pages:
         if joined and joined[-1].position + joined[-1].rows * row_bytes == page.position:
@@ -135,7 +135,7 @@ def join_pages(pages: list[Page], row_bytes: int) -> list[Page]:
 
 
 def is_run(rows: Int64) -> bool:
-    """Whether rows follow each other without a gap.
+    """Return whether rows follow each other without a gap.
 
     >>> is_run(np.array([4, 5, 6])), is_run(np.array([4, 6, 5]))
     (True, False)
@@ -145,7 +145,7 @@ def is_run(rows: Int64) -> bool:
 
 
 def _copy(page: np.ndarray, rows: Int64, out: np.ndarray) -> None:
-    """One page's rows to `out`; as one piece where they follow each other."""
+    """Copy rows of one page to `out`; as one block if they follow each other."""
     if is_run(rows):
         out[:] = page[rows[0] : rows[0] + len(rows)]
     else:
