@@ -141,7 +141,7 @@ class StoreCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not (self.corrupt or self.duplicates or self.not_finite or self.findings)
 
 
