@@ -267,6 +267,15 @@ class StoreSnapshot(ABC):
         distance: Float64 = np.sqrt(np.vecdot(gap, gap))
         return distance
 
+    def entries_with(self, rows: Int64, embedding: Float32) -> Entries:
+        """Return these rows with the given embeddings, which may have width 0."""
+        days, tickers = self.index().keys(rows)
+        forecast, confidence = self.forecasts(rows)
+        digest = self.index().digest[rows]
+        return Entries(
+            days=days, tickers=tickers, digest=digest, embedding=embedding, forecast=forecast, confidence=confidence
+        )
+
     def _refuse_damaged(self, entries: Entries) -> NoReturn:
         raise FormatError(
             f"{self.location}: {self.verify().corrupt:,} entries are not what was written, the first "
