@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run all benchmarks and write benchmarks/RESULTS.md. Each checks its results."""
+"""``python -m benchmarks``: every benchmark → benchmarks/RESULTS.md. Each checks its answer before it says a figure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 PARTS = ("bench_encoders", "bench_store", "bench_cache", "bench_clusters", "bench_backtest", "bench_start")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")
-"""Handwritten notes on goals that are not met, printed below the table."""
+"""Why some goals are not met, written by a person; stands below the table."""
 LIBRARIES = ("numpy", "torch", "pylance", "h5py", "faiss-cpu", "onnxruntime")
 
 
 def main() -> int:
-    """Run the requested parts and write the table; return 1 if a part failed, whose rows are then missing."""
+    """Run the parts asked for and write the table; 1 where a part failed, the others are kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
     parser.add_argument("--scale", type=float, default=1.0, help="1 is 2,000 tickers × 120 sessions × 1,024 floats")
@@ -32,7 +32,7 @@ def main() -> int:
         print(f"{part} …", file=sys.stderr, flush=True)
         try:
             rows += import_module(f"benchmarks.{part}").run(arguments.scale)
-        except Exception as error:  # noqa: BLE001  the other parts keep their figures
+        except Exception as error:  # noqa: BLE001  one part that fails keeps the figures of the others
             failed.append(f"{part} failed: {type(error).__name__}: {error}")
             print(failed[-1], file=sys.stderr)
         arguments.out.write_text(page(rows, failed, arguments.scale), encoding="utf-8")
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def page(rows: list[dict[str, Any]], failed: list[str], scale: float) -> str:
-    """Return the results as Markdown."""
+    """The results as Markdown."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
     entries = f"{int(2000 * scale):,} tickers × 120 sessions × 1,024 floats"
@@ -50,9 +50,9 @@ def page(rows: list[dict[str, Any]], failed: list[str], scale: float) -> str:
         f"`make bench` wrote this on {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}: {machine}, {libraries}.",
         f"Scale {scale:g}: {entries}.",
         "",
-        "The result of every benchmark was checked in a second way. A ratio compares two measurements of one run.",
+        "Every figure was checked against a second way to its answer. A ratio compares two things of one run.",
         "",
-        "| # | benchmark | result | baseline | limit | × baseline | × limit | goal | met |",
+        "| # | what | figure | baseline | limit | × baseline | × limit | goal | met |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join(
@@ -61,7 +61,7 @@ def page(rows: list[dict[str, Any]], failed: list[str], scale: float) -> str:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return one row of the table."""
+    """One row of the table."""
     met = {True: "yes", False: "**no**", None: "–"}[row.get("met")]
     cells = (
         row["id"],

@@ -1,7 +1,5 @@
-"""P8 and P9: one backtest from a full cache, and a sweep of a thousand.
-
-The cached run is checked against the live one, the sweep against single runs.
-"""
+"""P8 and P9: one backtest from a full cache, and a thousand of them. The cached run is checked against the live one,
+the sweep against single runs. Makes its own prices, features, checkpoint and cache in a temporary folder."""
 
 from __future__ import annotations
 
@@ -47,14 +45,14 @@ from encash.testing import write_checkpoint
 
 TICKERS, SESSIONS, LOOKBACK, FEATURES, SUBSET, CLUSTERS = 2_000, 126, 60, 64, 100, 50
 PAST = 60
-"""Sessions before the test period, on which the clusters are ranked; none of them is in the cache."""
+"""Sessions before the test, on which the clusters are ranked; none of them is in the cache."""
 OLD_LOOP_SECONDS = 3.8
-"""The seed's loop with its cache, 5 stocks, 4 months; measured once on one core, because it cannot run here."""
+"""The old code's loop with its cache, 5 stocks, 4 months; measured once on one core, it cannot run here."""
 SEED_MODEL: dict[str, Any] = {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16, "pred_mode": "regression"}
 
 
 def run(scale: float = 1.0) -> list[dict[str, Any]]:
-    """Return the rows of the table; `scale` 1 is 2,000 tickers and 1,000 runs."""
+    """Rows of the table; `scale` 1 is 2,000 tickers and 1,000 runs."""
     with tempfile.TemporaryDirectory() as folder:
         bench = _make(Path(folder), max(200, int(TICKERS * scale)))
         return [*_single(bench), _sweep(bench, max(50, int(1_000 * scale)))]
@@ -73,7 +71,7 @@ class _Bench:
 
 
 def _make(folder: Path, num_tickers: int) -> _Bench:
-    """Make files in the seed's formats, clusters, one live run, and a full cache with the entries of the live run."""
+    """Files of the seed's formats, clusters, one live run, and a full cache that holds what the live run saw."""
     panel = _panel(num_tickers)
     write_panel(panel, folder / "features.h5", folder / "prices.h5")
     panel = open_panel(folder / "features.h5", folder / "prices.h5")
@@ -104,7 +102,7 @@ def _panel(num_tickers: int) -> Panel:
 
 
 def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFilter:
-    """Fit clusters of random vectors and rank them on random assignments; their values do not matter here."""
+    """Clusters of random vectors, ranked on random assignments of the past: what they say does not matter here."""
     rng = np.random.default_rng(1)
     past, tickers = prices.days[:PAST], np.asarray(prices.tickers)[:200]
     days, names = np.repeat(past, len(tickers)), np.tile(tickers, len(past))
@@ -126,7 +124,7 @@ def _clusters(folder: Path, prices: PriceTable, encoder: Encoder) -> CandidateFi
 
 
 def _fill_cache(bench: _Bench) -> None:
-    """Fill every (ticker, session) of the test period: with the signals of the live run, or with random numbers."""
+    """Every (ticker, session) of the test: what the live run saw where it looked, random numbers elsewhere."""
     days, tickers = bench.live.days, bench.prices.tickers
     cells = bench.live.picks
     seen = next(
@@ -139,9 +137,9 @@ def _fill_cache(bench: _Bench) -> None:
     embedding = rng.normal(size=(count, spec.dim)).astype(np.float32)
     forecast = rng.normal(0, 0.01, (count, len(spec.horizons))).astype(np.float32)
     confidence = rng.uniform(0, 1, (count, len(spec.horizons))).astype(np.float32)
-    row = np.searchsorted(days, cells.date) * shape[1] + np.searchsorted(np.asarray(tickers), cells.ticker)
+    place = np.searchsorted(days, cells.date) * shape[1] + np.searchsorted(np.asarray(tickers), cells.ticker)
     assert seen.embedding is not None
-    embedding[row], forecast[row], confidence[row] = seen.embedding, seen.forecast, seen.confidence
+    embedding[place], forecast[place], confidence[place] = seen.embedding, seen.forecast, seen.confidence
     store = create_store(bench.folder / "cache.lance", store_spec(spec, "float32"))
     store.write(
         Entries(
@@ -156,7 +154,7 @@ def _fill_cache(bench: _Bench) -> None:
 
 
 def _single(bench: _Bench) -> list[dict[str, Any]]:
-    """Measure P8, the whole command in a new process, with the assignments of all entries cached as by `rank`."""
+    """P8, with the whole command in a process of its own and the clusters of all entries kept, as `rank` keeps them."""
     pipeline.update_assignment_cache(open_cache(bench.folder / "cache.lance"), bench.folder / "clusters")
     whole, stages = _commands(bench)
     simulate = min(stage["simulate"] for stage in stages)
@@ -164,19 +162,19 @@ def _single(bench: _Bench) -> list[dict[str, Any]]:
     size = f"{len(bench.prices.tickers):,} stocks, {len(bench.live.days)} sessions, subset {SUBSET}, hard filter"
     slow, windows = _seed_model_seconds(bench)
     return [
-        _row(f"filter + simulate, {size}", simulate, OLD_LOOP_SECONDS, "≤ 0.1 s (baseline: the seed's loop)",
+        _row(f"filter + simulate, {size}", simulate, OLD_LOOP_SECONDS, "≤ 0.1 s (baseline: the old code's loop)",
              simulate <= 0.1),
-        _row(f"backtest from the cache, including all files, {size}; same ledger as live", cached, bench.live_seconds,
+        _row(f"backtest from the cache, files to figures, {size}; same ledger as live", cached, bench.live_seconds,
              "none; baseline: live with a tiny model (hidden 64)", True),
-        _row(f"the same; baseline: the 100m model live, {windows} of {len(bench.live.picks):,} windows measured",
+        _row(f"against the 100m model live; {windows} windows measured, {len(bench.live.picks):,} extrapolated",
              cached, slow, "≥ 1,000× the live run", slow >= 1_000 * cached),
-        _row("whole process `encash backtest --no-report`, without importing torch", min(whole), None, "≤ 1.5 s",
+        _row("whole process `encash backtest --no-report`, no torch imported", min(whole), None, "≤ 1.5 s",
              min(whole) <= 1.5),
     ]  # fmt: skip
 
 
 def _commands(bench: _Bench) -> tuple[list[float], list[dict[str, float]]]:
-    """Run the command three times and check the ledger; return the seconds of each run and of its stages."""
+    """Seconds of the whole command and of its stages, three times; each has the ledger of the live run."""
     command = [
         *(sys.executable, "-m", "encash", "backtest", "--prices", bench.folder / "prices.h5"),
         *("--cache", bench.folder / "cache.lance", "--clusters", bench.folder / "clusters"),
@@ -195,12 +193,12 @@ def _commands(bench: _Bench) -> tuple[list[float], list[dict[str, float]]]:
         assert not result["model_loaded"]
         assert not result["torch_imported"]
         written = (bench.folder / "run" / "ledger.csv").read_text()
-        assert written == bench.live.ledger.to_csv(), "the cached run has different trades from the live one"
+        assert written == bench.live.ledger.to_csv(), "the cached run trades otherwise than the live one"
     return whole, stages
 
 
 def _seed_model_seconds(bench: _Bench) -> tuple[float, int]:
-    """Return the extrapolated seconds of the 100m model for the live run's windows, and how many were measured."""
+    """Seconds that the 100m model would need for the live run's windows, and how many were measured."""
     path = write_checkpoint(bench.folder / "100m.pt", num_features=FEATURES, lookback=LOOKBACK, **SEED_MODEL)
     encoder = load_encoder(path)
     windows = np.random.default_rng(0).normal(size=(encoder.batch_size, LOOKBACK, FEATURES)).astype(np.float32)
@@ -211,7 +209,7 @@ def _seed_model_seconds(bench: _Bench) -> tuple[float, int]:
 
 
 def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
-    """Measure P9, and check a sample of the sweep against single runs."""
+    """P9: every figure of the sweep is checked against the single run."""
     axes: dict[str, list[Any]] = {
         "filter": ["none", "hard"], "horizon": [5, 10], "top_k": [3, 5, 10, 20, 30], "sell_fee": [0.0005, 0.001],
         "seed": list(range(-(-runs // 40))),
@@ -230,16 +228,16 @@ def _sweep(bench: _Bench, runs: int) -> dict[str, Any]:
     rows = [json.loads(line) for line in (bench.folder / "sweep" / "runs.jsonl").read_text().splitlines()[1:]]
     sample = range(0, len(points), max(1, len(points) // 20))
     began = time.perf_counter()
-    for number in sample:
-        point = points[number]
-        single = run_backtest(
+    for place in sample:
+        point = points[place]
+        alone = run_backtest(
             point.config,
             BacktestInputs(prices=bench.prices, lookup=lookup, filter=point.chosen({"hard": bench.filter})),
         )
-        assert single.summary["final_capital"] == rows[number]["final_capital"], "the sweep differs from a single run"
+        assert alone.summary["final_capital"] == rows[place]["final_capital"], "the sweep is not the single run"
     singles = (time.perf_counter() - began) / len(sample) * len(points)
     assert done.computed == len(points)
-    row = _row(f"sweep of {len(points):,} backtests on that cache, including deflated Sharpe and PBO", seconds, singles,
+    row = _row(f"sweep of {len(points):,} backtests on that cache, deflated Sharpe and PBO included", seconds, singles,
                "≤ 20 s on 2 cores (baseline: single runs in one process, extrapolated)", seconds <= 20)  # fmt: skip
     return {**row, "id": "P9"}
 

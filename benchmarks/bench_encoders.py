@@ -1,7 +1,5 @@
-"""P2: speed of the encoders, compared with torch's eager float32 and with the matrix products of the same shapes.
-
-Each result is checked against the transformer in numpy, float64.
-"""
+"""P2: how fast the encoders are, beside torch's eager float32 and the bare matrix products of the same shapes. Each
+answer is checked against the transformer written out in numpy, float64. Knows nothing of caches and panels."""
 
 from __future__ import annotations
 
@@ -37,14 +35,14 @@ MODELS = {
     "small (256, 4 layers)": ({"hidden_dim": 256, "num_layers": 4, "num_heads": 8}, 128),
     "100m (1024, 10 layers)": ({"hidden_dim": 1024, "num_layers": 10, "num_heads": 16}, 32),
 }
-"""Model sizes, and the number of windows per round."""
+"""Sizes, and how many windows a round encodes."""
 BIGGEST = "100m (1024, 10 layers)"
 EAGER, EAGER_BATCH = "eager float32", 16
-"""Plain torch: the model is called with one batch after the other, and each step uses all cores."""
+"""Torch as one would call it: the model, a batch, all cores on every step."""
 
 
 def run(scale: float = 1.0) -> list[Row]:
-    """Return the rows of the table; a `scale` below 0.5 leaves out the 100m model."""
+    """Rows of the table; a `scale` below 0.5 leaves the 100m model out."""
     rows: list[Row] = []
     for name, (sizes, windows) in MODELS.items():
         if name != BIGGEST or scale >= 0.5:
@@ -77,14 +75,14 @@ def _table_row(name: str, way: str, rates: Rates, limits: Rates, cosine: float) 
     limit = limits.get(way.rsplit(maxsplit=1)[-1], limits["float32"])
     return {
         "id": "P2t",
-        "what": f"{name}, {way}; centered cosine to float32 {cosine:.6f}",
+        "what": f"{name}, {way}; centred cosine to float32 {cosine:.6f}",
         "figure": rates[way],
         "unit": "entries/s",
         "baseline": rates[EAGER],
         "limit": limit,
         "ratio_baseline": rates[way] / rates[EAGER],
         "ratio_limit": rates[way] / limit,
-        "goal": "none; shown for the choice of engine and precision",
+        "goal": "none; the table from which engine and precision are chosen",
         "met": True,
     }
 
@@ -92,20 +90,20 @@ def _table_row(name: str, way: str, rates: Rates, limits: Rates, cosine: float) 
 def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
     rate, precision = rates[f"{chosen.spec.engine} {chosen.spec.precision}"], chosen.spec.precision
     limit = limits.get(precision, limits["float32"])
-    speedup, fraction = rate / rates[EAGER], rate / limit
+    faster, share = rate / rates[EAGER], rate / limit
     return {
         "id": "P2",
-        "what": f"encoder, 100m, with the engine chosen on loading ({chosen.choice}). On this processor, matrix "
-        f"products in bfloat16 are {limits['bfloat16'] / limits['float32']:.2f}× as fast as in float32, in int8 "
+        "what": f"bare encoder, 100m, as chosen at load ({chosen.choice}). Matrix products in bfloat16 "
+        f"are {limits['bfloat16'] / limits['float32']:.2f}× as fast as in float32 on this processor, in int8 "
         f"{limits['int8'] / limits['float32']:.2f}×",
         "figure": rate,
         "unit": "entries/s",
         "baseline": rates[EAGER],
         "limit": limit,
-        "ratio_baseline": speedup,
-        "ratio_limit": fraction,
-        "goal": "≥ 3× eager float32 if the processor has bfloat16; ≥ 70% of the GEMM rate",
-        "met": speedup >= 3 and fraction >= 0.7,
+        "ratio_baseline": faster,
+        "ratio_limit": share,
+        "goal": "≥ 3× eager float32 where the processor has bfloat16; ≥ 70 % of the GEMM rate",
+        "met": faster >= 3 and share >= 0.7,
     }
 
 
@@ -114,7 +112,7 @@ def _encoding(encoder: Encoder, windows: Float32) -> Callable[[], object]:
 
 
 def _side_by_side(ways: Mapping[str, Callable[[], object]], entries: int) -> Rates:
-    """Return entries per second of each, the best of several alternating rounds."""
+    """Entries a second of each, the best of some rounds in turn: a busy moment hits all alike."""
     best = dict.fromkeys(ways, math.inf)
     for _ in range(ROUNDS):
         for way, function in ways.items():
@@ -137,10 +135,8 @@ def _eager(encoder: Encoder, windows: Float32) -> Callable[[], object]:
 
 
 def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], object]]:
-    """Return functions that compute only the matrix products of the layers, for `count` windows in calls of 16.
-
-    All cores work on each call, or each core on its own calls; the faster of the two is the limit.
-    """
+    """The matrix products of the layers and nothing else, for so many windows in calls of 16, all cores on each call
+    or each core with calls of its own: the faster of the two is the limit."""
     hidden, layers = sizes["hidden_dim"], sizes["num_layers"]
     shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)]
 
@@ -177,25 +173,25 @@ def _one_after_another(call: Callable[[Any], object], values: Iterable[Any]) -> 
 
 
 def _check(path: Path, windows: Float32, embeddings: Mapping[str, Float32]) -> None:
-    """Check the embeddings of two windows of each engine and precision against numpy."""
+    """Each way's embeddings of two windows against numpy."""
     checkpoint = read_checkpoint(path)
     weights = {name: value.double().numpy() for name, value in checkpoint.weights.items()}
     expected = _numpy_embedding(weights, checkpoint.layout, windows[:2].astype(np.float64))
     for way, found in embeddings.items():
         allowed = 2e-2 if way.endswith(("bfloat16", "int8")) else 1e-3
         difference = np.abs(found[:2] - expected).max() / np.abs(expected).max()
-        assert difference < allowed, f"{way}: differs from numpy by {difference:.2g} of the largest value"
+        assert difference < allowed, f"{way}: {difference:.2g} of the largest value away from numpy"
 
 
 def _numpy_embedding(weights: Mapping[str, Float64], layout: Layout, windows: Float64) -> Float64:
-    """Return the mean state of each window, (n, L, F) → (n, hidden)."""
+    """The mean state of each window, written out (n, L, F) → (n, hidden)."""
 
     def linear(x: Float64, name: str) -> Float64:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
     def norm(x: Float64, name: str) -> Float64:
-        centered = x - x.mean(-1, keepdims=True)
-        scaled = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
         return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     x = _gelu(norm(linear(windows, "input_proj.0"), "input_proj.1")) + weights["pos_encoding"][:, : windows.shape[1]]
@@ -209,12 +205,12 @@ def _numpy_embedding(weights: Mapping[str, Float64], layout: Layout, windows: Fl
 
 
 def _attention(mixed: Float64, num_heads: int) -> Float64:
-    """Return the softmax attention of concatenated queries, keys and values, (n, L, 3·hidden) → (n, L, hidden)."""
+    """Softmax attention of queries, keys and values side by side (n, L, 3·hidden) → (n, L, hidden)."""
     n, length, width = mixed.shape
     query, key, value = mixed.reshape(n, length, 3, num_heads, width // 3 // num_heads).transpose(2, 0, 3, 1, 4)
     scores = query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return (weights / weights.sum(-1, keepdims=True) @ value).swapaxes(1, 2).reshape(n, length, width // 3)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    return (shares / shares.sum(-1, keepdims=True) @ value).swapaxes(1, 2).reshape(n, length, width // 3)
 
 
 def _gelu(x: Float64) -> Float64:

@@ -1,4 +1,4 @@
-"""P13: start of ``encash --version`` and ``--help``, and of a backtest until it reads its first array."""
+"""P13: how long ``encash --version`` and ``--help`` take, and a backtest before it reads its first array."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NO_PANDAS = (
     "        return None if name == 'pandas' else super().find_spec(name, path, target)\n"
     "sys.meta_path = [NoPandas if finder is PathFinder else finder for finder in sys.meta_path]\n"
 )
-"""Simulates an environment without pandas: pyarrow.dataset, which Lance imports, imports pandas if it is installed."""
+"""As in an environment without pandas: pyarrow.dataset, which Lance imports, imports pandas if it is installed."""
 CASES = (
     ("encash --version", COMMAND.format(words="--version"), 0.15),
     ("encash --help", COMMAND.format(words="--help"), 0.15),
     ("encash backtest --help", COMMAND.format(words="backtest --help"), 0.15),
-    ("encash backtest, imports before the first read", START, 0.3),
-    ("encash backtest, imports before the first read, without pandas", NO_PANDAS + START, 0.3),
+    ("encash backtest, before it reads", START, 0.3),
+    ("encash backtest, before it reads, without pandas", NO_PANDAS + START, 0.3),
 )
 
 
 def run(scale: float = 1.0) -> list[dict[str, Any]]:
-    """Return one row per case; the baseline is a Python process that imports numpy."""
+    """One row per case; the baseline is a Python that imports numpy."""
     del scale
     bare = _seconds("import numpy")
     rows = []
@@ -60,7 +60,7 @@ def run(scale: float = 1.0) -> list[dict[str, Any]]:
 
 
 def _seconds(code: str, times: int = 7) -> float:
-    """Return the median wall-clock time of a new process, which must succeed."""
+    """Median wall-clock time of a new process, which must succeed."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()

@@ -21,6 +21,7 @@ from encash.atomic_write import write_whole
 from encash.errors import InputError, MismatchError
 from encash.pipeline import Sources
 from encash.progress import Progress
+from encash.store.local.lock import file_writer
 from encash.store.locator import HDF5_SUFFIXES
 
 if TYPE_CHECKING:
@@ -56,12 +57,19 @@ def build_cache(sources: Sources, selection: Selection, *, progress: Progress | 
 
     Raises:
         MismatchError: an existing file does not record which model made it.
+        ConflictError: a different process is building this file.
     """
     assert sources.cache is not None
     target = Path(sources.cache)
     sources = with_bin_edges(with_defaults(sources))
     if target.suffix.lower() not in HDF5_SUFFIXES:
         return pipeline.build_cache(sources, selection, progress=progress)
+    with file_writer(target, "build"):
+        return _build_hdf5(target, sources, selection, progress)
+
+
+def _build_hdf5(target: Path, sources: Sources, selection: Selection, progress: Progress | None) -> BuildReport:
+    """Build an HDF5 cache through a Lance cache beside it; the caller holds the lock of the file."""
     from encash.cache import export_hdf5, import_hdf5, open_cache
 
     beside = target.with_name(target.name + ".lance")

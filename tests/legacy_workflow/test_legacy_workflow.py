@@ -14,6 +14,7 @@ import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash import legacy_workflow
+from encash.store.local.lock import file_writer
 from inference import backtest_simulation
 
 from .conftest import HIDDEN, LOOKBACK, Files, write_data, write_model
@@ -252,6 +253,18 @@ def test_a_refused_build_leaves_nothing_beside_the_file(cache, files, tmp_path, 
     for command in (wrong, [*files.cache_command(path), "--tickers", "S00,NOBODY"]):
         assert cache_embeddings.main([*command, "--quiet"]) == 2
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_second_build_of_the_same_file_is_refused_while_the_first_runs(cache, files, tmp_path, capsys):
+    """Two builds of one file would share the cache beside it, and the first to end would delete it: the second is
+    refused, in one line that names the process, and a build after that works and leaves no lock file."""
+    path = tmp_path / "cache.h5"
+    with file_writer(path, "build"):
+        assert cache_embeddings.main([*files.cache_command(path), "--quiet"]) == 1
+    assert "is being written by" in capsys.readouterr().err
+    assert not path.exists()
+    assert cache_embeddings.main([*files.cache_command(path), "--quiet"]) == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cache.h5"]
 
 
 def test_the_parts_of_a_cache_are_used_together(cache, files, tmp_path, capsys):

@@ -74,7 +74,7 @@ class Cache(CacheReader):
 
     @property
     def exists(self) -> bool:
-        """Whether anything has been built here."""
+        """True once anything has been built here."""
         return self._store is not None
 
     def snapshot(self) -> CacheSnapshot:

@@ -39,7 +39,7 @@ class LazyEncoder:
 
     @property
     def given(self) -> bool:
-        """Whether there is a model at all."""
+        """True if there is a model at all."""
         return self._make is not None
 
     @property

@@ -61,7 +61,7 @@ class BlockSize:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """What a build would do: a value, which can be printed before anything runs."""
+    """The work of a build as a value, which can be printed before anything runs."""
 
     days: Days
     """The sessions, ascending; shape (T,)."""

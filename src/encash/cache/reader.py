@@ -75,7 +75,7 @@ class CacheReader(ABC):
 
     @property
     def verified(self) -> bool:
-        """Whether the model that made the entries is known; False for a cache imported on trust."""
+        """True if the model that made the entries is known; False for a cache imported on trust."""
         return not identity.is_unverified(self.spec)
 
     def check(self, spec: EncoderSpec) -> None:

@@ -68,7 +68,7 @@ class VerifyReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         counts = (self.corrupt, self.duplicates, self.not_finite, self.stale, self.withdrawn, self.differing)
         return not (any(counts) or self.findings)
 
@@ -241,7 +241,7 @@ class _Held:
     digest: UInt64
     """Digest of the panel's window, 0 if it has none; shape (T, N)."""
     not_finite: Bool
-    """Whether the panel's window holds a non-finite value; shape (T, N)."""
+    """Cells whose window in the panel holds a non-finite value; shape (T, N)."""
 
     @classmethod
     def of(cls, snapshot: StoreSnapshot, panel: Panel, spec: EncoderSpec) -> _Held | None:

@@ -15,7 +15,7 @@ from encash.panel.panel import Panel, PriceTable
 TOY_FEATURES = FeatureConfig(spans=(1, 2, 5, 10, 20), scale_span=20)
 """Few and short lookbacks, so that a hundred sessions suffice."""
 ODD_TICKERS = ("GONE", "HOLE", "LATE", "NANS")
-"""Tickers that end early, lack sessions in the middle, are listed late, and have NaN among their features."""
+"""Tickers that end early, lack sessions within their history, are listed late, and have NaN among their features."""
 REGIME_DRIFTS = (-0.004, 0.0, 0.004)
 """Mean log return per session in each planted regime."""
 

@@ -142,7 +142,7 @@ def time_axis(axes: Axes, when: Float64, labeled: bool = True) -> None:
 
 
 def centered(axes: Axes, place: Float64, text: str, color: str, **style: Any) -> None:
-    """Write a label in the middle of a place, shape (2,)."""
+    """Center a label on a point, shape (2,)."""
     x, y = place
     axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=color, **style)
 

@@ -141,7 +141,7 @@ class StoreCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not (self.corrupt or self.duplicates or self.not_finite or self.findings)
 
 
@@ -266,6 +266,15 @@ class StoreSnapshot(ABC):
         gap = self.vectors(rows).astype(np.float64) - vector
         distance: Float64 = np.sqrt(np.vecdot(gap, gap))
         return distance
+
+    def entries_with(self, rows: Int64, embedding: Float32) -> Entries:
+        """Return these rows with the given embeddings, which may have width 0."""
+        days, tickers = self.index().keys(rows)
+        forecast, confidence = self.forecasts(rows)
+        digest = self.index().digest[rows]
+        return Entries(
+            days=days, tickers=tickers, digest=digest, embedding=embedding, forecast=forecast, confidence=confidence
+        )
 
     def _refuse_damaged(self, entries: Entries) -> NoReturn:
         raise FormatError(

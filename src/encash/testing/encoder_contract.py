@@ -24,7 +24,7 @@ class EncoderContract(ABC):
     """
 
     tolerance = 0.0
-    """Largest difference allowed between a window encoded alone and in a batch; 0 requires the same bits."""
+    """Largest difference allowed between a window encoded separately and in a batch; 0 requires the same bits."""
     num_windows = 7
 
     @abstractmethod
@@ -71,17 +71,17 @@ class EncoderContract(ABC):
         _assert_close(first, self._encode(self.make_encoder()), 0.0, "a second encoder with the same weights")
 
     def test_a_window_does_not_depend_on_the_others(self) -> None:
-        """A window has the same result by itself, in reverse order, and among different windows.
+        """A window has the same result separately, in reverse order, and among different windows.
 
         BatchNorm in training mode fails this test.
         """
         encoder = self.make_encoder()
         windows = self.make_windows(encoder.spec)
         whole = encoder.encode(windows)
-        alone = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
-        _assert_close(whole, Encoded.join(alone), self.tolerance, "each window by itself")
-        backward = encoder.encode(np.ascontiguousarray(windows[::-1])).take(slice(None, None, -1))
-        _assert_close(whole, backward, self.tolerance, "the windows in reverse order")
+        single = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
+        _assert_close(whole, Encoded.join(single), self.tolerance, "each window separately")
+        reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
+        _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
         mixed = np.concatenate([windows[:2], 100 * windows[2:]])
         _assert_close(whole.take(slice(2)), encoder.encode(mixed).take(slice(2)), self.tolerance, "a different batch")
 

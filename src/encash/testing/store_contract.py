@@ -82,7 +82,7 @@ class StoreReadContract:
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("dim", [1, 7, 8, 64])
     def test_gives_back_what_was_written(self, tmp_path: Path, dtype: str, dim: int) -> None:
-        """What is written is read back bit for bit, by row, in any order, by scan and by day."""
+        """Written entries are read back bit for bit, by row, in any order, by scan and by day."""
         spec = make_spec(dtype, dim)
         entries = make_entries(spec, ["2024-01-02", "2024-01-03"], ["A", "B", "C"])
         snapshot = self.filled(tmp_path, entries, spec).snapshot()
@@ -170,7 +170,7 @@ class StoreReadContract:
         assert len(snapshot.nearest(query, 3, last_day=np.datetime64("2023-01-01"))[0]) == 0
 
     def test_without_forecasts(self, tmp_path: Path) -> None:
-        """A store without horizons keeps vectors alone."""
+        """A store without horizons keeps vectors only."""
         spec = make_spec(horizons=())
         snapshot = self.filled(tmp_path, make_entries(spec, ["2024-01-02"], ["A", "B"]), spec).snapshot()
         assert snapshot.forecasts(np.array([1, 0]))[0].shape == (2, 0)

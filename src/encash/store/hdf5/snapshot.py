@@ -83,11 +83,12 @@ class Hdf5Snapshot(StoreSnapshot):
             raise InputError(f"batch_rows is {batch_rows}; expected at least 1")
         count = len(self.index().digest)
         for first in range(0, count, batch_rows):
-            yield self._entries(np.arange(first, min(first + batch_rows, count)))
+            rows = np.arange(first, min(first + batch_rows, count))
+            yield self.entries_with(rows, self.vectors(rows))
 
     def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
         """Read these rows, and check each against its checksum; a foreign file has no checksums."""
-        entries = self._entries(check_rows(rows, len(self.index().digest)))
+        entries = self.entries_with(rows, self.vectors(rows))
         if not self._ours:
             return entries, np.ones(len(entries), dtype=np.bool_)
         sound: Bool = row_checksums(entries.embedding, None, entries) == self._stored_checksums()[rows]
@@ -123,20 +124,6 @@ class Hdf5Snapshot(StoreSnapshot):
             findings.append(f"{corrupt:,} vectors are not what was written; {self.repair_hint}")
         return StoreCheck(
             checked=count, corrupt=corrupt, duplicates=0, not_finite=0, damaged=none, findings=tuple(findings)
-        )
-
-    def _entries(self, rows: Int64) -> Entries:
-        """Read everything of these rows."""
-        index = self.index()
-        days, tickers = index.keys(rows)
-        forecast, confidence = self.forecasts(rows)
-        return Entries(
-            days=days,
-            tickers=tickers,
-            digest=index.digest[rows],
-            embedding=self.vectors(rows),
-            forecast=forecast,
-            confidence=confidence,
         )
 
     def _damaged(self, rows: Int64) -> list[str]:

@@ -47,11 +47,6 @@ class BlockCache:
             out[here] = blocks[number][rows[here] - number * self._block_rows]
         return out
 
-    def clear(self) -> None:
-        """Drop all blocks: the rows now have different numbers."""
-        self._blocks.clear()
-        self._held_bytes = 0
-
     def _with_missing(self, column: str, numbers: list[int], count: int, fetch: Fetch) -> dict[int, np.ndarray]:
         blocks = {number: self._blocks[column, number] for number in numbers if (column, number) in self._blocks}
         spans = {

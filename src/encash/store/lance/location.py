@@ -1,4 +1,4 @@
-"""Where a Lance store is: a folder, or a URL that only Lance reads; its lock, and the files of its versions."""
+"""Location of a Lance store: a folder, or a URL that only Lance reads; its lock, and the files of its versions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Location:
 
     @cached_property
     def local(self) -> bool:
-        """Whether it is a folder of this machine: locked, with checksums, and read through memory maps."""
+        """True for a folder of this machine: locked, with checksums, and read through memory maps."""
         return "://" not in self.text
 
     @cached_property

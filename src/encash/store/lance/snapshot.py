@@ -138,7 +138,7 @@ class LanceSnapshot(StoreSnapshot):
             raise InputError(f"batch_rows is {batch_rows}; expected at least 1")
         for first, codes in self._code_blocks(batch_rows):
             rows = np.arange(first, first + len(codes))
-            yield replace(self._without_vectors(rows), embedding=decode(codes, self._scale(rows)))
+            yield self.entries_with(rows, decode(codes, self._scale(rows)))
 
     def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
         """Read these rows, and check each against its checksum."""
@@ -149,7 +149,7 @@ class LanceSnapshot(StoreSnapshot):
     def stored(self, rows: Int64) -> tuple[Entries, np.ndarray, Float32 | None]:
         """Read these rows as entries without vectors, their stored vectors, and scales."""
         codes, scale = self._read("embedding", rows), self._scale(rows)
-        return self._without_vectors(rows), codes, scale
+        return self.entries_with(rows, np.empty((len(rows), 0), dtype=np.float32)), codes, scale
 
     def checksums(self) -> UInt64:
         """Return the checksum of every row; read on first use, then kept."""
@@ -193,20 +193,6 @@ class LanceSnapshot(StoreSnapshot):
         self.files.check(fragment, again=True)
         with lance_errors(self.where, "read"):
             yield from batches(self.dataset, None, [fragment], batch_rows)
-
-    def _without_vectors(self, rows: Int64) -> Entries:
-        """Read everything of these rows except their vectors."""
-        index = self.index()
-        days, tickers = index.keys(rows)
-        forecast, confidence = self.forecasts(rows)
-        return Entries(
-            days=days,
-            tickers=tickers,
-            digest=index.digest[rows],
-            embedding=np.empty((len(rows), 0), dtype=np.float32),
-            forecast=forecast,
-            confidence=confidence,
-        )
 
     def _scale(self, rows: Int64) -> Float32 | None:
         """Read the scales of these rows if the dtype is int8."""

@@ -16,7 +16,7 @@ from encash.store.lance.fragments import Fragment
 from encash.store.rows import row_checksums
 
 ReadFragment = Callable[[Fragment, int], Iterator[pa.RecordBatch]]
-"""Reads the rows of a fragment in batches of at most so many rows."""
+"""Reads the rows of a fragment in batches of at most N rows."""
 
 
 def verify(
@@ -59,7 +59,7 @@ def verify(
 
 
 class _Findings:
-    """What has been found in the rows read so far."""
+    """Findings in the rows read so far."""
 
     def __init__(self, rows: int, repair_hint: str) -> None:
         self._repair_hint = repair_hint

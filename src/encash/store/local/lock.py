@@ -38,12 +38,30 @@ def writer_lock(path: Path, *, timeout_seconds: float = 120.0, work: str = "") -
     try:
         with writing(path):
             _wait(handle, path, timeout_seconds, work)
+        if not path.exists() or not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise ConflictError(f"a {work or 'process'} that wrote to {path.parent} has just ended; run this again")
         with suppress(OSError):  # the process id is only for messages; a full disk is not an error here
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def file_writer(target: Path, work: str) -> Iterator[None]:
+    """Lock one file for one kind of work with a lock file beside it, which is deleted in the end.
+
+    Raises:
+        ConflictError: a different process does this work; the message names its process id.
+        WorkError: the folder cannot be created or written.
+    """
+    lock = make_folder(target.absolute().parent) / f".{target.name}.lock"
+    with writer_lock(lock, timeout_seconds=0.0, work=work):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager
