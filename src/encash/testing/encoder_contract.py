@@ -81,7 +81,9 @@ class EncoderContract(ABC):
         single = [encoder.encode(windows[i : i + 1]) for i in range(len(windows))]
         _assert_close(whole, Encoded.join(single), self.tolerance, "each window separately")
         reversed_result = encoder.encode(np.ascontiguousarray(windows[::-1]))
-        _assert_close(whole, _reverse(reversed_result), self.tolerance, "the windows in reverse order")
+        _assert_close(
+            whole, reversed_result.take(slice(None, None, -1)), self.tolerance, "the windows in reverse order"
+        )
         mixed = np.concatenate([windows[:2], 100 * windows[2:]])
         _assert_close(whole.take(slice(2)), encoder.encode(mixed).take(slice(2)), self.tolerance, "a different batch")
 
