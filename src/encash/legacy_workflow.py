@@ -24,7 +24,9 @@ from encash.progress import Progress
 from encash.store.locator import HDF5_SUFFIXES
 
 if TYPE_CHECKING:
+    from encash.backtest import BacktestConfig
     from encash.cache import BuildReport, Selection
+    from encash.clusters import FitConfig, SelectionRule
 
 MODEL = "checkpoints/best_model_100m_1.18.pt"
 DATA = Path("data/all_complete_dataset.h5")
@@ -110,17 +112,12 @@ def with_bin_edges(sources: Sources) -> Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateClustersOptions:
-    """Options of ``cluster.create_clusters``."""
+    """Options of ``cluster.create_clusters``, except its sources."""
 
-    n_clusters: int
-    method: str
-    standardize: bool
+    fit: FitConfig
     use_pca: bool
-    pca_components: int
-    samples_per_stock: int
     max_stocks: int | None
     holdout_months: int
-    seed: int
     output_dir: Path
     visualize: bool
 
@@ -134,7 +131,7 @@ def create_clusters(
     """
     from encash.cache import Selection
     from encash.cache.window_digests import window_digests
-    from encash.clusters import Assignments, FitConfig, draw_entries, fit_clusters
+    from encash.clusters import Assignments, draw_entries, fit_clusters
 
     sources = with_defaults(sources)
     panel = sources.the_panel()
@@ -143,14 +140,7 @@ def create_clusters(
     tickers = Selection(num_stocks=options.max_stocks).choose_tickers(panel.tickers)
     days = known_sessions(panel.sessions, options.holdout_months, max(HORIZONS) + MARGIN_SESSIONS)
     row, column = np.nonzero(window_digests(panel, tickers, days, encoder.spec.lookback).digest)
-    config = FitConfig(
-        k=options.n_clusters,
-        seed=options.seed,
-        method=options.method,
-        standardize=options.standardize,
-        pca_components=options.pca_components if options.use_pca else None,
-        samples_per_ticker=options.samples_per_stock,
-    )
+    config = options.fit if options.use_pca else replace(options.fit, pca_components=None)
     cell_days, cell_tickers = days[row], np.asarray(tickers)[column]
     drawn = draw_entries(cell_days, cell_tickers, config=config)
     cell_days, cell_tickers = cell_days[drawn], cell_tickers[drawn]
@@ -196,19 +186,15 @@ class AnalyzeClustersOptions:
     cluster_dir: Path
     prices_path: Path
     horizons: Sequence[int]
-    top_k_percent_coverage: float
+    rule: SelectionRule
     ranking_metric: str
-    min_return: float | None
-    min_win_rate: float | None
-    min_sharpe: float | None
-    top_k: int | None
     holdout_months: int
     output_dir: Path | None
 
 
 def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, SelectionRule, load_assignments, load_clusters
+    from encash.clusters import RankConfig, load_assignments, load_clusters
     from encash.panel import open_prices
 
     model = load_clusters(options.cluster_dir)
@@ -217,19 +203,11 @@ def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
     out = options.output_dir or options.cluster_dir
     if out != options.cluster_dir:
         model.save(out)
-    coverage = None if options.top_k is not None else options.top_k_percent_coverage
-    rule = SelectionRule(
-        top_k=options.top_k,
-        coverage=coverage,
-        min_return=options.min_return,
-        min_win_rate=options.min_win_rate,
-        min_sharpe=options.min_sharpe,
-    )
     found: dict[str, Any] = {}
     for horizon in options.horizons:
         known = known_sessions(prices.days, options.holdout_months, horizon)
         config = RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=options.ranking_metric)
-        ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=rule)
+        ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=options.rule)
         found[str(horizon)] = {"best": best.tolist(), "rank_end": ranking.rank_end, "samples": ranking.counts["used"]}
     return {"horizons": found, "output_dir": str(out)}
 
@@ -238,44 +216,23 @@ def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
 class SimulationOptions:
     """Options of ``inference.backtest_simulation``, except its sources."""
 
-    num_test_stocks: int
-    subset_size: int | None
-    top_k: int
+    config: BacktestConfig
+    """Settings except the horizon, the sessions and the fees."""
     horizon_idx: int
-    confidence_percentile: float
     test_months: int
     cluster_dir: Path | None
     best_clusters_file: Path | None
     cluster_top_k_percent: float | None
-    initial_capital: float
-    max_missing: float
-    seed: int
     num_trials: int
     compare: int
     output: Path | None
-    allow_lookahead: str | None
     caches: Sequence[str]
 
 
 def simulate(sources: Sources, options: SimulationOptions, *, progress: Progress | None = None) -> dict[str, Any]:
     """Run the legacy backtest with its universe, filter and costs; return the result as plain values."""
-    from encash.backtest import BacktestConfig
-
-    horizon = HORIZONS[options.horizon_idx]
-    config = BacktestConfig(
-        test_sessions=options.test_months * SESSIONS_PER_MONTH,
-        horizon=horizon,
-        top_k=options.top_k,
-        num_test_stocks=options.num_test_stocks,
-        subset_size=options.subset_size,
-        confidence_percentile=options.confidence_percentile,
-        initial_capital=options.initial_capital,
-        buy_fee=0.0,
-        sell_fee=SELL_FEE,
-        max_missing=options.max_missing,
-        seed=options.seed,
-        allow_lookahead=options.allow_lookahead,
-    )
+    horizon, sessions = HORIZONS[options.horizon_idx], options.test_months * SESSIONS_PER_MONTH
+    config = replace(options.config, horizon=horizon, test_sessions=sessions, buy_fee=0.0, sell_fee=SELL_FEE)
     folder, share = options.cluster_dir, options.cluster_top_k_percent
     if folder is None and options.best_clusters_file is not None:
         folder = options.best_clusters_file.parent
@@ -285,7 +242,7 @@ def simulate(sources: Sources, options: SimulationOptions, *, progress: Progress
         keep=share if share is None or share <= 1 else share / 100,  # a share, or a percentage
         best_file=options.best_clusters_file,
         horizon=horizon,
-        seed=options.seed,
+        seed=config.seed,
     )
     document = options.output if options.output is not None and options.output.suffix == ".json" else None
     run_dir = options.output if document is None else document.with_suffix("")

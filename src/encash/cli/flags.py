@@ -79,6 +79,13 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def encoder_flags(parser: Any) -> None:
+    """Add the flags of the four legacy commands that say how a model is run."""
+    parser.add_argument("--seq-len", dest="lookback", type=int, help="sessions in a window (the checkpoint's, else 60)")
+    parser.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
+    parser.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
+
+
 def dtype_flags(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the flags that say how a new cache stores vectors."""
     parser.add_argument("--dtype", choices=("float32", "float16", "int8"), help=f"type of stored vectors ({default})")
