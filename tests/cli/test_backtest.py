@@ -71,7 +71,7 @@ def test_a_backtest_with_kept_assignments_reads_no_embedding(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """`rank` and `walk` keep the cluster of every entry; backtests, sweeps and lists then read none of the vectors."""
-    from encash.store.lance import LanceStore
+    from encash.store.lance.snapshot import LanceSnapshot
 
     days = (folder / "days.txt").read_text().split()
     data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
@@ -83,7 +83,7 @@ def test_a_backtest_with_kept_assignments_reads_no_embedding(
     def refuse(*_):
         raise AssertionError("an embedding was read")
 
-    monkeypatch.setattr(LanceStore, "vectors", refuse)
+    monkeypatch.setattr(LanceSnapshot, "vectors", refuse)
     run = runs(folder, "--cache", str(folder / "c.lance"))
     for kind in ("hard", "nearest", "static", "random"):
         assert answer(capsys, *run, "--filter", kind)["filter"] == kind

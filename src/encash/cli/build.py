@@ -6,14 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
 from encash.cli.progress import bytes_below
-
-if TYPE_CHECKING:
-    from encash.cache import BuildReport
 
 
 def register(parser: Parser) -> None:
@@ -52,8 +49,6 @@ class Warnings:
 
 def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = False) -> int:
     """Build the chosen range; with `renew`, only what the cache covers already and new sessions and tickers."""
-    from encash import pipeline
-
     warnings = Warnings(console)
     options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=warnings.add)
     before = bytes_below(arguments.cache)
@@ -64,7 +59,7 @@ def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = 
     return report_build(report, console, warnings.messages)
 
 
-def report_build(report: BuildReport, console: Console, warnings: Sequence[str] = ()) -> int:
+def report_build(report: cache.BuildReport, console: Console, warnings: Sequence[str] = ()) -> int:
     """Print the report of a build; return 1 if a block failed."""
     for failure in report.failures:
         console.note(str(failure))

@@ -7,15 +7,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from encash import pipeline
 from encash.cli.progress import Bar
 from encash.errors import EncashError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-    from encash.pipeline import Sources
 
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int]
@@ -56,11 +56,11 @@ class Console:
         finally:
             bar.close()
 
-    def sources(self, arguments: argparse.Namespace, **overrides: Any) -> Sources:
+    def sources(self, arguments: argparse.Namespace, **overrides: Any) -> pipeline.Sources:
         """Return the inputs that the flags name; loading a model shows a progress bar."""
-        from encash.pipeline import Sources
-
-        return spec_of(Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides)
+        return spec_of(
+            pipeline.Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides
+        )
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,8 +87,6 @@ def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any
     >>> sources.cache, sources.ensemble_models, sources.device, sources.precision
     ('c.lance', ('a.pt',), 'auto', 'float32')
     """
-    from dataclasses import MISSING, fields
-
     values: dict[str, Any] = {}
     for field in fields(kind):
         value = getattr(arguments, field.name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from encash import backtest
 from encash.cli.backtest import configuration, open_inputs
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
@@ -20,10 +21,8 @@ def register(parser: Parser) -> None:
 
 def run_picks(arguments: argparse.Namespace, console: Console) -> int:
     """Print the picks of one day."""
-    from encash.backtest import picks_of_day
-
     inputs = open_inputs(arguments, console)
-    table = picks_of_day(configuration(arguments), inputs, arguments.date)
+    table = backtest.picks_of_day(configuration(arguments), inputs, arguments.date)
     chosen = table.picked_first()
     names = ("ticker", "forecast", "confidence", "cluster", "weight")
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from encash import pipeline
 from encash.cli.build import Warnings, build_flags
 from encash.cli.console import Console, Parser, lines, plain
 from encash.cli.flags import selection
@@ -16,8 +17,6 @@ def register(parser: Parser) -> None:
 
 def run_plan(arguments: argparse.Namespace, console: Console) -> int:
     """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
-    from encash import pipeline
-
     warnings = Warnings(console)
     plan = pipeline.plan_build(
         console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=warnings.add

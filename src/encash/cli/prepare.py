@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from encash import panel
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command
 
@@ -27,10 +28,8 @@ def register(parser: Parser) -> None:
 
 def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
     """Write the features and prices files."""
-    from encash.panel import prepare
-
     with console.progress("features", "tickers") as progress:
-        report = prepare(
+        report = panel.prepare(
             arguments.prices_file,
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,

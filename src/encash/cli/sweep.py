@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from encash import backtest, pipeline
 from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, filter_choice, open_inputs
 from encash.cli.console import Console, Parser, figure
@@ -40,8 +41,6 @@ def register(parser: Parser) -> None:
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
     """Run a grid and write the page of its best run."""
-    from encash import backtest, pipeline
-
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
     points = backtest.read_grid(arguments.grid)
