@@ -48,7 +48,7 @@ def parser() -> Parser:
     return flags
 
 
-def analyze(arguments: argparse.Namespace, console: Console) -> int:
+def analyze(arguments: argparse.Namespace, console: Console) -> None:
     """Rank for each horizon."""
     coverage = arguments.coverage if arguments.top_k is None else None
     rule = spec_of(clusters.SelectionRule, arguments, coverage=coverage)
@@ -58,7 +58,6 @@ def analyze(arguments: argparse.Namespace, console: Console) -> int:
         for horizon, found in values["horizons"].items()
     ]
     console.result(values, text)
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -52,14 +52,13 @@ def parser() -> Parser:
     return flags
 
 
-def create(arguments: argparse.Namespace, console: Console) -> int:
+def create(arguments: argparse.Namespace, console: Console) -> None:
     """Encode the sample, fit, save."""
     fit = spec_of(clusters.FitConfig, arguments)
     options = spec_of(legacy_workflow.CreateClustersOptions, arguments, fit=fit)
     with console.progress("encoding", "entries") as progress:
         values = legacy_workflow.create_clusters(console.sources(arguments), options, progress=progress)
     console.facts(values)
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -80,14 +80,13 @@ def _source_flags(flags: Parser) -> None:
     encoder_flags(flags)
 
 
-def simulate(arguments: argparse.Namespace, console: Console) -> int:
+def simulate(arguments: argparse.Namespace, console: Console) -> None:
     """Run the backtest, write the run folder, print the hit rate and the figures."""
     config = spec_of(backtest.BacktestConfig, arguments)
     options = spec_of(legacy_workflow.SimulationOptions, arguments, config=config)
     with console.progress("backtest", "steps") as progress:
         values = legacy_workflow.simulate(console.sources(arguments), options, progress=progress)
     console.result(values, backtest_lines(values))
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

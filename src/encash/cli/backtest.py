@@ -59,7 +59,7 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
     return spec_of(pipeline.FilterChoice, arguments, name=getattr(arguments, "filter", None))
 
 
-def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
+def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
     config, inputs = configuration(arguments), open_inputs(arguments, console)
     with console.progress("entries", "cells") as progress:
@@ -80,7 +80,6 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
         pipeline.write_report([folder], folder / "report.html", extras)
     console.result(values, backtest_lines(values))
-    return 0
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:

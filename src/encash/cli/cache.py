@@ -27,11 +27,10 @@ def _info(commands: Any) -> None:
     as_of_flag(parser)
 
 
-def run_info(arguments: argparse.Namespace, console: Console) -> int:
+def run_info(arguments: argparse.Namespace, console: Console) -> None:
     """Print the content of a cache."""
     values = plain(asdict(encash.open_cache(arguments.cache, version=arguments.as_of).info()))
     console.result(values, lines({**values, "agreement": _agreement_text(values["agreement"])}))
-    return 0
 
 
 def _agreement_text(agreement: dict[str, Any] | None) -> str:
@@ -56,7 +55,7 @@ def _list(commands: Any) -> None:
     parser.add_argument("--model", metavar="M", help="mark the caches that this model built")
 
 
-def run_list(arguments: argparse.Namespace, console: Console) -> int:
+def run_list(arguments: argparse.Namespace, console: Console) -> None:
     """Print one line per cache."""
     listed = pipeline.list_caches(arguments.folder, console.sources(arguments))
     width = max((len(one.path) for one in listed), default=0)
@@ -71,7 +70,6 @@ def run_list(arguments: argparse.Namespace, console: Console) -> int:
     ]
     values = {"caches": plain([asdict(one) for one in listed])}
     console.result(values, text or [f"no cache in {arguments.folder}"])
-    return 0
 
 
 def _coverage(commands: Any) -> None:
@@ -84,7 +82,7 @@ def _coverage(commands: Any) -> None:
     range_flags(parser)
 
 
-def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
+def run_coverage(arguments: argparse.Namespace, console: Console) -> None:
     """Print the state of every (day, ticker)."""
     opened = encash.open_cache(arguments.cache, version=arguments.as_of)
     coverage = opened.coverage(encash.open_panel(arguments.data), selection(arguments))
@@ -99,7 +97,6 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
         for ticker, states in by_ticker.items()
     ]
     console.result({**counts, "by_ticker": by_ticker}, [*lines(counts), "", *table])
-    return 0
 
 
 def _verify(commands: Any) -> None:
@@ -152,14 +149,13 @@ def _merge(commands: Any) -> None:
     )
 
 
-def run_merge(arguments: argparse.Namespace, console: Console) -> int:
+def run_merge(arguments: argparse.Namespace, console: Console) -> None:
     """Merge partial caches."""
     with console.progress("merge", "entries") as progress:
         report = cache.merge_caches(
             arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress
         )
     console.facts(asdict(report))
-    return 0
 
 
 def _export(commands: Any) -> None:
@@ -170,13 +166,12 @@ def _export(commands: Any) -> None:
     as_of_flag(parser)
 
 
-def run_export(arguments: argparse.Namespace, console: Console) -> int:
+def run_export(arguments: argparse.Namespace, console: Console) -> None:
     """Write a cache as HDF5."""
     with console.progress("export", "entries") as progress:
         opened = encash.open_cache(arguments.cache, version=arguments.as_of)
         entries = cache.export_hdf5(opened, arguments.out, progress=progress)
     console.facts({"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size})
-    return 0
 
 
 def _import(commands: Any) -> None:
@@ -190,7 +185,7 @@ def _import(commands: Any) -> None:
     dtype_flags(parser, "the file's")
 
 
-def run_import(arguments: argparse.Namespace, console: Console) -> int:
+def run_import(arguments: argparse.Namespace, console: Console) -> None:
     """Read HDF5 into a cache."""
     with console.progress("import", "entries") as progress:
         entries = cache.import_hdf5(
@@ -204,7 +199,6 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
     console.facts(
         {"entries": entries, "cache": arguments.cache, "verified": encash.open_cache(arguments.cache).verified}
     )
-    return 0
 
 
 def _compact(commands: Any) -> None:
@@ -216,13 +210,12 @@ def _compact(commands: Any) -> None:
     )
 
 
-def run_compact(arguments: argparse.Namespace, console: Console) -> int:
+def run_compact(arguments: argparse.Namespace, console: Console) -> None:
     """Join fragments and limit the history."""
     opened = encash.open_cache(arguments.cache)
     with console.progress("compact", "entries") as progress:
         report = opened.compact(keep_versions=arguments.keep_versions, progress=progress)
     console.facts(asdict(report))
-    return 0
 
 
 def _versions(commands: Any) -> None:
@@ -232,7 +225,7 @@ def _versions(commands: Any) -> None:
     parser.add_argument("--tag", metavar="NAME", help="name the newest version, so that it is kept")
 
 
-def run_versions(arguments: argparse.Namespace, console: Console) -> int:
+def run_versions(arguments: argparse.Namespace, console: Console) -> None:
     """Print the versions of a cache."""
     opened = encash.open_cache(arguments.cache)
     if arguments.tag is not None:
@@ -241,4 +234,3 @@ def run_versions(arguments: argparse.Namespace, console: Console) -> int:
     console.result(
         {"versions": versions}, ["  ".join(str(value) for value in version.values()) for version in versions]
     )
-    return 0

@@ -175,7 +175,7 @@ def _show(commands: Any) -> None:
     parser.add_argument("clusters", type=Path, metavar="DIR")
 
 
-def run_fit(arguments: argparse.Namespace, console: Console) -> int:
+def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     """Fit clusters on past embeddings."""
     counts: tuple[int, ...] = arguments.k
     cache, config = encash.open_cache(arguments.cache), fit_config(arguments)
@@ -188,17 +188,15 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     values = plain({**describe(model), "out": arguments.out})
     tried, text = describe_choice([] if chosen is None else chosen.rows())
     console.result({**values, **tried}, [*text, *lines(values)])
-    return 0
 
 
-def run_assign(arguments: argparse.Namespace, console: Console) -> int:
+def run_assign(arguments: argparse.Namespace, console: Console) -> None:
     """Store the cluster of every entry."""
     with console.progress("assign", "entries") as progress:
         kept = pipeline.update_assignment_cache(
             encash.open_cache(arguments.cache), arguments.clusters, progress=progress
         )
     console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
-    return 0
 
 
 def fit_config(arguments: argparse.Namespace) -> clusters.FitConfig:
@@ -217,7 +215,7 @@ def winsorize(arguments: argparse.Namespace) -> tuple[float, float] | None:
     return clusters.RankConfig.winsorize if arguments.winsorize else None
 
 
-def run_rank(arguments: argparse.Namespace, console: Console) -> int:
+def run_rank(arguments: argparse.Namespace, console: Console) -> None:
     """Rank clusters by forward returns, once per horizon."""
     prices, rule = encash.open_prices(arguments.prices), best_rule(arguments)
     configs = [
@@ -245,7 +243,6 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     several = {"horizons": [values for values, _ in found]} if len(found) > 1 else {}
     text = [line for _, part in found for line in ("", *part)]
     console.result({**found[0][0], **several}, text[1:])
-    return 0
 
 
 def describe_best(
@@ -263,7 +260,7 @@ def describe_best(
     return values, text
 
 
-def run_walk(arguments: argparse.Namespace, console: Console) -> int:
+def run_walk(arguments: argparse.Namespace, console: Console) -> None:
     """Refit and rank clusters over time."""
     config = spec_of(
         clusters.WalkConfig,
@@ -283,15 +280,14 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> int:
             pipeline.update_assignment_cache(cache, arguments.out, progress=progress)
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
-    return 0
 
 
-def run_show(arguments: argparse.Namespace, console: Console) -> int:
+def run_show(arguments: argparse.Namespace, console: Console) -> None:
     """Print the content of a folder of clusters, or of a walk."""
     if pipeline.is_walk(arguments.clusters):
         values, text = describe_walk(clusters.load_walk(arguments.clusters))
         console.result({**values, "out": str(arguments.clusters)}, text)
-        return 0
+        return
     values = plain(describe(clusters.load_clusters(arguments.clusters)))
     ranked = [
         {"horizon": one.horizon, "best": list(one.best or ()), "rank_end": one.rank_end, "embargo": one.embargo}
@@ -299,7 +295,6 @@ def run_show(arguments: argparse.Namespace, console: Console) -> int:
     ]
     text = [f"over {one['horizon']} sessions, ranked to {one['rank_end']}: best {one['best']}" for one in ranked]
     console.result({**values, "rankings": ranked}, [*lines(values), *text])
-    return 0
 
 
 def describe_walk(walk: clusters.WalkModel) -> tuple[dict[str, Any], list[str]]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Spec = TypeVar("Spec", bound="DataclassInstance")
-Handler = Callable[[argparse.Namespace, "Console"], int]
+Handler = Callable[[argparse.Namespace, "Console"], int | None]
+"""A command; it returns its exit code, None for 0."""
 FOUND = 3
 """The exit code of a check with findings."""
 
@@ -155,7 +156,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     """Call a command; turn an exception into one line and an exit code."""
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        return handler(arguments, console)
+        return handler(arguments, console) or 0
     except EncashError as error:
         if getattr(arguments, "debug", False):
             import traceback

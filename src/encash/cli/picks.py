@@ -19,7 +19,7 @@ def register(parser: Parser) -> None:
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
 
 
-def run_picks(arguments: argparse.Namespace, console: Console) -> int:
+def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     """Print the picks of one day."""
     inputs = open_inputs(arguments, console)
     table = backtest.picks_of_day(configuration(arguments), inputs, arguments.date)
@@ -36,4 +36,3 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> int:
         for row in rows
     ]
     console.result(values, [f"{values['date']}: {values['kept']} of {values['candidates']} candidates kept", *text])
-    return 0

@@ -15,7 +15,7 @@ def register(parser: Parser) -> None:
     build_flags(parser, run_plan)
 
 
-def run_plan(arguments: argparse.Namespace, console: Console) -> int:
+def run_plan(arguments: argparse.Namespace, console: Console) -> None:
     """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
     warnings = Warnings(console)
     plan = pipeline.plan_build(
@@ -26,4 +26,3 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> int:
         {**values, "warnings": warnings.messages},
         [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
     )
-    return 0

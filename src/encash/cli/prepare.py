@@ -26,7 +26,7 @@ def register(parser: Parser) -> None:
     )
 
 
-def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
+def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
     """Write the features and prices files."""
     with console.progress("features", "tickers") as progress:
         report = panel.prepare(
@@ -37,4 +37,3 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
             progress=progress,
         )
     console.facts(asdict(report))
-    return 0

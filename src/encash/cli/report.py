@@ -23,8 +23,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 
 
-def run_report(arguments: argparse.Namespace, console: Console) -> int:
+def run_report(arguments: argparse.Namespace, console: Console) -> None:
     """Write the page."""
     page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
     console.result({"report": str(page)}, [f"report  {page}"])
-    return 0

@@ -30,7 +30,7 @@ def register(parser: Parser) -> None:
     )
 
 
-def run_similar(arguments: argparse.Namespace, console: Console) -> int:
+def run_similar(arguments: argparse.Namespace, console: Console) -> None:
     """Print the neighbors and their forward returns."""
     import numpy as np
 
@@ -60,4 +60,3 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
         for row in rows
     ]
     console.result({"horizons": list(horizons), "before": str(before), "neighbours": rows}, [head, *text])
-    return 0

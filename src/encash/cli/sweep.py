@@ -39,7 +39,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
-def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
+def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
@@ -58,7 +58,6 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
-    return 0
 
 
 def sweep_lines(values: dict[str, Any]) -> list[str]:

@@ -28,11 +28,10 @@ def register(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
-def run_train(arguments: argparse.Namespace, console: Console) -> int:
+def run_train(arguments: argparse.Namespace, console: Console) -> None:
     """Train on features and prices up to a day."""
     panel = encash.open_panel(arguments.data, prices=arguments.prices)
     config = spec_of(training.TrainConfig, arguments, train_end=str(arguments.train_end))
     with console.progress("training", "steps") as progress:
         report = training.train(panel, arguments.out, config=config, progress=progress)
     console.facts(asdict(report))
-    return 0
