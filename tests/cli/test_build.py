@@ -114,7 +114,7 @@ def test_bin_edges_that_are_none_are_one_line(folder: Path, capsys: pytest.Captu
         tmp_path / "classes.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
     )
     where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
-    assert "as bin edges" in refusal(capsys, "build", *where, "--bin-edges", str(classes))
+    assert "invalid bin edges" in refusal(capsys, "build", *where, "--bin-edges", str(classes))
     assert "--bin-edges" in refusal(capsys, "build", *where, "--bin-edges", str(tmp_path / "no.pt"))
 
 

@@ -162,7 +162,7 @@ def test_the_caches_of_a_folder_are_listed(folder: Path, capsys: pytest.CaptureF
     assert {name: found[0][name] for name in ("encoder", "dim", "dtype", "entries", "first", "last")} == {
         name: info[name] for name in ("encoder", "dim", "dtype", "entries", "first", "last")
     }
-    assert "no cache" in found[2]["problem"]
+    assert "is not a cache" in found[2]["problem"]
     assert main(["cache", "list", str(caches), "--model", str(other)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[0] for line in lines] == [" ", "*", " "]

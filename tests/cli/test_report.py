@@ -21,7 +21,7 @@ def test_a_report_shows_the_clusters_it_is_given(
     page = tmp_path / "page.html"
     report = ["report", str(folder / "run"), "--out", str(page), "--clusters"]
     assert "different clusters" in refusal(capsys, *report, str(tmp_path / "walk"))
-    assert "no folder" in refusal(capsys, *report, str(tmp_path / "nowhere"))
+    assert "no clusters.json" in refusal(capsys, *report, str(tmp_path / "nowhere"))
     for clusters, refits in ((folder / "k", False), (tmp_path / "walk", True)):
         run[run.index("--clusters") + 1] = str(clusters)
         answer(capsys, *run)
