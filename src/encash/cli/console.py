@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from encash import pipeline
@@ -24,12 +24,13 @@ FOUND = 3
 """The exit code of a check with findings."""
 
 
+@dataclass(kw_only=True)
 class Console:
     """The output of a command: one JSON object with ``--json``, otherwise lines for people."""
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False):
-        self.as_json = as_json
-        self.quiet = quiet
+    as_json: bool = False
+    quiet: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: `values` with ``--json``, otherwise `lines`."""
@@ -48,14 +49,14 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    @contextmanager
-    def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> Iterator[Bar]:
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr, and keep it for ``--json``."""
+        self.warnings.append(text)
+        self.note(text)
+
+    def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""
-        bar = Bar(title, unit, quiet=self.quiet, written=written)
-        try:
-            yield bar
-        finally:
-            bar.close()
+        return closing(Bar(title, unit, quiet=self.quiet, written=written))
 
     def sources(self, arguments: argparse.Namespace, **overrides: Any) -> pipeline.Sources:
         """Return the inputs that the flags name; loading a model shows a progress bar."""
@@ -89,10 +90,10 @@ def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any
     ('c.lance', ('a.pt',), 'auto', 'float32')
     """
     values: dict[str, Any] = {}
-    for field in fields(kind):
-        value = getattr(arguments, field.name, None)
-        if value is not None or field.default is field.default_factory is MISSING:
-            values[field.name] = tuple(value) if isinstance(value, list) else value
+    for part in fields(kind):
+        value = getattr(arguments, part.name, None)
+        if value is not None or part.default is part.default_factory is MISSING:
+            values[part.name] = tuple(value) if isinstance(value, list) else value
     return kind(**values | overrides)
 
 

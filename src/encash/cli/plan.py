@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from encash import pipeline
-from encash.cli.build import Warnings, build_flags
+from encash.cli.build import build_flags
 from encash.cli.console import Console, Parser, lines, plain
 from encash.cli.flags import selection
 
@@ -17,12 +17,11 @@ def register(parser: Parser) -> None:
 
 def run_plan(arguments: argparse.Namespace, console: Console) -> None:
     """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
-    warnings = Warnings(console)
     plan = pipeline.plan_build(
-        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=warnings.add
+        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=console.warn
     )
     values = plain(plan.summary())
     console.result(
-        {**values, "warnings": warnings.messages},
+        {**values, "warnings": console.warnings},
         [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
     )

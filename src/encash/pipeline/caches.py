@@ -176,17 +176,8 @@ def _listed(path: str, cache: Cache | EncashError, belongs: bool | None) -> List
         info = cache.info()
     except EncashError as error:
         return ListedCache(path=path, belongs=belongs, problem=str(error))
-    return ListedCache(
-        path=path,
-        encoder=info.encoder,
-        models=cache.model_files,
-        dim=info.dim,
-        dtype=info.dtype,
-        entries=info.entries,
-        first=info.first,
-        last=info.last,
-        belongs=belongs,
-    )
+    shown = {name: getattr(info, name) for name in ("encoder", "dim", "dtype", "entries", "first", "last")}
+    return ListedCache(path=path, models=cache.model_files, belongs=belongs, **shown)
 
 
 def _loaded(sources: Sources, cache: Cache, warn: Callable[[str], None]) -> Encoder:

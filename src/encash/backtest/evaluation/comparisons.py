@@ -28,14 +28,12 @@ from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
 
-FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Replicates):
     """A variant of a run, once or once per draw, phase or policy.
 
-    The figures are those of `FIGURES`.
+    The figures are final_capital, total_return, sharpe and max_drawdown.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,10 +53,10 @@ class SignalGrid:
             return self
         at = np.ix_(rows, columns)
         each = np.ix_(np.arange(len(self.horizons)), rows, columns)
-        return SignalGrid(
+        return replace(
+            self,
             days=days,
             tickers=tickers,
-            horizons=self.horizons,
             found=self.found[at],
             forecast=self.forecast[each],
             confidence=self.confidence[each],
