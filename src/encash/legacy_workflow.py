@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encash import pipeline
+from encash import backtest, clusters, pipeline
 from encash.arrays import Days, day_text
 from encash.atomic_write import write_whole
 from encash.errors import InputError, MismatchError
@@ -24,9 +24,7 @@ from encash.progress import Progress
 from encash.store.locator import HDF5_SUFFIXES
 
 if TYPE_CHECKING:
-    from encash.backtest import BacktestConfig
     from encash.cache import BuildReport, Selection
-    from encash.clusters import FitConfig, SelectionRule
 
 MODEL = "checkpoints/best_model_100m_1.18.pt"
 DATA = Path("data/all_complete_dataset.h5")
@@ -114,7 +112,7 @@ def with_bin_edges(sources: Sources) -> Sources:
 class CreateClustersOptions:
     """Options of ``cluster.create_clusters``, except its sources."""
 
-    fit: FitConfig
+    fit: clusters.FitConfig
     use_pca: bool
     max_stocks: int | None
     holdout_months: int
@@ -131,7 +129,6 @@ def create_clusters(
     """
     from encash.cache import Selection
     from encash.cache.window_digests import window_digests
-    from encash.clusters import Assignments, draw_entries, fit_clusters
 
     sources = with_defaults(sources)
     panel = sources.the_panel()
@@ -142,7 +139,7 @@ def create_clusters(
     row, column = np.nonzero(window_digests(panel, tickers, days, encoder.spec.lookback).digest)
     config = options.fit if options.use_pca else replace(options.fit, pca_components=None)
     cell_days, cell_tickers = days[row], np.asarray(tickers)[column]
-    drawn = draw_entries(cell_days, cell_tickers, config=config)
+    drawn = clusters.draw_entries(cell_days, cell_tickers, config=config)
     cell_days, cell_tickers = cell_days[drawn], cell_tickers[drawn]
     lookup = sources.lookup(panel, None)
     chunks = list(lookup.read(cell_days, cell_tickers, embeddings=True, forecasts=False, progress=progress))
@@ -152,7 +149,7 @@ def create_clusters(
             "or a smaller --holdout-months"
         )
     vectors = np.concatenate([chunk.embedding for chunk in chunks if chunk.embedding is not None])
-    model = fit_clusters(
+    model = clusters.fit_clusters(
         vectors,
         cell_days,
         cell_tickers,
@@ -161,13 +158,14 @@ def create_clusters(
     )
     model.save(options.output_dir)
     cluster, distance = model.assign(vectors)
-    assigned = Assignments.of_rows(cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint)
+    assigned = clusters.Assignments.of_rows(
+        cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint
+    )
     assigned.save(options.output_dir / SAMPLE)
     if options.visualize:
-        from encash.clusters import cluster_map
         from encash.report import cluster_picture
 
-        plane = cluster_map(model, vectors)
+        plane = clusters.cluster_map(model, vectors)
         cluster_picture(plane.centroids, plane.entries, plane.cluster, options.output_dir / "clusters.svg")
     return {
         "k": model.k,
@@ -186,7 +184,7 @@ class AnalyzeClustersOptions:
     cluster_dir: Path
     prices_path: Path
     horizons: Sequence[int]
-    rule: SelectionRule
+    rule: clusters.SelectionRule
     ranking_metric: str
     holdout_months: int
     output_dir: Path | None
@@ -194,11 +192,10 @@ class AnalyzeClustersOptions:
 
 def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, load_assignments, load_clusters
     from encash.panel import open_prices
 
-    model = load_clusters(options.cluster_dir)
-    assignments = load_assignments(options.cluster_dir / SAMPLE, remake=_RECREATE)
+    model = clusters.load_clusters(options.cluster_dir)
+    assignments = clusters.load_assignments(options.cluster_dir / SAMPLE, remake=_RECREATE)
     prices = open_prices(options.prices_path)
     out = options.output_dir or options.cluster_dir
     if out != options.cluster_dir:
@@ -206,7 +203,7 @@ def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for horizon in options.horizons:
         known = known_sessions(prices.days, options.holdout_months, horizon)
-        config = RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=options.ranking_metric)
+        config = clusters.RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=options.ranking_metric)
         ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=options.rule)
         found[str(horizon)] = {"best": best.tolist(), "rank_end": ranking.rank_end, "samples": ranking.counts["used"]}
     return {"horizons": found, "output_dir": str(out)}
@@ -216,7 +213,7 @@ def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
 class SimulationOptions:
     """Options of ``inference.backtest_simulation``, except its sources."""
 
-    config: BacktestConfig
+    config: backtest.BacktestConfig
     """Settings except the horizon, the sessions and the fees."""
     horizon_idx: int
     test_months: int

@@ -7,13 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
 from encash.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from encash.cache import Selection
 
 
 def command(parser: Parser, handler: Handler, example: str, *, about: str | None = None) -> None:
@@ -44,11 +43,9 @@ def range_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selection(arguments: argparse.Namespace) -> Selection:
+def selection(arguments: argparse.Namespace) -> cache.Selection:
     """Return the values of `range_flags`."""
-    from encash.cache import Selection
-
-    return spec_of(Selection, arguments, tickers=ticker_list(arguments.tickers))
+    return spec_of(cache.Selection, arguments, tickers=ticker_list(arguments.tickers))
 
 
 def model_flags(parser: argparse.ArgumentParser) -> None:

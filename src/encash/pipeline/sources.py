@@ -221,8 +221,5 @@ def cached_batches(
         done += sum(counts)
         if progress is not None:
             progress(done, total)
-        yield (
-            np.repeat(np.array(sessions, dtype="datetime64[D]"), counts),
-            np.concatenate(tickers),
-            np.concatenate(vectors),
-        )
+        entry_days = np.repeat(np.array(sessions, dtype="datetime64[D]"), counts)
+        yield entry_days, np.concatenate(tickers), np.concatenate(vectors)
