@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import legacy_workflow
+from encash import clusters, legacy_workflow
 from encash.cli.clusters import METRICS
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import common
@@ -21,23 +21,22 @@ def parser() -> Parser:
         epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --prices-path prices.h5",
     )
     flags.add_argument("--cluster-dir", type=Path, default=Path("cluster_results"))
-    flags.add_argument(
-        "--dataset-path", type=Path, default=None, help="not used: the assignments are in the cluster folder"
-    )
+    flags.add_argument("--dataset-path", type=Path, help="not used: the assignments are in the cluster folder")
     flags.add_argument("--prices-path", type=Path, default=legacy_workflow.PRICES)
     flags.add_argument("--horizons", type=int, nargs="+", default=legacy_workflow.HORIZONS)
     flags.add_argument(
         "--top-k-percent-coverage",
+        dest="coverage",
         type=float,
         default=0.1,
         help="select best clusters until this share of entries is covered (0.1)",
     )
     flags.add_argument("--ranking-metric", default="mean_return", choices=METRICS)
-    flags.add_argument("--min-return", type=float, default=None)
-    flags.add_argument("--min-win-rate", type=float, default=None)
-    flags.add_argument("--min-sharpe", type=float, default=None)
-    flags.add_argument("--top-k", type=int, default=None, help="number of clusters, instead of a coverage")
-    flags.add_argument("--output-dir", type=Path, default=None, help="(the cluster folder)")
+    flags.add_argument("--min-return", type=float)
+    flags.add_argument("--min-win-rate", type=float)
+    flags.add_argument("--min-sharpe", type=float)
+    flags.add_argument("--top-k", type=int, help="number of clusters, instead of a coverage")
+    flags.add_argument("--output-dir", type=Path, help="(the cluster folder)")
     more = flags.add_argument_group("new flags")
     more.add_argument(
         "--holdout-months",
@@ -49,15 +48,16 @@ def parser() -> Parser:
     return flags
 
 
-def analyze(arguments: argparse.Namespace, console: Console) -> int:
+def analyze(arguments: argparse.Namespace, console: Console) -> None:
     """Rank for each horizon."""
-    values = legacy_workflow.analyze_clusters(spec_of(legacy_workflow.AnalyzeClustersOptions, arguments))
+    coverage = arguments.coverage if arguments.top_k is None else None
+    rule = spec_of(clusters.SelectionRule, arguments, coverage=coverage)
+    values = legacy_workflow.analyze_clusters(spec_of(legacy_workflow.AnalyzeClustersOptions, arguments, rule=rule))
     text = [
         f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
         for horizon, found in values["horizons"].items()
     ]
     console.result(values, text)
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

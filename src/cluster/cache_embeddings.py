@@ -10,7 +10,7 @@ from pathlib import Path
 from encash import legacy_workflow
 from encash.cli.build import report_build
 from encash.cli.console import Console, Parser, run
-from encash.cli.flags import common, selection
+from encash.cli.flags import common, encoder_flags, selection
 
 
 def parser() -> Parser:
@@ -30,20 +30,14 @@ def parser() -> Parser:
         help=".h5 for the layout file[ticker][date], or .lance",
     )
     flags.add_argument("--num-months", dest="months", type=int, default=6, help="months of 30 calendar days (6)")
-    flags.add_argument("--num-stocks", type=int, default=None, help="the last N by name (all)")
+    flags.add_argument("--num-stocks", type=int, help="the last N by name (all)")
     flags.add_argument("--batch-size", type=int, default=32)
     flags.add_argument("--device", default="auto")
     more = flags.add_argument_group("new flags")
-    more.add_argument(
-        "--skip", type=int, default=None, help="skip the first N by name; --num-stocks then counts from there"
-    )
-    more.add_argument("--tickers", default=None, metavar="A,B|@FILE")
-    more.add_argument(
-        "--seq-len", dest="lookback", type=int, default=None, help="sessions in a window (the checkpoint's, else 60)"
-    )
-    more.add_argument("--bin-edges", type=Path, default=None)
-    more.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
-    more.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
+    more.add_argument("--skip", type=int, help="skip the first N by name; --num-stocks then counts from there")
+    more.add_argument("--tickers", metavar="A,B|@FILE")
+    more.add_argument("--bin-edges", type=Path)
+    encoder_flags(more)
     common(flags)
     flags.set_defaults(start=None, end=None)
     return flags

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encash import legacy_workflow
+from encash import clusters, legacy_workflow
 from encash.cli.console import Console, Parser, run, spec_of
-from encash.cli.flags import common
+from encash.cli.flags import common, encoder_flags
 
 
 def parser() -> Parser:
@@ -21,14 +21,21 @@ def parser() -> Parser:
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL)
     flags.add_argument("--dataset-path", dest="data", type=Path, default=legacy_workflow.DATA)
-    flags.add_argument("--n-clusters", type=int, default=50)
+    flags.add_argument("--n-clusters", dest="k", type=int, default=50, metavar="N")
     flags.add_argument("--method", default="kmeans")
     flags.add_argument("--standardize", action="store_true", help="scale each dimension to unit variance first")
     flags.add_argument("--use-pca", action="store_true")
     flags.add_argument("--pca-components", type=int, default=50)
-    flags.add_argument("--samples-per-stock", type=int, default=100, help="sessions drawn of each stock (100)")
-    flags.add_argument("--max-stocks", type=int, default=None, help="the last N by name (all)")
-    flags.add_argument("--batch-size", type=int, default=None)
+    flags.add_argument(
+        "--samples-per-stock",
+        dest="samples_per_ticker",
+        type=int,
+        default=100,
+        metavar="N",
+        help="sessions drawn of each stock (100)",
+    )
+    flags.add_argument("--max-stocks", type=int, help="the last N by name (all)")
+    flags.add_argument("--batch-size", type=int)
     flags.add_argument("--output-dir", type=Path, default=Path("cluster_results"))
     flags.add_argument("--visualize", action="store_true", help="also draw a map of the clusters, clusters.svg")
     flags.add_argument("--device", default="auto")
@@ -39,22 +46,19 @@ def parser() -> Parser:
         default=legacy_workflow.HOLDOUT_MONTHS,
         help="months of 21 sessions at the end that are held out (%(default)s)",
     )
-    more.add_argument("--seq-len", dest="lookback", type=int, default=None)
     more.add_argument("--seed", type=int, default=42)
-    more.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
-    more.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
+    encoder_flags(more)
     common(flags)
     return flags
 
 
-def create(arguments: argparse.Namespace, console: Console) -> int:
+def create(arguments: argparse.Namespace, console: Console) -> None:
     """Encode the sample, fit, save."""
+    fit = spec_of(clusters.FitConfig, arguments)
+    options = spec_of(legacy_workflow.CreateClustersOptions, arguments, fit=fit)
     with console.progress("encoding", "entries") as progress:
-        values = legacy_workflow.create_clusters(
-            console.sources(arguments), spec_of(legacy_workflow.CreateClustersOptions, arguments), progress=progress
-        )
+        values = legacy_workflow.create_clusters(console.sources(arguments), options, progress=progress)
     console.facts(values)
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

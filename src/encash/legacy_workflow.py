@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encash import pipeline
+from encash import backtest, clusters, pipeline
 from encash.arrays import Days, day_text
 from encash.atomic_write import write_whole
 from encash.errors import InputError, MismatchError
@@ -118,17 +118,12 @@ def with_bin_edges(sources: Sources) -> Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateClustersOptions:
-    """Options of ``cluster.create_clusters``."""
+    """Options of ``cluster.create_clusters``, except its sources."""
 
-    n_clusters: int
-    method: str
-    standardize: bool
+    fit: clusters.FitConfig
     use_pca: bool
-    pca_components: int
-    samples_per_stock: int
     max_stocks: int | None
     holdout_months: int
-    seed: int
     output_dir: Path
     visualize: bool
 
@@ -142,7 +137,6 @@ def create_clusters(
     """
     from encash.cache import Selection
     from encash.cache.window_digests import window_digests
-    from encash.clusters import Assignments, FitConfig, draw_entries, fit_clusters
 
     sources = with_defaults(sources)
     panel = sources.the_panel()
@@ -151,16 +145,9 @@ def create_clusters(
     tickers = Selection(num_stocks=options.max_stocks).choose_tickers(panel.tickers)
     days = known_sessions(panel.sessions, options.holdout_months, max(HORIZONS) + MARGIN_SESSIONS)
     row, column = np.nonzero(window_digests(panel, tickers, days, encoder.spec.lookback).digest)
-    config = FitConfig(
-        k=options.n_clusters,
-        seed=options.seed,
-        method=options.method,
-        standardize=options.standardize,
-        pca_components=options.pca_components if options.use_pca else None,
-        samples_per_ticker=options.samples_per_stock,
-    )
+    config = options.fit if options.use_pca else replace(options.fit, pca_components=None)
     cell_days, cell_tickers = days[row], np.asarray(tickers)[column]
-    drawn = draw_entries(cell_days, cell_tickers, config=config)
+    drawn = clusters.draw_entries(cell_days, cell_tickers, config=config)
     cell_days, cell_tickers = cell_days[drawn], cell_tickers[drawn]
     lookup = sources.lookup(panel, None)
     chunks = list(lookup.read(cell_days, cell_tickers, embeddings=True, forecasts=False, progress=progress))
@@ -170,7 +157,7 @@ def create_clusters(
             "or a smaller --holdout-months"
         )
     vectors = np.concatenate([chunk.embedding for chunk in chunks if chunk.embedding is not None])
-    model = fit_clusters(
+    model = clusters.fit_clusters(
         vectors,
         cell_days,
         cell_tickers,
@@ -179,13 +166,14 @@ def create_clusters(
     )
     model.save(options.output_dir)
     cluster, distance = model.assign(vectors)
-    assigned = Assignments.of_rows(cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint)
+    assigned = clusters.Assignments.of_rows(
+        cell_days, cell_tickers, cluster, distance, k=model.k, model=model.fingerprint
+    )
     assigned.save(options.output_dir / SAMPLE)
     if options.visualize:
-        from encash.clusters import cluster_map
         from encash.report import cluster_picture
 
-        plane = cluster_map(model, vectors)
+        plane = clusters.cluster_map(model, vectors)
         cluster_picture(plane.centroids, plane.entries, plane.cluster, options.output_dir / "clusters.svg")
     return {
         "k": model.k,
@@ -204,40 +192,27 @@ class AnalyzeClustersOptions:
     cluster_dir: Path
     prices_path: Path
     horizons: Sequence[int]
-    top_k_percent_coverage: float
+    rule: clusters.SelectionRule
     ranking_metric: str
-    min_return: float | None
-    min_win_rate: float | None
-    min_sharpe: float | None
-    top_k: int | None
     holdout_months: int
     output_dir: Path | None
 
 
 def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
     """Rank the clusters of a folder for each horizon, on returns that ended before the held-out months."""
-    from encash.clusters import RankConfig, SelectionRule, load_assignments, load_clusters
     from encash.panel import open_prices
 
-    model = load_clusters(options.cluster_dir)
-    assignments = load_assignments(options.cluster_dir / SAMPLE, remake=_RECREATE)
+    model = clusters.load_clusters(options.cluster_dir)
+    assignments = clusters.load_assignments(options.cluster_dir / SAMPLE, remake=_RECREATE)
     prices = open_prices(options.prices_path)
     out = options.output_dir or options.cluster_dir
     if out != options.cluster_dir:
         model.save(out)
-    coverage = None if options.top_k is not None else options.top_k_percent_coverage
-    rule = SelectionRule(
-        top_k=options.top_k,
-        coverage=coverage,
-        min_return=options.min_return,
-        min_win_rate=options.min_win_rate,
-        min_sharpe=options.min_sharpe,
-    )
     found: dict[str, Any] = {}
     for horizon in options.horizons:
         known = known_sessions(prices.days, options.holdout_months, horizon)
-        config = RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=options.ranking_metric)
-        ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=rule)
+        config = clusters.RankConfig(horizon=horizon, end=known[-1], embargo=horizon, metric=options.ranking_metric)
+        ranking, best = pipeline.rank_clusters(assignments, prices, out, config=config, rule=options.rule)
         found[str(horizon)] = {"best": best.tolist(), "rank_end": ranking.rank_end, "samples": ranking.counts["used"]}
     return {"horizons": found, "output_dir": str(out)}
 
@@ -246,44 +221,23 @@ def analyze_clusters(options: AnalyzeClustersOptions) -> dict[str, Any]:
 class SimulationOptions:
     """Options of ``inference.backtest_simulation``, except its sources."""
 
-    num_test_stocks: int
-    subset_size: int | None
-    top_k: int
+    config: backtest.BacktestConfig
+    """Settings except the horizon, the sessions and the fees."""
     horizon_idx: int
-    confidence_percentile: float
     test_months: int
     cluster_dir: Path | None
     best_clusters_file: Path | None
     cluster_top_k_percent: float | None
-    initial_capital: float
-    max_missing: float
-    seed: int
     num_trials: int
     compare: int
     output: Path | None
-    allow_lookahead: str | None
     caches: Sequence[str]
 
 
 def simulate(sources: Sources, options: SimulationOptions, *, progress: Progress | None = None) -> dict[str, Any]:
     """Run the legacy backtest with its universe, filter and costs; return the result as plain values."""
-    from encash.backtest import BacktestConfig
-
-    horizon = HORIZONS[options.horizon_idx]
-    config = BacktestConfig(
-        test_sessions=options.test_months * SESSIONS_PER_MONTH,
-        horizon=horizon,
-        top_k=options.top_k,
-        num_test_stocks=options.num_test_stocks,
-        subset_size=options.subset_size,
-        confidence_percentile=options.confidence_percentile,
-        initial_capital=options.initial_capital,
-        buy_fee=0.0,
-        sell_fee=SELL_FEE,
-        max_missing=options.max_missing,
-        seed=options.seed,
-        allow_lookahead=options.allow_lookahead,
-    )
+    horizon, sessions = HORIZONS[options.horizon_idx], options.test_months * SESSIONS_PER_MONTH
+    config = replace(options.config, horizon=horizon, test_sessions=sessions, buy_fee=0.0, sell_fee=SELL_FEE)
     folder, share = options.cluster_dir, options.cluster_top_k_percent
     if folder is None and options.best_clusters_file is not None:
         folder = options.best_clusters_file.parent
@@ -293,7 +247,7 @@ def simulate(sources: Sources, options: SimulationOptions, *, progress: Progress
         keep=share if share is None or share <= 1 else share / 100,  # a share, or a percentage
         best_file=options.best_clusters_file,
         horizon=horizon,
-        seed=options.seed,
+        seed=config.seed,
     )
     document = options.output if options.output is not None and options.output.suffix == ".json" else None
     run_dir = options.output if document is None else document.with_suffix("")

@@ -188,7 +188,7 @@ def test_rivals_end_with_one_whole_folder(made):
 
 def test_an_empty_cache_is_refused(tmp_path, made):
     """There is nothing to assign in a cache without entries."""
-    store = create_store(tmp_path / "empty.lance", made.store.spec)
-    entries = CacheEntries(index=store.snapshot().index(), vectors=store.vectors, cache="c" * 64, version=store.version)
+    empty = create_store(tmp_path / "empty.lance", made.store.spec).snapshot()
+    entries = CacheEntries(index=empty.index(), vectors=empty.vectors, cache="c" * 64, version=empty.version)
     with pytest.raises(InputError, match="no entries"):
         update_assignment_cache(made.folder, Assigner.of_model(made.model), entries)

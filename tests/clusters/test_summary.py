@@ -31,7 +31,11 @@ def test_a_map_shows_a_sample_of_the_entries_that_were_fitted(planted):
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
     every = truth.grid.reshape(-1, truth.grid.shape[-1])
     row = np.arange(len(every), dtype=np.int32).reshape(len(truth.days), -1)
-    index = EntryIndex(days=truth.days, tickers=np.array(truth.tickers), row=row, digest=np.ones(len(every), "u8"))
+    day, ticker = np.indices(row.shape, dtype=np.int32)
+    index = EntryIndex(
+        days=truth.days, tickers=np.array(truth.tickers), row=row, digest=np.ones(len(every), "u8"),
+        day=day.ravel(), ticker=ticker.ravel(),
+    )  # fmt: skip
     asked = []
 
     def read(rows):

@@ -20,9 +20,11 @@ def entries_of(truth, unknown=()):
     rows = np.arange(len(truth.days) * len(truth.tickers), dtype=np.int32)
     digest = row_digests(truth.grid.reshape(len(rows), -1)).reshape(len(truth.days), -1)
     digest[list(unknown)] = 0
+    day, ticker = np.indices(digest.shape, dtype=np.int32)
     index = EntryIndex(
-        days=truth.days, tickers=np.array(truth.tickers), row=rows.reshape(digest.shape), digest=digest.ravel()
-    )
+        days=truth.days, tickers=np.array(truth.tickers), row=rows.reshape(digest.shape), digest=digest.ravel(),
+        day=day.ravel(), ticker=ticker.ravel(),
+    )  # fmt: skip
     return CacheEntries(index=index, vectors=None, cache="c" * 64, version=1)
 
 

@@ -43,11 +43,10 @@ class Allocation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(Allocation):
     """Outcome of one configuration on one set of signals."""
 
     config: BacktestConfig
-    allocation: Allocation
     simulation: SimulationResult
     targets: Targets
     """Columns are those of `market`."""
@@ -56,29 +55,9 @@ class Outcome:
     """Column of each ticker of the market in the universe, shape (C,)."""
 
     @property
-    def setup(self) -> RunSetup:
-        """Sessions and candidates of the run."""
-        return self.allocation.setup
-
-    @property
-    def signals(self) -> SignalGrid:
-        """Signals of the rebalances and the universe."""
-        return self.allocation.signals
-
-    @property
-    def kept(self) -> Bool:
-        """Candidates that passed the filter, shape (R, N)."""
-        return self.allocation.kept
-
-    @property
     def candidates(self) -> Bool:
         """Candidates with an entry, shape (R, N)."""
         return self.setup.candidates & self.signals.found
-
-    @property
-    def picks(self) -> RankedPicks:
-        """Picks of each rebalance."""
-        return self.allocation.picks
 
     @property
     def days(self) -> Days:
@@ -179,8 +158,8 @@ def run_strategy(
     targets = _targets(allocation, columns)
     market = setup.sessions.market(columns, fill=config.fill)
     return Outcome(
+        **vars(allocation),
         config=config,
-        allocation=allocation,
         simulation=simulate(market, targets, _rules(config)),
         targets=targets,
         market=market,

@@ -124,7 +124,7 @@ class BacktestResult:
     @cached_property
     def picks(self) -> PickTable:
         """Candidates of every rebalance."""
-        return pick_table(self.outcome.allocation, self.outcome.config.signal_horizon)
+        return pick_table(self.outcome, self.outcome.config.signal_horizon)
 
     @cached_property
     def fingerprint(self) -> str:

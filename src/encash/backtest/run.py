@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -76,7 +76,7 @@ def run_backtest(
             reference.on(sessions.days, config.initial_capital)
         spec = lookup.encoder_spec
         lookahead = check_lookahead(config, inputs, setup.signal_days[0])
-    before = _counts(lookup.stats)
+    before = replace(lookup.stats)
     with watch.stage("signals"):
         horizons = (config.signal_horizon,)
         (signals,) = read_signals([setup], lookup, horizons=horizons, filters=(filter,), progress=progress)
@@ -100,14 +100,9 @@ def run_backtest(
 _COUNTS = ("hits", "misses", "stale", "computed", "forecasts_computed", "unavailable", "unserved", "unchecked")
 
 
-def _counts(tally: LookupStats) -> dict[str, int]:
-    """Return the counts of a tally."""
-    return {name: getattr(tally, name) or 0 for name in _COUNTS}
-
-
-def _tally_since(before: dict[str, int], tally: LookupStats) -> dict[str, Any]:
+def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
     """Return the counts of this run; stale is None if nothing was compared."""
-    counts: dict[str, Any] = {name: value - before[name] for name, value in _counts(tally).items()}
+    counts: dict[str, Any] = {name: (getattr(tally, name) or 0) - (getattr(before, name) or 0) for name in _COUNTS}
     if tally.stale is None:
         counts["stale"] = None
     return {**counts, "model_loaded": tally.model_loaded, "verified": tally.verified}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from encash import audit, pipeline
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console, Parser
 from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
@@ -42,8 +43,6 @@ def register(parser: Parser) -> None:
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Run every check; return 3 if one fails."""
-    from encash import pipeline
-    from encash.audit import Subject, audit
     from encash.panel.tables import read_bars
 
     sources = console.sources(arguments)
@@ -54,7 +53,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     if cache is not None:
         cache.check(encoder.spec)
     assert panel.prices is not None
-    subject = Subject(
+    subject = audit.Subject(
         panel=panel,
         encoder=encoder,
         config=configuration(arguments),
@@ -67,7 +66,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:
-        report = audit(subject, progress=progress)
+        report = audit.audit(subject, progress=progress)
     marks = {True: "passed", False: "FAILED", None: "not tried"}
     text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in report.checks]
     untried = "; ".join(check.name for check in report.checks if check.passed is None)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from encash import backtest, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
 from encash.cli.flags import beside_flags, command, setting_flags, source_flags, ticker_list, universe_flags
-
-if TYPE_CHECKING:
-    from encash import pipeline
-    from encash.backtest import BacktestConfig, BacktestInputs
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -43,19 +40,15 @@ def register(parser: Parser) -> None:
     )
 
 
-def configuration(arguments: argparse.Namespace) -> BacktestConfig:
+def configuration(arguments: argparse.Namespace) -> backtest.BacktestConfig:
     """Return the flags as a configuration."""
-    from encash.backtest import BacktestConfig
-
-    return spec_of(BacktestConfig, arguments)
+    return spec_of(backtest.BacktestConfig, arguments)
 
 
 def open_inputs(
     arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
-) -> BacktestInputs:
+) -> backtest.BacktestInputs:
     """Open the inputs that the flags name; `choice` replaces the filter of the flags."""
-    from encash import pipeline
-
     sources = console.sources(arguments, **({"model": None} if arguments.no_model else {}))
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
     return pipeline.open_inputs(sources, choice or filter_choice(arguments), universe)
@@ -63,15 +56,11 @@ def open_inputs(
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
     """Return the filter that the flags name."""
-    from encash import pipeline
-
     return spec_of(pipeline.FilterChoice, arguments, name=getattr(arguments, "filter", None))
 
 
-def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
+def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
-    from encash import pipeline
-
     config, inputs = configuration(arguments), open_inputs(arguments, console)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
@@ -91,7 +80,6 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> int:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
         pipeline.write_report([folder], folder / "report.html", extras)
     console.result(values, backtest_lines(values))
-    return 0
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
 from encash.cli.progress import bytes_below
-
-if TYPE_CHECKING:
-    from encash.cache import BuildReport
 
 
 def register(parser: Parser) -> None:
@@ -37,37 +33,21 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     parser.add_argument("--workers", type=count, metavar="N", help="Ray workers (one per GPU, else one per two cores)")
 
 
-class Warnings:
-    """Warnings of a build: printed on stderr as they come, and collected for ``--json``."""
-
-    def __init__(self, console: Console):
-        self.messages: list[str] = []
-        self._console = console
-
-    def add(self, text: str) -> None:
-        """Print and collect one warning."""
-        self.messages.append(text)
-        self._console.note(text)
-
-
 def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = False) -> int:
     """Build the chosen range; with `renew`, only what the cache covers already and new sessions and tickers."""
-    from encash import pipeline
-
-    warnings = Warnings(console)
-    options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=warnings.add)
+    options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=console.warn)
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
     sources = console.sources(arguments)
     with console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(sources, selection(arguments), options, progress=progress)
-    return report_build(report, console, warnings.messages)
+    return report_build(report, console)
 
 
-def report_build(report: BuildReport, console: Console, warnings: Sequence[str] = ()) -> int:
+def report_build(report: cache.BuildReport, console: Console) -> int:
     """Print the report of a build; return 1 if a block failed."""
     for failure in report.failures:
         console.note(str(failure))
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
-    console.result({**values, "warnings": list(warnings)}, lines(values))
+    console.result({**values, "warnings": console.warnings}, lines(values))
     return 1 if report.failed else 0

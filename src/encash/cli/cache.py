@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import encash
+from encash import cache, pipeline
 from encash.cli.console import FOUND, Console, Parser, lines, plain
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
 
@@ -25,13 +27,10 @@ def _info(commands: Any) -> None:
     as_of_flag(parser)
 
 
-def run_info(arguments: argparse.Namespace, console: Console) -> int:
+def run_info(arguments: argparse.Namespace, console: Console) -> None:
     """Print the content of a cache."""
-    from encash.cache import open_cache
-
-    values = plain(asdict(open_cache(arguments.cache, version=arguments.as_of).info()))
+    values = plain(asdict(encash.open_cache(arguments.cache, version=arguments.as_of).info()))
     console.result(values, lines({**values, "agreement": _agreement_text(values["agreement"])}))
-    return 0
 
 
 def _agreement_text(agreement: dict[str, Any] | None) -> str:
@@ -56,24 +55,21 @@ def _list(commands: Any) -> None:
     parser.add_argument("--model", metavar="M", help="mark the caches that this model built")
 
 
-def run_list(arguments: argparse.Namespace, console: Console) -> int:
+def run_list(arguments: argparse.Namespace, console: Console) -> None:
     """Print one line per cache."""
-    from encash import pipeline
-
-    caches = pipeline.list_caches(arguments.folder, console.sources(arguments))
-    width = max((len(cache.path) for cache in caches), default=0)
+    listed = pipeline.list_caches(arguments.folder, console.sources(arguments))
+    width = max((len(one.path) for one in listed), default=0)
     text = [
-        f"{'*' if cache.belongs else ' '} {cache.path:<{width}}  "
+        f"{'*' if one.belongs else ' '} {one.path:<{width}}  "
         + (
-            cache.problem
-            or f"encoder {cache.encoder[:12] or 'unknown'}, known files {cache.models}, {cache.dim} × {cache.dtype}, "
-            f"{cache.entries:,} entries, {cache.first or '–'} to {cache.last or '–'}"
+            one.problem
+            or f"encoder {one.encoder[:12] or 'unknown'}, known files {one.models}, {one.dim} × {one.dtype}, "
+            f"{one.entries:,} entries, {one.first or '–'} to {one.last or '–'}"
         )
-        for cache in caches
+        for one in listed
     ]
-    values = {"caches": plain([asdict(cache) for cache in caches])}
+    values = {"caches": plain([asdict(one) for one in listed])}
     console.result(values, text or [f"no cache in {arguments.folder}"])
-    return 0
 
 
 def _coverage(commands: Any) -> None:
@@ -86,13 +82,10 @@ def _coverage(commands: Any) -> None:
     range_flags(parser)
 
 
-def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
+def run_coverage(arguments: argparse.Namespace, console: Console) -> None:
     """Print the state of every (day, ticker)."""
-    from encash.cache import open_cache
-    from encash.panel import open_panel
-
-    cache = open_cache(arguments.cache, version=arguments.as_of)
-    coverage = cache.coverage(open_panel(arguments.data), selection(arguments))
+    opened = encash.open_cache(arguments.cache, version=arguments.as_of)
+    coverage = opened.coverage(encash.open_panel(arguments.data), selection(arguments))
     counts, by_ticker = coverage.counts(), coverage.by_ticker()
     if arguments.out is not None:
         from encash.report import coverage_picture
@@ -104,7 +97,6 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> int:
         for ticker, states in by_ticker.items()
     ]
     console.result({**counts, "by_ticker": by_ticker}, [*lines(counts), "", *table])
-    return 0
 
 
 def _verify(commands: Any) -> None:
@@ -134,8 +126,6 @@ def _sample(text: str) -> int | str:
 
 def run_verify(arguments: argparse.Namespace, console: Console) -> int:
     """Check what is stored; return 3 if something is wrong."""
-    from encash import pipeline
-
     sources = console.sources(arguments)
     with console.progress("checking", "entries") as progress:
         report = pipeline.verify_cache(sources, sample=arguments.sample, drop=arguments.drop, progress=progress)
@@ -159,14 +149,13 @@ def _merge(commands: Any) -> None:
     )
 
 
-def run_merge(arguments: argparse.Namespace, console: Console) -> int:
+def run_merge(arguments: argparse.Namespace, console: Console) -> None:
     """Merge partial caches."""
-    from encash.cache import merge_caches
-
     with console.progress("merge", "entries") as progress:
-        report = merge_caches(arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress)
+        report = cache.merge_caches(
+            arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress
+        )
     console.facts(asdict(report))
-    return 0
 
 
 def _export(commands: Any) -> None:
@@ -177,15 +166,12 @@ def _export(commands: Any) -> None:
     as_of_flag(parser)
 
 
-def run_export(arguments: argparse.Namespace, console: Console) -> int:
+def run_export(arguments: argparse.Namespace, console: Console) -> None:
     """Write a cache as HDF5."""
-    from encash.cache import export_hdf5, open_cache
-
     with console.progress("export", "entries") as progress:
-        cache = open_cache(arguments.cache, version=arguments.as_of)
-        entries = export_hdf5(cache, arguments.out, progress=progress)
+        opened = encash.open_cache(arguments.cache, version=arguments.as_of)
+        entries = cache.export_hdf5(opened, arguments.out, progress=progress)
     console.facts({"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size})
-    return 0
 
 
 def _import(commands: Any) -> None:
@@ -199,21 +185,20 @@ def _import(commands: Any) -> None:
     dtype_flags(parser, "the file's")
 
 
-def run_import(arguments: argparse.Namespace, console: Console) -> int:
+def run_import(arguments: argparse.Namespace, console: Console) -> None:
     """Read HDF5 into a cache."""
-    from encash.cache import LEAST_AGREEMENT, import_hdf5, open_cache
-
     with console.progress("import", "entries") as progress:
-        entries = import_hdf5(
+        entries = cache.import_hdf5(
             arguments.source,
             arguments.cache,
             trust=arguments.trust,
             dtype=arguments.dtype,
-            least_agreement=LEAST_AGREEMENT if arguments.least_agreement is None else arguments.least_agreement,
+            least_agreement=cache.LEAST_AGREEMENT if arguments.least_agreement is None else arguments.least_agreement,
             progress=progress,
         )
-    console.facts({"entries": entries, "cache": arguments.cache, "verified": open_cache(arguments.cache).verified})
-    return 0
+    console.facts(
+        {"entries": entries, "cache": arguments.cache, "verified": encash.open_cache(arguments.cache).verified}
+    )
 
 
 def _compact(commands: Any) -> None:
@@ -225,15 +210,12 @@ def _compact(commands: Any) -> None:
     )
 
 
-def run_compact(arguments: argparse.Namespace, console: Console) -> int:
+def run_compact(arguments: argparse.Namespace, console: Console) -> None:
     """Join fragments and limit the history."""
-    from encash.cache import open_cache
-
-    cache = open_cache(arguments.cache)
+    opened = encash.open_cache(arguments.cache)
     with console.progress("compact", "entries") as progress:
-        report = cache.compact(keep_versions=arguments.keep_versions, progress=progress)
+        report = opened.compact(keep_versions=arguments.keep_versions, progress=progress)
     console.facts(asdict(report))
-    return 0
 
 
 def _versions(commands: Any) -> None:
@@ -243,15 +225,12 @@ def _versions(commands: Any) -> None:
     parser.add_argument("--tag", metavar="NAME", help="name the newest version, so that it is kept")
 
 
-def run_versions(arguments: argparse.Namespace, console: Console) -> int:
+def run_versions(arguments: argparse.Namespace, console: Console) -> None:
     """Print the versions of a cache."""
-    from encash.cache import open_cache
-
-    cache = open_cache(arguments.cache)
+    opened = encash.open_cache(arguments.cache)
     if arguments.tag is not None:
-        cache.tag(arguments.tag)
-    versions = plain([asdict(version) for version in cache.versions()])
+        opened.tag(arguments.tag)
+    versions = plain([asdict(version) for version in opened.versions()])
     console.result(
         {"versions": versions}, ["  ".join(str(value) for value in version.values()) for version in versions]
     )
-    return 0

@@ -7,12 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import encash
+from encash import clusters, pipeline
 from encash.cli.console import Console, Parser, lines, plain, spec_of
 from encash.cli.flags import command, day
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
-    from encash.clusters import ClusterModel, FitConfig, Ranking, SelectionRule, WalkModel
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that ``-k auto`` tries, up to the number of entries."""
@@ -174,13 +175,10 @@ def _show(commands: Any) -> None:
     parser.add_argument("clusters", type=Path, metavar="DIR")
 
 
-def run_fit(arguments: argparse.Namespace, console: Console) -> int:
+def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     """Fit clusters on past embeddings."""
-    from encash import pipeline
-    from encash.cache import open_cache
-
     counts: tuple[int, ...] = arguments.k
-    cache, config = open_cache(arguments.cache), fit_config(arguments)
+    cache, config = encash.open_cache(arguments.cache), fit_config(arguments)
     with console.progress("read", "entries") as progress:
         sample = pipeline.draw_sample(cache, config, start=arguments.start, end=arguments.end, progress=progress)
     fitting = tuple(k for k in counts if k < len(sample.days)) if counts == AUTO_COUNTS else counts
@@ -190,53 +188,39 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> int:
     values = plain({**describe(model), "out": arguments.out})
     tried, text = describe_choice([] if chosen is None else chosen.rows())
     console.result({**values, **tried}, [*text, *lines(values)])
-    return 0
 
 
-def run_assign(arguments: argparse.Namespace, console: Console) -> int:
+def run_assign(arguments: argparse.Namespace, console: Console) -> None:
     """Store the cluster of every entry."""
-    from encash import pipeline
-    from encash.cache import open_cache
-
     with console.progress("assign", "entries") as progress:
-        kept = pipeline.update_assignment_cache(open_cache(arguments.cache), arguments.clusters, progress=progress)
+        kept = pipeline.update_assignment_cache(
+            encash.open_cache(arguments.cache), arguments.clusters, progress=progress
+        )
     console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
-    return 0
 
 
-def fit_config(arguments: argparse.Namespace) -> FitConfig:
+def fit_config(arguments: argparse.Namespace) -> clusters.FitConfig:
     """Return the values of `fit_flags`, with the first of several numbers of clusters."""
-    from encash.clusters import FitConfig
-
-    return spec_of(FitConfig, arguments, k=arguments.k[0], max_entries=arguments.max_entries)
+    return spec_of(clusters.FitConfig, arguments, k=arguments.k[0], max_entries=arguments.max_entries)
 
 
-def best_rule(arguments: argparse.Namespace) -> SelectionRule:
+def best_rule(arguments: argparse.Namespace) -> clusters.SelectionRule:
     """Return the values of `rule_flags`; without any condition, the best five."""
-    from encash.clusters import SelectionRule
-
-    rule = spec_of(SelectionRule, arguments)
-    return SelectionRule(top_k=5) if rule == SelectionRule() else rule
+    rule = spec_of(clusters.SelectionRule, arguments)
+    return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule
 
 
 def winsorize(arguments: argparse.Namespace) -> tuple[float, float] | None:
     """Return the quantiles that returns are limited to."""
-    from encash.clusters import RankConfig
-
-    return RankConfig.winsorize if arguments.winsorize else None
+    return clusters.RankConfig.winsorize if arguments.winsorize else None
 
 
-def run_rank(arguments: argparse.Namespace, console: Console) -> int:
+def run_rank(arguments: argparse.Namespace, console: Console) -> None:
     """Rank clusters by forward returns, once per horizon."""
-    from encash import pipeline
-    from encash.cache import open_cache
-    from encash.clusters import RankConfig
-    from encash.panel import open_prices
-
-    prices, rule = open_prices(arguments.prices), best_rule(arguments)
+    prices, rule = encash.open_prices(arguments.prices), best_rule(arguments)
     configs = [
         spec_of(
-            RankConfig,
+            clusters.RankConfig,
             arguments,
             horizon=horizon,
             embargo=horizon if arguments.embargo is None else arguments.embargo,
@@ -246,7 +230,7 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     ]
     with console.progress("assign", "entries") as progress:
         assignments = pipeline.assignments_to_rank(
-            open_cache(arguments.cache),
+            encash.open_cache(arguments.cache),
             arguments.clusters,
             start=arguments.start,
             end=arguments.end,
@@ -259,16 +243,15 @@ def run_rank(arguments: argparse.Namespace, console: Console) -> int:
     several = {"horizons": [values for values, _ in found]} if len(found) > 1 else {}
     text = [line for _, part in found for line in ("", *part)]
     console.result({**found[0][0], **several}, text[1:])
-    return 0
 
 
-def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[dict[str, Any], list[str]]:
+def describe_best(
+    ranking: clusters.Ranking, best: Int32, rule: clusters.SelectionRule
+) -> tuple[dict[str, Any], list[str]]:
     """Return a ranking and its best clusters as values and as lines."""
-    from encash.clusters import selection_frequency
-
     names = ("fit_end", "rank_end", "embargo", "horizon")
     facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
-    share = selection_frequency(ranking, rule)
+    share = clusters.selection_frequency(ranking, rule)
     rows = [{**row, "selected_share": float(share[row["cluster_id"]])} for row in ranking.rows()]
     values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
@@ -277,55 +260,44 @@ def describe_best(ranking: Ranking, best: Int32, rule: SelectionRule) -> tuple[d
     return values, text
 
 
-def run_walk(arguments: argparse.Namespace, console: Console) -> int:
+def run_walk(arguments: argparse.Namespace, console: Console) -> None:
     """Refit and rank clusters over time."""
-    from encash import pipeline
-    from encash.cache import open_cache
-    from encash.clusters import WalkConfig
-    from encash.panel import open_prices
-
     config = spec_of(
-        WalkConfig,
+        clusters.WalkConfig,
         arguments,
         fit=fit_config(arguments),
         counts=arguments.k if len(arguments.k) > 1 else (),
         rule=best_rule(arguments),
         winsorize=winsorize(arguments),
     )
-    cache = open_cache(arguments.cache)
+    cache = encash.open_cache(arguments.cache)
     with console.progress("walk", "fits" if config.counts else "refits") as progress:
-        walk = pipeline.write_walk(cache, open_prices(arguments.prices), config, arguments.out, progress=progress)
+        walk = pipeline.write_walk(
+            cache, encash.open_prices(arguments.prices), config, arguments.out, progress=progress
+        )
     if cache.verified:
         with console.progress("assign", "entries") as progress:
             pipeline.update_assignment_cache(cache, arguments.out, progress=progress)
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
-    return 0
 
 
-def run_show(arguments: argparse.Namespace, console: Console) -> int:
+def run_show(arguments: argparse.Namespace, console: Console) -> None:
     """Print the content of a folder of clusters, or of a walk."""
-    from encash import pipeline
-
     if pipeline.is_walk(arguments.clusters):
-        from encash.clusters import load_walk
-
-        values, text = describe_walk(load_walk(arguments.clusters))
+        values, text = describe_walk(clusters.load_walk(arguments.clusters))
         console.result({**values, "out": str(arguments.clusters)}, text)
-        return 0
-    from encash.clusters import load_clusters, load_rankings
-
-    values = plain(describe(load_clusters(arguments.clusters)))
+        return
+    values = plain(describe(clusters.load_clusters(arguments.clusters)))
     ranked = [
         {"horizon": one.horizon, "best": list(one.best or ()), "rank_end": one.rank_end, "embargo": one.embargo}
-        for one in load_rankings(arguments.clusters)
+        for one in clusters.load_rankings(arguments.clusters)
     ]
     text = [f"over {one['horizon']} sessions, ranked to {one['rank_end']}: best {one['best']}" for one in ranked]
     console.result({**values, "rankings": ranked}, [*lines(values), *text])
-    return 0
 
 
-def describe_walk(walk: WalkModel) -> tuple[dict[str, Any], list[str]]:
+def describe_walk(walk: clusters.WalkModel) -> tuple[dict[str, Any], list[str]]:
     """Return the refits of a walk as values and as lines."""
     refits = plain(
         [
@@ -351,7 +323,7 @@ def describe_choice(rows: list[dict[str, Any]]) -> tuple[dict[str, Any], list[st
     return {"choice": rows} if rows else {}, text
 
 
-def describe(model: ClusterModel) -> dict[str, Any]:
+def describe(model: clusters.ClusterModel) -> dict[str, Any]:
     """Return the key figures of a cluster model."""
     return {
         "k": model.k,

@@ -5,30 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from encash import pipeline
 from encash.cli.progress import Bar
 from encash.errors import EncashError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from encash.pipeline import Sources
-
 Spec = TypeVar("Spec", bound="DataclassInstance")
-Handler = Callable[[argparse.Namespace, "Console"], int]
+Handler = Callable[[argparse.Namespace, "Console"], int | None]
+"""A command; it returns its exit code, None for 0."""
 FOUND = 3
 """The exit code of a check with findings."""
 
 
+@dataclass(kw_only=True)
 class Console:
     """The output of a command: one JSON object with ``--json``, otherwise lines for people."""
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False):
-        self.as_json = as_json
-        self.quiet = quiet
+    as_json: bool = False
+    quiet: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print the result: `values` with ``--json``, otherwise `lines`."""
@@ -47,20 +49,20 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    @contextmanager
-    def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> Iterator[Bar]:
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr, and keep it for ``--json``."""
+        self.warnings.append(text)
+        self.note(text)
+
+    def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""
-        bar = Bar(title, unit, quiet=self.quiet, written=written)
-        try:
-            yield bar
-        finally:
-            bar.close()
+        return closing(Bar(title, unit, quiet=self.quiet, written=written))
 
-    def sources(self, arguments: argparse.Namespace, **overrides: Any) -> Sources:
+    def sources(self, arguments: argparse.Namespace, **overrides: Any) -> pipeline.Sources:
         """Return the inputs that the flags name; loading a model shows a progress bar."""
-        from encash.pipeline import Sources
-
-        return spec_of(Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides)
+        return spec_of(
+            pipeline.Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides
+        )
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,13 +89,11 @@ def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any
     >>> sources.cache, sources.ensemble_models, sources.device, sources.precision
     ('c.lance', ('a.pt',), 'auto', 'float32')
     """
-    from dataclasses import MISSING, fields
-
     values: dict[str, Any] = {}
-    for field in fields(kind):
-        value = getattr(arguments, field.name, None)
-        if value is not None or field.default is field.default_factory is MISSING:
-            values[field.name] = tuple(value) if isinstance(value, list) else value
+    for part in fields(kind):
+        value = getattr(arguments, part.name, None)
+        if value is not None or part.default is part.default_factory is MISSING:
+            values[part.name] = tuple(value) if isinstance(value, list) else value
     return kind(**values | overrides)
 
 
@@ -157,7 +157,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     """Call a command; turn an exception into one line and an exit code."""
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        return handler(arguments, console)
+        return handler(arguments, console) or 0
     except EncashError as error:
         if getattr(arguments, "debug", False):
             import traceback

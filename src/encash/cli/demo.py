@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encash import pipeline
 from encash.atomic_write import make_folder
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command
@@ -49,51 +50,32 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     """Run prepare, train, build, clusters, backtests (live and cached) and report; compare their results."""
     out: Path = arguments.out
     make_folder(out)
-    demo = Demo(out, console)
+    demo = Demo(console)
     began = time.monotonic()
     demo.say(f"prices: {arguments.offline_data}, daily closes, read from the installed package")
-    demo.step(
-        "prepare", "prepare", str(package_prices(arguments.offline_data)), *demo.files("features-out", "prices-out")
+    features, prices, model, cache, clusters = (
+        out / name for name in ("features.h5", "prices.h5", "model.pt", "cache.lance", "clusters")
     )
-    tiny = ("--preset", "tiny", "--train-end", TRAIN_END)
-    demo.step("train", "train", *demo.files("data", "prices"), "--out", demo.path("model.pt"), *tiny)
-    build = demo.step("build", "build", *demo.built())
-    again = demo.step("build again", "build", *demo.built())
-    clusters = ("--clusters", demo.path("clusters"))
-    ranked = ("--cache", demo.path("cache.lance"), "--start", RANK_START, "--end", RANK_END)
-    demo.step("fit", "clusters", "fit", *ranked, "-k", "20", "--out", demo.path("clusters"))
-    demo.step(
-        "rank",
-        "clusters",
-        "rank",
-        *clusters,
-        *ranked,
-        "--prices",
-        demo.path("prices.h5"),
-        "--horizon",
-        "5",
-        "--top",
-        "8",
-    )
-    span = ("--start", TEST_START, "--end", TEST_END)
-    test = (
-        *demo.files("data", "prices"),
-        *clusters,
-        *span,
-        "--horizon",
-        "5",
-        "--top-k",
-        "5",
-        "--tranches",
-        "--no-report",
-    )
-    cached_run = (*test, "--cache", demo.path("cache.lance"), "--run-dir", demo.path("cached"))
-    model = ("--model", demo.path("model.pt"), "--precision", "float32")
-    live = demo.step("live", "backtest", *test, *model, "--run-dir", demo.path("live"))
-    cached = demo.step("cached", "backtest", *cached_run)
+    files = {"data": features, "prices": prices}
+    table = package_prices(arguments.offline_data)
+    demo.step("prepare", "prepare", table, features_out=features, prices_out=prices)
+    demo.step("train", "train", **files, out=model, preset="tiny", train_end=TRAIN_END)
+    encoder = {"model": model, "precision": "float32"}
+    build = demo.step("build", "build", **encoder, data=features, cache=cache)
+    again = demo.step("build again", "build", **encoder, data=features, cache=cache)
+    ranked = {"cache": cache, "start": RANK_START, "end": RANK_END}
+    demo.step("fit", "clusters", "fit", **ranked, k=20, out=clusters)
+    demo.step("rank", "clusters", "rank", clusters=clusters, **ranked, prices=prices, horizon=5, top=8)
+    test = {**files, "clusters": clusters, "start": TEST_START, "end": TEST_END, "horizon": 5, "top_k": 5}
+    test |= {"tranches": True, "no_report": True}
+    live = demo.step("live", "backtest", **test, **encoder, run_dir=out / "live")
+    cached = demo.step("cached", "backtest", **test, cache=cache, run_dir=out / "cached")
     same = same_picks(out / "live", out / "cached")
-    compared = demo.step("compare", "backtest", *cached_run, "--compare")
-    page = demo.report(live, cached, same=same)
+    compared = demo.step("compare", "backtest", **test, cache=cache, run_dir=out / "cached", compare=True)
+    extras = pipeline.PageExtras(
+        clusters=clusters, timings={"live": live.seconds, "cached": cached.seconds}, same_picks=same
+    )
+    page = pipeline.write_report([out / "cached"], out / "report.html", extras)
     summary = {
         "entries": build.result["computed"] + build.result["reused"],
         "computed_by_second_build": again.result["computed"],
@@ -119,33 +101,24 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
 class Demo:
     """The runner of the demo: prints each command, runs it and prints a line of its result."""
 
-    def __init__(self, out: Path, console: Console):
-        self._out, self._console = out, console
-
-    def path(self, name: str) -> str:
-        """Return the path of a file in the demo's folder."""
-        return str(self._out / name)
-
-    def files(self, features: str, prices: str) -> tuple[str, ...]:
-        """Return the flags of the two HDF5 files, which have these names."""
-        return (f"--{features}", self.path("features.h5"), f"--{prices}", self.path("prices.h5"))
-
-    def built(self) -> tuple[str, ...]:
-        """Return the flags of a build."""
-        model = ("--model", self.path("model.pt"), "--precision", "float32")
-        return (*model, "--data", self.path("features.h5"), "--cache", self.path("cache.lance"))
+    def __init__(self, console: Console):
+        self._console = console
 
     def say(self, text: str) -> None:
         """Print a line for people; nothing with ``--json``."""
         if not self._console.as_json:
             print(text, flush=True)
 
-    def step(self, title: str, *command: str) -> Stage:
-        """Run one command in its own process and read its JSON.
+    def step(self, title: str, *words: str | Path, **flags: object) -> Stage:
+        """Run one command in its own process and read its JSON; a flag of the value True takes no value.
 
         Raises:
             WorkError: the command failed.
         """
+        command = [*map(str, words)]
+        for name, value in flags.items():
+            flag = f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
+            command += [flag, *([] if value is True else [str(value)])]
         self.say(f"\n$ encash {' '.join(command)}")
         quiet = ["--quiet"] if self._console.quiet else []
         began = time.monotonic()
@@ -158,17 +131,6 @@ class Demo:
         stage = Stage(title=title, result=json.loads(done.stdout), seconds=seconds)
         self.say(f"  {step_line(stage)}   [{seconds:.1f} s]")
         return stage
-
-    def report(self, live: Stage, cached: Stage, *, same: bool) -> Path:
-        """Write the page, with the times of both backtests."""
-        from encash import pipeline
-
-        extras = pipeline.PageExtras(
-            clusters=self._out / "clusters",
-            timings={"live": live.seconds, "cached": cached.seconds},
-            same_picks=same,
-        )
-        return pipeline.write_report([self._out / "cached"], self._out / "report.html", extras)
 
 
 def package_prices(package: str) -> Path:

@@ -7,13 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
 from encash.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from encash.cache import Selection
 
 
 def command(parser: Parser, handler: Handler, example: str, *, about: str | None = None) -> None:
@@ -44,11 +43,9 @@ def range_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def selection(arguments: argparse.Namespace) -> Selection:
+def selection(arguments: argparse.Namespace) -> cache.Selection:
     """Return the values of `range_flags`."""
-    from encash.cache import Selection
-
-    return spec_of(Selection, arguments, tickers=ticker_list(arguments.tickers))
+    return spec_of(cache.Selection, arguments, tickers=ticker_list(arguments.tickers))
 
 
 def model_flags(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +74,13 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ensemble-models", nargs="+", default=[], metavar="M", help="more models; their forecasts are averaged"
     )
+
+
+def encoder_flags(parser: Any) -> None:
+    """Add the flags of the four legacy commands that say how a model is run."""
+    parser.add_argument("--seq-len", dest="lookback", type=int, help="sessions in a window (the checkpoint's, else 60)")
+    parser.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
+    parser.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
 
 
 def dtype_flags(parser: argparse.ArgumentParser, default: str) -> None:

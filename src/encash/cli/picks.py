@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from encash import backtest
 from encash.cli.backtest import configuration, open_inputs
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
@@ -18,12 +19,10 @@ def register(parser: Parser) -> None:
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
 
 
-def run_picks(arguments: argparse.Namespace, console: Console) -> int:
+def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     """Print the picks of one day."""
-    from encash.backtest import picks_of_day
-
     inputs = open_inputs(arguments, console)
-    table = picks_of_day(configuration(arguments), inputs, arguments.date)
+    table = backtest.picks_of_day(configuration(arguments), inputs, arguments.date)
     chosen = table.picked_first()
     names = ("ticker", "forecast", "confidence", "cluster", "weight")
     rows = [
@@ -37,4 +36,3 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> int:
         for row in rows
     ]
     console.result(values, [f"{values['date']}: {values['kept']} of {values['candidates']} candidates kept", *text])
-    return 0

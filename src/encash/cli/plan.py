@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from encash.cli.build import Warnings, build_flags
+from encash import pipeline
+from encash.cli.build import build_flags
 from encash.cli.console import Console, Parser, lines, plain
 from encash.cli.flags import selection
 
@@ -14,17 +15,13 @@ def register(parser: Parser) -> None:
     build_flags(parser, run_plan)
 
 
-def run_plan(arguments: argparse.Namespace, console: Console) -> int:
+def run_plan(arguments: argparse.Namespace, console: Console) -> None:
     """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
-    from encash import pipeline
-
-    warnings = Warnings(console)
     plan = pipeline.plan_build(
-        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=warnings.add
+        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=console.warn
     )
     values = plain(plan.summary())
     console.result(
-        {**values, "warnings": warnings.messages},
+        {**values, "warnings": console.warnings},
         [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
     )
-    return 0

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from encash import panel
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command
 
@@ -25,12 +26,10 @@ def register(parser: Parser) -> None:
     )
 
 
-def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
+def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
     """Write the features and prices files."""
-    from encash.panel import prepare
-
     with console.progress("features", "tickers") as progress:
-        report = prepare(
+        report = panel.prepare(
             arguments.prices_file,
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,
@@ -38,4 +37,3 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> int:
             progress=progress,
         )
     console.facts(asdict(report))
-    return 0

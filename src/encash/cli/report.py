@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from encash import pipeline
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command
 
@@ -22,10 +23,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 
 
-def run_report(arguments: argparse.Namespace, console: Console) -> int:
+def run_report(arguments: argparse.Namespace, console: Console) -> None:
     """Write the page."""
-    from encash import pipeline
-
     page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
     console.result({"report": str(page)}, [f"report  {page}"])
-    return 0

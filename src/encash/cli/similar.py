@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import encash
+from encash import clusters, pipeline
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day
 
@@ -28,24 +30,20 @@ def register(parser: Parser) -> None:
     )
 
 
-def run_similar(arguments: argparse.Namespace, console: Console) -> int:
+def run_similar(arguments: argparse.Namespace, console: Console) -> None:
     """Print the neighbors and their forward returns."""
     import numpy as np
 
-    from encash import pipeline
-    from encash.cache import open_cache
-    from encash.clusters import last_known_day, neighbor_returns
-    from encash.panel import open_prices
-
-    cache = open_cache(arguments.cache or pipeline.the_only_cache())
-    prices = None if arguments.prices is None else open_prices(arguments.prices)
+    cache = encash.open_cache(arguments.cache or pipeline.the_only_cache())
+    prices = None if arguments.prices is None else encash.open_prices(arguments.prices)
     sessions = cache.index().days if prices is None else prices.days
-    before = last_known_day(sessions, arguments.day, arguments.embargo)
+    before = clusters.last_known_day(sessions, arguments.day, arguments.embargo)
     near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
     horizons = () if prices is None else cache.spec.horizons or (5,)
     returns = np.empty((len(near), 0))
     if prices is not None:
-        returns = neighbor_returns(near, prices.as_of(arguments.day), horizons)  # only returns known on the day
+        known = prices.as_of(arguments.day)  # only returns known on the day
+        returns = clusters.neighbor_returns(near, known, horizons)
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),
@@ -62,4 +60,3 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> int:
         for row in rows
     ]
     console.result({"horizons": list(horizons), "before": str(before), "neighbours": rows}, [head, *text])
-    return 0

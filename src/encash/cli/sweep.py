@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from encash import backtest, pipeline
 from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, filter_choice, open_inputs
 from encash.cli.console import Console, Parser, figure
@@ -38,10 +39,8 @@ def register(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
-def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
+def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
-    from encash import backtest, pipeline
-
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
     points = backtest.read_grid(arguments.grid)
@@ -59,7 +58,6 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> int:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
-    return 0
 
 
 def sweep_lines(values: dict[str, Any]) -> list[str]:

@@ -6,6 +6,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+import encash
+from encash import training
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command, day
 
@@ -26,14 +28,10 @@ def register(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
-def run_train(arguments: argparse.Namespace, console: Console) -> int:
+def run_train(arguments: argparse.Namespace, console: Console) -> None:
     """Train on features and prices up to a day."""
-    from encash.panel import open_panel
-    from encash.training import TrainConfig, train
-
-    panel = open_panel(arguments.data, prices=arguments.prices)
-    config = spec_of(TrainConfig, arguments, train_end=str(arguments.train_end))
+    panel = encash.open_panel(arguments.data, prices=arguments.prices)
+    config = spec_of(training.TrainConfig, arguments, train_end=str(arguments.train_end))
     with console.progress("training", "steps") as progress:
-        report = train(panel, arguments.out, config=config, progress=progress)
+        report = training.train(panel, arguments.out, config=config, progress=progress)
     console.facts(asdict(report))
-    return 0

@@ -18,7 +18,6 @@ from encash.progress import Progress, rate_text
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport
     from encash.encoders import Encoder
-    from encash.panel import Panel
 
 
 def _ignore(text: str) -> None:
@@ -66,12 +65,18 @@ def build_cache(
     sources: Sources, selection: Selection, options: BuildOptions | None = None, *, progress: Progress | None = None
 ) -> BuildReport:
     """Make every missing or stale entry of a selection valid."""
+    from encash.cache import renewal
+
     options = options or BuildOptions()
     cache, panel = sources.the_cache(), sources.the_panel()
     encoder = _loaded(sources, cache, options.warn)
     encoder.notify = options.say
     if options.renew and cache.exists:
-        selection = _renewal(cache, panel, encoder, selection, options.warn)
+        selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
+        if left_out:
+            options.warn(
+                f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds them"
+            )
     rate, chosen = encoder.entries_per_second, encoder.choice
     options.say(chosen if rate is None or "entries/s" in chosen else f"{chosen} ({rate_text(rate)} entries/s)")
     keywords: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
@@ -171,17 +176,8 @@ def _listed(path: str, cache: Cache | EncashError, belongs: bool | None) -> List
         info = cache.info()
     except EncashError as error:
         return ListedCache(path=path, belongs=belongs, problem=str(error))
-    return ListedCache(
-        path=path,
-        encoder=info.encoder,
-        models=cache.model_files,
-        dim=info.dim,
-        dtype=info.dtype,
-        entries=info.entries,
-        first=info.first,
-        last=info.last,
-        belongs=belongs,
-    )
+    shown = {name: getattr(info, name) for name in ("encoder", "dim", "dtype", "entries", "first", "last")}
+    return ListedCache(path=path, models=cache.model_files, belongs=belongs, **shown)
 
 
 def _loaded(sources: Sources, cache: Cache, warn: Callable[[str], None]) -> Encoder:
@@ -207,15 +203,3 @@ def _measure(encoder: Encoder) -> None:
         encoder.entries_per_second = count / (time.perf_counter() - began)
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break
-
-
-def _renewal(
-    cache: Cache, panel: Panel, encoder: Encoder, selection: Selection, warn: Callable[[str], None]
-) -> Selection:
-    """Return the selection of an update; warn if tickers of the data are left out."""
-    from encash.cache import renewal
-
-    selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
-    if left_out:
-        warn(f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds them")
-    return selection

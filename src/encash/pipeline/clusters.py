@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encash import clusters
 from encash.arrays import DayLike, Int32
 from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
@@ -16,47 +17,30 @@ from encash.store.local.lock import sole_writer
 
 if TYPE_CHECKING:
     from encash.cache import Cache
-    from encash.clusters import (
-        Assigner,
-        Assignments,
-        CacheEntries,
-        ClusterModel,
-        FitConfig,
-        FitSample,
-        KSelection,
-        Neighbors,
-        RankConfig,
-        Ranking,
-        SelectionRule,
-        WalkConfig,
-        WalkModel,
-    )
     from encash.panel import PriceTable
 
 
 def draw_sample(
     cache: Cache,
-    config: FitConfig,
+    config: clusters.FitConfig,
     *,
     start: DayLike | None = None,
     end: DayLike,
     progress: Progress | None = None,
-) -> FitSample:
+) -> clusters.FitSample:
     """Draw the cached entries of a range of days that clusters are fitted on."""
-    from encash.clusters import sample_vectors
-
-    return sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
+    return clusters.sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
 
 
 def fit_clusters(
     cache: Cache,
-    sample: FitSample,
-    config: FitConfig,
+    sample: clusters.FitSample,
+    config: clusters.FitConfig,
     out: Path,
     *,
     counts: Sequence[int] = (),
     progress: Progress | None = None,
-) -> tuple[ClusterModel, KSelection | None]:
+) -> tuple[clusters.ClusterModel, clusters.KSelection | None]:
     """Fit clusters to drawn entries of a cache, and save them with a map of them.
 
     Args:
@@ -70,34 +54,32 @@ def fit_clusters(
     Returns:
         The model, and the candidates if it was chosen.
     """
-    from encash.clusters import choose_k, fit_sample, map_entries, remove_rankings
-
     settings: dict[str, Any] = {"config": config, "encoder": encoder_fingerprint(cache), "progress": progress}
     check_folder(out)
     if is_walk(out):
         raise InputError(f"{out} holds a walk; give a different folder for these clusters (--out)")
-    selection = choose_k(sample, counts, **settings) if counts else None
-    model = fit_sample(sample, **settings) if selection is None else selection.best
+    selection = clusters.choose_k(sample, counts, **settings) if counts else None
+    model = clusters.fit_sample(sample, **settings) if selection is None else selection.best
     model.save(out)
-    remove_rankings(out, keep_model=model.fingerprint)
-    map_entries(model, _entries(cache)).save(out)
+    clusters.remove_rankings(out, keep_model=model.fingerprint)
+    clusters.map_entries(model, _entries(cache)).save(out)
     return model, selection
 
 
-def assign_entries(cache: Cache, model: ClusterModel, *, start: DayLike | None, end: DayLike | None) -> Assignments:
+def assign_entries(
+    cache: Cache, model: clusters.ClusterModel, *, start: DayLike | None, end: DayLike | None
+) -> clusters.Assignments:
     """Assign every cached entry of a range of days from its vector.
 
     Raises:
         MismatchError: the clusters were fitted on embeddings of a different encoder.
     """
-    from encash.clusters import assign_batches
-
     model.check_encoder(encoder_fingerprint(cache))
     batches = cached_batches(cache, start, end)
-    return assign_batches(batches, model, cache=cache.spec.fingerprint, version=cache.version)
+    return clusters.assign_batches(batches, model, cache=cache.spec.fingerprint, version=cache.version)
 
 
-def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | None = None) -> Assignments:
+def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | None = None) -> clusters.Assignments:
     """Assign the entries of a cache under the model or the walk of a folder, and store the assignments there.
 
     Only entries that have changed since the last time are read.
@@ -105,8 +87,6 @@ def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | 
     Raises:
         MismatchError: the clusters are of a different encoder, or the cache does not record which model made it.
     """
-    from encash.clusters import update_assignment_cache
-
     assigner = load_assigner(folder)
     assigner.check_encoder(encoder_fingerprint(cache))
     if not cache.verified:
@@ -114,7 +94,7 @@ def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | 
             f"{cache.path} does not record which model made it, so its assignments are not cached; run "
             "`encash cache verify` with the model"
         )
-    return update_assignment_cache(folder, assigner, _entries(cache), progress=progress)
+    return clusters.update_assignment_cache(folder, assigner, _entries(cache), progress=progress)
 
 
 def assignments_to_rank(
@@ -124,35 +104,36 @@ def assignments_to_rank(
     start: DayLike | None,
     end: DayLike,
     progress: Progress | None = None,
-) -> Assignments:
+) -> clusters.Assignments:
     """Return the cluster of every entry of the days to rank: from the assignment cache, or assigned again if the cache
     does not record which model made it."""
-    from encash.clusters import load_clusters
-
     if is_walk(folder):
         raise InputError(f"{folder} holds a walk, whose refits are already ranked; give a folder of clusters fit")
     if not cache.verified:
-        return assign_entries(cache, load_clusters(folder), start=start, end=end)
+        return assign_entries(cache, clusters.load_clusters(folder), start=start, end=end)
     return update_assignment_cache(cache, folder, progress=progress).between(start, end)
 
 
 def rank_clusters(
-    assignments: Assignments, prices: PriceTable, folder: Path, *, config: RankConfig, rule: SelectionRule
-) -> tuple[Ranking, Int32]:
+    assignments: clusters.Assignments,
+    prices: PriceTable,
+    folder: Path,
+    *,
+    config: clusters.RankConfig,
+    rule: clusters.SelectionRule,
+) -> tuple[clusters.Ranking, Int32]:
     """Rank the clusters of a folder by the forward returns of their entries, and write the ranking beside them."""
-    from encash.clusters import load_clusters, rank_clusters, select_best, write_ranking
-
-    model = load_clusters(folder)
+    model = clusters.load_clusters(folder)
     config = replace(config, fit_end=model.fit_end, model=model.fingerprint, encoder=model.encoder)
-    ranking = rank_clusters(assignments, prices, config=config)
-    best = select_best(ranking, rule)
-    write_ranking(folder, ranking, best, rule=rule)
+    ranking = clusters.rank_clusters(assignments, prices, config=config)
+    best = clusters.select_best(ranking, rule)
+    clusters.write_ranking(folder, ranking, best, rule=rule)
     return ranking, best
 
 
 def write_walk(
-    cache: Cache, prices: PriceTable, config: WalkConfig, out: Path, *, progress: Progress | None
-) -> WalkModel:
+    cache: Cache, prices: PriceTable, config: clusters.WalkConfig, out: Path, *, progress: Progress | None
+) -> clusters.WalkModel:
     """Refit and rank every N sessions, each time on the past only, and save every model with its first day.
 
     Each refit is a checkpoint: after an interruption, the same walk into the same folder resumes from there. Until it
@@ -163,15 +144,13 @@ def write_walk(
         ConflictError: a different walk is writing into the folder.
         KeyboardInterrupt: says how many refits are stored.
     """
-    from encash.clusters import WalkCheckpoints, map_entries, walk_forward
-
     check_folder(out)
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give a different folder for the walk (--out)")
     with sole_writer(out, "walk"):  # two walks would remove each other's checkpoints and mix their files
-        checkpoints = WalkCheckpoints(out, _entries(cache)) if cache.verified else None
+        checkpoints = clusters.WalkCheckpoints(out, _entries(cache)) if cache.verified else None
         try:
-            walk = walk_forward(
+            walk = clusters.walk_forward(
                 prices,
                 lambda start, end: cached_batches(cache, start, end),
                 config=config if config.start is not None else replace(config, start=cache.first_day),
@@ -186,28 +165,26 @@ def write_walk(
                 f"{checkpoints.stored} refits are stored: the same walk into {out} resumes from there"
             ) from None
         walk.save(out)
-        map_entries(walk.periods[-1].model, _entries(cache)).save(out)
+        clusters.map_entries(walk.periods[-1].model, _entries(cache)).save(out)
         if checkpoints is not None:
             checkpoints.clear()
         return walk
 
 
-def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> Neighbors:
+def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> clusters.Neighbors:
     """Find the entries up to a day whose embeddings are nearest to that of an entry.
 
     Raises:
         UnknownKeyError: the cache has no such entry.
         InputError: no entry that early.
     """
-    from encash.clusters import Neighbors
-
     vectors, found = cache.get(day, [ticker])
     if not found[0]:
         raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or give a different one")
     days, tickers, distance = cache.nearest(vectors[0], count, last_day=before)
     if not len(days):
         raise InputError(f"no entry on or before {before}; give a later day, or build more of the past")
-    return Neighbors(days=days, tickers=tickers, distance=distance)
+    return clusters.Neighbors(days=days, tickers=tickers, distance=distance)
 
 
 def is_walk(folder: Path) -> bool:
@@ -215,30 +192,24 @@ def is_walk(folder: Path) -> bool:
     return (folder / "walk.json").is_file()
 
 
-def load_assigner(folder: Path) -> Assigner:
+def load_assigner(folder: Path) -> clusters.Assigner:
     """Load the assigner of the model of a folder, or of its walk."""
-    from encash.clusters import Assigner, load_clusters
-
     if is_walk(folder):
-        from encash.clusters import load_walk  # imports faiss
-
-        return load_walk(folder).assigner
-    return Assigner.of_model(load_clusters(folder))
+        return clusters.load_walk(folder).assigner
+    return clusters.Assigner.of_model(clusters.load_clusters(folder))
 
 
-def cached_assignments(folder: Path, model: str, cache: Cache | None, *, distances: bool) -> Assignments | None:
+def cached_assignments(
+    folder: Path, model: str, cache: Cache | None, *, distances: bool
+) -> clusters.Assignments | None:
     """Load the cached assignments of a cache under a model, as far as they are still valid."""
-    from encash.clusters import load_cached_assignments
-
     if cache is None or not cache.verified:
         return None
-    return load_cached_assignments(folder, model, _entries(cache), distances=distances)
+    return clusters.load_cached_assignments(folder, model, _entries(cache), distances=distances)
 
 
-def _entries(cache: Cache) -> CacheEntries:
+def _entries(cache: Cache) -> clusters.CacheEntries:
     """Return the entries of a cache as the clusters read them."""
-    from encash.clusters import CacheEntries
-
     snapshot = cache.snapshot()
     fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.vectors
-    return CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)
+    return clusters.CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encash import clusters
 from encash.arrays import Days
 from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import assign_entries, cached_assignments, is_walk
 
 if TYPE_CHECKING:
     from encash.cache import Cache
-    from encash.clusters import Assignments, CandidateFilter, ClusterModel, ModelPeriod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class FilterChoice:
     seed: int = 42
 
 
-def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> CandidateFilter | None:
+def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> clusters.CandidateFilter | None:
     """Open the filter of a backtest; None if it has none.
 
     Args:
@@ -45,14 +45,12 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Ca
             take, or `static` without a cache.
         MismatchError: a walk that was ranked over a different horizon.
     """
-    from encash.clusters import FILTERS, NO_FILTER, filter_class
-
-    name = choice.name or (NO_FILTER if choice.clusters is None else "hard")
-    if name == NO_FILTER:
+    name = choice.name or (clusters.NO_FILTER if choice.clusters is None else "hard")
+    if name == clusters.NO_FILTER:
         return None
-    kind = filter_class(name)
+    kind = clusters.filter_class(name)
     if choice.keep is not None and not kind.takes_share:
-        others = " or ".join(one for one in FILTERS if filter_class(one).takes_share)
+        others = " or ".join(one for one in clusters.FILTERS if clusters.filter_class(one).takes_share)
         raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by {others}")
     periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
     share = kind.default_share if choice.keep is None else choice.keep
@@ -61,54 +59,48 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> Ca
 
 def open_filters(
     choice: FilterChoice, names: Iterable[str], sessions: Days, cache: Cache | None
-) -> dict[str, CandidateFilter]:
+) -> dict[str, clusters.CandidateFilter]:
     """Open the filters that the runs of a sweep name, as `open_filter` does; `none` needs no filter.
 
     The share of the choice is given to the filters that take one.
     """
-    from encash.clusters import NO_FILTER, filter_class
-
     filters = {}
-    for name in sorted(set(names) - {NO_FILTER}):
-        keep = choice.keep if filter_class(name).takes_share else None
+    for name in sorted(set(names) - {clusters.NO_FILTER}):
+        keep = choice.keep if clusters.filter_class(name).takes_share else None
         if (opened := open_filter(replace(choice, name=name, keep=keep), sessions, cache)) is not None:
             filters[name] = opened
     return filters
 
 
 def _periods(
-    choice: FilterChoice, kind: type[CandidateFilter], sessions: Days, cache: Cache | None
-) -> tuple[tuple[ModelPeriod, ...], Assignments | None]:
+    choice: FilterChoice, kind: type[clusters.CandidateFilter], sessions: Days, cache: Cache | None
+) -> tuple[tuple[clusters.ModelPeriod, ...], clusters.Assignments | None]:
     """Load the model periods of a folder, and the cached assignments that belong to them."""
-    from encash.clusters import load_clusters, load_ranking, make_period, read_best_clusters
-
     folder, horizon = choice.clusters, choice.horizon
     assert folder is not None
     if is_walk(folder):
-        from encash.clusters import load_walk  # imports faiss
-
-        walk = load_walk(folder)
+        walk = clusters.load_walk(folder)
         if (ranked := walk.refits[0].ranking.horizon) != horizon:
             raise MismatchError(
                 f"the walk in {folder} was ranked over {ranked} sessions, the run holds for {horizon}; "
                 f"walk again with --horizon {horizon}, or hold for {ranked}"
             )
         return walk.periods, cached_assignments(folder, walk.fingerprint, cache, distances=kind.needs_distances)
-    model = load_clusters(folder)
+    model = clusters.load_clusters(folder)
     assignments = cached_assignments(folder, model.fingerprint, cache, distances=kind.needs_distances)
-    best = read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
-    ranking = load_ranking(folder, horizon) if (folder / f"ranking_{horizon}d.json").is_file() else None
+    best = clusters.read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
+    ranking = clusters.load_ranking(folder, horizon) if (folder / f"ranking_{horizon}d.json").is_file() else None
     static = _static_clusters(model, cache, assignments) if kind.needs_static else None
-    return (make_period(model, best, ranking, sessions, static=static),), assignments
+    return (clusters.make_period(model, best, ranking, sessions, static=static),), assignments
 
 
-def _static_clusters(model: ClusterModel, cache: Cache | None, assignments: Assignments | None) -> Assignments:
+def _static_clusters(
+    model: clusters.ClusterModel, cache: Cache | None, assignments: clusters.Assignments | None
+) -> clusters.Assignments:
     """Find the cluster of each ticker at the end of the fit; entries without a cached assignment are assigned again."""
-    from encash.clusters import covers, static_clusters
-
     if cache is None:
         raise InputError("the static filter takes each ticker's cluster from the cache; give --cache C")
     fitted = {"start": model.fit_start, "end": model.fit_end}
-    if assignments is None or not covers(assignments, cache.index(), **fitted):
-        return static_clusters(assign_entries(cache, model, **fitted), model.fit_end)
-    return static_clusters(assignments.between(**fitted), model.fit_end)
+    if assignments is None or not clusters.covers(assignments, cache.index(), **fitted):
+        return clusters.static_clusters(assign_entries(cache, model, **fitted), model.fit_end)
+    return clusters.static_clusters(assignments.between(**fitted), model.fit_end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,7 @@ class Sources:
             MismatchError: model and cache have different windows.
         """
         from encash.encoders import DEFAULT_LOOKBACK, Ensemble, is_checkpoint, load_encoder
+        from encash.panel import sample_windows
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
@@ -128,7 +130,7 @@ class Sources:
                     default_lookback=options.default_lookback or DEFAULT_LOOKBACK,
                     bin_edges=self.bin_edges,
                     pooling=options.pooling or "mean",
-                    sample=self._sample if self.data is not None else None,
+                    sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if self.data else None,
                     progress=progress,
                 )
                 for model in (self.model, *self.ensemble_models)
@@ -176,11 +178,6 @@ class Sources:
             pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
         )
 
-    def _sample(self, lookback: int) -> Float32:
-        from encash.panel import sample_windows
-
-        return sample_windows(self.the_panel(), lookback)
-
     def _differs(self, cache: Cache) -> bool:
         """Return True if the options may make an encoder or forecasts that differ from the cache's."""
         known = cache.encoder_spec
@@ -216,20 +213,13 @@ def cached_batches(
     cache: Cache, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
 ) -> Iterator[tuple[Days, Text, Float32]]:
     """Yield the entries of a range as (days, tickers, vectors), many days at a time; progress counts entries."""
-    pending: list[tuple[Days, Text, Float32]] = []
+    days = iter(cache.days(start, end))
     done, total = 0, 0 if progress is None else cache.count(start, end)
-    for day, tickers, vectors in cache.days(start, end):
-        pending.append((np.full(len(tickers), day, dtype="datetime64[D]"), tickers, vectors))
-        done += len(tickers)
+    while batch := list(islice(days, BATCH_DAYS)):
+        sessions, tickers, vectors = zip(*batch, strict=True)
+        counts = [len(names) for names in tickers]
+        done += sum(counts)
         if progress is not None:
             progress(done, total)
-        if len(pending) == BATCH_DAYS:
-            yield _joined(pending)
-            pending = []
-    if pending:
-        yield _joined(pending)
-
-
-def _joined(parts: list[tuple[Days, Text, Float32]]) -> tuple[Days, Text, Float32]:
-    days, tickers, vectors = zip(*parts, strict=True)
-    return np.concatenate(days), np.concatenate(tickers), np.concatenate(vectors)
+        entry_days = np.repeat(np.array(sessions, dtype="datetime64[D]"), counts)
+        yield entry_days, np.concatenate(tickers), np.concatenate(vectors)

@@ -28,14 +28,12 @@ from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
 
-FIGURES = ("final_capital", "total_return", "sharpe", "max_drawdown")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Replicates):
     """A variant of a run, once or once per draw, phase or policy.
 
-    The figures are those of `FIGURES`.
+    The figures are final_capital, total_return, sharpe and max_drawdown.
     """
 
     name: str
@@ -54,13 +52,8 @@ class Comparison(Replicates):
             }
             for name, values in self.figures.items()
         }
-        return {
-            "name": self.name,
-            "meaning": self.meaning,
-            "runs": len(self.labels),
-            "labels": list(self.labels),
-            **rows,
-        }
+        labels = list(self.labels)
+        return {"name": self.name, "meaning": self.meaning, "runs": len(labels), "labels": labels, **rows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +160,19 @@ def run_comparisons(
         InputError: as `run_backtest`.
         LookaheadError: as `run_backtest`.
     """
-    variants = _open_variants(config, inputs, settings or CompareConfig())
+    sessions = open_sessions(config, inputs.prices, inputs.candidates)
+    lookahead = check_lookahead(config, inputs, set_up_run(config, sessions).signal_days[0])
+    setups = [set_up_run(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
+    horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
+    (signals,) = read_signals(setups, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
+    variants = _Variants(
+        config=config,
+        settings=settings or CompareConfig(),
+        sessions=sessions,
+        signals=signals,
+        filter=inputs.filter,
+        lookahead=lookahead,
+    )
     base = variants.base
     check_missing(config, base.setup, base.signals)
     rows = {}
@@ -180,10 +185,7 @@ def run_comparisons(
         base=base,
         rows=tuple(rows.values()),
         verdict=_test_filter(variants, rows["random filter"], rows["no filter"]) if variants.filter else None,
-        forecast_skill=tuple(
-            measure_forecast_skill(variants.sessions, variants.signals, horizon)
-            for horizon in variants.signals.horizons
-        ),
+        forecast_skill=tuple(measure_forecast_skill(sessions, signals, horizon) for horizon in horizons),
     )
 
 
@@ -251,23 +253,6 @@ class _Variants:
         paths = equity.copy()
         paths[:, 0] = self.config.initial_capital
         return paths
-
-
-def _open_variants(config: BacktestConfig, inputs: BacktestInputs, settings: CompareConfig) -> _Variants:
-    sessions = open_sessions(config, inputs.prices, inputs.candidates)
-    first = set_up_run(config, sessions).signal_days[0]
-    lookahead = check_lookahead(config, inputs, first)
-    setups = [set_up_run(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
-    horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
-    (signals,) = read_signals(setups, inputs.lookup, horizons=horizons, filters=(inputs.filter,))
-    return _Variants(
-        config=config,
-        settings=settings,
-        sessions=sessions,
-        signals=signals,
-        filter=inputs.filter,
-        lookahead=lookahead,
-    )
 
 
 def _possible_phases(config: BacktestConfig, sessions: Sessions) -> list[int]:

@@ -84,7 +84,15 @@ class Sessions:
         no loss). Without any member the return is 0. Shape (S,).
         """
         if delisting not in self._benchmarks:
-            self._benchmarks[delisting] = _benchmark(self, delisting)
+            market = Market(close=self.close, fill=self.close)
+            rows = np.arange(1, len(self.days))[:, None]
+            before, now = market.mark[:-1], market.mark[1:]
+            returns = np.where(rows == market.last_row + 1, settled(before, before, delisting), now) / before - 1.0
+            counted = ~np.isnan(before) & (rows <= market.last_row + 1)
+            if self.member is not None:
+                counted &= self.member[:-1]
+            mean = np.where(counted, returns, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+            self._benchmarks[delisting] = np.concatenate([[1.0], np.cumprod(1.0 + mean)])
         return self._benchmarks[delisting]
 
 
@@ -147,19 +155,6 @@ def set_up_run(config: BacktestConfig, sessions: Sessions, plan: Schedule | None
             "no candidates: no ticker of the universe has a price on a signal day; give other days or tickers"
         )
     return RunSetup(sessions=sessions, schedule=plan, candidates=candidates)
-
-
-def _benchmark(sessions: Sessions, delisting: Delisting) -> Float64:
-    """Return the growth of the universe, shape (S,)."""
-    market = Market(close=sessions.close, fill=sessions.close)
-    rows = np.arange(1, len(sessions.days))[:, None]
-    before, now = market.mark[:-1], market.mark[1:]
-    returns = np.where(rows == market.last_row + 1, settled(before, before, delisting), now) / before - 1.0
-    counted = ~np.isnan(before) & (rows <= market.last_row + 1)
-    if sessions.member is not None:
-        counted &= sessions.member[:-1]
-    mean = np.where(counted, returns, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    return np.concatenate([[1.0], np.cumprod(1.0 + mean)])
 
 
 def _check_prices(values: Float64, days: Days, tickers: tuple[str, ...], name: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
+from encash.arrays import Bool, Days, Float32, Int32, Int64, positions
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.cache.identity import cache_fingerprint
 from encash.cache.lookup import Lookup, Signals
@@ -53,10 +53,10 @@ class SignalGrid:
             return self
         at = np.ix_(rows, columns)
         each = np.ix_(np.arange(len(self.horizons)), rows, columns)
-        return SignalGrid(
+        return replace(
+            self,
             days=days,
             tickers=tickers,
-            horizons=self.horizons,
             found=self.found[at],
             forecast=self.forecast[each],
             confidence=self.confidence[each],
@@ -113,38 +113,40 @@ def read_signals(
     days, requested = _all_candidates(setups)
     keeping = any(filter is not None and filter.assignments is not None for filter in filters)
     valid = _valid(lookup, days, tickers, requested) if keeping else requested
-    clusters = [_Clusters.of(filter, days, tickers, valid) for filter in filters]
-    forecasts = _Forecasts.empty(requested.shape, len(horizons))
-    unassigned = np.zeros(requested.shape, dtype=bool)
-    for one in clusters:
-        unassigned |= one.unassigned()
-    passes = [mask for mask in (requested & ~unassigned, requested & unassigned) if mask.any()]
-    done, total = 0, int(requested.sum())
-    for mask in passes:
-        row, column = np.nonzero(mask)
-        cells = _Cells(row=row, column=column, days=days[row], tickers=np.asarray(tickers)[column])
-        which = [lookup.horizons.index(horizon) for horizon in horizons]
-        embeddings = bool(unassigned[row[0], column[0]])
-        report = None if progress is None else _shifted(progress, done, total)
-        for chunk in lookup.read(cells.days, cells.tickers, embeddings=embeddings, progress=report):
-            part = cells.where(slice(chunk.start, chunk.stop))
-            found = forecasts.take(chunk, part, which)
-            for one in clusters:
-                one.assign(chunk, part, found)
-        done += len(row)
-    return tuple(
+    found = np.zeros(requested.shape, dtype=bool)
+    forecast, confidence = np.full((2, len(horizons), *requested.shape), np.nan, dtype=np.float32)
+    grids = tuple(
         SignalGrid(
             days=days,
             tickers=tickers,
             horizons=horizons,
-            found=forecasts.found,
-            forecast=forecasts.forecast,
-            confidence=forecasts.confidence,
-            cluster=one.cluster,
-            distance=one.distance,
+            found=found,
+            forecast=forecast,
+            confidence=confidence,
+            cluster=cluster,
+            distance=distance,
         )
-        for one in clusters
+        for cluster, distance in (_cached_clusters(filter, days, tickers, valid) for filter in filters)
     )
+    assigned = [(filter, grid) for filter, grid in zip(filters, grids, strict=True) if filter and filter.needs_clusters]
+    unassigned = np.zeros(requested.shape, dtype=bool)
+    for _, grid in assigned:
+        unassigned |= grid.cluster < 0
+    which = [lookup.horizons.index(horizon) for horizon in horizons]
+    done, total = 0, int(requested.sum())
+    for cells, embeddings in ((requested & ~unassigned, False), (requested & unassigned, True)):
+        row, column = np.nonzero(cells)
+        if not len(row):
+            continue
+        report = None if progress is None else _shifted(progress, done, total)
+        asked = days[row], np.asarray(tickers)[column]
+        for chunk in lookup.read(*asked, embeddings=embeddings, progress=report):
+            at = row[chunk.start : chunk.stop], column[chunk.start : chunk.stop]
+            there = _store_forecasts(grids[0], at, chunk, which)
+            for filter, grid in assigned:
+                _assign_clusters(filter, grid, at, chunk, there)
+        done += len(row)
+    return grids
 
 
 def _all_candidates(setups: Sequence[RunSetup]) -> tuple[Days, Bool]:
@@ -175,85 +177,41 @@ def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], requested: Bool
     return valid
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cells:
-    """Cells of the grid in the order in which they are read; all arrays have shape (n,)."""
-
-    row: Int64
-    column: Int64
-    days: Days
-    tickers: Text
-
-    def where(self, cells: slice | Bool) -> _Cells:
-        """Return some of the cells."""
-        return _Cells(
-            row=self.row[cells], column=self.column[cells], days=self.days[cells], tickers=self.tickers[cells]
-        )
+def _cached_clusters(
+    filter: CandidateFilter | None, days: Days, tickers: tuple[str, ...], valid: Bool
+) -> tuple[Int32, Float32]:
+    """Return the cached cluster and distance of valid entries that a filter needs, −1 and NaN for other cells."""
+    cluster = np.full(valid.shape, -1, dtype=np.int32)
+    distance = np.full(valid.shape, np.nan, dtype=np.float32)
+    if filter is not None and filter.needs_clusters and not filter.needs_embeddings:
+        kept, far = filter.stored(days, tickers)
+        cluster, distance = np.where(valid, kept, cluster), np.where(valid, far, distance)
+    return cluster, distance
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Forecasts:
-    """Forecasts of all cells, filled chunk by chunk."""
+def _store_forecasts(grid: SignalGrid, at: tuple[Int64, Int64], chunk: Signals, which: list[int]) -> Bool:
+    """Store the forecasts of a chunk of n cells; an entry without finite forecasts counts as missing.
 
-    found: Bool
-    forecast: Float32
-    confidence: Float32
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...], num_horizons: int) -> _Forecasts:
-        """Return forecasts in which no cell is found."""
-        return cls(
-            found=np.zeros(shape, dtype=bool),
-            forecast=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
-            confidence=np.full((num_horizons, *shape), np.nan, dtype=np.float32),
-        )
-
-    def take(self, chunk: Signals, cells: _Cells, which: list[int]) -> Bool:
-        """Store one chunk; an entry without finite forecasts counts as missing.
-
-        Returns:
-            True for each cell of the chunk with an entry.
-        """
-        forecast, confidence = chunk.forecast[:, which], chunk.confidence[:, which]
-        found: Bool = chunk.found & np.isfinite(forecast).all(axis=1) & np.isfinite(confidence).all(axis=1)
-        self.found[cells.row, cells.column] = found
-        self.forecast[:, cells.row, cells.column] = np.where(found, forecast.T, np.nan)
-        self.confidence[:, cells.row, cells.column] = np.where(found, confidence.T, np.nan)
-        return found
+    Returns:
+        True for each cell of the chunk with an entry, shape (n,).
+    """
+    forecast, confidence = chunk.forecast[:, which], chunk.confidence[:, which]
+    found: Bool = chunk.found & np.isfinite(forecast).all(axis=1) & np.isfinite(confidence).all(axis=1)
+    grid.found[at] = found
+    grid.forecast[:, *at] = np.where(found, forecast.T, np.nan)
+    grid.confidence[:, *at] = np.where(found, confidence.T, np.nan)
+    return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Clusters:
-    """Cluster and distance of each cell for one filter."""
-
-    filter: CandidateFilter | None
-    cluster: Int32
-    distance: Float32
-
-    @classmethod
-    def of(cls, filter: CandidateFilter | None, days: Days, tickers: tuple[str, ...], valid: Bool) -> _Clusters:
-        """Return the cached assignments of valid entries, and none of other cells."""
-        cluster = np.full(valid.shape, -1, dtype=np.int32)
-        distance = np.full(valid.shape, np.nan, dtype=np.float32)
-        if filter is not None and filter.needs_clusters and not filter.needs_embeddings:
-            kept, far = filter.stored(days, tickers)
-            cluster, distance = np.where(valid, kept, cluster), np.where(valid, far, distance)
-        return cls(filter=filter, cluster=cluster, distance=distance)
-
-    def unassigned(self) -> Bool:
-        """Return the cells whose cluster the filter needs and does not have, shape (D, N)."""
-        needed = self.filter is not None and self.filter.needs_clusters
-        return (self.cluster < 0) & needed
-
-    def assign(self, chunk: Signals, cells: _Cells, found: Bool) -> None:
-        """Assign the cells of one chunk to clusters by their embeddings."""
-        if self.filter is None or not self.filter.needs_clusters or chunk.embedding is None:
-            return
-        todo = found & (self.cluster[cells.row, cells.column] < 0)
-        if todo.any():
-            cells = cells.where(todo)
-            at = (cells.row, cells.column)
-            self.cluster[at], self.distance[at] = self.filter.assign(cells.days, chunk.embedding[todo])
+def _assign_clusters(
+    filter: CandidateFilter, grid: SignalGrid, at: tuple[Int64, Int64], chunk: Signals, found: Bool
+) -> None:
+    """Assign the found cells of a chunk that have no cluster, by their embeddings."""
+    row, column = at
+    todo = found & (grid.cluster[at] < 0)
+    if chunk.embedding is not None and todo.any():
+        cells = row[todo], column[todo]
+        grid.cluster[cells], grid.distance[cells] = filter.assign(grid.days[row[todo]], chunk.embedding[todo])
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:

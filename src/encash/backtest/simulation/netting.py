@@ -9,15 +9,7 @@ import numpy as np
 from encash.arrays import Float64, Int64
 from encash.backtest.simulation.costs import Costs
 from encash.backtest.simulation.market import Cause, Market
-from encash.backtest.simulation.simulation_types import (
-    BUY,
-    SELL,
-    Execution,
-    Holdings,
-    Rules,
-    Targets,
-    Trades,
-)
+from encash.backtest.simulation.simulation_types import BUY, SELL, Execution, Holdings, Rules, Targets, Trades
 
 _ROUNDS = 500
 _NEGLIGIBLE = 1e-12
