@@ -5,7 +5,14 @@ from types import ModuleType
 import pytest
 import torch
 
+from encash.encoders.torch.precision import offered
 from tests.encoders import checkpoints
+
+needs_int8 = pytest.mark.skipif(
+    "int8" not in offered("cpu"),
+    reason="int8 is not available here: this CPU or build of torch has no exact 8-bit products",
+)
+"""For tests that encode in int8, which encash offers only where torch's integer products are exact."""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,10 +10,12 @@ import torch
 
 from encash.encoders import load_encoder
 from encash.encoders.agreement import EncodingAgreement, compare_embeddings
+from encash.encoders.batches import BatchedEncoder
 from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
 from encash.encoders.torch.choice import Candidate, LoadProgress, Trial, choose, fastest, settle_batch, try_candidates
 from encash.errors import InputError, MismatchError
 from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
+from tests.encoders.conftest import needs_int8
 
 GOOD, BAD = EncodingAgreement(cosine=0.9999, neighbors=1.0), EncodingAgreement(cosine=0.97, neighbors=1.0)
 
@@ -39,6 +41,7 @@ class TestMedium(TestBfloat16):
         return load_encoder(self.path, device="cpu", precision="medium")
 
 
+@needs_int8
 class TestInt8(TestBfloat16):
     def make_encoder(self):
         return load_encoder(self.path, device="cpu", precision="int8")
@@ -82,10 +85,12 @@ def test_agreement_sees_what_a_plain_cosine_hides():
     plain = (reference * scrambled).sum(1) / np.linalg.norm(reference, axis=1) / np.linalg.norm(scrambled, axis=1)
     assert plain.min() > 0.999
     assert not compare_embeddings(reference, scrambled).sufficient
-    assert compare_embeddings(reference, reference + 1e-4 * random.normal(size=own.shape)).sufficient
+    assert compare_embeddings(
+        reference, reference + np.float32(1e-4) * random.normal(size=own.shape).astype(np.float32)
+    ).sufficient
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=needs_int8)])
 def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
     """Same neighbors, cosine near 1, forecasts close; yet another identity, for the bits differ."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64, num_layers=4, lookback=20)
@@ -110,8 +115,9 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     """The spec holds the precision that was found best, and the line names all that were tried."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     measured = load_encoder(path, device="cpu")
-    assert measured.spec.precision in precision.PRECISIONS
-    assert all(name in measured.choice for name in (*precision.PRECISIONS, "entries/s", "cosine"))
+    available = precision.offered("cpu")
+    assert measured.spec.precision in available
+    assert all(name in measured.choice for name in (*available, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
     fast = load_encoder(path, device="cpu", precision="bfloat16", batch_size=64)
     monkeypatch.setattr(choice, "try_candidates", lambda *_: (fast, tried))
@@ -125,10 +131,17 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4, lookback=6)
     own = np.random.default_rng(5).normal(size=(14, 6, 3)).astype(np.float32)
     asked, given = list[int](), list[np.ndarray]()
-    monkeypatch.setattr(
-        choice, "try_candidates", lambda plain, _, windows, __: given.append(windows) or (plain, [trial("float32", 1)])
-    )
-    load_encoder(path, device="cpu", sample=lambda lookback: asked.append(lookback) or own)
+
+    def sample(lookback):
+        asked.append(lookback)
+        return own
+
+    def measure(plain, _, windows, __):
+        given.append(windows)
+        return plain, [trial("float32", 1)]
+
+    monkeypatch.setattr(choice, "try_candidates", measure)
+    load_encoder(path, device="cpu", sample=sample)
     assert asked == [6]
     np.testing.assert_array_equal(given[0], own)
     load_encoder(path, device="cpu", sample=lambda _: own[:2])
@@ -137,10 +150,11 @@ def test_the_agreement_is_measured_on_the_users_own_windows(tmp_path, monkeypatc
         load_encoder(path, device="cpu", sample=lambda _: own[:, :, :2])
 
 
+@needs_int8
 def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, monkeypatch):
     """An activation that dwarfs its row leaves 8 bits nothing of the others: int8 is named with its fault, however fast
     it is."""
-    monkeypatch.setattr(choice, "PAYS", 0)
+    monkeypatch.setattr(choice, "LEAST_SPEEDUP", 0)
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     model = build_model(read_checkpoint(path))
     for layer in model.transformer.layers:  # the weights do not care for it, so float32 is as it was
@@ -152,19 +166,18 @@ def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, 
     assert "disagrees" in line
 
 
-class Paced(MeanEncoder):
-    """Takes so many seconds for a window, and counts those that came."""
+class Paced(BatchedEncoder):
+    """An encoder that takes a fixed time per window and counts the windows."""
 
-    busy_call = 1
-
-    def __init__(self, seconds, **options):
-        super().__init__(2, lookback=4, dim=128, batch_size=8, **options)
+    def __init__(self, seconds, *, seed=0):
+        self.encoder = MeanEncoder(2, lookback=4, dim=128, seed=seed)
+        super().__init__(self.encoder.spec, batch_size=8, smallest_call=1)
         self.seconds, self.windows = seconds, 0
 
-    def encode(self, windows):
+    def call(self, windows):
         time.sleep(self.seconds * len(windows))
         self.windows += len(windows)
-        return super().encode(windows)
+        return self.encoder.encode(windows)
 
 
 class TestTheMeasurement:
