@@ -64,7 +64,10 @@ class ArrayLookup:
             self.stats.unavailable += int((~found).sum())
             repeated = np.repeat(np.where(found, self.forecast[r, c], np.nan)[:, None], len(self.horizons), axis=1)
             sure = np.repeat(np.where(found, self.confidence[r, c], np.nan)[:, None], len(self.horizons), axis=1)
-            vectors = self.embedding[r, c] if embeddings else None
+            vectors = None
+            if embeddings:
+                assert self.embedding is not None
+                vectors = self.embedding[r, c]
             yield Signals(cells.start, cells.stop, vectors, repeated.astype("f4"), sure.astype("f4"), found)
             if progress is not None:
                 progress(cells.stop, len(days))
@@ -91,8 +94,8 @@ def random_lookup(prices, seed=0, **changes):
 def sign_clusters(best=1, first_day="2000-01-01"):
     """Clusters of one-number embeddings: 0 below zero, 1 above."""
     model = ClusterModel(
-        centroids=np.float32([[-1], [1]]), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="", fit_start="",
-        fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
+        centroids=np.array([[-1], [1]], dtype=np.float32), mean=np.zeros(1, "f4"), scale=np.ones(1, "f4"), encoder="",
+        fit_start="", fit_end="1999-01-01", seed=0, counts=np.array([1, 1]), inertia=0.0,
     )  # fmt: skip
     return ModelPeriod(
         model=model, best=np.array([best], dtype=np.int32), first_day=np.datetime64(first_day), rank_end="1999"

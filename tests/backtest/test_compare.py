@@ -11,6 +11,8 @@ from encash import metrics
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest
 from encash.backtest.evaluation.comparisons import (
     CompareConfig,
+    Comparison,
+    Comparisons,
     FilterTest,
     random_filters,
     run_comparisons,
@@ -24,7 +26,7 @@ from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.clusters import Hard, Random
 
-NO_COSTS = {"buy_fee": 0.0, "sell_fee": 0.0}
+NO_COSTS = BacktestConfig(buy_fee=0.0, sell_fee=0.0)
 
 
 def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
@@ -33,12 +35,19 @@ def lookup_with_clusters(make_lookup, prices, embedding, seed=0):
     return lookup
 
 
+def row_of(found: Comparisons, name: str) -> Comparison:
+    """Return a comparison that was made."""
+    row = found.row(name)
+    assert row is not None, name
+    return row
+
+
 def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_prices, make_lookup, two_clusters):
     """Over 200 seeds the mean excess over a random filter lies within two standard errors of 0."""
     excess = []
     for seed in range(200):
         prices = make_prices(seed=seed, num_sessions=31, num_tickers=20)
-        config = BacktestConfig(top_k=3, **NO_COSTS)
+        config = replace(NO_COSTS, top_k=3)
         embedding = np.random.default_rng(seed + 9).normal(size=prices.close.shape)
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
         filter = Hard(periods=(two_clusters(),))
@@ -61,7 +70,7 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     standard = np.nan_to_num((coming - np.nanmean(coming)) / np.nanstd(coming))
     lookup = make_lookup(prices, horizons=(1,))
     lookup.forecast[:] = 0.01 * (0.3 * standard + np.sqrt(1 - 0.09) * noise)
-    config = BacktestConfig(horizon=1, top_k=5, **NO_COSTS)
+    config = replace(NO_COSTS, horizon=1, top_k=5)
     sessions = open_sessions(config, prices, None)
     (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(1,))
     found = measure_forecast_skill(sessions, signals, 1)
@@ -102,9 +111,11 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
     for name, embedding in (("knows", coming), ("noise", noise)):
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed=8)
         filter = Hard(periods=(two_clusters(),))
-        verdicts[name] = run_comparisons(
+        verdict = run_comparisons(
             config, BacktestInputs(prices=prices, lookup=lookup, filter=filter), settings=CompareConfig(draws=60)
         ).verdict
+        assert verdict is not None
+        verdicts[name] = verdict
     assert verdicts["knows"].helps
     assert verdicts["knows"].rank.p_better == pytest.approx(1 / 61)
     assert verdicts["knows"].sentence.startswith("The filter is better than chance")
@@ -158,9 +169,9 @@ def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_cl
     ]  # fmt: skip
     base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),))))
     assert found.base.net.tolist() == base.net.tolist()
-    assert found.row("phases").equity[0].tolist() == base.net.tolist()
-    assert found.row("delisting").equity[0].tolist() == base.net.tolist()
-    assert found.row("gross").mean("final_capital") > found.row("filter").mean("final_capital")
+    assert row_of(found, "phases").equity[0].tolist() == base.net.tolist()
+    assert row_of(found, "delisting").equity[0].tolist() == base.net.tolist()
+    assert row_of(found, "gross").mean("final_capital") > row_of(found, "filter").mean("final_capital")
     assert [row.horizon for row in found.forecast_skill] == [1, 5]
     write_comparisons(found, tmp_path)
     document = json.loads((tmp_path / "comparisons.json").read_text())
@@ -181,10 +192,10 @@ def test_an_idle_draw_is_left_out_of_what_it_does_not_define(make_prices, make_l
     an interval, in draws and in seeds alike."""
     prices = make_prices(num_sessions=12, num_tickers=4)
     prices.close[:, 2:] = 10.0
-    config = BacktestConfig(top_k=1, horizon=5, **NO_COSTS)
+    config = replace(NO_COSTS, top_k=1, horizon=5)
     filter = Random(keep_share=0.25, seed=0)
     inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices), filter=filter)
-    drawn = run_comparisons(config, inputs, settings=CompareConfig(draws=30)).row("random filter")
+    drawn = row_of(run_comparisons(config, inputs, settings=CompareConfig(draws=30)), "random filter")
     for runs in (drawn, run_trials(config, inputs, 30)):
         ratios = runs.figures["sharpe"]
         defined = ratios[~np.isnan(ratios)]
@@ -209,8 +220,8 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
             BacktestInputs(prices=prices, lookup=lookup, filter=filter),
             settings=CompareConfig(draws=12),
         )
-        finals.append(found.row("filter").mean("final_capital"))
-    assert set(found.row("shuffled clusters").figures["final_capital"]) == set(finals)
+        finals.append(row_of(found, "filter").mean("final_capital"))
+    assert set(row_of(found, "shuffled clusters").figures["final_capital"]) == set(finals)
 
 
 def test_a_run_without_a_filter_has_no_verdict(make_prices, make_lookup):

@@ -19,15 +19,15 @@ pytestmark = pytest.mark.slow  # vectorbt compiles for a quarter of a minute
 HALF_A_CENT = 0.005
 
 CASES = {
-    "no costs": {"buy_fee": 0.0, "sell_fee": 0.0},
-    "fees": {"buy_fee": 0.0005, "sell_fee": 0.001},
-    "slippage and fixed fee": {"slippage": 0.002, "fixed_fee": 2.5},
-    "whole shares": {"whole_shares": True},
-    "delisting at last": {"delisting": "last"},
-    "delisting at -30%": {"delisting": "-30%", "slippage": 0.001},
-    "tranches": {"tranches": True, "fixed_fee": 0.5},
-    "net rebalance": {"rebalance": "net", "slippage": 0.001, "fixed_fee": 1.0},
-    "lag and forecast weights": {"lag": 1, "weights": "forecast"},
+    "no costs": BacktestConfig(buy_fee=0.0, sell_fee=0.0),
+    "fees": BacktestConfig(buy_fee=0.0005, sell_fee=0.001),
+    "slippage and fixed fee": BacktestConfig(slippage=0.002, fixed_fee=2.5),
+    "whole shares": BacktestConfig(whole_shares=True),
+    "delisting at last": BacktestConfig(delisting="last"),
+    "delisting at -30%": BacktestConfig(delisting="-30%", slippage=0.001),
+    "tranches": BacktestConfig(tranches=True, fixed_fee=0.5),
+    "net rebalance": BacktestConfig(rebalance="net", slippage=0.001, fixed_fee=1.0),
+    "lag and forecast weights": BacktestConfig(lag=1, weights="forecast"),
 }
 
 
@@ -104,26 +104,25 @@ def in_bt(replay):
     days = pandas.bdate_range("2000-01-03", periods=len(replay.mark))
     row_of = {day: row for row, day in enumerate(days)}
     config = replay.config
-    by_session = {}
+    by_session: dict[int, list[tuple[str, int, float]]] = {}
     for session, side, column, shares in replay.orders:
         by_session.setdefault(session, []).append((side, column, shares))
 
-    class TransactLedger(bt.Algo):
-        def __call__(self, target):
-            row = row_of[target.now]
-            for side, column, shares in by_session.get(row, []):
-                name, sign = replay.tickers[column], 1 if side == "buy" else -1
-                slippage = 0.0 if replay.settled[row, column] else config.slippage
-                target._create_child_if_needed(name)
-                target.children[name].transact(sign * shares, price=replay.market[row, column] * (1 + sign * slippage))
-            return True
+    def transact_ledger(target):
+        row = row_of[target.now]
+        for side, column, shares in by_session.get(row, []):
+            name, sign = replay.tickers[column], 1 if side == "buy" else -1
+            slippage = 0.0 if replay.settled[row, column] else config.slippage
+            target._create_child_if_needed(name)
+            target.children[name].transact(sign * shares, price=replay.market[row, column] * (1 + sign * slippage))
+        return True
 
     def commission(shares, price):
         return abs(shares) * price * (config.buy_fee if shares > 0 else config.sell_fee) + config.fixed_fee
 
     marks = pandas.DataFrame(replay.mark, index=days, columns=replay.tickers)
     test = bt.Backtest(
-        bt.Strategy("ledger", [TransactLedger()], children=replay.tickers), marks,
+        bt.Strategy("ledger", [transact_ledger], children=replay.tickers), marks,
         initial_capital=config.initial_capital, commissions=commission, integer_positions=False,
         progress_bar=False, additional_data={"bidoffer": marks * 0.0},
     )  # fmt: skip
@@ -150,7 +149,7 @@ def prices_of(make_prices, seed, dying=False):
 def test_a_ledger_replays_to_the_cent(case, engine, make_prices, make_lookup, tmp_path):
     """Daily equity differs by less than half a cent."""
     prices = prices_of(make_prices, 4, dying="delisting" in case)
-    replay = replay_of(BacktestConfig(top_k=6, **CASES[case]), prices, make_lookup(prices, seed=4), tmp_path)
+    replay = replay_of(replace(CASES[case], top_k=6), prices, make_lookup(prices, seed=4), tmp_path)
     assert len(replay.orders) > 100
     assert replay.settled.any() == ("delisting" in case)
     assert largest_difference(replay, engine) < HALF_A_CENT
@@ -161,7 +160,7 @@ def test_a_ledger_replays_to_the_cent(case, engine, make_prices, make_lookup, tm
 def test_any_ledger_replays_to_the_cent(seed, case, make_prices, make_lookup, tmp_path_factory):
     """Over seeds and cases, with deaths and a gap, in both engines."""
     prices = prices_of(make_prices, seed, dying=True)
-    config = BacktestConfig(top_k=4, **CASES[case])
+    config = replace(CASES[case], top_k=4)
     replay = replay_of(config, prices, make_lookup(prices, seed=seed), tmp_path_factory.mktemp("run"))
     for engine in (in_vectorbt, in_bt):
         assert largest_difference(replay, engine) < HALF_A_CENT

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -219,12 +220,13 @@ def test_prices_after_the_end_change_nothing(make_prices, make_lookup, tmp_path)
 def test_a_lag_fills_later_and_at_the_open_if_asked(make_prices, make_lookup):
     """The same picks, filled n sessions after the signal at that session's close or open, and left as late."""
     prices = make_prices(opens=True)
+    fills: tuple[tuple[int, Literal["close", "open"]], ...] = ((0, "close"), (2, "close"), (2, "open"))
     runs = {
         (lag, fill): run_backtest(
             BacktestConfig(top_k=2, lag=lag, fill=fill, last_period="partial"),
             BacktestInputs(prices=prices, lookup=make_lookup(prices)),
         )
-        for lag, fill in ((0, "close"), (2, "close"), (2, "open"))
+        for lag, fill in fills
     }
     picked = [set(zip(run.picks.date, run.picks.ticker, strict=True)) for run in runs.values()]
     assert picked[0] == picked[1] == picked[2]

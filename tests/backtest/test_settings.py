@@ -1,6 +1,7 @@
 """A setting is declared once, on its field: limits, flag and grid follow from it."""
 
 import argparse
+from typing import cast
 
 import pytest
 
@@ -58,9 +59,9 @@ def test_each_step_reads_only_the_settings_of_its_scope(make_prices, changes):
     """Runs of a sweep share the sessions and the setup if those settings agree: one that is missing mixes up runs."""
     scopes = {name: declared.scope for name, declared in settings().items()}
     config = Recorder(BacktestConfig(top_k=2, **changes))
-    sessions = open_sessions(config, make_prices(opens=True), None)
+    sessions = open_sessions(cast(BacktestConfig, config), make_prices(opens=True), None)
     assert {scopes[name] for name in config.read} == {"sessions"}
     config.read.clear()
-    set_up_run(config, sessions)
+    set_up_run(cast(BacktestConfig, config), sessions)
     assert {scopes[name] for name in config.read - {"seed"}} <= {"sessions", "rebalances"}
     assert ("seed" in config.read) == ("subset_size" in changes), "the seed counts only for the draw of a subset"

@@ -65,6 +65,7 @@ def test_each_run_of_a_sweep_is_the_run_it_would_be_alone(make_prices, make_look
         assert table["final_capital"][place] == alone.summary["final_capital"]
         assert table["sharpe"][place] == alone.summary["sharpe"]
         assert table["trades"][place] == alone.summary["trades"]
+    assert result.best is not None
     assert result.best["sharpe"] == max(table["sharpe"])
     assert result.overfitting is None
     assert "not of the same sessions" in result.note
@@ -79,7 +80,9 @@ def test_the_best_run_is_written_with_what_it_was_chosen_from(make_prices, make_
     points = make_points({"top_k": 3}, {"filter": ["none", "half"], "seed": [1, 2]})
     result = run_sweep(points, inputs, tmp_path, filters=filters(), workers=1)
     folder = write_best(result, points, inputs, filters=filters())
+    assert folder is not None
     assert folder == tmp_path / "best"
+    assert result.best is not None
     document = json.loads((folder / "result.json").read_text())
     assert (document["final_capital"], document["sharpe"]) == (result.best["final_capital"], result.best["sharpe"])
     chosen = json.loads((folder / "chosen.json").read_text())
@@ -96,6 +99,7 @@ def test_the_best_run_of_an_earlier_table_goes_with_it(make_prices, make_lookup,
     earlier, points = make_points({}, {"top_k": [1, 2]}), make_points({"top_k": 1, "horizon": 1}, later)
     first = run_sweep(earlier, inputs, tmp_path, workers=1)
     folder = write_best(first, earlier, inputs)
+    assert folder is not None
     second = run_sweep(points, inputs, tmp_path, workers=1)
     assert not folder.exists()
     assert (second.best is None) == ("test_sessions" in later)
@@ -209,6 +213,7 @@ def test_two_processes_never_write_into_one_folder(make_prices, make_lookup, tmp
     def begin():
         command = [sys.executable, "-c", HELD, str(Path(__file__).parent), str(folder)]
         first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert first.stdout is not None
         assert first.stdout.readline() in ("1\n", "2\n")
         return first
 

@@ -69,7 +69,7 @@ def planted():
         grid = (centres[label] + random.normal(size=(*label.shape, dim))).astype(np.float32)
         returns = np.zeros(label.shape)
         returns[1:] = np.array(drift)[label[:-1]] + noise * random.normal(size=(num_sessions - 1, num_tickers))
-        prices = PriceTable(days=days, tickers=tickers, close=100 * np.cumprod(1 + returns, axis=0))
+        prices = PriceTable(days=days, tickers=tickers, close=100 * np.cumprod(1 + returns, axis=0, dtype=np.float64))
         return Planted(days, tickers, label, grid, prices)
 
     return make

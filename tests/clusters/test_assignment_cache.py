@@ -110,12 +110,15 @@ def test_what_is_kept_of_a_changed_entry_is_not_used(made):
     truth = made.truth
     made.write(truth.days[30:33], np.full(3, "T02"), truth.grid[30:33, 2] - 4, digest=2)
     found = load_cached_assignments(made.folder, made.model.fingerprint, made.entries())
+    assert found is not None
     gone = found.cluster < 0
     assert gone.sum() == 3
     assert gone[30:33, 2].all()
     unknown = replace(found, digest=np.zeros_like(found.digest), version=1)
     unknown.save(made.folder / "assignments" / f"{made.model.fingerprint[:16]}-{'c' * 16}-99")
-    assert (load_cached_assignments(made.folder, made.model.fingerprint, made.entries()).cluster < 0).all()
+    found = load_cached_assignments(made.folder, made.model.fingerprint, made.entries())
+    assert found is not None
+    assert (found.cluster < 0).all()
 
 
 def test_another_cache_of_the_same_encoder_and_version_is_told_apart(tmp_path, planted):
@@ -124,11 +127,13 @@ def test_another_cache_of_the_same_encoder_and_version_is_told_apart(tmp_path, p
     one, other = Kept(tmp_path / "one", truth), Kept(tmp_path / "other", truth)
     one.keep()
     other.folder, other.model = one.folder, one.model
-    other.write(*truth.batch(end=truth.days[20])[:2], truth.grid[:21].reshape(-1, 8)[::-1].copy(), digest=7)
-    one.write(*truth.batch(end=truth.days[20]))
+    days, tickers, vectors = truth.batch(end=truth.days[20])
+    other.write(days, tickers, vectors[::-1].copy(), digest=7)
+    one.write(days, tickers, vectors)
     assert one.store.version == other.store.version
     one.keep()
     found = load_cached_assignments(one.folder, one.model.fingerprint, other.entries())
+    assert found is not None
     assert (found.cluster[:21] < 0).all()
     assert (found.cluster[21:] >= 0).all()
     kept, read = other.keep()

@@ -50,7 +50,9 @@ def test_models_and_walks_keep_their_fingerprints():
     assert model.fingerprint == MODEL
     assert walk.fingerprint == WALK
     assert [period.best.tolist() for period in walk.periods] == [[1], [2]]
-    assert load_assignments(OLD / "assignments", distances=True).distances.shape == (40, 4, 3)
+    distances = load_assignments(OLD / "assignments", distances=True).distances
+    assert distances is not None
+    assert distances.shape == (40, 4, 3)
     assert [ranking.best for ranking in load_rankings(OLD / "clusters")] == [(1,)]
 
 

@@ -63,7 +63,7 @@ def toy_period(best=(1, 3), first_day=FIRST, tickers=(), static=(), **model):
         distance=np.zeros((1, len(static)), np.float32),
         k=4,
     )
-    return ModelPeriod(model=toy_model(**model), best=np.int32(best), first_day=first_day, static=then)
+    return ModelPeriod(model=toy_model(**model), best=np.array(best, dtype=np.int32), first_day=first_day, static=then)
 
 
 @st.composite
@@ -157,10 +157,11 @@ def test_static_goes_by_the_end_of_the_fit(planted):
     assigned = replace(truth.assignments(), cluster=cluster)
     then = static_clusters(assigned, truth.days[5])
     assert then.cluster[0].tolist() == [cluster[5, 0], 1, cluster[5, 2], -1]
-    term = ModelPeriod(model=toy_model(k=3), best=np.int32([1]), first_day=truth.days[6], static=then)
+    term = ModelPeriod(model=toy_model(k=3), best=np.array([1], dtype=np.int32), first_day=truth.days[6], static=then)
     chosen = Static(periods=(term,))
     everybody = np.ones((4, 5), dtype=bool)
-    kept = chosen.keep(truth.days[6:], (*truth.tickers, "NEW"), everybody, np.zeros((4, 5), np.int32), np.zeros((4, 5)))
+    zeros = np.zeros((4, 5), dtype=np.int32)
+    kept = chosen.keep(truth.days[6:], (*truth.tickers, "NEW"), everybody, zeros, zeros.astype(np.float32))
     assert (kept == [cluster[5, 0] == 1, True, cluster[5, 2] == 1, False, False]).all()
     assert not chosen.needs_embeddings
     with pytest.raises(InputError, match="no entry on or before"):
@@ -176,7 +177,7 @@ def test_the_active_period_is_the_last_whose_day_has_come():
     )
     chosen = Hard(periods=terms)
     assert active_period(terms, days).tolist() == [0, 0, 1, 1, 1, 2]
-    cluster = np.tile(np.int32([0, 1, 2]), (6, 1))
+    cluster = np.tile(np.array([0, 1, 2], dtype=np.int32), (6, 1))
     kept = chosen.keep(days, ("A", "B", "C"), np.ones((6, 3), bool), cluster, np.zeros((6, 3), np.float32))
     assert kept.argmax(axis=1).tolist() == [0, 0, 1, 1, 1, 2]
     vectors = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
@@ -190,7 +191,7 @@ def test_nearest_goes_by_the_best_centroids(planted):
     """`nearest` measures to the nearest best centroid, from vectors and from kept distances alike, to the bit."""
     days, tickers, vectors = planted(num_sessions=20).batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=5), encoder="")
-    term = ModelPeriod(model=model, best=np.int32([4, 2]), first_day=days[0])
+    term = ModelPeriod(model=model, best=np.array([4, 2], dtype=np.int32), first_day=days[0])
     kept = assign_batches([(days, tickers, vectors)], model)
     kept = replace(kept, distances=model.distances(vectors).reshape(*kept.cluster.shape, 5))
     live = Nearest(periods=(term,), keep_share=0.3)
@@ -222,15 +223,18 @@ def test_a_run_that_starts_too_early_has_lookahead(planted):
     chosen = Hard(periods=(make_period(model, best, ranking, truth.days),))
     assert chosen.lookahead(truth.days[36]) is None
     reason = chosen.lookahead(truth.days[35])
+    assert reason is not None
     assert re.search(f"known by {truth.days[29]}.*7 sessions.*from {truth.days[36]}", reason)
     unknown = Hard(periods=(make_period(model, best, None, truth.days),))
-    assert "not recorded" in unknown.lookahead("2030-01-01")
+    reason = unknown.lookahead("2030-01-01")
+    assert reason is not None
+    assert "not recorded" in reason
     by_hand = make_period(model, best, replace(ranking, best=(int(best[0]) ^ 1,)), truth.days)
     assert by_hand.first_day is None, "best clusters that the ranking did not choose"
     with pytest.raises(MismatchError, match="rank again"):
         make_period(model, best, replace(ranking, model="f" * 64), truth.days)
     with pytest.raises(UnknownKeyError, match="cluster 3 does not exist"):
-        make_period(model, np.int32([3]), ranking, truth.days)
+        make_period(model, np.array([3], dtype=np.int32), ranking, truth.days)
 
 
 def test_the_first_allowed_day_lies_beyond_ranking_and_fit():
@@ -313,7 +317,7 @@ def test_assignments_survive_the_file(tmp_path, planted):
 def test_rows_that_are_no_table_of_entries_are_refused():
     """A key given twice, an id beyond k, and no entries at all are named."""
     days, tickers = np.array([FIRST, FIRST]), np.array(["A", "A"])
-    ids, distance = np.int32([0, 1]), np.float32([1, 1])
+    ids, distance = np.array([0, 1], dtype=np.int32), np.array([1, 1], dtype=np.float32)
     with pytest.raises(InputError, match="twice"):
         Assignments.of_rows(days, tickers, ids, distance, k=2)
     with pytest.raises(InputError, match="0 to 1, expected 0 to 0"):

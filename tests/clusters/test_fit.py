@@ -134,6 +134,7 @@ def test_components_keep_what_they_say(planted):
     truth = planted(dim=12)
     days, tickers, vectors = truth.batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3, pca_components=3), encoder="")
+    assert model.components is not None
     np.testing.assert_allclose(model.components @ model.components.T, np.eye(3), atol=1e-5)
     kept = model.project(vectors).var(axis=0).sum() / ((vectors - model.mean) / model.scale).var(axis=0).sum()
     assert model.explained == pytest.approx(kept, rel=1e-4)
@@ -206,8 +207,7 @@ def test_no_entries_and_nan_are_refused():
 def test_a_sample_says_from_which_days_it_was_drawn(planted):
     """`fit_start` and `fit_end` are those of the entries that could have been drawn."""
     truth = planted(num_sessions=120)
-    model = fit_clusters(
-        *truth.batch()[::2][::-1], truth.batch()[1], config=FitConfig(k=3, samples_per_ticker=2), encoder=""
-    )
+    days, tickers, vectors = truth.batch()
+    model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3, samples_per_ticker=2), encoder="")
     assert (model.fit_start, model.fit_end) == (str(truth.days[0]), str(truth.days[-1]))
     assert model.counts.sum() == 2 * len(truth.tickers)

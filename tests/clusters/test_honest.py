@@ -100,6 +100,7 @@ def test_the_regimes_of_the_toy_panel_are_found_and_ranked():
     batch = (rows.days, tickers, rows.values)
     assigned = assign_batches([batch], model)
     prices = toy.panel.prices
+    assert prices is not None
     ranking = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=prices.days[-1], embargo=1))
     drifts = [toy.drift[table[:, cluster].argmax()] for cluster in ranking.order]
     assert drifts == sorted(toy.drift, reverse=True)

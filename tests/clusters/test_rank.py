@@ -1,5 +1,6 @@
 import csv
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,14 +36,14 @@ def test_the_statistics_are_those_of_the_entries_of_the_day(planted):
     last = int(np.flatnonzero(truth.days == np.datetime64(asked.end))[0])
     close = truth.prices.close
     for cluster in range(3):
-        returns, tickers = [], set()
+        samples, tickers = [], set()
         for t in range(last - horizon + 1):
             for n in range(len(truth.tickers)):
                 if truth.label[t, n] == cluster:
-                    returns.append(close[t + horizon, n] / close[t, n] - 1)
+                    samples.append(close[t + horizon, n] / close[t, n] - 1)
                     tickers.add(n)
         row = next(row for row in ranking.rows() if row["cluster_id"] == cluster)
-        returns = np.array(returns)
+        returns = np.array(samples)
         gap = returns - returns.mean()
         assert row["num_samples"] == len(returns)
         assert row["num_stocks"] == len(tickers)
@@ -151,7 +152,8 @@ def test_error_of_independent_days_is_the_textbook_one():
     """With one entry a day and a horizon of one, the error is the deviation over the root of the count."""
     random = np.random.default_rng(1)
     days = np.datetime64("2000-01-01") + np.arange(101)
-    prices = PriceTable(days=days, tickers=("A",), close=np.cumprod(1 + 0.01 * random.normal(size=(101, 1)), axis=0))
+    close = np.cumprod(1 + 0.01 * random.normal(size=(101, 1)), axis=0, dtype=np.float64)
+    prices = PriceTable(days=days, tickers=("A",), close=close)
     assigned = Assignments(
         days=days,
         tickers=np.array(["A"]),
@@ -189,7 +191,7 @@ def test_ties_go_to_the_lowest_id_and_empty_clusters_last():
     assigned = Assignments(
         days=days,
         tickers=np.array(["A", "B"]),
-        cluster=np.tile(np.int32([3, 1]), (5, 1)),
+        cluster=np.tile(np.array([3, 1], dtype=np.int32), (5, 1)),
         distance=np.zeros((5, 2), np.float32),
         k=4,
     )
@@ -234,8 +236,9 @@ def test_what_cannot_be_ranked_is_refused(planted, change, says):
 
 def test_the_embargo_has_no_default():
     """Leaving it out is an error of the call, not a silent zero."""
+    given: dict[str, Any] = {"horizon": 5, "end": "2020-01-01"}
     with pytest.raises(TypeError, match="embargo"):
-        RankConfig(horizon=5, end="2020-01-01")
+        RankConfig(**given)
 
 
 def test_the_files_are_those_the_users_have(planted, tmp_path):
@@ -275,7 +278,7 @@ def test_a_ranking_with_an_empty_cluster_survives_the_file(tmp_path):
         k=2,
     )
     ranking = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=days[-1], embargo=1))
-    write_ranking(tmp_path, ranking, np.int32([1]), rule=SelectionRule(top_k=1))
+    write_ranking(tmp_path, ranking, np.array([1], dtype=np.int32), rule=SelectionRule(top_k=1))
     loaded = load_ranking(tmp_path, 1)
     np.testing.assert_array_equal(loaded.table.mean_return, ranking.table.mean_return)
     np.testing.assert_array_equal(loaded.table.num_samples, [0, 4])
@@ -297,13 +300,13 @@ def test_best_clusters_are_read_with_care(tmp_path):
         read_best_clusters(path)
     with pytest.raises(MissingFileError):
         read_best_clusters(tmp_path / "nowhere.txt")
-    check_ids(np.int32([0, 4]), 5)
+    check_ids(np.array([0, 4], dtype=np.int32), 5)
     with pytest.raises(UnknownKeyError, match=r"cluster 5 does not exist.*0 to 4"):
-        check_ids(np.int32([0, 5]), 5)
+        check_ids(np.array([0, 5], dtype=np.int32), 5)
     with pytest.raises(UnknownKeyError, match="cluster -1"):
-        check_ids(np.int32([-1]), 5)
+        check_ids(np.array([-1], dtype=np.int32), 5)
     with pytest.raises(InputError, match="twice"):
-        check_ids(np.int32([2, 2]), 5)
+        check_ids(np.array([2, 2], dtype=np.int32), 5)
 
 
 def test_a_damaged_ranking_is_refused(tmp_path):

@@ -189,6 +189,8 @@ def test_a_saved_walk_comes_back(planted, contents, tmp_path):
     for one, two in zip(loaded.refits, made.refits, strict=True):
         assert one.ranking.rows() == two.ranking.rows()
         np.testing.assert_array_equal(one.drift, two.drift)
+        assert one.period.static is not None
+        assert two.period.static is not None
         np.testing.assert_array_equal(one.period.static.cluster, two.period.static.cluster)
     loaded.save(tmp_path / "again")
     assert contents(tmp_path / "again") == contents(tmp_path / "walk")

@@ -8,7 +8,7 @@ import pytest
 from encash.clusters import CacheEntries, FitConfig, SelectionRule, WalkCheckpoints, WalkConfig, load_walk, walk_forward
 from encash.errors import MissingFileError
 from encash.fingerprint import row_digests
-from encash.store.index import EntryIndex
+from encash.store.index import EntryIndex, RowKeys
 
 CONFIG = WalkConfig(
     every=30, horizon=5, embargo=6, history=60, fit=FitConfig(k=3), rule=SelectionRule(top_k=1), draws=10
@@ -17,15 +17,18 @@ CONFIG = WalkConfig(
 
 def entries_of(truth, unknown=()):
     """The keys of planted entries, with the digest of each vector; 0 for those of some days."""
-    rows = np.arange(len(truth.days) * len(truth.tickers), dtype=np.int32)
-    digest = row_digests(truth.grid.reshape(len(rows), -1)).reshape(len(truth.days), -1)
+    cells = len(truth.days) * len(truth.tickers)
+    digest = row_digests(truth.grid.reshape(cells, -1)).reshape(len(truth.days), -1)
     digest[list(unknown)] = 0
     day, ticker = np.indices(digest.shape, dtype=np.int32)
-    index = EntryIndex(
-        days=truth.days, tickers=np.array(truth.tickers), row=rows.reshape(digest.shape), digest=digest.ravel(),
-        day=day.ravel(), ticker=ticker.ravel(),
-    )  # fmt: skip
-    return CacheEntries(index=index, vectors=None, cache="c" * 64, version=1)
+    keys = RowKeys(
+        day=truth.days.astype(np.int32)[day.ravel()],
+        ticker=ticker.ravel(),
+        names=np.array(truth.tickers),
+        digest=digest.ravel(),
+    )
+    index = EntryIndex.of(keys)
+    return CacheEntries(index=index, vectors=lambda _: pytest.fail("vectors were read"), cache="c" * 64, version=1)
 
 
 class Stopped:

@@ -1,6 +1,7 @@
 """A run as the backtest writes it, with its comparisons, as a page."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons, write_comparisons
 from encash.cache import LookupStats
-from encash.cache.lookup import Signals
+from encash.cache.lookup import Lookup, Signals
 from encash.clusters import Random
 from encash.panel.panel import PriceTable
 from encash.report import read_comparisons, read_run, render_report
@@ -50,12 +51,13 @@ def folder(tmp_path_factory):
     config = BacktestConfig(horizon=5, top_k=2)
     chosen = Random(keep_share=0.5, seed=3)
     folder = tmp_path_factory.mktemp("runs") / "real"
-    write_run(run_backtest(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen)), folder)
+
+    def inputs():
+        return BacktestInputs(prices=prices, lookup=cast(Lookup, DrawnLookup()), filter=chosen)
+
+    write_run(run_backtest(config, inputs()), folder)
     settings = CompareConfig(draws=25)
-    write_comparisons(
-        run_comparisons(config, BacktestInputs(prices=prices, lookup=DrawnLookup(), filter=chosen), settings=settings),
-        folder,
-    )
+    write_comparisons(run_comparisons(config, inputs(), settings=settings), folder)
     return folder
 
 
@@ -76,6 +78,7 @@ def test_written_comparisons_are_read_as_they_were(folder):
     assert sorted(extras.phases) == [0, 1, 2, 3, 4]
     assert extras.phases[0] == pytest.approx(read_run(folder).equity.net[-1])
     assert extras.later is not None
+    assert extras.random_range is not None
     assert len(extras.random_range.low) == len(read_run(folder).equity.days)
     assert [one.horizon for one in extras.skill] == list(HORIZONS)
     assert {one.name for one in extras.alternatives} >= {"no filter", "random filter", "phases", "lag + 1"}

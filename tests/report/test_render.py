@@ -18,7 +18,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.ids, self.links, self.text, self._open = [], [], [], [], []
+        self.tags, self.ids, self.links, self.text = [], [], [], []
+        self._open: list[str] = []
         self.feed(text)
         assert not self._open
 

@@ -68,7 +68,7 @@ def test_the_first_costs_are_part_of_the_first_return(write_run):
 def test_monthly_returns_compound_to_the_total(steps, first, gap):
     """Months compound to their year, and years to the whole, whatever the sessions."""
     days = np.datetime64("2019-01-01") + first + gap * np.arange(len(steps))
-    path = 100.0 * np.cumprod(1.0 + np.array(steps))
+    path = 100.0 * np.cumprod(1.0 + np.array(steps), dtype=np.float64)
     years = monthly_returns(days, path)
     whole = np.prod([1.0 + year.total for year in years])
     assert whole == pytest.approx(path[-1] / path[0])
@@ -95,6 +95,7 @@ def test_occupancy_counts_shares_by_span():
     cluster = np.array([0, 0, 1, -1, 0, 1, 1, 1], dtype=np.int32)
     kept = cluster == 0
     found = occupancy(CandidateTable(days=days, cluster=cluster, kept=kept, picked=kept), most_spans=2)
+    assert found is not None
     assert found.share.tolist() == [[2 / 3, 1 / 4], [1 / 3, 3 / 4]]
     assert found.kept.tolist() == [1.0, 0.0]
     assert found.labels == ("2024-01-01", "2024-01-02")

@@ -114,6 +114,7 @@ def test_look_ahead_overrules_everything(write_run, lookahead, reason):
     """A run that may have known its future proves nothing, however well it ranks."""
     run = read_run(write_run(lookahead=lookahead))
     verdict = judge(run, Extras(random_filters=draws(run, 200, 0)))
+    assert verdict.warning is not None
     assert reason in verdict.warning
     assert verdict.tone == "bad"
     assert "proves nothing" in verdict.headline
@@ -226,6 +227,7 @@ def test_a_short_run_is_never_clearly_above_zero(write_run):
 def test_the_rank_is_a_permutation_test(ends):
     """p-values of both sides overlap only in the ties, are never 0, and the percentile lies between 0 and 100."""
     rank = Extras(random_filters=ends).rank(2.0)
+    assert rank is not None
     assert 0 < rank.p_better <= 1
     assert 0 < rank.p_worse <= 1
     assert (rank.p_better + rank.p_worse) * (len(ends) + 1) == pytest.approx(len(ends) + 2 + ends.count(2.0))
