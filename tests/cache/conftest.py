@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,7 @@ def encoder(panel: Panel) -> MeanEncoder:
 
 @pytest.fixture
 def make_encoder(panel: Panel) -> Callable[..., MeanEncoder]:
-    def make(**changes: object) -> MeanEncoder:
-        return MeanEncoder(panel.num_features, **{"lookback": LOOKBACK, "dim": 6, "batch_size": 32, **changes})
-
-    return make
+    return partial(MeanEncoder, panel.num_features, lookback=LOOKBACK, dim=6, batch_size=32)
 
 
 @pytest.fixture

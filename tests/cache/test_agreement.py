@@ -39,12 +39,15 @@ def test_agreement_of_picks_is_measured(vectors):
     level of chance; without forecasts they are not measured."""
     scores = np.random.default_rng(2).standard_normal((400, 2)).astype(np.float32)
     assert measure_agreement(vectors, "float32", scores=scores).picks == 1
-    assert 0.9 < measure_agreement(vectors, "int8", scores=scores).picks <= 1
+    picks = measure_agreement(vectors, "int8", scores=scores).picks
+    assert picks is not None
+    assert 0.9 < picks <= 1
     assert measure_agreement(vectors, "int8", scores=scores[:, :0]).picks is None
     assert measure_agreement(vectors, "int8").picks is None
     coarse = np.column_stack([np.full(400, 1000.0), np.random.default_rng(1).choice([-1.0, 1.0], 400)])
     two = np.array([[1000, -1], [1000, 1]], dtype=np.float32)
     lost = measure_agreement(coarse.astype(np.float32), "int8", two, scores=scores)
+    assert lost.picks is not None
     assert lost.picks < 0.6
     with pytest.raises(MismatchError, match="of the picks"):
         lost.check(0.9)
@@ -59,6 +62,7 @@ def test_a_narrow_cache_always_records_its_agreement(path, panel, make_encoder, 
     cache = open_cache(path)
     cache.build(panel, make_encoder(dim=32), dtype=dtype, least_agreement=0.9, **choice)
     agreement = cache.info().agreement
+    assert agreement is not None
     assert (agreement["dtype"], agreement["vectors"]) == (dtype, 256)
     assert min(agreement["clusters"], agreement["distances"], agreement["picks"]) >= 0.9
     assert open_cache(path).info().agreement == agreement

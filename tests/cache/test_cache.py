@@ -44,7 +44,7 @@ def test_a_day_can_be_given_in_three_types(cache):
 
 
 def test_days_are_cross_sections_in_order(cache, expected):
-    seen = {}
+    seen: dict[tuple[str, str], np.ndarray] = {}
     for day, tickers, vectors in cache.days("2020-04-01", "2020-04-30"):
         seen |= {(str(day), str(name)): vector for name, vector in zip(tickers, vectors, strict=True)}
     wanted = {key: value[0] for key, value in expected.items() if "2020-04-01" <= key[0] <= "2020-04-30"}
@@ -168,7 +168,9 @@ def test_a_narrow_dtype_is_refused_below_the_required_agreement(tmp_path, panel,
     """The measured agreement is stored with the cache; a type that changes too much leaves no cache."""
     cache = open_cache(tmp_path / "half.lance")
     cache.build(panel, make_encoder(), dtype="float16")
-    agreement = open_cache(cache.path).spec.notes["agreement"]
+    notes = open_cache(cache.path).spec.notes
+    assert notes is not None
+    agreement = notes["agreement"]
     assert agreement["dtype"] == "float16"
     assert agreement["clusters"] >= 0.99
     with pytest.raises(MismatchError, match="int8 keeps"):

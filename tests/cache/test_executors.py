@@ -103,6 +103,7 @@ class Halves(MeanEncoder):
 
     def encode(self, windows: np.ndarray):
         if self.windows_encoded == 0:
+            assert self.notify is not None
             self.notify("memory ran out: going on with batches of 2")
         return super().encode(windows)
 
@@ -113,7 +114,7 @@ def test_notices_of_a_workers_encoder_reach_the_driver():
     from encash.cache.executors.ray import RayExecutor
     from encash.testing.executor_contract import _tasks
 
-    notices = []
+    notices: list[str] = []
     with RayExecutor(lambda: Halves(3, lookback=4, dim=5), workers=1, say=notices.append) as executor:
         for task in _tasks():
             executor.submit(task).result(60)
@@ -127,4 +128,4 @@ def test_ray_without_a_worker_is_refused(workers):
     from encash.cache.executors.ray import RayExecutor
 
     with pytest.raises(InputError, match=f"workers is {workers}; expected 1 or more"):
-        RayExecutor(MeanEncoder, workers=workers)
+        RayExecutor(lambda: MeanEncoder(3), workers=workers)

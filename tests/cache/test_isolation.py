@@ -200,16 +200,16 @@ class ForeignWrites(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-_QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "database": None}
+_QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
 
 TestForeignWrites = ForeignWrites.TestCase
-TestForeignWrites.settings = settings(max_examples=8, stateful_step_count=14, derandomize=True, **_QUICK)
+TestForeignWrites.settings = settings(_QUICK, max_examples=8, stateful_step_count=14, derandomize=True)
 
 
 @pytest.mark.slow
 def test_random_histories():
     """The state machine passes on random examples, which differ from run to run."""
-    run_state_machine_as_test(ForeignWrites, settings=settings(max_examples=150, stateful_step_count=30, **_QUICK))
+    run_state_machine_as_test(ForeignWrites, settings=settings(_QUICK, max_examples=150, stateful_step_count=30))
 
 
 # Probes: every vector identifies its key and version.

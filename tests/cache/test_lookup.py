@@ -170,6 +170,7 @@ def test_embeddings_and_forecasts_can_be_read_separately(panel, cache, reference
     assert np.array_equal(part.forecast, reference[0][1], equal_nan=True)
     (part,) = Lookup(cache=cache, panel=panel).read(days, tickers, embeddings=True, forecasts=False)
     assert part.forecast.shape == (len(days), 0)
+    assert part.embedding is not None
     assert np.array_equal(part.embedding, reference[0][0], equal_nan=True)
 
 
@@ -289,7 +290,12 @@ def test_reading_day_by_day_gives_the_same_as_one_read(panel, cache, restate, mo
     random = np.random.default_rng(0)
     made = []
     real = digests_module.window_digests
-    monkeypatch.setattr(digests_module, "window_digests", lambda *args: made.append(args[1]) or real(*args))
+
+    def record(*args):
+        made.append(args[1])
+        return real(*args)
+
+    monkeypatch.setattr(digests_module, "window_digests", record)
     for order in (changed.sessions, changed.sessions[::-1], random.permutation(changed.sessions)):
         walker = Lookup(cache=cache, panel=changed)
         made.clear()

@@ -69,7 +69,7 @@ def test_an_update_covers_the_tickers_of_the_cache_and_new_ones(panel, encoder, 
     *old, new = sorted(panel.tickers, key=first_window.__getitem__)
     last = panel.sessions[np.searchsorted(panel.sessions, np.datetime64(first_window[new])) - 1]
     cache = open_cache(path)
-    cache.build(panel, encoder, start=panel.sessions[20], end=last, tickers=old[:2])
+    cache.build(panel, encoder, start=panel.sessions[20], end=last, tickers=tuple(old[:2]))
     chosen, left_out = renewal(panel, encoder.spec, cache.index(), EVERYTHING)
     cache.build(panel, encoder, chosen)
     cells = {

@@ -59,7 +59,8 @@ class Data:
 @given(kept=st.tuples(*[rows_kept] * len(NAMES)), steps=st.lists(step, min_size=1, max_size=6))
 def test_a_cache_behaves_like_a_simple_model(kept, steps):
     """After any restatements, builds and reads, counts are exact and values are those of the current windows."""
-    data, held = Data(kept), {}
+    data = Data(kept)
+    held: dict[tuple[int, str], bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         cache = open_cache(Path(folder, "c.lance"))
         for kind, *what in steps:
@@ -108,6 +109,7 @@ def check_read(cache, data, held, cells):
     counts = [stats.hits, stats.misses, stats.stale, stats.unavailable]
     assert counts == [kinds.count(kind) for kind in ("hit", "miss", "stale", "none")]
     assert stats.computed == len({cell for cell, kind in zip(cells, kinds, strict=True) if kind in ("miss", "stale")})
+    assert signals.embedding is not None
     for at, window in enumerate(windows):
         assert signals.found[at] == (window is not None)
         if window is None:

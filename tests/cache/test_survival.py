@@ -31,6 +31,8 @@ WRITERS = 8
 def jobs():
     """The worker's module, for its data."""
     spec = importlib.util.spec_from_file_location("survival_worker", WORKER)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -42,16 +44,21 @@ class Worker:
     def __init__(self):
         command = [sys.executable, "-W", "ignore", str(WORKER)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, text=True, env=environment, **pipes)
+        self._process = subprocess.Popen(
+            command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
 
     def start(self, *job) -> int:
-        self._process.stdin.write("\t".join(map(str, job)) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._input.write("\t".join(map(str, job)) + "\n")
+        self._input.flush()
+        return int(self._output.readline())
 
     def wait(self) -> int:
-        return int(self._process.stdout.readline())
+        return int(self._output.readline())
 
     def run(self, *job) -> None:
         self.start(*job)
@@ -66,8 +73,8 @@ class Worker:
         return self.wait() == -signal.SIGKILL
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._input.close()
+        self._output.close()
         self._process.wait(30)
 
 
@@ -230,7 +237,8 @@ def test_eight_builders_of_overlapping_ranges_write_every_key_once(truth, tmp_pa
     workers = [Worker() for _ in range(WRITERS)]
     for number, worker in enumerate(workers):
         worker.start("part", path, number)
-    reads, wrong, done = 0, [], threading.Event()
+    reads, done = 0, threading.Event()
+    wrong: list[tuple[str, str]] = []
 
     def watch():
         nonlocal reads

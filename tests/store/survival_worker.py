@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Callable
 
 from encash.store import ensure_store, export_hdf5, merge, open_store
 from encash.testing.store_contract import make_entries, make_spec
@@ -69,7 +70,13 @@ def announce(what: object) -> None:
     sys.stdout.flush()
 
 
+JOBS: dict[str, Callable[..., None]] = {
+    "write": write,
+    "compact": compact,
+    "merge": join,
+    "export": export,
+    "contend": contend,
+}
+
 if __name__ == "__main__":
-    {"write": write, "compact": compact, "merge": join, "export": export, "contend": contend}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    JOBS[sys.argv[1]](*sys.argv[2:])

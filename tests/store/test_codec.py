@@ -28,7 +28,9 @@ def test_rounding_is_idempotent(dtype, width):
         again_codes, again_scale = encode(once, dtype)
         assert once.tobytes() == decode(again_codes, again_scale).tobytes()
         assert codes.tobytes() == again_codes.tobytes()
-        assert (scale is None) or scale.tobytes() == again_scale.tobytes()
+        if scale is not None:
+            assert again_scale is not None
+            assert scale.tobytes() == again_scale.tobytes()
 
     check()
 

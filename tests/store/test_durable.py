@@ -23,7 +23,7 @@ def test_new_files_are_flushed_even_if_renamed(tmp_path, monkeypatch):
     def note(handle: int) -> None:
         synced.add(os.fstat(handle).st_ino)
 
-    monkeypatch.setattr(durable.os, "fdatasync", note)
+    monkeypatch.setattr(os, "fdatasync", note)
     (tmp_path / "old").write_text("old")
     with syncing(tmp_path):
         (tmp_path / "new").write_text("new")
@@ -53,7 +53,7 @@ def test_an_early_disk_error_is_not_lost(tmp_path, monkeypatch):
     before = everything(store)
     many = make_entries(spec, ["2024-01-03"], [f"T{number:05}" for number in range(20_000)])
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, "fdatasync", refuse)
+        patch.setattr(os, "fdatasync", refuse)
         with pytest.raises(WorkError, match="nothing was committed"):
             store.write(many)
     assert everything(open_store(store.location)) == before

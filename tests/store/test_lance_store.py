@@ -61,6 +61,7 @@ def test_duplicate_keys_of_concurrent_writers_are_reported(tmp_path):
     for day in ("2024-01-02", "2024-01-03"):
         first.write(make_entries(spec, [day], ["A"]))
     second = open_store(first.location)
+    assert isinstance(second, LanceStore)
     first.write(make_entries(spec, ["2024-01-02", "2024-01-04"], ["A"], seed=1, digest=2))
     refreshes: list[int] = []
 

@@ -1,3 +1,5 @@
+from typing import Any, Literal, cast
+
 import pytest
 
 from encash.errors import InputError, MismatchError
@@ -50,7 +52,8 @@ def test_conflicts_are_refused_with_a_report(digest, what):
 def test_conflicts_are_resolved_as_requested():
     """The first or the last store wins, the report lists the conflicts, and all other entries are merged."""
     left, right = filled("a", DAYS, ["A", "B"]), filled("b", DAYS[1:], ["B", "C"], seed=9, digest=2)
-    for choice, winner in (("first", left), ("last", right)):
+    winners: tuple[tuple[Literal["first", "last"], StoreSnapshot], ...] = (("first", left), ("last", right))
+    for choice, winner in winners:
         into = MemoryStore(make_spec(), "c")
         report = merge([left, right], into, on_conflict=choice)
         assert everything(into)[DAYS[1], "B"] == everything(winner)[DAYS[1], "B"]
@@ -72,4 +75,4 @@ def test_only_stores_of_one_encoder_are_merged():
     with pytest.raises(InputError, match="into itself"):
         merge([one], MemoryStore(make_spec(), "a"))
     with pytest.raises(InputError, match="not a way to resolve"):
-        merge([one], MemoryStore(make_spec(), "c"), on_conflict="newest")
+        merge([one], MemoryStore(make_spec(), "c"), on_conflict=cast(Any, "newest"))

@@ -22,12 +22,11 @@ from encash.store import create_store, ensure_store, open_store
 from encash.store.base import EmbeddingStore, StoreSpec
 from encash.testing import MeanEncoder, MemoryStore, StoreContract
 from encash.testing.store_contract import everything, make_entries, make_spec
+from tests.store.processes import read_line, send_go
+from tests.store.survival_worker import SPEC, TICKERS, step_entries
 
 moto = pytest.importorskip("moto.server", reason="the S3 server comes with moto[s3], flask and flask-cors")
 boto3 = pytest.importorskip("boto3", reason="likewise")
-
-sys.path.insert(0, str(Path(__file__).parent))
-from survival_worker import SPEC, TICKERS, step_entries  # noqa: E402 - importorskip comes first
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 numbers = itertools.count()
@@ -157,10 +156,9 @@ def test_concurrent_writers_in_one_bucket(prefix, writers):
         subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(writers)
     ]
-    assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * writers
+    assert [read_line(worker) for worker in workers] == ["ready\n"] * writers
     for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
+        send_go(worker)
     assert [worker.communicate(timeout=240)[0] for worker in workers] == ["done\n"] * writers
     store, truth = open_store(f"{prefix}/a.lance"), MemoryStore(SPEC)
     for day in range(12):
@@ -176,12 +174,12 @@ def test_compacting_while_others_write(prefix):
     ensure_store(f"{prefix}/a.lance", SPEC)
     command = [sys.executable, str(WORKER), "contend", f"{prefix}/a.lance"]
     workers = [
-        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for number in (0, 1)
+        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for number in (0, 1)
     ]
     for worker in workers:
-        worker.stdout.readline()
-        worker.stdin.write(b"go\n")
-        worker.stdin.flush()
+        read_line(worker)
+        send_go(worker)
     while any(worker.poll() is None for worker in workers):
         with contextlib.suppress(ConflictError):
             open_store(f"{prefix}/a.lance").compact(keep_versions=2)
@@ -199,7 +197,7 @@ def test_killed_writers_in_a_bucket_lose_nothing(prefix):
     for _ in range(8):
         command = [sys.executable, str(WORKER), "write", f"{prefix}/a.lance", str(step)]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert worker.stdout.readline() == "ready\n"
+        assert read_line(worker) == "ready\n"
         time.sleep(rng.uniform(0, 0.3))
         worker.kill()
         for _ in worker.communicate()[0].split():

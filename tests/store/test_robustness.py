@@ -17,6 +17,7 @@ import pytest
 from encash.errors import ConflictError, EncashError, FormatError
 from encash.store import VersionRows, create_store, ensure_store, export_hdf5, merge, open_store
 from encash.store.lance.columns import table
+from encash.store.lance.snapshot import LanceSnapshot
 from encash.store.local.lock import writer_lock
 from encash.store.rows import encode_entries
 from encash.testing.store_contract import everything, make_entries, make_spec
@@ -426,7 +427,9 @@ def test_the_number_of_mapped_files_is_bounded(tmp_path, monkeypatch):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], ["A", "B"], seed=seed))
     truth = np.concatenate([part.embedding for part in store.snapshot().scan(2)])
     np.testing.assert_array_equal(store.snapshot().vectors(np.arange(16)), truth)
-    assert len(store.snapshot().files._mapped) <= 3
+    snapshot = store.snapshot()
+    assert isinstance(snapshot, LanceSnapshot)
+    assert len(snapshot.files._mapped) <= 3
 
 
 def test_compacting_twice_rewrites_nothing(tmp_path, monkeypatch):
@@ -439,7 +442,9 @@ def test_compacting_twice_rewrites_nothing(tmp_path, monkeypatch):
         store.write(make_entries(spec, [f"2024-01-{seed + 1:02}"], [f"T{i:02}" for i in range(30)], seed=seed))
     truth = everything(store)
     assert store.compact().rows_rewritten == 150
-    assert [fragment.rows for fragment in store.snapshot().fragments] == [64, 64, 22]
+    snapshot = store.snapshot()
+    assert isinstance(snapshot, LanceSnapshot)
+    assert [fragment.rows for fragment in snapshot.fragments] == [64, 64, 22]
     assert store.compact().rows_rewritten == 0
     assert everything(store) == truth
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from encash.store import create_store, ensure_store, export_hdf5, open_store
+from encash.store.lance.snapshot import LanceSnapshot
 from encash.testing import MemoryStore
 from encash.testing.store_contract import everything, make_entries
-
-sys.path.insert(0, str(Path(__file__).parent))
-from survival_worker import SPEC, TICKERS, step_entries
+from tests.store.processes import read_line, send_go
+from tests.store.survival_worker import SPEC, TICKERS, step_entries
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 KILLS = int(os.environ.get("ENCASH_KILLS", "25"))
@@ -40,7 +40,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a worker, and wait until it is ready."""
     command = [sys.executable, str(WORKER), *map(str, arguments)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout.readline() == "ready\n"
+    assert read_line(worker) == "ready\n"
     return worker
 
 
@@ -70,9 +70,11 @@ def test_killed_writers_lose_nothing(tmp_path, report, task):
             expected.write(step_entries(step))  # committed, but killed before the announcement
             step += 1
             assert everything(store) == everything(expected)
-    assert open_store(path).snapshot().verify().passed
+    snapshot = open_store(path).snapshot()
+    assert isinstance(snapshot, LanceSnapshot)
+    assert snapshot.verify().passed
     assert step > 0
-    orphans = len(list((path / "data").iterdir())) - len(open_store(path).snapshot().fragments)
+    orphans = len(list((path / "data").iterdir())) - len(snapshot.fragments)
     report(f"  {task}: {KILLS} kills, {step} commits of {len(step_entries(1))} entries, 0 lost, {orphans} orphan files")
 
 
@@ -134,8 +136,7 @@ def test_many_writers_write_every_key_once(tmp_path, report):
     reader = threading.Thread(target=read)
     reader.start()
     for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
+        send_go(worker)
     ends = [worker.communicate(timeout=120)[0] for worker in workers]
     stop.set()
     reader.join()
@@ -157,7 +158,7 @@ def test_a_killed_writer_releases_its_lock(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path / "_encash.lock")], stdout=subprocess.PIPE, text=True
     )
-    assert holder.stdout.readline() == "held\n"
+    assert read_line(holder) == "held\n"
     holder.kill()
     holder.wait()
     assert open_store(path).write(step_entries(0)) == 2
