@@ -66,8 +66,8 @@ def prepare(
     Both files are written atomically, after both are complete.
 
     Args:
-        prices_file: CSV, CSV.gz or Parquet; long (date, ticker, close, optionally open, high, low, volume) or wide
-            (date, then one column of closes per ticker).
+        prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
+            high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
         config: the choice of features; the default features if None.
