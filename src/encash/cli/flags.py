@@ -141,13 +141,8 @@ def keep_flag(parser: Any) -> None:
     """Add the flag that says which share a filter keeps."""
     from encash.clusters.filters.registry import FILTERS
 
-    names = ", ".join(name for name, one in FILTERS.items() if one.takes_share)
-    parser.add_argument(
-        "--keep",
-        type=float,
-        metavar="FRACTION",
-        help=f"share of the candidates to keep, by a filter that takes one: {names}",
-    )
+    names = " and ".join(name for name, one in FILTERS.items() if one.takes_share)
+    parser.add_argument("--keep", type=float, metavar="FRACTION", help=f"kept by the filters {names}")
 
 
 def setting_flags(parser: Any, group: str) -> None:

@@ -42,9 +42,6 @@ SYNONYMS = {
 }
 """Names of columns, in lower case, with single spaces between words."""
 VALUES = ("close", "open", "high", "low", "volume")
-NO_CLOSE = "close not above zero"
-NO_BAR = "open, high or low absent or not above zero"
-NO_VOLUME = "volume absent or below zero"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,11 +302,13 @@ def _by_ticker(names: Text, ticker: Int64, days: Days, values: Mapping[str, Floa
 
 def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
     """Return a mask of the invalid bars for each reason."""
-    faults = {NO_CLOSE: ~_is_price(values["close"])}
+    faults = {"close not above zero": ~_is_price(values["close"])}
     if others := [values[role] for role in ("open", "high", "low") if role in values]:
-        faults[NO_BAR] = ~np.logical_and.reduce([_is_price(other) for other in others])
+        faults["open, high or low absent or not above zero"] = ~np.logical_and.reduce(
+            [_is_price(other) for other in others]
+        )
     if "volume" in values:
-        faults[NO_VOLUME] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
+        faults["volume absent or below zero"] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
     return faults
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from encash.errors import FormatError
-from encash.plugins import find_entry_point, import_attribute
+from encash.plugins import find_plugin
 
 if TYPE_CHECKING:
     from encash.panel.formats.base import TableFormat
@@ -32,8 +32,6 @@ def format_of(path: Path) -> TableFormat:
         FormatError: no format has this suffix.
     """
     for suffix in ("".join(path.suffixes[-2:]), path.suffix):
-        if suffix in FORMATS:
-            return cast("TableFormat", import_attribute(FORMATS[suffix])())
-        if (entry_point := find_entry_point(ENTRY_POINTS, suffix)) is not None:
-            return cast("TableFormat", entry_point.load()())
+        if (found := find_plugin(FORMATS.get(suffix, suffix), ENTRY_POINTS)) is not None:
+            return cast("TableFormat", found())
     raise FormatError(f"{path} is none of {', '.join(FORMATS)}; rename or convert it to one of these")

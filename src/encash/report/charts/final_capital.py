@@ -25,17 +25,12 @@ def random_filters(run: Run, extras: Extras) -> Chart | None:
     if len(extras.shuffled_clusters):
         median = float(np.median(np.asarray(extras.shuffled_clusters)))
         marks.append(Mark(label="shuffled clusters, median", value=median, role="muted"))
+    capitals = np.asarray(extras.random_filters, dtype=np.float64)
     return Chart(
         title="Random-filter test",
         reading=f"{percent(rank.percentile / 100, 0)} of {count(rank.draws)} random filters with the same keep-rate "
         "ended below the run.",
-        figure=histogram(
-            np.asarray(extras.random_filters, dtype=np.float64),
-            marks,
-            money,
-            y_title="number of random filters",
-            x_title=_X_TITLE,
-        ),
+        figure=histogram(capitals, marks, money, y_title="number of random filters", x_title=_X_TITLE),
         note=f"Probability that a random filter ends at least this high: p = {number(rank.p_better, 3)}.",
     )
 
