@@ -343,9 +343,7 @@ PATH_METRICS = {
     "max_drawdown": PathMetric(
         lambda net, _: max_drawdown(net), "Max drawdown", "percent", "The largest drawdown of the net equity."
     ),
-    "information_ratio": PathMetric(
-        lambda net, benchmark: information_ratio(simple_returns(net), simple_returns(benchmark))
-    ),
+    "information_ratio": PathMetric(lambda net, base: information_ratio(simple_returns(net), simple_returns(base))),
     "ulcer_index": PathMetric(
         lambda net, _: ulcer_index(net),
         "Ulcer index",

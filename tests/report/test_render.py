@@ -222,6 +222,15 @@ def test_every_count_of_the_entries_is_shown(render):
     assert "0 failed" not in words
 
 
+def test_a_figure_of_the_equity_is_a_tile_that_older_runs_lack(render):
+    """The tile has its meaning and the figure of the benchmark; a run without the key has a page without the tile."""
+    tile = (
+        r'title="Root mean square[^"]*">Ulcer index</abbr></dt><dd class="value">3.2%</dd><dd class="note">benchmark 5'
+    )
+    assert re.search(tile, render(ulcer_index=0.0321))
+    assert "Ulcer index</abbr>" not in render(name="older")
+
+
 def test_undefined_figures_are_dashes(render):
     """A Sharpe ratio that is not defined is a dash."""
     assert re.search(r"Sharpe ratio</abbr></dt><dd class=\"value\">–<", render(sharpe=float("nan")))

@@ -29,6 +29,7 @@ LOADERS = {
 }
 """Add your encoder here: one line per suffix, or per scheme with its colon."""
 
+_THIRD_PARTY = EncoderLoader("encash.encoders.named:load_named")
 MODEL_NAMES = f"{', '.join(LOADERS)}, module:attribute or an installed encoder (entry point {ENTRY_POINTS})"
 """The names that `load_encoder` accepts, for help and errors."""
 
@@ -36,5 +37,4 @@ MODEL_NAMES = f"{', '.join(LOADERS)}, module:attribute or an installed encoder (
 def loader_of(name: str) -> EncoderLoader:
     """Return the loader of a model by its suffix or scheme; without a registered one, that of third-party encoders."""
     scheme, colon, _ = name.partition(":")
-    third_party = EncoderLoader("encash.encoders.named:load_named")
-    return LOADERS.get(Path(name).suffix) or LOADERS.get(scheme + colon, third_party)
+    return LOADERS.get(Path(name).suffix) or LOADERS.get(scheme + colon) or _THIRD_PARTY

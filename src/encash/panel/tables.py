@@ -172,12 +172,11 @@ def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
         raise FormatError(f"{path} has a column without a name; expected one ticker per column")
     if odd := [name for name in tickers if "\0" in name]:
         raise FormatError(f"{path}: the column {odd[0]!r} has a NUL character; {_NO_NUL}")
-    close = [_numbers(table[name]) for name in tickers]
     return _Long(
         days=np.tile(days, len(tickers)),
         ticker=np.repeat(np.arange(len(tickers)), len(days)),
         names=np.asarray(tickers, dtype=np.str_),
-        values={"close": np.concatenate(close)},
+        values={"close": np.concatenate([_numbers(table[name]) for name in tickers])},
     )
 
 
@@ -188,13 +187,12 @@ def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
     if pa.types.is_timestamp(column.type):
         local = column if column.type.tz is None else pc.local_timestamp(column)
         days: Days = local.to_numpy().astype("datetime64[D]")
-        return days
-    if pa.types.is_date(column.type):
+    elif pa.types.is_date(column.type):
         days = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-        return days
-    encoded = _as_text(column).combine_chunks().dictionary_encode()
-    distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
-    days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
+    else:
+        encoded = _as_text(column).combine_chunks().dictionary_encode()
+        distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
+        days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
     return days
 
 

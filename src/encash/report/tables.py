@@ -46,7 +46,7 @@ class Tile(NamedTuple):
 
 
 def tiles(run: Run) -> list[Tile]:
-    """List the key figures of a run."""
+    """List the key figures of a run, without those that its version of encash did not record."""
     notes = {
         **{one.term: _benchmark_note(run, one) for one in PATH_METRICS.values() if one.term},
         "Final capital": f"{signed_percent(run.figure('total_return'))} from {money(run.capital)}",
@@ -57,7 +57,11 @@ def tiles(run: Run) -> list[Tile]:
         "Keep-rate": _filter_note(run),
     }
     return [
-        *(Tile(term, form(run.figure(key)), notes.get(term, "")) for term, (key, form) in FIGURES.items()),
+        *(
+            Tile(term, form(run.figure(key)), notes.get(term, ""))
+            for term, (key, form) in FIGURES.items()
+            if key in run.result
+        ),
         Tile("Hits / misses", f"{count(run.figure('hits'))} / {count(run.figure('misses'))}", _hits_note(run)),
         Tile("Time", seconds(run.figure("seconds")), _stage_note(run)),
     ]
