@@ -164,3 +164,19 @@ def test_figures_are_those_of_a_well_known_library_where_the_definitions_agree()
         library.annual_return(returns),
     ]
     np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
+def test_the_ulcer_index_grows_with_the_length_of_a_drawdown():
+    """Two drawdowns of the same depth differ by their length; without a drawdown it is 0, without values NaN."""
+    short, long = np.full(100, 100.0), np.full(100, 100.0)
+    short[50], long[50:] = 90.0, 90.0
+    assert metrics.max_drawdown(short) == metrics.max_drawdown(long)
+    assert metrics.ulcer_index(short) == pytest.approx(0.1 * np.sqrt(1 / 100))
+    assert metrics.ulcer_index(long) == pytest.approx(0.1 * np.sqrt(50 / 100))
+    assert metrics.ulcer_index(np.arange(1.0, 9.0)) == 0.0
+    assert np.isnan(metrics.ulcer_index(np.array([])))
+
+
+def test_a_figure_on_the_page_has_a_meaning():
+    """The glossary of the page defines every figure of the equity that it shows."""
+    assert all(metric.meaning.endswith(".") for metric in metrics.PATH_METRICS.values() if metric.term)

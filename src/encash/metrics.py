@@ -8,11 +8,14 @@ Conventions of every function, pinned by tests:
 - Means are arithmetic, deviations are those of a sample (ddof = 1), the risk-free rate is 0 unless given.
 - An undefined result (too few values, zero deviation) is NaN, never 0 and never infinite.
 - Drawdowns are negative: −0.2 is 20% below the highest value so far.
+
+A figure of the equity of a run is a function and an entry in `PATH_METRICS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -127,6 +130,18 @@ def max_drawdown(equity: Float64) -> float:
     -0.25
     """
     return float(drawdowns(equity).min()) if len(equity) else float("nan")
+
+
+def ulcer_index(equity: Float64) -> float:
+    """Return the root mean square of the drawdowns, 0 or positive, as a fraction; NaN without values.
+
+    Source: Peter Martin and Byron McCann, The Investor's Guide to Fidelity Funds (1989), there in percent:
+    √(Σ drawdown² / n) over all n values, so that it grows with the depth and the length of drawdowns.
+
+    >>> round(ulcer_index(np.array([100.0, 80.0, 120.0])), 6)
+    0.11547
+    """
+    return float(np.sqrt(np.mean(drawdowns(equity) ** 2))) if len(equity) else float("nan")
 
 
 def win_rate(returns: Float64) -> float:
@@ -295,6 +310,48 @@ def block_bootstrap(
     tail = (1.0 - level) / 2.0 * 100.0
     low, high = np.nanpercentile(values, [tail, 100.0 - tail])
     return float(low), float(high)
+
+
+class PathMetric(NamedTuple):
+    """A figure of net equity and benchmark, both shape (n,) from the initial capital on."""
+
+    measure: Callable[[Float64, Float64], float]
+    """Maps (net equity, benchmark) to the figure."""
+    term: str = ""
+    """Its name on the page of a run; empty for a figure of `result.json` only."""
+    format: Literal["percent", "signed_percent", "number"] = "number"
+    """The function of `encash.report.formatting` that formats it."""
+    meaning: str = ""
+    """One sentence for the glossary of the page."""
+
+
+PATH_METRICS = {
+    "cagr": PathMetric(
+        lambda net, _: cagr(net),
+        "CAGR",
+        "signed_percent",
+        "Compound annual growth rate: (last / first) ^ (252 / sessions) − 1.",
+    ),
+    "volatility": PathMetric(lambda net, _: volatility(simple_returns(net))),
+    "sharpe": PathMetric(
+        lambda net, _: sharpe(simple_returns(net)),
+        "Sharpe ratio",
+        "number",
+        "Mean over standard deviation of the daily net returns, times √252; the risk-free rate is 0.",
+    ),
+    "sortino": PathMetric(lambda net, _: sortino(simple_returns(net))),
+    "max_drawdown": PathMetric(
+        lambda net, _: max_drawdown(net), "Max drawdown", "percent", "The largest drawdown of the net equity."
+    ),
+    "information_ratio": PathMetric(lambda net, base: information_ratio(simple_returns(net), simple_returns(base))),
+    "ulcer_index": PathMetric(
+        lambda net, _: ulcer_index(net),
+        "Ulcer index",
+        "percent",
+        "Root mean square of the drawdowns of all sessions (Martin and McCann 1989).",
+    ),
+}
+"""Key in `result.json` → figure. Add yours here: results, sweeps, the page and its glossary follow from it."""
 
 
 def _without_nan(values: Float64) -> Float64:

@@ -23,6 +23,7 @@ from encash.clusters import Hard, Random
 from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, LookaheadError, MissingFileError, UnknownKeyError
 from encash.fingerprint import fingerprint
+from encash.metrics import PATH_METRICS
 from encash.serialization import describe, from_description, identity
 
 
@@ -198,7 +199,9 @@ def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup,
         "final_capital total_return cagr sharpe max_drawdown turnover trades win_rate hits misses stale computed "
         "keep_rate lookahead model_loaded seconds stages run_dir"
     )
-    assert set(promised.split()) <= set(written)
+    assert {*promised.split(), *PATH_METRICS} <= set(written)
+    for key, metric in PATH_METRICS.items():
+        assert result.summary[key] == pytest.approx(metric.measure(result.outcome.path, result.benchmark), nan_ok=True)
     assert written["lookahead"] is False
     assert written["training_period"] == "training period unknown"
     assert written["configuration"]["top_k"] == 2

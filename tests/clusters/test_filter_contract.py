@@ -45,9 +45,10 @@ class TestOwn(FilterContract):
 
 
 @pytest.mark.parametrize("name", list(FILTERS))
-def test_a_registered_filter_has_the_name_of_its_registration(name):
+def test_a_registered_filter_agrees_with_its_registration(name):
     """What the command line offers is what results and grids say."""
     assert filter_class(name).name == name
+    assert filter_class(name).takes_share == FILTERS[name].takes_share
     assert filter_names()[-1] == "none"
 
 
@@ -65,7 +66,7 @@ def test_a_filter_of_ones_own(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("soft", "the filter is 'soft'; expected one of hard, nearest, static, random, none, module:attribute"),
+        ("soft", f"the filter is 'soft'; expected one of {', '.join(filter_names())}, module:attribute"),
         ("no_such_module:Filter", "cannot be imported"),
         ("encash.clusters.filters.hard:Soft", "no attribute"),
         ("encash.clusters.model:ClusterModel", "not a filter; expected a subclass"),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from encash.encoders import load_encoder, named
+from encash.encoders import load_encoder
+from encash.encoders.registry import ENTRY_POINTS, LOADERS
 from encash.errors import FormatError, InputError
 from encash.testing import EncoderContract, MeanEncoder
 
@@ -33,7 +34,7 @@ def test_an_instance_a_class_and_a_function_are_taken():
 
 def test_an_entry_point_is_found_by_its_name(monkeypatch):
     """A package that offers an encoder under encash.encoders is loaded by that name."""
-    offered = EntryPoint(name="ours", value="own_encoders:Own", group=named.GROUP)
+    offered = EntryPoint(name="ours", value="own_encoders:Own", group=ENTRY_POINTS)
     monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group, name: [offered] if name == "ours" else [])
     assert load_encoder("ours").spec == MeanEncoder(3, lookback=4, seed=5).spec
     with pytest.raises(FormatError, match="theirs does not name a model"):
@@ -47,7 +48,7 @@ def test_an_entry_point_is_found_by_its_name(monkeypatch):
         ("own_encoders:Missing", "has no attribute 'Missing'"),
         ("own_encoders:NOTHING", "is a int; expected an encash.encoders.Encoder"),
         ("model.pickle", "does not name a model"),
-        ("", "does not name a model"),
+        ("", f"does not name a model; expected {', '.join(LOADERS)}, module:attribute"),
     ],
 )
 def test_what_is_no_encoder_is_refused(name, said):

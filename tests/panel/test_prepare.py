@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import EntryPoint, PackageNotFoundError, files
 from pathlib import Path
 
 import h5py
@@ -14,10 +15,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 from encash.errors import FormatError, InputError, MissingFileError, WorkError
 from encash.panel import FeatureConfig, open_panel, open_prices, prepare
 from encash.panel.features import panel_features
+from encash.panel.formats.comma import Csv
+from encash.panel.formats.registry import FORMATS
 from encash.panel.tables import read_bars
 
 SMALL = FeatureConfig(spans=(1, 2, 5), scale_span=5)
@@ -78,8 +82,8 @@ def test_a_wide_table_is_read_as_closes(tmp_path):
     assert str(panel.days("OPEN")[0]) == DAYS[6]
 
 
-def test_csv_gzip_and_parquet_say_the_same(tmp_path):
-    """The same table in any of the three forms, rows in any order, gives the same bytes."""
+def test_the_same_table_in_any_format_gives_the_same_bars(tmp_path):
+    """The same table in every registered format, rows in any order, gives the same bytes."""
     plain = table(tmp_path / "a.csv", long_text())
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
     shuffled = plain.read_text().splitlines()
@@ -92,13 +96,33 @@ def test_csv_gzip_and_parquet_say_the_same(tmp_path):
         ),
         tmp_path / "b.parquet",
     )
+    pq.write_table(frame, tmp_path / "a.pq")
+    feather.write_feather(frame, tmp_path / "a.feather")
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, frame.schema) as writer:
+        writer.write_table(frame, max_chunksize=3)
     found = []
-    for name in ("a.csv", "a.csv.gz", "b.csv", "a.parquet", "b.parquet"):
+    for name in (*(f"a{suffix}" for suffix in FORMATS), "b.csv", "b.parquet"):
         bars = read_bars(tmp_path / name).bars
         assert list(bars) == ["AAA", "BBB"]
         columns = [getattr(own, name) for own in bars.values() for name in ("days", "close", "low", "volume")]
         found.append([column.tobytes() for column in columns])
     assert all(same == found[0] for same in found)
+
+
+class Semicolons(Csv):
+    """A vendor's format as a user would write it."""
+
+    delimiter = ";"
+
+
+def test_a_format_of_a_vendor_is_one_class_and_one_name(tmp_path, monkeypatch):
+    """An entry point is found by its suffix; a different separator needs no code."""
+    text = "<DATE>;<TICKER>;<CLOSE>\n20240102;A;1.5\n"
+    entry = EntryPoint(name=".txt", value=f"{__name__}:Semicolons", group="encash.formats")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group, name: [entry] if name == ".txt" else [])
+    found = read_bars(table(tmp_path / "t.2024.txt", text))
+    assert found.columns == {"close": "<CLOSE>"}
+    assert found.bars["A"].close.tolist() == [1.5]
 
 
 @pytest.mark.parametrize(
@@ -219,18 +243,21 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
     with pytest.raises(MissingFileError, match="does not exist"):
         read_bars(tmp_path / "nowhere.csv")
     (tmp_path / "t.xlsx").write_bytes(b"PK")
-    with pytest.raises(FormatError, match=r"neither \.csv"):
+    with pytest.raises(FormatError, match=re.escape(f"none of {', '.join(FORMATS)}; rename")):
         read_bars(tmp_path / "t.xlsx")
-    for name in ("t.parquet", "t.csv.gz"):
+    for name in ("t.parquet", "t.csv.gz", "t.feather", "t.arrow"):
         (tmp_path / name).write_bytes(b"date,ticker\n\xff")
         with pytest.raises(FormatError, match="write it again"):
             read_bars(tmp_path / name)
     (tmp_path / "latin.csv").write_bytes("dät,A\n".encode("latin-1"))
     with pytest.raises(FormatError, match="UTF-8"):
         read_bars(tmp_path / "latin.csv")
-    pq.write_table(pa.table({"date": ["2024-01-02"], "A": ["one"]}), tmp_path / "t.parquet")
-    with pytest.raises(FormatError, match="column 'A' is string"):
-        read_bars(tmp_path / "t.parquet")
+    words = pa.table({"date": ["2024-01-02"], "A": ["one"]})
+    pq.write_table(words, tmp_path / "t.parquet")
+    feather.write_feather(words, tmp_path / "t.feather")
+    for name in ("t.parquet", "t.feather"):
+        with pytest.raises(FormatError, match="column 'A' is string"):
+            read_bars(tmp_path / name)
     pq.write_table(pa.table({"date": pa.array([None], pa.date32()), "A": [1.0]}), tmp_path / "t.parquet")
     with pytest.raises(FormatError, match="rows without a date"):
         read_bars(tmp_path / "t.parquet")

@@ -9,6 +9,7 @@ import pytest
 from encash.clusters import ClusterMap, WalkDrift
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.report import Alternative, ClusterReturn, Extras, Range, Skill, Spread, read_run, render_report
+from encash.report.charts import run_charts
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -104,6 +105,13 @@ def everything(folder):
     )
 
 
+def num_drawings(folder, extras):
+    """Registered charts of a run that are drawings, not tables; at least the equity."""
+    number = sum(chart.figure is not None for chart in run_charts(read_run(folder), extras))
+    assert number
+    return number
+
+
 @pytest.fixture
 def render(write_run, tmp_path):
     """Renders one run: ``render(extras, **keys of result.json)``."""
@@ -120,8 +128,9 @@ def test_the_page_of_one_run_is_whole(write_run, tmp_path):
     text = render_report([folder], tmp_path / "report.html", extras=everything(folder)).read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 11
-    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == 11
+    drawings = num_drawings(folder, everything(folder))
+    assert page.tags.count("svg") == drawings
+    assert len(re.findall(r'<svg viewBox="[^"]*" role="img" aria-label="[^"]{20,}"', text)) == drawings
     for words in ("Comparisons", "Forecast skill", "50 times faster than live", "with the same picks"):
         assert words in page.words
     for words in (
@@ -214,6 +223,15 @@ def test_every_count_of_the_entries_is_shown(render):
     assert "0 failed" not in words
 
 
+def test_a_figure_of_the_equity_is_a_tile_that_older_runs_lack(render):
+    """The tile has its meaning and the figure of the benchmark; a run without the key has a page without the tile."""
+    tile = (
+        r'title="Root mean square[^"]*">Ulcer index</abbr></dt><dd class="value">3.2%</dd><dd class="note">benchmark 5'
+    )
+    assert re.search(tile, render(ulcer_index=0.0321))
+    assert "Ulcer index</abbr>" not in render(name="older")
+
+
 def test_undefined_figures_are_dashes(render):
     """A Sharpe ratio that is not defined is a dash."""
     assert re.search(r"Sharpe ratio</abbr></dt><dd class=\"value\">–<", render(sharpe=float("nan")))
@@ -232,7 +250,7 @@ def test_a_run_without_benchmark_clusters_or_stages_still_has_a_page(write_run, 
     pq.write_table(picks.set_column(2, "cluster", [no_cluster]), folder / "picks.parquet")
     page = Page(render_report([folder], tmp_path / "report.html").read_text())
     assert "no benchmark to compare with" in page.words
-    assert page.tags.count("svg") == 1
+    assert page.tags.count("svg") == num_drawings(folder, Extras())
 
 
 def test_several_runs_stand_side_by_side(write_run, tmp_path):

@@ -103,23 +103,18 @@ class Outcome(Allocation):
         `win_rate` is the fraction of holdings with a gain after slippage and proportional fees, `trades` the number
         of orders in the ledger.
         """
-        returns, benchmark = metrics.simple_returns(self.path), metrics.simple_returns(self.benchmark)
+        path, benchmark = self.path, self.benchmark
         trades, holdings, config = self.simulation.trades, self.simulation.holdings, self.config
         candidates = int(self.candidates.sum())
         paid = holdings.entry * (1.0 + config.buy_fee)
         got = holdings.exit * (1.0 - config.sell_fee)
         return {
             "final_capital": float(self.net[-1]),
-            "total_return": metrics.total_return(self.path),
+            "total_return": metrics.total_return(path),
             "gross_return": float(self.gross[-1] / config.initial_capital - 1.0),
-            "benchmark_return": metrics.total_return(self.benchmark),
-            "cagr": metrics.cagr(self.path),
-            "volatility": metrics.volatility(returns),
-            "sharpe": metrics.sharpe(returns),
-            "sortino": metrics.sortino(returns),
-            "max_drawdown": metrics.max_drawdown(self.path),
-            "information_ratio": metrics.information_ratio(returns, benchmark),
-            "turnover": metrics.turnover(float(trades.value().sum()), self.path),
+            "benchmark_return": metrics.total_return(benchmark),
+            **{key: metric.measure(path, benchmark) for key, metric in metrics.PATH_METRICS.items()},
+            "turnover": metrics.turnover(float(trades.value().sum()), path),
             "trades": len(trades.row),
             "fees": float(trades.fee.sum()),
             "win_rate": metrics.win_rate(got / paid - 1.0),

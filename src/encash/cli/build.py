@@ -10,6 +10,7 @@ from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
 from encash.cli.progress import bytes_below
+from encash.encoders.registry import MODEL_NAMES
 
 
 def register(parser: Parser) -> None:
@@ -21,9 +22,7 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     """Add the flags that plan, build and update share."""
     name = parser.prog.removeprefix("encash ")
     command(parser, handler, f"{name} --model model.pt --data features.h5 --cache cache.lance --months 6")
-    parser.add_argument(
-        "--model", required=True, metavar="M", help="a checkpoint (.pt), .onnx, .pt2 or module:attribute"
-    )
+    parser.add_argument("--model", required=True, metavar="M", help=MODEL_NAMES)
     parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
     range_flags(parser)

@@ -130,11 +130,19 @@ def universe_flags(universe: Any) -> None:
         help="; ".join(f"{name}: {one.keeps}" for name, one in FILTERS.items())
         + "; none; or your own, module:attribute (hard with --clusters, else none)",
     )
-    universe.add_argument("--keep", type=float, metavar="FRACTION", help="kept by the filters nearest (0.3) and random")
+    keep_flag(universe)
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
     universe.add_argument(
         "--membership", type=Path, metavar="CSV", help="members by day: ticker,from,until (all with prices)"
     )
+
+
+def keep_flag(parser: Any) -> None:
+    """Add the flag that says which share a filter keeps."""
+    from encash.clusters.filters.registry import FILTERS
+
+    names = " and ".join(name for name, one in FILTERS.items() if one.takes_share)
+    parser.add_argument("--keep", type=float, metavar="FRACTION", help=f"kept by the filters {names}")
 
 
 def setting_flags(parser: Any, group: str) -> None:

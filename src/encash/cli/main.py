@@ -11,7 +11,7 @@ from encash.cli.console import Parser, run
 
 COMMANDS = {
     "demo": "run the whole workflow on real prices",
-    "prepare": "convert CSV or Parquet prices to the two HDF5 files, with features that use only the past",
+    "prepare": "convert CSV, Parquet or Feather prices to the two HDF5 files, with features that use only the past",
     "train": "fit the reference transformer on data up to a day",
     "plan": "show what a build would do",
     "build": "make every missing or stale entry valid; an interrupted build resumes",

@@ -9,13 +9,14 @@ from pathlib import Path
 from encash import panel
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command
+from encash.panel.formats.registry import FORMATS
 
 
 def register(parser: Parser) -> None:
     """Add the flags."""
     command(parser, run_prepare, "prepare prices.csv --features-out features.h5 --prices-out prices.h5")
     parser.add_argument(
-        "prices_file", metavar="PRICES", type=Path, help="CSV, CSV.gz or Parquet; long or wide; OHLCV or close only"
+        "prices_file", metavar="PRICES", type=Path, help=f"{', '.join(FORMATS)}; long or wide; OHLCV or close only"
     )
     parser.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
     parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")

@@ -12,7 +12,7 @@ from encash import backtest, pipeline
 from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, filter_choice, open_inputs
 from encash.cli.console import Console, Parser, figure
-from encash.cli.flags import command, count, source_flags
+from encash.cli.flags import command, count, keep_flag, source_flags
 
 SETTINGS = (*settings(), "filter", "keep")
 """Settings of a grid: the fields of `BacktestConfig`, and the filter."""
@@ -34,7 +34,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("grid", type=Path, metavar="GRID.toml")
     source_flags(parser.add_argument_group("inputs"))
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="use the ranking of this horizon (5)")
-    parser.add_argument("--keep", type=float, metavar="FRACTION", help="kept by the filters nearest and random")
+    keep_flag(parser)
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 

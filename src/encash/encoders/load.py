@@ -1,18 +1,16 @@
-"""Loading of an encoder by its path or name. The suffix selects the engine, which is imported only then."""
+"""Loading of an encoder by its path or name, which selects the engine; only that one is imported."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from encash.arrays import Float32
-from encash.encoders import named
 from encash.encoders.base import Encoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
 from encash.encoders.optional_import import import_optional
 from encash.encoders.options import AUTO, LoadOptions, Sample
-from encash.errors import FormatError
+from encash.encoders.registry import loader_of
 from encash.progress import Progress
 
 
@@ -34,8 +32,8 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
 
     Args:
         path: a checkpoint of the reference transformer (``.pt``), an ONNX model (``.onnx``), a program exported by
-            torch (``.pt2``), ``module:attribute`` of your own class, the name of an entry point ``encash.encoders``, or
-            ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
+            torch (``.pt2``), ``module:attribute`` of your own class, called without arguments, the name of an entry
+            point ``encash.encoders``, or ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
         device: cpu, cuda, …; auto uses a GPU if there is one.
         engine: the engine of a checkpoint: torch or onnxruntime (in float32, exported at each load). auto includes the
             engine in the measurement if the precision is auto too, and else is torch.
@@ -71,24 +69,12 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         sample=sample,
         progress=progress,
     )
-    module: Any
-    if is_checkpoint(path):
-        module = import_optional("encash.encoders.torch", package="torch", extra="torch")
-        return cast(Encoder, module.load_torch_encoder(path, options))
-    if str(path).startswith("chronos:"):
-        options.refuse("bin_edges", own={"engine": "chronos", "precision": "float32"})
-        module = import_optional("encash.encoders.chronos", package="torch", extra="chronos")
-        return cast(Encoder, module.load_chronos_encoder(str(path), options))
-    match Path(path).suffix:
-        case ".onnx":
-            options.refuse("bin_edges", own={"engine": "onnxruntime", "precision": "float32"})
-            module = import_module("encash.encoders.onnx")
-            return cast(Encoder, module.load_onnx_encoder(path, options))
-        case ".pt2":
-            options.refuse("bin_edges", own={"engine": "torch.export", "precision": "float32"})
-            module = import_optional("encash.encoders.torch.program", package="torch", extra="torch")
-            return cast(Encoder, module.load_program_encoder(path, options))
-    return _load_named(str(path), options)
+    loader = loader_of(str(path))
+    if loader.engine:
+        options.refuse("bin_edges", own={"engine": loader.engine, "precision": "float32"})
+    module, _, function = loader.path.partition(":")
+    load = getattr(import_optional(module, package="torch", extra=loader.extra), function)
+    return cast(Encoder, load(str(path), options))
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -98,18 +84,3 @@ def is_checkpoint(path: str | Path) -> bool:
     (True, False)
     """
     return Path(path).suffix in (".pt", ".pth")
-
-
-def _load_named(name: str, options: LoadOptions) -> Encoder:
-    entry_point = named.find_entry_point(name)
-    if entry_point is None and not named.is_attribute(name):
-        raise FormatError(
-            f"{name} does not name a model; expected a checkpoint (.pt), .onnx, .pt2, module:attribute or the name of "
-            f"an installed encoder (entry point {named.GROUP})"
-        )
-    encoder = named.load_entry_point(entry_point) if entry_point is not None else named.load_attribute(name)
-    spec = encoder.spec
-    own = {"engine": spec.engine, "precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
-    options.refuse("device", "bin_edges", own=own)
-    encoder.batch_size = options.batch_size or encoder.batch_size
-    return encoder

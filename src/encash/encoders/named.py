@@ -5,47 +5,32 @@ The module is imported, which runs its code: name only modules that you trust.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
-from typing import Any
-
-from encash import plugins
 from encash.encoders.base import Encoder
-from encash.errors import InputError
-
-GROUP = "encash.encoders"
-"""The entry points under which a package offers encoders."""
-is_attribute = plugins.is_attribute
-
-
-def find_entry_point(name: str) -> EntryPoint | None:
-    """Return the installed encoder of that name; None if there is none."""
-    return plugins.find_entry_point(GROUP, name)
+from encash.encoders.options import LoadOptions
+from encash.encoders.registry import ENTRY_POINTS, MODEL_NAMES
+from encash.errors import FormatError, InputError
+from encash.plugins import find_plugin
 
 
-def load_attribute(name: str) -> Encoder:
-    """Load the encoder of a module: an `Encoder`, or a class or function that returns one without arguments.
+def load_named(name: str, options: LoadOptions) -> Encoder:
+    """Load an `Encoder`, or what a class or function returns when called without arguments.
 
     Raises:
-        InputError: no such module or attribute, or not an encoder.
+        FormatError: neither the name of an entry point nor ``module:attribute``.
+        InputError: no such module or attribute, not an encoder, or settings other than its own.
     """
-    return _made(plugins.import_attribute(name), name)
-
-
-def load_entry_point(entry_point: EntryPoint) -> Encoder:
-    """Load the encoder of an installed package.
-
-    Raises:
-        InputError: not an encoder.
-    """
-    return _made(entry_point.load(), entry_point.name)
-
-
-def _made(found: Any, name: str) -> Encoder:
-    encoder = found if isinstance(found, Encoder) else found() if callable(found) else found
+    found = find_plugin(name, ENTRY_POINTS)
+    if found is None:
+        raise FormatError(f"{name} does not name a model; expected {MODEL_NAMES}")
+    encoder = found() if callable(found) and not isinstance(found, Encoder) else found
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{name} is a {type(encoder).__name__}; expected an encash.encoders.Encoder, or a class or function that "
             "returns one without arguments (check yours with encash.testing.EncoderContract)"
         )
-    encoder.choice = encoder.choice or f"{encoder.spec.precision}, {encoder.spec.engine}, {name}: its own settings"
+    spec = encoder.spec
+    own = {"engine": spec.engine, "precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
+    options.refuse("device", "bin_edges", own=own)
+    encoder.batch_size = options.batch_size or encoder.batch_size
+    encoder.choice = encoder.choice or f"{spec.precision}, {spec.engine}, {name}: its own settings"
     return encoder

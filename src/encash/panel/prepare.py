@@ -66,8 +66,8 @@ def prepare(
     Both files are written atomically, after both are complete.
 
     Args:
-        prices_file: CSV, CSV.gz or Parquet; long (date, ticker, close, optionally open, high, low, volume) or wide
-            (date, then one column of closes per ticker).
+        prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
+            high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
         config: the choice of features; the default features if None.
@@ -84,7 +84,8 @@ def prepare(
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
-    _check_paths(prices_file, features_out, prices_out)
+    if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
+        raise InputError("the table, the features and the prices are three files; give each its own path")
     table = read_bars(prices_file, drop_bad=drop_bad)
     enough = {ticker: bars for ticker, bars in table.bars.items() if len(bars.days) > config.longest}
     if not enough:
@@ -122,11 +123,6 @@ def prepare(
         features_out=str(features_out),
         prices_out=str(prices_out),
     )
-
-
-def _check_paths(*paths: str | Path) -> None:
-    if len({Path(path).resolve() for path in paths}) < len(paths):
-        raise InputError("the table, the features and the prices are three files; give each its own path")
 
 
 def _counted(

@@ -1,24 +1,22 @@
-"""Reading of price tables (CSV, CSV.gz, Parquet; long or wide) as bars by ticker; ambiguous tables are refused."""
+"""Reading of price tables, long or wide, as bars by ticker; ambiguous tables are refused."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as arrow_csv
-from pyarrow import parquet
 
 from encash.arrays import Bool, Days, Float64, Int64, Text
 from encash.errors import FormatError, MissingFileError
 from encash.panel.features import Bars
+from encash.panel.formats.base import TableFormat
+from encash.panel.formats.registry import FORMATS, format_of
 
 _NO_NUL = "HDF5 cannot name such a ticker; remove it"
 SYNONYMS = {
@@ -44,9 +42,6 @@ SYNONYMS = {
 }
 """Names of columns, in lower case, with single spaces between words."""
 VALUES = ("close", "open", "high", "low", "volume")
-NO_CLOSE = "close not above zero"
-NO_BAR = "open, high or low absent or not above zero"
-NO_VOLUME = "volume absent or below zero"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +84,7 @@ def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
     day without a trade. The order of the rows does not matter.
 
     Args:
-        path: ``.csv``, ``.csv.gz``, ``.parquet`` or ``.pq``.
+        path: a file with a suffix of `FORMATS`, or of an entry point ``encash.formats``.
         drop_bad: drop and count bars that are otherwise refused.
 
     Raises:
@@ -99,48 +94,45 @@ def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path} does not exist; expected a CSV, CSV.gz or Parquet file of prices")
-    header = _parquet_header(path) if _is_parquet(path) else _csv_header(path)
+        raise MissingFileError(f"{path} does not exist; expected a table of prices ({', '.join(FORMATS)})")
+    format = format_of(path)
+    with _readable(path, format):
+        header = format.header(path)
     roles = _roles(path, header)
     layout = "long" if "ticker" in roles else "wide"
-    read = _read_parquet if _is_parquet(path) else _read_csv
-    kept = list(header) if layout == "wide" else list(roles.values())
-    table = read(path, list(header), kept, {roles[role] for role in ("date", "ticker") if role in roles})
+    kept = header if layout == "wide" else list(roles.values())
+    text = {roles[role] for role in ("date", "ticker") if role in roles}
+    with _readable(path, format):
+        table = format.read(path, header, kept, text)
+    _check_numbers(path, table, text)
     long = _from_long(path, table, roles) if layout == "long" else _from_wide(path, table, roles["date"])
     values, columns = _adjusted(path, long.values, roles)
     return _bars(path, long, values, layout=layout, columns=columns, drop_bad=drop_bad)
 
 
-def _is_parquet(path: Path) -> bool:
-    if path.suffix in (".parquet", ".pq"):
-        return True
-    if path.suffix == ".csv" or path.suffixes[-2:] == [".csv", ".gz"]:
-        return False
-    raise FormatError(f"{path} is neither .csv, .csv.gz nor .parquet; rename or convert it to one of these")
-
-
-def _parquet_header(path: Path) -> tuple[str, ...]:
+@contextmanager
+def _readable(path: Path, format: TableFormat) -> Iterator[None]:
+    """Raise FormatError for a file that cannot be read in its format."""
     try:
-        schema = parquet.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path} is not a Parquet file ({error}); write it again") from None
-    return tuple(schema.names)
+        yield
+    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FormatError(f"{path} cannot be read ({reason}); expected {format.expected}; write it again") from None
 
 
-def _csv_header(path: Path) -> tuple[str, ...]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is not a CSV file in UTF-8 ({error}); write it again") from None
-    return tuple(name.strip() for name in header)
+def _check_numbers(path: Path, table: pa.Table, text: set[str]) -> None:
+    """Refuse a column of prices or volumes that does not hold numbers."""
+    for field in table.schema:
+        kind = field.type
+        number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+        if field.name not in text and not (number or pa.types.is_null(kind)):
+            raise FormatError(f"{path}: the column {field.name!r} is {kind}; expected numbers")
 
 
-def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
+def _roles(path: Path, header: list[str]) -> dict[str, str]:
     """Return the column of each role; a wide table has only a date."""
     if len(header) < 2:
-        raise FormatError(f"{path} has {len(header)} columns; expected a comma-separated table with dates and prices")
+        raise FormatError(f"{path} has {len(header)} columns; expected at least 2, separated by commas in a CSV file")
     if duplicate := sorted({name for name in header if header.count(name) > 1}):
         raise FormatError(f"{path} has two columns {duplicate[0]!r}; give each its own name")
     plain = {re.sub(r"[\W_]+", " ", name.lower()).strip(): name for name in reversed(header)}
@@ -157,32 +149,6 @@ def _roles(path: Path, header: tuple[str, ...]) -> dict[str, str]:
             "one column of closes per ticker"
         )
     return {"date": roles.get("date", header[0])}
-
-
-def _read_csv(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
-    """Read a table with dates and tickers as text and everything else as floats."""
-    types = {name: pa.string() if name in text else pa.float64() for name in kept}
-    try:
-        return arrow_csv.read_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(column_names=header, skip_rows=1),
-            convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=kept),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path}: {_first_line(error)}; expected numbers, or empty cells") from None
-
-
-def _read_parquet(path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
-    try:
-        table = parquet.read_table(path, columns=kept)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path} cannot be read ({_first_line(error)}); write it again") from None
-    for name in kept:
-        kind = table.schema.field(name).type
-        number = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
-        if name not in text and not (number or pa.types.is_null(kind)):
-            raise FormatError(f"{path}: the column {name!r} is {kind}; expected numbers")
-    return table
 
 
 def _from_long(path: Path, table: pa.Table, roles: Mapping[str, str]) -> _Long:
@@ -206,12 +172,11 @@ def _from_wide(path: Path, table: pa.Table, date: str) -> _Long:
         raise FormatError(f"{path} has a column without a name; expected one ticker per column")
     if odd := [name for name in tickers if "\0" in name]:
         raise FormatError(f"{path}: the column {odd[0]!r} has a NUL character; {_NO_NUL}")
-    close = [_numbers(table[name]) for name in tickers]
     return _Long(
         days=np.tile(days, len(tickers)),
         ticker=np.repeat(np.arange(len(tickers)), len(days)),
         names=np.asarray(tickers, dtype=np.str_),
-        values={"close": np.concatenate(close)},
+        values={"close": np.concatenate([_numbers(table[name]) for name in tickers])},
     )
 
 
@@ -222,13 +187,12 @@ def _days(path: Path, column: pa.ChunkedArray, name: str) -> Days:
     if pa.types.is_timestamp(column.type):
         local = column if column.type.tz is None else pc.local_timestamp(column)
         days: Days = local.to_numpy().astype("datetime64[D]")
-        return days
-    if pa.types.is_date(column.type):
+    elif pa.types.is_date(column.type):
         days = column.cast(pa.date32()).to_numpy().astype("datetime64[D]")
-        return days
-    encoded = _as_text(column).combine_chunks().dictionary_encode()
-    distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
-    days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
+    else:
+        encoded = _as_text(column).combine_chunks().dictionary_encode()
+        distinct = [_day(path, text, name) for text in encoded.dictionary.to_pylist()]
+        days = np.array(distinct, dtype="datetime64[D]")[encoded.indices.to_numpy()]
     return days
 
 
@@ -336,11 +300,13 @@ def _by_ticker(names: Text, ticker: Int64, days: Days, values: Mapping[str, Floa
 
 def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
     """Return a mask of the invalid bars for each reason."""
-    faults = {NO_CLOSE: ~_is_price(values["close"])}
+    faults = {"close not above zero": ~_is_price(values["close"])}
     if others := [values[role] for role in ("open", "high", "low") if role in values]:
-        faults[NO_BAR] = ~np.logical_and.reduce([_is_price(other) for other in others])
+        faults["open, high or low absent or not above zero"] = ~np.logical_and.reduce(
+            [_is_price(other) for other in others]
+        )
     if "volume" in values:
-        faults[NO_VOLUME] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
+        faults["volume absent or below zero"] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
     return faults
 
 
@@ -357,7 +323,3 @@ def _widen(values: dict[str, Float64]) -> int:
     widened = int(((high > values["high"]) | (low < values["low"])).sum())
     values["high"], values["low"] = high, low
     return widened
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -50,7 +50,7 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> cl
         return None
     kind = clusters.filter_class(name)
     if choice.keep is not None and not kind.takes_share:
-        others = " or ".join(one for one in clusters.FILTERS if clusters.filter_class(one).takes_share)
+        others = " or ".join(one for one, registered in clusters.FILTERS.items() if registered.takes_share)
         raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by {others}")
     periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
     share = kind.default_share if choice.keep is None else choice.keep

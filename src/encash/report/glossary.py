@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from encash.metrics import PATH_METRICS
+
 GLOSSARY = {
-    "CAGR": "Compound annual growth rate: (last / first) ^ (252 / sessions) − 1.",
-    "Sharpe ratio": "Mean over standard deviation of the daily net returns, times √252; the risk-free rate is 0.",
+    **{metric.term: metric.meaning for metric in PATH_METRICS.values() if metric.term},
     "Deflated Sharpe ratio": "Probability that the true Sharpe ratio of a run chosen among N trials exceeds the Sharpe "
     "ratio that the best of N runs without skill is expected to have.",
-    "Max drawdown": "The largest drawdown of the net equity.",
     "Drawdown": "Distance of the equity below its highest value so far, as a fraction of that value.",
     "Turnover": "Half of all value traded, over mean equity and years: how often a year the portfolio is replaced.",
     "Win rate": "Share of holdings sold for more than they cost, including slippage and proportional fees.",

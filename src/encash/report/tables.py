@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from encash import metrics
-from encash.arrays import Float64
+from encash.metrics import PATH_METRICS, PathMetric
+from encash.report import formatting
 from encash.report.formatting import (
     ABSENT,
     count,
@@ -28,9 +28,7 @@ Format = Callable[[float | None], str]
 
 FIGURES: dict[str, tuple[str, Format]] = {
     "Final capital": ("final_capital", money),
-    "CAGR": ("cagr", signed_percent),
-    "Sharpe ratio": ("sharpe", number),
-    "Max drawdown": ("max_drawdown", percent),
+    **{one.term: (key, getattr(formatting, one.format)) for key, one in PATH_METRICS.items() if one.term},
     "Turnover": ("turnover", multiple),
     "Win rate": ("win_rate", percent),
     "Trades": ("trades", count),
@@ -48,19 +46,22 @@ class Tile(NamedTuple):
 
 
 def tiles(run: Run) -> list[Tile]:
-    """List the key figures of a run."""
+    """List the key figures of a run, without those that its version of encash did not record."""
     notes = {
+        **{one.term: _benchmark_note(run, one) for one in PATH_METRICS.values() if one.term},
         "Final capital": f"{signed_percent(run.figure('total_return'))} from {money(run.capital)}",
-        "CAGR": _benchmark_note(run, metrics.cagr),
         "Sharpe ratio": "95%: {} to {}".format(*map(number, run.sharpe_interval)),
-        "Max drawdown": _benchmark_note(run, metrics.max_drawdown),
         "Turnover": "a year",
         "Win rate": "of holdings, after costs",
         "Trades": _trades_note(run),
         "Keep-rate": _filter_note(run),
     }
     return [
-        *(Tile(term, form(run.figure(key)), notes[term]) for term, (key, form) in FIGURES.items()),
+        *(
+            Tile(term, form(run.figure(key)), notes.get(term, ""))
+            for term, (key, form) in FIGURES.items()
+            if key in run.result
+        ),
         Tile("Hits / misses", f"{count(run.figure('hits'))} / {count(run.figure('misses'))}", _hits_note(run)),
         Tile("Time", seconds(run.figure("seconds")), _stage_note(run)),
     ]
@@ -166,8 +167,9 @@ def _spread_text(spread: Spread, form: Format) -> str:
     return form(spread.mean) + ("" if undefined(spread.deviation) else f" ± {form(spread.deviation)}")
 
 
-def _benchmark_note(run: Run, measure: Callable[[Float64], float]) -> str:
-    return f"benchmark {percent(measure(run.equity.benchmark) if run.has_benchmark else None)}"
+def _benchmark_note(run: Run, metric: PathMetric) -> str:
+    form, benchmark = FIGURES[metric.term][1], run.equity.benchmark
+    return f"benchmark {form(metric.measure(benchmark, benchmark) if run.has_benchmark else None).removeprefix('+')}"
 
 
 def _trades_note(run: Run) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from encash.errors import InputError
-from encash.plugins import find_entry_point, import_attribute, is_attribute
+from encash.plugins import find_entry_point, find_plugin, is_attribute
 
 if TYPE_CHECKING:
     from encash.clusters.filters.base import CandidateFilter
@@ -23,15 +23,21 @@ class RegisteredFilter(NamedTuple):
     """``module:attribute``."""
     keeps: str
     """The candidates that it keeps."""
+    takes_share: bool = False
+    """`takes_share` of the class, for the help of ``--keep``."""
 
 
 FILTERS = {
     "hard": RegisteredFilter("encash.clusters.filters.hard:Hard", "candidates in the best clusters"),
-    "nearest": RegisteredFilter("encash.clusters.filters.nearest:Nearest", "the share nearest to the best clusters"),
+    "nearest": RegisteredFilter(
+        "encash.clusters.filters.nearest:Nearest", "the share (0.3) nearest to the best clusters", takes_share=True
+    ),
     "static": RegisteredFilter(
         "encash.clusters.filters.static:Static", "tickers in the best clusters when it was fitted"
     ),
-    "random": RegisteredFilter("encash.clusters.filters.random:Random", "as many as hard, or a share, drawn at random"),
+    "random": RegisteredFilter(
+        "encash.clusters.filters.random:Random", "as many as hard, or a share, drawn at random", takes_share=True
+    ),
 }
 """Add your filter here: one line."""
 
@@ -44,7 +50,7 @@ def filter_names() -> tuple[str, ...]:
 def is_filter(name: str) -> bool:
     """Say if a name can be a filter: a registered one, no filter, ``module:attribute`` or an entry point.
 
-    >>> is_filter("hard"), is_filter("my_filters:Momentum"), is_filter("soft")
+    >>> is_filter("hard"), is_filter("my_filters:Semiconductors"), is_filter("soft")
     (True, True, False)
     """
     return name in filter_names() or is_attribute(name) or find_entry_point(ENTRY_POINTS, name) is not None
@@ -62,12 +68,8 @@ def filter_class(name: str) -> type[CandidateFilter]:
     """
     from encash.clusters.filters.base import CandidateFilter  # noqa: PLC0415  # the command line's help needs no filter
 
-    found: Any = None
-    if name in FILTERS or is_attribute(name):
-        found = import_attribute(FILTERS[name].path if name in FILTERS else name)
-    elif (entry_point := find_entry_point(ENTRY_POINTS, name)) is not None:
-        found = entry_point.load()
-    else:
+    found = find_plugin(FILTERS[name].path if name in FILTERS else name, ENTRY_POINTS)
+    if found is None:
         raise InputError(
             f"the filter is {name!r}; expected one of {', '.join(filter_names())}, module:attribute of your own, or "
             f"the name of an entry point {ENTRY_POINTS}"

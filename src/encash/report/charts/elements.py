@@ -10,7 +10,7 @@ import numpy as np
 
 from encash.arrays import Float64
 from encash.report import style
-from encash.report.formatting import money
+from encash.report.formatting import count
 
 LOG_RANGE = 4.0
 """Capital is drawn on a logarithmic axis if its highest value is more than this multiple of its lowest."""
@@ -100,13 +100,17 @@ def bars(values: Sequence[IntervalBar], unit: Callable[[float], str], *, y_title
     return figure
 
 
-def histogram(draws: Float64, drawn: str, marks: Sequence[Mark]) -> style.Figure:
-    """Draw a histogram of final capitals with vertical lines.
+def histogram(
+    draws: Float64, marks: Sequence[Mark], unit: Callable[[float], str], *, y_title: str, x_title: str
+) -> style.Figure:
+    """Draw a histogram with vertical lines.
 
     Args:
-        draws: capitals, shape (n,).
-        drawn: what they are capitals of, such as random filters.
+        draws: shape (n,).
         marks: the first is the run, the others are references.
+        unit: formats a draw or the value of a mark.
+        y_title: title of the counts.
+        x_title: title of the draws.
     """
     figure = style.new_figure(style.HALF, 300)
     axes = style.new_axes(figure, (0.085, 0.17, 0.9, 0.5))
@@ -117,17 +121,17 @@ def histogram(draws: Float64, drawn: str, marks: Sequence[Mark]) -> style.Figure
     width = edges[1] - edges[0]
     axes.bar(edges[:-1] + width / 2, counts, width=0.86 * width, color=style.COLOR["muted"], alpha=0.45)
     axes.set_xlim(values.min() - margin, values.max() + margin)
-    style.y_axis(axes, money, most=4, integer=True)
+    style.y_axis(axes, count, most=4, integer=True)
     ticks = style.round_values(axes.get_xlim(), 5)
-    style.x_axis(axes, ticks, [money(tick) for tick in ticks], "final capital, in the currency of the prices")
+    style.x_axis(axes, ticks, list(map(unit, ticks)), x_title)
     for order, mark in enumerate(marks):
-        _mark(axes, mark, order)
+        _mark(axes, mark, unit, order)
     above = 1.0 + 16 / axes.bbox.height
-    axes.text(-0.09, above, f"number of {drawn}", transform=axes.transAxes, va="center", fontsize=12)
+    axes.text(-0.09, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
     return figure
 
 
-def _mark(axes: style.Axes, mark: Mark, order: int) -> None:
+def _mark(axes: style.Axes, mark: Mark, unit: Callable[[float], str], order: int) -> None:
     """Draw a vertical line, and its label above the chart."""
     line: dict[str, Any] = {
         "color": style.COLOR[mark.role],
@@ -138,5 +142,5 @@ def _mark(axes: style.Axes, mark: Mark, order: int) -> None:
     axes.plot([mark.value] * 2, [0, 1.03], transform=axes.get_xaxis_transform(), **line)
     level = 1.0 + (92 - 20 * order) / axes.bbox.height
     axes.plot([-0.09, -0.03], [level, level], transform=axes.transAxes, **line)
-    label = f"{mark.label} {money(mark.value)}"
+    label = f"{mark.label} {unit(mark.value)}"
     axes.text(-0.015, level, label, transform=axes.transAxes, va="center", color=line["color"])

@@ -11,6 +11,8 @@ from encash.report.formatting import count, money, number, percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
+_X_TITLE = "final capital, in the currency of the prices"
+
 
 def random_filters(run: Run, extras: Extras) -> Chart | None:
     """Draw the distribution over random filters, with the run, no filter and shuffled clusters as lines."""
@@ -23,11 +25,12 @@ def random_filters(run: Run, extras: Extras) -> Chart | None:
     if len(extras.shuffled_clusters):
         median = float(np.median(np.asarray(extras.shuffled_clusters)))
         marks.append(Mark(label="shuffled clusters, median", value=median, role="muted"))
+    capitals = np.asarray(extras.random_filters, dtype=np.float64)
     return Chart(
         title="Random-filter test",
         reading=f"{percent(rank.percentile / 100, 0)} of {count(rank.draws)} random filters with the same keep-rate "
         "ended below the run.",
-        figure=histogram(np.asarray(extras.random_filters, dtype=np.float64), "random filters", marks),
+        figure=histogram(capitals, marks, money, y_title="number of random filters", x_title=_X_TITLE),
         note=f"Probability that a random filter ends at least this high: p = {number(rank.p_better, 3)}.",
     )
 
@@ -46,7 +49,7 @@ def seeds(run: Run, extras: Extras) -> Chart | None:
     return Chart(
         title="Sensitivity to the seed",
         reading=f"Over {count(len(capitals))} seeds, the final capital is {money(mean)} ± {money(deviation)}.",
-        figure=histogram(capitals, "seeds", marks),
+        figure=histogram(capitals, marks, money, y_title="number of seeds", x_title=_X_TITLE),
         note=f"Middle 95% of the seeds: {money(low)} to {money(high)}.",
     )
 

@@ -1,0 +1,1 @@
+"""Formats of price tables, one file per format; `registry` lists them."""
