@@ -11,9 +11,11 @@ from encash.backtest.simulation.costs.base import BUY, SELL
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
 from encash.backtest.simulation.simulate import simulate
 from encash.backtest.simulation.simulation_types import Rules
+from encash.cli.backtest import configuration
 from encash.errors import InputError
 from encash.serialization import describe, from_description
 from encash.testing import CostModelContract
+from tests.backtest.test_settings import parsed
 from tests.backtest.test_simulate import random_market, random_targets
 
 
@@ -75,6 +77,7 @@ def test_a_configuration_names_its_model():
     assert config.costs() == Broker(sell_fee=0.01, minimum=3.0)
     assert (describe(config)["format"], describe(BacktestConfig())["format"]) == (2, 1)
     assert from_description(BacktestConfig, describe(config), what="the run") == config
+    assert configuration(parsed("--cost-model", f"{OWN}?minimum=3", "--sell-fee", "0.01")) == config
     points = make_points({}, {"cost_model": ["proportional", "square-root", "square-root?impact=0.01"]})
     assert len({point.key(None) for point in points}) == 3
 
