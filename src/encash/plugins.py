@@ -33,12 +33,15 @@ def find_entry_point(group: str, name: str) -> EntryPoint | None:
     return next(iter(entry_points(group=group, name=name)), None)
 
 
-def import_attribute(name: str) -> Any:
-    """Import what ``module:attribute`` names.
+def find_plugin(name: str, group: str) -> Any | None:
+    """Import ``module:attribute``, or load the entry point of that name; None if the name is neither.
 
     Raises:
         InputError: no such module or attribute.
     """
+    if not is_attribute(name):
+        entry_point = find_entry_point(group, name)
+        return None if entry_point is None else entry_point.load()
     module, _, attribute = name.partition(":")
     try:
         found: Any = import_module(module)
@@ -49,15 +52,3 @@ def import_attribute(name: str) -> Any:
     except AttributeError as error:
         raise InputError(f"{name}: {error}") from None
     return found
-
-
-def find_plugin(name: str, group: str) -> Any | None:
-    """Import ``module:attribute``, or load the entry point of that name; None if the name is neither.
-
-    Raises:
-        InputError: no such module or attribute.
-    """
-    if is_attribute(name):
-        return import_attribute(name)
-    entry_point = find_entry_point(group, name)
-    return None if entry_point is None else entry_point.load()

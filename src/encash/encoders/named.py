@@ -28,7 +28,7 @@ def load_attribute(name: str) -> Encoder:
     Raises:
         InputError: no such module or attribute, or not an encoder.
     """
-    return _made(plugins.import_attribute(name), name)
+    return _made(plugins.find_plugin(name, GROUP), name)
 
 
 def load_entry_point(entry_point: EntryPoint) -> Encoder:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from encash.errors import InputError
-from encash.plugins import find_entry_point, import_attribute, is_attribute
+from encash.plugins import find_entry_point, find_plugin, is_attribute
 
 if TYPE_CHECKING:
     from encash.clusters.filters.base import CandidateFilter
@@ -62,12 +62,8 @@ def filter_class(name: str) -> type[CandidateFilter]:
     """
     from encash.clusters.filters.base import CandidateFilter  # noqa: PLC0415  # the command line's help needs no filter
 
-    found: Any = None
-    if name in FILTERS or is_attribute(name):
-        found = import_attribute(FILTERS[name].path if name in FILTERS else name)
-    elif (entry_point := find_entry_point(ENTRY_POINTS, name)) is not None:
-        found = entry_point.load()
-    else:
+    found = find_plugin(FILTERS[name].path if name in FILTERS else name, ENTRY_POINTS)
+    if found is None:
         raise InputError(
             f"the filter is {name!r}; expected one of {', '.join(filter_names())}, module:attribute of your own, or "
             f"the name of an entry point {ENTRY_POINTS}"
