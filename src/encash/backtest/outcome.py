@@ -106,7 +106,6 @@ class Outcome(Allocation):
         returns, benchmark = metrics.simple_returns(self.path), metrics.simple_returns(self.benchmark)
         trades, holdings, config = self.simulation.trades, self.simulation.holdings, self.config
         candidates = int(self.candidates.sum())
-        gain = config.costs().gain(holdings.shares, holdings.entry, holdings.exit)
         return {
             "final_capital": float(self.net[-1]),
             "total_return": metrics.total_return(self.path),
@@ -121,7 +120,7 @@ class Outcome(Allocation):
             "turnover": metrics.turnover(float(trades.value().sum()), self.path),
             "trades": len(trades.row),
             "fees": float(trades.fee.sum()),
-            "win_rate": metrics.win_rate(gain),
+            "win_rate": metrics.win_rate(config.costs().gain(holdings.shares, holdings.entry, holdings.exit)),
             "rebalances": len(self.setup.schedule.signal),
             "idle_rebalances": int((self.picks.column < 0).all(axis=1).sum()),
             "keep_rate": float(self.kept.sum() / candidates) if candidates else float("nan"),
