@@ -7,10 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from encash.backtest.simulation.costs import NO_COSTS, Costs
+from encash.backtest.simulation.costs.base import BUY, SELL
+from encash.backtest.simulation.costs.proportional import NO_COSTS, Costs
 from encash.backtest.simulation.market import Cause, Market
 from encash.backtest.simulation.simulate import simulate
-from encash.backtest.simulation.simulation_types import BUY, SELL, Rules, Targets
+from encash.backtest.simulation.simulation_types import Rules, Targets
 
 DEAR = Costs(buy_fee=0.002, sell_fee=0.001, slippage=0.0015, fixed_fee=1.5)
 

@@ -21,7 +21,8 @@ from .result import Series as Series
 from .result import read_series as read_series
 from .result import write_run as write_run
 from .run import run_backtest as run_backtest
-from .simulation.costs import Costs as Costs
+from .simulation.costs.base import CostModel as CostModel
+from .simulation.costs.proportional import Costs as Costs
 from .simulation.market import DELISTING_POLICIES as DELISTING_POLICIES
 from .sweep.grid import Point as Point
 from .sweep.grid import make_points as make_points

@@ -13,7 +13,7 @@ from encash.arrays import Bool, Days, Float64, Int64
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
-from encash.backtest.simulation.costs import NO_COSTS
+from encash.backtest.simulation.costs.proportional import NO_COSTS
 from encash.backtest.simulation.market import DELISTING_POLICIES, Cause, Market
 from encash.backtest.simulation.portfolio import (
     RankedPicks,
@@ -100,14 +100,12 @@ class Outcome(Allocation):
     def summary(self) -> dict[str, float | int]:
         """Return the figures of the run; conventions as in `encash.metrics`.
 
-        `win_rate` is the fraction of holdings with a gain after slippage and proportional fees, `trades` the number
-        of orders in the ledger.
+        `win_rate` is the fraction of holdings with a `CostModel.gain` (proportional costs: without the fixed fee),
+        `trades` the number of orders in the ledger.
         """
         path, benchmark = self.path, self.benchmark
         trades, holdings, config = self.simulation.trades, self.simulation.holdings, self.config
         candidates = int(self.candidates.sum())
-        paid = holdings.entry * (1.0 + config.buy_fee)
-        got = holdings.exit * (1.0 - config.sell_fee)
         return {
             "final_capital": float(self.net[-1]),
             "total_return": metrics.total_return(path),
@@ -117,7 +115,7 @@ class Outcome(Allocation):
             "turnover": metrics.turnover(float(trades.value().sum()), path),
             "trades": len(trades.row),
             "fees": float(trades.fee.sum()),
-            "win_rate": metrics.win_rate(got / paid - 1.0),
+            "win_rate": metrics.win_rate(config.costs().gain(holdings.shares, holdings.entry, holdings.exit)),
             "rebalances": len(self.setup.schedule.signal),
             "idle_rebalances": int((self.picks.column < 0).all(axis=1).sum()),
             "keep_rate": float(self.kept.sum() / candidates) if candidates else float("nan"),

@@ -153,7 +153,6 @@ def setting_flags(parser: Any, group: str) -> None:
         "count": {"type": int},
         "number": {"type": float},
         "switch": {"action": "store_true"},
-        "text": {"nargs": "?", "const": "allowed on the command line"},
         "day": {"type": day, "metavar": "DAY"},
     }
     for name, setting in settings().items():
@@ -161,9 +160,11 @@ def setting_flags(parser: Any, group: str) -> None:
             continue
         default = getattr(BacktestConfig, name)
         shown = "" if default is None or setting.kind == "switch" else f" ({default})"
-        options = options_of_kind.get(setting.kind) or {"choices": setting.choices}
+        options = dict(options_of_kind.get(setting.kind, {"choices": setting.choices or None}))
         if setting.metavar:
-            options = {**options, "metavar": setting.metavar}
+            options["metavar"] = setting.metavar
+        if setting.bare:
+            options |= {"nargs": "?", "const": setting.bare}
         text = (setting.help + shown).replace("%", "%%")
         parser.add_argument(f"--{name.replace('_', '-')}", default=default, help=text, **options)
 

@@ -9,14 +9,18 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from encash.arrays import DayLike, day_text, to_day
-from encash.backtest.simulation.costs import Costs
+from encash.backtest.simulation.costs.base import CostModel
+from encash.backtest.simulation.costs.registry import COSTS, make_costs
 from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
+from encash.serialization import added_in
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]
 Group = Literal["stocks", "money", "checks"]
 Scope = Literal["sessions", "rebalances", "trades"]
 
+_COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee")
+"""Settings whose values the fields of these names of a cost model take."""
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
 
 
@@ -33,6 +37,8 @@ class Setting:
     metavar: str | None = None
     least: float = 0.0
     most: float = math.inf
+    bare: str | None = None
+    """Value of the flag if it is given without one; None requires one."""
     expected: str = ""
     """Valid values, in the words of an error."""
     kind: Kind = "count"
@@ -92,8 +98,8 @@ class BacktestConfig:
     Raises:
         InputError: an invalid value or combination; the message names it and what was expected.
 
-    >>> BacktestConfig(horizon=5, top_k=10).costs().sell_fee
-    0.0005
+    >>> BacktestConfig(horizon=5, top_k=10).costs()
+    Costs(buy_fee=0.0005, sell_fee=0.0005, slippage=0.0, fixed_fee=0.0)
     """
 
     start: Annotated[DayLike | None, Setting("first session (the first of the prices)", scope="sessions")] = None
@@ -162,9 +168,13 @@ class BacktestConfig:
             "run even if it may know its future; the report shows the reason",
             "checks",
             metavar="REASON",
+            bare="allowed on the command line",
             expected="the reason, which the report will show",
         ),
     ] = None
+    cost_model: Annotated[
+        str, Setting(f"{', '.join(COSTS)} or module:attribute; …?field=value", metavar="NAME", expected="a name")
+    ] = added_in(2, default="proportional")
 
     def __post_init__(self) -> None:
         for name, declared in settings().items():
@@ -176,10 +186,17 @@ class BacktestConfig:
             else:
                 declared.check(name, value)
         self._check_combinations()
+        self.costs()
 
-    def costs(self) -> Costs:
-        """Return the cost of a trade."""
-        return Costs(buy_fee=self.buy_fee, sell_fee=self.sell_fee, slippage=self.slippage, fixed_fee=self.fixed_fee)
+    def costs(self) -> CostModel:
+        """Return the cost model; refuse values of its fields outside the limits, and settings that it would ignore."""
+        costs = make_costs(self.cost_model, {name: getattr(self, name) for name in _COST_SETTINGS})
+        for name in _COST_SETTINGS:
+            if hasattr(costs, name):
+                settings()[name].check(name, getattr(costs, name))
+            elif getattr(self, name) != getattr(type(self), name):
+                raise InputError(f"{name} is not a field of the cost model {self.cost_model}; leave it out")
+        return costs
 
     @property
     def signal_horizon(self) -> int:

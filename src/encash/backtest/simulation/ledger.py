@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Days, Float64, Text
-from encash.backtest.simulation.simulation_types import BUY, Trades
+from encash.backtest.simulation.costs.base import BUY
+from encash.backtest.simulation.simulation_types import Trades
 
 _HEADER = ("date", "ticker", "side", "shares", "price", "fee")
 

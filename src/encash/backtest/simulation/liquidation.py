@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Bool, Float64, Int8, Int64
+from encash.backtest.simulation.costs.base import BUY, SELL
 from encash.backtest.simulation.market import Cause, Market
-from encash.backtest.simulation.simulation_types import BUY, SELL, Execution, Holdings, Rules, Targets, Trades
+from encash.backtest.simulation.simulation_types import Execution, Holdings, Rules, Targets, Trades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +65,24 @@ def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
 
 def _invest(lots: _Lots, targets: Targets, rules: Rules, sessions: int) -> Float64:
     """Return the shares bought of each lot with the cash of its account, one rebalance after the other."""
-    costs, fixed = rules.costs, rules.costs.fixed_fee
-    unit_cost = lots.entry * (1.0 + costs.buy_fee)
-    unit_proceeds = lots.sale * (1.0 - costs.sell_fee)
-    sale_fee = np.where(lots.sale > 0, fixed, 0.0)  # a position written off is not sold
     cash = [rules.capital / targets.num_tranches] * targets.num_tranches
     seen = [0] * targets.num_tranches
     arriving = np.zeros((targets.num_tranches, sessions))
     shares = np.zeros(lots.entry.shape)
     for number, (row, account) in enumerate(zip(targets.fill.tolist(), targets.tranche.tolist(), strict=True)):
         money = cash[account] + float(arriving[account, seen[account] : row + 1].sum())
-        bought = np.maximum((lots.weight[number] * money - fixed) / unit_cost[number], 0.0)
+        bought = rules.costs.affordable(lots.weight[number] * money, lots.entry[number])
         if rules.whole_shares:
             bought = np.floor(bought)
-        cash[account] = money - float(bought @ unit_cost[number]) - fixed * int(np.count_nonzero(bought))
-        proceeds = bought * unit_proceeds[number] - np.where(bought > 0, sale_fee[number], 0.0)
-        np.add.at(arriving[account], lots.sale_row[number], proceeds)
+        cash[account] = rules.costs.cash_after(money, bought, lots.entry[number])
+        np.add.at(arriving[account], lots.sale_row[number], rules.costs.received(bought, lots.sale[number]))
         shares[number], seen[account] = bought, row + 1
     return shares
 
 
 def _trades(lots: _Lots, targets: Targets, shares: Float64, held: Bool, rules: Rules) -> Trades:
     """Return a buy and a sale of every position held."""
-    count, fixed = shares[held], rules.costs.fixed_fee
-    entry, sale = lots.entry[held], lots.sale[held]
-    buy_fee = count * entry * rules.costs.buy_fee + fixed
-    sell_fee = count * sale * rules.costs.sell_fee + np.where(sale > 0, fixed, 0.0)
+    count, entry, sale = shares[held], lots.entry[held], lots.sale[held]
     fill = np.broadcast_to(targets.fill[:, None], held.shape)[held]
     column = targets.column[held]
     return Trades(
@@ -98,6 +91,6 @@ def _trades(lots: _Lots, targets: Targets, shares: Float64, held: Bool, rules: R
         side=np.repeat(np.array([BUY, SELL], dtype=np.int8), len(column)),
         shares=np.concatenate([count, count]),
         price=np.concatenate([entry, sale]),
-        fee=np.concatenate([buy_fee, sell_fee]),
+        fee=np.concatenate([rules.costs.fee(BUY, count, entry), rules.costs.fee(SELL, count, sale)]),
         cause=np.concatenate([np.zeros(len(column), dtype=np.int8), lots.cause[held]]),
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from encash.arrays import Float64, Int64
-from encash.backtest.simulation.costs import Costs
+from encash.backtest.simulation.costs.base import BUY, SELL, CostModel
 from encash.backtest.simulation.market import Cause, Market
-from encash.backtest.simulation.simulation_types import BUY, SELL, Execution, Holdings, Rules, Targets, Trades
+from encash.backtest.simulation.simulation_types import Execution, Holdings, Rules, Targets, Trades
 
 _ROUNDS = 500
 _NEGLIGIBLE = 1e-12
@@ -121,7 +121,7 @@ def _shares_after(exchange: _Exchange, cash: float, rules: Rules) -> Float64:
     return np.floor(after) if rules.whole_shares else after
 
 
-def _orders(exchange: _Exchange, after: Float64, row: int, costs: Costs) -> Trades:
+def _orders(exchange: _Exchange, after: Float64, row: int, costs: CostModel) -> Trades:
     """Return the trades from the shares held to those to hold, at their execution prices and fees."""
     scale = float(np.abs(exchange.held) @ exchange.price + after @ exchange.price)
     moved = np.abs(after - exchange.held) * exchange.price > _NEGLIGIBLE * scale
@@ -134,7 +134,7 @@ def _orders(exchange: _Exchange, after: Float64, row: int, costs: Costs) -> Trad
         side=np.where(buy, BUY, SELL).astype(np.int8),
         shares=shares,
         price=price,
-        fee=shares * price * np.where(buy, costs.buy_fee, costs.sell_fee) + costs.fixed_fee,
+        fee=np.where(buy, costs.fee(BUY, shares, price), costs.fee(SELL, shares, price)),
         cause=np.zeros(len(change), dtype=np.int8),
     )
 
@@ -160,8 +160,7 @@ def _hold(
             exit=price,
         )
     )
-    gross = shares[leaving] * price[leaving]
-    fee = gross * costs.sell_fee + np.where(price[leaving] > 0, costs.fixed_fee, 0.0)
+    gross, fee = shares[leaving] * price[leaving], costs.fee(SELL, shares[leaving], price[leaving])
     log.trades.append(
         Trades(
             row=exits.row[leaving],

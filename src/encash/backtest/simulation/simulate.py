@@ -39,14 +39,14 @@ class SimulationResult:
 def simulate(market: Market, targets: Targets, rules: Rules) -> SimulationResult:
     """Run the accounts through the sessions.
 
-    Liquidation: of the cash B of the account, name i gets w_i · B, fees included, which buys
-    (w_i · B − fixed fee) / (price · (1 + buy fee)) shares, rounded down if only whole shares are bought.
+    Liquidation: of the cash B of the account, name i gets w_i · B, fees included, which buys the shares that the cost
+    model calls affordable, rounded down if only whole shares are bought.
     Net: the invested value V solves cash after all trades = V · (1 − Σ w); see `netting`.
 
     >>> prices = np.array([[10.0], [11.0], [12.0]])
     >>> one = np.array([0])
     >>> targets = Targets(fill=one, exit=one + 2, tranche=one, column=one[:, None], weight=np.ones((1, 1)))
-    >>> from encash.backtest.simulation.costs import NO_COSTS
+    >>> from encash.backtest.simulation.costs.proportional import NO_COSTS
     >>> simulate(Market(close=prices, fill=prices), targets, Rules(capital=100.0, costs=NO_COSTS)).equity.tolist()
     [100.0, 110.0, 120.0]
     """

@@ -7,10 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from encash.arrays import Bool, Float64, Int8, Int64
-from encash.backtest.simulation.costs import Costs
+from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.market import Delisting
-
-BUY, SELL = 1, -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,7 @@ class Rules:
     """Simulation rules."""
 
     capital: float
-    costs: Costs
+    costs: CostModel
     delisting: Delisting = "last"
     whole_shares: bool = False
     net: bool = False
@@ -50,7 +48,7 @@ class Trades:
     """Session."""
     column: Int64
     side: Int8
-    """BUY or SELL."""
+    """`costs.base.BUY` or SELL."""
     shares: Float64
     """Above 0."""
     price: Float64

@@ -1,0 +1,1 @@
+"""Cost models: an interface, and one module per model; `registry` lists them."""
