@@ -11,7 +11,8 @@ from PIL import Image
 
 from encash.errors import InputError
 from encash.report import Extras, Skill, coverage_picture, read_run, style
-from encash.report.charts import CHARTS, equity, run_charts
+from encash.report.charts import CHARTS, run_charts
+from encash.report.charts.equity import equity
 from encash.report.charts.occupancy import occupancy_figure
 from encash.report.summary import Occupancy
 
