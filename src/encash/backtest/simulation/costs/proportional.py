@@ -67,7 +67,7 @@ class Costs(CostModel):
 
     def _fixed(self, shares: Float64, price: Float64) -> Float64:
         """Return the fixed fee of each order; a position written off is not sold."""
-        return np.where((shares > 0) & (price > 0), self.fixed_fee, 0.0)
+        return self.fixed_fee * np.sign(shares * price)
 
 
 NO_COSTS = Costs()
