@@ -1,5 +1,5 @@
-"""P1, P3, P4, P11 and P12: building, reading, checking and growing a cache, as a user does it. Each checks its
-answer by a second way. Knows nothing of clusters and backtests."""
+"""P1, P3, P4, P11 and P12: building, reading, checking and growing a cache, as a user does it. Each answer is checked
+in a second way."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _seed_get(path: Path, names: list[str]) -> np.ndarray:
 
 
 def _staleness_row(cache: Cache, panel: Panel, vectors: np.ndarray) -> Row:
-    """What a plan takes that compares every entry with the panel, after some rows were restated."""
+    """Time a plan that compares every entry with the panel, after some rows were restated."""
     restated, expected = _restated(panel)
     encoder = MeanEncoder(FEATURES, lookback=LOOKBACK, dim=DIM)
     plan = make_plan(restated, encoder.spec, cache.store.snapshot(), Selection())
@@ -303,7 +303,7 @@ def _grown(entries: int) -> dict[str, float]:
 
 
 def _in_a_process(*arguments: str) -> str:
-    """What this file prints when it is run with these arguments."""
+    """Run this file with these arguments in a new process, and return what it prints."""
     command = [sys.executable, __file__, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

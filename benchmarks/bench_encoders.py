@@ -1,5 +1,5 @@
-"""P2: how fast the encoders are, beside torch's eager float32 and the bare matrix products of the same shapes. Each
-answer is checked against the transformer written out in numpy, float64. Knows nothing of caches and panels."""
+"""P2: speed of the encoders, beside torch's eager float32 and the bare matrix products of the same shapes. Each answer
+is checked against the transformer written out in numpy, float64."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _table_row(name: str, way: str, rates: Rates, limits: Rates, cosine: float) 
     limit = limits.get(way.rsplit(maxsplit=1)[-1], limits["float32"])
     return {
         "id": "P2t",
-        "what": f"{name}, {way}; centred cosine to float32 {cosine:.6f}",
+        "what": f"{name}, {way}; centered cosine to float32 {cosine:.6f}",
         "figure": rates[way],
         "unit": "entries/s",
         "baseline": rates[EAGER],
@@ -102,7 +102,7 @@ def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
         "limit": limit,
         "ratio_baseline": faster,
         "ratio_limit": share,
-        "goal": "≥ 3× eager float32 where the processor has bfloat16; ≥ 70 % of the GEMM rate",
+        "goal": "≥ 3× eager float32 if the processor has bfloat16; ≥ 70% of the GEMM rate",
         "met": faster >= 3 and share >= 0.7,
     }
 
@@ -135,7 +135,7 @@ def _eager(encoder: Encoder, windows: Float32) -> Callable[[], object]:
 
 
 def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], object]]:
-    """The matrix products of the layers and nothing else, for so many windows in calls of 16, all cores on each call
+    """The matrix products of the layers and nothing else, for N windows in calls of 16, all cores on each call
     or each core with calls of its own: the faster of the two is the limit."""
     hidden, layers = sizes["hidden_dim"], sizes["num_layers"]
     shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)]

@@ -1,5 +1,5 @@
-"""P3 to P7 at the store: reading, streaming, writing and sizes, beside the seed's layout and the memory-map limit.
-Each checks its answer against the arrays it was made from. Knows nothing of panels and models."""
+"""P3 to P7 at the store: reading, streaming, writing and sizes, beside the seed's layout and the memory-map limit. Each
+answer is checked against the arrays it was made from."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _block(days: np.ndarray, tickers: np.ndarray, seed: int) -> Entries:
 
 
 def _append_raw(path: Path, vectors: np.ndarray) -> None:
-    """What `np.save` does, and fsync."""
+    """Save with `np.save`, then fsync."""
     with open(path, "ab") as file:
         file.write(vectors.data)
         file.flush()
@@ -281,7 +281,7 @@ def _stream_rows(bench: _Bench) -> Iterator[Row]:
         "limit": best,
         "ratio_baseline": old / mine,
         "ratio_limit": mine / best,
-        "goal": "≥ 50× the seed's layout, ≥ 60 % of the limit (memory-map scan)",
+        "goal": "≥ 50× the seed's layout, ≥ 60% of the limit (memory-map scan)",
         "met": old / mine >= 50 and best / mine >= 0.6,
     }
 
@@ -306,7 +306,7 @@ def _write_rows(bench: _Bench) -> Iterator[Row]:
     yield {
         "id": "P6",
         "what": f"write {len(block):,} entries with checksums, durably; median of {WRITES} in turns, {spread[1]}; "
-        f"the limit saves the vectors alone, {spread[0]}; the seed's scaled ×{bench.seed_factor:g}",
+        f"the limit saves only the vectors, {spread[0]}; the seed's scaled ×{bench.seed_factor:g}",
         "figure": mine,
         "unit": "s",
         "baseline": old,
@@ -425,7 +425,7 @@ def _size_rows(bench: _Bench) -> Iterator[Row]:
             "limit": float(limit),
             "ratio_baseline": old / alone,
             "ratio_limit": alone / limit,
-            "goal": "≤ the limit + 2 %",
+            "goal": "≤ the limit + 2%",
             "met": alone <= limit * 1.02,
         }
 
