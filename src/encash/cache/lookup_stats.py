@@ -36,7 +36,7 @@ class LookupStats:
     unavailable: int = 0
     """Cells without a window in the panel."""
     unserved: int = 0
-    """Misses and stale entries that were not found because there is no model."""
+    """Misses and stale entries that were not found, as no model was given."""
     computed: int = 0
     """Windows that went through the model."""
     forecasts_computed: int = 0
@@ -67,7 +67,7 @@ class LocatedCells:
     kind: Int8
     """A `Kind` for each cell, shape (n,)."""
     rows: Int64
-    """Row of each cell in the snapshot, −1 if there is no entry; shape (n,)."""
+    """Row of each cell in the snapshot, −1 if not found; shape (n,)."""
     unchecked: Bool
     """Hits that could not be compared with a window, shape (n,)."""
 

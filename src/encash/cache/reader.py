@@ -107,7 +107,7 @@ class CacheReader(ABC):
             tickers: n of them, in any order.
 
         Returns:
-            Vectors, shape (n, dim), NaN if there is no entry, and which were found, shape (n,).
+            Vectors, shape (n, dim), NaN if not found, and which were found, shape (n,).
 
         Raises:
             InputError: an invalid day, or one text instead of a list of tickers.
@@ -202,7 +202,7 @@ class CacheReader(ABC):
         return arrow_reader(self.snapshot().store, batch_rows)
 
     def to_xarray(self, start: DayLike | None = None, end: DayLike | None = None) -> Any:
-        """Return the entries of a range as an ``xarray.Dataset`` on days × tickers, NaN if there is no entry.
+        """Return the entries of a range as an ``xarray.Dataset`` on days × tickers, NaN if missing.
 
         Raises:
             MissingExtraError: xarray is not installed.

@@ -23,7 +23,7 @@ class RowLookup:
         self._tickers: dict[tuple[str, ...], Int64] = {}
 
     def rows(self, day: DayLike, tickers: Sequence[str]) -> Int64:
-        """Find the row of each ticker on a day, −1 if there is no entry; shape (n,).
+        """Find the row of each ticker on a day, −1 if not found; shape (n,).
 
         Raises:
             InputError: an invalid day, or one text instead of a list of tickers.

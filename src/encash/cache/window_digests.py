@@ -24,7 +24,7 @@ class WindowDigests:
     """The digest of each cell's window, or why there is none; shape (T, N) each."""
 
     digest: UInt64
-    """0 if there is no window."""
+    """0 without a window."""
     reason: Int8
     """A `Reason`."""
 

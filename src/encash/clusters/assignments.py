@@ -30,9 +30,9 @@ class Assignments:
     tickers: Text
     """Ascending, distinct; shape (N,)."""
     cluster: Int32
-    """Nearest cluster of each entry, −1 if there is no entry; shape (T, N)."""
+    """Nearest cluster of each entry, −1 for an empty cell; shape (T, N)."""
     distance: Float32
-    """Distance to that cluster's centroid, NaN if there is no entry; shape (T, N)."""
+    """Distance to that cluster's centroid, NaN for an empty cell; shape (T, N)."""
     k: int
     """Number of clusters of the model."""
     digest: UInt64 | None = None

@@ -56,7 +56,7 @@ class EntryIndex:
     tickers: Text
     """Distinct tickers of the rows, ascending; shape (N,)."""
     row: Int32
-    """Row of each cell, −1 if the cell is empty; shape (T, N). Rows number the entries 0 … n−1 in the snapshot's own
+    """Row of each cell, −1 for an empty cell; shape (T, N). Rows number the entries 0 … n−1 in the snapshot's own
     order. They mean nothing in any other snapshot."""
     digest: UInt64
     """Input digest of each row, 0 if unknown; shape (n,)."""
@@ -81,14 +81,14 @@ class EntryIndex:
         return len(self.digest) - int(np.count_nonzero(self.row >= 0))
 
     def locate(self, days: Days, tickers: Text) -> Int64:
-        """Find the row of (day i, ticker i) for each i; −1 if there is no such entry. Shape (n,)."""
+        """Find the row of (day i, ticker i) for each i, −1 if not found; shape (n,)."""
         day, ticker = positions(self.days, days), self._ticker_positions(tickers)
         if self.row.size == 0:
             return np.full(len(day), -1, dtype=np.int64)
         return np.where((day >= 0) & (ticker >= 0), self.row[day, ticker], -1).astype(np.int64)
 
     def grid(self, days: Days, tickers: Text) -> Int32:
-        """Find the row of each (day, ticker) of a grid; −1 if there is no such entry. Shape (T, N)."""
+        """Find the row of each (day, ticker) of a grid, −1 if not found; shape (T, N)."""
         day, ticker = positions(self.days, days), positions(self.tickers, tickers)
         rows = np.full((len(days), len(tickers)), -1, dtype=np.int32)
         rows[np.ix_(day >= 0, ticker >= 0)] = self.row[np.ix_(day[day >= 0], ticker[ticker >= 0])]
@@ -112,7 +112,12 @@ class EntryIndex:
         return first, len(self.days) if end is None else int(np.searchsorted(self.days, to_day(end), side="right"))
 
     def keys(self, rows: Int64) -> tuple[Days, Text]:
-        """Return day and ticker of each row, shape (n,) each."""
+        """Return day and ticker of each row, shape (n,) each.
+
+        Raises:
+            InputError: a row that the snapshot does not have, −1 included.
+        """
+        rows = check_rows(rows, len(self.digest))
         return self.days[self.day[rows]], self.tickers[self.ticker[rows]]
 
     def rows(self, start: DayLike | None = None, end: DayLike | None = None) -> Int64:
@@ -180,6 +185,31 @@ def join_keys(parts: Sequence[RowKeys]) -> RowKeys:
         names=names,
         digest=np.concatenate([np.empty(0, dtype=np.uint64), *(part.digest for part in parts)]),
     )
+
+
+def check_rows(rows: Int64, count: int) -> Int64:
+    """Return row numbers as int64, each within 0 … count − 1.
+
+    Raises:
+        InputError: a row out of range.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    row_bounds(rows, count)
+    return rows
+
+
+def row_bounds(rows: Int64, count: int) -> tuple[int, int]:
+    """Return the smallest and the largest row, each within 0 … count − 1; (0, 0) without rows.
+
+    Raises:
+        InputError: a row out of range.
+    """
+    if len(rows) == 0:
+        return 0, 0
+    first, last = int(rows.min()), int(rows.max())
+    if first < 0 or last >= count:
+        raise InputError(f"rows {first} … {last} of a store of {count:,}; take row numbers from index()")
+    return first, last
 
 
 def _rank_days(day: Int32) -> tuple[Days, Int32]:

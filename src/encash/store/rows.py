@@ -32,31 +32,6 @@ def encode_entries(spec: StoreSpec, entries: Entries) -> tuple[np.ndarray, Float
     return codes, scale
 
 
-def check_rows(rows: Int64, count: int) -> Int64:
-    """Return row numbers as int64, each within 0 … count − 1.
-
-    Raises:
-        InputError: a row out of range.
-    """
-    rows = np.asarray(rows, dtype=np.int64)
-    row_bounds(rows, count)
-    return rows
-
-
-def row_bounds(rows: Int64, count: int) -> tuple[int, int]:
-    """Return the smallest and the largest row, each within 0 … count − 1; (0, 0) without rows.
-
-    Raises:
-        InputError: a row out of range.
-    """
-    if len(rows) == 0:
-        return 0, 0
-    first, last = int(rows.min()), int(rows.max())
-    if first < 0 or last >= count:
-        raise InputError(f"rows {first} … {last} of a store of {count:,}; take row numbers from index()")
-    return first, last
-
-
 def row_checksums(
     codes: np.ndarray, scale: Float32 | None, entries: Entries, names: Text | None = None, code: Int64 | None = None
 ) -> UInt64:

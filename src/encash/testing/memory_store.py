@@ -24,8 +24,8 @@ from encash.store.base import (
     check_tag,
 )
 from encash.store.codec import decode
-from encash.store.index import EntryIndex, RowKeys
-from encash.store.rows import check_rows, encode_entries
+from encash.store.index import EntryIndex, RowKeys, check_rows
+from encash.store.rows import encode_entries
 
 _NUMBERS = itertools.count()
 

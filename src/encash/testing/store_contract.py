@@ -210,6 +210,8 @@ class StoreReadContract:
                 snapshot.vectors(np.array([row]))
             with pytest.raises(InputError, match="rows"):
                 snapshot.forecasts(np.array([0, row]))
+            with pytest.raises(InputError, match="rows"):
+                snapshot.index().keys(np.array([0, row]))
         with pytest.raises(InputError, match="batch_rows"):
             next(iter(snapshot.scan(0)))
 

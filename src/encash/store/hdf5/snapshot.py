@@ -18,8 +18,8 @@ from encash.errors import EncashError, FormatError, InputError, MissingFileError
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
 from encash.store.hdf5.layout import SPEC_KEY, unescape_ticker
-from encash.store.index import EntryIndex, RowKeys, join_keys
-from encash.store.rows import check_rows, row_checksums
+from encash.store.index import EntryIndex, RowKeys, check_rows, join_keys
+from encash.store.rows import row_checksums
 
 
 class Hdf5Snapshot(StoreSnapshot):

@@ -16,7 +16,7 @@ from encash.errors import InputError
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck, StoreSnapshot
 from encash.store.codec import decode
-from encash.store.index import EntryIndex, join_keys
+from encash.store.index import EntryIndex, join_keys, row_bounds
 from encash.store.lance.block_cache import BlockCache
 from encash.store.lance.columns import column_type, read_spec, to_numpy, value_columns
 from encash.store.lance.errors import lance_errors
@@ -25,7 +25,7 @@ from encash.store.lance.location import Location
 from encash.store.lance.search import nearest
 from encash.store.lance.verification import verify
 from encash.store.local.mapped_columns import Bounds, by_start, page_of
-from encash.store.rows import row_bounds, row_checksums
+from encash.store.rows import row_checksums
 
 _BLOCK_ROWS = 512
 _BLOCK_CACHE_BYTES = 256 << 20

@@ -15,6 +15,7 @@ from encash.arrays import Float32, Int64
 from encash.errors import ConflictError, FormatError, InputError, WorkError
 from encash.progress import Progress
 from encash.store.base import CompactReport, EmbeddingStore, Entries, StoreSpec, StoreVersion, VersionRows, check_tag
+from encash.store.index import check_rows
 from encash.store.lance.columns import schema, table
 from encash.store.lance.commit import batch_rows, commit_empty, commit_rows, commit_spec
 from encash.store.lance.compact import remove_leftovers, remove_old_versions, rows_to_rewrite, sorted_rows
@@ -23,7 +24,7 @@ from encash.store.lance.fragments import FragmentFiles
 from encash.store.lance.location import Location
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.store.local.fsync import sync_files
-from encash.store.rows import check_rows, encode_entries
+from encash.store.rows import encode_entries
 
 _CHECKED_ROWS = 4096
 _REMOTE_ATTEMPTS = 60
