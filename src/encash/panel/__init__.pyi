@@ -1,4 +1,4 @@
-from .features import Bars as Bars
+from .bars import Bars as Bars
 from .features import FeatureConfig as FeatureConfig
 from .load import ArraySource as ArraySource
 from .load import open_panel as open_panel

@@ -16,6 +16,7 @@ import numpy as np
 from encash.arrays import Days, Float32, Float64
 from encash.errors import InputError
 from encash.metrics import ranks
+from encash.panel.bars import Bars
 from encash.panel.panel import distinct_days
 
 LIMIT = 5.0
@@ -26,24 +27,6 @@ USUAL_VOLATILITY = 0.02
 """The reference of the level of volatility: two percent per session."""
 
 Columns = dict[str, Float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bars:
-    """The sessions of one ticker: closes, and optionally open, high and low, and volume."""
-
-    days: Days
-    """The ticker's own sessions, ascending and distinct; shape (n,)."""
-    close: Float64
-    """In currency units, above zero; shape (n,)."""
-    open: Float64 | None = None
-    """shape (n,)."""
-    high: Float64 | None = None
-    """At or above open, low and close; shape (n,)."""
-    low: Float64 | None = None
-    """At or below open, high and close; shape (n,)."""
-    volume: Float64 | None = None
-    """Shares traded, zero or more; shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)

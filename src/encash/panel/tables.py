@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from encash.arrays import Bool, Days, Float64, Int64, Text
 from encash.errors import FormatError, MissingFileError
-from encash.panel.features import Bars
+from encash.panel.adjustment import VendorColumns, adjust
+from encash.panel.bars import Bars
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, format_of
 
@@ -33,7 +34,7 @@ SYNONYMS = {
         "index level 0",
     ),
     "ticker": ("ticker", "symbol", "asset", "instrument"),
-    "adjusted": ("adj close", "adjusted close", "adjclose", "close adj", "close adjusted"),
+    "adj_close": ("adj close", "adjusted close", "adjclose", "close adj", "close adjusted"),
     "close": ("close", "price", "prices", "close price", "closing price"),
     "open": ("open", "open price"),
     "high": ("high", "high price"),
@@ -106,8 +107,8 @@ def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
         table = format.read(path, header, kept, text)
     _check_numbers(path, table, text)
     long = _from_long(path, table, roles) if layout == "long" else _from_wide(path, table, roles["date"])
-    values, columns = _adjusted(path, long.values, roles)
-    return _bars(path, long, values, layout=layout, columns=columns, drop_bad=drop_bad)
+    columns = _columns(path, long.values, roles)
+    return _bars(path, long, layout=layout, columns=columns, drop_bad=drop_bad)
 
 
 @contextmanager
@@ -140,10 +141,10 @@ def _roles(path: Path, header: list[str]) -> dict[str, str]:
     if "ticker" in roles:
         if "date" not in roles:
             raise FormatError(f"{path} has no date column among {', '.join(header)}; name one of them date")
-        if not {"close", "adjusted"} & roles.keys():
+        if not {"close", "adj_close"} & roles.keys():
             raise FormatError(f"{path} has no close among {', '.join(header)}; name the column of prices close")
         return roles
-    if "adjusted" in roles or "close" in plain:
+    if "adj_close" in roles or "close" in plain:
         raise FormatError(
             f"{path} has a close and no ticker; expected columns date, ticker, close …, or a date and then "
             "one column of closes per ticker"
@@ -160,7 +161,7 @@ def _from_long(path: Path, table: pa.Table, roles: Mapping[str, str]) -> _Long:
     if odd := [number for number, name in enumerate(names) if "\0" in name]:
         row = int(np.argmax(encoded.indices.to_numpy() == odd[0])) + 1
         raise FormatError(f"{path}: the ticker {names[odd[0]]!r} in row {row} has a NUL character; {_NO_NUL}")
-    values = {role: _numbers(table[column]) for role, column in roles.items() if role in (*VALUES, "adjusted")}
+    values = {role: _numbers(table[column]) for role, column in roles.items() if role in (*VALUES, "adj_close")}
     distinct, place = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
     return _Long(days=days, ticker=place[encoded.indices.to_numpy()], names=distinct, values=values)
 
@@ -215,33 +216,29 @@ def _numbers(column: pa.ChunkedArray) -> Float64:
     return values
 
 
-def _adjusted(
-    path: Path, values: dict[str, Float64], roles: Mapping[str, str]
-) -> tuple[dict[str, Float64], dict[str, str]]:
-    """Return the adjusted close as close and the other prices adjusted by the same factor, and their columns."""
+def _columns(path: Path, values: Mapping[str, Float64], roles: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of each price; refuse a bar of which only the close is adjusted."""
     columns = {role: roles[role] for role in VALUES if role in values and role in roles}
-    if "adjusted" not in values:
-        return values, columns or {"close": "one column per ticker"}
+    if "adj_close" not in values:
+        return columns or {"close": "one column per ticker"}
     others: list[str] = [role for role in ("open", "high", "low") if role in values]
     if others and "close" not in values:
         raise FormatError(
             f"{path} has {others[0]} and an adjusted close only; add the close, so that both are adjusted"
         )
-    factor = values["adjusted"] / values["close"] if others else 1.0
-    scaled = {role: values[role] * factor for role in others}
-    return {**values, **scaled, "close": values["adjusted"]}, {**columns, "close": roles["adjusted"]}
+    return {**columns, "close": roles["adj_close"]}
 
 
-def _bars(
-    path: Path, long: _Long, values: dict[str, Float64], *, layout: str, columns: dict[str, str], drop_bad: bool
-) -> PriceBars:
+def _bars(path: Path, long: _Long, *, layout: str, columns: dict[str, str], drop_bad: bool) -> PriceBars:
     """Return sorted bars by ticker; refuse duplicate days, refuse or drop invalid bars, widen narrow ones."""
     order = np.lexsort((long.days, long.ticker))
+    ticker = long.ticker[order]
+    sorted_values = {role: column[order] for role, column in long.values.items()}
     long = _Long(
         days=long.days[order],
-        ticker=long.ticker[order],
+        ticker=ticker,
         names=long.names,
-        values={role: values[role][order] for role in VALUES if role in values},
+        values=adjust(VendorColumns(values=sorted_values, ticker=ticker)),
     )
     _check_once(path, long)
     traded = ~np.isnan(long.values["close"])

@@ -8,7 +8,8 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float64, Int8, to_day
 from encash.errors import InputError
-from encash.panel.features import Bars, FeatureConfig, feature_names, panel_features
+from encash.panel.bars import Bars
+from encash.panel.features import FeatureConfig, feature_names, panel_features
 from encash.panel.load import ArraySource
 from encash.panel.panel import Panel, PriceTable
 

@@ -12,7 +12,7 @@ import numpy as np
 from encash.arrays import Days, Float32
 from encash.atomic_write import PatientFile, whole_file
 from encash.errors import InputError
-from encash.panel.features import Bars
+from encash.panel.bars import Bars
 from encash.panel.panel import Panel
 
 

@@ -1,0 +1,34 @@
+"""The sessions of one ticker, as a price table gives them after adjustment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encash.arrays import Days, Float64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """The sessions of one ticker: closes, and optionally open, high and low, and volume.
+
+    Open, high, low, close and volume are comparable across days as far as the table allows: adjusted for splits and,
+    if the vendor does so, for dividends. A later split or dividend multiplies their past by a constant. The raw columns
+    hold what was traded on the day; nothing later changes them.
+    """
+
+    days: Days
+    """The ticker's own sessions, ascending and distinct; shape (n,)."""
+    close: Float64
+    """In currency units, above zero; shape (n,)."""
+    open: Float64 | None = None
+    """shape (n,)."""
+    high: Float64 | None = None
+    """At or above open, low and close; shape (n,)."""
+    low: Float64 | None = None
+    """At or below open, high and close; shape (n,)."""
+    volume: Float64 | None = None
+    """Shares traded, zero or more, in shares that are comparable across days; shape (n,)."""
+    raw_close: Float64 | None = None
+    """In currency units of the day, per share of the day; None if the table does not have it; shape (n,)."""
+    raw_volume: Float64 | None = None
+    """Shares of the day; None if the table does not have it; shape (n,)."""
