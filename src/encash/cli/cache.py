@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import encash
-from encash import cache, pipeline
+from encash import cache, pipeline, store
 from encash.cli.console import FOUND, Console, Parser, lines, plain
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
 
@@ -16,7 +16,7 @@ from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, rang
 def register(parser: Parser) -> None:
     """Add the subcommands."""
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
-    for add in (_info, _list, _coverage, _verify, _merge, _export, _import, _compact, _versions):
+    for add in (_info, _list, _coverage, _verify, _merge, _export, _import, _compact, _versions, _rollback):
         add(commands)
 
 
@@ -234,3 +234,17 @@ def run_versions(arguments: argparse.Namespace, console: Console) -> None:
     console.result(
         {"versions": versions}, ["  ".join(str(value) for value in version.values()) for version in versions]
     )
+
+
+def _rollback(commands: Any) -> None:
+    parser = commands.add_parser("rollback", help="return to the newest version that is whole, or to a given one")
+    command(parser, run_rollback, "cache rollback cache.lance --to 12")
+    parser.add_argument("cache", metavar="C")
+    parser.add_argument(
+        "--to", type=int, metavar="VERSION", help="as `encash cache versions` lists them (newest whole)"
+    )
+
+
+def run_rollback(arguments: argparse.Namespace, console: Console) -> None:
+    """Make an earlier version the newest."""
+    console.facts(asdict(store.rollback(arguments.cache, arguments.to)))

@@ -1,6 +1,7 @@
 from .base import CompactReport as CompactReport
 from .base import EmbeddingStore as EmbeddingStore
 from .base import Entries as Entries
+from .base import Rollback as Rollback
 from .base import StoreCheck as StoreCheck
 from .base import StoreSnapshot as StoreSnapshot
 from .base import StoreSpec as StoreSpec
@@ -15,6 +16,7 @@ from .locator import ensure_store as ensure_store
 from .locator import export_hdf5 as export_hdf5
 from .locator import find_store as find_store
 from .locator import open_store as open_store
+from .locator import rollback as rollback
 from .merge import Conflict as Conflict
 from .merge import MergeReport as MergeReport
 from .merge import merge as merge

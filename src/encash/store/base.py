@@ -110,6 +110,20 @@ class CompactReport:
     bytes_removed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """Summary of a return to an earlier version."""
+
+    version: int
+    """The newest version from now on."""
+    content_of: int
+    """The earlier version whose content it has; the same number if only damaged versions were newer."""
+    set_aside: tuple[int, ...]
+    """Damaged versions whose manifests were moved aside, newest first."""
+    entries: int
+    """Entries of the newest version."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VersionRows:
     """Row numbers together with the one version in which they are valid."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
 from encash.progress import Progress
-from encash.store.base import EmbeddingStore, StoreSnapshot, StoreSpec
+from encash.store.base import EmbeddingStore, Rollback, StoreSnapshot, StoreSpec
 
 LANCE_SUFFIXES = (".lance",)
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -90,6 +90,26 @@ def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
         return open_store(location)
     except MissingFileError:
         return None
+
+
+def rollback(location: str | os.PathLike[str], to: int | None = None) -> Rollback:
+    """Make an earlier version of a store the newest: the newest one that is whole, or version `to`.
+
+    Nothing is deleted: damaged manifests are moved to a folder of the store, and an earlier version that is requested
+    while newer ones are whole is committed again on top of them.
+
+    Raises:
+        InputError: an interchange file, a URL, or a requested version that is damaged.
+        MissingFileError: no store there, or no such version.
+        FormatError: no version is whole.
+        WorkError: the disk refused.
+    """
+    text = _text(location)
+    if _suffix(text) not in LANCE_SUFFIXES:
+        raise InputError(f"{text} has one version only; restore the file from a copy")
+    from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
+
+    return LanceStore.rollback(text, to)
 
 
 def export_hdf5(snapshot: StoreSnapshot, path: str | os.PathLike[str], *, progress: Progress | None = None) -> int:

@@ -44,7 +44,7 @@ def _translate(error: BaseException, where: Location, doing: str, version: int |
             f"{location}: a file of this version is gone{said}; if a different process has compacted the "
             "cache, refresh to the newest version; otherwise restore the file from a copy"
         ) from None
-    if (unanswered := unreachable(str(error))) is not None:
+    if not where.local and (unanswered := unreachable(str(error))) is not None:
         raise WorkError(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
         raise ConflictError(f"{location} is a store already; open it, or choose a different name") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,10 @@ from encash.store.local.fsync import sync_files
 from encash.store.local.lock import writer_lock
 
 _LOCK_NAME = "_encash.lock"
-_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", CHECKSUMS}
+ASIDE = "_encash_set_aside"
+"""Folder of a store in which `encash cache rollback` keeps damaged manifests."""
+_LAST = (1 << 64) - 1
+_OWN_NAMES = {_LOCK_NAME, "data", "_versions", "_transactions", "_deletions", "_refs", "_indices", CHECKSUMS, ASIDE}
 _LOCK_SECONDS = 120.0
 """How long a writer waits for the lock."""
 
@@ -96,19 +100,38 @@ class Location:
             FormatError: it is not what was committed.
         """
         if self.local:
-            check_file(self.root, _manifest(number))
+            check_file(self.root, manifest_path(number))
 
     def expect_version(self, number: int) -> None:
         """Forget the checksum of the version to be committed: an earlier version of that number was undone by hand, and
         its checksum must not stand for ours."""
         if self.local:
-            forget_checksum(self.root, _manifest(number))
+            forget_checksum(self.root, manifest_path(number))
 
     def secure_version(self, number: int) -> None:
         """Wait until a commit is on the disk, then write its checksum."""
         if self.local:
-            sync_files(self.root, [_manifest(number)])
-            write_checksum(self.root, _manifest(number))
+            sync_files(self.root, [manifest_path(number)])
+            write_checksum(self.root, manifest_path(number))
+
+    def version_numbers(self) -> list[int]:
+        """List the versions of a folder that have a manifest, damaged or not, newest first."""
+        try:
+            names = os.listdir(self.root / "_versions")
+        except FileNotFoundError:
+            return []
+        found = (re.fullmatch(r"(\d{20})\.manifest", name) for name in names)
+        return sorted((_LAST - int(match[1]) for match in found if match), reverse=True)
+
+    def damaged_manifests(self) -> list[str]:
+        """Describe each version whose manifest is not what was committed."""
+        problems = []
+        for number in self.version_numbers() if self.local else ():
+            try:
+                self.check_version(number)
+            except FormatError as error:
+                problems.append(f"version {number} is damaged ({str(error).partition(';')[0]})")
+        return problems
 
     def lost_versions(self) -> list[str]:
         """List manifests that were committed after the newest one present and are gone: readers see older data."""
@@ -119,6 +142,6 @@ class Location:
         return [f"_versions/{name}" for name in gone if name < min(there, default="")]
 
 
-def _manifest(version: int) -> str:
-    """Return the path of a version's manifest below the store."""
-    return f"_versions/{(1 << 64) - 1 - int(version):020d}.manifest"
+def manifest_path(version: int) -> str:
+    """Return the path of a version's manifest below the store; Lance counts down: the newest has the first name."""
+    return f"_versions/{_LAST - int(version):020d}.manifest"

@@ -21,9 +21,10 @@ def unreachable(text: str) -> str | None:
 
     >>> unreachable("LanceError(IO): Generic S3 error: Error performing GET … - HTTP error: error sending request")
     'nothing answers at its address; check the network and AWS_ENDPOINT_URL'
+    >>> unreachable("Generic LocalFileSystem error: Unable to open file")
     >>> unreachable("Dataset at path x.lance was not found")
     """
-    if re.search(r"Generic \S+ error: ", text) is None:
+    if re.search(r"Generic (?!LocalFileSystem)\S+ error: ", text) is None:
         return None
     for pattern, reason in _REASONS:
         if re.search(pattern, text):

@@ -180,13 +180,16 @@ class LanceSnapshot(StoreSnapshot):
     def verify(self, *, batch_rows: int = 4096, progress: Progress | None = None) -> StoreCheck:
         """Read every row with Lance's own reader and compare it with its checksum; look for lost versions."""
         check = verify(self, self.fragments, self._batches_of, batch_rows=batch_rows, progress=progress)
-        if not (lost := self.where.lost_versions()):
-            return check
-        finding = (
-            f"{len(lost)} versions newer than the newest one present are gone ({lost[0]}); restore the file from a "
-            "copy, or build what is missing again and let `encash cache compact` forget them"
-        )
-        return replace(check, findings=(*check.findings, finding))
+        findings = [
+            f"{problem}; the newest version does not need it: `encash cache rollback {self.location}` sets it aside"
+            for problem in self.where.damaged_manifests()
+        ]
+        if lost := self.where.lost_versions():
+            findings.append(
+                f"{len(lost)} versions newer than the newest one present are gone ({lost[0]}); restore the file from a "
+                "copy, or build what is missing again and let `encash cache compact` forget them"
+            )
+        return replace(check, findings=(*check.findings, *findings))
 
     def _batches_of(self, fragment: Fragment, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Iterate over the rows of a fragment after its files were checked."""

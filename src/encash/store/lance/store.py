@@ -14,7 +14,16 @@ import numpy as np
 from encash.arrays import Float32, Int64
 from encash.errors import ConflictError, FormatError, InputError, WorkError
 from encash.progress import Progress
-from encash.store.base import CompactReport, EmbeddingStore, Entries, StoreSpec, StoreVersion, VersionRows, check_tag
+from encash.store.base import (
+    CompactReport,
+    EmbeddingStore,
+    Entries,
+    Rollback,
+    StoreSpec,
+    StoreVersion,
+    VersionRows,
+    check_tag,
+)
 from encash.store.index import check_rows
 from encash.store.lance.columns import schema, table
 from encash.store.lance.commit import batch_rows, commit_empty, commit_rows, commit_spec
@@ -22,6 +31,7 @@ from encash.store.lance.compact import remove_leftovers, remove_old_versions, ro
 from encash.store.lance.errors import lance_errors
 from encash.store.lance.fragments import FragmentFiles
 from encash.store.lance.location import Location
+from encash.store.lance.recovery import refuse_damaged, rollback
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.store.local.fsync import sync_files
 from encash.store.rows import encode_entries
@@ -69,9 +79,21 @@ class LanceStore(EmbeddingStore):
         """
         where = Location(location)
         where.refuse_other()
-        with lance_errors(where, "open", version):
-            dataset = where.dataset(version)
-        return cls(where, dataset, pinned=version is not None)
+        try:
+            with lance_errors(where, "open", version):
+                dataset = where.dataset(version)
+            return cls(where, dataset, pinned=version is not None)
+        except FormatError as error:
+            if version is None and where.local:
+                refuse_damaged(where, str(error))
+            raise
+
+    @staticmethod
+    def rollback(location: str, to: int | None = None) -> Rollback:
+        """Make an earlier version the newest; see `encash.store.lance.recovery`."""
+        where = Location(location)
+        where.refuse_other()
+        return rollback(where, to)
 
     # Versions
 
@@ -95,7 +117,7 @@ class LanceStore(EmbeddingStore):
     def versions(self) -> list[StoreVersion]:
         """List the commits that can still be opened, oldest first."""
         dataset = self._snapshot.dataset
-        with lance_errors(self._where, "read"):
+        with self._whole_history(), lance_errors(self._where, "read"):
             tagged = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
             listed = dataset.versions()
         if not listed:
@@ -109,6 +131,16 @@ class LanceStore(EmbeddingStore):
             )
             for item in sorted(listed, key=lambda item: int(item["version"]))
         ]
+
+    @contextmanager
+    def _whole_history(self) -> Iterator[None]:
+        """Name the damaged version if the history cannot be read."""
+        try:
+            yield
+        except FormatError as error:
+            if self._where.local:
+                refuse_damaged(self._where, str(error))
+            raise
 
     def tag(self, name: str, version: int | None = None) -> None:
         """Name a version, so that it is kept and can be opened by that name."""
@@ -197,6 +229,7 @@ class LanceStore(EmbeddingStore):
         if keep_versions < 2:
             raise InputError(f"keep_versions is {keep_versions}; keep at least 2, so that open readers see theirs")
         with self._writing("compact") as newest:
+            self.versions()  # refuses a damaged history before anything is rewritten
             rows = rows_to_rewrite(newest)
             _check_sound(newest, rows, progress)
             if len(rows):
