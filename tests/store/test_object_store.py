@@ -3,6 +3,7 @@ the bucket cannot be reached."""
 
 import contextlib
 import itertools
+import os
 import random
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from encash.store import create_store, ensure_store, open_store
 from encash.store.base import EmbeddingStore, StoreSpec
 from encash.testing import MeanEncoder, MemoryStore, StoreContract
 from encash.testing.store_contract import everything, make_entries, make_spec
+from tests.store.faulty_proxy import FAULTS, FaultyProxy
 from tests.store.processes import read_line, send_go
 from tests.store.survival_worker import SPEC, TICKERS, step_entries
 
@@ -48,6 +50,12 @@ def bucket() -> Iterator[str]:
         client.create_bucket(Bucket="bucket")
         yield "s3://bucket"
     server.stop()
+
+
+@pytest.fixture
+def endpoint(bucket: str) -> str:
+    """The address of the server itself."""
+    return os.environ["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture
@@ -237,3 +245,57 @@ def test_plain_http_must_be_allowed(prefix, monkeypatch):
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(WorkError, match="set AWS_ALLOW_HTTP=true"):
         open_store(f"{prefix}/a.lance")
+
+
+def test_a_store_that_ignores_conditions_is_refused(prefix, endpoint, monkeypatch):
+    """If PUT overwrites in spite of If-None-Match, nothing can be created or written, and the error gives the reason;
+    reading goes on."""
+    store = create_store(f"{prefix}/a.lance", make_spec())
+    store.write(make_entries(store.spec, ["2024-01-02"], ["A"]))
+    with FaultyProxy(endpoint, "no conditions") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        with pytest.raises(WorkError, match="overwrites objects in spite of If-None-Match"):
+            create_store(f"{prefix}/b.lance", make_spec())
+        opened = open_store(f"{prefix}/a.lance")
+        assert opened.snapshot().index().entries == 1
+        with pytest.raises(WorkError, match="overwrites objects in spite of If-None-Match"):
+            opened.write(make_entries(store.spec, ["2024-01-03"], ["A"]))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(MissingFileError):
+        open_store(f"{prefix}/b.lance")
+    assert open_store(f"{prefix}/a.lance").version == store.version
+
+
+def test_writing_to_a_bucket_needs_the_probe(prefix, monkeypatch):
+    """Without obstore the store's behavior cannot be tested; the error names the extra."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(InputError, match=r"encash\[object-storage\]"):
+        create_store(f"{prefix}/a.lance", make_spec())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "no conditions"])
+def test_concurrent_writers_over_a_bad_connection(prefix, endpoint, monkeypatch, fault):
+    """Six processes write overlapping blocks over a connection that fails, and one is killed: every announced block is
+    there once, with the right values; a writer that gives up says so."""
+    with FaultyProxy(endpoint, fault) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        ensure_store(f"{prefix}/a.lance", SPEC)
+        command = [sys.executable, str(WORKER), "contend", f"{prefix}/a.lance"]
+        workers = [
+            subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for n in range(6)
+        ]
+        assert [read_line(worker) for worker in workers] == ["ready\n"] * 6
+        for worker in workers:
+            send_go(worker)
+        time.sleep(1.0)
+        workers[0].kill()
+        ended = [worker.communicate(timeout=240)[0] for worker in workers]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert ended[1:] == ["done\n"] * 5
+    store, truth = open_store(f"{prefix}/a.lance"), MemoryStore(SPEC)
+    for day in range(12):
+        truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
+    assert everything(store) == everything(truth)
+    assert store.snapshot().verify().passed

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lance.fragment import write_fragments
 
 from encash.arrays import Int64
-from encash.errors import ConflictError
+from encash.errors import ConflictError, WorkError
 from encash.store.base import StoreSpec
 from encash.store.lance.columns import schema
 from encash.store.lance.fragments import value_ranges
@@ -67,7 +67,26 @@ def commit_rows(base: LanceSnapshot, added: pa.RecordBatchReader | None, replace
             f"{where.text}: another process committed at the same moment; run this again when it is done"
         )
     where.secure_version(dataset.version)
-    return where.dataset(dataset.version)
+    committed = where.dataset(dataset.version)
+    _check_kept(where, committed, new_fragments)
+    return committed
+
+
+def _check_kept(where: Location, committed: Any, added: list[Any]) -> None:
+    """Refuse a version that does not have the files just committed to it: the object store let it be replaced.
+
+    Raises:
+        WorkError: a file is not there.
+    """
+    if where.local:
+        return
+    there = {file.path for fragment in committed.get_fragments() for file in fragment.data_files()}
+    if lost := [file.path for fragment in added for file in fragment.files if file.path not in there]:
+        raise WorkError(
+            f"{where.text}: version {committed.version} was replaced by a different writer's ({len(lost)} of our files "
+            "are not in it): the object store ignores If-None-Match; write from one process only, or use a different "
+            "store"
+        )
 
 
 def commit_spec(base: LanceSnapshot, spec: StoreSpec) -> Any:

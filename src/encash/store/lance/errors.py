@@ -11,7 +11,11 @@ from lance.commit import CommitConflictError
 
 from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason
 from encash.store.lance.location import Location
-from encash.store.lance.object_store_errors import unreachable
+from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
+
+
+class ObjectStoreError(WorkError):
+    """A request to an object store that failed for a reason that may pass."""
 
 
 @contextmanager
@@ -45,7 +49,8 @@ def _translate(error: BaseException, where: Location, doing: str, version: int |
             "cache, refresh to the newest version; otherwise restore the file from a copy"
         ) from None
     if not where.local and (unanswered := unreachable(str(error))) is not None:
-        raise WorkError(f"could not {doing} {location}: {unanswered}") from None
+        kind = ObjectStoreError if unanswered.endswith(TRY_AGAIN) else WorkError
+        raise kind(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
         raise ConflictError(f"{location} is a store already; open it, or choose a different name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):

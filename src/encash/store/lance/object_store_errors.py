@@ -14,6 +14,8 @@ _REASONS = (
     ("builder error", "the address is plain http; use https, or set AWS_ALLOW_HTTP=true"),
     ("error sending request", "nothing answers at its address; check the network and AWS_ENDPOINT_URL"),
 )
+TRY_AGAIN = "try again later"
+"""End of a message about a failure that may pass."""
 
 
 def unreachable(text: str) -> str | None:
@@ -24,10 +26,10 @@ def unreachable(text: str) -> str | None:
     >>> unreachable("Generic LocalFileSystem error: Unable to open file")
     >>> unreachable("Dataset at path x.lance was not found")
     """
-    if re.search(r"Generic (?!LocalFileSystem)\S+ error: ", text) is None:
+    if re.search(r"Generic (?!LocalFileSystem)\S+ error: |NoSuchBucket", text) is None:
         return None
     for pattern, reason in _REASONS:
         if re.search(pattern, text):
             return reason
     answer = text.partition("Generic ")[2].split("\n")[0].split(", /")[0]
-    return f"the object store failed ({answer}); try again later"
+    return f"the object store failed ({answer}); {TRY_AGAIN}"

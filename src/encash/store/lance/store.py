@@ -28,9 +28,10 @@ from encash.store.index import check_rows
 from encash.store.lance.columns import schema, table
 from encash.store.lance.commit import batch_rows, commit_empty, commit_rows, commit_spec
 from encash.store.lance.compact import remove_leftovers, remove_old_versions, rows_to_rewrite, sorted_rows
-from encash.store.lance.errors import lance_errors
+from encash.store.lance.errors import ObjectStoreError, lance_errors
 from encash.store.lance.fragments import FragmentFiles
 from encash.store.lance.location import Location
+from encash.store.lance.overwrite_probe import check_overwrites_refused
 from encash.store.lance.recovery import refuse_damaged, rollback
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.store.local.fsync import sync_files
@@ -39,6 +40,8 @@ from encash.store.rows import encode_entries
 _CHECKED_ROWS = 4096
 _REMOTE_ATTEMPTS = 60
 """Attempts at a commit without a lock; of several rivals one succeeds each time."""
+_REMOTE_FAILURES = 5
+"""Attempts at a commit to an object store that fails; each request is repeated below, too."""
 
 
 class LanceStore(EmbeddingStore):
@@ -49,6 +52,7 @@ class LanceStore(EmbeddingStore):
         self.writable = not pinned
         self._where = where
         self._files = FragmentFiles(where)
+        self._overwrites_refused = where.local  # a lock protects a folder; an object store is tested at the first write
         self._lock = threading.RLock()
         self._snapshot = LanceSnapshot(where, dataset, self._files)
 
@@ -64,10 +68,14 @@ class LanceStore(EmbeddingStore):
         columns, where = schema(spec), Location(location)
         where.make()
         with where.lock(), lance_errors(where, "create"):
+            if not where.local:
+                check_overwrites_refused(where.text)
             if where.has_dataset():
                 raise ConflictError(f"{location} is a store already; open it, or choose a different name")
             dataset = commit_empty(where, columns)
-        return cls(where, dataset)
+        store = cls(where, dataset)
+        store._overwrites_refused = True
+        return store
 
     @classmethod
     def open(cls, location: str, version: int | str | None = None) -> LanceStore:
@@ -162,17 +170,22 @@ class LanceStore(EmbeddingStore):
         """Commit entries: all of them or none; an entry with the same key is replaced."""
         self._check_writable()
         codes, scale = encode_entries(self.spec, entries)
-        for attempt in range(1 if self._where.local else _REMOTE_ATTEMPTS):
+        attempts, conflicts, failures = 1 if self._where.local else _REMOTE_ATTEMPTS, 0, 0
+        while True:
             try:
                 with self._writing("write") as newest:
                     self._write(newest, entries, codes, scale, skip_valid)
-                self._check_after_conflict(attempt)
+                self._check_after_conflict(conflicts)
                 return self.version
             except ConflictError:
-                if self._where.local or attempt == _REMOTE_ATTEMPTS - 1:
+                conflicts += 1
+                if conflicts == attempts:
                     raise
-                time.sleep(0.02 * random.random() * (attempt + 1))  # noqa: S311 - lets rivals fall out of step
-        return self.version
+            except ObjectStoreError:  # also if the commit succeeded and its answer was lost: the same keys again
+                failures += 1
+                if failures == _REMOTE_FAILURES:
+                    raise
+            time.sleep(0.02 * random.random() * (conflicts + failures))  # noqa: S311 - lets rivals fall out of step
 
     def _write(
         self, newest: LanceSnapshot, entries: Entries, codes: np.ndarray, scale: Float32 | None, skip_valid: bool
@@ -245,6 +258,9 @@ class LanceStore(EmbeddingStore):
     def _writing(self, doing: str) -> Iterator[LanceSnapshot]:
         """Hold the lock, hand out the newest version, and translate errors."""
         with self._lock, self._where.lock(), lance_errors(self._where, doing):
+            if not self._overwrites_refused:
+                check_overwrites_refused(self.location)
+                self._overwrites_refused = True
             self.refresh()
             yield self._snapshot
 
