@@ -4,6 +4,7 @@
     ├── InputError (ValueError)              the caller fixes the input        exit code 2
     │   ├── MissingFileError (FileNotFoundError)   a path that does not exist
     │   ├── FormatError                            a file with unexpected content
+    │   ├── AccessError (PermissionError)          a file that may not be read, or that a different process has locked
     │   ├── UnknownKeyError (KeyError)             a ticker, day or cluster that does not exist
     │   ├── MismatchError                          two things that do not belong together
     │   ├── LookaheadError                         a run that would know its future
@@ -15,6 +16,8 @@ Every message says what came, what was expected and how to fix it.
 """
 
 from __future__ import annotations
+
+import re
 
 
 class EncashError(Exception):
@@ -41,6 +44,10 @@ class FormatError(InputError):
     """A file with unexpected content."""
 
 
+class AccessError(InputError, PermissionError):
+    """A file that is there and cannot be read now: no permission, or a lock of a different process."""
+
+
 class UnknownKeyError(InputError, KeyError):
     """A ticker, day, cluster or field that does not exist."""
 
@@ -63,6 +70,32 @@ class WorkError(EncashError, RuntimeError):
 
 class ConflictError(WorkError):
     """Another process wrote first."""
+
+
+def unreadable(path: object, error: BaseException, otherwise: str) -> InputError:
+    """Return the error of a file that a library could not read: `AccessError`, or else `FormatError`.
+
+    Libraries report a missing permission or a lock in their own words; neither is damage.
+
+    Args:
+        path: the file.
+        error: what the library raised.
+        otherwise: the message if the file itself is at fault.
+
+    >>> unreadable("a.h5", PermissionError(13, "Permission denied"), "a.h5 is damaged; make it again")
+    AccessError('no permission to read a.h5; let its owner grant it, or run this as a user who has it')
+    >>> unreadable("a.h5", OSError("truncated file"), "a.h5 is damaged; make it again")
+    FormatError('a.h5 is damaged; make it again')
+    """
+    text = str(error)
+    if "unable to lock file" in text:
+        return AccessError(
+            f"{path} is locked by another process, which has it open for writing; wait until it is closed (on a "
+            "network disk without locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+        )
+    if isinstance(error, PermissionError) or re.search(r"[Pp]ermission denied|os error 13\b", text):
+        return AccessError(f"no permission to read {path}; let its owner grant it, or run this as a user who has it")
+    return FormatError(otherwise)
 
 
 def reason(error: BaseException) -> str:

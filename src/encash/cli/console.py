@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from encash import pipeline
 from encash.cli.progress import Bar
-from encash.errors import EncashError
+from encash.errors import EncashError, reason
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -154,23 +158,93 @@ def figure(value: float | None, form: str) -> str:
 
 
 def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
-    """Call a command; turn an exception into one line and an exit code."""
+    """Call a command; turn an exception into one line on stderr, with ``--json`` also into ``{"error": …}``."""
+    tolerate_any_console()
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        return handler(arguments, console) or 0
-    except EncashError as error:
+        with _stopped_by_signals():
+            code = handler(arguments, console) or 0
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # the reader of stdout has gone; nothing is left to say
+        _discard_stdout()
+        return 1
+    except KeyboardInterrupt as stop:
+        message, code = f"stopped; {one_line(str(stop)) or 'what was committed is kept'}", 1
+    except (EncashError, OSError, MemoryError) as error:
         if getattr(arguments, "debug", False):
             import traceback
 
             traceback.print_exc()
-        print(f"{program}: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt as stop:
-        print(f"{program}: stopped; {one_line(str(stop)) or 'what was committed is kept'}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+        message, code = failure(error)
+        if isinstance(error, OSError) and not isinstance(error, EncashError) and error.filename is None:
+            _discard_stdout()  # it may be stdout itself that cannot be written
+    print(f"{program}: {message}", file=sys.stderr)
+    if console.as_json:
+        _print_error(message)
+    return code
+
+
+def failure(error: BaseException) -> tuple[str, int]:
+    """Return the line and the exit code of an error.
+
+    >>> failure(PermissionError(13, "Permission denied", "p.csv"))
+    ('no permission to read or write p.csv; let its owner grant it, or run this as a user who has it', 2)
+    >>> failure(OSError(28, "No space left on device", "c.lance"))
+    ('c.lance: No space left on device; what was committed is kept', 1)
+    """
+    match error:
+        case EncashError():
+            return one_line(str(error)), error.exit_code
+        case PermissionError(filename=str(name)):
+            return f"no permission to read or write {name}; let its owner grant it, or run this as a user who has it", 2
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+            return one_line(f"{error.filename}: {error.strerror}; give the path of a file that exists"), 2
+        case MemoryError():
+            return f"not enough memory{reason(error)}; what was committed is kept: close other programs, or do less", 1
+        case OSError():
+            return one_line(f"{error.filename or 'output'}: {error.strerror or error}; what was committed is kept"), 1
+    return one_line(str(error)), 1
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP stop a command as Ctrl-C does: what is committed is kept, and temporary files go."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_error(message: str) -> None:
+    """Print the error as the JSON object of the command."""
+    with suppress(OSError):
+        print(json.dumps({"error": message}, ensure_ascii=False), flush=True)
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not report it when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tolerate_any_console() -> None:
+    """Print characters that a console lacks as ``?``, and print nothing to a stream that is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def one_line(text: str) -> str:

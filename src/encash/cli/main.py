@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from encash import __version__
-from encash.cli.console import Parser, run
+from encash.cli.console import Parser, run, tolerate_any_console
 
 COMMANDS = {
     "demo": "run the whole workflow on real prices",
@@ -54,7 +54,15 @@ def parser(only: str | None = None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (0 done, 1 failed or incomplete, 2 bad input, 3 findings)."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    tolerate_any_console()
+    try:
+        return _main(sys.argv[1:] if argv is None else list(argv))
+    except KeyboardInterrupt:
+        print("encash: stopped before the command began", file=sys.stderr)
+        return 1
+
+
+def _main(words: list[str]) -> int:
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))

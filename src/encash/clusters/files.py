@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 
 from encash.atomic_write import whole_file, whole_folder, write_whole
-from encash.errors import FormatError, MissingFileError
+from encash.errors import FormatError, MissingFileError, unreadable
 from encash.serialization import FORMAT
 
 _FORMAT = 1
@@ -72,8 +72,9 @@ def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
             return dict(file)
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile):
-        raise FormatError(f"{path} is damaged, or not a file of plain arrays; make it again: {remake}") from None
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        message = f"{path} is damaged, or not a file of plain arrays; make it again: {remake}"
+        raise unreadable(path, error, message) from None
 
 
 NewArray = Callable[[str, tuple[int, ...], Any], np.ndarray]
@@ -123,7 +124,8 @@ def read_array_folder(
                 raise ValueError("its checksum differs")
             arrays[name] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         except (KeyError, ValueError, EOFError, OSError) as error:
-            raise FormatError(f"{path} lacks {name}, or it is damaged ({error}); make it again: {remake}") from None
+            message = f"{path} lacks {name}, or it is damaged ({error}); make it again: {remake}"
+            raise unreadable(path / f"{name}.npy", error, message) from None
     return facts, arrays
 
 

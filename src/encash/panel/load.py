@@ -15,7 +15,7 @@ from h5py import h5d, h5i, h5s, h5t
 from numpy.typing import NDArray
 
 from encash.arrays import Days, Float32, Float64
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError, unreadable
 from encash.panel.checks import (
     check_days,
     check_features,
@@ -280,12 +280,14 @@ def _open(path: str | Path) -> h5py.File:
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"{path} does not exist; expected an HDF5 file with one group per ticker")
-    if path.is_dir() or not h5py.is_hdf5(path):
-        raise FormatError(f"{path} is not an HDF5 file; make one with encash prepare")
     try:
+        if path.is_dir() or not h5py.is_hdf5(path):
+            raise FormatError(f"{path} is not an HDF5 file; make one with encash prepare")
         return h5py.File(path, "r")
     except OSError as error:
-        raise FormatError(f"{path} cannot be opened ({error}); the file is damaged, copy it again") from None
+        raise unreadable(
+            path, error, f"{path} cannot be opened ({error}); the file is damaged, copy it again"
+        ) from None
 
 
 def _name_of_closes(reader: _Reader, ticker: str, path: str | Path) -> str:

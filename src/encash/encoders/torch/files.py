@@ -19,7 +19,7 @@ from encash.atomic_write import whole_file
 from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
 from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
-from encash.errors import FormatError, MissingFileError, reason
+from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import fingerprint
 
 EDGES_FILE = "adaptive_bin_edges.pt"
@@ -91,9 +91,8 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
         return load_plain(path)
     except _UNREADABLE as error:
         if (code := _code_in(error)) is None:
-            raise FormatError(
-                f"{path} is truncated or not a torch file{reason(error)}; copy or save it again"
-            ) from None
+            message = f"{path} is truncated or not a torch file{reason(error)}; copy or save it again"
+            raise unreadable(path, error, message) from None
         raise FormatError(
             f"{path} {code}, and code in it is never run; expected tensors and plain values: save the state dict and a "
             "config of plain values with torch.save"

@@ -21,7 +21,7 @@ from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
 from encash.encoders.torch.encoder import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
-from encash.errors import FormatError, MissingFileError, reason
+from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
 
 PLAIN_CONSTANT = "tensor_"
@@ -77,7 +77,8 @@ def check_archive(path: Path) -> None:
             names = archive.namelist()
             parts = {name.split("/", 1)[-1]: archive.read(name) for name in names if _is_read(name)}
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise FormatError(f"{path} is truncated or not an exported program ({error}); export it again") from None
+        message = f"{path} is truncated or not an exported program ({error}); export it again"
+        raise unreadable(path, error, message) from None
     if parts.get("archive_format", b"").strip() != b"pt2" or len(set(names)) != len(names):
         raise FormatError(f"{path} is not a .pt2 archive; write it with torch.export.save of torch 2.9 or newer")
     bad = [name for name in names if "/data/aotinductor/" in name or "/data/executorch/" in name]

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5o, h5s
 
 from encash.arrays import Bool, Days, Float32, Int64, UInt64, to_days
-from encash.errors import EncashError, FormatError, InputError, MissingFileError, reason
+from encash.errors import EncashError, FormatError, InputError, MissingFileError, reason, unreadable
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
 from encash.store.hdf5.layout import SPEC_KEY, unescape_ticker
@@ -261,7 +261,8 @@ def _open(location: str) -> Any:
         return h5py.File(location, "r")
     except OSError as error:
         what = "it was cut short" if "truncated" in str(error) else "it is damaged or not an HDF5 file"
-        raise FormatError(f"{location} cannot be read: {what}; make it again with `encash cache export`") from None
+        message = f"{location} cannot be read: {what}; make it again with `encash cache export`"
+        raise unreadable(location, error, message) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import NoReturn
 import pyarrow as pa
 from lance.commit import CommitConflictError
 
-from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason
+from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason, unreadable
 from encash.store.lance.location import Location
 from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
@@ -61,5 +61,6 @@ def _translate(error: BaseException, where: Location, doing: str, version: int |
         where.refuse_other()
         raise MissingFileError(f"there is no cache at {location}; make one with `encash build`") from None
     if doing in ("open", "read"):
-        raise FormatError(f"{location} cannot be read: it is damaged{said}; run `encash cache verify`") from None
+        message = f"{location} cannot be read: it is damaged{said}; run `encash cache verify`"
+        raise unreadable(location, error, message) from None
     raise WorkError(f"{location}: could not {doing}{said}; nothing was committed") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
-from encash.errors import EncashError, FormatError, InputError, MissingFileError
+from encash.errors import AccessError, EncashError, FormatError, InputError, MissingFileError
 from encash.store.base import Rollback
 from encash.store.lance.errors import lance_errors
 from encash.store.lance.fragments import FragmentFiles
@@ -83,6 +83,8 @@ def _damage(where: Location, number: int) -> str | None:
     """Return why a version cannot be opened; None if it is whole."""
     try:
         _snapshot(where, number)
+    except AccessError:
+        raise
     except EncashError as error:
         return str(error)
     return None
