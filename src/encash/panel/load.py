@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from encash.arrays import Days, Float32, Float64
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.panel.calendars import FRIDAY, check_one_calendar, weekdays
 from encash.panel.checks import (
     check_days,
     check_features,
@@ -56,7 +57,8 @@ def open_prices(path: str | Path) -> PriceTable:
 
     Raises:
         MissingFileError: the path does not exist.
-        FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite.
+        FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite; tickers
+            of different calendars, such as stocks and coins.
     """
     with _open(path) as file:
         reader = _Reader(file, path)
@@ -69,6 +71,8 @@ def open_prices(path: str | Path) -> PriceTable:
     check_prices(tickers, days, close, of="close")
     if opens is not None:
         check_prices(tickers, days, opens, of="open")
+    if (weekdays(days) > FRIDAY).any():  # without a weekend there is only one calendar
+        check_one_calendar(((ticker, days[~np.isnan(close[:, n])]) for n, ticker in enumerate(tickers)), of=path)
     return PriceTable(days=days, tickers=tickers, close=close, open=opens)
 
 

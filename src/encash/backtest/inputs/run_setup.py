@@ -21,6 +21,7 @@ from encash.backtest.inputs.universe import (
 from encash.backtest.simulation.market import Delisting, Market, settled
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
+from encash.panel.calendars import sessions_per_year
 from encash.panel.panel import PriceTable
 
 
@@ -39,6 +40,11 @@ class Sessions:
     member: Bool | None
     """Membership of the universe, shape (S, N); None if every ticker is always a member."""
     _benchmarks: dict[Delisting, Float64] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def per_year(self) -> int:
+        """Sessions per year, measured from the beginning of the file to the last session of the run."""
+        return sessions_per_year(self.history.days)
 
     @cached_property
     def close(self) -> Float64:
