@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from encash.panel.adjustment import VendorColumns, adjust
 from encash.panel.bars import Bars
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, format_of
+from encash.panel.tables.options import NOTHING_STATED, ReadOptions
 
 _NO_NUL = "HDF5 cannot name such a ticker; remove it"
 SYNONYMS = {
@@ -63,6 +64,10 @@ class PriceBars:
     """Number of dropped bars by reason; empty unless dropping is allowed."""
     out_of_bounds: int
     """Bars whose open or close was outside of low and high, which were widened."""
+    vendor: str | None = None
+    """Name of the recognized layout of a vendor."""
+    notes: tuple[str, ...] = ()
+    """Decisions that were made by a stated rule, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,9 @@ class _Long:
     values: dict[str, Float64]
 
 
-def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
+def read_bars(
+    source: str | Path | Sequence[str | Path], options: ReadOptions = NOTHING_STATED, *, drop_bad: bool = False
+) -> PriceBars:
     """Read the bars of a price table.
 
     A long table has columns date, ticker, close and optionally open, high, low, volume (in any order and case, with
@@ -85,7 +92,9 @@ def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
     day without a trade. The order of the rows does not matter.
 
     Args:
-        path: a file with a suffix of `FORMATS`, or of an entry point ``encash.formats``.
+        source: a file, several, or a folder of them; with a suffix of `FORMATS`, or of an entry point
+            ``encash.formats``.
+        options: what the user states about the table.
         drop_bad: drop and count bars that are otherwise refused.
 
     Raises:
@@ -93,7 +102,7 @@ def read_bars(path: str | Path, *, drop_bad: bool = False) -> PriceBars:
         FormatError: no date column; unreadable dates; a duplicate (date, ticker); values that are not numbers; and,
             unless `drop_bad`, a missing, zero or negative price or a negative volume.
     """
-    path = Path(path)
+    path = Path(source if isinstance(source, str | Path) else source[0])
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; expected a table of prices ({', '.join(FORMATS)})")
     format = format_of(path)

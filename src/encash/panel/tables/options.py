@@ -1,0 +1,28 @@
+"""What a user states about a table of prices where it cannot be recognized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Statements about a table of prices; each takes precedence over what the table itself suggests."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column of the file by role (``{"close": "PRC", "ticker": "PERMNO"}``)."""
+    ticker: str | None = None
+    """The ticker of a file that holds one stock and does not name it."""
+    date_format: str | None = None
+    """Format of dates as text, with the codes of `datetime.datetime.strptime`."""
+    timezone: str | None = None
+    """IANA name of the exchange's time zone: instants count as the trading day that they fall on there."""
+    sep: str | None = None
+    """Separator of a text file, one character."""
+    decimal: str | None = None
+    """Decimal mark of a text file, ``.`` or ``,``."""
+
+
+NOTHING_STATED = ReadOptions()
+"""Options of a table that is recognized by itself."""
