@@ -5,9 +5,10 @@ HDF5 is read through its low-level interface, which is five times as fast on tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -25,7 +26,7 @@ from encash.panel.checks import (
     check_width,
     days_from_bytes,
 )
-from encash.panel.panel import Panel, PriceTable, distinct_days
+from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
 
 Value = TypeVar("Value")
 
@@ -48,12 +49,13 @@ def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
     return Panel(HdfSource(features), None if prices is None else open_prices(prices))
 
 
-def open_prices(path: str | Path) -> PriceTable:
+def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> PriceTable:
     """Read the prices of a file on the grid of all its days × tickers.
 
     Args:
         path: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes YYYY-MM-DD, both (rows,), and
-            optionally ``/<TICKER>/open``. NaN is a day without a trade.
+            optionally ``/<TICKER>/open``, ``volume``, ``raw_close`` and ``raw_volume``. NaN is a day without a trade.
+        columns: those of `PRICE_COLUMNS` to read, if the file has them.
 
     Raises:
         MissingFileError: the path does not exist.
@@ -67,13 +69,19 @@ def open_prices(path: str | Path) -> PriceTable:
         own_days = [reader.days(ticker) for ticker in tickers]
         days = distinct_days(own_days)
         close = _on_grid(reader, closes, tickers, own_days, days)
-        opens = _on_grid(reader, "open", tickers, own_days, days) if reader.has(tickers[0], "open") else None
+        grids = {
+            name: _on_grid(reader, name, tickers, own_days, days)
+            for name in PRICE_COLUMNS
+            if name in columns and reader.has(tickers[0], name)
+        }
+        health = reader.health()
     check_prices(tickers, days, close, of="close")
-    if opens is not None:
-        check_prices(tickers, days, opens, of="open")
+    for name in ("open", "raw_close"):
+        if name in grids:
+            check_prices(tickers, days, grids[name], of=name.replace("_", " "))
     if (weekdays(days) > FRIDAY).any():  # without a weekend there is only one calendar
         check_one_calendar(((ticker, days[~np.isnan(close[:, n])]) for n, ticker in enumerate(tickers)), of=path)
-    return PriceTable(days=days, tickers=tickers, close=close, open=opens)
+    return PriceTable(days=days, tickers=tickers, close=close, health=health, **grids)
 
 
 class HdfSource:
@@ -200,6 +208,15 @@ class _Reader:
                 f"{self._path} names {len(texts)} features and has {num_features}; prepare the file again"
             )
         return texts
+
+    def health(self) -> dict[str, Any] | None:
+        """Return the summary of suspicious data, None if the file does not record it."""
+        text = self._file.attrs.get("health")
+        try:
+            found: dict[str, Any] | None = None if text is None else json.loads(text)
+        except ValueError as error:
+            raise FormatError(f"the health of {self._path} is not JSON ({error}); prepare the file again") from None
+        return found
 
     def has(self, ticker: str, name: str) -> bool:
         """Return whether a ticker has a dataset of this name."""

@@ -1,19 +1,26 @@
 """Preparation of the two HDF5 files, features and prices, from a price table.
 
-`tables` reads the table, `features` computes and `write` writes; they are imported on the first call.
+`tables` reads the table, `untraded` leaves out days without a trade, `health` looks for suspicious data, `features`
+computes and `write` writes. What is slow to import is imported on the first call.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from encash.arrays import Days, Float32, day_text
-from encash.atomic_write import whole_file, writing
+from encash.atomic_write import whole_file, write_whole, writing
 from encash.errors import InputError
+from encash.panel.calendars import check_one_calendar, sessions_per_year
 from encash.panel.features import FeatureConfig, feature_names, panel_features
+from encash.panel.health import Health, measure_health
 from encash.panel.panel import distinct_days
+from encash.panel.untraded import ZeroVolume, traded_bars
 from encash.progress import Progress
 
 
@@ -28,12 +35,22 @@ class PrepareReport:
     tickers: int
     sessions: int
     """Days on which any ticker traded."""
+    sessions_per_year: int
+    """As the days show it; it annualizes the figures of a backtest."""
     first: str
     last: str
     bars: int
     """Pairs of ticker and day with a price."""
     not_traded: int
     """Rows or cells without a price: days on which the ticker did not trade."""
+    zero_volume: ZeroVolume
+    """Meaning of a volume of zero."""
+    zero_volume_bars: int
+    """Bars with a volume of zero, of tickers that have volumes."""
+    zero_volume_left_out: int
+    """Those that were left out as days without a trade: without a price, and without features."""
+    tickers_without_volume: tuple[str, ...]
+    """Tickers with a volume on less than 5% of their bars, such as an index: their bars count as traded."""
     tickers_never_traded: tuple[str, ...]
     """Tickers of the table without a price on any day; they are in neither file."""
     bars_dropped: dict[str, int]
@@ -50,6 +67,10 @@ class PrepareReport:
     """Tickers without a session after the warm-up: in the prices, not in the features."""
     features_out: str
     prices_out: str
+    health_out: str
+    """JSON file of `health`, beside the features."""
+    health: Health
+    """Suspicious data; none of it was changed."""
 
 
 def prepare(
@@ -59,24 +80,29 @@ def prepare(
     prices_out: str | Path,
     config: FeatureConfig | None = None,
     drop_bad: bool = False,
+    zero_volume: ZeroVolume = "untraded",
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Write the features file and the prices file of a price table; features use the past only.
 
-    Both files are written atomically, after both are complete.
+    Both files are written atomically, after both are complete. Suspicious data is reported (`Health`), written beside
+    the features as ``<features>.health.json`` and summarized in the prices file; it is never changed.
 
     Args:
         prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
             high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
-        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
+        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if the table has them, ``open``, ``volume``,
+            ``raw_close`` and ``raw_volume``.
         config: the choice of features; the default features if None.
         drop_bad: drop and count bars with a missing, zero or negative price or a negative volume.
+        zero_volume: ``untraded`` leaves out bars with a volume of zero: the ticker has no price on that day and can be
+            neither bought nor sold; ``traded`` keeps them.
         progress: called with (done, total) tickers.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: a table in an unknown format, or with invalid bars.
+        FormatError: a table in an unknown format, with invalid bars, or of tickers with different calendars.
         InputError: equal paths, or no ticker with enough sessions for one row of features.
         WorkError: a path cannot be written, or the disk is full.
     """
@@ -87,31 +113,41 @@ def prepare(
     if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
         raise InputError("the table, the features and the prices are three files; give each its own path")
     table = read_bars(prices_file, drop_bad=drop_bad)
-    enough = {ticker: bars for ticker, bars in table.bars.items() if len(bars.days) > config.longest}
+    traded = traded_bars(table.bars, zero_volume)
+    check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=prices_file)
+    enough = {ticker: bars for ticker, bars in traded.bars.items() if len(bars.days) > config.longest}
     if not enough:
         raise InputError(
             f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
             "give a longer history"
         )
+    health = measure_health(traded, today=np.datetime64("today", "D"), outside=table.outside)
     names = feature_names(next(iter(enough.values())), config)
     source = Path(prices_file).name
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
-        write_prices(prices_path, table.bars.items(), source_file=source)
+        write_prices(prices_path, traded.bars.items(), source_file=source, health=health.summary())
         rows = _counted(panel_features(enough, config), len(enough), progress)
         with writing(features_out):  # the outer block would name the wrong file
             write_features(features_path, rows, names, source_file=source)
-    sessions = distinct_days([bars.days for bars in table.bars.values()])
-    num_bars = sum(len(bars.days) for bars in table.bars.values())
+    health_out = Path(features_out).with_suffix(".health.json")
+    write_whole(health_out, (json.dumps(health.to_json(), indent=2, allow_nan=False) + "\n").encode())
+    sessions = distinct_days([bars.days for bars in traded.bars.values()])
+    num_bars = sum(len(bars.days) for bars in traded.bars.values())
     num_rows = sum(len(bars.days) - config.longest for bars in enough.values())
     return PrepareReport(
         layout=table.layout,
         columns=table.columns,
-        tickers=len(table.bars),
+        tickers=len(traded.bars),
         sessions=len(sessions),
+        sessions_per_year=sessions_per_year(sessions),
         first=day_text(sessions[0]),
         last=day_text(sessions[-1]),
         bars=num_bars,
         not_traded=table.not_traded,
+        zero_volume=zero_volume,
+        zero_volume_bars=health.zero_volume.count,
+        zero_volume_left_out=traded.left_out,
+        tickers_without_volume=traded.without_volume,
         tickers_never_traded=table.never_traded,
         bars_dropped=table.dropped,
         bars_out_of_bounds=table.out_of_bounds,
@@ -119,9 +155,11 @@ def prepare(
         feature_names=names,
         rows=num_rows,
         rows_dropped_warmup=num_bars - num_rows,
-        tickers_too_short=tuple(ticker for ticker in table.bars if ticker not in enough),
+        tickers_too_short=tuple(ticker for ticker in traded.bars if ticker not in enough),
         features_out=str(features_out),
         prices_out=str(prices_out),
+        health_out=str(health_out),
+        health=health,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ from encash.arrays import Days, Float32
 from encash.atomic_write import PatientFile, whole_file
 from encash.errors import InputError
 from encash.panel.bars import Bars
-from encash.panel.panel import Panel
+from encash.panel.panel import PRICE_COLUMNS, Panel
 
 
 def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path | None = None) -> None:
@@ -31,7 +33,7 @@ def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path
     if panel.prices is None:
         raise InputError(f"the panel has no prices to write to {prices_path}; open it with prices=…")
     with whole_file(prices_path) as temporary:
-        write_prices(temporary, _traded(panel))
+        write_prices(temporary, _traded(panel), health=panel.prices.health)
 
 
 def write_features(
@@ -68,8 +70,20 @@ def write_features(
             file.attrs["feature_names"] = list(feature_names)
 
 
-def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file: str = "") -> None:
-    """Write ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
+def write_prices(
+    path: Path,
+    prices: Iterable[tuple[str, Bars]],
+    *,
+    source_file: str = "",
+    health: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``/<TICKER>/prices`` and ``/<TICKER>/dates``, and of `PRICE_COLUMNS` those that the bars have.
+
+    Args:
+        path: the file; its previous content is lost.
+        prices: ticker and bars.
+        source_file: the name of the price table, for information.
+        health: the summary of `Health`, plain JSON values; None if unknown.
 
     Raises:
         InputError: a ticker that HDF5 cannot name.
@@ -80,11 +94,14 @@ def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file:
             disk.check()
             group = _group(file, ticker, bars.days)
             group["prices"] = bars.close.astype(np.float32)
-            if bars.open is not None:
-                group["open"] = bars.open.astype(np.float32)
+            for name in PRICE_COLUMNS:
+                if (column := getattr(bars, name)) is not None:
+                    group[name] = column.astype(np.float32)
         file.attrs["num_tickers"] = len(file)
         if source_file:
             file.attrs["source_file"] = source_file
+        if health is not None:
+            file.attrs["health"] = json.dumps(health)
 
 
 @contextmanager
@@ -112,7 +129,9 @@ def _traded(panel: Panel) -> Iterator[tuple[str, Bars]]:
     """Yield each ticker's prices on the days on which it has one."""
     assert panel.prices is not None
     for column, ticker in enumerate(panel.prices.tickers):
-        close = panel.prices.close[:, column]
-        traded = ~np.isnan(close)
-        opens = None if panel.prices.open is None else panel.prices.open[traded, column]
-        yield ticker, Bars(days=panel.prices.days[traded], close=close[traded], open=opens)
+        grids = panel.prices.grids()
+        traded = ~np.isnan(grids["close"][:, column])
+        yield (
+            ticker,
+            Bars(days=panel.prices.days[traded], **{name: grid[traded, column] for name, grid in grids.items()}),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -128,12 +128,7 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     tickers = universe_tickers(config, prices, candidates)
     history = prices if tickers == prices.tickers else prices.select(tickers)
     if span.stop < len(prices.days):
-        history = replace(
-            history,
-            days=history.days[: span.stop],
-            close=history.close[: span.stop],
-            open=None if history.open is None else history.open[: span.stop],
-        )
+        history = history.as_of(prices.days[span.stop - 1])
     days = history.days[span.start :]
     _check_prices(history.close[span.start :], days, tickers, "close")
     if config.fill == "open" and history.open is not None:

@@ -66,6 +66,8 @@ class PriceBars:
     """Bars whose open or close was outside of low and high, which were widened."""
     vendor: str | None = None
     """Name of the recognized layout of a vendor."""
+    outside: Mapping[str, tuple[Days, Float64]] | None = None
+    """Days of the bars that were widened, and how far open or close was outside, as a fraction; by ticker."""
     notes: tuple[str, ...] = ()
     """Decisions that were made by a stated rule, one sentence each."""
 
@@ -253,7 +255,9 @@ def _bars(path: Path, long: _Long, *, layout: str, columns: dict[str, str], drop
     traded = ~np.isnan(long.values["close"])
     good, dropped = _good(path, long, traded, drop_bad=drop_bad)
     kept = {role: column[good] for role, column in long.values.items()}
-    out_of_bounds = _widen(kept)
+    excess = _widen(kept)
+    outside = np.flatnonzero(excess > 0)
+    ticker, days = long.ticker[good][outside], long.days[good][outside]
     bars = _by_ticker(long.names, long.ticker[good], long.days[good], kept)
     return PriceBars(
         layout=layout,
@@ -262,7 +266,10 @@ def _bars(path: Path, long: _Long, *, layout: str, columns: dict[str, str], drop
         never_traded=tuple(str(name) for name in long.names if str(name) not in bars),
         not_traded=int((~traded).sum()),
         dropped=dropped,
-        out_of_bounds=out_of_bounds,
+        out_of_bounds=len(outside),
+        outside={
+            str(long.names[one]): (days[ticker == one], excess[outside][ticker == one]) for one in np.unique(ticker)
+        },
     )
 
 
@@ -320,12 +327,12 @@ def _is_price(values: Float64) -> Bool:
     return np.asarray((values > 0) & (values < np.inf))
 
 
-def _widen(values: dict[str, Float64]) -> int:
-    """Widen high and low to include open and close; return the number of bars that changed."""
+def _widen(values: dict[str, Float64]) -> Float64:
+    """Widen high and low to include open and close; return how far they were outside, as a fraction; 0 for most."""
     if not {"open", "high", "low"} <= values.keys():
-        return 0
+        return np.zeros(len(values["close"]))
     high = np.maximum.reduce([values["high"], values["open"], values["close"]])
     low = np.minimum.reduce([values["low"], values["open"], values["close"]])
-    widened = int(((high > values["high"]) | (low < values["low"])).sum())
+    excess: Float64 = np.maximum(high / values["high"], values["low"] / low) - 1.0
     values["high"], values["low"] = high, low
-    return widened
+    return excess
