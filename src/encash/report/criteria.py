@@ -193,21 +193,23 @@ def _coverage(run: Run, extras: Extras) -> Answer:
 
 
 _SUSPICIOUS = {
-    "largest_moves": "large moves",
-    "unchanged_runs": "long runs of one close",
-    "gaps": "gaps",
-    "zero_volume": "bars without volume",
-    "weekend_rows": "bars on weekends",
-    "out_of_bounds": "bars outside of their low and high",
+    "largest_moves": "large move",
+    "unchanged_runs": "long unchanged run",
+    "gaps": "gap",
+    "zero_volume": "zero-volume bar",
+    "weekend_rows": "weekend bar",
+    "out_of_bounds": "out-of-bounds bar",
 }
-"""Finding of `encash prepare` → its name in a sentence."""
+"""Finding of `encash prepare` → noun for one case."""
 
 
 def _suspicious(run: Run) -> str:
     """Describe the suspicious data of the prices file, if the run records it."""
     health = run.section("health")
     names = [name for name in health.get("suspicious", ()) if name in _SUSPICIOUS]
-    found = [f"{count(health[name]['count'])} {_SUSPICIOUS[name]}{_example(health[name]['worst'])}" for name in names]
+    found = [
+        f"{pluralize(health[name]['count'], _SUSPICIOUS[name])}{_example(health[name]['worst'])}" for name in names
+    ]
     text = f" Suspicious prices were kept: {', '.join(found)}." if found else ""
     if health.get("all_alive_at_the_end"):
         text += f" Hardly any of the {count(health['tickers'])} tickers ends early: a list of survivors flatters a run."
