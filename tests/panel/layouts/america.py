@@ -39,14 +39,15 @@ EOD_ROW = "{raw.open},{raw.high},{raw.low},{raw.close},{full.close},{split.volum
 EODHD = Taken(close="full", volume="split", raw_close="raw")
 """Open, high, low and close as traded; the volume adjusted for splits."""
 CRSP = "PERMNO,date,TICKER,BIDLO,ASKHI,PRC,VOL,RET,SHROUT,OPENPRC,CFACPR,CFACSHR"
-IN_CRSP = Taken(
-    close=("split", "full"), volume="split", raw_close="raw", raw_volume="raw", unknown_open=True
-)
+IN_CRSP = Taken(close=("split", "full"), volume="split", raw_close="raw", raw_volume="raw", unknown_open=True)
 
 
 def crsp(date: str = "{day:%Y%m%d}", header: str = CRSP, **options):
     """A SAS export: a negative PRC is the average of bid and ask, a day without a price has RET B, the first has C."""
-    traded = "{name}," + "{raw.low:.2f},{raw.high:.2f},{raw.close:.5f},{raw.volume:.0f},0.001000,651000,{raw.open:.5f},{later_split},{later_split}"
+    traded = (
+        "{name},"
+        + "{raw.low:.2f},{raw.high:.2f},{raw.close:.5f},{raw.volume:.0f},0.001000,651000,{raw.open:.5f},{later_split},{later_split}"
+    )
     quoted = "{name},{raw.low:.2f},{raw.high:.2f},-{raw.close:.5f},0,0.000000,651000,,{later_split},{later_split}"
 
     def writer(folder: Path, truth: Truth) -> Path:
@@ -77,8 +78,19 @@ NASDAQ_ROW = "{day:%m/%d/%Y},${split.close:.2f},{split.volume:.0f},${split.open:
 
 CASES = [
     Case(name="Stooq bulk", write=table(STOOQ, STOOQ_ROW, file="daily.txt", order=by_ticker), expect=ADJUSTED),
-    Case(name="Stooq folder of .us.txt", write=folder_of_tickers(STOOQ, STOOQ_ROW, file="{ticker}.txt"), expect=ADJUSTED, names=DOT_US),
-    Case(name="Stooq web", write=table("Date,Open,High,Low,Close,Volume", "{day}," + FULL, file="low_us_d.csv"), expect=ADJUSTED, options=AS_LOW, tickers=LOW),
+    Case(
+        name="Stooq folder of .us.txt",
+        write=folder_of_tickers(STOOQ, STOOQ_ROW, file="{ticker}.txt"),
+        expect=ADJUSTED,
+        names=DOT_US,
+    ),
+    Case(
+        name="Stooq web",
+        write=table("Date,Open,High,Low,Close,Volume", "{day}," + FULL, file="low_us_d.csv"),
+        expect=ADJUSTED,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     Case(
         name="Kaggle S&P 500 with Name",
         write=table("date,open,high,low,close,volume,Name", "{day}," + SPLIT + ",{ticker}", order=by_ticker),
@@ -104,7 +116,12 @@ CASES = [
         tickers=LOW,
     ),
     Case(name="Tiingo", write=table(TIINGO, "{day}," + TIINGO_ROW, file="LOW.csv"), expect=EVERYTHING, tickers=LOW),
-    Case(name="Tiingo with instants", write=table(TIINGO, "{day}T00:00:00.000Z," + TIINGO_ROW, file="LOW.csv"), expect=EVERYTHING, tickers=LOW),
+    Case(
+        name="Tiingo with instants",
+        write=table(TIINGO, "{day}T00:00:00.000Z," + TIINGO_ROW, file="LOW.csv"),
+        expect=EVERYTHING,
+        tickers=LOW,
+    ),
     Case(name="Tiingo bulk", write=table("ticker," + TIINGO, "{ticker},{day}," + TIINGO_ROW), expect=EVERYTHING),
     Case(name="Tiingo folder", write=folder_of_tickers(TIINGO, "{day}," + TIINGO_ROW), expect=EVERYTHING),
     Case(
@@ -147,13 +164,25 @@ CASES = [
         expect=(Taken(), Refused("--columns", seen=("T", "vw", "t"))),
     ),
     Case(name="CRSP daily stock file", write=crsp(), expect=IN_CRSP, names=PERMNO),
-    Case(name="CRSP with SAS dates 17JAN2024", write=crsp("{day:%d%b%Y}"), expect=(IN_CRSP, Refused("--date-format", seen=("17Jan2024",))), names=PERMNO),
+    Case(
+        name="CRSP with SAS dates 17JAN2024",
+        write=crsp("{day:%d%b%Y}"),
+        expect=(IN_CRSP, Refused("--date-format", seen=("17Jan2024",))),
+        names=PERMNO,
+    ),
     Case(name="CRSP with dates MM/DD/YYYY", write=crsp("{day:%m/%d/%Y}"), expect=IN_CRSP, names=PERMNO),
     Case(name="CRSP in lower case (WRDS Python)", write=crsp("{day}", CRSP.lower()), expect=IN_CRSP, names=PERMNO),
     Case(
         name="CRSP by TICKER, as stated",
         write=crsp(),
-        expect=Taken(close=("split", "full"), volume="split", raw_close="raw", raw_volume="raw", unknown_open=True, names={PERMNO[t]: t for t in PERMNO}),
+        expect=Taken(
+            close=("split", "full"),
+            volume="split",
+            raw_close="raw",
+            raw_volume="raw",
+            unknown_open=True,
+            names={PERMNO[t]: t for t in PERMNO},
+        ),
         options=ReadOptions(columns={"ticker": "TICKER"}),
         names=PERMNO,
     ),
@@ -173,9 +202,18 @@ CASES = [
             "gvkey,iid,datadate,tic,conm,ajexdi,cshtrd,prccd,prchd,prcld,prcod,trfd",
             "00{n}110,01,{day:%Y%m%d},{ticker},A COMPANY,{later_split},{raw.volume:.0f},{raw.close},{raw.high},{raw.low},{raw.open},1",
         ),
-        expect=(Taken(close=("split", "full"), volume="split", raw_close="raw"), Refused("--columns", seen=("prccd", "datadate"))),
+        expect=(
+            Taken(close=("split", "full"), volume="split", raw_close="raw"),
+            Refused("--columns", seen=("prccd", "datadate")),
+        ),
     ),
-    Case(name="EODHD of one ticker", write=table("Date,Open,High,Low,Close,Adjusted_close,Volume", "{day}," + EOD_ROW, file="LOW.US.csv"), expect=EODHD, options=AS_LOW, tickers=LOW),
+    Case(
+        name="EODHD of one ticker",
+        write=table("Date,Open,High,Low,Close,Adjusted_close,Volume", "{day}," + EOD_ROW, file="LOW.US.csv"),
+        expect=EODHD,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     Case(
         name="EODHD bulk, one file per day",
         write=daily_files("Code,Ex,Date,Open,High,Low,Close,Adjusted_close,Volume", "{ticker},US,{day}," + EOD_ROW),
@@ -193,7 +231,9 @@ CASES = [
     ),
     Case(
         name="Investing.com",
-        write=table(INVESTING, INVESTING_ROW, order=newest_first, file="Lowe's Historical Data.csv", encoding="utf-8-sig"),
+        write=table(
+            INVESTING, INVESTING_ROW, order=newest_first, file="Lowe's Historical Data.csv", encoding="utf-8-sig"
+        ),
         expect=Taken(close="split", volume="split", volume_rtol=5e-3),
         options=AS_LOW,
         tickers=LOW,
@@ -208,11 +248,25 @@ CASES = [
     Case(
         name="Investing.com, dates 'Jan 17, 2024'",
         write=table(INVESTING, INVESTING_ROW.replace("%m/%d/%Y", "%b %d, %Y"), order=newest_first, file="LOW.csv"),
-        expect=(Taken(close="split", volume="split", volume_rtol=5e-3), Refused("--date-format", seen=("Feb 28, 2024",))),
+        expect=(
+            Taken(close="split", volume="split", volume_rtol=5e-3),
+            Refused("--date-format", seen=("Feb 28, 2024",)),
+        ),
         tickers=LOW,
     ),
-    Case(name="Nasdaq.com with Close/Last and $", write=table(NASDAQ, NASDAQ_ROW, order=newest_first, file="HistoricalData_1709.csv"), expect=GIVEN, options=AS_LOW, tickers=LOW),
-    Case(name="Nasdaq.com, the file names nothing", write=table(NASDAQ, NASDAQ_ROW, order=newest_first, file="HistoricalData_1709251200.csv"), expect=(Taken(close="split", volume="split", names={"LOW": "HistoricalData_1709251200"}), Refused("--ticker")), tickers=LOW),
+    Case(
+        name="Nasdaq.com with Close/Last and $",
+        write=table(NASDAQ, NASDAQ_ROW, order=newest_first, file="HistoricalData_1709.csv"),
+        expect=GIVEN,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Nasdaq.com, the file names nothing",
+        write=table(NASDAQ, NASDAQ_ROW, order=newest_first, file="HistoricalData_1709251200.csv"),
+        expect=(Taken(close="split", volume="split", names={"LOW": "HistoricalData_1709251200"}), Refused("--ticker")),
+        tickers=LOW,
+    ),
     Case(
         name="MarketWatch",
         write=table(
@@ -226,13 +280,23 @@ CASES = [
     ),
     Case(
         name="WSJ: blanks after commas, years of two digits",
-        write=table("Date, Open, High, Low, Close, Volume", "{day:%m/%d/%y}, " + SPLIT.replace(",", ", "), order=newest_first, file="LOW.csv"),
+        write=table(
+            "Date, Open, High, Low, Close, Volume",
+            "{day:%m/%d/%y}, " + SPLIT.replace(",", ", "),
+            order=newest_first,
+            file="LOW.csv",
+        ),
         expect=(GIVEN, Refused("--date-format", seen=("02/28/24",))),
         tickers=LOW,
     ),
     Case(
         name="WSJ with the date format",
-        write=table("Date, Open, High, Low, Close, Volume", "{day:%m/%d/%y}, " + SPLIT.replace(",", ", "), order=newest_first, file="LOW.csv"),
+        write=table(
+            "Date, Open, High, Low, Close, Volume",
+            "{day:%m/%d/%y}, " + SPLIT.replace(",", ", "),
+            order=newest_first,
+            file="LOW.csv",
+        ),
         expect=GIVEN,
         options=ReadOptions(date_format="%m/%d/%y"),
         tickers=LOW,
@@ -247,25 +311,51 @@ CASES = [
         ),
         expect=(GIVEN, Refused("--columns|line|row")),
     ),
-    Case(name="FirstRate: no header", write=table(None, "{day}," + FULL, file="LOW_full_1day_adjsplitdiv.txt"), expect=(ADJUSTED, Refused("header")), options=AS_LOW, tickers=LOW),
-    Case(name="Kibot: no header, MM/DD/YYYY", write=table(None, "{day:%m/%d/%Y}," + FULL, file="LOW.txt"), expect=(ADJUSTED, Refused("header")), tickers=LOW),
+    Case(
+        name="FirstRate: no header",
+        write=table(None, "{day}," + FULL, file="LOW_full_1day_adjsplitdiv.txt"),
+        expect=(ADJUSTED, Refused("header")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Kibot: no header, MM/DD/YYYY",
+        write=table(None, "{day:%m/%d/%Y}," + FULL, file="LOW.txt"),
+        expect=(ADJUSTED, Refused("header")),
+        tickers=LOW,
+    ),
     Case(
         name="Alpaca: midnight of New York in UTC, as stated",
-        write=table("symbol,timestamp,open,high,low,close,volume,trade_count,vwap", "{ticker},{new_york:%Y-%m-%d %H:%M:%S}+00:00," + RAW + ",41,{raw.open}"),
+        write=table(
+            "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
+            "{ticker},{new_york:%Y-%m-%d %H:%M:%S}+00:00," + RAW + ",41,{raw.open}",
+        ),
         expect=Taken(),
         options=ReadOptions(timezone="America/New_York"),
     ),
     Case(
         name="Alpaca: midnight of New York in UTC",
-        write=table("symbol,timestamp,open,high,low,close,volume,trade_count,vwap", "{ticker},{new_york:%Y-%m-%d %H:%M:%S}+00:00," + RAW + ",41,{raw.open}"),
+        write=table(
+            "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
+            "{ticker},{new_york:%Y-%m-%d %H:%M:%S}+00:00," + RAW + ",41,{raw.open}",
+        ),
         expect=(Taken(), Refused("--timezone")),
     ),
-    Case(name="Interactive Brokers (ib_insync)", write=table(",date,open,high,low,close,volume,average,barCount", "{n},{day}," + SPLIT + ",{split.open},211", file="LOW.csv"), expect=GIVEN, tickers=LOW),
+    Case(
+        name="Interactive Brokers (ib_insync)",
+        write=table(
+            ",date,open,high,low,close,volume,average,barCount",
+            "{n},{day}," + SPLIT + ",{split.open},211",
+            file="LOW.csv",
+        ),
+        expect=GIVEN,
+        tickers=LOW,
+    ),
     Case(
         name="Financial Modeling Prep",
         write=table(
             "date,open,high,low,close,adjClose,volume,unadjustedVolume,change,changePercent,vwap,label,changeOverTime",
-            "{day},{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{raw.volume:.0f},-0.3,-0.15,{split.open},\"January 17, 24\",-0.0015",
+            '{day},{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{raw.volume:.0f},-0.3,-0.15,{split.open},"January 17, 24",-0.0015',
             order=newest_first,
             file="LOW.csv",
         ),
@@ -276,7 +366,8 @@ CASES = [
         name="Marketstack",
         write=table(
             "open,high,low,close,volume,adj_high,adj_low,adj_close,adj_open,adj_volume,split_factor,dividend,symbol,exchange,date",
-            RAW + ",{full.high},{full.low},{full.close},{full.open},{split.volume:.1f},{ratio},{dividend},{ticker},XNYS,{day}T00:00:00+0000",
+            RAW
+            + ",{full.high},{full.low},{full.close},{full.open},{split.volume:.1f},{ratio},{dividend},{ticker},XNYS,{day}T00:00:00+0000",
         ),
         expect=ADJUSTED,
     ),
@@ -297,8 +388,19 @@ CASES = [
         ),
         expect=(Taken(), Refused("1e-9|price|scale", seen=("ts_event",))),
     ),
-    Case(name="Google Sheets GOOGLEFINANCE", write=table("Date,Open,High,Low,Close,Volume", "{day:%m/%d/%Y} 16:00:00," + SPLIT, file="LOW.csv"), expect=(GIVEN, Refused("--date-format|--timezone")), tickers=LOW),
-    Case(name="TradingView", write=table("time,open,high,low,close,Volume,Volume MA", "{seconds}," + FULL + ",{n}", file="NYSE_LOW, 1D.csv"), expect=(ADJUSTED, Refused("--date-format|--columns|seconds")), options=AS_LOW, tickers=LOW),
+    Case(
+        name="Google Sheets GOOGLEFINANCE",
+        write=table("Date,Open,High,Low,Close,Volume", "{day:%m/%d/%Y} 16:00:00," + SPLIT, file="LOW.csv"),
+        expect=(GIVEN, Refused("--date-format|--timezone")),
+        tickers=LOW,
+    ),
+    Case(
+        name="TradingView",
+        write=table("time,open,high,low,close,Volume,Volume MA", "{seconds}," + FULL + ",{n}", file="NYSE_LOW, 1D.csv"),
+        expect=(ADJUSTED, Refused("--date-format|--columns|seconds")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     Case(
         name="MetaTrader 5",
         write=table(

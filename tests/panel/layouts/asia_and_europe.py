@@ -17,12 +17,10 @@ CODES = {"BRK.B": "72030", "LOW": "67580", "NA": "130A0", "000001": "99840"}
 SCRIPS = {"BRK.B": "500325", "LOW": "500002", "NA": "532540", "000001": "500003"}
 TUSHARE = "ts_code,trade_date,open,high,low,close,pre_close,change,pct_chg,vol,amount"
 TUSHARE_ROW = (
-    "{ticker},{day:%Y%m%d},{raw.open},{raw.high},{raw.low},{raw.close},{before},0.03,0.31,{lots:.2f},{amount:.3f}"
+    "{ticker},{day:%Y%m%d},{raw.open},{raw.high},{raw.low},{raw.close},{before},0.03,0.31,{lots:.2f},{thousands:.3f}"
 )
 CHINESE = "日期,股票代码,开盘,收盘,最高,最低,成交量,成交额,振幅,涨跌幅,涨跌额,换手率"
-CHINESE_ROW = (
-    "{day},{ticker},{raw.open},{raw.close},{raw.high},{raw.low},{lots:.0f},{amount},3.87,-0.08,-0.11,4.44"
-)
+CHINESE_ROW = "{day},{ticker},{raw.open},{raw.close},{raw.high},{raw.low},{lots:.0f},{amount},3.87,-0.08,-0.11,4.44"
 CHINESE_COLUMNS = {"date": "日期", "ticker": "股票代码", "open": "开盘", "close": "收盘", "high": "最高", "low": "最低"}
 BHAVCOPY = "SYMBOL,SERIES,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,TOTTRDQTY,TOTTRDVAL,TIMESTAMP,TOTALTRADES,ISIN,"
 BHAVCOPY_ROW = (
@@ -42,15 +40,32 @@ EURONEXT = 'Date;Open;High;Low;Last;Close;"Number of Shares";"Number of Trades";
 EURONEXT_ROW = "{day:%d/%m/%Y};{split.open:.2f};{split.high:.2f};{split.low:.2f};{split.open:.2f};{split.close:.2f};{split.volume:.0f};2195;{amount:.0f}"
 GERMAN = "Datum;Eröffnung;Hoch;Tief;Schluss;Volumen"
 GERMAN_ROW = "{day:%d.%m.%Y};{split.open:de2};{split.high:de2};{split.low:de2};{split.close:de2};{split.volume:de0}"
-GERMAN_COLUMNS = {"date": "Datum", "open": "Eröffnung", "high": "Hoch", "low": "Tief", "close": "Schluss", "volume": "Volumen"}
+GERMAN_COLUMNS = {
+    "date": "Datum",
+    "open": "Eröffnung",
+    "high": "Hoch",
+    "low": "Tief",
+    "close": "Schluss",
+    "volume": "Volumen",
+}
 BRK = ("BRK.B",)
 
 CASES = [
-    Case(name="Tushare daily: lots of 100 shares", write=table(TUSHARE, TUSHARE_ROW, order=newest_first), expect=IN_SHARES, names=SHANGHAI),
-    Case(name="Tushare daily saved by pandas with row numbers", write=table("," + TUSHARE, "{n}," + TUSHARE_ROW), expect=IN_SHARES, names=SHANGHAI),
+    Case(
+        name="Tushare daily: lots of 100 shares",
+        write=table(TUSHARE, TUSHARE_ROW, order=newest_first),
+        expect=IN_SHARES,
+        names=SHANGHAI,
+    ),
+    Case(
+        name="Tushare daily saved by pandas with row numbers",
+        write=table("," + TUSHARE, "{n}," + TUSHARE_ROW),
+        expect=IN_SHARES,
+        names=SHANGHAI,
+    ),
     Case(
         name="Tushare daily with adj_factor",
-        write=table(TUSHARE + ",adj_factor", TUSHARE_ROW + ",{full_factor}"),
+        write=table(TUSHARE + ",adj_factor", TUSHARE_ROW + ",{backward_factor}"),
         expect=Taken(close=("full", "raw"), raw_close="raw", volume=("raw", "split", None)),
         names=SHANGHAI,
     ),
@@ -99,17 +114,37 @@ CASES = [
         expect=(Taken(close=("split", "raw"), volume=("split", "raw", None)), Refused("--columns", seen=("AdjC", "C"))),
         names=CODES,
     ),
-    Case(name="NSE bhavcopy, one file per day", write=daily_files(BHAVCOPY, BHAVCOPY_ROW, file="cm{day}bhav.csv"), expect=AS_TRADED),
-    Case(name="NSE bhavcopy UDiFF", write=daily_files(UDIFF, UDIFF_ROW), expect=(AS_TRADED, Refused("--columns", seen=("TradDt", "ClsPric")))),
+    Case(
+        name="NSE bhavcopy, one file per day",
+        write=daily_files(BHAVCOPY, BHAVCOPY_ROW, file="cm{day}bhav.csv"),
+        expect=AS_TRADED,
+    ),
+    Case(
+        name="NSE bhavcopy UDiFF",
+        write=daily_files(UDIFF, UDIFF_ROW),
+        expect=(AS_TRADED, Refused("--columns", seen=("TradDt", "ClsPric"))),
+    ),
     Case(
         name="NSE bhavcopy UDiFF, columns stated",
         write=daily_files(UDIFF, UDIFF_ROW),
         expect=Taken(),
-        options=ReadOptions(columns={"date": "TradDt", "ticker": "TckrSymb", "open": "OpnPric", "high": "HghPric", "low": "LwPric", "close": "ClsPric", "volume": "TtlTradgVol"}),
+        options=ReadOptions(
+            columns={
+                "date": "TradDt",
+                "ticker": "TckrSymb",
+                "open": "OpnPric",
+                "high": "HghPric",
+                "low": "LwPric",
+                "close": "ClsPric",
+                "volume": "TtlTradgVol",
+            }
+        ),
     ),
     Case(
         name="NSE bhavcopy, a symbol in two series on one day",
-        write=daily_files(BHAVCOPY, BHAVCOPY_ROW + "\n" + BHAVCOPY_ROW.replace("EQ", "BE").replace("{raw.close}", "1.05")),
+        write=daily_files(
+            BHAVCOPY, BHAVCOPY_ROW + "\n" + BHAVCOPY_ROW.replace("EQ", "BE").replace("{raw.close}", "1.05")
+        ),
         expect=Refused("twice|SERIES"),
     ),
     Case(
@@ -143,27 +178,73 @@ CASES = [
         first="2024-01-17",
         last="2024-01-17",
     ),
-    Case(name="Euronext with three lines above", write=table(EURONEXT, EURONEXT_ROW, order=newest_first, head=EURONEXT_HEAD, encoding="utf-8-sig", file="LOW.csv"), expect=GIVEN, tickers=LOW),
-    Case(name="Euronext with a column that the header lacks", write=table(EURONEXT, EURONEXT_ROW + ";{split.high:.4f}", order=newest_first, head=EURONEXT_HEAD, file="LOW.csv"), expect=(GIVEN, Refused("column|field|line|header")), tickers=LOW),
+    Case(
+        name="Euronext with three lines above",
+        write=table(
+            EURONEXT, EURONEXT_ROW, order=newest_first, head=EURONEXT_HEAD, encoding="utf-8-sig", file="LOW.csv"
+        ),
+        expect=GIVEN,
+        tickers=LOW,
+    ),
+    Case(
+        name="Euronext with a column that the header lacks",
+        write=table(
+            EURONEXT, EURONEXT_ROW + ";{split.high:.4f}", order=newest_first, head=EURONEXT_HEAD, file="LOW.csv"
+        ),
+        expect=(GIVEN, Refused("column|field|line|header")),
+        tickers=LOW,
+    ),
     Case(
         name="Euronext with decimal comma",
-        write=table(EURONEXT, EURONEXT_ROW.replace(":.2f", ":de2").replace("split.volume:.0f", "split.volume:de0"), order=newest_first, head=EURONEXT_HEAD, file="BRK.B.csv"),
+        write=table(
+            EURONEXT,
+            EURONEXT_ROW.replace(":.2f", ":de2").replace("split.volume:.0f", "split.volume:de0"),
+            order=newest_first,
+            head=EURONEXT_HEAD,
+            file="BRK.B.csv",
+        ),
         expect=(GIVEN, Refused("--decimal")),
         tickers=BRK,
     ),
     Case(
         name="Euronext with decimal comma, as stated",
-        write=table(EURONEXT, EURONEXT_ROW.replace(":.2f", ":de2").replace("split.volume:.0f", "split.volume:de0"), order=newest_first, head=EURONEXT_HEAD, file="BRK.B.csv"),
+        write=table(
+            EURONEXT,
+            EURONEXT_ROW.replace(":.2f", ":de2").replace("split.volume:.0f", "split.volume:de0"),
+            order=newest_first,
+            head=EURONEXT_HEAD,
+            file="BRK.B.csv",
+        ),
         expect=GIVEN,
         options=ReadOptions(decimal=",", sep=";"),
         tickers=BRK,
     ),
-    Case(name="German broker", write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"), expect=(GIVEN, Refused("--columns", seen=("Datum", "Schluss"))), tickers=LOW),
-    Case(name="German broker, columns stated", write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"), expect=GIVEN, options=ReadOptions(columns=GERMAN_COLUMNS, decimal=","), tickers=LOW),
-    Case(name="German broker, Latin-1", write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="latin-1"), expect=(GIVEN, Refused("UTF-8|--columns")), tickers=LOW),
+    Case(
+        name="German broker",
+        write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"),
+        expect=(GIVEN, Refused("--columns", seen=("Datum", "Schluss"))),
+        tickers=LOW,
+    ),
+    Case(
+        name="German broker, columns stated",
+        write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"),
+        expect=GIVEN,
+        options=ReadOptions(columns=GERMAN_COLUMNS, decimal=","),
+        tickers=LOW,
+    ),
+    Case(
+        name="German broker, Latin-1",
+        write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="latin-1"),
+        expect=(GIVEN, Refused("UTF-8|--columns")),
+        tickers=LOW,
+    ),
     Case(
         name="Investing.com in German",
-        write=table('"Datum","Zuletzt","Eröffn.","Hoch","Tief","Vol.","+/- %"', '"{day:%d.%m.%Y}","{split.close:de2}","{split.open:de2}","{split.high:de2}","{split.low:de2}","3,81M","0,51%"', file="LOW.csv"),
+        write=table(
+            '"Datum","Zuletzt","Eröffn.","Hoch","Tief","Vol.","+/- %"',
+            '"{day:%d.%m.%Y}","{split.close:de2}","{split.open:de2}","{split.high:de2}","{split.low:de2}","3,81M","0,51%"',
+            file="LOW.csv",
+        ),
         expect=(Taken(close="split", volume=None), Refused("--columns", seen=("Datum", "Zuletzt"))),
         tickers=LOW,
     ),
@@ -177,7 +258,9 @@ CASES = [
         name="Nasdaq Nordic with sep=; above",
         write=table(
             "Date;Bid;Ask;Opening price;High price;Low price;Closing price;Average price;Total volume;Turnover;Trades;",
-            "{day};{raw.low:.2f};{raw.high:.2f};{raw.open:.2f};{raw.high:.2f};{raw.low:.2f};{raw.close:.2f};{raw.close:.2f};{raw.volume:.0f};1;1;".replace(":.2f", ":de2"),
+            "{day};{raw.low:.2f};{raw.high:.2f};{raw.open:.2f};{raw.high:.2f};{raw.low:.2f};{raw.close:.2f};{raw.close:.2f};{raw.volume:.0f};1;1;".replace(
+                ":.2f", ":de2"
+            ),
             head="sep=;\n",
             file="LOW.csv",
         ),
@@ -186,7 +269,11 @@ CASES = [
     ),
     Case(
         name="Netfonds",
-        write=table("quote_date;paper;exch;open;high;low;close;volume;value", "{day:%Y%m%d};{ticker};N;" + RAW.replace(",", ";") + ";{amount:.0f}", file="paperhistory.csv"),
+        write=table(
+            "quote_date;paper;exch;open;high;low;close;volume;value",
+            "{day:%Y%m%d};{ticker};N;" + RAW.replace(",", ";") + ";{amount:.0f}",
+            file="paperhistory.csv",
+        ),
         expect=(Taken(), Refused("--columns", seen=("quote_date", "paper"))),
     ),
     Case(

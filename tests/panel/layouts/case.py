@@ -13,12 +13,11 @@ import numpy as np
 from encash.errors import InputError
 from encash.panel.bars import Bars
 from encash.panel.tables import PriceBars, ReadOptions, read_bars
-
 from tests.panel.layouts.truth import DAYS, TICKERS, TRUTH, Row, Truth
 
 Source: TypeAlias = "Path | Sequence[Path]"
 Writer: TypeAlias = Callable[[Path, Truth], Source]
-Bases: TypeAlias = "str | None | tuple[str | None, ...]"
+Bases: TypeAlias = "str | tuple[str | None, ...] | None"
 """``raw``, ``split``, ``full`` (shares and prices of `Ohlcv`), None for a column that must be absent; a tuple for any."""
 
 RIGHT, REFUSED, WRONG = "taken right", "refused with the fix", "wrong"
@@ -93,7 +92,7 @@ def run(case: Case, folder: Path) -> Outcome:
         prices = read_bars(source, case.options, drop_bad=case.drop_bad)
     except InputError as error:
         return _judge_refusal(str(error), refused)
-    except Exception as error:  # noqa: BLE001 - a crash is an outcome of the table, too
+    except Exception as error:  # noqa: BLE001 - a crash is an outcome, too
         return Outcome(WRONG, f"crashed: {type(error).__name__}: {error}")
     if taken is None:
         return Outcome(WRONG, f"must be refused and was taken as {_brief(prices)}")
@@ -126,7 +125,9 @@ def _difference(prices: PriceBars, truth: Truth, taken: Taken) -> str:
     for name, rows in named.items():
         if (got := prices.bars[name].days.astype(str).tolist()) != [str(row.day) for row in rows]:
             first = next((pair for pair in zip(got, rows, strict=False) if pair[0] != str(pair[1].day)), None)
-            return f"{name}: {len(got)} days for {len(rows)}; first difference {first and (first[0], str(first[1].day))}"
+            return (
+                f"{name}: {len(got)} days for {len(rows)}; first difference {first and (first[0], str(first[1].day))}"
+            )
     found = _columns(prices, named, taken)
     if not found and taken.note and not any(re.search(taken.note, note) for note in prices.notes):
         return f"no note says {taken.note!r} among {prices.notes}"
@@ -152,9 +153,7 @@ def _basis_of_closes(prices: PriceBars, named: Mapping[str, list[Row]], taken: T
     return next((basis for basis in options if basis and _agrees("close", basis, prices, named, taken)), None)
 
 
-def _agrees(
-    column: str, allowed: Bases, prices: PriceBars, named: Mapping[str, list[Row]], taken: Taken
-) -> bool:
+def _agrees(column: str, allowed: Bases, prices: PriceBars, named: Mapping[str, list[Row]], taken: Taken) -> bool:
     """Return whether a column has one of the allowed bases for every ticker, or is absent where that is allowed."""
     options = allowed if isinstance(allowed, tuple) else (allowed,)
     rtol = taken.volume_rtol if column.endswith("volume") else taken.rtol

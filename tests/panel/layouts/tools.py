@@ -81,7 +81,9 @@ def r_rows(folder: Path, truth: Truth) -> Path:
     lines = ['"","symbol","date","open","high","low","close","volume","adjusted"']
     for n, row in enumerate(truth.rows, start=1):
         s = row.split
-        lines.append(f'"{n}","{row.ticker}",{row.day},{s.open},{s.high},{s.low},{s.close},{s.volume:.0f},{row.full.close}')
+        lines.append(
+            f'"{n}","{row.ticker}",{row.day},{s.open},{s.high},{s.low},{s.close},{s.volume:.0f},{row.full.close}'
+        )
     path = folder / "prices.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -96,7 +98,11 @@ def quantmod(folder: Path, truth: Truth) -> Path:
         cells = [str(day)]
         for ticker in truth.tickers:
             row = truth.cells.get((ticker, day))
-            cells += [str(float(getattr(row.split, f.lower()))) for f in fields] + [str(float(row.full.close))] if row else ["NA"] * 6
+            cells += (
+                [str(float(getattr(row.split, f.lower()))) for f in fields] + [str(float(row.full.close))]
+                if row
+                else ["NA"] * 6
+            )
         lines.append(",".join(cells))
     path = folder / "prices.csv"
     path.write_text("\n".join(lines) + "\n")
@@ -122,29 +128,120 @@ CASES = [
     Case(name="pandas long CSV, indexed", write=frame(lambda f, p: indexed(f).to_csv(p), file="p.csv"), expect=GIVEN),
     Case(name="pandas long Parquet", write=frame(lambda f, p: f.to_parquet(p)), expect=GIVEN),
     Case(name="pandas long Parquet, indexed", write=frame(lambda f, p: indexed(f).to_parquet(p)), expect=GIVEN),
-    Case(name="pandas long Parquet, a filtered index", write=frame(lambda f, p: f[f.close > 0].sort_values("ticker").to_parquet(p)), expect=GIVEN),
-    Case(name="pandas long Parquet, a nameless index of two levels", write=frame(lambda f, p: indexed(f).rename_axis([None, None]).to_parquet(p)), expect=(GIVEN, Refused("--columns", seen=("__index_level_0__",)))),
-    Case(name="pandas wide CSV, nameless index", write=frame(lambda f, p: pivoted(f).rename_axis(None).to_csv(p), file="p.csv"), expect=CLOSES, tickers=NAMED),
+    Case(
+        name="pandas long Parquet, a filtered index",
+        write=frame(lambda f, p: f[f.close > 0].sort_values("ticker").to_parquet(p)),
+        expect=GIVEN,
+    ),
+    Case(
+        name="pandas long Parquet, a nameless index of two levels",
+        write=frame(lambda f, p: indexed(f).rename_axis([None, None]).to_parquet(p)),
+        expect=(GIVEN, Refused("--columns", seen=("__index_level_0__",))),
+    ),
+    Case(
+        name="pandas wide CSV, nameless index",
+        write=frame(lambda f, p: pivoted(f).rename_axis(None).to_csv(p), file="p.csv"),
+        expect=CLOSES,
+        tickers=NAMED,
+    ),
     Case(name="pandas wide Parquet", write=frame(lambda f, p: pivoted(f).to_parquet(p)), expect=CLOSES, tickers=NAMED),
-    Case(name="pandas wide Parquet, nameless index", write=frame(lambda f, p: pivoted(f).rename_axis(None).to_parquet(p)), expect=CLOSES, tickers=NAMED),
-    Case(name="pandas wide Parquet, the dates a column after row numbers", write=frame(lambda f, p: pivoted(f).reset_index().to_parquet(p)), expect=CLOSES, tickers=NAMED),
-    Case(name="pandas wide Feather", write=frame(lambda f, p: pivoted(f).reset_index().to_feather(p), file="p.feather"), expect=CLOSES, tickers=NAMED),
-    Case(name="pandas nameless index of one ticker", write=frame(lambda f, p: one(f).to_parquet(p), file="LOW.parquet"), expect=GIVEN, tickers=LOW),
-    Case(name="backtesting.py: nameless index", write=table(",Open,High,Low,Close,Volume", "{day}," + RAW, file="LOW.csv"), expect=GIVEN, tickers=LOW),
+    Case(
+        name="pandas wide Parquet, nameless index",
+        write=frame(lambda f, p: pivoted(f).rename_axis(None).to_parquet(p)),
+        expect=CLOSES,
+        tickers=NAMED,
+    ),
+    Case(
+        name="pandas wide Parquet, the dates a column after row numbers",
+        write=frame(lambda f, p: pivoted(f).reset_index().to_parquet(p)),
+        expect=CLOSES,
+        tickers=NAMED,
+    ),
+    Case(
+        name="pandas wide Feather",
+        write=frame(lambda f, p: pivoted(f).reset_index().to_feather(p), file="p.feather"),
+        expect=CLOSES,
+        tickers=NAMED,
+    ),
+    Case(
+        name="pandas nameless index of one ticker",
+        write=frame(lambda f, p: one(f).to_parquet(p), file="LOW.parquet"),
+        expect=GIVEN,
+        tickers=LOW,
+    ),
+    Case(
+        name="backtesting.py: nameless index",
+        write=table(",Open,High,Low,Close,Volume", "{day}," + RAW, file="LOW.csv"),
+        expect=GIVEN,
+        tickers=LOW,
+    ),
     Case(name="vectorbt: wide with zone", write=wide(date="{} 00:00:00+00:00".format), expect=CLOSES, tickers=NAMED),
-    Case(name="polars Parquet: dates, dictionary of tickers", write=arrow(cast(date=pa.date32(), ticker=pa.dictionary(pa.uint32(), pa.large_string()))), expect=GIVEN),
-    Case(name="Arrow: decimals and large text", write=arrow(cast(close=pa.decimal128(12, 4), ticker=pa.large_string())), expect=GIVEN),
-    Case(name="Arrow: single precision", write=arrow(cast(**dict.fromkeys(("open", "high", "low", "close"), pa.float32()))), expect=Taken(rtol=1e-6)),
-    Case(name="Arrow: everything text", write=arrow(texts), expect=(GIVEN, Refused("text|string|number", seen=("close",)))),
+    Case(
+        name="polars Parquet: dates, dictionary of tickers",
+        write=arrow(cast(date=pa.date32(), ticker=pa.dictionary(pa.uint32(), pa.large_string()))),
+        expect=GIVEN,
+    ),
+    Case(
+        name="Arrow: decimals and large text",
+        write=arrow(cast(close=pa.decimal128(12, 4), ticker=pa.large_string())),
+        expect=GIVEN,
+    ),
+    Case(
+        name="Arrow: single precision",
+        write=arrow(cast(**dict.fromkeys(("open", "high", "low", "close"), pa.float32()))),
+        expect=Taken(rtol=1e-6),
+    ),
+    Case(
+        name="Arrow: everything text",
+        write=arrow(texts),
+        expect=(GIVEN, Refused("text|string|number", seen=("close",))),
+    ),
     Case(name="Arrow: dates as numbers 20240117", write=arrow(ints), expect=GIVEN),
-    Case(name="Arrow: instants of New York", write=arrow(lambda t: t.set_column(0, "date", t["date"].cast(pa.timestamp("us")).combine_chunks().cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC")))), expect=GIVEN),
-    Case(name="Feather, compressed", write=arrow(lambda t: t, file="p.feather", write=feather.write_feather), expect=GIVEN),
+    Case(
+        name="Arrow: instants of New York",
+        write=arrow(
+            lambda t: t.set_column(
+                0,
+                "date",
+                t["date"]
+                .cast(pa.timestamp("us"))
+                .combine_chunks()
+                .cast(pa.timestamp("us"))
+                .cast(pa.timestamp("us", "UTC")),
+            )
+        ),
+        expect=GIVEN,
+    ),
+    Case(
+        name="Feather, compressed",
+        write=arrow(lambda t: t, file="p.feather", write=feather.write_feather),
+        expect=GIVEN,
+    ),
     Case(name="hive folder by ticker", write=hive("ticker"), expect=GIVEN),
     Case(name="hive folder by symbol and year", write=hive("symbol", {"year": "year"}), expect=GIVEN),
     Case(name="hive folder of CSV", write=hive("ticker", file_format="csv"), expect=GIVEN),
-    Case(name="folder of one Parquet per ticker", write=lambda folder, truth: [one(long_frame(Truth(tuple(truth.of(t))))).to_parquet(folder / f"{t}.parquet") for t in truth.tickers] and folder, expect=GIVEN),
-    Case(name="folder of one CSV per ticker", write=folder_of_tickers("Date,Open,High,Low,Close,Volume", "{day}," + RAW), expect=GIVEN),
-    Case(name="tidyquant written by readr", write=table("symbol,date,open,high,low,close,volume,adjusted", "{ticker},{day}," + SPLIT + ",{full.close}", order=by_ticker), expect=TIDY),
+    Case(
+        name="folder of one Parquet per ticker",
+        write=lambda folder, truth: (
+            [one(long_frame(Truth(tuple(truth.of(t))))).to_parquet(folder / f"{t}.parquet") for t in truth.tickers]
+            and folder
+        ),
+        expect=GIVEN,
+    ),
+    Case(
+        name="folder of one CSV per ticker",
+        write=folder_of_tickers("Date,Open,High,Low,Close,Volume", "{day}," + RAW),
+        expect=GIVEN,
+    ),
+    Case(
+        name="tidyquant written by readr",
+        write=table(
+            "symbol,date,open,high,low,close,volume,adjusted",
+            "{ticker},{day}," + SPLIT + ",{full.close}",
+            order=by_ticker,
+        ),
+        expect=TIDY,
+    ),
     Case(name="tidyquant written by R", write=r_rows, expect=TIDY),
     Case(name="quantmod merged", write=quantmod, expect=(TIDY, Refused("--columns|long", seen=("LOW.Adjusted",)))),
     Case(
@@ -154,28 +251,55 @@ CASES = [
     ),
     Case(
         name="qlib dump with factor",
-        write=table("date,symbol," + OHLCV + ",factor", "{day},{ticker},{full.open},{full.high},{full.low},{full.close},{full.volume},{full_factor}"),
+        write=table(
+            "date,symbol," + OHLCV + ",factor",
+            "{day},{ticker},{full.open},{full.high},{full.low},{full.close},{full.volume},{full_factor}",
+        ),
         expect=Taken(close="full", volume="full"),
     ),
     Case(
         name="QuantConnect Lean: prices times 10,000, no header",
-        write=table(None, "{day:%Y%m%d} 00:00,{raw.open:lean},{raw.high:lean},{raw.low:lean},{raw.close:lean},{raw.volume:.0f}", file="low.csv.zip"),
+        write=table(
+            None,
+            "{day:%Y%m%d} 00:00,{raw.open:lean},{raw.high:lean},{raw.low:lean},{raw.close:lean},{raw.volume:.0f}",
+            file="low.csv.zip",
+        ),
         expect=(Taken(), Refused("header|10,?000")),
         options=AS_LOW,
         tickers=LOW,
     ),
-    Case(name="a spreadsheet as Unicode text", write=table(LONG.replace(",", "\t"), ROW.replace(",", "\t"), file="Book1.txt", encoding="utf-16", eol="\r\n"), expect=GIVEN),
-    Case(name="a spreadsheet as CSV UTF-8 with semicolons", write=table(LONG.replace(",", ";"), ROW.replace(",", ";"), encoding="utf-8-sig", eol="\r\n"), expect=GIVEN),
+    Case(
+        name="a spreadsheet as Unicode text",
+        write=table(LONG.replace(",", "\t"), ROW.replace(",", "\t"), file="Book1.txt", encoding="utf-16", eol="\r\n"),
+        expect=GIVEN,
+    ),
+    Case(
+        name="a spreadsheet as CSV UTF-8 with semicolons",
+        write=table(LONG.replace(",", ";"), ROW.replace(",", ";"), encoding="utf-8-sig", eol="\r\n"),
+        expect=GIVEN,
+    ),
     Case(
         name="a European spreadsheet",
-        write=table(LONG.replace(",", ";"), ROW.replace(",", ";").replace(":.2f", ":de2").replace("{day}", "{day:%d.%m.%Y}"), eol="\r\n"),
+        write=table(
+            LONG.replace(",", ";"),
+            ROW.replace(",", ";").replace(":.2f", ":de2").replace("{day}", "{day:%d.%m.%Y}"),
+            eol="\r\n",
+        ),
         expect=(GIVEN, Refused("--decimal|--date-format")),
     ),
     Case(
         name="a European spreadsheet, as stated",
-        write=table(LONG.replace(",", ";"), ROW.replace(",", ";").replace(":.2f", ":de2").replace("{day}", "{day:%d.%m.%Y}"), eol="\r\n"),
+        write=table(
+            LONG.replace(",", ";"),
+            ROW.replace(",", ";").replace(":.2f", ":de2").replace("{day}", "{day:%d.%m.%Y}"),
+            eol="\r\n",
+        ),
         expect=GIVEN,
         options=ReadOptions(sep=";", decimal=",", date_format="%d.%m.%Y"),
     ),
-    Case(name="fully adjusted prices, quoted", write=table('"' + LONG.replace(",", '","') + '"', '"' + ("{day},{ticker}," + FULL).replace(",", '","') + '"'), expect=TIDY),
+    Case(
+        name="fully adjusted prices, quoted",
+        write=table('"' + LONG.replace(",", '","') + '"', '"' + ("{day},{ticker}," + FULL).replace(",", '","') + '"'),
+        expect=TIDY,
+    ),
 ]

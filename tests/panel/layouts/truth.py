@@ -18,9 +18,7 @@ import numpy as np
 TICKERS = ("BRK.B", "LOW", "NA", "000001")
 HOLIDAY = date(2024, 2, 19)
 DAYS = tuple(
-    day
-    for day in (date(2024, 1, 17) + timedelta(days=n) for n in range(43))
-    if day.weekday() < 5 and day != HOLIDAY
+    day for day in (date(2024, 1, 17) + timedelta(days=n) for n in range(43)) if day.weekday() < 5 and day != HOLIDAY
 )
 SPLITS = {("LOW", date(2024, 2, 7)): 4.0}
 DIVIDENDS = {("LOW", date(2024, 1, 24)): 1.12, ("000001", date(2024, 2, 14)): 0.25}
@@ -92,6 +90,20 @@ class Row:
     @property
     def amount(self) -> Number:
         return Number(round(self.raw.volume * (self.raw.high + self.raw.low) / 2, 2))
+
+    @property
+    def thousands(self) -> Number:
+        """The amount in thousands."""
+        return Number(self.amount / 1000)
+
+    @property
+    def last_second(self) -> int:
+        return self.seconds + 86_399
+
+    @property
+    def backward_factor(self) -> Number:
+        """A factor that grows from the first day on, as Tushare's; its ratio to the last is `full_factor`."""
+        return Number(self.full_factor * 134.4)
 
     @property
     def lots(self) -> Number:

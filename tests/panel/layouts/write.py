@@ -30,7 +30,7 @@ def fill(template: str, row: Row) -> str:
 
 _NAMES = (
     *Row.__dataclass_fields__,
-    *("amount", "lots", "seconds", "excel", "tokyo", "paris", "new_york", "new_york_seconds", "split_dividend", "event", "tokyo_seconds", "day_number", "settled", "thousand"),
+    *(name for name, value in vars(Row).items() if isinstance(value, property)),
 )
 
 
