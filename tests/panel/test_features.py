@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.errors import InputError
+from encash.panel.bars import Bars
 from encash.panel.features import (
     LIMIT,
-    Bars,
     FeatureConfig,
     cross_ranks,
     feature_names,
