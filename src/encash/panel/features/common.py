@@ -76,7 +76,8 @@ def _close_in_range(past: History, span: int) -> Float64:
 def _parkinson(past: History, span: int) -> Float64:
     height = past.high - past.low
     volatility = np.sqrt(past.mean(height * height, span) / (4 * np.log(2)))
-    return np.log(np.maximum(volatility, LEAST_VOLATILITY) / past.volatility(span))
+    against_closes: Float64 = np.log(np.maximum(volatility, LEAST_VOLATILITY) / past.volatility(span))
+    return against_closes
 
 
 def rolling_max(values: Float64, span: int) -> Float64:

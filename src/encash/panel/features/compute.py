@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ def feature_days(bars: Bars, config: FeatureConfig) -> Days:
     These are its sessions after the warm-up of each history and, if `max_gap` ends a history that has rows, the first
     session after the gap: its row is NaN, so that no window bridges the gap.
     """
-    return bars.days[np.concatenate([np.arange(0), *(rows for _, rows in _histories(bars, config))])]
+    days: Days = bars.days[np.concatenate([np.arange(0), *(rows for _, rows in _histories(bars, config))])]
+    return days
 
 
 def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[tuple[str, Days, Float32]]:
@@ -153,4 +155,5 @@ def _histories(bars: Bars, config: FeatureConfig) -> Iterator[tuple[slice, Int64
 
 def _cut(bars: Bars, kept: slice) -> Bars:
     columns = {field.name: getattr(bars, field.name) for field in fields(bars)}
-    return Bars(**{name: None if column is None else column[kept] for name, column in columns.items()})
+    shorter: dict[str, Any] = {name: None if column is None else column[kept] for name, column in columns.items()}
+    return Bars(**shorter)
