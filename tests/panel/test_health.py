@@ -15,6 +15,7 @@ from encash.errors import FormatError, InputError
 from encash.panel import Bars, FeatureConfig, open_panel, open_prices, prepare
 from encash.panel.health import Health, measure_health
 from encash.panel.panel import PRICE_COLUMNS
+from encash.panel.tables import ReadOptions
 from encash.panel.toy import business_days, toy_panel
 from encash.panel.untraded import traded_bars
 
@@ -227,11 +228,11 @@ def test_a_bar_without_volume_has_no_price_and_no_features(tmp_path):
     assert np.flatnonzero(np.isnan(panel.prices.close[:, 0])).tolist() == [30, 31, 90]
     assert not np.isnan(panel.prices.close[:, 1]).any()
     assert own.days[90] not in panel.days("T0")
-    traded = run(source, zero_volume="traded")
+    traded = run(source, options=ReadOptions(zero_volume="traded"))
     assert (traded.zero_volume_bars, traded.zero_volume_left_out, traded.bars) == (3, 0, 400)
     assert not np.isnan(open_prices(tmp_path / "p.h5").close).any()
     with pytest.raises(InputError, match="zero_volume is 'maybe'; expected one of untraded, traded"):
-        run(source, zero_volume="maybe")
+        run(source, options=ReadOptions(zero_volume="maybe"))
 
 
 @pytest.mark.parametrize("volume", [0.0, None])

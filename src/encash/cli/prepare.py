@@ -6,14 +6,17 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from encash import panel
-from encash.cli.console import Console, Parser, lines, plain
+from encash.cli.console import Console, Parser, lines, plain, run, spec_of
 from encash.cli.flags import command
 from encash.panel.formats.registry import FORMATS
 from encash.panel.health import Case, Health
 from encash.panel.untraded import ZeroVolume
+
+if TYPE_CHECKING:
+    from encash.panel.tables import ReadOptions
 
 
 def register(parser: Parser) -> None:
@@ -35,23 +38,90 @@ def register(parser: Parser) -> None:
         default=get_args(ZeroVolume)[0],
         help="untraded: a bar with a volume of zero has no price and can be neither bought nor sold (untraded)",
     )
+    _feature_flags(parser)
+
+
+def _feature_flags(parser: Parser) -> None:
+    """Add the flags that choose features."""
+    from encash.panel.features import FEATURE_SETS
+
+    features = parser.add_argument_group("features")
+    features.add_argument(
+        "--feature-set",
+        choices=tuple(FEATURE_SETS),
+        default=panel.FeatureConfig().feature_set,
+        help="; ".join(f"{name}: {one.summary}" for name, one in FEATURE_SETS.items()) + " (%(default)s)",
+    )
+    features.add_argument(
+        "--membership",
+        type=Path,
+        metavar="CSV",
+        help="universe with the columns ticker,from,until: add ranks among the members of each day (no ranks)",
+    )
+    features.add_argument("--no-ranks", action="store_true", help="no ranks, whatever the default of the set")
+    features.add_argument(
+        "--max-gap",
+        type=int,
+        metavar="N",
+        help="start a ticker anew after more than N weekdays without a bar, so that no window bridges them (no limit)",
+    )
+    features.add_argument(
+        "--list-features", action=_ListFeatures, nargs=0, help="print name, formula, unit and sessions of all features"
+    )
+
+
+class _ListFeatures(argparse.Action):
+    """Print the reference of the features and exit, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print the reference."""
+        parser.exit(run(_print_reference, argparse.Namespace(), parser.prog))
+
+
+def _print_reference(arguments: argparse.Namespace, console: Console) -> None:
+    from encash.panel.features.reference import text
+
+    print(text())
+
+
+def _feature_config(arguments: argparse.Namespace, console: Console) -> panel.FeatureConfig:
+    """Return the choice of features, and warn of what a set knows."""
+    from encash.panel.features import FEATURE_SETS
+
+    if warning := FEATURE_SETS[arguments.feature_set].warning:
+        console.warn(warning)
+    return panel.FeatureConfig(
+        feature_set=arguments.feature_set,
+        ranks=False if arguments.no_ranks else None,
+        membership=None if arguments.membership is None else panel.read_membership(arguments.membership),
+        max_gap=arguments.max_gap,
+    )
 
 
 def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
     """Write the features and prices files."""
+    config = _feature_config(arguments, console)
     with console.progress("features", "tickers") as progress:
         report = panel.prepare(
             arguments.prices_file,
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,
+            config=config,
             drop_bad=arguments.drop_bad,
-            zero_volume=arguments.zero_volume,
+            options=_reading(arguments),
             progress=progress,
         )
     if severe := report.health.severe:
         console.warn(severe_line(severe, report.health_out))
     values = plain({one.name: getattr(report, one.name) for one in fields(report) if one.name != "health"})
     console.result({**values, "health": report.health.to_json()}, [*lines(values), *health_lines(report.health)])
+
+
+def _reading(arguments: argparse.Namespace) -> ReadOptions:
+    """Return the statements of the flags about the table."""
+    from encash.panel.tables import ReadOptions
+
+    return spec_of(ReadOptions, arguments)
 
 
 def severe_line(cases: tuple[Case, ...], where: str) -> str:

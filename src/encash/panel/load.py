@@ -26,6 +26,8 @@ from encash.panel.checks import (
     check_width,
     days_from_bytes,
 )
+from encash.panel.features import FeatureConfig
+from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
 from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
 
 Value = TypeVar("Value")
@@ -54,7 +56,7 @@ def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> Pr
 
     Args:
         path: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes YYYY-MM-DD, both (rows,), and
-            optionally ``/<TICKER>/open``, ``volume``, ``raw_close`` and ``raw_volume``. NaN is a day without a trade.
+            optionally those of `PRICE_COLUMNS`. NaN is a day without a trade.
         columns: those of `PRICE_COLUMNS` to read, if the file has them.
 
     Raises:
@@ -95,6 +97,7 @@ class HdfSource:
         self.tickers: tuple[str, ...] = self._reader.tickers()
         self._num_rows, self.num_features = self._check_shapes()
         self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
+        self.feature_config = self._reader.feature_config(self.tickers)
 
     def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
         """Pickle the path; the file is opened again where it is unpickled."""
@@ -146,7 +149,12 @@ class ArraySource:
     array([[1., 1., 1.]], dtype=float32)
     """
 
-    def __init__(self, rows: Mapping[str, tuple[Days, Float32]], feature_names: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        rows: Mapping[str, tuple[Days, Float32]],
+        feature_names: tuple[str, ...] | None = None,
+        feature_config: FeatureConfig | None = None,
+    ):
         """Check and keep the days (rows,) and values (rows, F) of each ticker.
 
         Raises:
@@ -168,6 +176,7 @@ class ArraySource:
         if feature_names is not None and len(feature_names) != self.num_features:
             raise InputError(f"{len(feature_names)} feature names for {self.num_features} features; give one for each")
         self.feature_names = feature_names
+        self.feature_config = feature_config
 
     def close(self) -> None:
         """Do nothing: there is no file."""
@@ -217,6 +226,17 @@ class _Reader:
         except ValueError as error:
             raise FormatError(f"the health of {self._path} is not JSON ({error}); prepare the file again") from None
         return found
+
+    def feature_config(self, tickers: tuple[str, ...]) -> FeatureConfig | None:
+        """Return the choice of features, None if the file does not record it."""
+        feature_set, record = (self._file.attrs.get(name) for name in (FEATURE_SET, FEATURE_CONFIG))
+        if feature_set is None or record is None:
+            return None
+
+        def stays() -> dict[str, Days]:
+            return {ticker: self._file[ticker].attrs[MEMBER].astype("datetime64[D]") for ticker in tickers}
+
+        return from_record(str(feature_set), str(record), stays, what=str(self._path))
 
     def has(self, ticker: str, name: str) -> bool:
         """Return whether a ticker has a dataset of this name."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Float64, Int64, positions, to_day
 from encash.errors import InputError, UnknownKeyError
 
-PRICE_COLUMNS = ("open", "volume", "raw_close", "raw_volume")
+if TYPE_CHECKING:
+    from encash.panel.features import FeatureConfig
+
+PRICE_COLUMNS = ("open", "volume", "raw_close", "raw_volume", "dollars")
 """Columns that a prices file may have beside its closes."""
 
 
@@ -45,6 +48,8 @@ class PriceTable:
     """In currency units of the day, per share of the day; shape (T, N); None if absent or not read."""
     raw_volume: Float64 | None = None
     """Shares of the day; shape (T, N); None if absent or not read."""
+    dollars: Float64 | None = None
+    """Traded value in currency units of the day; shape (T, N); None if absent or not read."""
     health: Mapping[str, Any] | None = None
     """Suspicious data of the whole file as ``encash prepare`` found it, plain JSON values; None if not recorded."""
 
@@ -107,6 +112,8 @@ class Panel:
         self.tickers = source.tickers
         self.num_features = source.num_features
         self.feature_names = source.feature_names
+        self.feature_config: FeatureConfig | None = getattr(source, "feature_config", None)
+        """The choice of features, None if the source does not record it."""
         self._sessions: Days | None = None
 
     def __enter__(self) -> Self:

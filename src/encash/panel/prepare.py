@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, write_whole, writing
 from encash.errors import InputError
 from encash.panel.calendars import check_one_calendar, sessions_per_year
-from encash.panel.features import FeatureConfig, feature_names, panel_features
+from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
 from encash.panel.health import Health, measure_health
 from encash.panel.panel import distinct_days
 from encash.panel.untraded import ZeroVolume, traded_bars
 from encash.progress import Progress
+
+if TYPE_CHECKING:
+    from encash.panel.tables import ReadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +61,16 @@ class PrepareReport:
     """Invalid bars that were dropped on request, by reason."""
     bars_out_of_bounds: int
     """Bars whose open or close was outside of low and high, which were widened for the features of ranges."""
+    feature_set: str
+    """Name of the feature set; a model is used with the set that it was trained on."""
     features: int
     feature_names: tuple[str, ...]
+    left_out: dict[str, tuple[str, ...]]
+    """Features of the set that this table does not allow, by reason."""
     rows: int
     """Feature rows written."""
     rows_dropped_warmup: int
-    """The first sessions of each ticker, which are fewer than the longest lookback of a feature; they have no row."""
+    """Sessions without a row: the first ones of each history, as many as the longest lookback of a feature."""
     tickers_too_short: tuple[str, ...]
     """Tickers without a session after the warm-up: in the prices, not in the features."""
     features_out: str
@@ -79,8 +87,8 @@ def prepare(
     features_out: str | Path,
     prices_out: str | Path,
     config: FeatureConfig | None = None,
+    options: ReadOptions | None = None,
     drop_bad: bool = False,
-    zero_volume: ZeroVolume = "untraded",
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Write the features file and the prices file of a price table; features use the past only.
@@ -92,12 +100,12 @@ def prepare(
         prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
             high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
-        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if the table has them, ``open``, ``volume``,
-            ``raw_close`` and ``raw_volume``.
+        prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if the table has them, `PRICE_COLUMNS`.
         config: the choice of features; the default features if None.
+        options: statements about the table; with its ``zero_volume``, ``untraded`` leaves out bars with a volume of
+            zero, so that the ticker has no price on that day and can be neither bought nor sold, and ``traded`` keeps
+            them.
         drop_bad: drop and count bars with a missing, zero or negative price or a negative volume.
-        zero_volume: ``untraded`` leaves out bars with a volume of zero: the ticker has no price on that day and can be
-            neither bought nor sold; ``traded`` keeps them.
         progress: called with (done, total) tickers.
 
     Raises:
@@ -106,16 +114,18 @@ def prepare(
         InputError: equal paths, or no ticker with enough sessions for one row of features.
         WorkError: a path cannot be written, or the disk is full.
     """
-    from encash.panel.tables import read_bars  # noqa: PLC0415  # slow to import: pyarrow
+    from encash.panel.tables import ReadOptions, read_bars  # noqa: PLC0415  # slow to import: pyarrow
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
     if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
         raise InputError("the table, the features and the prices are three files; give each its own path")
-    table = read_bars(prices_file, drop_bad=drop_bad)
-    traded = traded_bars(table.bars, zero_volume)
+    options = options or ReadOptions()
+    table = read_bars(prices_file, options, drop_bad=drop_bad)
+    traded = traded_bars(table.bars, options.zero_volume)
     check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=prices_file)
-    enough = {ticker: bars for ticker, bars in traded.bars.items() if len(bars.days) > config.longest}
+    num_rows = {ticker: len(feature_days(bars, config)) for ticker, bars in traded.bars.items()}
+    enough = {ticker: bars for ticker, bars in traded.bars.items() if num_rows[ticker]}
     if not enough:
         raise InputError(
             f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
@@ -128,12 +138,11 @@ def prepare(
         write_prices(prices_path, traded.bars.items(), source_file=source, health=health.summary())
         rows = _counted(panel_features(enough, config), len(enough), progress)
         with writing(features_out):  # the outer block would name the wrong file
-            write_features(features_path, rows, names, source_file=source)
+            write_features(features_path, rows, names, source_file=source, config=config)
     health_out = Path(features_out).with_suffix(".health.json")
     write_whole(health_out, (json.dumps(health.to_json(), indent=2, allow_nan=False) + "\n").encode())
     sessions = distinct_days([bars.days for bars in traded.bars.values()])
     num_bars = sum(len(bars.days) for bars in traded.bars.values())
-    num_rows = sum(len(bars.days) - config.longest for bars in enough.values())
     return PrepareReport(
         layout=table.layout,
         columns=table.columns,
@@ -144,17 +153,19 @@ def prepare(
         last=day_text(sessions[-1]),
         bars=num_bars,
         not_traded=table.not_traded,
-        zero_volume=zero_volume,
+        zero_volume=options.zero_volume,
         zero_volume_bars=health.zero_volume.count,
         zero_volume_left_out=traded.left_out,
         tickers_without_volume=traded.without_volume,
         tickers_never_traded=table.never_traded,
         bars_dropped=table.dropped,
         bars_out_of_bounds=table.out_of_bounds,
+        feature_set=config.feature_set,
         features=len(names),
         feature_names=names,
-        rows=num_rows,
-        rows_dropped_warmup=num_bars - num_rows,
+        left_out=left_out(next(iter(enough.values())), config),
+        rows=sum(num_rows.values()),
+        rows_dropped_warmup=num_bars - sum(num_rows.values()),
         tickers_too_short=tuple(ticker for ticker in traded.bars if ticker not in enough),
         features_out=str(features_out),
         prices_out=str(prices_out),

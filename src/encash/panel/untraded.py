@@ -53,10 +53,11 @@ def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") 
         raise InputError(f"zero_volume is {zero_volume!r}; expected one of {', '.join(get_args(ZeroVolume))}")
     kept, zero, without = dict(bars), {}, []
     for ticker, own in bars.items():
-        if own.volume is None:
+        volume = own.raw_volume if own.volume is None else own.volume
+        if volume is None:
             continue
-        idle = own.volume == 0
-        if float((own.volume > 0).mean()) < LEAST_WITH_VOLUME:
+        idle = volume == 0
+        if float((volume > 0).mean()) < LEAST_WITH_VOLUME:
             without.append(ticker)
         elif idle.any():
             zero[ticker] = own.days[idle]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from encash.panel.untraded import ZeroVolume
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -22,6 +24,8 @@ class ReadOptions:
     """Separator of a text file, one character."""
     decimal: str | None = None
     """Decimal mark of a text file, ``.`` or ``,``."""
+    zero_volume: ZeroVolume = "untraded"
+    """Meaning of a volume of zero: the ticker did not trade on that day, or it did."""
 
 
 NOTHING_STATED = ReadOptions()
