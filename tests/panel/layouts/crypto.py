@@ -11,7 +11,7 @@ from tests.panel.layouts.write import RAW, newest_first, table
 
 BTC = ReadOptions(ticker="BTCUSDT")
 NAMES = {"LOW": "BTCUSDT"}
-GIVEN = Taken(close="split", volume="split")
+GIVEN = Taken(close="split", volume="split", raw_close=("split", None), raw_volume=("split", None))
 LOW = ("LOW",)
 KLINES = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"

@@ -84,7 +84,7 @@ CASES = [
     Case(
         name="decimal comma with three decimals, one ticker",
         write=table(SEMI, COMMA.replace(":de2", ":de3")),
-        expect=(GIVEN, Refused("--decimal", seen=("356",))),
+        expect=(GIVEN, Refused("--decimal", seen=("357,110",))),
         tickers=BRK,
     ),
     Case(
