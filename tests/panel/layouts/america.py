@@ -71,7 +71,7 @@ def crsp(date: str = "{day:%Y%m%d}", header: str = CRSP, **options):
 INVESTING = '"Date","Price","Open","High","Low","Vol.","Change %"'
 INVESTING_ROW = (
     '"{day:%m/%d/%Y}","{split.close:,.2f}","{split.open:,.2f}","{split.high:,.2f}","{split.low:,.2f}",'
-    '"{split.volume:h}","0.51%"'
+    '"{split.volume:human}","0.51%"'
 )
 NASDAQ = "Date,Close/Last,Volume,Open,High,Low"
 NASDAQ_ROW = "{day:%m/%d/%Y},${split.close:.2f},{split.volume:.0f},${split.open:.2f},${split.high:.2f},${split.low:.2f}"
@@ -240,7 +240,7 @@ CASES = [
     ),
     Case(
         name="Investing.com, a day whose volume is a dash",
-        write=table(INVESTING, INVESTING_ROW.replace('"{split.volume:h}"', '"-"'), order=newest_first),
+        write=table(INVESTING, INVESTING_ROW.replace('"{split.volume:human}"', '"-"'), order=newest_first),
         expect=(Taken(close="split", volume=None), Refused("volume|Vol", seen=("-",))),
         options=AS_LOW,
         tickers=LOW,
