@@ -97,11 +97,13 @@ def test_the_same_table_in_any_format_gives_the_same_bars(tmp_path):
         tmp_path / "b.parquet",
     )
     pq.write_table(frame, tmp_path / "a.pq")
+    (tmp_path / "a.txt").write_bytes(plain.read_bytes())
+    (tmp_path / "a.tsv").write_bytes(plain.read_bytes().replace(b",", b"\t"))
     feather.write_feather(frame, tmp_path / "a.feather")
     with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, frame.schema) as writer:
         writer.write_table(frame, max_chunksize=3)
     found = []
-    for name in (*(f"a{suffix}" for suffix in FORMATS), "b.csv", "b.parquet"):
+    for name in (*(f"a{suffix}" for suffix in FORMATS), "a.csv.gz", "b.csv", "b.parquet"):
         bars = read_bars(tmp_path / name).bars
         assert list(bars) == ["AAA", "BBB"]
         columns = [getattr(own, name) for own in bars.values() for name in ("days", "close", "low", "volume")]
@@ -221,7 +223,7 @@ BAD = {
     "empty ticker": ("date,ticker,close\n2024-01-02,,1\n", "rows without a ticker"),
     "two columns of one name": ("date,A,A\n2024-01-02,1,1\n", "two columns 'A'"),
     "no name": ("date,A,\n2024-01-02,1,1\n", "a column without a name"),
-    "one column": ("date;A;B\n2024-01-02;1;1\n", "has 1 columns"),
+    "one column": ("date\n2024-01-02\n", "has 1 columns .date.; .*--sep"),
     "ragged": ("date,A,B\n2024-01-02,1\n", "Expected 3 columns, got 2"),
     "empty": ("", "has 0 columns"),
 }

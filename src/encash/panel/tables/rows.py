@@ -1,0 +1,151 @@
+"""Rows of one file: coded dates and tickers, and values by role."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from encash.arrays import Float64, Int32
+from encash.errors import FormatError
+from encash.panel.formats.comma import is_data_row
+from encash.panel.tables.numbers import read_numbers
+from encash.panel.tables.options import ReadOptions
+from encash.panel.tables.recognize import Recognized, recognize
+from encash.panel.tables.sources import Source, readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of one file, one per ticker and day."""
+
+    source: Source
+    meaning: Recognized
+    date: Int32
+    """Position in `dates`; shape (rows,)."""
+    dates: pa.Array
+    """Distinct, as the file has them."""
+    ticker: Int32
+    """Position in `tickers`; shape (rows,)."""
+    tickers: list[str]
+    """Distinct, without surrounding spaces."""
+    values: dict[str, Float64]
+    """By role; shape (rows,) each."""
+    notes: tuple[str, ...]
+
+
+def read_rows(source: Source, options: ReadOptions) -> Rows:
+    """Read one file.
+
+    Raises:
+        FormatError: a file that cannot be read, or that has several meanings.
+    """
+    format = source.format if options.sep is None else source.format.with_separator(options.sep)
+    with readable(source):
+        names = format.header(source.path)
+    meaning = recognize(source.shown, names, options, partitions=source.partitions)
+    keys = [name for name in (meaning.date, meaning.ticker) if name is not None and name in meaning.header]
+    kept = list(dict.fromkeys([*keys, *(cell.column for cell in meaning.cells)]))
+    given = meaning.header if is_data_row(names) else names
+    as_given = dict(zip(meaning.header, given, strict=True))
+    with readable(source):
+        table = format.read(
+            source.path, given, [as_given[name] for name in kept], {as_given[name] for name in keys}
+        ).rename_columns(kept)
+    return _rows(source, meaning, table, options)
+
+
+def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOptions) -> Rows:
+    """Return the rows of a table that is read."""
+    dates, date = _coded(_column(source, table, meaning.date))
+    if dates.null_count or len(date) != table.num_rows:
+        raise FormatError(f"{source.shown} has rows without a date; write one in each row of {meaning.date!r}")
+    values, notes = read_numbers(
+        source.shown, {cell.column: table[cell.column] for cell in meaning.cells}, decimal=options.decimal
+    )
+    if meaning.layout == "wide":
+        tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))
+        found = _stacked(meaning, values)
+        ticker = np.repeat(np.arange(len(tickers), dtype=np.int32), len(date))
+        date = np.tile(date, len(tickers))
+    else:
+        found = {cell.role: values[cell.column] for cell in meaning.cells}
+        tickers, ticker = _tickers(source, meaning, options, len(date), table)
+    return Rows(
+        source=source,
+        meaning=meaning,
+        date=date,
+        dates=dates,
+        ticker=ticker,
+        tickers=tickers,
+        values=found,
+        notes=(*meaning.notes, *notes),
+    )
+
+
+def _column(source: Source, table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of the file, or one that its folders name, with the same value in each row."""
+    if name in table.column_names:
+        return table[name]
+    value = pa.array([source.partitions[name]])
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), value)])
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, Int32]:
+    """Return the distinct values of a column, and the position of the value of each row that has one."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # without any chunk
+        encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], column.type.value_type))
+    codes: Int32 = encoded.indices.drop_null().to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    return encoded.dictionary, codes
+
+
+def _tickers(
+    source: Source, meaning: Recognized, options: ReadOptions, rows: int, table: pa.Table
+) -> tuple[list[str], Int32]:
+    """Return the distinct tickers, and the position of the ticker of each row."""
+    if meaning.ticker is None:
+        return [_one_ticker(source, meaning, options)], np.zeros(rows, dtype=np.int32)
+    if options.ticker is not None:
+        raise FormatError(f"{source.shown} names its tickers in {meaning.ticker!r}; leave out --ticker")
+    distinct, codes = _coded(_column(source, table, meaning.ticker))
+    if pa.types.is_floating(distinct.type):
+        distinct = distinct.cast(pa.int64())
+    names = [name.strip() for name in distinct.cast(pa.string()).to_pylist() if name is not None]
+    if "" in names or len(codes) < rows or len(names) < len(distinct):
+        raise FormatError(f"{source.shown} has rows without a ticker; name one in each row of {meaning.ticker!r}")
+    if odd := [number for number, name in enumerate(names) if "\0" in name]:
+        row = int(np.argmax(codes == odd[0])) + 1
+        raise FormatError(
+            f"{source.shown}: the ticker {names[odd[0]]!r} in row {row} has a NUL character; HDF5 cannot name such a "
+            "ticker; remove it"
+        )
+    return names, codes
+
+
+def _one_ticker(source: Source, meaning: Recognized, options: ReadOptions) -> str:
+    """Return the ticker of a file that holds one: as stated, or as the file or the vendor names it."""
+    if options.ticker is not None:
+        return options.ticker
+    pattern = None if meaning.vendor is None else meaning.vendor.file_name
+    if pattern is not None and (found := re.fullmatch(pattern, source.stem)):
+        return found["ticker"]
+    if source.one_of_many:
+        return source.stem
+    seen = ", ".join(meaning.header[:12])
+    raise FormatError(
+        f"{source.shown} has a close and no ticker ({seen}); state it with --ticker, or its column with --columns "
+        "ticker=COLUMN"
+    )
+
+
+def _stacked(meaning: Recognized, values: dict[str, Float64]) -> dict[str, Float64]:
+    """Return the columns of each role one after another, in the order of the tickers; `values` is emptied."""
+    columns = {(cell.role, str(cell.ticker)): cell.column for cell in meaning.cells}
+    roles = list(dict.fromkeys(cell.role for cell in meaning.cells))
+    tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))
+    return {role: np.concatenate([values.pop(columns[role, ticker]) for ticker in tickers]) for role in roles}
