@@ -121,6 +121,7 @@ CASES = [
         write=table(TIINGO, "{day}T00:00:00.000Z," + TIINGO_ROW, file="LOW.csv"),
         expect=EVERYTHING,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(name="Tiingo bulk", write=table("ticker," + TIINGO, "{ticker},{day}," + TIINGO_ROW), expect=EVERYTHING),
     Case(name="Tiingo folder", write=folder_of_tickers(TIINGO, "{day}," + TIINGO_ROW), expect=EVERYTHING),
@@ -161,7 +162,7 @@ CASES = [
             "T,v,vw,o,c,h,l,t,n",
             "{ticker},{raw.volume:.0f},{raw.open},{raw.open},{raw.close},{raw.high},{raw.low},{new_york_seconds}000,4211",
         ),
-        expect=(Taken(), Refused("--columns", seen=("T", "vw", "t"))),
+        expect=(Taken(), Refused("--columns", seen=("T", "t"))),
     ),
     Case(name="CRSP daily stock file", write=crsp(), expect=IN_CRSP, names=PERMNO),
     Case(
@@ -253,6 +254,7 @@ CASES = [
             Refused("--date-format", seen=("Feb 28, 2024",)),
         ),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Nasdaq.com with Close/Last and $",
@@ -277,6 +279,7 @@ CASES = [
         ),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="WSJ: blanks after commas, years of two digits",
@@ -288,6 +291,7 @@ CASES = [
         ),
         expect=(GIVEN, Refused("--date-format", seen=("02/28/24",))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="WSJ with the date format",
@@ -298,7 +302,7 @@ CASES = [
             file="LOW.csv",
         ),
         expect=GIVEN,
-        options=ReadOptions(date_format="%m/%d/%y"),
+        options=ReadOptions(ticker="LOW", date_format="%m/%d/%y"),
         tickers=LOW,
     ),
     Case(
@@ -323,6 +327,7 @@ CASES = [
         write=table(None, "{day:%m/%d/%Y}," + FULL, file="LOW.txt"),
         expect=(ADJUSTED, Refused("header")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Alpaca: midnight of New York in UTC, as stated",
@@ -350,6 +355,7 @@ CASES = [
         ),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Financial Modeling Prep",
@@ -361,6 +367,7 @@ CASES = [
         ),
         expect=(ADJUSTED, Refused("--columns", seen=("adjClose", "label"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Marketstack",
@@ -393,6 +400,7 @@ CASES = [
         write=table("Date,Open,High,Low,Close,Volume", "{day:%m/%d/%Y} 16:00:00," + SPLIT, file="LOW.csv"),
         expect=(GIVEN, Refused("--date-format|--timezone")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="TradingView",

@@ -259,10 +259,10 @@ class Truth:
     def of(self, ticker: str) -> list[Row]:
         return [row for row in self.rows if row.ticker == ticker]
 
-    def select(self, tickers: Sequence[str], first: str, last: str, names: Mapping[str, str]) -> Truth:
+    def select(self, tickers: Sequence[str], first: str, last: str, names: Mapping[str, str], *, every: int) -> Truth:
         """Return some tickers and days, renamed as the vendor names them."""
-        low, high = date.fromisoformat(first), date.fromisoformat(last)
-        kept = (row for row in self.rows if row.ticker in tickers and low <= row.day <= high)
+        days = {day for day in self.days[::every] if first <= str(day) <= last}
+        kept = (row for row in self.rows if row.ticker in tickers and row.day in days)
         return Truth(tuple(replace(row, ticker=names.get(row.ticker, row.ticker)) for row in kept))
 
 
