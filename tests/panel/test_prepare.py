@@ -56,7 +56,7 @@ def test_a_long_table_becomes_two_files_that_open(tmp_path):
     assert report.columns == {name: name for name in ("close", "open", "high", "low", "volume")}
     assert panel.feature_names == report.feature_names
     assert len(report.feature_names) == report.features == panel.num_features
-    assert {"return_1", "gap_1", "volume_5", "rank_return_1"} <= set(report.feature_names)
+    assert {"return_1", "gap_1", "volume_5"} <= set(report.feature_names)
     assert panel.rows().values.shape == (6, report.features)
     assert panel.prices is not None
     assert panel.prices.open is not None
@@ -332,7 +332,7 @@ def test_the_prices_that_a_package_ships_are_prepared():
     found = read_bars(Path(str(shipped[0].locate())))
     assert (found.layout, len(found.bars), found.not_traded) == ("wide", 20, 0)
     rows = {ticker: values for ticker, _, values in panel_features(found.bars, FeatureConfig())}
-    assert {values.shape for values in rows.values()} == {(8313 - 120, 41)}
+    assert {values.shape for values in rows.values()} == {(8313 - 120, 38)}
     assert all(np.isfinite(values).all() for values in rows.values())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from encash import panel
-from encash.cli.console import Console, Parser
+from encash.cli.console import Console, Parser, run
 from encash.cli.flags import command
 from encash.panel.formats.registry import FORMATS
 
@@ -25,15 +26,75 @@ def register(parser: Parser) -> None:
         action="store_true",
         help="drop bars with a price of zero or below, and count them, instead of refusing the file",
     )
+    _feature_flags(parser)
+
+
+def _feature_flags(parser: Parser) -> None:
+    """Add the flags that choose features."""
+    from encash.panel.features import FEATURE_SETS
+
+    features = parser.add_argument_group("features")
+    features.add_argument(
+        "--feature-set",
+        choices=tuple(FEATURE_SETS),
+        default=panel.FeatureConfig().feature_set,
+        help="; ".join(f"{name}: {one.summary}" for name, one in FEATURE_SETS.items()) + " (%(default)s)",
+    )
+    features.add_argument(
+        "--membership",
+        type=Path,
+        metavar="CSV",
+        help="universe with the columns ticker,from,until: add ranks among the members of each day (no ranks)",
+    )
+    features.add_argument("--no-ranks", action="store_true", help="no ranks, whatever the default of the set")
+    features.add_argument(
+        "--max-gap",
+        type=int,
+        metavar="N",
+        help="start a ticker anew after more than N weekdays without a bar, so that no window bridges them (no limit)",
+    )
+    features.add_argument(
+        "--list-features", action=_ListFeatures, nargs=0, help="print name, formula, unit and sessions of all features"
+    )
+
+
+class _ListFeatures(argparse.Action):
+    """Print the reference of the features and exit, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print the reference."""
+        parser.exit(run(_print_reference, argparse.Namespace(), parser.prog))
+
+
+def _print_reference(arguments: argparse.Namespace, console: Console) -> None:
+    from encash.panel.features.reference import text
+
+    print(text())
+
+
+def _feature_config(arguments: argparse.Namespace, console: Console) -> panel.FeatureConfig:
+    """Return the choice of features, and warn of what a set knows."""
+    from encash.panel.features import FEATURE_SETS
+
+    if warning := FEATURE_SETS[arguments.feature_set].warning:
+        console.warn(warning)
+    return panel.FeatureConfig(
+        feature_set=arguments.feature_set,
+        ranks=False if arguments.no_ranks else None,
+        membership=None if arguments.membership is None else panel.read_membership(arguments.membership),
+        max_gap=arguments.max_gap,
+    )
 
 
 def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
     """Write the features and prices files."""
+    config = _feature_config(arguments, console)
     with console.progress("features", "tickers") as progress:
         report = panel.prepare(
             arguments.prices_file,
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,
+            config=config,
             drop_bad=arguments.drop_bad,
             progress=progress,
         )

@@ -32,3 +32,6 @@ class Bars:
     """In currency units of the day, per share of the day; None if the table does not have it; shape (n,)."""
     raw_volume: Float64 | None = None
     """Shares of the day; None if the table does not have it; shape (n,)."""
+    dollars: Float64 | None = None
+    """Traded value in currency units of the day: raw close × raw volume, or the same product of columns that are both
+    adjusted for splits; None if the table has neither; shape (n,)."""

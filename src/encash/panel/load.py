@@ -24,6 +24,8 @@ from encash.panel.checks import (
     check_width,
     days_from_bytes,
 )
+from encash.panel.features import FeatureConfig
+from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
 from encash.panel.panel import Panel, PriceTable, distinct_days
 
 Value = TypeVar("Value")
@@ -83,6 +85,7 @@ class HdfSource:
         self.tickers: tuple[str, ...] = self._reader.tickers()
         self._num_rows, self.num_features = self._check_shapes()
         self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
+        self.feature_config = self._reader.feature_config(self.tickers)
 
     def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
         """Pickle the path; the file is opened again where it is unpickled."""
@@ -134,7 +137,12 @@ class ArraySource:
     array([[1., 1., 1.]], dtype=float32)
     """
 
-    def __init__(self, rows: Mapping[str, tuple[Days, Float32]], feature_names: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        rows: Mapping[str, tuple[Days, Float32]],
+        feature_names: tuple[str, ...] | None = None,
+        feature_config: FeatureConfig | None = None,
+    ):
         """Check and keep the days (rows,) and values (rows, F) of each ticker.
 
         Raises:
@@ -156,6 +164,7 @@ class ArraySource:
         if feature_names is not None and len(feature_names) != self.num_features:
             raise InputError(f"{len(feature_names)} feature names for {self.num_features} features; give one for each")
         self.feature_names = feature_names
+        self.feature_config = feature_config
 
     def close(self) -> None:
         """Do nothing: there is no file."""
@@ -196,6 +205,17 @@ class _Reader:
                 f"{self._path} names {len(texts)} features and has {num_features}; prepare the file again"
             )
         return texts
+
+    def feature_config(self, tickers: tuple[str, ...]) -> FeatureConfig | None:
+        """Return the choice of features, None if the file does not record it."""
+        feature_set, record = (self._file.attrs.get(name) for name in (FEATURE_SET, FEATURE_CONFIG))
+        if feature_set is None or record is None:
+            return None
+
+        def stays() -> dict[str, Days]:
+            return {ticker: self._file[ticker].attrs[MEMBER].astype("datetime64[D]") for ticker in tickers}
+
+        return from_record(str(feature_set), str(record), stays, what=str(self._path))
 
     def has(self, ticker: str, name: str) -> bool:
         """Return whether a ticker has a dataset of this name."""

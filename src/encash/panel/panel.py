@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Float64, Int64, positions, to_day
 from encash.errors import InputError, UnknownKeyError
+
+if TYPE_CHECKING:
+    from encash.panel.features import FeatureConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,8 @@ class Panel:
         self.tickers = source.tickers
         self.num_features = source.num_features
         self.feature_names = source.feature_names
+        self.feature_config: FeatureConfig | None = getattr(source, "feature_config", None)
+        """The choice of features, None if the source does not record it."""
         self._sessions: Days | None = None
 
     def __enter__(self) -> Self:

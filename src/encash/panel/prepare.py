@@ -12,7 +12,7 @@ from pathlib import Path
 from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, writing
 from encash.errors import InputError
-from encash.panel.features import FeatureConfig, feature_names, panel_features
+from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
 from encash.panel.panel import distinct_days
 from encash.progress import Progress
 
@@ -40,12 +40,16 @@ class PrepareReport:
     """Invalid bars that were dropped on request, by reason."""
     bars_out_of_bounds: int
     """Bars whose open or close was outside of low and high, which were widened for the features of ranges."""
+    feature_set: str
+    """Name of the feature set; a model is used with the set that it was trained on."""
     features: int
     feature_names: tuple[str, ...]
+    left_out: dict[str, tuple[str, ...]]
+    """Features of the set that this table does not allow, by reason."""
     rows: int
     """Feature rows written."""
     rows_dropped_warmup: int
-    """The first sessions of each ticker, which are fewer than the longest lookback of a feature; they have no row."""
+    """Sessions without a row: the first ones of each history, as many as the longest lookback of a feature."""
     tickers_too_short: tuple[str, ...]
     """Tickers without a session after the warm-up: in the prices, not in the features."""
     features_out: str
@@ -87,7 +91,8 @@ def prepare(
     if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
         raise InputError("the table, the features and the prices are three files; give each its own path")
     table = read_bars(prices_file, drop_bad=drop_bad)
-    enough = {ticker: bars for ticker, bars in table.bars.items() if len(bars.days) > config.longest}
+    num_rows = {ticker: len(feature_days(bars, config)) for ticker, bars in table.bars.items()}
+    enough = {ticker: bars for ticker, bars in table.bars.items() if num_rows[ticker]}
     if not enough:
         raise InputError(
             f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
@@ -99,10 +104,9 @@ def prepare(
         write_prices(prices_path, table.bars.items(), source_file=source)
         rows = _counted(panel_features(enough, config), len(enough), progress)
         with writing(features_out):  # the outer block would name the wrong file
-            write_features(features_path, rows, names, source_file=source)
+            write_features(features_path, rows, names, source_file=source, config=config)
     sessions = distinct_days([bars.days for bars in table.bars.values()])
     num_bars = sum(len(bars.days) for bars in table.bars.values())
-    num_rows = sum(len(bars.days) - config.longest for bars in enough.values())
     return PrepareReport(
         layout=table.layout,
         columns=table.columns,
@@ -115,10 +119,12 @@ def prepare(
         tickers_never_traded=table.never_traded,
         bars_dropped=table.dropped,
         bars_out_of_bounds=table.out_of_bounds,
+        feature_set=config.feature_set,
         features=len(names),
         feature_names=names,
-        rows=num_rows,
-        rows_dropped_warmup=num_bars - num_rows,
+        left_out=left_out(next(iter(enough.values())), config),
+        rows=sum(num_rows.values()),
+        rows_dropped_warmup=num_bars - sum(num_rows.values()),
         tickers_too_short=tuple(ticker for ticker in table.bars if ticker not in enough),
         features_out=str(features_out),
         prices_out=str(prices_out),

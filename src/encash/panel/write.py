@@ -13,6 +13,8 @@ from encash.arrays import Days, Float32
 from encash.atomic_write import PatientFile, whole_file
 from encash.errors import InputError
 from encash.panel.bars import Bars
+from encash.panel.features import FeatureConfig
+from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, to_record
 from encash.panel.panel import Panel
 
 
@@ -25,7 +27,7 @@ def write_panel(panel: Panel, features_path: str | Path, prices_path: str | Path
     """
     with whole_file(features_path) as temporary:
         rows = ((ticker, panel.days(ticker), panel.rows((ticker,)).values) for ticker in panel.tickers)
-        write_features(temporary, rows, panel.feature_names)
+        write_features(temporary, rows, panel.feature_names, config=panel.feature_config)
     if prices_path is None:
         return
     if panel.prices is None:
@@ -40,6 +42,7 @@ def write_features(
     feature_names: tuple[str, ...] | None,
     *,
     source_file: str = "",
+    config: FeatureConfig | None = None,
 ) -> None:
     """Write ``/<TICKER>/features`` and ``/<TICKER>/dates``, one ticker at a time.
 
@@ -48,17 +51,21 @@ def write_features(
         rows: ticker, days (n,) and values (n, F).
         feature_names: F names, or None if unknown.
         source_file: the name of the price table, for information.
+        config: the choice of features, None if unknown.
 
     Raises:
         InputError: a ticker that HDF5 cannot name.
         OSError: the disk is full.
     """
+    membership = config.membership if config else None
     with _new_file(path) as (file, disk):
         width = 0
         for ticker, days, values in rows:
             disk.check()
             group = _group(file, ticker, days)
             group["features"] = values
+            if membership is not None:
+                group.attrs[MEMBER] = membership.stays(ticker).astype("S10")
             width = values.shape[1]
         file.attrs["num_tickers"] = len(file)
         file.attrs["num_features"] = width
@@ -66,6 +73,9 @@ def write_features(
             file.attrs["source_file"] = source_file
         if feature_names:
             file.attrs["feature_names"] = list(feature_names)
+        if config is not None:
+            file.attrs[FEATURE_SET] = config.feature_set
+            file.attrs[FEATURE_CONFIG] = to_record(config)
 
 
 def write_prices(path: Path, prices: Iterable[tuple[str, Bars]], *, source_file: str = "") -> None:

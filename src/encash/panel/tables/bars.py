@@ -148,8 +148,8 @@ def _good(
             at = int(np.argmax(found))
             where = f"{str(long.names[long.ticker[at]])!r} on {long.days[at]}"
             raise FormatError(
-                f"{long.shown}: {where}: {reason} ({int(found.sum())} such bars); correct them, or prepare with --drop-bad to leave "
-                "them out"
+                f"{long.shown}: {where}: {reason} ({int(found.sum())} such bars); correct them, or prepare with "
+                "--drop-bad to leave them out"
             )
         dropped[reason] = int(found.sum())
         good = good & ~bad

@@ -47,7 +47,7 @@ _MONTHS = {
             "october",
             "november",
             "december",
-        )  # fmt: skip
+        )
     )
     for length in (3, len(name))
 } | {"sept": 9}

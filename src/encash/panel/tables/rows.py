@@ -53,7 +53,7 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     with readable(source):
         table = format.read(
             source.path, given, [as_given[name] for name in kept], {as_given[name] for name in keys}
-        ).rename_columns(kept)
+        )
     return _rows(source, meaning, table, options)
 
 
