@@ -115,7 +115,13 @@ CASES = [
         options=AS_LOW,
         tickers=LOW,
     ),
-    Case(name="Tiingo", write=table(TIINGO, "{day}," + TIINGO_ROW, file="LOW.csv"), expect=EVERYTHING, tickers=LOW),
+    Case(
+        name="Tiingo",
+        write=table(TIINGO, "{day}," + TIINGO_ROW, file="LOW.csv"),
+        expect=EVERYTHING,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     Case(
         name="Tiingo with instants",
         write=table(TIINGO, "{day}T00:00:00.000Z," + TIINGO_ROW, file="LOW.csv"),

@@ -8,6 +8,7 @@ from tests.panel.layouts.write import RAW, daily_files, folder_of_tickers, newes
 
 AS_TRADED = Taken(volume=("raw", None))
 GIVEN = Taken(close="split", volume="split")
+TRADED = Taken(close="split", volume=("split", None))
 IN_SHARES = Taken(raw_close="raw", volume=("raw", None), raw_volume=("raw", None))
 """The file counts lots of 100 shares: a volume is in shares, or is left out."""
 LOW = ("LOW",)
@@ -67,7 +68,7 @@ CASES = [
     Case(
         name="Tushare daily with adj_factor",
         write=table(TUSHARE + ",adj_factor", TUSHARE_ROW + ",{backward_factor}"),
-        expect=Taken(close=("full", "raw"), raw_close="raw", volume=("raw", "split", None)),
+        expect=Taken(close=("full", "raw"), raw_close="raw", volume=("raw", "split", "full", None)),
         names=SHANGHAI,
     ),
     Case(
@@ -185,7 +186,7 @@ CASES = [
         write=table(
             EURONEXT, EURONEXT_ROW, order=newest_first, head=EURONEXT_HEAD, encoding="utf-8-sig", file="LOW.csv"
         ),
-        expect=GIVEN,
+        expect=TRADED,
         tickers=LOW,
         options=AS_LOW,
     ),
@@ -194,7 +195,7 @@ CASES = [
         write=table(
             EURONEXT, EURONEXT_ROW + ";{split.high:.4f}", order=newest_first, head=EURONEXT_HEAD, file="LOW.csv"
         ),
-        expect=(GIVEN, Refused("column|field|line|header")),
+        expect=(TRADED, Refused("column|field|line|header")),
         tickers=LOW,
         options=AS_LOW,
     ),
@@ -207,7 +208,7 @@ CASES = [
             head=EURONEXT_HEAD,
             file="BRK.B.csv",
         ),
-        expect=(GIVEN, Refused("--decimal")),
+        expect=(TRADED, Refused("--decimal")),
         tickers=BRK,
         options=ReadOptions(ticker="BRK.B"),
     ),
@@ -220,7 +221,7 @@ CASES = [
             head=EURONEXT_HEAD,
             file="BRK.B.csv",
         ),
-        expect=GIVEN,
+        expect=TRADED,
         options=ReadOptions(ticker="BRK.B", decimal=",", sep=";"),
         tickers=BRK,
     ),

@@ -173,7 +173,7 @@ CASES = [
     Case(
         name="Yahoo web page copied, with rows of a dividend and a split",
         write=web_page(events=True),
-        expect=(ADJUSTED, Refused("--columns|row|line")),
+        expect=(ADJUSTED, Refused("--columns|row|line|columns")),
         tickers=LOW,
         options=AS_LOW,
     ),
