@@ -71,7 +71,7 @@ def crsp(date: str = "{day:%Y%m%d}", header: str = CRSP, **options):
 INVESTING = '"Date","Price","Open","High","Low","Vol.","Change %"'
 INVESTING_ROW = (
     '"{day:%m/%d/%Y}","{split.close:,.2f}","{split.open:,.2f}","{split.high:,.2f}","{split.low:,.2f}",'
-    '"{split.volume:h}","0.51%"'
+    '"{split.volume:human}","0.51%"'
 )
 NASDAQ = "Date,Close/Last,Volume,Open,High,Low"
 NASDAQ_ROW = "{day:%m/%d/%Y},${split.close:.2f},{split.volume:.0f},${split.open:.2f},${split.high:.2f},${split.low:.2f}"
@@ -115,12 +115,19 @@ CASES = [
         options=AS_LOW,
         tickers=LOW,
     ),
-    Case(name="Tiingo", write=table(TIINGO, "{day}," + TIINGO_ROW, file="LOW.csv"), expect=EVERYTHING, tickers=LOW),
+    Case(
+        name="Tiingo",
+        write=table(TIINGO, "{day}," + TIINGO_ROW, file="LOW.csv"),
+        expect=EVERYTHING,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     Case(
         name="Tiingo with instants",
         write=table(TIINGO, "{day}T00:00:00.000Z," + TIINGO_ROW, file="LOW.csv"),
         expect=EVERYTHING,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(name="Tiingo bulk", write=table("ticker," + TIINGO, "{ticker},{day}," + TIINGO_ROW), expect=EVERYTHING),
     Case(name="Tiingo folder", write=folder_of_tickers(TIINGO, "{day}," + TIINGO_ROW), expect=EVERYTHING),
@@ -161,7 +168,7 @@ CASES = [
             "T,v,vw,o,c,h,l,t,n",
             "{ticker},{raw.volume:.0f},{raw.open},{raw.open},{raw.close},{raw.high},{raw.low},{new_york_seconds}000,4211",
         ),
-        expect=(Taken(), Refused("--columns", seen=("T", "vw", "t"))),
+        expect=(Taken(), Refused("--columns", seen=("T", "t"))),
     ),
     Case(name="CRSP daily stock file", write=crsp(), expect=IN_CRSP, names=PERMNO),
     Case(
@@ -240,7 +247,7 @@ CASES = [
     ),
     Case(
         name="Investing.com, a day whose volume is a dash",
-        write=table(INVESTING, INVESTING_ROW.replace('"{split.volume:h}"', '"-"'), order=newest_first),
+        write=table(INVESTING, INVESTING_ROW.replace('"{split.volume:human}"', '"-"'), order=newest_first),
         expect=(Taken(close="split", volume=None), Refused("volume|Vol", seen=("-",))),
         options=AS_LOW,
         tickers=LOW,
@@ -253,6 +260,7 @@ CASES = [
             Refused("--date-format", seen=("Feb 28, 2024",)),
         ),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Nasdaq.com with Close/Last and $",
@@ -277,6 +285,7 @@ CASES = [
         ),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="WSJ: blanks after commas, years of two digits",
@@ -288,6 +297,7 @@ CASES = [
         ),
         expect=(GIVEN, Refused("--date-format", seen=("02/28/24",))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="WSJ with the date format",
@@ -298,7 +308,7 @@ CASES = [
             file="LOW.csv",
         ),
         expect=GIVEN,
-        options=ReadOptions(date_format="%m/%d/%y"),
+        options=ReadOptions(ticker="LOW", date_format="%m/%d/%y"),
         tickers=LOW,
     ),
     Case(
@@ -323,6 +333,7 @@ CASES = [
         write=table(None, "{day:%m/%d/%Y}," + FULL, file="LOW.txt"),
         expect=(ADJUSTED, Refused("header")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Alpaca: midnight of New York in UTC, as stated",
@@ -350,6 +361,7 @@ CASES = [
         ),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Financial Modeling Prep",
@@ -361,6 +373,7 @@ CASES = [
         ),
         expect=(ADJUSTED, Refused("--columns", seen=("adjClose", "label"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Marketstack",
@@ -393,6 +406,7 @@ CASES = [
         write=table("Date,Open,High,Low,Close,Volume", "{day:%m/%d/%Y} 16:00:00," + SPLIT, file="LOW.csv"),
         expect=(GIVEN, Refused("--date-format|--timezone")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="TradingView",

@@ -6,11 +6,13 @@ from encash.panel.tables import ReadOptions
 from tests.panel.layouts.case import Case, Refused, Taken
 from tests.panel.layouts.write import RAW, daily_files, folder_of_tickers, newest_first, table
 
-AS_TRADED = Taken(raw_close="raw", raw_volume="raw")
+AS_TRADED = Taken(volume=("raw", None))
 GIVEN = Taken(close="split", volume="split")
+TRADED = Taken(close="split", volume=("split", None))
 IN_SHARES = Taken(raw_close="raw", volume=("raw", None), raw_volume=("raw", None))
 """The file counts lots of 100 shares: a volume is in shares, or is left out."""
 LOW = ("LOW",)
+AS_LOW = ReadOptions(ticker="LOW")
 SHANGHAI = {"BRK.B": "600519.SH", "LOW": "000333.SZ", "NA": "300750.SZ", "000001": "000001.SZ"}
 BAOSTOCK = {"BRK.B": "sh.600519", "LOW": "sz.000333", "NA": "sz.300750", "000001": "sz.000001"}
 CODES = {"BRK.B": "72030", "LOW": "67580", "NA": "130A0", "000001": "99840"}
@@ -66,7 +68,7 @@ CASES = [
     Case(
         name="Tushare daily with adj_factor",
         write=table(TUSHARE + ",adj_factor", TUSHARE_ROW + ",{backward_factor}"),
-        expect=Taken(close=("full", "raw"), raw_close="raw", volume=("raw", "split", None)),
+        expect=Taken(close=("full", "raw"), raw_close="raw", volume=("raw", "split", "full", None)),
         names=SHANGHAI,
     ),
     Case(
@@ -102,7 +104,7 @@ CASES = [
             "Date,Code,Open,High,Low,Close,UpperLimit,LowerLimit,Volume,TurnoverValue,AdjustmentFactor,AdjustmentOpen,AdjustmentHigh,AdjustmentLow,AdjustmentClose,AdjustmentVolume",
             "{day},{ticker},{raw.open},{raw.high},{raw.low},{raw.close},0,0,{raw.volume:.1f},{amount},1.0,{split.open},{split.high},{split.low},{split.close},{split.volume:.1f}",
         ),
-        expect=Taken(close="split", volume="split"),
+        expect=(Taken(close="split", volume="split"), Refused("--columns", seen=("AdjustmentClose",))),
         names=CODES,
     ),
     Case(
@@ -111,7 +113,7 @@ CASES = [
             "Date,Code,O,H,L,C,UL,LL,Vo,Va,AdjFactor,AdjO,AdjH,AdjL,AdjC,AdjVo",
             "{day},{ticker},{raw.open},{raw.high},{raw.low},{raw.close},0,0,{raw.volume:.1f},{amount},1.0,{split.open},{split.high},{split.low},{split.close},{split.volume:.1f}",
         ),
-        expect=(Taken(close=("split", "raw"), volume=("split", "raw", None)), Refused("--columns", seen=("AdjC", "C"))),
+        expect=(Taken(close="split", volume=("split", None)), Refused("--columns", seen=("AdjO", "C"))),
         names=CODES,
     ),
     Case(
@@ -122,7 +124,7 @@ CASES = [
     Case(
         name="NSE bhavcopy UDiFF",
         write=daily_files(UDIFF, UDIFF_ROW),
-        expect=(AS_TRADED, Refused("--columns", seen=("TradDt", "ClsPric"))),
+        expect=(AS_TRADED, Refused("--columns", seen=("TradDt", "TckrSymb"))),
     ),
     Case(
         name="NSE bhavcopy UDiFF, columns stated",
@@ -157,6 +159,7 @@ CASES = [
         ),
         expect=Taken(),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="BSE bhavcopy",
@@ -183,16 +186,18 @@ CASES = [
         write=table(
             EURONEXT, EURONEXT_ROW, order=newest_first, head=EURONEXT_HEAD, encoding="utf-8-sig", file="LOW.csv"
         ),
-        expect=GIVEN,
+        expect=TRADED,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Euronext with a column that the header lacks",
         write=table(
             EURONEXT, EURONEXT_ROW + ";{split.high:.4f}", order=newest_first, head=EURONEXT_HEAD, file="LOW.csv"
         ),
-        expect=(GIVEN, Refused("column|field|line|header")),
+        expect=(TRADED, Refused("column|field|line|header")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Euronext with decimal comma",
@@ -203,8 +208,9 @@ CASES = [
             head=EURONEXT_HEAD,
             file="BRK.B.csv",
         ),
-        expect=(GIVEN, Refused("--decimal")),
+        expect=(TRADED, Refused("--decimal")),
         tickers=BRK,
+        options=ReadOptions(ticker="BRK.B"),
     ),
     Case(
         name="Euronext with decimal comma, as stated",
@@ -215,8 +221,8 @@ CASES = [
             head=EURONEXT_HEAD,
             file="BRK.B.csv",
         ),
-        expect=GIVEN,
-        options=ReadOptions(decimal=",", sep=";"),
+        expect=TRADED,
+        options=ReadOptions(ticker="BRK.B", decimal=",", sep=";"),
         tickers=BRK,
     ),
     Case(
@@ -224,12 +230,13 @@ CASES = [
         write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"),
         expect=(GIVEN, Refused("--columns", seen=("Datum", "Schluss"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="German broker, columns stated",
         write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="utf-8-sig"),
         expect=GIVEN,
-        options=ReadOptions(columns=GERMAN_COLUMNS, decimal=","),
+        options=ReadOptions(ticker="LOW", columns=GERMAN_COLUMNS, decimal=","),
         tickers=LOW,
     ),
     Case(
@@ -237,6 +244,7 @@ CASES = [
         write=table(GERMAN, GERMAN_ROW, file="LOW.csv", encoding="latin-1"),
         expect=(GIVEN, Refused("UTF-8|--columns")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Investing.com in German",
@@ -247,12 +255,14 @@ CASES = [
         ),
         expect=(Taken(close="split", volume=None), Refused("--columns", seen=("Datum", "Zuletzt"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Stooq in Polish",
         write=table("Data,Otwarcie,Najwyzszy,Najnizszy,Zamkniecie,Wolumen", "{day}," + RAW, file="low_d.csv"),
         expect=(Taken(names={"LOW": "low_d"}), Refused("--columns", seen=("Data", "Zamkniecie"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Nasdaq Nordic with sep=; above",
@@ -266,6 +276,7 @@ CASES = [
         ),
         expect=(Taken(volume=("raw", None)), Refused("--columns|--decimal|header")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Netfonds",

@@ -70,6 +70,8 @@ class Case:
     names: Mapping[str, str] = field(default_factory=dict)
     first: str = str(DAYS[0])
     last: str = str(DAYS[-1])
+    every: int = 1
+    """5 for bars that are a week apart."""
     drop_bad: bool = False
 
 
@@ -83,7 +85,7 @@ class Outcome:
 
 def run(case: Case, folder: Path) -> Outcome:
     """Write the files of a case, read them and compare."""
-    truth = TRUTH.select(case.tickers, case.first, case.last, case.names)
+    truth = TRUTH.select(case.tickers, case.first, case.last, case.names, every=case.every)
     source = case.write(folder, truth)
     options = case.expect if isinstance(case.expect, tuple) else (case.expect,)
     taken = next((option for option in options if isinstance(option, Taken)), None)

@@ -11,12 +11,12 @@ from tests.panel.layouts.write import RAW, newest_first, table
 
 BTC = ReadOptions(ticker="BTCUSDT")
 NAMES = {"LOW": "BTCUSDT"}
-GIVEN = Taken(close="split", volume="split")
+GIVEN = Taken()
 LOW = ("LOW",)
 KLINES = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 )
-PRICES = "{split.open:.8f},{split.high:.8f},{split.low:.8f},{split.close:.8f},{split.volume:.5f}"
+PRICES = "{raw.open:.8f},{raw.high:.8f},{raw.low:.8f},{raw.close:.8f},{raw.volume:.5f}"
 
 
 def klines(unit: str, end: str, header: str | None = None, file: str = "BTCUSDT-1d-2024-01.csv"):
@@ -56,6 +56,7 @@ CASES = [
         expect=GIVEN,
         tickers=LOW,
         names=NAMES,
+        options=BTC,
     ),
     Case(
         name="Binance klines in a zip",
@@ -81,7 +82,7 @@ CASES = [
             order=newest_first,
             head=DOWNLOAD,
         ),
-        expect=(GIVEN, Refused("--columns", seen=("unix", "date"))),
+        expect=(Taken(volume=("raw", None)), Refused("--columns", seen=("unix", "date"))),
         tickers=LOW,
         names={"LOW": "BTC/USD"},
     ),
@@ -89,11 +90,11 @@ CASES = [
         name="CoinGecko: the volume is money",
         write=table(
             "snapped_at,price,market_cap,total_volume",
-            "{day} 00:00:00 UTC,{split.close},1500517590,{amount}",
+            "{day} 00:00:00 UTC,{raw.close},1500517590,{amount}",
             file="btc-usd-max.csv",
         ),
         expect=(
-            Taken(close="split", bars=False, volume=None),
+            Taken(bars=False, volume=None),
             Refused("--columns", seen=("snapped_at", "total_volume")),
         ),
         options=BTC,
@@ -104,19 +105,17 @@ CASES = [
         name="CoinMarketCap with five times",
         write=table(
             "timeOpen;timeClose;timeHigh;timeLow;name;open;high;low;close;volume;marketCap;timestamp",
-            '"{day}T00:00:00.000Z";"{day}T23:59:59.999Z";"{day}T09:03:00.000Z";"{day}T21:40:00.000Z";"2781";{split.open};{split.high};{split.low};{split.close};{amount};1500517590;"{day}T23:59:59.999Z"',
+            '"{day}T00:00:00.000Z";"{day}T23:59:59.999Z";"{day}T09:03:00.000Z";"{day}T21:40:00.000Z";"2781";{raw.open};{raw.high};{raw.low};{raw.close};{amount};1500517590;"{day}T23:59:59.999Z"',
             order=newest_first,
         ),
-        expect=(Taken(close="split", volume=None), Refused("--columns", seen=("timeOpen", "timestamp"))),
+        expect=(Taken(volume=None), Refused("--columns|--ticker", seen=("name",))),
         options=BTC,
         tickers=LOW,
         names=NAMES,
     ),
     Case(
         name="Coinbase candles without header: low before high, open before close",
-        write=table(
-            None, "{seconds},{split.low},{split.high},{split.open},{split.close},{split.volume}", order=newest_first
-        ),
+        write=table(None, "{seconds},{raw.low},{raw.high},{raw.open},{raw.close},{raw.volume}", order=newest_first),
         expect=(GIVEN, Refused("header")),
         options=BTC,
         tickers=LOW,
@@ -126,7 +125,7 @@ CASES = [
         name="Coinbase candles with header",
         write=table(
             "time,low,high,open,close,volume",
-            "{seconds},{split.low},{split.high},{split.open},{split.close},{split.volume}",
+            "{seconds},{raw.low},{raw.high},{raw.open},{raw.close},{raw.volume}",
         ),
         expect=(GIVEN, Refused("--date-format|--columns")),
         options=BTC,
@@ -135,9 +134,7 @@ CASES = [
     ),
     Case(
         name="Kraken without header: the volume is the seventh of eight",
-        write=table(
-            None, "{seconds},{split.open},{split.high},{split.low},{split.close},{split.high},{split.volume},211"
-        ),
+        write=table(None, "{seconds},{raw.open},{raw.high},{raw.low},{raw.close},{raw.high},{raw.volume},211"),
         expect=(GIVEN, Refused("header")),
         options=BTC,
         tickers=LOW,

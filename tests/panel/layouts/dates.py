@@ -46,22 +46,6 @@ def intraday(folder, truth: Truth):
     return write(folder / "prices.csv", "\n".join(lines))
 
 
-def tokyo_evenings(folder, truth: Truth):
-    """Tokyo's midnights as UTC, without the Mondays that would show up as Sundays."""
-    rows = [row for row in truth.rows if row.day.weekday() > 0]
-    return table(LONG, "{tokyo:%Y-%m-%d %H:%M:%S}" + REST)(folder, Truth(tuple(rows)))
-
-
-def every(days: int):
-    """Only every fifth or twentieth session: weekly or monthly bars."""
-
-    def writer(folder, truth: Truth):
-        kept = set(truth.days[::days])
-        return dated("{day}")(folder, Truth(tuple(row for row in truth.rows if row.day in kept)))
-
-    return writer
-
-
 def in_utc(zone: str):
     def save(values: pd.DataFrame, path) -> None:
         values["date"] = values["date"].dt.tz_localize(zone).dt.tz_convert("UTC")
@@ -164,7 +148,13 @@ CASES = [
         write=dated("{tokyo:%Y-%m-%d %H:%M:%S}"),
         expect=(GIVEN, Refused("--timezone")),
     ),
-    Case(name="Tokyo: midnights in UTC, no Mondays", write=tokyo_evenings, expect=(GIVEN, Refused("--timezone"))),
+    Case(
+        name="Tokyo: midnights in UTC, Tuesday to Friday",
+        write=dated("{tokyo:%Y-%m-%d %H:%M:%S}+00:00"),
+        first="2024-01-23",
+        last="2024-01-26",
+        expect=(GIVEN, Refused("--timezone")),
+    ),
     Case(name="Tokyo: midnights in UTC, Parquet", write=in_utc("Asia/Tokyo"), expect=(GIVEN, Refused("--timezone"))),
     Case(name="Tokyo: midnights in UTC, Parquet, as stated", write=in_utc("Asia/Tokyo"), expect=GIVEN, options=TOKYO),
     Case(
@@ -218,10 +208,16 @@ CASES = [
         options=ReadOptions(columns={"date": "date"}),
     ),
     Case(name="intraday bars", write=intraday, expect=Refused("day|daily|intraday")),
-    Case(name="weekly bars", write=every(5), expect=(Taken(note="week|session"), Refused("week|daily|session"))),
+    Case(
+        name="weekly bars",
+        write=dated("{day}"),
+        every=5,
+        expect=(Taken(note="week|session"), Refused("week|daily|session")),
+    ),
     Case(
         name="monthly bars",
-        write=every(20),
+        write=dated("{day}"),
+        every=20,
         expect=(Taken(note="month|week|session"), Refused("month|daily|session|week")),
     ),
 ]

@@ -268,7 +268,7 @@ CASES = [
     Case(
         name="Bloomberg: tickers above fields",
         write=bloomberg,
-        expect=(Taken(bars=False, names={t: f"{t} US Equity" for t in PAIR}), Refused("--columns|header|row")),
+        expect=(Taken(bars=False, names={t: f"{t} US Equity" for t in PAIR}), Refused("--columns|header|row|name")),
         tickers=PAIR,
     ),
     # Lines that are no bars
@@ -280,7 +280,7 @@ CASES = [
     Case(
         name="a footer with a total",
         write=lines(lambda rows: [*rows, "Total,,,,,,123456789"]),
-        expect=(GIVEN, Refused("Total")),
+        expect=(GIVEN, Refused("Total|row")),
     ),
     Case(
         name="a footer in words",
@@ -430,9 +430,7 @@ CASES = [
             }
         ),
     ),
-    Case(
-        name="unusual names", write=table("D,S,P_O,P_H,P_L,P_C,Q", ROW), expect=Refused("--columns", seen=("D", "P_C"))
-    ),
+    Case(name="unusual names", write=table("D,S,P_O,P_H,P_L,P_C,Q", ROW), expect=Refused("--columns", seen=("S",))),
     Case(
         name="an unnamed column of notes",
         write=table(LONG + ",", ROW + ",checked"),

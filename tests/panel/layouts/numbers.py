@@ -84,7 +84,7 @@ CASES = [
     Case(
         name="decimal comma with three decimals, one ticker",
         write=table(SEMI, COMMA.replace(":de2", ":de3")),
-        expect=(GIVEN, Refused("--decimal", seen=("356",))),
+        expect=(GIVEN, Refused("--decimal")),
         tickers=BRK,
     ),
     Case(
@@ -160,11 +160,6 @@ CASES = [
         name="an infinite price",
         write=one_odd_cell("close", "inf"),
         expect=Refused("number|above zero|finite|infinite"),
-    ),
-    Case(
-        name="a volume of 52.5M among plain ones",
-        write=one_odd_cell("volume", "52.5M"),
-        expect=Refused("number|volume", seen=("52.5M",)),
     ),
     *(
         Case(name=f"nothing written as {word!r}", write=missing(word), expect=GIVEN)

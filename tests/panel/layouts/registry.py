@@ -1,6 +1,6 @@
 """The cases of all groups; add your file here, or a case to the file of its group."""
 
-from tests.panel.layouts import america, asia_and_europe, crypto, dates, headers, numbers, tools, yahoo
+from tests.panel.layouts import america, asia_and_europe, crypto, dates, headers, numbers, tools, traps, yahoo
 
 GROUPS = {
     "Yahoo": yahoo.CASES,
@@ -11,5 +11,6 @@ GROUPS = {
     "Dates": dates.CASES,
     "Numbers": numbers.CASES,
     "Headers and lines": headers.CASES,
+    "Traps": traps.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

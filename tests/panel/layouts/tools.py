@@ -168,12 +168,14 @@ CASES = [
         write=frame(lambda f, p: one(f).to_parquet(p), file="LOW.parquet"),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="backtesting.py: nameless index",
         write=table(",Open,High,Low,Close,Volume", "{day}," + RAW, file="LOW.csv"),
         expect=GIVEN,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(name="vectorbt: wide with zone", write=wide(date="{} 00:00:00+00:00".format), expect=CLOSES, tickers=NAMED),
     Case(
@@ -243,7 +245,7 @@ CASES = [
         expect=TIDY,
     ),
     Case(name="tidyquant written by R", write=r_rows, expect=TIDY),
-    Case(name="quantmod merged", write=quantmod, expect=(TIDY, Refused("--columns|long", seen=("LOW.Adjusted",)))),
+    Case(name="quantmod merged", write=quantmod, expect=(TIDY, Refused("--columns|long", seen=("BRK.B.Adjusted",)))),
     Case(
         name="Zipline csvdir with dividend and split",
         write=folder_of_tickers("date," + OHLCV + ",dividend,split", "{day}," + RAW + ",{dividend},{ratio}"),

@@ -6,7 +6,7 @@ month boundary, a holiday, a 4:1 split, two dividends, a missing bar and a bar w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -30,24 +30,37 @@ SHARES = {"BRK.B": 3_812_400, "LOW": 2_416_900, "NA": 125_300, "000001": 52_516_
 
 
 class Number(float):
-    """A float with the formats of vendors: ``de2`` (1.234,50), ``in2`` (12,34,567.00), ``h`` (718.50M), ``nano`` and ``lean`` (integers of 1e-9 and 1e-4)."""
+    """A float with the formats of `SPECS`, such as ``de2`` (1.234,50), ``in2`` (12,34,567.00), ``human`` (718.50M)."""
 
     def __format__(self, spec: str) -> str:
-        if spec.startswith("de"):
-            return format(float(self), f",.{spec[2:]}f").translate(str.maketrans(",.", ".,"))
-        if spec.startswith("in"):
-            whole, dot, rest = format(float(self), f".{spec[2:]}f").partition(".")
-            head, tail = whole[:-3], whole[-3:]
-            pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
-            return ",".join([*pairs, tail]) + dot + rest
-        if spec == "h":
-            unit, scale = ("M", 1e6) if self >= 1e6 else ("K", 1e3)
-            return f"{self / scale:.2f}{unit}"
-        if spec == "swiss":
-            return format(float(self), ",.0f").replace(",", "'")
-        if spec in ("nano", "lean"):
-            return str(round(self * {"nano": 1e9, "lean": 1e4}[spec]))
+        for name, form in SPECS.items():
+            if spec.startswith(name):
+                return form(float(self), spec.removeprefix(name))
         return format(float(self), spec)
+
+
+def _indian(value: float, decimals: str) -> str:
+    whole, dot, rest = format(value, f".{decimals}f").partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
+    return ",".join([*pairs, tail]) + dot + rest
+
+
+def _human(value: float, _: str) -> str:
+    unit, scale = ("M", 1e6) if value >= 1e6 else ("K", 1e3)
+    return f"{value / scale:.2f}{unit}"
+
+
+SPECS: dict[str, Callable[[float, str], str]] = {
+    "de": lambda value, decimals: format(value, f",.{decimals}f").translate(str.maketrans(",.", ".,")),
+    "in": _indian,
+    "human": _human,
+    "nano": lambda value, _: str(round(value * 1e9)),
+    "lean": lambda value, _: str(round(value * 1e4)),
+    "swiss": lambda value, _: format(value, ",.0f").replace(",", "'"),
+    "blank": lambda value, _: format(value, ",.0f").replace(",", "\u00a0"),
+}
+"""Formats by the start of their name; the rest is the number of decimals."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,10 @@ class Row:
         return Number(self.amount / 1000)
 
     @property
+    def thousand_shares(self) -> Number:
+        return Number(self.raw.volume / 1000)
+
+    @property
     def last_second(self) -> int:
         return self.seconds + 86_399
 
@@ -116,6 +133,11 @@ class Row:
     @property
     def event(self) -> Number:
         return Number(0.0 if self.ratio == 1 else self.ratio)
+
+    @property
+    def day_factor(self) -> Number:
+        """0.25 on the ex-date of a 4:1 split, 1 on every other day."""
+        return Number(1 / self.ratio)
 
     @property
     def new_york_seconds(self) -> int:
@@ -237,10 +259,10 @@ class Truth:
     def of(self, ticker: str) -> list[Row]:
         return [row for row in self.rows if row.ticker == ticker]
 
-    def select(self, tickers: Sequence[str], first: str, last: str, names: Mapping[str, str]) -> Truth:
+    def select(self, tickers: Sequence[str], first: str, last: str, names: Mapping[str, str], *, every: int) -> Truth:
         """Return some tickers and days, renamed as the vendor names them."""
-        low, high = date.fromisoformat(first), date.fromisoformat(last)
-        kept = (row for row in self.rows if row.ticker in tickers and low <= row.day <= high)
+        days = {day for day in self.days[::every] if first <= str(day) <= last}
+        kept = (row for row in self.rows if row.ticker in tickers and row.day in days)
         return Truth(tuple(replace(row, ticker=names.get(row.ticker, row.ticker)) for row in kept))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from encash.panel.tables import ReadOptions
 from tests.panel.layouts.case import Case, Refused, Taken
 from tests.panel.layouts.truth import Truth
 from tests.panel.layouts.write import FULL, SPLIT, newest_first, table, wide
@@ -19,6 +20,7 @@ YAHOO = {"BRK.B": "BRK-B", "000001": "000001.SZ"}
 ADJUSTED = Taken(close="full", volume="split")
 PLAIN = ("Close", "High", "Low", "Open", "Volume")
 LOW = ("LOW",)
+AS_LOW = ReadOptions(ticker="LOW")
 
 
 def download(truth: Truth, *, adjusted: bool = True) -> pd.DataFrame:
@@ -137,6 +139,7 @@ CASES = [
         write=table(HISTORY, "{day} 00:00:00-05:00," + FULL + ",{split_dividend},{event}", file="LOW.csv"),
         expect=ADJUSTED,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="yfinance Ticker.history Parquet with a zone",
@@ -146,6 +149,7 @@ CASES = [
         ),
         expect=ADJUSTED,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Yahoo web download with null rows",
@@ -157,23 +161,27 @@ CASES = [
         ),
         expect=ADJUSTED,
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Yahoo web page copied",
         write=web_page(events=False),
         expect=(ADJUSTED, Refused("--columns", seen=("Close*", "Adj Close**"))),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="Yahoo web page copied, with rows of a dividend and a split",
         write=web_page(events=True),
-        expect=(ADJUSTED, Refused("--columns|row|line")),
+        expect=(ADJUSTED, Refused("--columns|row|line|columns")),
         tickers=LOW,
+        options=AS_LOW,
     ),
     Case(
         name="yfinance multi_level_index off",
         write=table("Date,Open,High,Low,Close,Volume", "{day}," + SPLIT, file="LOW.csv"),
         expect=Taken(close="split", volume="split"),
         tickers=LOW,
+        options=AS_LOW,
     ),
 ]

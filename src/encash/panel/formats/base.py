@@ -18,8 +18,8 @@ class TableFormat(ABC):
     expected: ClassVar[str]
     """The expected content of a file, for the error message."""
 
-    def with_separator(self, separator: str) -> TableFormat:
-        """Return the format with the separator that a user states; the same if it has none."""
+    def with_dialect(self, *, separator: str | None, decimal: str | None) -> TableFormat:
+        """Return the format with the separator and decimal mark that a user states; the same if it is not text."""
         return self
 
     @abstractmethod

@@ -44,13 +44,14 @@ class Csv(TableFormat):
     delimiter: ClassVar[str | None] = None
     """Separator; recognized if None."""
 
-    def __init__(self, *, separator: str | None = None) -> None:
-        """Store the separator that a user states."""
+    def __init__(self, *, separator: str | None = None, decimal: str | None = None) -> None:
+        """Store the separator and decimal mark that a user states."""
         self._separator = separator or self.delimiter
+        self._decimal = decimal or "."
 
-    def with_separator(self, separator: str) -> TableFormat:
-        """Return the format with a different separator."""
-        return type(self)(separator=separator)
+    def with_dialect(self, *, separator: str | None, decimal: str | None) -> TableFormat:
+        """Return the format with a different separator and decimal mark."""
+        return type(self)(separator=separator, decimal=decimal)
 
     def header(self, path: Path) -> list[str]:
         """Read the names of the columns; the cells of the first row if there is no header."""
@@ -76,7 +77,9 @@ class Csv(TableFormat):
                 encoding="utf-8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
             ),
             parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=False),
-            convert_options=arrow_csv.ConvertOptions(column_types=types, include_columns=list(types)),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=types, include_columns=list(types), decimal_point=self._decimal
+            ),
         )
 
     def dialect(self, path: Path) -> Dialect:

@@ -80,7 +80,7 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
     long = _sorted(long)
     _check_once(long)
     _check_positive(long)
-    values = adjust(VendorColumns(values=long.values, ticker=long.ticker, prices=long.prices, volumes=long.volumes))
+    values = _adjusted(long)
     traded = ~np.isnan(values["close"])
     good, dropped = _good(long, values, traded, drop_bad=drop_bad)
     whole = bool(good.all())
@@ -101,6 +101,22 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
         vendor=description.vendor,
         notes=description.notes,
     )
+
+
+def _adjusted(long: LongTable) -> dict[str, Float64]:
+    """Return the columns of `Bars`; a message names the file."""
+    columns = VendorColumns(
+        values=long.values,
+        ticker=long.ticker,
+        prices=long.prices,
+        volumes=long.volumes,
+        names=long.names.tolist(),
+        days=long.days,
+    )
+    try:
+        return adjust(columns)
+    except FormatError as error:
+        raise FormatError(f"{long.shown}: {error}") from None
 
 
 def _sorted(long: LongTable) -> LongTable:

@@ -31,6 +31,8 @@ _EARLIEST, _LATEST = 631_152_000, 4_102_444_800
 """Seconds of 1990-01-01 and 2100-01-01."""
 _DAY = 86_400_000_000
 _WEEKEND_SHARE = 0.02
+_MANY = 8
+"""Days in a row of which a Monday and a Friday are expected."""
 _MONTHS = {
     name[:length]: number + 1
     for number, name in enumerate(
@@ -232,6 +234,13 @@ def _texts(texts: list[str], rules: DateRules) -> _Instants:
             raise rules.refuse(repr(text), "is not a date; expected YYYY-MM-DD in every row, or state --date-format")
         forms.append(found)
     parts = [form for form in forms if form.re is _PARTS]
+    if parts and len(parts) < len(forms):
+        other = next(form for form in forms if form.re is not _PARTS)
+        raise rules.refuse(
+            f"dates like {parts[0].string!r} and {other.string!r}",
+            "are mixed; expected one format, as a spreadsheet that converts some of them does not keep it: write "
+            "YYYY-MM-DD",
+        )
     order, notes = (_MONTH_FIRST, ()) if not parts else _order(parts, rules)
     pairs = []
     for form in forms:
@@ -341,11 +350,13 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
         return found, (f"{rules.column!r} holds instants, taken as days in {rules.timezone}",)
     weekday = (days.view(np.int64) + 3) % 7
     weekend = weekday >= 5
-    if weekend.mean() > _WEEKEND_SHARE and not _ends_the_day(written):
+    absent = [name for number, name in ((0, "Monday"), (4, "Friday")) if number not in weekday]
+    if not _ends_the_day(written) and (weekend.mean() > _WEEKEND_SHARE or (absent and len(days) >= _MANY)):
+        sign = f"none on a {absent[0]}" if absent else f"the first on {days[int(np.argmax(weekend))]}"
         raise rules.refuse(
             f"{int(weekend.sum())} of {len(days)} instants",
-            f"fall on weekends (first {days[int(np.argmax(weekend))]}), so that they may be of another day at the "
-            "exchange; state its zone with --timezone, like --timezone Asia/Tokyo",
+            f"fall on weekends, {sign}, so that they may be of another day at the exchange; state its zone with "
+            "--timezone, like --timezone Asia/Tokyo",
         )
     return days, (f"{rules.column!r} holds times of day, which were left out: the day is the one that is written",)
 

@@ -18,7 +18,7 @@ class Layout:
 
     name: str
     columns: Mapping[str, str]
-    """Column in plain form by role; those that a table lacks are left out unless `required`."""
+    """Column in plain form, or a regular expression of it, by role; those that a table lacks are left out unless `required`."""
     required: tuple[str, ...]
     """Columns in plain form by which the table is recognized, beside others."""
     lower_case: bool = False
@@ -52,7 +52,7 @@ def plain(name: str) -> str:
     >>> plain("<TICKER>"), plain("5. adjusted close"), plain("Adj_Close "), plain("Vol.")
     ('ticker', 'adjusted close', 'adj close', 'vol')
     """
-    return re.sub(r"^\d+ (?=[a-z])", "", re.sub(r"[\W_]+", " ", name.lower()).strip())
+    return re.sub(r"[\W_]+", " ", re.sub(r"^\d{1,2}[a-z]?\. ", "", name.lower())).strip()
 
 
 _OHLCV = {"open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume"}
@@ -194,7 +194,7 @@ LAYOUTS = (
         name="Polygon aggregates",  # of Alpaca and Finnhub too, which use the same letters
         required=("t", "o", "h", "l", "c"),
         lower_case=True,
-        columns={"date": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
+        columns={"date": "t", "ticker": "T", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
         timezone="America/New_York",
     ),
     Layout(
@@ -276,12 +276,97 @@ LAYOUTS = (
     Layout(
         name="Kaggle, five years of the S&P 500",
         required=("date", "open", "high", "low", "close", "volume", "name"),
-        columns={**_OHLCV, "date": "date", "ticker": "name"},
+        columns={**_OHLCV, "date": "date"},
+    ),
+    Layout(
+        name="CryptoDataDownload",
+        required=("unix", "date", "symbol", "open", "high", "low", "close"),
+        columns={**_OHLCV, "date": "date", "ticker": "symbol", "volume": r"volume (?!usd|eur|gbp|busd)\w+"},
+    ),
+    Layout(
+        name="J-Quants",
+        required=("date", "code", "close", "adjustmentclose"),
+        columns={
+            **_OHLCV,
+            "date": "date",
+            "ticker": "code",
+            "adj_open": "adjustmentopen",
+            "adj_high": "adjustmenthigh",
+            "adj_low": "adjustmentlow",
+            "adj_close": "adjustmentclose",
+            "adj_volume": "adjustmentvolume",
+        },
+        prices=Basis.RAW,
+        volumes=Basis.RAW,
+    ),
+    Layout(
+        name="J-Quants V2",
+        required=("date", "code", "c", "adjc"),
+        columns={
+            "date": "date",
+            "ticker": "code",
+            "open": "o",
+            "high": "h",
+            "low": "l",
+            "close": "c",
+            "volume": "vo",
+            "adj_open": "adjo",
+            "adj_high": "adjh",
+            "adj_low": "adjl",
+            "adj_close": "adjc",
+            "adj_volume": "adjvo",
+        },
+        prices=Basis.RAW,
+        volumes=Basis.RAW,
+    ),
+    Layout(
+        name="NSE and BSE",  # the common format of both since 2024
+        required=("traddt", "tckrsymb", "clspric"),
+        columns={
+            "date": "traddt",
+            "ticker": "tckrsymb",
+            "open": "opnpric",
+            "high": "hghpric",
+            "low": "lwpric",
+            "close": "clspric",
+            "volume": "ttltradgvol",
+        },
+        prices=Basis.RAW,
+        volumes=Basis.RAW,
     ),
     Layout(
         name="NSE",
         required=("symbol", "series", "prev close", "close", "vwap", "turnover"),
         columns={**_OHLCV, "date": "date", "ticker": "symbol"},
+        prices=Basis.RAW,
+        volumes=Basis.RAW,
+    ),
+    Layout(
+        name="NSE bhavcopy",
+        required=("symbol", "series", "close", "prevclose", "tottrdqty", "timestamp"),
+        columns={**_OHLCV, "date": "timestamp", "ticker": "symbol", "volume": "tottrdqty"},
+        prices=Basis.RAW,
+        volumes=Basis.RAW,
+    ),
+    Layout(
+        name="AKShare",  # its default, without adjustment
+        required=("日期", "开盘", "收盘", "最高", "最低", "成交量", "成交额"),
+        columns={
+            "date": "日期",
+            "ticker": "股票代码|代码",
+            "open": "开盘",
+            "high": "最高",
+            "low": "最低",
+            "close": "收盘",
+            "volume": "成交量",
+        },
+        units={"volume": 100.0},
+    ),
+    Layout(
+        name="Zipline csvdir",
+        required=(),
+        exact=("date", "open", "high", "low", "close", "volume", "dividend", "split"),
+        columns={**_OHLCV, "date": "date", "dividend": "dividend", "split": "split"},
         prices=Basis.RAW,
         volumes=Basis.RAW,
     ),

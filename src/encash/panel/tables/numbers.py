@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def read_numbers(
-    shown: str, columns: Mapping[str, pa.ChunkedArray], *, decimal: str | None
+    shown: str, columns: Mapping[str, pa.ChunkedArray], header: Sequence[str], decimal: str | None
 ) -> tuple[dict[str, Float64], tuple[str, ...]]:
     """Return columns as floats, NaN where they are empty, and a note on the decimal mark if it was not the usual one.
 
@@ -41,9 +41,34 @@ def read_numbers(
             raise FormatError(f"{shown}: the column {name!r} is {kind}; expected numbers")
     if not text:
         return floats, ()
+    for name, column in text.items():
+        _check_one_unit(shown, name, columns[name], column)
     mark = decimal or _decimal(shown, text)
-    floats |= {name: _parsed(shown, name, columns[name], column, mark) for name, column in text.items()}
+    seen = ", ".join(header[:20])
+    for name, column in text.items():
+        floats[name] = _parsed(f"{shown} ({seen})", name, columns[name], column, mark)
     return floats, (f"{shown}: numbers have a decimal comma",) if mark == "," and decimal is None else ()
+
+
+def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.ChunkedArray) -> None:
+    """Refuse a column of which only some numbers have a currency, or a unit, or of which they have different ones."""
+    number = pc.and_(pc.is_valid(column), pc.match_substring_regex(column, "[1-9]"))
+    given = given.cast(pa.string())
+    currency = pc.replace_substring_regex(given, rf"^.*?({_CURRENCY}).*$", r"\1")
+    unit = pc.match_substring_regex(column, "[KMBTkmbt]$")
+    has_currency = pc.match_substring_regex(given, _CURRENCY)
+    for what, kinds in (
+        ("currency", pc.if_else(has_currency, currency, "")),
+        ("unit", pc.if_else(unit, "K, M or B", "")),
+    ):
+        found = pc.value_counts(kinds.filter(pc.fill_null(number, False)))
+        if len(found) > 1:
+            rare = min(found.to_pylist(), key=lambda pair: pair["counts"])["values"]
+            odd = given.filter(pc.fill_null(pc.and_(number, pc.equal(kinds, rare)), False))[0].as_py()
+            raise FormatError(
+                f"{shown}: {odd!r} in the column {name!r} has another {what} than other numbers; expected one {what}, or "
+                "none, in all of them"
+            )
 
 
 def _floats(column: pa.ChunkedArray) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from encash.panel.tables.options import ReadOptions
 from encash.panel.tables.roles import (
     STATED_ROLES,
     SYNONYMS,
+    all_hold_fields,
     as_pair,
     holds_field,
     is_context_field,
@@ -20,7 +22,7 @@ from encash.panel.tables.roles import (
     split_names,
 )
 
-_SHOWN_NAMES = 12
+_SHOWN_NAMES = 20
 _COUNTERS = ("", "unnamed 0", "index", "level 0", "index level 0")
 _OTHER_DATES = ("time", "index", "index level 0")
 
@@ -113,7 +115,9 @@ def _flat(name: str) -> str:
 
 def _check_distinct(shown: str, header: list[str]) -> None:
     if duplicate := sorted({name for name in header if header.count(name) > 1}):
-        raise FormatError(f"{shown} has two columns {duplicate[0]!r}; give each its own name")
+        raise FormatError(
+            f"{shown} has two columns {duplicate[0]!r}{_seen(header)}; give each its own name, in one row as a header"
+        )
 
 
 def _roles(
@@ -130,8 +134,10 @@ def _roles(
         for word in reversed(words)
         if word in by_word and (vendor is None or role in ("date", "ticker"))
     }
+    if vendor is not None and vendor.lower_case:
+        by_word = {name: [name] for name in header}
     if vendor is not None:
-        usual |= {role: word for role, word in vendor.columns.items() if word in by_word}
+        usual |= {role: word for role, form in vendor.columns.items() for word in by_word if re.fullmatch(form, word)}
     taken = set(stated.values())
     found: dict[str, str] = {}
     for role, word in usual.items():
@@ -199,7 +205,10 @@ def _rows(
             "with --columns close=COLUMN"
         )
     cells = tuple(
-        Cell(column=column, role=role, ticker=None) for role, column in roles.items() if role not in ("date", "ticker")
+        Cell(column=name, role=role, ticker=None)
+        for name in header
+        for role, column in roles.items()
+        if column == name and role not in ("date", "ticker")
     )
     return Recognized(
         layout="long",
@@ -247,6 +256,10 @@ def _blocks(shown: str, header: list[str], date: str, pairs: Mapping[str, tuple[
     """Return the meaning of a table with a column per ticker and field."""
     tickers: dict[str, set[str]] = {}
     for role, ticker in pairs.values():
+        if re.fullmatch(r"\d{1,2}", ticker):
+            raise FormatError(
+                f"{shown} numbers its columns{_seen(header)}; state which is which with --columns close=COLUMN"
+            )
         if role in tickers.setdefault(ticker, set()):
             raise FormatError(f"{shown} has two columns for the {role} of {ticker!r}; remove one")
         tickers[ticker].add(role)
@@ -277,18 +290,18 @@ def _check_tickers(shown: str, header: list[str], names: list[str]) -> None:
             f"{shown} has columns named by numbers{_seen(numbers)}, which may be a row of data; expected a header with "
             "names: write one, or state what they are with --columns date=1,close=2"
         )
-    fields = [name for name in names if is_field(name) or holds_field(name) or _is_date_word(name)]
+    fields = [name for name in names if is_field(name) or holds_field(name)]
+    if all_hold_fields(names):
+        raise FormatError(
+            f"{shown} has {', '.join(map(repr, names[:3]))} and no close{_seen(header)}; add a close of each ticker, or "
+            "name the columns by tickers only if they are closes"
+        )
     if fields or _reads_as_fields(names):
         listed = fields or [name for name in names if is_context_field(name)]
         raise FormatError(
             f"{shown} has {', '.join(map(repr, listed[:3]))}, which are fields and not tickers{_seen(header)}; name "
             "the close with --columns close=COLUMN, and the stock with --ticker"
         )
-
-
-def _is_date_word(name: str) -> bool:
-    word = plain(name)
-    return word == "date" or word.endswith(" date") or word in ("datetime", "timestamp")
 
 
 def _reads_as_fields(names: list[str]) -> bool:

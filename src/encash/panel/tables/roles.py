@@ -12,6 +12,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "trade date",
         "trading date",
         "trading day",
+        "data",
+        "fecha",
+        "日期",
+        "日付",
         "tradedate",
         "session",
         "day",
@@ -35,6 +39,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "stock",
         "security",
         "code",
+        "股票代码",
+        "代码",
         "ts code",
         "permno",
         "isin",
@@ -65,21 +71,74 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "last price",
         "prc",
         "last",
-        "schlusskurs",
         "settle",
+        "nav",
+        "schluss",
+        "schlusskurs",
+        "zamkniecie",
+        "cierre",
+        "cloture",
+        "clôture",
+        "收盘",
+        "收盘价",
+        "終値",
     ),
-    "open": ("open", "open price", "opening price", "openprice", "px open", "openprc"),
-    "high": ("high", "high price", "highprice", "px high"),
-    "low": ("low", "low price", "lowprice", "px low"),
-    "volume": ("volume", "vol", "px volume", "shares traded", "total volume", "traded volume"),
+    "open": (
+        "open",
+        "open price",
+        "opening price",
+        "openprice",
+        "px open",
+        "openprc",
+        "eröffnung",
+        "erster",
+        "otwarcie",
+        "apertura",
+        "ouverture",
+        "开盘",
+        "开盘价",
+        "始値",
+    ),
+    "high": (
+        "high",
+        "high price",
+        "highprice",
+        "px high",
+        "hoch",
+        "najwyzszy",
+        "máximo",
+        "haut",
+        "最高",
+        "最高价",
+        "高値",
+    ),
+    "low": ("low", "low price", "lowprice", "px low", "tief", "najnizszy", "mínimo", "bas", "最低", "最低价", "安値"),
+    "volume": (
+        "volume",
+        "vol",
+        "px volume",
+        "shares traded",
+        "number of shares",
+        "total volume",
+        "total traded quantity",
+        "traded volume",
+        "tottrdqty",
+        "ttl trd qnty",
+        "volumen",
+        "wolumen",
+        "stuecke",
+        "成交量",
+        "出来高",
+    ),
     "adj_open": ("adj open", "adjopen", "adjusted open"),
     "adj_high": ("adj high", "adjhigh", "adjusted high"),
     "adj_low": ("adj low", "adjlow", "adjusted low"),
     "adj_volume": ("adj volume", "adjvolume", "adjusted volume"),
+    "split": ("split", "splits", "stock splits", "split factor", "split ratio", "split coefficient"),
 }
 """Names of columns by role."""
 
-STATED_ROLES = (*SYNONYMS, "raw_close", "raw_volume", "dividend", "split", "factor")
+STATED_ROLES = (*SYNONYMS, "raw_close", "raw_volume", "dividend", "factor")
 """Roles that a user may assign to a column."""
 
 _FIELD_ROLES = ("close", "adj_close", "volume", "adj_open", "adj_high", "adj_low", "adj_volume")
@@ -89,17 +148,34 @@ _OTHER_FIELDS = frozenset(
         "pct chg", "chg", "return", "returns", "ret", "retx", "trades", "transactions", "count", "openint",
         "open interest", "dividends", "dividend", "stock splits", "split", "split factor", "factor", "market cap",
         "marketcap", "shrout", "previous close", "prev close", "pre close", "adj factor", "cfacpr", "cfacshr",
-        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "oi",
+        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "id", "year", "month",
+        "week", "weekday", "quarter", "day of week", "dayofweek", "row", "unix", "成交额", "振幅", "涨跌幅", "涨跌额", "换手率",
     )
 )  # fmt: skip
+_DATE_WORDS = ("date", "datetime", "timestamp", "datum", "fecha", "日期", "日付", "trade date", "trading day")
 _CONTEXT = ("open", "high", "low", "bid", "oi", "o", "h", "l", "c", "v", "t")
 """Words that are fields beside others, and tickers in any other company (LOW, OPEN, BID, OI, C, T, V)."""
+_INNER_WORDS = (
+    "close",
+    "closing",
+    "adjusted",
+    "adj",
+    "price",
+    "prices",
+    "px",
+    "volume",
+    "vol",
+    "last",
+    "return",
+    "returns",
+)
+"""Words that no ticker of several parts contains."""
 _INDICATOR = re.compile(
     r"(sma|ema|rsi|macd|atr|obv|log ret|log return|simple return|daily return|volatility)s?( ?\d+)?"
 )
 _DROPPED = ("capital gains", "repaired", "dividends", "stock splits")
 _FIELD = (
-    r"(?P<field>(?:adj(?:usted)?[ _.]?)?(?:open|high|low|close|volume|price|vol|last)|adjusted|px[ _]last"
+    r"(?P<field>(?:adj(?:usted)?[ _.]?)?(?:open|high|low|close|volume|price|vol|last)(?:[ _.]price)?|adjusted|px[ _]last"
     r"|dividends|stock splits|capital gains)"
 )
 _PREFIX = re.compile(rf"{_FIELD}[ _.|:/-]+(?P<ticker>\S+)", re.IGNORECASE)
@@ -125,10 +201,12 @@ def is_field(name: str) -> bool:
     >>> [is_field(name) for name in ("close", "SMA_20", "LOW", "AAPL")]
     [True, True, False, False]
     """
-    word = plain(name)
+    word = plain(re.sub(r"\.\d+$", "", name))
     if word in _CONTEXT:
         return False
-    return role_of(name) in _FIELD_ROLES or word in _OTHER_FIELDS or _INDICATOR.fullmatch(word) is not None
+    if word in _DATE_WORDS or word.endswith(" date"):
+        return True
+    return role_of(word) in _FIELD_ROLES or word in _OTHER_FIELDS or _INDICATOR.fullmatch(word) is not None
 
 
 def is_context_field(name: str) -> bool:
@@ -161,19 +239,27 @@ def split_names(names: list[str]) -> dict[str, tuple[str, str]] | None:
     for halves in (_levels(names, 0), _levels(names, 1), _affixes(names, _PREFIX), _affixes(names, _SUFFIX)):
         if halves is None:
             continue
-        roles = {name: role_of(field) for name, (field, _) in halves.items()}
         dropped = [name for name, (field, _) in halves.items() if plain(field) in _DROPPED]
+        roles = {name: None if name in dropped else role_of(field) for name, (field, _) in halves.items()}
         if all(roles[name] or name in dropped for name in names) and {"close", "adj_close"} & set(roles.values()):
             return {name: (role, halves[name][1]) for name, role in roles.items() if role is not None}
     return None
+
+
+def all_hold_fields(names: list[str]) -> bool:
+    """Say if every name, of two or more, begins or ends with a field, whichever it is (High_AAPL, High_LOW)."""
+    return len(names) > 1 and any(
+        halves is not None and all(role_of(field) for field, _ in halves.values())
+        for halves in (_affixes(names, _PREFIX), _affixes(names, _SUFFIX))
+    )
 
 
 def holds_field(name: str) -> bool:
     """Say if a part of a name is a field that no ticker contains (Close_AAPL, AAPL_volume, a tuple as text)."""
     if as_pair(name) is not None:
         return True
-    halves = [found["field"] for form in (_PREFIX, _SUFFIX) if (found := form.fullmatch(name))]
-    return any(is_field(half) for half in halves)
+    words = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).split()
+    return len(words) > 1 and any(word in _INNER_WORDS for word in words)
 
 
 def _levels(names: list[str], level: int) -> dict[str, tuple[str, str]] | None:

@@ -16,6 +16,10 @@ from encash.panel.tables.options import ReadOptions
 from encash.panel.tables.recognize import Recognized, recognize
 from encash.panel.tables.sources import Source, readable
 
+_TICKER = re.compile(r"\^?(?=.*[A-Z])[A-Z0-9]{1,10}([.=-][A-Z0-9]{1,6})?")
+"""Names of files that name a ticker, even of a single file: AAPL.csv, BRK.B.csv."""
+_NO_TICKERS = ("DATA", "PRICES", "PRICE", "TABLE", "STOCK", "STOCKS", "EXPORT", "DOWNLOAD", "HISTORY", "QUOTES", "TEST")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -42,7 +46,9 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     Raises:
         FormatError: a file that cannot be read, or that has several meanings.
     """
-    format = source.format if options.sep is None else source.format.with_separator(options.sep)
+    format = source.format
+    if options.sep is not None or options.decimal is not None:
+        format = format.with_dialect(separator=options.sep, decimal=options.decimal)
     with readable(source):
         names = format.header(source.path)
     meaning = recognize(source.shown, names, options, partitions=source.partitions)
@@ -51,17 +57,20 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     given = meaning.header if is_data_row(names) else names
     as_given = dict(zip(meaning.header, given, strict=True))
     with readable(source):
-        table = format.read(source.path, given, [as_given[name] for name in kept], {as_given[name] for name in keys})
-    return _rows(source, meaning, table, options)
+        wanted = [as_given[name] for name in kept]
+        table = format.read(source.path, given, wanted, {as_given[name] for name in keys})
+    return _rows(source, meaning, table.select(wanted).rename_columns(kept), options)
 
 
 def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOptions) -> Rows:
     """Return the rows of a table that is read."""
     dates, date = _coded(_column(source, table, meaning.date))
+    if table.num_rows == 0 and not source.one_of_many:
+        raise FormatError(f"{source.shown} has no rows ({', '.join(meaning.header[:20])}); expected one bar per row")
     if dates.null_count or len(date) != table.num_rows:
         raise FormatError(f"{source.shown} has rows without a date; write one in each row of {meaning.date!r}")
     values, notes = read_numbers(
-        source.shown, {cell.column: table[cell.column] for cell in meaning.cells}, decimal=options.decimal
+        source.shown, {cell.column: table[cell.column] for cell in meaning.cells}, meaning.header, options.decimal
     )
     if meaning.layout == "wide":
         tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))
@@ -79,7 +88,7 @@ def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOpt
         ticker=ticker,
         tickers=tickers,
         values=found,
-        notes=(*meaning.notes, *notes),
+        notes=(*meaning.notes, *notes, *_named(source, meaning, options)),
     )
 
 
@@ -109,13 +118,16 @@ def _tickers(
     if meaning.ticker is None:
         return [_one_ticker(source, meaning, options)], np.zeros(rows, dtype=np.int32)
     if options.ticker is not None:
-        raise FormatError(f"{source.shown} names its tickers in {meaning.ticker!r}; leave out --ticker")
+        raise FormatError(
+            f"{source.shown} names its tickers in {meaning.ticker!r} ({', '.join(meaning.header[:20])}); leave out "
+            "--ticker, or name another column with --columns ticker=COLUMN"
+        )
     distinct, codes = _coded(_column(source, table, meaning.ticker))
     if pa.types.is_floating(distinct.type):
         distinct = distinct.cast(pa.int64())
     names = [name.strip() for name in distinct.cast(pa.string()).to_pylist() if name is not None]
     if "" in names or len(codes) < rows or len(names) < len(distinct):
-        raise FormatError(f"{source.shown} has rows without a ticker; name one in each row of {meaning.ticker!r}")
+        raise FormatError(_no_ticker(source, meaning, table))
     if odd := [number for number, name in enumerate(names) if "\0" in name]:
         row = int(np.argmax(codes == odd[0])) + 1
         raise FormatError(
@@ -125,6 +137,17 @@ def _tickers(
     return names, codes
 
 
+def _no_ticker(source: Source, meaning: Recognized, table: pa.Table) -> str:
+    """Return the message about the first row without a ticker."""
+    given = _column(source, table, str(meaning.ticker)).to_pylist()
+    row = next(number for number, name in enumerate(given) if name is None or not str(name).strip())
+    date = _column(source, table, meaning.date)[row].as_py()
+    return (
+        f"{source.shown} has rows without a ticker, first row {row + 1} ({str(date)!r}); name one in each row of "
+        f"{meaning.ticker!r}, and remove totals and footers"
+    )
+
+
 def _one_ticker(source: Source, meaning: Recognized, options: ReadOptions) -> str:
     """Return the ticker of a file that holds one: as stated, or as the file or the vendor names it."""
     if options.ticker is not None:
@@ -132,13 +155,20 @@ def _one_ticker(source: Source, meaning: Recognized, options: ReadOptions) -> st
     pattern = None if meaning.vendor is None else meaning.vendor.file_name
     if pattern is not None and (found := re.fullmatch(pattern, source.stem)):
         return found["ticker"]
-    if source.one_of_many:
+    if source.one_of_many or (_TICKER.fullmatch(source.stem) and source.stem not in _NO_TICKERS):
         return source.stem
-    seen = ", ".join(meaning.header[:12])
+    seen = ", ".join(meaning.header[:20])
     raise FormatError(
         f"{source.shown} has a close and no ticker ({seen}); state it with --ticker, or its column with --columns "
         "ticker=COLUMN"
     )
+
+
+def _named(source: Source, meaning: Recognized, options: ReadOptions) -> tuple[str, ...]:
+    """Return a note if a single file names its ticker."""
+    if meaning.layout == "wide" or meaning.ticker is not None or options.ticker is not None or source.one_of_many:
+        return ()
+    return (f"the ticker {_one_ticker(source, meaning, options)!r} is the name of the file",)
 
 
 def _stacked(meaning: Recognized, values: dict[str, Float64]) -> dict[str, Float64]:

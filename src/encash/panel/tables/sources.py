@@ -188,5 +188,6 @@ def readable(source: Source) -> Iterator[None]:
     except (pa.ArrowInvalid, OSError, EOFError, UnicodeError) as error:
         reason = str(error).splitlines()[0]
         raise FormatError(
-            f"{source.shown} cannot be read ({reason}); expected {source.format.expected}; write it again"
+            f"{source.shown} cannot be read ({reason}); expected {source.format.expected}; correct the line, or "
+            "write it again"
         ) from None
