@@ -426,18 +426,19 @@ def test_a_file_records_its_features(tmp_path):
         assert panel.as_of("2020-03-02").feature_config is found
 
 
-def test_a_file_without_a_record_is_one_of_the_first_set(tmp_path):
-    """Features of an earlier version open, and are made again from the bars as prices-1."""
+def test_a_file_without_a_record_is_known_by_its_names(tmp_path):
+    """Features of an earlier version open, and are made again from the bars by the set that has their names."""
     bars = three_tickers(1)
     source = ArraySource(made(bars, FIRST), feature_names(bars["A"], FIRST))
     write_panel(PanelOf(source), tmp_path / "f.h5")
     with open_panel(tmp_path / "f.h5") as panel:
         assert panel.feature_config is None
         assert config_of(panel, bars) is None  # these spans are not those of the first version
-    default = FeatureConfig(feature_set="prices-1")
     long = {"A": walk(0, 140)}
-    panel = PanelOf(ArraySource(made(long, default), feature_names(long["A"], default)))
-    assert config_of(panel, long) == default
+    for name in FEATURE_SETS:
+        default = FeatureConfig(feature_set=name)
+        panel = PanelOf(ArraySource(made(long, default), feature_names(long["A"], default)))
+        assert config_of(panel, long) == default
 
 
 def test_the_page_of_the_features_is_generated_from_the_code():

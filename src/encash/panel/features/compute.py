@@ -19,7 +19,7 @@ from encash.panel.bars import Bars
 from encash.panel.features.config import FeatureConfig
 from encash.panel.features.feature import LIMIT, Columns, available
 from encash.panel.features.ranks import cross_ranks, member_ranks
-from encash.panel.features.registry import has_ranks, set_of
+from encash.panel.features.registry import FEATURE_SETS, has_ranks, set_of
 from encash.panel.panel import Panel, distinct_days
 
 
@@ -99,11 +99,12 @@ def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[
 def config_of(panel: Panel, bars: Mapping[str, Bars]) -> FeatureConfig | None:
     """Return the config with which ``encash prepare`` computes the features of a panel from these bars.
 
-    It is the one that the panel's file records; a file that records none may have the features of ``prices-1``. None if
-    these bars give different features.
+    It is the one that the panel's file records; for a file that records none, the default of the set that has its
+    features. None if these bars give different features.
     """
-    config = panel.feature_config or FeatureConfig(feature_set="prices-1")
-    return config if panel.feature_names == feature_names(next(iter(bars.values())), config) else None
+    recorded, some = panel.feature_config, next(iter(bars.values()))
+    candidates = [recorded] if recorded else [FeatureConfig(feature_set=name) for name in FEATURE_SETS]
+    return next((one for one in candidates if panel.feature_names == feature_names(some, one)), None)
 
 
 def _own_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:
