@@ -17,7 +17,7 @@ from encash.panel.health import Health, measure_health
 from encash.panel.panel import PRICE_COLUMNS
 from encash.panel.tables import ReadOptions
 from encash.panel.toy import business_days, toy_panel
-from encash.panel.untraded import traded_bars
+from encash.panel.untraded import is_untraded, traded_bars
 
 SMALL = FeatureConfig(spans=(1, 2, 5), scale_span=5)
 TODAY = np.datetime64("2024-06-01")
@@ -232,24 +232,42 @@ def test_a_bar_without_volume_has_no_price_and_no_features(tmp_path):
     assert (traded.zero_volume_bars, traded.zero_volume_left_out, traded.bars) == (3, 0, 400)
     assert not np.isnan(open_prices(tmp_path / "p.h5").close).any()
     with pytest.raises(InputError, match="zero_volume is 'maybe'; expected one of untraded, traded"):
-        run(source, options=ReadOptions(zero_volume="maybe"))
+        run(source, options=ReadOptions(**{"zero_volume": "maybe"}))
 
 
 @pytest.mark.parametrize("volume", [0.0, None])
-def test_an_index_has_no_volume_and_trades(tmp_path, volume):
+def test_an_index_has_no_volume_and_trades(volume):
     """A ticker with a volume on almost no bar has no information on volume: all of its bars count, and it is named."""
     index = walk(16)
     assert index.volume is not None
-    if volume is None:
-        bars = {"INDEX": Bars(days=index.days, close=index.close, volume=np.full(200, np.nan))}
-    else:
-        index.volume[:] = volume
-        index.volume[[3, 50]] = 100
-        bars = {"INDEX": index}
-    traded = traded_bars(bars)
+    index.volume[:] = np.nan if volume is None else 0
+    index.volume[[50, 90]] = 100
+    index.close[60:64] = index.close[60]
+    traded = traded_bars({"INDEX": index})
     assert traded.without_volume == ("INDEX",)
-    assert traded.bars == bars
+    assert traded.bars == {"INDEX": index}
     assert not traded.zero_volume
+
+
+def test_a_filled_close_is_no_trade_even_without_volumes():
+    """From the fifth repetition on, whatever is known about volume: a stock that is listed years before it trades."""
+    listed = walk(16)
+    assert listed.volume is not None
+    listed.close[:80] = listed.close[80] / 9
+    listed.volume[:80] = 0
+    traded = traded_bars({"T": listed})
+    assert traded.zero_volume["T"].tolist() == listed.days[5:80].tolist()
+    health = measure_health(traded, today=TODAY)
+    assert {"largest_moves", "gaps", "zero_volume"} == set(health.suspicious)
+
+
+@given(seed=st.integers(0, 1000), stop=st.integers(1, 60), zeros=st.sampled_from([0.02, 0.5, 0.93, 0.97, 1.0]))
+def test_later_bars_do_not_change_what_counts_as_traded(seed, stop, zeros):
+    """Whatever the share of zero volumes becomes, the bars up to a day are judged by themselves."""
+    random = np.random.default_rng(seed)
+    close = 50 + np.cumsum(random.integers(-1, 2, 60)) / 8
+    volume = np.where(random.random(60) < zeros, 0.0, 100.0)
+    assert is_untraded(close, volume)[:stop].tolist() == is_untraded(close[:stop], volume[:stop]).tolist()
 
 
 def test_the_prices_file_keeps_volume_and_nothing_reads_it_unasked(tmp_path):

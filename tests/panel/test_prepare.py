@@ -345,8 +345,8 @@ NYSE = Path(__file__).parents[3] / "shared" / "data" / "nyse403.parquet"
 def test_real_bars_with_known_flaws_are_counted(tmp_path):
     """403 tickers of real bars: their flaws are found and kept, days without volume are left out, rows are finite."""
     report = prepare(NYSE, features_out=tmp_path / "f.h5", prices_out=tmp_path / "p.h5")
-    assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_549_048, 64)
-    assert (report.bars_out_of_bounds, report.bars_dropped, report.zero_volume_left_out) == (43_632, {}, 42_242)
+    assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_549_088, 64)
+    assert (report.bars_out_of_bounds, report.bars_dropped, report.zero_volume_left_out) == (43_632, {}, 42_202)
     health = report.health
     assert health.largest_moves.worst[0] == Case(ticker="SU", day="1993-12-01", size=pytest.approx(35.2, abs=0.01))
     assert sum(case.size > 1 for case in health.largest_moves.worst) <= 8
@@ -358,7 +358,7 @@ def test_real_bars_with_known_flaws_are_counted(tmp_path):
     panel = open_panel(tmp_path / "f.h5", tmp_path / "p.h5")
     assert panel.prices is not None
     assert panel.prices.close[panel.prices.days == np.datetime64("1993-12-01"), panel.prices.tickers.index("SU")] > 1.4
-    assert np.isnan(panel.prices.close).sum() == 42_242
+    assert np.isnan(panel.prices.close).sum() == 42_202
     assert all(np.isfinite(panel.rows((ticker,)).values).all() for ticker in panel.tickers[::20])
 
 

@@ -6,24 +6,25 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 from encash import panel
-from encash.cli.console import Console, Parser, lines, plain, run, spec_of
-from encash.cli.flags import command
+from encash.cli.console import Console, Parser, lines, plain, run
+from encash.cli.flags import command, read_options, reading_flags
 from encash.panel.formats.registry import FORMATS
 from encash.panel.health import Case, Health
-from encash.panel.untraded import ZeroVolume
-
-if TYPE_CHECKING:
-    from encash.panel.tables import ReadOptions
 
 
 def register(parser: Parser) -> None:
     """Add the flags."""
     command(parser, run_prepare, "prepare prices.csv --features-out features.h5 --prices-out prices.h5")
     parser.add_argument(
-        "prices_file", metavar="PRICES", type=Path, help=f"{', '.join(FORMATS)}; long or wide; OHLCV or close only"
+        "prices_file",
+        nargs="+",
+        metavar="PRICES",
+        type=Path,
+        help=f"a file, several, or a folder of them (one per ticker, or hive-partitioned): {', '.join(FORMATS)}, plain "
+        "or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
     parser.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
     parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")
@@ -32,12 +33,7 @@ def register(parser: Parser) -> None:
         action="store_true",
         help="drop bars with a price of zero or below, and count them, instead of refusing the file",
     )
-    parser.add_argument(
-        "--zero-volume",
-        choices=get_args(ZeroVolume),
-        default=get_args(ZeroVolume)[0],
-        help="untraded: a bar with a volume of zero has no price and can be neither bought nor sold (untraded)",
-    )
+    reading_flags(parser.add_argument_group("what the table does not say"))
     _feature_flags(parser)
 
 
@@ -107,21 +103,14 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,
             config=config,
+            options=read_options(arguments),
             drop_bad=arguments.drop_bad,
-            options=_reading(arguments),
             progress=progress,
         )
     if severe := report.health.severe:
         console.warn(severe_line(severe, report.health_out))
     values = plain({one.name: getattr(report, one.name) for one in fields(report) if one.name != "health"})
     console.result({**values, "health": report.health.to_json()}, [*lines(values), *health_lines(report.health)])
-
-
-def _reading(arguments: argparse.Namespace) -> ReadOptions:
-    """Return the statements of the flags about the table."""
-    from encash.panel.tables import ReadOptions
-
-    return spec_of(ReadOptions, arguments)
 
 
 def severe_line(cases: tuple[Case, ...], where: str) -> str:

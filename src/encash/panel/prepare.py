@@ -7,7 +7,7 @@ computes and `write` writes. What is slow to import is imported on the first cal
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,9 @@ from encash.progress import Progress
 if TYPE_CHECKING:
     from encash.panel.tables import ReadOptions
 
+_NAMED_FILES = 10
+"""Files that the attribute `source_file` of the outputs names at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
@@ -36,6 +39,10 @@ class PrepareReport:
     """``long`` or ``wide``."""
     columns: dict[str, str]
     """The column that each price was read from."""
+    vendor: str | None
+    """The recognized layout of a vendor."""
+    notes: tuple[str, ...]
+    """Decisions about the table that were made by a stated rule."""
     tickers: int
     sessions: int
     """Days on which any ticker traded."""
@@ -50,11 +57,11 @@ class PrepareReport:
     zero_volume: ZeroVolume
     """Meaning of a volume of zero."""
     zero_volume_bars: int
-    """Bars with a volume of zero, of tickers that have volumes."""
+    """Bars with a volume of zero on which the ticker did not trade (`untraded.is_untraded`)."""
     zero_volume_left_out: int
-    """Those that were left out as days without a trade: without a price, and without features."""
+    """Those that were left out: days without a price and without features."""
     tickers_without_volume: tuple[str, ...]
-    """Tickers with a volume on less than 5% of their bars, such as an index: their bars count as traded."""
+    """Tickers with a volume on less than 5% of their bars, such as an index: most of their bars count as traded."""
     tickers_never_traded: tuple[str, ...]
     """Tickers of the table without a price on any day; they are in neither file."""
     bars_dropped: dict[str, int]
@@ -82,7 +89,7 @@ class PrepareReport:
 
 
 def prepare(
-    prices_file: str | Path,
+    prices_file: str | Path | Sequence[str | Path],
     *,
     features_out: str | Path,
     prices_out: str | Path,
@@ -97,14 +104,15 @@ def prepare(
     the features as ``<features>.health.json`` and summarized in the prices file; it is never changed.
 
     Args:
-        prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
-            high, low, volume) or wide (date, then one column of closes per ticker).
+        prices_file: a file, several, or a folder of them (one file per ticker, or hive-partitioned): CSV or other
+            separated text, Parquet, Feather or a registered format, plain or compressed; long (date, ticker, close,
+            optionally open, high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if the table has them, `PRICE_COLUMNS`.
         config: the choice of features; the default features if None.
-        options: statements about the table; with its ``zero_volume``, ``untraded`` leaves out bars with a volume of
-            zero, so that the ticker has no price on that day and can be neither bought nor sold, and ``traded`` keeps
-            them.
+        options: statements about the table, if it is not recognized without them. By default, bars with a volume of
+            zero are left out (`untraded.is_untraded`): the ticker has no price and no features on such a day, and can
+            be neither bought nor sold.
         drop_bad: drop and count bars with a missing, zero or negative price or a negative volume.
         progress: called with (done, total) tickers.
 
@@ -114,26 +122,29 @@ def prepare(
         InputError: equal paths, or no ticker with enough sessions for one row of features.
         WorkError: a path cannot be written, or the disk is full.
     """
-    from encash.panel.tables import ReadOptions, read_bars  # noqa: PLC0415  # slow to import: pyarrow
+    from encash.panel.tables import NOTHING_STATED, read_bars  # noqa: PLC0415  # slow to import: pyarrow
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
-    if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
+    sources = [Path(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
+    outputs = {Path(path).resolve() for path in (features_out, prices_out)}
+    if len(outputs) < 2 or outputs & {path.resolve() for path in sources}:
         raise InputError("the table, the features and the prices are three files; give each its own path")
-    options = options or ReadOptions()
-    table = read_bars(prices_file, options, drop_bad=drop_bad)
+    options = options or NOTHING_STATED
+    table = read_bars(sources, options, drop_bad=drop_bad)
     traded = traded_bars(table.bars, options.zero_volume)
-    check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=prices_file)
+    check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=", ".join(map(str, sources)))
     num_rows = {ticker: len(feature_days(bars, config)) for ticker, bars in traded.bars.items()}
     enough = {ticker: bars for ticker, bars in traded.bars.items() if num_rows[ticker]}
     if not enough:
+        named = ", ".join(map(str, sources[:_NAMED_FILES]))
         raise InputError(
-            f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
+            f"no ticker of {named} has more than {config.longest} sessions, the longest lookback of a feature; "
             "give a longer history"
         )
     health = measure_health(traded, today=np.datetime64("today", "D"), outside=table.outside)
     names = feature_names(next(iter(enough.values())), config)
-    source = Path(prices_file).name
+    source = ", ".join(path.name for path in sources[:_NAMED_FILES])
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, traded.bars.items(), source_file=source, health=health.summary())
         rows = _counted(panel_features(enough, config), len(enough), progress)
@@ -146,6 +157,8 @@ def prepare(
     return PrepareReport(
         layout=table.layout,
         columns=table.columns,
+        vendor=table.vendor,
+        notes=table.notes,
         tickers=len(traded.bars),
         sessions=len(sessions),
         sessions_per_year=sessions_per_year(sessions),

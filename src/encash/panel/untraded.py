@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
-from encash.arrays import Bool, Days
+import numpy as np
+
+from encash.arrays import Bool, Days, Float64
 from encash.errors import InputError
 from encash.panel.bars import Bars
 
 ZeroVolume = Literal["untraded", "traded"]
 """Meaning of a volume of zero: the ticker did not trade (the default), or it did."""
 LEAST_WITH_VOLUME = 0.05
-"""Share of bars with a volume above zero below which a ticker has no information on volume, such as an index."""
+"""Share of a ticker's bars up to a day with a volume above zero from which on its volume is known on that day."""
+FILLED_BARS = 5
+"""Bars in a row with the same close and a volume of zero that are a vendor's filling, whatever is known of volume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,20 +25,17 @@ class TradedBars:
     """Bars on which tickers traded, and those with a volume of zero."""
 
     bars: Mapping[str, Bars]
-    """By ticker; tickers without any bar are left out."""
+    """By ticker."""
     zero_volume: Mapping[str, Days]
-    """Days of the bars with a volume of zero, by ticker; without those of `without_volume`."""
+    """Days without a trade, by the rule of `is_untraded`, by ticker."""
     left_out: int
-    """Bars with a volume of zero that are not among `bars`."""
+    """Number of these that are not among `bars`."""
     without_volume: tuple[str, ...]
-    """Tickers with a volume of zero, or none, on more than 95% of their bars: their bars count as traded."""
+    """Tickers with a volume on less than 5% of their bars, such as an index: most of their bars count as traded."""
 
 
 def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") -> TradedBars:
     """Leave out the bars with a volume of zero, on which a ticker did not trade.
-
-    A ticker whose volume is above zero on less than 5% of its bars has no information on volume, like most indexes and
-    currencies: all of its bars count as traded.
 
     Args:
         bars: by ticker.
@@ -43,7 +44,6 @@ def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") 
     Raises:
         InputError: a different rule.
 
-    >>> import numpy as np
     >>> days = np.arange("2024-01-01", "2024-01-04", dtype="datetime64[D]")
     >>> own = Bars(days=days, close=np.array([1.0, 1.0, 2.0]), volume=np.array([5.0, 0.0, 7.0]))
     >>> traded_bars({"A": own}).bars["A"].close.tolist()
@@ -56,15 +56,35 @@ def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") 
         volume = own.raw_volume if own.volume is None else own.volume
         if volume is None:
             continue
-        idle = volume == 0
         if float((volume > 0).mean()) < LEAST_WITH_VOLUME:
             without.append(ticker)
-        elif idle.any():
+        if (idle := is_untraded(own.close, volume)).any():
             zero[ticker] = own.days[idle]
             if zero_volume == "untraded":
                 kept[ticker] = only(own, ~idle)
     left_out = sum(map(len, zero.values())) if zero_volume == "untraded" else 0
     return TradedBars(bars=kept, zero_volume=zero, left_out=left_out, without_volume=tuple(without))
+
+
+def is_untraded(close: Float64, volume: Float64) -> Bool:
+    """Return the bars with a volume of zero on which the ticker did not trade, by what was known on their day.
+
+    Volume is known on a day if at least 5% of the bars up to that day have one: an index or a currency, which has none,
+    trades. But a close that has not changed for five bars without volume is a vendor's filling. Bars after a day do not
+    change its answer.
+
+    Args:
+        close: shape (n,).
+        volume: shape (n,); NaN is unknown.
+
+    >>> is_untraded(np.array([3.0, 3.0, 3.1]), np.array([9.0, 0.0, 4.0])).tolist()
+    [False, True, False]
+    """
+    place = np.arange(len(close))
+    known = np.cumsum(volume > 0) >= LEAST_WITH_VOLUME * (place + 1)
+    last_change = np.maximum.accumulate(np.where(np.diff(close, prepend=np.nan) != 0, place, 0))
+    result: Bool = (volume == 0) & (known | (place - last_change >= FILLED_BARS))
+    return result
 
 
 def only(bars: Bars, rows: Bool) -> Bars:
