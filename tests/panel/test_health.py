@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,8 +232,9 @@ def test_a_bar_without_volume_has_no_price_and_no_features(tmp_path):
     traded = run(source, options=ReadOptions(zero_volume="traded"))
     assert (traded.zero_volume_bars, traded.zero_volume_left_out, traded.bars) == (3, 0, 400)
     assert not np.isnan(open_prices(tmp_path / "p.h5").close).any()
+    unknown: Any = "maybe"
     with pytest.raises(InputError, match="zero_volume is 'maybe'; expected one of untraded, traded"):
-        run(source, options=ReadOptions(**{"zero_volume": "maybe"}))
+        run(source, options=ReadOptions(zero_volume=unknown))
 
 
 @pytest.mark.parametrize("volume", [0.0, None])
