@@ -29,13 +29,7 @@ def own_features(bars: Bars, config: FeatureConfig) -> Columns:
     Returns:
         Each of shape (n − longest,), for the sessions from number `longest` on; empty for a shorter history.
     """
-    features, there = set_of(config), available(bars)
-    history = features.history(bars, config)
-    return {
-        feature.name_of(span): features.finish(np.clip(feature.compute(history, span), -LIMIT, LIMIT))
-        for feature, span in features.pairs(config)
-        if feature.needs in there
-    }
+    return dict(zip(_own_names(bars, config), _own_values(bars, config), strict=True))
 
 
 def feature_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:
@@ -92,8 +86,11 @@ def panel_features(bars: Mapping[str, Bars], config: FeatureConfig) -> Iterator[
     for column, (ticker, own) in enumerate(bars.items()):
         own_days, values = _own_rows(own, config)
         rows = np.searchsorted(days, own_days)
-        ranks_of_rows = [rank[rows, column, None] for rank in ranks]
-        yield ticker, own_days, np.concatenate([values, *ranks_of_rows], axis=1).astype(np.float32)
+        every = np.empty((len(values) + len(ranks), len(own_days)), dtype=np.float32)
+        every[: len(values)] = values
+        for number, rank in enumerate(ranks, start=len(values)):
+            every[number] = rank[rows, column]
+        yield ticker, own_days, np.ascontiguousarray(every.T)
 
 
 def config_of(panel: Panel, bars: Mapping[str, Bars]) -> FeatureConfig | None:
@@ -112,6 +109,14 @@ def _own_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:
     return tuple(feature.name_of(span) for feature, span in set_of(config).pairs(config) if feature.needs in there)
 
 
+def _own_values(bars: Bars, config: FeatureConfig) -> Float64:
+    """Return the features of one unbroken history in the order of `_own_names`, shape (F, rows)."""
+    features, there = set_of(config), available(bars)
+    history = features.history(bars, config)
+    columns = [feature.compute(history, span) for feature, span in features.pairs(config) if feature.needs in there]
+    return features.finish(np.clip(np.stack(columns), -LIMIT, LIMIT))
+
+
 def _ranked(own: tuple[str, ...], config: FeatureConfig) -> tuple[str, ...]:
     return tuple(name for name in set_of(config).ranked_names(config) if name in own) if has_ranks(config) else ()
 
@@ -124,7 +129,7 @@ def _ranks(bars: Mapping[str, Bars], config: FeatureConfig, days: Days, ranked: 
     for column, own in enumerate(bars.values()):
         own_days, values = _own_rows(own, config)
         for grid, number in zip(grids, ranked, strict=True):
-            grid[np.searchsorted(days, own_days), column] = values[:, number]
+            grid[np.searchsorted(days, own_days), column] = values[number]
     if config.membership is None:
         return [cross_ranks(grid) for grid in grids]
     member = config.membership.mask(days, tuple(bars))
@@ -132,13 +137,13 @@ def _ranks(bars: Mapping[str, Bars], config: FeatureConfig, days: Days, ranked: 
 
 
 def _own_rows(bars: Bars, config: FeatureConfig) -> tuple[Days, Float64]:
-    """Return the days of `feature_days`, and the features of the ticker's own past on them, shape (rows, F)."""
-    blocks, kept = [np.empty((0, len(_own_names(bars, config))))], [np.arange(0)]
+    """Return the days of `feature_days`, and the features of the ticker's own past on them, shape (F, rows)."""
+    blocks, kept = [np.empty((len(_own_names(bars, config)), 0))], [np.arange(0)]
     for sessions, rows in _histories(bars, config):
-        values = np.stack(list(own_features(_cut(bars, sessions), config).values()), axis=1)
-        blocks += [np.full((len(rows) - len(values), values.shape[1]), np.nan), values]
+        values = _own_values(_cut(bars, sessions), config)
+        blocks += [np.full((len(values), len(rows) - values.shape[1]), np.nan), values]
         kept.append(rows)
-    return bars.days[np.concatenate(kept)], np.concatenate(blocks)
+    return bars.days[np.concatenate(kept)], np.concatenate(blocks, axis=1)
 
 
 def _histories(bars: Bars, config: FeatureConfig) -> Iterator[tuple[slice, Int64]]:

@@ -90,8 +90,15 @@ class History:
 
     def volatility(self, span: int) -> Float64:
         """Return the root mean square of the log returns, at least one basis point."""
-        volatility: Float64 = np.maximum(np.sqrt(self.mean(self.step * self.step, span)), LEAST_VOLATILITY)
-        return volatility
+        if span not in self._volatilities:
+            mean = self.mean(self.step * self.step, span)
+            self._volatilities[span] = np.maximum(np.sqrt(mean), LEAST_VOLATILITY)
+        return self._volatilities[span]
+
+    @cached_property
+    def _volatilities(self) -> dict[int, Float64]:
+        """By span; several features use each."""
+        return {}
 
     @cached_property
     def scale(self) -> Float64:
