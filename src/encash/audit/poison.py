@@ -21,7 +21,7 @@ def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
     for ticker, own in bars.items():
         known = own.days <= day
         if known.any():
-            cut[ticker] = Bars(days=own.days[known], **{name: column[known] for name, column in _columns(own).items()})
+            cut[ticker] = own.only(known)
     return cut
 
 

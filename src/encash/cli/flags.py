@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
@@ -33,6 +33,9 @@ def common(parser: argparse.ArgumentParser) -> None:
 
 def reading_flags(parser: argparse._ActionsContainer) -> None:
     """Add the flags that say what a table of prices does not; `read_options` returns their values."""
+    from encash.panel.untraded import ZeroVolume
+
+    meanings = get_args(ZeroVolume)
     parser.add_argument(
         "--columns",
         type=_assignments,
@@ -51,8 +54,8 @@ def reading_flags(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--decimal", metavar="C", help="decimal mark of a text file, . or , (recognized)")
     parser.add_argument(
         "--zero-volume",
-        choices=("untraded", "traded"),
-        default="untraded",
+        choices=meanings,
+        default=meanings[0],
         help="untraded: a bar with a volume of zero has no price and can be neither bought nor sold (untraded)",
     )
 

@@ -6,13 +6,15 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from encash import panel
 from encash.cli.console import Console, Parser, lines, plain, run
 from encash.cli.flags import command, read_options, reading_flags
 from encash.panel.formats.registry import FORMATS
-from encash.panel.health import Case, Health
+
+if TYPE_CHECKING:
+    from encash.panel.health import Case, Health
 
 
 def register(parser: Parser) -> None:
@@ -116,6 +118,7 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
 def severe_line(cases: tuple[Case, ...], where: str) -> str:
     """Format moves that decide what a backtest earns as one line.
 
+    >>> from encash.panel.health import Case
     >>> severe_line((Case(ticker="A", day="2024-01-02", size=999.0, what="reverts on 2024-01-03"),), "h.json")
     'warning: suspicious prices were kept: A on 2024-01-02 (×1000, reverts on 2024-01-03); see h.json'
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -61,7 +61,7 @@ def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") 
         if (idle := is_untraded(own.close, volume)).any():
             zero[ticker] = own.days[idle]
             if zero_volume == "untraded":
-                kept[ticker] = only(own, ~idle)
+                kept[ticker] = own.only(~idle)
     left_out = sum(map(len, zero.values())) if zero_volume == "untraded" else 0
     return TradedBars(bars=kept, zero_volume=zero, left_out=left_out, without_volume=tuple(without))
 
@@ -85,9 +85,3 @@ def is_untraded(close: Float64, volume: Float64) -> Bool:
     last_change = np.maximum.accumulate(np.where(np.diff(close, prepend=np.nan) != 0, place, 0))
     result: Bool = (volume == 0) & (known | (place - last_change >= FILLED_BARS))
     return result
-
-
-def only(bars: Bars, rows: Bool) -> Bars:
-    """Return some of the bars of a ticker; `rows` has shape (n,)."""
-    columns = {one.name: getattr(bars, one.name) for one in fields(bars)}
-    return replace(bars, **{name: column[rows] for name, column in columns.items() if column is not None})

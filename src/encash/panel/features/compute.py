@@ -9,8 +9,6 @@ sessions whose windows contain it and not a single bit of any later one. All val
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
@@ -140,7 +138,7 @@ def _own_rows(bars: Bars, config: FeatureConfig) -> tuple[Days, Float64]:
     """Return the days of `feature_days`, and the features of the ticker's own past on them, shape (F, rows)."""
     blocks, kept = [np.empty((len(_own_names(bars, config)), 0))], [np.arange(0)]
     for sessions, rows in _histories(bars, config):
-        values = _own_values(_cut(bars, sessions), config)
+        values = _own_values(bars.only(sessions), config)
         blocks += [np.full((len(values), len(rows) - values.shape[1]), np.nan), values]
         kept.append(rows)
     return bars.days[np.concatenate(kept)], np.concatenate(blocks, axis=1)
@@ -157,9 +155,3 @@ def _histories(bars: Bars, config: FeatureConfig) -> Iterator[tuple[slice, Int64
         rows = np.arange(first + config.longest, stop)
         yield slice(first, stop), np.concatenate([[first], rows]) if begun else rows
         begun = begun or len(rows) > 0
-
-
-def _cut(bars: Bars, kept: slice) -> Bars:
-    columns = {field.name: getattr(bars, field.name) for field in fields(bars)}
-    shorter: dict[str, Any] = {name: None if column is None else column[kept] for name, column in columns.items()}
-    return Bars(**shorter)
