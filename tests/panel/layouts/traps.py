@@ -76,6 +76,23 @@ def epochs(unit: str):
     return frame(save)
 
 
+def two_orders(folder, truth: Truth):
+    """DD/MM/YYYY in one file; MM/DD/YYYY in the other, where no day is above 12."""
+    first, second = (truth.of(ticker) for ticker in truth.tickers)
+    early = Truth(tuple(row for row in second if "2024-02-01" <= str(row.day) <= "2024-02-12"))
+    return [
+        table(LONG, ROW.replace("{day}", "{day:%d/%m/%Y}"), file="a.csv")(folder, Truth(tuple(first))),
+        table(LONG, ROW.replace("{day}", "{day:%m/%d/%Y}"), file="b.csv")(folder, early),
+    ]
+
+
+def hive_of_nothing(folder, truth: Truth):
+    """The rows without a ticker are in the folder that Hive makes for nothing."""
+    source = hive("ticker")(folder, truth)
+    (source / "ticker=LOW").rename(source / "ticker=__HIVE_DEFAULT_PARTITION__")
+    return source
+
+
 def plain(row: str = ROW, **case):
     return {"write": table(LONG, row), **case}
 
@@ -397,6 +414,70 @@ CASES = [
     Case(
         name="the date stated as the close",
         **plain(options=ReadOptions(columns={"date": "close"}), expect=Refused("date", seen=("close",))),
+    ),
+    # Roles by another word, or by their values
+    Case(
+        name="open, high, low and close in Portuguese",
+        write=table("Data,Abertura,Máxima,Mínima,Fechamento", "{day},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("--columns", seen=("Fechamento",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="open, high, low and close in a language of four letters",
+        write=table("Day,wwww,xxxx,yyyy,zzzz", "{day},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("--columns", seen=("zzzz",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="open, high, low, close and volume in unknown words",
+        write=table("Day,wwww,xxxx,yyyy,zzzz,vvvv", "{day}," + RAW),
+        expect=Refused("--columns", seen=("zzzz",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="wide of logarithms by name",
+        write=wide("5.12", column="log_{ticker}"),
+        expect=Refused("log_"),
+        tickers=PAIR,
+    ),
+    Case(name="wide of averages by name", write=wide(column="{ticker}_sma20"), expect=Refused("sma20"), tickers=PAIR),
+    Case(
+        name="high and low exchanged",
+        write=table("date,ticker,open,low,high,close,volume", ROW),
+        expect=Refused("high|low|--columns"),
+    ),
+    Case(
+        name="a close in cents beside prices in dollars",
+        write=table(LONG, ROW.replace("{raw.close:.2f}", "{raw.close:cents}")),
+        expect=Refused("high|low|close|--columns"),
+    ),
+    Case(
+        name="open and close exchanged with high and low",
+        write=table("date,ticker,high,open,close,low", "{day},{ticker},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("high|low|--columns"),
+    ),
+    Case(
+        name="Stooq with weekly bars by its PER column",
+        write=table(
+            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+            "{ticker},W,{day:%Y%m%d},000000," + FULL + ",0",
+        ),
+        expect=(Taken(close="full", volume="split", note="week|session"), Refused("week|daily|PER")),
+        every=5,
+    ),
+    Case(
+        name="two files whose dates have different orders, one of them of two meanings",
+        write=two_orders,
+        expect=Refused("--date-format|date"),
+        tickers=PAIR,
+    ),
+    Case(
+        name="a hive folder with a partition of nothing", write=hive_of_nothing, expect=Refused("HIVE_DEFAULT|ticker")
+    ),
+    Case(
+        name="a close that is empty in every row",
+        write=table(LONG, ROW.replace("{raw.close:.2f}", "")),
+        expect=Refused("close"),
     ),
     # Answers of servers, archives, folders
     Case(

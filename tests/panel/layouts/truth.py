@@ -56,6 +56,7 @@ SPECS: dict[str, Callable[[float, str], str]] = {
     "in": _indian,
     "human": _human,
     "nano": lambda value, _: str(round(value * 1e9)),
+    "cents": lambda value, _: str(round(value * 100)),
     "lean": lambda value, _: str(round(value * 1e4)),
     "swiss": lambda value, _: format(value, ",.0f").replace(",", "'"),
     "blank": lambda value, _: format(value, ",.0f").replace(",", "\u00a0"),
