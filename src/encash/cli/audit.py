@@ -8,7 +8,7 @@ from pathlib import Path
 from encash import audit, pipeline
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console, Parser
-from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, read_options, reading_flags, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 
@@ -35,9 +35,11 @@ def register(parser: Parser) -> None:
     parser.add_argument(
         "--raw",
         type=Path,
+        nargs="+",
         metavar="PRICES",
-        help="the table that the features were prepared from; needed if it has more than closes",
+        help="the table that the features were prepared from, or its files; needed if it has more than closes",
     )
+    reading_flags(parser.add_argument_group("what the table does not say", "as given to prepare"))
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
 
 
@@ -62,7 +64,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         clusters=arguments.clusters,
         days=arguments.days,
         sample=arguments.sample,
-        bars=None if arguments.raw is None else read_bars(arguments.raw, drop_bad=True).bars,
+        bars=None if arguments.raw is None else read_bars(arguments.raw, read_options(arguments), drop_bad=True).bars,
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from encash import panel
 from encash.cli.console import Console, Parser, run
-from encash.cli.flags import command
+from encash.cli.flags import command, read_options, reading_flags
 from encash.panel.formats.registry import FORMATS
 
 
@@ -17,7 +17,12 @@ def register(parser: Parser) -> None:
     """Add the flags."""
     command(parser, run_prepare, "prepare prices.csv --features-out features.h5 --prices-out prices.h5")
     parser.add_argument(
-        "prices_file", metavar="PRICES", type=Path, help=f"{', '.join(FORMATS)}; long or wide; OHLCV or close only"
+        "prices_file",
+        nargs="+",
+        metavar="PRICES",
+        type=Path,
+        help=f"a file, several, or a folder of them (one per ticker, or hive-partitioned): {', '.join(FORMATS)}, plain "
+        "or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
     parser.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
     parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")
@@ -26,6 +31,7 @@ def register(parser: Parser) -> None:
         action="store_true",
         help="drop bars with a price of zero or below, and count them, instead of refusing the file",
     )
+    reading_flags(parser.add_argument_group("what the table does not say"))
     _feature_flags(parser)
 
 
@@ -95,6 +101,7 @@ def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
             features_out=arguments.features_out,
             prices_out=arguments.prices_out,
             config=config,
+            options=read_options(arguments),
             drop_bad=arguments.drop_bad,
             progress=progress,
         )

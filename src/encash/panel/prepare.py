@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, writing
@@ -15,6 +16,12 @@ from encash.errors import InputError
 from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
 from encash.panel.panel import distinct_days
 from encash.progress import Progress
+
+if TYPE_CHECKING:
+    from encash.panel.tables import ReadOptions
+
+_NAMED_FILES = 10
+"""Files that the attribute `source_file` of the outputs names at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,10 @@ class PrepareReport:
     """``long`` or ``wide``."""
     columns: dict[str, str]
     """The column that each price was read from."""
+    vendor: str | None
+    """The recognized layout of a vendor."""
+    notes: tuple[str, ...]
+    """Decisions about the table that were made by a stated rule."""
     tickers: int
     sessions: int
     """Days on which any ticker traded."""
@@ -57,11 +68,12 @@ class PrepareReport:
 
 
 def prepare(
-    prices_file: str | Path,
+    prices_file: str | Path | Sequence[str | Path],
     *,
     features_out: str | Path,
     prices_out: str | Path,
     config: FeatureConfig | None = None,
+    options: ReadOptions | None = None,
     drop_bad: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
@@ -70,11 +82,13 @@ def prepare(
     Both files are written atomically, after both are complete.
 
     Args:
-        prices_file: CSV, CSV.gz, Parquet, Feather or a registered format; long (date, ticker, close, optionally open,
-            high, low, volume) or wide (date, then one column of closes per ticker).
+        prices_file: a file, several, or a folder of them (one file per ticker, or hive-partitioned): CSV or other
+            separated text, Parquet, Feather or a registered format, plain or compressed; long (date, ticker, close,
+            optionally open, high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if there are opens, ``/<TICKER>/open``.
         config: the choice of features; the default features if None.
+        options: statements about the table, if it is not recognized without them.
         drop_bad: drop and count bars with a missing, zero or negative price or a negative volume.
         progress: called with (done, total) tickers.
 
@@ -84,22 +98,25 @@ def prepare(
         InputError: equal paths, or no ticker with enough sessions for one row of features.
         WorkError: a path cannot be written, or the disk is full.
     """
-    from encash.panel.tables import read_bars  # noqa: PLC0415  # slow to import: pyarrow
+    from encash.panel.tables import NOTHING_STATED, read_bars  # noqa: PLC0415  # slow to import: pyarrow
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
-    if len({Path(path).resolve() for path in (prices_file, features_out, prices_out)}) < 3:
+    sources = [Path(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
+    outputs = {Path(path).resolve() for path in (features_out, prices_out)}
+    if len(outputs) < 2 or outputs & {path.resolve() for path in sources}:
         raise InputError("the table, the features and the prices are three files; give each its own path")
-    table = read_bars(prices_file, drop_bad=drop_bad)
+    table = read_bars(sources, options or NOTHING_STATED, drop_bad=drop_bad)
     num_rows = {ticker: len(feature_days(bars, config)) for ticker, bars in table.bars.items()}
     enough = {ticker: bars for ticker, bars in table.bars.items() if num_rows[ticker]}
     if not enough:
+        named = ", ".join(map(str, sources[:_NAMED_FILES]))
         raise InputError(
-            f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
+            f"no ticker of {named} has more than {config.longest} sessions, the longest lookback of a feature; "
             "give a longer history"
         )
     names = feature_names(next(iter(enough.values())), config)
-    source = Path(prices_file).name
+    source = ", ".join(path.name for path in sources[:_NAMED_FILES])
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, table.bars.items(), source_file=source)
         rows = _counted(panel_features(enough, config), len(enough), progress)
@@ -110,6 +127,8 @@ def prepare(
     return PrepareReport(
         layout=table.layout,
         columns=table.columns,
+        vendor=table.vendor,
+        notes=table.notes,
         tickers=len(table.bars),
         sessions=len(sessions),
         first=day_text(sessions[0]),

@@ -13,6 +13,7 @@ from encash.panel.adjustment import Basis, VendorColumns, adjust
 from encash.panel.bars import Bars
 
 _NEGATIVE_SHARE = 0.01
+_SPARSE_DAYS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
         dropped=dropped,
         out_of_bounds=out_of_bounds,
         vendor=description.vendor,
-        notes=description.notes,
+        notes=(*description.notes, *_sparse(long)),
     )
 
 
@@ -123,6 +124,14 @@ def _sorted(long: LongTable) -> LongTable:
     for role, column in long.values.items():
         long.values[role] = column[order]
     return replace(long, days=long.days[order], ticker=long.ticker[order])
+
+
+def _sparse(long: LongTable) -> tuple[str, ...]:
+    """Return a note if the bars are further apart than sessions are."""
+    steps = np.diff(long.days).astype(np.int64)[long.ticker[1:] == long.ticker[:-1]]
+    if not len(steps) or (median := float(np.median(steps))) < _SPARSE_DAYS:
+        return ()
+    return (f"bars are {median:g} days apart, as weekly or monthly bars are; each counts as one session",)
 
 
 def _check_once(long: LongTable) -> None:

@@ -31,6 +31,8 @@ _EARLIEST, _LATEST = 631_152_000, 4_102_444_800
 """Seconds of 1990-01-01 and 2100-01-01."""
 _DAY = 86_400_000_000
 _WEEKEND_SHARE = 0.02
+_EASTERN_MIDNIGHT, _NEW_YORK_CLOSE = 10, (20, 21)
+"""Hours in UTC."""
 _MANY = 8
 """Days in a row of which a Monday and a Friday are expected."""
 _MONTHS = {
@@ -348,17 +350,34 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
         local = pc.local_timestamp(utc.cast(pa.timestamp("us", tz=rules.timezone)))
         found: Days = local.to_numpy(zero_copy_only=False).astype("datetime64[D]")
         return found, (f"{rules.column!r} holds instants, taken as days in {rules.timezone}",)
-    weekday = (days.view(np.int64) + 3) % 7
-    weekend = weekday >= 5
-    absent = [name for number, name in ((0, "Monday"), (4, "Friday")) if number not in weekday]
-    if not _ends_the_day(written) and (weekend.mean() > _WEEKEND_SHARE or (absent and len(days) >= _MANY)):
-        sign = f"none on a {absent[0]}" if absent else f"the first on {days[int(np.argmax(weekend))]}"
+    if (reason := _shifted(days, written, offset)) is not None:
         raise rules.refuse(
-            f"{int(weekend.sum())} of {len(days)} instants",
-            f"fall on weekends, {sign}, so that they may be of another day at the exchange; state its zone with "
-            "--timezone, like --timezone Asia/Tokyo",
+            f"instants {reason}",
+            "may be of another day at the exchange; state its zone with --timezone, like --timezone Asia/Tokyo",
         )
     return days, (f"{rules.column!r} holds times of day, which were left out: the day is the one that is written",)
+
+
+def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:
+    """Return why the days that are written may not be those of the exchange, or None.
+
+    Bars of Tokyo in UTC are a day early, so that some are on Sundays and none on Fridays. Too few days show no such
+    sign: then a time of day is clear only if it is no midnight of an eastern exchange, or the close of New York.
+    """
+    if _ends_the_day(written) or (np.nan_to_num(offset) != 0).all():
+        return None
+    weekday = (days.view(np.int64) + 3) % 7
+    weekend = weekday >= 5
+    if weekend.mean() > _WEEKEND_SHARE:
+        return f"of which {int(weekend.sum())} of {len(days)} fall on weekends (first {days[int(np.argmax(weekend))]})"
+    absent = [name for number, name in ((0, "Monday"), (4, "Friday")) if number not in weekday]
+    if absent and len(days) >= _MANY:
+        return f"of which none of {len(days)} falls on a {absent[0]}"
+    hours = written % _DAY // 3_600_000_000
+    unclear = (offset == 0) & (hours >= _EASTERN_MIDNIGHT) & ~np.isin(hours, _NEW_YORK_CLOSE)
+    if absent and unclear.any():
+        return f"like {written.astype('datetime64[us]')[int(np.argmax(unclear))].astype('datetime64[s]')}Z"
+    return None
 
 
 def _ends_the_day(written: Int64) -> bool:

@@ -18,7 +18,7 @@ class Layout:
 
     name: str
     columns: Mapping[str, str]
-    """Column in plain form, or a regular expression of it, by role; those that a table lacks are left out unless `required`."""
+    """Column in plain form, or a regular expression of it, by role; those that a table lacks are left out."""
     required: tuple[str, ...]
     """Columns in plain form by which the table is recognized, beside others."""
     lower_case: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -66,8 +67,8 @@ def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.Ch
             rare = min(found.to_pylist(), key=lambda pair: pair["counts"])["values"]
             odd = given.filter(pc.fill_null(pc.and_(number, pc.equal(kinds, rare)), False))[0].as_py()
             raise FormatError(
-                f"{shown}: {odd!r} in the column {name!r} has another {what} than other numbers; expected one {what}, or "
-                "none, in all of them"
+                f"{shown}: {odd!r} in the column {name!r} has another {what} than other numbers; expected one "
+                f"{what}, or none, in all of them"
             )
 
 
@@ -143,7 +144,7 @@ def _parsed(shown: str, name: str, given: pa.ChunkedArray, column: pa.ChunkedArr
         try:
             return _floats(pc.replace_substring(digits, mark, ".").cast(pa.float64())) * _multipliers(unit)
         except pa.ArrowInvalid:
-            bad = np.flatnonzero([not any(map(str.isdigit, text or "0")) for text in column.to_pylist()])
+            bad = np.flatnonzero([text is not None and not re.search(r"\d", text) for text in column.to_pylist()])
     value = given[int(bad[0])].as_py()
     raise FormatError(
         f"{shown}: the column {name!r} is string with the invalid value {value!r} in row {int(bad[0]) + 1}; expected "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from encash.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -22,6 +24,17 @@ class ReadOptions:
     """Separator of a text file, one character."""
     decimal: str | None = None
     """Decimal mark of a text file, ``.`` or ``,``."""
+
+    def check(self) -> None:
+        """Check the statements about text, which no table contradicts.
+
+        Raises:
+            InputError: a separator of several characters, or an unknown decimal mark.
+        """
+        if self.sep is not None and (len(self.sep) != 1 or self.sep in '\r\n"' or not self.sep.isascii()):
+            raise InputError(f"invalid separator {self.sep!r}: expected --sep with one character, like ;")
+        if self.decimal not in (None, ".", ","):
+            raise InputError(f"invalid decimal mark {self.decimal!r}: expected --decimal . or --decimal ,")
 
 
 NOTHING_STATED = ReadOptions()

@@ -42,6 +42,7 @@ def read_bars(
         FormatError: names of columns, dates, numbers or files that have several meanings or none; a duplicate (date,
             ticker); and, unless `drop_bad`, a missing, zero or negative price or a negative volume.
     """
+    options.check()
     with opened(source) as sources:
         files = [read_rows(file, options) for file in sources]
     _check_alike(files)

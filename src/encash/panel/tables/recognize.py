@@ -293,8 +293,8 @@ def _check_tickers(shown: str, header: list[str], names: list[str]) -> None:
     fields = [name for name in names if is_field(name) or holds_field(name)]
     if all_hold_fields(names):
         raise FormatError(
-            f"{shown} has {', '.join(map(repr, names[:3]))} and no close{_seen(header)}; add a close of each ticker, or "
-            "name the columns by tickers only if they are closes"
+            f"{shown} has {', '.join(map(repr, names[:3]))} and no close{_seen(header)}; add a close of each ticker, "
+            "or name the columns by tickers only if they are closes"
         )
     if fields or _reads_as_fields(names):
         listed = fields or [name for name in names if is_context_field(name)]

@@ -148,8 +148,9 @@ _OTHER_FIELDS = frozenset(
         "pct chg", "chg", "return", "returns", "ret", "retx", "trades", "transactions", "count", "openint",
         "open interest", "dividends", "dividend", "stock splits", "split", "split factor", "factor", "market cap",
         "marketcap", "shrout", "previous close", "prev close", "pre close", "adj factor", "cfacpr", "cfacshr",
-        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "id", "year", "month",
-        "week", "weekday", "quarter", "day of week", "dayofweek", "row", "unix", "成交额", "振幅", "涨跌幅", "涨跌额", "换手率",
+        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "id", "year",
+        "month", "week", "weekday", "quarter", "day of week", "dayofweek", "row", "unix",
+        "成交额", "振幅", "涨跌幅", "涨跌额", "换手率",
     )
 )  # fmt: skip
 _DATE_WORDS = ("date", "datetime", "timestamp", "datum", "fecha", "日期", "日付", "trade date", "trading day")
@@ -175,8 +176,8 @@ _INDICATOR = re.compile(
 )
 _DROPPED = ("capital gains", "repaired", "dividends", "stock splits")
 _FIELD = (
-    r"(?P<field>(?:adj(?:usted)?[ _.]?)?(?:open|high|low|close|volume|price|vol|last)(?:[ _.]price)?|adjusted|px[ _]last"
-    r"|dividends|stock splits|capital gains)"
+    r"(?P<field>(?:adj(?:usted)?[ _.]?)?(?:open|high|low|close|volume|price|vol|last)(?:[ _.]price)?|adjusted"
+    r"|px[ _]last|dividends|stock splits|capital gains)"
 )
 _PREFIX = re.compile(rf"{_FIELD}[ _.|:/-]+(?P<ticker>\S+)", re.IGNORECASE)
 _SUFFIX = re.compile(rf"(?P<ticker>\S+?)[ _.|:/-]+{_FIELD}", re.IGNORECASE)

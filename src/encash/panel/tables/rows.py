@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encash.arrays import Float64, Int32
 from encash.errors import FormatError
@@ -69,9 +70,11 @@ def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOpt
         raise FormatError(f"{source.shown} has no rows ({', '.join(meaning.header[:20])}); expected one bar per row")
     if dates.null_count or len(date) != table.num_rows:
         raise FormatError(f"{source.shown} has rows without a date; write one in each row of {meaning.date!r}")
-    values, notes = read_numbers(
-        source.shown, {cell.column: table[cell.column] for cell in meaning.cells}, meaning.header, options.decimal
-    )
+    columns = {
+        cell.column: _ratios(table[cell.column]) if cell.role == "split" else table[cell.column]
+        for cell in meaning.cells
+    }
+    values, notes = read_numbers(source.shown, columns, meaning.header, options.decimal)
     if meaning.layout == "wide":
         tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))
         found = _stacked(meaning, values)
@@ -90,6 +93,18 @@ def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOpt
         values=found,
         notes=(*meaning.notes, *notes, *_named(source, meaning, options)),
     )
+
+
+def _ratios(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return splits that are written as ratios of new to old shares (``4:1``) as numbers; other columns unchanged."""
+    if not pa.types.is_string(column.type):
+        return column
+    pattern = r"^\s*(?P<new>\d+(?:\.\d+)?)\s*[:/]\s*(?P<old>[1-9]\d*(?:\.\d+)?)\s*$"
+    if not pc.all(pc.match_substring_regex(column, pattern)).as_py():
+        return column
+    parts = pc.extract_regex(column, pattern)
+    new, old = (pc.struct_field(parts, name).cast(pa.float64()) for name in ("new", "old"))
+    return pc.divide(new, old)
 
 
 def _column(source: Source, table: pa.Table, name: str) -> pa.ChunkedArray:
