@@ -10,7 +10,19 @@ from encash.panel.tables import ReadOptions
 from tests.panel.layouts.case import Case, Refused, Taken
 from tests.panel.layouts.tools import hive
 from tests.panel.layouts.truth import Truth
-from tests.panel.layouts.write import FULL, LONG, RAW, ROW, folder_of_tickers, frame, long_frame, table, wide, write
+from tests.panel.layouts.write import (
+    FULL,
+    LONG,
+    RAW,
+    ROW,
+    SPLIT,
+    folder_of_tickers,
+    frame,
+    long_frame,
+    table,
+    wide,
+    write,
+)
 from tests.panel.layouts.yahoo import ADJUSTED, flat, nameless, saved, swapped
 
 GIVEN = Taken()
@@ -478,6 +490,129 @@ CASES = [
         name="a close that is empty in every row",
         write=table(LONG, ROW.replace("{raw.close:.2f}", "")),
         expect=Refused("close"),
+    ),
+    Case(
+        name="two adjusted closes",
+        write=table(
+            "date,ticker,close,adj close,adjusted close", "{day},{ticker},{raw.close},{full.close},{split.close}"
+        ),
+        expect=Refused("--columns", seen=("adj close", "adjusted close")),
+    ),
+    Case(
+        name="a flag called adjusted", write=table(LONG + ",adjusted", ROW + ",1"), expect=(GIVEN, Refused("adjusted"))
+    ),
+    Case(
+        name="a currency that changes within a ticker",
+        write=table("date,ticker,close,currency", "{day},{ticker},{raw.close},{currency}"),
+        expect=Refused("currenc"),
+    ),
+    Case(name="tickers written nan by pandas", write=table(LONG, ROW), expect=Refused("ticker"), names={"LOW": "nan"}),
+    Case(
+        name="tickers guarded from a spreadsheet",
+        write=table("date,ticker,close", '{day},"=""{ticker}""",{raw.close}'),
+        expect=(CLOSES, Refused("ticker")),
+    ),
+    Case(
+        name="dates of the year 24",
+        write=table(LONG, ROW.replace("{day}", "00{day:%y-%m-%d}")),
+        expect=Refused("date", seen=("0024-01-17",)),
+    ),
+    # Splits and prices on any basis
+    Case(
+        name="yfinance Ticker.history, auto_adjust off, with actions",
+        write=table(
+            "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits",
+            "{day} 00:00:00-05:00,{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{split_dividend},{event}",
+        ),
+        expect=ADJUSTED,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="yfinance, Adj Close removed, with actions",
+        write=table(
+            "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits",
+            "{day} 00:00:00-05:00,{split.open},{split.high},{split.low},{split.close},{split.volume:.0f},{split_dividend},{event}",
+        ),
+        expect=Taken(close=("split", "full"), volume="split"),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="an unknown vendor with splits, prices as traded",
+        write=table(LONG + ",dividend,split", ROW + ",{dividend},{event}"),
+        expect=(Taken(close=("raw", "split", "full"), volume=("raw", "split")), COLUMNS),
+    ),
+    Case(
+        name="an unknown vendor with splits, prices adjusted for them",
+        write=table(LONG + ",dividend,split", "{day},{ticker}," + SPLIT + ",{split_dividend},{event}"),
+        expect=(Taken(close=("split", "full"), volume="split"), Refused("split")),
+    ),
+    Case(
+        name="csvdir of Zipline with adjusted prices",
+        write=folder_of_tickers(
+            "date,open,high,low,close,volume,dividend,split", "{day}," + SPLIT + ",{split_dividend},{ratio}"
+        ),
+        expect=(Taken(close=("split", "full"), volume="split"), Refused("split")),
+    ),
+    Case(
+        name="Alpha Vantage columns with adjusted prices",
+        write=table(
+            "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient",
+            "{day},{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{split_dividend},{ratio}",
+        ),
+        expect=(ADJUSTED, Refused("split")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Alpha Vantage JSON names",
+        write=table(
+            "date,1. open,2. high,3. low,4. close,5. adjusted close,6. volume,7. dividend amount,8. split coefficient",
+            "{day},{raw.open},{raw.high},{raw.low},{raw.close},{full.close},{raw.volume:.0f},{dividend},{ratio}",
+        ),
+        expect=(Taken(close="full", volume=("split", "raw")), COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Tiingo adjusted columns only",
+        write=table(
+            "date,symbol,adjClose,adjHigh,adjLow,adjOpen,adjVolume",
+            "{day},{ticker},{full.close},{full.high},{full.low},{full.open},{split.volume:.0f}",
+        ),
+        expect=(ADJUSTED, COLUMNS),
+    ),
+    Case(
+        name="IEX with uClose beside close",
+        write=table(
+            "date,uOpen,uClose,uHigh,uLow,uVolume,open,close,high,low,volume,symbol",
+            "{day},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume:.0f},{split.open},{split.close},{split.high},{split.low},{split.volume:.0f},{ticker}",
+        ),
+        expect=Taken(close="split", volume="split"),
+    ),
+    Case(
+        name="Twelve Data with semicolons",
+        write=table("datetime;open;high;low;close;volume", "{day};" + SPLIT.replace(",", ";")),
+        expect=Taken(close="split", volume="split"),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Norgate with the unadjusted close",
+        write=table(
+            "Date,Symbol,Open,High,Low,Close,Volume,Turnover,Unadjusted Close,Dividend",
+            "{day},{ticker}," + FULL + ",1,{raw.close},{dividend}",
+        ),
+        expect=ADJUSTED,
+    ),
+    Case(
+        name="Baostock, adjusted by its flag",
+        write=table(
+            "date,code,open,high,low,close,volume,adjustflag",
+            "{day},{ticker},{full.open},{full.high},{full.low},{full.close},{split.volume:.0f},2",
+        ),
+        expect=ADJUSTED,
     ),
     # Answers of servers, archives, folders
     Case(

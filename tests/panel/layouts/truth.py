@@ -111,6 +111,10 @@ class Row:
         return Number(self.amount / 1000)
 
     @property
+    def currency(self) -> str:
+        return "EUR" if self.day.month == 1 else "USD"
+
+    @property
     def thousand_shares(self) -> Number:
         return Number(self.raw.volume / 1000)
 
