@@ -517,6 +517,127 @@ CASES = [
         write=table(LONG, ROW.replace("{day}", "00{day:%y-%m-%d}")),
         expect=Refused("date", seen=("0024-01-17",)),
     ),
+    Case(
+        name="dates of Iran (1402)",
+        write=table(LONG, ROW.replace("{day}", "1402-{day:%m-%d}")),
+        expect=Refused("date", seen=("1402-01-17",)),
+    ),
+    Case(
+        name="dates of Thailand (2567)",
+        write=table(LONG, ROW.replace("{day}", "{day:%d/%m}/2567")),
+        expect=(GIVEN, Refused("date", seen=("17/01/2567",))),
+    ),
+    Case(
+        name="dates of Taiwan (113)",
+        write=table(LONG, ROW.replace("{day}", "113/{day:%m/%d}")),
+        expect=(GIVEN, Refused("date", seen=("113/01/17",))),
+    ),
+    # More vendors
+    Case(
+        name="FactSet: P_DATE, P_PRICE, P_VOLUME",
+        write=table("P_DATE,P_PRICE,P_VOLUME", "{day},{raw.close},{raw.volume:.0f}"),
+        expect=(Taken(bars=False), COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Refinitiv in a long file",
+        write=table(
+            "Instrument,Date,Price Close,Price Open,Price High,Price Low,Volume",
+            "{ticker},{day}T00:00:00Z,{raw.close},{raw.open},{raw.high},{raw.low},{raw.volume:.0f}",
+        ),
+        expect=(GIVEN, Refused("--columns", seen=("Price Close",))),
+    ),
+    Case(
+        name="Refinitiv wide with tuples",
+        write=wide(column="\"('{ticker}.N', 'Price Close')\""),
+        expect=(Taken(bars=False, volume=None, names={t: f"{t}.N" for t in PAIR}), COLUMNS),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Bloomberg wide with PX_LAST in the names",
+        write=wide(column="{ticker} US Equity PX_LAST"),
+        expect=(Taken(bars=False, volume=None, names={t: f"{t} US Equity" for t in PAIR}), COLUMNS),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Bloomberg wide",
+        write=wide(column="{ticker} US Equity"),
+        expect=Taken(bars=False, volume=None, names={t: f"{t} US Equity" for t in PAIR}),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Cboe",
+        write=table("DATE,OPEN,HIGH,LOW,CLOSE", "{day:%m/%d/%Y},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Taken(volume=None),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="FRED",
+        write=wide("{raw.close}", corner="observation_date", absent="."),
+        expect=CLOSES,
+        tickers=("BRK.B", "NA"),
+    ),
+    Case(
+        name="Tehran: <OPEN> is the close before, <FIRST> the open",
+        write=table(
+            "<TICKER>,<DTYYYYMMDD>,<FIRST>,<HIGH>,<LOW>,<CLOSE>,<VALUE>,<VOL>,<OPENINT>,<PER>,<OPEN>,<LAST>",
+            "{ticker},{day:%Y%m%d},{raw.open},{raw.high},{raw.low},{raw.close},1,{raw.volume:.0f},5,D,{before},{raw.close}",
+        ),
+        expect=(GIVEN, COLUMNS),
+    ),
+    Case(
+        name="Moscow with a line and a blank one above",
+        write=table(
+            "BOARDID;TRADEDATE;SHORTNAME;SECID;NUMTRADES;VALUE;OPEN;LOW;HIGH;LEGALCLOSEPRICE;WAPRICE;CLOSE;VOLUME",
+            "TQBR;{day};x;{ticker};1;1;{raw.open};{raw.low};{raw.high};{before};{raw.open};{raw.close};{raw.volume:.0f}",
+            head="history\n\n",
+        ),
+        expect=(GIVEN, COLUMNS),
+    ),
+    Case(
+        name="OANDA: the day begins at 22:00 or 23:00 in UTC",
+        write=table(
+            "time,instrument,o,h,l,c,volume",
+            "{paris:%Y-%m-%dT%H:%M:%S}.000000000Z,{ticker},{raw.open},{raw.high},{raw.low},{raw.close},{raw.volume:.0f}",
+        ),
+        expect=(GIVEN, Refused("--timezone")),
+    ),
+    Case(
+        name="Dukascopy",
+        write=table("Gmt time,Open,High,Low,Close,Volume", "{day:%d.%m.%Y} 00:00:00.000," + RAW),
+        expect=(GIVEN, Refused("--columns|--date-format", seen=("Gmt time",))),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Sierra Chart",
+        write=table(
+            "Date, Time, Open, High, Low, Last, Volume, NumberOfTrades, BidVolume, AskVolume",
+            "{day:%Y/%m/%d}, 00:00:00, " + RAW.replace(",", ", ") + ", 1, 2, 3",
+        ),
+        expect=(GIVEN, COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="KuCoin: close before high",
+        write=table(
+            "time,open,close,high,low,volume,turnover",
+            "{seconds},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume},{amount}",
+        ),
+        expect=(GIVEN, Refused("--date-format|--columns")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="KuCoin without header",
+        write=table(None, "{seconds},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume},{amount}"),
+        expect=(GIVEN, Refused("header")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
     # Splits and prices on any basis
     Case(
         name="yfinance Ticker.history, auto_adjust off, with actions",
