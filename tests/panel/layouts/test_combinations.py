@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encash.panel.tables import ReadOptions
 from tests.panel.layouts.case import WRONG, Case, Refused, Taken, run
-from tests.panel.layouts.truth import TICKERS, Truth
+from tests.panel.layouts.truth import TICKERS, TRUTH
 from tests.panel.layouts.write import by_day, by_ticker, fill, newest_first, table, wide
 
 ANY_REFUSAL = Refused("")
@@ -30,7 +30,12 @@ STYLES = (
     ("", "secid", "OPEN", "HIGH", "LOW", "Close/Last", "VOLUME"),
     ("Datum", "Ticker", "Open Price", "High Price", "Low Price", "Close Price", "Total Volume"),
 )
-RENAMED = ({}, {"LOW": "OPEN"}, {"BRK.B": "V", "LOW": "O", "NA": "C", "000001": "L"}, {"NA": "NAN"})
+RENAMED: tuple[dict[str, str], ...] = (
+    {},
+    {"LOW": "OPEN"},
+    {"BRK.B": "V", "LOW": "O", "NA": "C", "000001": "L"},
+    {"NA": "NAN"},
+)
 SPANS = (("2024-01-17", "2024-02-28"), ("2024-02-01", "2024-02-12"), ("2024-01-23", "2024-01-26"), ("2024-02-05", "2024-02-28"))  # fmt: skip
 CLOSES = ("{ticker}", "Close_{ticker}", "{ticker} Close", "{ticker}.Close", "('Close', '{ticker}')", "{ticker} (Close)")
 
@@ -49,13 +54,9 @@ def cases(draw):
     if draw(st.booleans()):
         column = draw(st.sampled_from(CLOSES))
 
-        def write(folder: Path, truth: Truth) -> Path:
-            quoted = f'"{{raw.close{form}}}"' if sep == "," else f"{{raw.close{form}}}"
-            return wide(quoted, column=f'"{column}"', sep=sep, corner="Date", date=lambda day: _date(truth, day, date))(
-                folder, truth
-            )
-
-        return Case(name="wide", write=write, expect=(Taken(bars=False, volume=None), ANY_REFUSAL), **span)
+        quoted = f'"{{raw.close{form}}}"' if sep == "," else f"{{raw.close{form}}}"
+        writer = wide(quoted, column=f'"{column}"', sep=sep, date=lambda day: fill(date, TRUTH.cells["LOW", day]))
+        return Case(name="wide", write=writer, expect=(Taken(bars=False, volume=None), ANY_REFUSAL), **span)
     roles = draw(st.permutations(ROLES))
     if len(tickers) == 1 and draw(st.booleans()):
         roles = [role for role in roles if role != "ticker"]
@@ -65,13 +66,13 @@ def cases(draw):
     header = sep.join(names[role] for role in roles)
     order = draw(st.sampled_from((by_day, by_ticker, newest_first)))
     options = ReadOptions() if "ticker" in roles else ReadOptions(ticker=span["names"].get(tickers[0], tickers[0]))
-    write = table(header, sep.join(values), order=order)
-    return Case(name="long", write=write, expect=(Taken(), ANY_REFUSAL), options=options, **span)
-
-
-def _date(truth: Truth, day, template: str) -> str:
-    row = next(row for row in truth.rows if row.day == day)
-    return fill(template, row)
+    return Case(
+        name="long",
+        write=table(header, sep.join(values), order=order),
+        expect=(Taken(), ANY_REFUSAL),
+        options=options,
+        **span,
+    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -599,7 +599,7 @@ CASES = [
     Case(
         name="OANDA: the day begins at 22:00 or 23:00 in UTC",
         write=table(
-            "time,instrument,o,h,l,c,volume",
+            "time,instrument,open,high,low,close,volume",
             "{paris:%Y-%m-%dT%H:%M:%S}.000000000Z,{ticker},{raw.open},{raw.high},{raw.low},{raw.close},{raw.volume:.0f}",
         ),
         expect=(GIVEN, Refused("--timezone")),
