@@ -17,6 +17,8 @@ from tests.panel.layouts.truth import DAYS, TICKERS, TRUTH, Row, Truth
 
 Source: TypeAlias = "Path | Sequence[Path]"
 Writer: TypeAlias = Callable[[Path, Truth], Source]
+FileWriter: TypeAlias = Callable[[Path, Truth], Path]
+"""A writer of one file or folder."""
 Bases: TypeAlias = "str | tuple[str | None, ...] | None"
 """``raw``, ``split``, ``full`` (shares and prices of `Ohlcv`), None for a column that must be absent; a tuple for any."""
 

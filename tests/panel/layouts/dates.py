@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from encash.panel.tables import ReadOptions
@@ -12,7 +14,7 @@ from tests.panel.layouts.write import LONG, RAW, fill, frame, table, wide, write
 GIVEN = Taken()
 REST = ",{ticker}," + RAW
 CLOSES = Taken(bars=False, volume=None)
-SMALL = {"first": "2024-02-01", "last": "2024-02-12"}
+SMALL: dict[str, Any] = {"first": "2024-02-01", "last": "2024-02-12"}
 """No day above 12: day and month cannot be told apart."""
 DATE_FORMAT = Refused("--date-format")
 

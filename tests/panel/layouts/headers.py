@@ -184,6 +184,10 @@ CASES = [
         write=wide(column="{ticker} Close Price"),
         expect=(CLOSES, Refused("LOW Close Price")),
     ),
+    Case(
+        name="wide, names 'AAPL (Close)'", write=wide(column="{ticker} (Close)"), expect=(CLOSES, Refused("LOW .Close"))
+    ),
+    Case(name="wide, names Close(AAPL)", write=wide(column="Close({ticker})"), expect=(CLOSES, Refused("Close.LOW"))),
     Case(name="wide, names close/AAPL", write=wide(column="close/{ticker}"), expect=(CLOSES, Refused("close/LOW"))),
     Case(name="wide, tuples as text", write=wide(column="\"('Close', '{ticker}')\""), expect=CLOSES),
     Case(

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from encash.panel.tables import read_bars
 from tests.panel.layouts.case import REFUSED, RIGHT, WRONG, Case, Outcome, Refused, Taken, run
 from tests.panel.layouts.registry import CASES
 from tests.panel.layouts.table import PAGE, page
-from tests.panel.layouts.write import LONG, ROW, table
+from tests.panel.layouts.truth import DAYS
+from tests.panel.layouts.write import LONG, ROW, table, write
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,25 @@ def test_the_table_sees_a_difference(case, tmp_path):
     """A wrong basis, value, ticker or refusal is an outcome of its own."""
     assert run(PLAIN, tmp_path).kind == RIGHT
     assert run(case, tmp_path).kind == WRONG
+
+
+APART = {"SHY": 82.0, "BIL": 91.5, "SGOV": 100.5, "SHV": 110.0, "VGSH": 58.0}
+"""Funds of short bonds: their prices move by a few cents and never cross."""
+TRACKERS = {"SPY": 500.0, "IVV": 502.5, "VOO": 497.5, "SPLG": 499.0}
+"""Funds of one index, in units that are nearly equal: their ratios stay, as those of high and low do not."""
+
+
+@pytest.mark.parametrize("levels", [APART, TRACKERS], ids=["apart", "trackers"])
+def test_tickers_whose_prices_never_cross_stay_tickers(levels, tmp_path):
+    """A wide table is not taken for open, high, low and close of one stock because its columns keep their order."""
+    draw = np.random.default_rng(0)
+    market = np.cumprod(1 + draw.normal(0, 0.002, len(DAYS)))
+    closes = {
+        name: np.round(level * market * (1 + draw.normal(0, 1e-4, len(DAYS))), 4) for name, level in levels.items()
+    }
+    rows = [f"{day}," + ",".join(str(closes[name][n]) for name in closes) for n, day in enumerate(DAYS)]
+    path = write(tmp_path / "funds.csv", "\n".join(["Date," + ",".join(closes), *rows]))
+    found = read_bars(path).bars
+    assert {name: bars.close.tolist() for name, bars in found.items()} == {
+        name: closes[name].tolist() for name in sorted(closes)
+    }

@@ -10,7 +10,19 @@ from encash.panel.tables import ReadOptions
 from tests.panel.layouts.case import Case, Refused, Taken
 from tests.panel.layouts.tools import hive
 from tests.panel.layouts.truth import Truth
-from tests.panel.layouts.write import FULL, LONG, RAW, ROW, folder_of_tickers, frame, long_frame, table, wide, write
+from tests.panel.layouts.write import (
+    FULL,
+    LONG,
+    RAW,
+    ROW,
+    SPLIT,
+    folder_of_tickers,
+    frame,
+    long_frame,
+    table,
+    wide,
+    write,
+)
 from tests.panel.layouts.yahoo import ADJUSTED, flat, nameless, saved, swapped
 
 GIVEN = Taken()
@@ -74,6 +86,23 @@ def epochs(unit: str):
         values.to_parquet(path)
 
     return frame(save)
+
+
+def two_orders(folder, truth: Truth):
+    """DD/MM/YYYY in one file; MM/DD/YYYY in the other, where no day is above 12."""
+    first, second = (truth.of(ticker) for ticker in truth.tickers)
+    early = Truth(tuple(row for row in second if "2024-02-01" <= str(row.day) <= "2024-02-12"))
+    return [
+        table(LONG, ROW.replace("{day}", "{day:%d/%m/%Y}"), file="a.csv")(folder, Truth(tuple(first))),
+        table(LONG, ROW.replace("{day}", "{day:%m/%d/%Y}"), file="b.csv")(folder, early),
+    ]
+
+
+def hive_of_nothing(folder, truth: Truth):
+    """The rows without a ticker are in the folder that Hive makes for nothing."""
+    source = hive("ticker")(folder, truth)
+    (source / "ticker=LOW").rename(source / "ticker=__HIVE_DEFAULT_PARTITION__")
+    return source
 
 
 def plain(row: str = ROW, **case):
@@ -224,7 +253,7 @@ CASES = [
     Case(
         name="splits written 4:1",
         write=table(LONG + ",dividend,split", ROW + ",{dividend},{ratio:.0f}:1"),
-        expect=(Taken(close=("raw", "split", "full"), volume=("raw", "split")), Refused("split", seen=("4:1",))),
+        expect=(Taken(close=("raw", "split", "full"), volume=("raw", "split")), Refused("split", seen=(":1",))),
     ),
     Case(
         name="an unexplained adj_factor",
@@ -397,6 +426,314 @@ CASES = [
     Case(
         name="the date stated as the close",
         **plain(options=ReadOptions(columns={"date": "close"}), expect=Refused("date", seen=("close",))),
+    ),
+    # Roles by another word, or by their values
+    Case(
+        name="open, high, low and close in Portuguese",
+        write=table("Data,Abertura,Máxima,Mínima,Fechamento", "{day},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("--columns", seen=("Fechamento",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="open, high, low and close in a language of four letters",
+        write=table("Day,wwww,xxxx,yyyy,zzzz", "{day},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("--columns", seen=("zzzz",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="open, high, low, close and volume in unknown words",
+        write=table("Day,wwww,xxxx,yyyy,zzzz,vvvv", "{day}," + RAW),
+        expect=Refused("--columns", seen=("zzzz",)),
+        tickers=LOW,
+    ),
+    Case(
+        name="wide of logarithms by name",
+        write=wide("5.12", column="log_{ticker}"),
+        expect=Refused("log_"),
+        tickers=PAIR,
+    ),
+    Case(name="wide of averages by name", write=wide(column="{ticker}_sma20"), expect=Refused("sma20"), tickers=PAIR),
+    Case(
+        name="high and low exchanged",
+        write=table("date,ticker,open,low,high,close,volume", ROW),
+        expect=Refused("high|low|--columns"),
+    ),
+    Case(
+        name="a close in cents beside prices in dollars",
+        write=table(LONG, ROW.replace("{raw.close:.2f}", "{raw.close:cents}")),
+        expect=Refused("high|low|close|--columns"),
+    ),
+    Case(
+        name="open and close exchanged with high and low",
+        write=table("date,ticker,high,open,close,low", "{day},{ticker},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Refused("high|low|--columns"),
+    ),
+    Case(
+        name="Stooq with weekly bars by its PER column",
+        write=table(
+            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+            "{ticker},W,{day:%Y%m%d},000000," + FULL + ",0",
+        ),
+        expect=(Taken(close="full", volume="split", note="week|session"), Refused("week|daily|PER")),
+        every=5,
+    ),
+    Case(
+        name="two files whose dates have different orders, one of them of two meanings",
+        write=two_orders,
+        expect=Refused("--date-format|date"),
+        tickers=PAIR,
+    ),
+    Case(
+        name="a hive folder with a partition of nothing", write=hive_of_nothing, expect=Refused("HIVE_DEFAULT|ticker")
+    ),
+    Case(
+        name="a close that is empty in every row",
+        write=table(LONG, ROW.replace("{raw.close:.2f}", "")),
+        expect=Refused("close"),
+    ),
+    Case(
+        name="two adjusted closes",
+        write=table(
+            "date,ticker,close,adj close,adjusted close", "{day},{ticker},{raw.close},{full.close},{split.close}"
+        ),
+        expect=Refused("--columns", seen=("adj close", "adjusted close")),
+    ),
+    Case(
+        name="a flag called adjusted", write=table(LONG + ",adjusted", ROW + ",1"), expect=(GIVEN, Refused("adjusted"))
+    ),
+    Case(
+        name="a currency that changes within a ticker",
+        write=table("date,ticker,close,currency", "{day},{ticker},{raw.close},{currency}"),
+        expect=Refused("currenc"),
+    ),
+    Case(name="tickers written nan by pandas", write=table(LONG, ROW), expect=Refused("ticker"), names={"LOW": "nan"}),
+    Case(
+        name="tickers guarded from a spreadsheet",
+        write=table("date,ticker,close", '{day},"=""{ticker}""",{raw.close}'),
+        expect=(CLOSES, Refused("ticker")),
+    ),
+    Case(
+        name="dates of the year 24",
+        write=table(LONG, ROW.replace("{day}", "00{day:%y-%m-%d}")),
+        expect=Refused("date", seen=("0024-01-17",)),
+    ),
+    Case(
+        name="dates of Iran (1402)",
+        write=table(LONG, ROW.replace("{day}", "1402-{day:%m-%d}")),
+        expect=Refused("date", seen=("1402-01-17",)),
+    ),
+    Case(
+        name="dates of Thailand (2567)",
+        write=table(LONG, ROW.replace("{day}", "{day:%d/%m}/2567")),
+        expect=(GIVEN, Refused("date", seen=("17/01/2567",))),
+    ),
+    Case(
+        name="dates of Taiwan (113)",
+        write=table(LONG, ROW.replace("{day}", "113/{day:%m/%d}")),
+        expect=(GIVEN, Refused("date", seen=("113/01/17",))),
+    ),
+    # More vendors
+    Case(
+        name="FactSet: P_DATE, P_PRICE, P_VOLUME",
+        write=table("P_DATE,P_PRICE,P_VOLUME", "{day},{raw.close},{raw.volume:.0f}"),
+        expect=(Taken(bars=False), COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Refinitiv in a long file",
+        write=table(
+            "Instrument,Date,Price Close,Price Open,Price High,Price Low,Volume",
+            "{ticker},{day}T00:00:00Z,{raw.close},{raw.open},{raw.high},{raw.low},{raw.volume:.0f}",
+        ),
+        expect=(GIVEN, Refused("--columns", seen=("Price Close",))),
+    ),
+    Case(
+        name="Refinitiv wide with tuples",
+        write=wide(column="\"('{ticker}.N', 'Price Close')\""),
+        expect=(Taken(bars=False, volume=None, names={t: f"{t}.N" for t in PAIR}), COLUMNS),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Bloomberg wide with PX_LAST in the names",
+        write=wide(column="{ticker} US Equity PX_LAST"),
+        expect=(Taken(bars=False, volume=None, names={t: f"{t} US Equity" for t in PAIR}), COLUMNS),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Bloomberg wide",
+        write=wide(column="{ticker} US Equity"),
+        expect=Taken(bars=False, volume=None, names={t: f"{t} US Equity" for t in PAIR}),
+        tickers=PAIR,
+    ),
+    Case(
+        name="Cboe",
+        write=table("DATE,OPEN,HIGH,LOW,CLOSE", "{day:%m/%d/%Y},{raw.open},{raw.high},{raw.low},{raw.close}"),
+        expect=Taken(volume=None),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="FRED",
+        write=wide("{raw.close}", corner="observation_date", absent="."),
+        expect=CLOSES,
+        tickers=("BRK.B", "NA"),
+    ),
+    Case(
+        name="Tehran: <OPEN> is the close before, <FIRST> the open",
+        write=table(
+            "<TICKER>,<DTYYYYMMDD>,<FIRST>,<HIGH>,<LOW>,<CLOSE>,<VALUE>,<VOL>,<OPENINT>,<PER>,<OPEN>,<LAST>",
+            "{ticker},{day:%Y%m%d},{raw.open},{raw.high},{raw.low},{raw.close},1,{raw.volume:.0f},5,D,{before},{raw.close}",
+        ),
+        expect=(GIVEN, COLUMNS),
+    ),
+    Case(
+        name="Moscow with a line and a blank one above",
+        write=table(
+            "BOARDID;TRADEDATE;SHORTNAME;SECID;NUMTRADES;VALUE;OPEN;LOW;HIGH;LEGALCLOSEPRICE;WAPRICE;CLOSE;VOLUME",
+            "TQBR;{day};x;{ticker};1;1;{raw.open};{raw.low};{raw.high};{before};{raw.open};{raw.close};{raw.volume:.0f}",
+            head="history\n\n",
+        ),
+        expect=(GIVEN, COLUMNS),
+    ),
+    Case(
+        name="OANDA: the day begins at 22:00 or 23:00 in UTC",
+        write=table(
+            "time,instrument,open,high,low,close,volume",
+            "{paris:%Y-%m-%dT%H:%M:%S}.000000000Z,{ticker},{raw.open},{raw.high},{raw.low},{raw.close},{raw.volume:.0f}",
+        ),
+        expect=(GIVEN, Refused("--timezone")),
+    ),
+    Case(
+        name="Dukascopy",
+        write=table("Gmt time,Open,High,Low,Close,Volume", "{day:%d.%m.%Y} 00:00:00.000," + RAW),
+        expect=(GIVEN, Refused("--columns|--date-format", seen=("Gmt time",))),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Sierra Chart",
+        write=table(
+            "Date, Time, Open, High, Low, Last, Volume, NumberOfTrades, BidVolume, AskVolume",
+            "{day:%Y/%m/%d}, 00:00:00, " + RAW.replace(",", ", ") + ", 1, 2, 3",
+        ),
+        expect=(GIVEN, COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="KuCoin: close before high",
+        write=table(
+            "time,open,close,high,low,volume,turnover",
+            "{seconds},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume},{amount}",
+        ),
+        expect=(GIVEN, Refused("--date-format|--columns")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="KuCoin without header",
+        write=table(None, "{seconds},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume},{amount}"),
+        expect=(GIVEN, Refused("header")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    # Splits and prices on any basis
+    Case(
+        name="yfinance Ticker.history, auto_adjust off, with actions",
+        write=table(
+            "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits",
+            "{day} 00:00:00-05:00,{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{split_dividend},{event}",
+        ),
+        expect=ADJUSTED,
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="yfinance, Adj Close removed, with actions",
+        write=table(
+            "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits",
+            "{day} 00:00:00-05:00,{split.open},{split.high},{split.low},{split.close},{split.volume:.0f},{split_dividend},{event}",
+        ),
+        expect=Taken(close=("split", "full"), volume="split"),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="an unknown vendor with splits, prices as traded",
+        write=table(LONG + ",dividend,split", ROW + ",{dividend},{event}"),
+        expect=(Taken(close=("raw", "split", "full"), volume=("raw", "split")), COLUMNS),
+    ),
+    Case(
+        name="an unknown vendor with splits, prices adjusted for them",
+        write=table(LONG + ",dividend,split", "{day},{ticker}," + SPLIT + ",{split_dividend},{event}"),
+        expect=(Taken(close=("split", "full"), volume="split"), Refused("split")),
+    ),
+    Case(
+        name="csvdir of Zipline with adjusted prices",
+        write=folder_of_tickers(
+            "date,open,high,low,close,volume,dividend,split", "{day}," + SPLIT + ",{split_dividend},{ratio}"
+        ),
+        expect=(Taken(close=("split", "full"), volume="split"), Refused("split")),
+    ),
+    Case(
+        name="Alpha Vantage columns with adjusted prices",
+        write=table(
+            "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient",
+            "{day},{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f},{split_dividend},{ratio}",
+        ),
+        expect=(ADJUSTED, Refused("split")),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Alpha Vantage JSON names",
+        write=table(
+            "date,1. open,2. high,3. low,4. close,5. adjusted close,6. volume,7. dividend amount,8. split coefficient",
+            "{day},{raw.open},{raw.high},{raw.low},{raw.close},{full.close},{raw.volume:.0f},{dividend},{ratio}",
+        ),
+        expect=(Taken(close="full", volume=("split", "raw")), COLUMNS),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Tiingo adjusted columns only",
+        write=table(
+            "date,symbol,adjClose,adjHigh,adjLow,adjOpen,adjVolume",
+            "{day},{ticker},{full.close},{full.high},{full.low},{full.open},{split.volume:.0f}",
+        ),
+        expect=(ADJUSTED, COLUMNS),
+    ),
+    Case(
+        name="IEX with uClose beside close",
+        write=table(
+            "date,uOpen,uClose,uHigh,uLow,uVolume,open,close,high,low,volume,symbol",
+            "{day},{raw.open},{raw.close},{raw.high},{raw.low},{raw.volume:.0f},{split.open},{split.close},{split.high},{split.low},{split.volume:.0f},{ticker}",
+        ),
+        expect=Taken(close="split", volume="split"),
+    ),
+    Case(
+        name="Twelve Data with semicolons",
+        write=table("datetime;open;high;low;close;volume", "{day};" + SPLIT.replace(",", ";")),
+        expect=Taken(close="split", volume="split"),
+        options=AS_LOW,
+        tickers=LOW,
+    ),
+    Case(
+        name="Norgate with the unadjusted close",
+        write=table(
+            "Date,Symbol,Open,High,Low,Close,Volume,Turnover,Unadjusted Close,Dividend",
+            "{day},{ticker}," + FULL + ",1,{raw.close},{dividend}",
+        ),
+        expect=ADJUSTED,
+    ),
+    Case(
+        name="Baostock, adjusted by its flag",
+        write=table(
+            "date,code,open,high,low,close,volume,adjustflag",
+            "{day},{ticker},{full.open},{full.high},{full.low},{full.close},{split.volume:.0f},2",
+        ),
+        expect=ADJUSTED,
     ),
     # Answers of servers, archives, folders
     Case(

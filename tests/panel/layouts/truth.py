@@ -6,7 +6,7 @@ month boundary, a holiday, a 4:1 split, two dividends, a missing bar and a bar w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -56,6 +56,7 @@ SPECS: dict[str, Callable[[float, str], str]] = {
     "in": _indian,
     "human": _human,
     "nano": lambda value, _: str(round(value * 1e9)),
+    "cents": lambda value, _: str(round(value * 100)),
     "lean": lambda value, _: str(round(value * 1e4)),
     "swiss": lambda value, _: format(value, ",.0f").replace(",", "'"),
     "blank": lambda value, _: format(value, ",.0f").replace(",", "\u00a0"),
@@ -74,8 +75,12 @@ class Ohlcv:
     volume: Number
 
     def times(self, factor: float) -> Ohlcv:
-        prices = (Number(value * factor) for value in (self.open, self.high, self.low, self.close))
-        return Ohlcv(*prices, volume=Number(round(self.volume / factor, 4)))
+        return _bar((price * factor for price in astuple(self)[:4]), round(self.volume / factor, 4))
+
+
+def _bar(prices: Iterable[float], volume: float) -> Ohlcv:
+    open_, high, low, close = map(Number, prices)
+    return Ohlcv(open_, high, low, close, Number(volume))
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,10 @@ class Row:
         return Number(self.amount / 1000)
 
     @property
+    def currency(self) -> str:
+        return "EUR" if self.day.month == 1 else "USD"
+
+    @property
     def thousand_shares(self) -> Number:
         return Number(self.raw.volume / 1000)
 
@@ -132,7 +141,7 @@ class Row:
 
     @property
     def event(self) -> Number:
-        return Number(0.0 if self.ratio == 1 else self.ratio)
+        return Number(0.0 if self.ratio == 1.0 else self.ratio)
 
     @property
     def day_factor(self) -> Number:
@@ -158,7 +167,7 @@ class Row:
     @property
     def thousand(self) -> Ohlcv:
         """Prices of a currency a thousand times as small."""
-        return Ohlcv(*(Number(round(p * 1000)) for p in astuple(self.raw)[:4]), volume=self.raw.volume)
+        return _bar((round(price * 1000) for price in astuple(self.raw)[:4]), self.raw.volume)
 
     @property
     def traded(self) -> bool:
@@ -208,7 +217,7 @@ def _bars(ticker: str) -> Iterator[tuple[date, Ohlcv]]:
         close = closed
         volume *= 4 if ticker == "LOW" and unit == 1 else 1
         if (ticker, day) != MISSING:
-            yield day, Ohlcv(*(Number(int(cent) / 100) for cent in cents), volume=Number(volume))
+            yield day, _bar((int(cent) / 100 for cent in cents), volume)
 
 
 def _rows(ticker: str) -> list[Row]:

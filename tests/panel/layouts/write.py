@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.panel.layouts.case import Writer
+from tests.panel.layouts.case import FileWriter, Writer
 from tests.panel.layouts.truth import Row, Truth
 
 RAW = "{raw.open:.2f},{raw.high:.2f},{raw.low:.2f},{raw.close:.2f},{raw.volume:.0f}"
@@ -32,6 +32,9 @@ _NAMES = (
     *Row.__dataclass_fields__,
     *(name for name, value in vars(Row).items() if isinstance(value, property)),
 )
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 
 
 def by_day(truth: Truth) -> list[Row]:
@@ -54,8 +57,7 @@ def write(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(path.stem, content)
         return path
-    packed = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(path.suffix)
-    path.write_bytes(packed(content) if packed else content)
+    path.write_bytes(PACKED.get(path.suffix, bytes)(content))
     return path
 
 
@@ -69,7 +71,7 @@ def table(
     foot: str = "",
     encoding: str = "utf-8",
     eol: str = "\n",
-) -> Writer:
+) -> FileWriter:
     """One file: lines above the header, the header, one line per row, lines below."""
 
     def writer(folder: Path, truth: Truth) -> Path:
@@ -82,7 +84,7 @@ def table(
 
 def folder_of_tickers(
     header: str | None, template: str, *, file: str = "{ticker}.csv", order: Callable[[Truth], Iterable[Row]] = by_day
-) -> Writer:
+) -> FileWriter:
     """One file per ticker, named by it."""
 
     def writer(folder: Path, truth: Truth) -> Path:
@@ -116,7 +118,7 @@ def wide(
     file: str = "prices.csv",
     absent: str = "",
     lines: Callable[[list[str]], list[str]] = list,
-) -> Writer:
+) -> FileWriter:
     """One row per day, one column per ticker; `lines` changes the lines before they are written."""
 
     def writer(folder: Path, truth: Truth) -> Path:
@@ -138,7 +140,9 @@ def long_frame(truth: Truth, basis: str = "raw") -> pd.DataFrame:
     return pd.DataFrame(values, columns=["date", "ticker", *OHLCV.split(",")])
 
 
-def frame(save: Callable[[pd.DataFrame, Path], object], *, file: str = "prices.parquet", basis: str = "raw") -> Writer:
+def frame(
+    save: Callable[[pd.DataFrame, Path], object], *, file: str = "prices.parquet", basis: str = "raw"
+) -> FileWriter:
     """A file that pandas or Arrow writes from the frame of `long_frame`."""
 
     def writer(folder: Path, truth: Truth) -> Path:

@@ -35,6 +35,8 @@ class Dialect:
     """Of all columns; of several lines, tuples as text; of a file without a header, the cells of its first row."""
     header_lines: int
     """0 if the first row is data."""
+    dots_unclear: bool
+    """Points may separate thousands: fields are separated by semicolons, and no number shows its decimal mark."""
 
 
 class Csv(TableFormat):
@@ -47,7 +49,7 @@ class Csv(TableFormat):
     def __init__(self, *, separator: str | None = None, decimal: str | None = None) -> None:
         """Store the separator and decimal mark that a user states."""
         self._separator = separator or self.delimiter
-        self._decimal = decimal or "."
+        self._decimal = decimal
 
     def with_dialect(self, *, separator: str | None, decimal: str | None) -> TableFormat:
         """Return the format with a different separator and decimal mark."""
@@ -63,9 +65,11 @@ class Csv(TableFormat):
         words = pa.dictionary(pa.int32(), pa.string())
         plain = {name: words if name in text else pa.float64() for name in kept}
         try:
-            return self._read(path, dialect, header, plain)
+            if self._decimal is not None or not dialect.dots_unclear:
+                return self._read(path, dialect, header, plain)
         except pa.ArrowInvalid:
-            return self._read(path, dialect, header, {name: words if name in text else pa.string() for name in kept})
+            pass  # numbers with a currency, a unit or thousands; anything else is raised by the second attempt
+        return self._read(path, dialect, header, {name: words if name in text else pa.string() for name in kept})
 
     def _read(self, path: Path, dialect: Dialect, header: list[str], types: dict[str, pa.DataType]) -> pa.Table:
         """Read columns as these types."""
@@ -78,7 +82,7 @@ class Csv(TableFormat):
             ),
             parse_options=arrow_csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=False),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=types, include_columns=list(types), decimal_point=self._decimal
+                column_types=types, include_columns=list(types), decimal_point=self._decimal or "."
             ),
         )
 
@@ -88,6 +92,8 @@ class Csv(TableFormat):
             start = file.read(_BEGINNING_BYTES)
         encoding = _encoding(start)
         lines = _lines(start, encoding)
+        if lines and re.match(r"\s*(<!|<html|<\?|\{|\[)", lines[0], re.IGNORECASE):
+            raise pa.ArrowInvalid("it holds HTML, XML or JSON, like the message of a server, and no table")
         separator, skipped = self._separator, 0
         if lines and (stated := re.fullmatch(r"sep=(.)", lines[0])):  # of spreadsheets
             separator, skipped = separator or stated[1], 1
@@ -95,7 +101,14 @@ class Csv(TableFormat):
         rows = list(csv.reader(lines, delimiter=separator))
         skipped += _preamble(rows[skipped:])
         names, header_lines = _names([[cell.strip() for cell in row] for row in rows[skipped : skipped + 4]])
-        return Dialect(encoding=encoding, separator=separator, skipped=skipped, names=names, header_lines=header_lines)
+        return Dialect(
+            encoding=encoding,
+            separator=separator,
+            skipped=skipped,
+            names=names,
+            header_lines=header_lines,
+            dots_unclear=separator == ";" and _has_unclear_dots(rows[skipped + header_lines :]),
+        )
 
 
 def is_date_text(text: str) -> bool:
@@ -129,6 +142,13 @@ def is_data_row(cells: list[str]) -> bool:
         and (len(dates) > 1 or any(map(is_number_text, others)))
         and is_date_text(cells[0]) | any(map(is_number_text, others))
     )
+
+
+def _has_unclear_dots(rows: list[list[str]]) -> bool:
+    """Say if numbers have three digits after a point, and none shows that the point is the decimal mark."""
+    cells = [cell.strip() for row in rows for cell in row]
+    clear = re.compile(r"[-+]?(\d*\.(\d{0,2}|\d{4,})|\d{4,}\.\d+|0\.\d+)")
+    return any(re.fullmatch(r"[-+]?\d{1,3}\.\d{3}", cell) for cell in cells) and not any(map(clear.fullmatch, cells))
 
 
 def _encoding(start: bytes) -> str:

@@ -30,6 +30,10 @@ _MICROSECONDS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
 _EARLIEST, _LATEST = 631_152_000, 4_102_444_800
 """Seconds of 1990-01-01 and 2100-01-01."""
 _DAY = 86_400_000_000
+_OPEN_ON_SUNDAYS = (
+    "Asia/Riyadh", "Asia/Jerusalem", "Asia/Tel_Aviv", "Africa/Cairo", "Asia/Kuwait", "Asia/Qatar", "Asia/Bahrain",
+    "Asia/Muscat", "Asia/Amman", "Asia/Dubai", "Asia/Dhaka", "Asia/Kathmandu", "Africa/Tripoli", "Asia/Baghdad",
+)  # fmt: skip
 _WEEKEND_SHARE = 0.02
 _EASTERN_MIDNIGHT, _NEW_YORK_CLOSE = 10, (20, 21)
 """Hours in UTC."""
@@ -344,6 +348,7 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
     """Return the trading day of each instant."""
     days = written.astype("datetime64[us]").astype("datetime64[D]")
     if not len(written) or (written % _DAY == 0).all():
+        _check_sundays(days, rules)
         return days, ()
     if rules.timezone is not None:
         utc = pa.array(written - np.nan_to_num(offset).astype(np.int64)).cast(pa.timestamp("us", tz="UTC"))
@@ -356,6 +361,19 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
             "may be of another day at the exchange; state its zone with --timezone, like --timezone Asia/Tokyo",
         )
     return days, (f"{rules.column!r} holds times of day, which were left out: the day is the one that is written",)
+
+
+def _check_sundays(days: Days, rules: DateRules) -> None:
+    """Refuse dates on Sundays and none on Fridays, unless the stated zone is that of a market open on Sundays."""
+    weekday = (days.view(np.int64) + 3) % 7
+    if len(days) < _MANY or rules.timezone in _OPEN_ON_SUNDAYS or (weekday == 6).mean() < 0.1 or (weekday == 4).any():
+        return
+    raise rules.refuse(
+        f"{int((weekday == 6).sum())} of {len(days)} days",
+        f"are Sundays and none is a Friday (first {days[int(np.argmax(weekday == 6))]}), as if a time zone had moved "
+        "days by one: give instants with their time, or state the zone of an exchange open on Sundays, like --timezone "
+        "Asia/Riyadh",
+    )
 
 
 def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:

@@ -21,7 +21,12 @@ _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 def read_numbers(
-    shown: str, columns: Mapping[str, pa.ChunkedArray], header: Sequence[str], decimal: str | None
+    shown: str,
+    columns: Mapping[str, pa.ChunkedArray],
+    header: Sequence[str],
+    decimal: str | None,
+    *,
+    dots_unclear: bool = False,
 ) -> tuple[dict[str, Float64], tuple[str, ...]]:
     """Return columns as floats, NaN where they are empty, and a note on the decimal mark if it was not the usual one.
 
@@ -44,11 +49,11 @@ def read_numbers(
         return floats, ()
     for name, column in text.items():
         _check_one_unit(shown, name, columns[name], column)
-    mark = decimal or _decimal(shown, text)
+    mark = decimal or _decimal(shown, text, dots_unclear=dots_unclear)
     seen = ", ".join(header[:20])
     for name, column in text.items():
         floats[name] = _parsed(f"{shown} ({seen})", name, columns[name], column, mark)
-    return floats, (f"{shown}: numbers have a decimal comma",) if mark == "," and decimal is None else ()
+    return floats, ("numbers have a decimal comma",) if mark == "," and decimal is None else ()
 
 
 def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.ChunkedArray) -> None:
@@ -92,7 +97,7 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return text
 
 
-def _decimal(shown: str, columns: Mapping[str, pa.ChunkedArray]) -> str:
+def _decimal(shown: str, columns: Mapping[str, pa.ChunkedArray], *, dots_unclear: bool) -> str:
     """Return the decimal mark that the numbers show."""
     comma, dot = _shows(columns.values(), ",", r"\."), _shows(columns.values(), r"\.", ",")
     if comma is not None and dot is not None:
@@ -106,6 +111,12 @@ def _decimal(shown: str, columns: Mapping[str, pa.ChunkedArray]) -> str:
     if dot is None and unclear is not None:
         raise FormatError(
             f"{shown} has numbers like {unclear!r}, in which the comma may be a decimal mark or separate thousands; "
+            "state --decimal . or --decimal ,"
+        )
+    unclear = _first(columns.values(), r"^[-+]?\d{1,3}\.\d{3}$")
+    if dots_unclear and dot is None and unclear is not None:
+        raise FormatError(
+            f"{shown} has numbers like {unclear!r}, in which the point may be a decimal mark or separate thousands; "
             "state --decimal . or --decimal ,"
         )
     return "."

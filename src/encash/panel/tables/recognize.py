@@ -249,7 +249,9 @@ def _matrix(shown: str, header: list[str], roles: Mapping[str, str], options: Re
         )
     tickers = [options.ticker or names[0]] if len(names) == 1 else names
     cells = tuple(Cell(column=name, role="close", ticker=ticker) for name, ticker in zip(names, tickers, strict=True))
-    return Recognized(layout="wide", vendor=None, header=header, date=date, ticker=None, cells=cells)
+    taken = [name for name in names if is_context_field(name)]
+    notes = (f"{', '.join(map(repr, taken[:3]))} are taken as tickers, not as fields",) if taken else ()
+    return Recognized(layout="wide", vendor=None, header=header, date=date, ticker=None, cells=cells, notes=notes)
 
 
 def _blocks(shown: str, header: list[str], date: str, pairs: Mapping[str, tuple[str, str]]) -> Recognized:
@@ -311,7 +313,9 @@ def _reads_as_fields(names: list[str]) -> bool:
         return False
     others = [name for name in names if name not in context]
     words = {role_of(name) for name in context} - {None}
-    if not others or len(words) > 2:
-        return True
     capitals = all(name == name.upper() for name in context)
+    if not others:
+        return len(context) > 1 or not capitals  # a column LOW and nothing else is that of Lowe's
+    if len(words) > 2:
+        return True
     return not capitals and not (len(context) == 1 and len(others) > 1 and all(map(str.islower, others)))

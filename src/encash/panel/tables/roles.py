@@ -74,6 +74,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "settle",
         "nav",
         "schluss",
+        "kurs",
         "schlusskurs",
         "zamkniecie",
         "cierre",
@@ -157,19 +158,10 @@ _DATE_WORDS = ("date", "datetime", "timestamp", "datum", "fecha", "日期", "日
 _CONTEXT = ("open", "high", "low", "bid", "oi", "o", "h", "l", "c", "v", "t")
 """Words that are fields beside others, and tickers in any other company (LOW, OPEN, BID, OI, C, T, V)."""
 _INNER_WORDS = (
-    "close",
-    "closing",
-    "adjusted",
-    "adj",
-    "price",
-    "prices",
-    "px",
-    "volume",
-    "vol",
-    "last",
-    "return",
-    "returns",
-)
+    "close", "closing", "adjusted", "adj", "price", "prices", "px", "volume", "vol", "last", "return", "returns", "ret",
+    "rets", "sma", "ema", "rsi", "macd", "pct", "change", "chg", "signal", "rank", "zscore", "vwap", "amount",
+    "turnover",
+)  # fmt: skip
 """Words that no ticker of several parts contains."""
 _INDICATOR = re.compile(
     r"(sma|ema|rsi|macd|atr|obv|log ret|log return|simple return|daily return|volatility)s?( ?\d+)?"
@@ -260,7 +252,7 @@ def holds_field(name: str) -> bool:
     if as_pair(name) is not None:
         return True
     words = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).split()
-    return len(words) > 1 and any(word in _INNER_WORDS for word in words)
+    return len(words) > 1 and any(word.rstrip("0123456789") in _INNER_WORDS for word in words)
 
 
 def _levels(names: list[str], level: int) -> dict[str, tuple[str, str]] | None:

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from encash.arrays import Float64, Int32
 from encash.errors import FormatError
-from encash.panel.formats.comma import is_data_row
+from encash.panel.formats.comma import Csv, is_data_row
 from encash.panel.tables.numbers import read_numbers
 from encash.panel.tables.options import ReadOptions
 from encash.panel.tables.recognize import Recognized, recognize
 from encash.panel.tables.sources import Source, readable
+from encash.panel.tables.wide_checks import check_closes
 
 _TICKER = re.compile(r"\^?(?=.*[A-Z])[A-Z0-9]{1,10}([.=-][A-Z0-9]{1,6})?")
 """Names of files that name a ticker, even of a single file: AAPL.csv, BRK.B.csv."""
@@ -60,10 +61,11 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     with readable(source):
         wanted = [as_given[name] for name in kept]
         table = format.read(source.path, given, wanted, {as_given[name] for name in keys})
-    return _rows(source, meaning, table.select(wanted).rename_columns(kept), options)
+        dots_unclear = isinstance(format, Csv) and format.dialect(source.path).dots_unclear
+    return _rows(source, meaning, table.select(wanted).rename_columns(kept), options, dots_unclear=dots_unclear)
 
 
-def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOptions) -> Rows:
+def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOptions, *, dots_unclear: bool) -> Rows:
     """Return the rows of a table that is read."""
     dates, date = _coded(_column(source, table, meaning.date))
     if table.num_rows == 0 and not source.one_of_many:
@@ -74,10 +76,12 @@ def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOpt
         cell.column: _ratios(table[cell.column]) if cell.role == "split" else table[cell.column]
         for cell in meaning.cells
     }
-    values, notes = read_numbers(source.shown, columns, meaning.header, options.decimal)
+    values, notes = read_numbers(source.shown, columns, meaning.header, options.decimal, dots_unclear=dots_unclear)
     if meaning.layout == "wide":
         tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))
         found = _stacked(meaning, values)
+        if found.keys() == {"close"} and len(date):
+            check_closes(source.shown, tickers, found["close"].reshape(len(tickers), len(date)))
         ticker = np.repeat(np.arange(len(tickers), dtype=np.int32), len(date))
         date = np.tile(date, len(tickers))
     else:
