@@ -366,8 +366,9 @@ def gapped(seed: int, first: int, missing: int, num_sessions: int = 120) -> Bars
     """A walk that lacks weekdays after its first sessions."""
     whole = walk(seed, num_sessions)
     kept = np.r_[0:first, first + missing : num_sessions]
-    columns = {f.name: getattr(whole, f.name) for f in fields(whole)}
-    return Bars(**{name: None if column is None else column[kept] for name, column in columns.items()})
+    columns = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    given_columns: dict[str, Any] = {name: None if one is None else one[kept] for name, one in columns.items()}
+    return Bars(**given_columns)
 
 
 @given(st.integers(0, 99), st.integers(0, 60), st.integers(8, 20))
