@@ -98,6 +98,11 @@ def prepare(
             f"no ticker of {prices_file} has more than {config.longest} sessions, the longest lookback of a feature; "
             "give a longer history"
         )
+    if config.membership is not None and not set(config.membership.tickers.tolist()) & enough.keys():
+        raise InputError(
+            f"no ticker of the membership is in {prices_file}; write the tickers as the table does, such as "
+            f"{next(iter(enough))}"
+        )
     names = feature_names(next(iter(enough.values())), config)
     source = Path(prices_file).name
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
