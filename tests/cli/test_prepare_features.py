@@ -77,6 +77,9 @@ def test_ranks_are_taken_within_a_membership(table, tmp_path, capsys):
         assert panel.rows().values.tobytes() == whole
     message = refusal(capsys, *prepare(table, tmp_path, "--membership", str(members), "--no-ranks"))
     assert "a membership is given and ranks are off" in message
+    members.write_text("ticker,from,until\nA.US,2020-01-01,\n")
+    message = refusal(capsys, *prepare(table, tmp_path, "--membership", str(members)))
+    assert "no ticker of the membership is in" in message
 
 
 def test_a_long_gap_starts_a_ticker_anew(table, tmp_path, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encash.errors import FormatError
-from encash.panel.adjustment import Basis, VendorColumns, adjust
+from encash.panel.adjustment import Basis, VendorColumns, adjust, remarks
 from tests.panel import vendors
 from tests.panel.vendors import STYLES, stock
 
@@ -99,6 +99,15 @@ def test_raw_prices_of_an_unknown_basis_are_found_at_their_splits():
     assert "dollars" not in found
     smooth = replace(vendors.yahoo_auto(one), prices=Basis.UNKNOWN)
     np.testing.assert_array_equal(adjust(smooth)["close"], smooth.values["close"])
+
+
+def test_what_stays_unused_is_said():
+    """Dividends of an unknown basis and a raw volume beside adjusted prices are named; nothing else is."""
+    one = stock(5, 80, {20: (2.0, 0.0), 40: (1.0, 0.5)})
+    said = {name: remarks(style(one)) for name, style in STYLES.items()}
+    assert {name for name, lines in said.items() if lines} == {"adjusted_only"}
+    assert "features of volumes are left out" in said["adjusted_only"][0]
+    assert "1 dividends are not applied" in remarks(vendors.unknown_raw_with_events(one))[0]
 
 
 REFUSED = {

@@ -6,12 +6,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encash.errors import InputError
+from encash.errors import FormatError, InputError
 from encash.panel.bars import Bars
 from encash.panel.features import (
     FEATURE_SETS,
@@ -366,8 +367,9 @@ def gapped(seed: int, first: int, missing: int, num_sessions: int = 120) -> Bars
     """A walk that lacks weekdays after its first sessions."""
     whole = walk(seed, num_sessions)
     kept = np.r_[0:first, first + missing : num_sessions]
-    columns = {f.name: getattr(whole, f.name) for f in fields(whole)}
-    return Bars(**{name: None if column is None else column[kept] for name, column in columns.items()})
+    columns = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    given_columns: dict[str, Any] = {name: None if one is None else one[kept] for name, one in columns.items()}
+    return Bars(**given_columns)
 
 
 @given(st.integers(0, 99), st.integers(0, 60), st.integers(8, 20))
@@ -420,10 +422,36 @@ def test_a_file_records_its_features(tmp_path):
     with open_panel(tmp_path / "f.h5") as panel:
         found = panel.feature_config
         assert found is not None
-        assert replace(found, membership=None) == replace(config, membership=None)
+        here = universe(A=("2020-01-01", "9999-12-31"))
+        assert found == replace(config, membership=here)
+        assert hash(found) == hash(replace(config, membership=here)) != hash(config)
         assert config_of(panel, bars) == found
         assert_same(made(bars, found), made(bars, config))
         assert panel.as_of("2020-03-02").feature_config is found
+
+
+@pytest.mark.parametrize(("feature_set", "record"), [("prices-9", None), ("prices-2", '{"later": 1}')])
+def test_a_file_of_a_later_version_opens(tmp_path, feature_set, record):
+    """A set or a choice that this version does not know leaves the features readable; they cannot be made again."""
+    bars = {"A": walk(0, 60)}
+    write_panel(PanelOf(ArraySource(made(bars), feature_names(bars["A"], SHORT), SHORT)), tmp_path / "f.h5")
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file.attrs["feature_set"] = feature_set
+        if record:
+            file.attrs["feature_config"] = record
+    with open_panel(tmp_path / "f.h5") as panel:
+        assert panel.rows().values.tobytes() == made(bars)["A"][1].tobytes()
+        assert config_of(panel, bars) is None
+
+
+def test_a_damaged_record_is_refused(tmp_path):
+    """Text that is no JSON is a damaged file."""
+    bars = {"A": walk(0, 60)}
+    write_panel(PanelOf(ArraySource(made(bars), feature_names(bars["A"], SHORT), SHORT)), tmp_path / "f.h5")
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file.attrs["feature_config"] = "{"
+    with pytest.raises(FormatError, match="record of its features cannot be read"):
+        open_panel(tmp_path / "f.h5")
 
 
 def test_a_file_without_a_record_is_known_by_its_names(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.arrays import Days, Float32
+from encash.panel import open_panel, prepare
 from encash.panel.bars import Bars
 from encash.panel.features import FEATURE_SETS, FeatureConfig, feature_names, panel_features
 from encash.panel.membership import Membership
@@ -121,3 +122,27 @@ def test_the_first_day_of_a_file_does_not_count_after_the_warm_up(seed, first):
     }
     (days, values), (_, longer) = made({"A": Bars(**columns)}, config)["A"], made({"A": whole}, config)["A"]
     assert values.tobytes() == longer[-len(days) :].tobytes()
+
+
+def test_two_files_of_a_vendor_agree_after_prepare(tmp_path):
+    """CSV files from before and after a 20:1 split, prepared: the days that both have, have the same features."""
+    stocks = {f"T{seed}": stock(seed, 300, {100: (1.0, 0.4), 290: (20.0, 0.0)}) for seed in range(3)}
+    panels = []
+    for stop in (280, 300):
+        lines = ["Date,Ticker,Open,High,Low,Close,Adj Close,Volume"]
+        for ticker, one in stocks.items():
+            known = one.until(stop)
+            shipped = STYLES["yahoo"](known).values
+            columns = [shipped[role] for role in ("open", "high", "low", "close", "adj_close", "volume")]
+            lines += [
+                ",".join([str(day), ticker, *(repr(float(value)) for value in row)])
+                for day, *row in zip(known.days, *columns, strict=True)
+            ]
+        table = tmp_path / f"{stop}.csv"
+        table.write_text("\n".join(lines) + "\n")
+        report = prepare(table, features_out=tmp_path / f"{stop}.h5", prices_out=tmp_path / f"{stop}p.h5")
+        assert report.feature_set == "prices-2"
+        panels.append(open_panel(report.features_out))
+    then, now = ({t: (panel.days(t), panel.rows((t,)).values) for t in panel.tickers} for panel in panels)
+    assert len(then["T0"][0]) == 160
+    assert changed(then, now, stocks["T0"].days[279]) == 0

@@ -72,8 +72,8 @@ def stock(seed: int, num_sessions: int, events: dict[int, tuple[float, float]] |
         "low": np.minimum(opened, close) / spread,
         "close": close,
     }
-    volume = random.integers(1000, 1_000_000, size=num_sessions) * (random.random(num_sessions) < 0.95)
-    volume = np.round(volume * np.cumprod(split)) * 8
+    traded = random.integers(1000, 1_000_000, size=num_sessions) * (random.random(num_sessions) < 0.95)
+    volume: Float64 = (8 * np.round(traded * np.cumprod(split))).astype(np.float64)
     return Stock(days=business_days("2015-01-02", num_sessions), raw=raw, volume=volume, split=split, dividend=dividend)
 
 
@@ -163,7 +163,7 @@ def bars_of(columns: VendorColumns, days: Days) -> Bars:
 
 def rounded(columns: VendorColumns, digits: int) -> VendorColumns:
     """The same with adjusted prices rounded, as vendors do: those of raw bars stay."""
-    prices = ("adj_open", "adj_high", "adj_low", "adj_close")
+    prices: tuple[str, ...] = ("adj_open", "adj_high", "adj_low", "adj_close")
     if columns.prices is not Basis.RAW:
         prices = (*prices, "open", "high", "low", "close")
     values = {name: np.round(one, digits) if name in prices else one for name, one in columns.values.items()}

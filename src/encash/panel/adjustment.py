@@ -112,6 +112,23 @@ def adjust(columns: VendorColumns) -> dict[str, Float64]:
     return found
 
 
+def remarks(columns: VendorColumns) -> tuple[str, ...]:
+    """Return a line for each column that `adjust` leaves unused for want of a basis."""
+    values, basis, said = columns.values, _checked_basis(columns), []
+    paid = np.nan_to_num(values.get("dividend", np.zeros(0))) > 0
+    if paid.any() and basis is Basis.UNKNOWN and "adj_close" not in values:
+        said.append(
+            f"{int(paid.sum()):,} dividends are not applied: nothing says whether the prices contain them; name an "
+            "adjusted close, or state the basis of the prices"
+        )
+    if "volume" in values and _volume(columns, basis, _factor(columns, basis)) is None:
+        said.append(
+            "the volume is raw and the prices are adjusted: features of volumes are left out; add the splits, a factor "
+            "or the adjusted volume"
+        )
+    return tuple(said)
+
+
 def _has(values: Mapping[str, Float64], role: str) -> bool:
     return role in values or f"adj_{role}" in values
 

@@ -174,7 +174,7 @@ def measure_health(
 
 @dataclass(frozen=True, kw_only=True)
 class _Facts:
-    """What the findings are made from."""
+    """Inputs of all findings."""
 
     bars: Mapping[str, Bars]
     traded: TradedBars
@@ -310,7 +310,9 @@ def _weekend_rows(facts: _Facts) -> Finding:
         weekend = weekdays(own.days) > FRIDAY
         if weekend.any() and len(days := own.days[_odd_weekend(own, weekend)]):
             cases.append(_by_ticker(ticker, days))
-    rule = "a bar on a Saturday or Sunday that is no session of the ticker, or repeats the close of Friday; size: bars"
+    rule = (
+        "a bar on a Saturday or Sunday outside of the calendar of the ticker, or with the close of Friday; size: bars"
+    )
     return facts.finding(rule, cases, count=int(sum(case.size for case in cases)))
 
 

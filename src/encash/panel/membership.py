@@ -11,10 +11,9 @@ import numpy as np
 
 from encash.arrays import Bool, Days, Text, to_days
 from encash.errors import FormatError, MissingFileError
-from encash.fingerprint import fingerprint
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Membership:
     """Stays of tickers in the universe, both ends included; all arrays have shape (n,)."""
 
@@ -36,11 +35,17 @@ class Membership:
         own = self.tickers == ticker
         return np.stack([self.first[own], self.last[own]], axis=1)
 
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the stays in the given order (64 hexadecimal digits)."""
-        columns = (self.tickers, self.first, self.last)
-        return fingerprint([[str(value) for value in column] for column in columns])
+    def _rows(self) -> tuple[tuple[str, ...], ...]:
+        columns = (self.tickers, self.first.astype(str), self.last.astype(str))
+        return tuple(sorted(zip(*(column.tolist() for column in columns), strict=True)))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the stays in any order."""
+        return isinstance(other, Membership) and self._rows() == other._rows()
+
+    def __hash__(self) -> int:
+        """Hash the stays in any order."""
+        return hash(self._rows())
 
 
 def read_membership(path: str | Path) -> Membership:
@@ -54,7 +59,7 @@ def read_membership(path: str | Path) -> Membership:
     """
     if not Path(path).is_file():
         raise MissingFileError(f"no membership file {path}; expected a CSV with the columns ticker,from,until")
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     if header != ["ticker", "from", "until"]:
         raise FormatError(f"{path} has the columns {','.join(header)!r}; expected ticker,from,until")

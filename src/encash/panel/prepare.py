@@ -7,7 +7,7 @@ computes and `write` writes. What is slow to import is imported on the first cal
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import numpy as np
 from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, write_whole, writing
 from encash.errors import InputError
+from encash.panel.bars import Bars
 from encash.panel.calendars import check_one_calendar, sessions_per_year
 from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
 from encash.panel.health import Health, measure_health
@@ -133,15 +134,10 @@ def prepare(
     options = options or NOTHING_STATED
     table = read_bars(sources, options, drop_bad=drop_bad)
     traded = traded_bars(table.bars, options.zero_volume)
-    check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=", ".join(map(str, sources)))
-    num_rows = {ticker: len(feature_days(bars, config)) for ticker, bars in traded.bars.items()}
+    named = ", ".join(map(str, sources[:_NAMED_FILES]))
+    check_one_calendar(((ticker, own.days) for ticker, own in traded.bars.items()), of=named)
+    num_rows = _rows_with_features(traded.bars, config, named)
     enough = {ticker: bars for ticker, bars in traded.bars.items() if num_rows[ticker]}
-    if not enough:
-        named = ", ".join(map(str, sources[:_NAMED_FILES]))
-        raise InputError(
-            f"no ticker of {named} has more than {config.longest} sessions, the longest lookback of a feature; "
-            "give a longer history"
-        )
     health = measure_health(traded, today=np.datetime64("today", "D"), outside=table.outside)
     names = feature_names(next(iter(enough.values())), config)
     source = ", ".join(path.name for path in sources[:_NAMED_FILES])
@@ -185,6 +181,22 @@ def prepare(
         health_out=str(health_out),
         health=health,
     )
+
+
+def _rows_with_features(bars: Mapping[str, Bars], config: FeatureConfig, named: str) -> dict[str, int]:
+    """Return the number of feature rows of each ticker; refuse a table or a universe without any."""
+    num_rows = {ticker: len(feature_days(own, config)) for ticker, own in bars.items()}
+    enough = [ticker for ticker, rows in num_rows.items() if rows]
+    if not enough:
+        raise InputError(
+            f"no ticker of {named} has more than {config.longest} sessions, the longest lookback of a feature; "
+            "give a longer history"
+        )
+    if config.membership is not None and not set(config.membership.tickers.tolist()).intersection(enough):
+        raise InputError(
+            f"no ticker of the membership is in {named}; write the tickers as the table does, such as {enough[0]}"
+        )
+    return num_rows
 
 
 def _counted(

@@ -99,7 +99,8 @@ def config_of(panel: Panel, bars: Mapping[str, Bars]) -> FeatureConfig | None:
     """
     recorded, some = panel.feature_config, next(iter(bars.values()))
     candidates = [recorded] if recorded else [FeatureConfig(feature_set=name) for name in FEATURE_SETS]
-    return next((one for one in candidates if panel.feature_names == feature_names(some, one)), None)
+    known = (one for one in candidates if one.feature_set in FEATURE_SETS)  # a later version may have more
+    return next((one for one in known if panel.feature_names == feature_names(some, one)), None)
 
 
 def _own_names(bars: Bars, config: FeatureConfig) -> tuple[str, ...]:

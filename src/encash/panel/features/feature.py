@@ -172,7 +172,7 @@ class FeatureSet:
     ranks_among_all: bool = False
     """Ranks are taken among all tickers of the table, by default."""
     warning: str = ""
-    """What a user of the set should know, in one line; empty if nothing."""
+    """A line for the users of the set; empty if there is nothing to say."""
     finish: Callable[[Float64], Float64]
     """The last step of every value, after the limit."""
 

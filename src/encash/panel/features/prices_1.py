@@ -1,7 +1,7 @@
 """The set ``prices-1``: the only one of the first versions, kept so that models trained on it go on.
 
-Its values move when the past of a ticker is multiplied by a constant, by the last bits of floating point, and the level
-of dollars and every rank move with the ticker's and everybody's restated prices.
+If the past of a ticker is multiplied by a constant, the last bits of its values change, and so do its level of dollars
+and the ranks of all tickers.
 """
 
 from __future__ import annotations

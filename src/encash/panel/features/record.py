@@ -23,28 +23,30 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True):
     scale_span: int
     ranks: bool | None
     max_gap: int | None
-    membership: str | None
-    """Fingerprint of the membership file as it was read."""
+    membership: bool
+    """The stays are attributes of the tickers."""
 
 
 def to_record(config: FeatureConfig) -> str:
-    """Return the JSON text of a config; of a membership, only its fingerprint.
+    """Return the JSON text of a config; of a membership, only that there is one.
 
     >>> to_record(FeatureConfig(spans=(1, 2), scale_span=2))
-    '{"spans":[1,2],"scale_span":2,"ranks":null,"max_gap":null,"membership":null}'
+    '{"spans":[1,2],"scale_span":2,"ranks":null,"max_gap":null,"membership":false}'
     """
     record = _Record(
         spans=config.spans,
         scale_span=config.scale_span,
         ranks=config.ranks,
         max_gap=config.max_gap,
-        membership=None if config.membership is None else config.membership.fingerprint,
+        membership=config.membership is not None,
     )
     return msgspec.json.encode(record).decode()
 
 
-def from_record(feature_set: str, text: str, stays: Callable[[], Mapping[str, Days]], *, what: str) -> FeatureConfig:
-    """Return the config that `to_record` described.
+def from_record(
+    feature_set: str, text: str, stays: Callable[[], Mapping[str, Days]], *, what: str
+) -> FeatureConfig | None:
+    """Return the config that `to_record` described, None if a later version described what this one does not know.
 
     Args:
         feature_set: the name of the set.
@@ -59,6 +61,8 @@ def from_record(feature_set: str, text: str, stays: Callable[[], Mapping[str, Da
     try:
         record = msgspec.json.decode(text, type=_Record)
     except msgspec.DecodeError as error:
+        if isinstance(error, msgspec.ValidationError):
+            return None
         raise FormatError(
             f"{what}: the record of its features cannot be read ({error}); prepare the file again"
         ) from None
@@ -68,7 +72,7 @@ def from_record(feature_set: str, text: str, stays: Callable[[], Mapping[str, Da
         scale_span=record.scale_span,
         ranks=record.ranks,
         max_gap=record.max_gap,
-        membership=None if record.membership is None else _joined(stays()),
+        membership=_joined(stays()) if record.membership else None,
     )
 
 

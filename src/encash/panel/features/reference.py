@@ -22,6 +22,28 @@ row: that is the warm-up of every feature, although most read fewer sessions (co
 A table without a column leaves out the features that need it; `prepare` lists them as `left_out`. "Dollars" is the
 traded value: raw close × raw volume, or the same product of columns that are both adjusted for splits.
 """
+_COSTS = """
+## What each choice costs
+
+A cached entry is stale if its window changed. In an ordinary night, some stocks of a table pay dividends or split.
+
+| choice | entries that become stale by an event in one stock | by a ticker that is added or dropped |
+| --- | --- | --- |
+| `prices-2`, no ranks (default) | none, if the vendor ships raw prices with events or factors, or adjusted prices \
+that are not rounded; otherwise those of that stock | none |
+| `prices-2` with `--membership` | the same; if adjusted prices are rounded and the stock is a member, also entries of \
+days on which its rank changes places with another's | none, if it is not a member; if it is, those of all on its days |
+| `prices-1` | those of that stock and, by its ranks, several percent of all others | all |
+
+- The chance that a multiplied price changes a value of `prices-2` is 5·10⁻¹⁰ at most, if prices are shipped in full
+  double precision. Prices in single precision (float32) count as rounded.
+- Ranks say how a stock compares with its universe, which its own history cannot. They need a list of members by day:
+  a universe of today's survivors would know who survived.
+- `--max-gap N` costs a ticker one warm-up and one lookback of entries after each gap of more than N weekdays. Without
+  it, a window reaches over the gap, and a symbol that was used again carries the history of the former company.
+- `dollar_volume_level` needs the traded value. Adjusted prices of an unknown basis do not give it: their past dollars
+  would know later dividends.
+"""
 _RANKS = """\
 Ranks (`rank_<name>`) are added for {names}: the share of the other members of the universe below the value
 minus the share above it, from −1 to 1, on the same day. {universe}
@@ -54,7 +76,8 @@ def markdown(config: FeatureConfig | None = None) -> str:
         rows = [header, tuple("---" for _ in header), *_rows(one, config)]
         parts.append("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows))
         parts.append(_ranks(one, config))
-    return "\n".join(parts)
+    parts.append(_COSTS)
+    return "\n".join(parts).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
 
 def _rows(one: FeatureSet, config: FeatureConfig) -> Iterator[tuple[str, ...]]:
