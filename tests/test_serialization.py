@@ -64,6 +64,7 @@ SPEC = EncoderSpec(
 def test_the_fingerprints_of_existing_caches_stay():
     """An encoder has the fingerprints that it had before descriptions had a format (literal values of that code)."""
     assert SPEC.fingerprint == "8c4b987561a9b20820cbc244fa8f058c43cd91938ff51274447f482ccecafb57"
+    assert replace(SPEC, feature_set="prices-2").fingerprint == SPEC.fingerprint
     assert SPEC.forecast_fingerprint == "83e974d87a6cc8c0d79a068fc42092c2c3ec68d3fea938f0326dfc9110f51c3b"
     file = EncoderSpec(
         architecture="onnxruntime",
@@ -124,7 +125,7 @@ def test_the_format_is_the_lowest_that_knows_all_described_fields():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "newer encash"),
+        ({"format": 3}, "newer encash"),
         ({"format": 0}, "invalid format 0"),
         ({"format": "1"}, "invalid format '1'"),
         ({"format": True}, "invalid format True"),

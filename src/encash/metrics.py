@@ -2,7 +2,8 @@
 
 Conventions of every function, pinned by tests:
 
-- 252 sessions per year (`SESSIONS_PER_YEAR`); growth is compounded; returns are simple, never logarithmic.
+- `sessions_per_year` annualizes: 252 (`SESSIONS_PER_YEAR`) unless given, such as 365 for coins; growth is compounded;
+  returns are simple, never logarithmic.
 - `equity` holds one value per session; n values are n − 1 sessions of return. A NaN in it makes the result NaN.
 - `returns` is one simple return per session; NaN entries are left out and do not count as sessions.
 - Means are arithmetic, deviations are those of a sample (ddof = 1), the risk-free rate is 0 unless given.
@@ -23,7 +24,7 @@ from encash.arrays import Float64
 from encash.errors import InputError
 
 SESSIONS_PER_YEAR = 252
-"""Trading sessions per year."""
+"""Trading sessions per year of a stock exchange."""
 
 
 def simple_returns(equity: Float64) -> Float64:
@@ -63,7 +64,7 @@ def total_return(equity: Float64) -> float:
 
 
 def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the compound annual growth: (last / first) ^ (252 / (values − 1)) − 1; NaN below two values.
+    """Return the compound annual growth: (last / first) ^ (sessions per year / (values − 1)) − 1; NaN below two values.
 
     It counts sessions; a library that counts 365.25 calendar days per year has a different result.
 
@@ -76,7 +77,7 @@ def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
 
 
 def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the standard deviation of the returns (ddof 1), times √252; NaN below two values.
+    """Return the standard deviation of the returns (ddof 1), times √sessions per year; NaN below two.
 
     >>> round(volatility(np.array([0.01, -0.01])), 6)
     0.224499
@@ -86,7 +87,7 @@ def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> 
 
 
 def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the arithmetic mean of the excess returns over their deviation (ddof 1), times √252 (Sharpe 1994).
+    """Return the mean excess return over its deviation (ddof 1), times √sessions per year (Sharpe 1994).
 
     Args:
         returns: one simple return per session.
@@ -101,7 +102,7 @@ def sharpe(returns: Float64, risk_free: float = 0.0, sessions_per_year: int = SE
 
 
 def sortino(returns: Float64, target: float = 0.0, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the mean excess over the root mean square shortfall of **all** sessions, times √252.
+    """Return the mean excess over the root mean square shortfall of **all** sessions, times √sessions per year.
 
     >>> round(sortino(np.array([0.02, -0.01, 0.02])), 6)
     27.495454
@@ -167,7 +168,7 @@ def turnover(traded_value: float, equity: Float64, sessions_per_year: int = SESS
 
 
 def information_ratio(returns: Float64, benchmark: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the mean of return minus benchmark over the deviation of that difference (ddof 1), times √252.
+    """Return the mean of return minus benchmark over its deviation (ddof 1), times √sessions per year.
 
     A session on which either is NaN is left out.
 
@@ -315,8 +316,8 @@ def block_bootstrap(
 class PathMetric(NamedTuple):
     """A figure of net equity and benchmark, both shape (n,) from the initial capital on."""
 
-    measure: Callable[[Float64, Float64], float]
-    """Maps (net equity, benchmark) to the figure."""
+    measure: Callable[[Float64, Float64, int], float]
+    """Maps (net equity, benchmark, sessions per year) to the figure."""
     term: str = ""
     """Its name on the page of a run; empty for a figure of `result.json` only."""
     format: Literal["percent", "signed_percent", "number"] = "number"
@@ -327,25 +328,27 @@ class PathMetric(NamedTuple):
 
 PATH_METRICS = {
     "cagr": PathMetric(
-        lambda net, _: cagr(net),
+        lambda net, _, year: cagr(net, year),
         "CAGR",
         "signed_percent",
-        "Compound annual growth rate: (last / first) ^ (252 / sessions) − 1.",
+        "Compound annual growth rate: (last / first) ^ (sessions per year / sessions) − 1.",
     ),
-    "volatility": PathMetric(lambda net, _: volatility(simple_returns(net))),
+    "volatility": PathMetric(lambda net, _, year: volatility(simple_returns(net), year)),
     "sharpe": PathMetric(
-        lambda net, _: sharpe(simple_returns(net)),
+        lambda net, _, year: sharpe(simple_returns(net), sessions_per_year=year),
         "Sharpe ratio",
         "number",
-        "Mean over standard deviation of the daily net returns, times √252; the risk-free rate is 0.",
+        "Mean over standard deviation of the daily net returns, times √sessions per year; the risk-free rate is 0.",
     ),
-    "sortino": PathMetric(lambda net, _: sortino(simple_returns(net))),
+    "sortino": PathMetric(lambda net, _, year: sortino(simple_returns(net), sessions_per_year=year)),
     "max_drawdown": PathMetric(
-        lambda net, _: max_drawdown(net), "Max drawdown", "percent", "The largest drawdown of the net equity."
+        lambda net, *_: max_drawdown(net), "Max drawdown", "percent", "The largest drawdown of the net equity."
     ),
-    "information_ratio": PathMetric(lambda net, base: information_ratio(simple_returns(net), simple_returns(base))),
+    "information_ratio": PathMetric(
+        lambda net, base, year: information_ratio(simple_returns(net), simple_returns(base), year)
+    ),
     "ulcer_index": PathMetric(
-        lambda net, _: ulcer_index(net),
+        lambda net, *_: ulcer_index(net),
         "Ulcer index",
         "percent",
         "Root mean square of the drawdowns of all sessions (Martin and McCann 1989).",

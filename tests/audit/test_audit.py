@@ -104,7 +104,7 @@ def test_windows_that_reach_past_their_day_are_found(subject):
 
 def test_the_command_exits_with_3_where_it_finds_something(folder, capsys, tmp_path):
     """`encash audit` on honest files: 0; on features that know tomorrow: 3, one JSON object either way."""
-    model = write_checkpoint(tmp_path / "m.pt", num_features=41)
+    model = write_checkpoint(tmp_path / "m.pt", num_features=38)
     flags = ["--prices", str(folder / "p.h5"), "--model", str(model), "--start", "2021-06-01", "--days", "2"]
     assert main(["audit", "--data", str(folder / "f.h5"), *flags, "--json", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)

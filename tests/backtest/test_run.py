@@ -201,7 +201,9 @@ def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup,
     )
     assert {*promised.split(), *PATH_METRICS} <= set(written)
     for key, metric in PATH_METRICS.items():
-        assert result.summary[key] == pytest.approx(metric.measure(result.outcome.path, result.benchmark), nan_ok=True)
+        assert result.summary[key] == pytest.approx(
+            metric.measure(result.outcome.path, result.benchmark, result.outcome.sessions_per_year), nan_ok=True
+        )
     assert written["lookahead"] is False
     assert written["training_period"] == "training period unknown"
     assert written["configuration"]["top_k"] == 2

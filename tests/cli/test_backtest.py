@@ -207,7 +207,7 @@ def test_runs_that_differ_in_anything_have_folders_of_their_own(
     """Without --run-dir a run is named after all that decided it: another cache, model, clusters or universe, restated
     prices or a reference make another folder; the same run finds its own again."""
     monkeypatch.chdir(tmp_path)
-    other = write_checkpoint(tmp_path / "o.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    other = write_checkpoint(tmp_path / "o.pt", num_features=19, lookback=LOOKBACK, seed=5)
     coarse, cached = str(tmp_path / "int8.lance"), ["--cache", str(folder / "c.lance")]
     assert main(["build", *models(folder), "--cache", coarse, "--dtype", "int8", "--quiet"]) == 0
     panel = toy_panel(seed=1, num_tickers=8, num_sessions=160)
@@ -240,7 +240,7 @@ def test_a_cached_backtest_refuses_data_of_other_features(
         for ticker, group in old.items():
             new[f"{ticker}/dates"], new[f"{ticker}/features"] = group["dates"][:], group["features"][:, 1:]
     command = [*runs(folder, "--cache", str(folder / "c.lance"), "--no-model"), "--data", str(tmp_path / "f.h5")]
-    assert "22 features" in refusal(capsys, *command)
+    assert "18 features" in refusal(capsys, *command)
 
 
 def test_a_backtest_says_why_stale_entries_were_not_looked_for(
@@ -266,7 +266,7 @@ def test_hits_without_a_forecast_are_said_apart(
     import torch
 
     classes = write_checkpoint(
-        tmp_path / "c.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+        tmp_path / "c.pt", num_features=19, lookback=LOOKBACK, pred_mode="classification", num_bins=10
     )
     torch.save(torch.linspace(0.8, 1.2, 11), tmp_path / "edges.pt")
     where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]

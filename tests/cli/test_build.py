@@ -77,7 +77,7 @@ def test_a_checkpoint_that_names_no_window_takes_the_caches(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Only where the checkpoint says nothing does the cache that it fills decide; a flag still comes first."""
-    silent = write_checkpoint(tmp_path / "silent.pt", num_features=23, extras={"config": {}})
+    silent = write_checkpoint(tmp_path / "silent.pt", num_features=19, extras={"config": {}})
     where = ["--model", str(silent), "--data", str(folder / "f.h5"), "--cache", str(folder / "c.lance")]
     assert answer(capsys, "plan", *where)["missing"] == 0
     assert "windows of 9 sessions" in refusal(capsys, "plan", *where, "--lookback", "9")
@@ -90,7 +90,7 @@ def test_a_cache_gives_back_the_window_that_it_was_built_with(
     """Built once with --lookback, it needs no flag again from the same model or ensemble, whatever window that states;
     other weights, and another flag, are refused as always."""
     second, other = (
-        str(write_checkpoint(tmp_path / f"{seed}.pt", num_features=23, lookback=LOOKBACK, seed=seed)) for seed in (5, 6)
+        str(write_checkpoint(tmp_path / f"{seed}.pt", num_features=19, lookback=LOOKBACK, seed=seed)) for seed in (5, 6)
     )
     more, cache = ["--ensemble-models", second] if members == 2 else [], str(tmp_path / "nine.lance")
     where = [*models(folder), *more]
@@ -111,7 +111,7 @@ def test_a_cache_gives_back_the_window_that_it_was_built_with(
 def test_bin_edges_that_are_none_are_one_line(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A checkpoint given as bin edges, and a file of edges that is not there: exit 2, in the words of the flag."""
     classes = write_checkpoint(
-        tmp_path / "classes.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+        tmp_path / "classes.pt", num_features=19, lookback=LOOKBACK, pred_mode="classification", num_bins=10
     )
     where = ["--model", str(classes), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
     assert "invalid bin edges" in refusal(capsys, "build", *where, "--bin-edges", str(classes))
@@ -121,7 +121,7 @@ def test_bin_edges_that_are_none_are_one_line(folder: Path, capsys: pytest.Captu
 def test_a_build_without_forecasts_says_so(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A classifier without bin edges: on stderr and in the JSON, of a plan and of a build; not of any other model."""
     classes = write_checkpoint(
-        tmp_path / "c.pt", num_features=23, lookback=LOOKBACK, pred_mode="classification", num_bins=10
+        tmp_path / "c.pt", num_features=19, lookback=LOOKBACK, pred_mode="classification", num_bins=10
     )
     where = ["--data", str(folder / "f.h5"), "--months", "1"]
     said = "no forecasts: the checkpoint has no bin edges (--bin-edges F)"
@@ -140,7 +140,7 @@ def test_workers_of_ray_encode_with_the_window_of_the_cache(
 ) -> None:
     """They do not see the cache: whatever window the checkpoint names, they get the one that was settled on before."""
     pytest.importorskip("ray", reason="ray comes with the dev install")
-    model = write_checkpoint(tmp_path / "m.pt", num_features=23, **named)
+    model = write_checkpoint(tmp_path / "m.pt", num_features=19, **named)
     where = ["--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
     ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")

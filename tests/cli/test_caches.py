@@ -116,7 +116,7 @@ def test_an_old_file_becomes_trusted_by_proof(folder: Path, capsys: pytest.Captu
                 theirs.create_dataset(f"{ticker}/{day}", data=vector[:], compression="gzip")
     answer(capsys, "cache", "import", str(old), taken, "--trust")
     assert not answer(capsys, "cache", "info", taken)["verified"]
-    other = write_checkpoint(tmp_path / "other.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    other = write_checkpoint(tmp_path / "other.pt", num_features=19, lookback=LOOKBACK, seed=5)
     data = ["--data", str(folder / "f.h5")]
     assert main(["cache", "verify", taken, "--model", str(other), *data, "--json", "--quiet"]) == 3
     capsys.readouterr()
@@ -149,13 +149,13 @@ def test_a_model_file_is_not_asked_for_the_precision_of_another_one_s_cache(
 def test_the_caches_of_a_folder_are_listed(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A line a cache, the model's own marked, whatever file the model lies in; a broken one says so; `cache info` of a
     folder names the command."""
-    other = write_checkpoint(tmp_path / "other.pt", num_features=23, lookback=LOOKBACK, seed=5)
+    other = write_checkpoint(tmp_path / "other.pt", num_features=19, lookback=LOOKBACK, seed=5)
     caches = tmp_path / "caches"
     shutil.copytree(folder / "c.lance", caches / "a.lance")
     where = ["--data", str(folder / "f.h5"), "--cache", str(caches / "b.lance"), "--months", "1"]
     answer(capsys, "build", "--model", str(other), *where)
     (caches / "x.lance").write_text("no cache")
-    for model in (folder / "m.pt", write_checkpoint(tmp_path / "again.pt", num_features=23, lookback=LOOKBACK)):
+    for model in (folder / "m.pt", write_checkpoint(tmp_path / "again.pt", num_features=19, lookback=LOOKBACK)):
         found = answer(capsys, "cache", "list", str(caches), "--model", str(model))["caches"]
         assert [one["belongs"] for one in found] == [True, False, None]
     info = answer(capsys, "cache", "info", str(caches / "a.lance"))

@@ -99,7 +99,7 @@ def test_a_checkpoint_of_another_window_than_the_cache_is_refused(
     command: str, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The cache's window does not overrule the one that the checkpoint was trained on; the error names both."""
-    longer = write_checkpoint(tmp_path / "longer.pt", num_features=23, lookback=LOOKBACK + 12)
+    longer = write_checkpoint(tmp_path / "longer.pt", num_features=19, lookback=LOOKBACK + 12)
     where = ["--model", str(longer), "--data", str(folder / "f.h5")]
     cached = ["--cache", str(folder / "c.lance")]
     commands = {

@@ -31,7 +31,7 @@ DAYS = [f"2024-01-{day:02d}" for day in (2, 3, 4, 5, 8, 9, 10, 11)]
 def long_text(*, header: str = "date,ticker,open,high,low,close,volume", sep: str = "\n") -> str:
     lines = [header]
     for n, day in enumerate(DAYS):
-        lines += [f"{day},{ticker},{10 + n},{12 + n},{9 + n},{11 + n},{1000 * n}" for ticker in ("BBB", "AAA")]
+        lines += [f"{day},{ticker},{10 + n},{12 + n},{9 + n},{11 + n},{1000 * (n + 1)}" for ticker in ("BBB", "AAA")]
     return sep.join(lines) + sep
 
 
@@ -56,14 +56,14 @@ def test_a_long_table_becomes_two_files_that_open(tmp_path):
     assert report.columns == {name: name for name in ("close", "open", "high", "low", "volume")}
     assert panel.feature_names == report.feature_names
     assert len(report.feature_names) == report.features == panel.num_features
-    assert {"return_1", "gap_1", "volume_5", "rank_return_1"} <= set(report.feature_names)
+    assert {"return_1", "gap_1", "volume_5"} <= set(report.feature_names)
     assert panel.rows().values.shape == (6, report.features)
     assert panel.prices is not None
     assert panel.prices.open is not None
     assert panel.prices.close[:, 0].tolist() == [11 + n for n in range(8)]
     assert panel.prices.open[:, 1].tolist() == [10 + n for n in range(8)]
     assert done == [(1, 2), (2, 2)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "long.csv", "p.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "f.health.json", "long.csv", "p.h5"]
     with h5py.File(report.features_out) as file:
         assert file.attrs["source_file"] == "long.csv"
 
@@ -97,11 +97,13 @@ def test_the_same_table_in_any_format_gives_the_same_bars(tmp_path):
         tmp_path / "b.parquet",
     )
     pq.write_table(frame, tmp_path / "a.pq")
+    (tmp_path / "a.txt").write_bytes(plain.read_bytes())
+    (tmp_path / "a.tsv").write_bytes(plain.read_bytes().replace(b",", b"\t"))
     feather.write_feather(frame, tmp_path / "a.feather")
     with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pa.ipc.new_file(file, frame.schema) as writer:
         writer.write_table(frame, max_chunksize=3)
     found = []
-    for name in (*(f"a{suffix}" for suffix in FORMATS), "b.csv", "b.parquet"):
+    for name in (*(f"a{suffix}" for suffix in FORMATS), "a.csv.gz", "b.csv", "b.parquet"):
         bars = read_bars(tmp_path / name).bars
         assert list(bars) == ["AAA", "BBB"]
         columns = [getattr(own, name) for own in bars.values() for name in ("days", "close", "low", "volume")]
@@ -221,7 +223,7 @@ BAD = {
     "empty ticker": ("date,ticker,close\n2024-01-02,,1\n", "rows without a ticker"),
     "two columns of one name": ("date,A,A\n2024-01-02,1,1\n", "two columns 'A'"),
     "no name": ("date,A,\n2024-01-02,1,1\n", "a column without a name"),
-    "one column": ("date;A;B\n2024-01-02;1;1\n", "has 1 columns"),
+    "one column": ("date\n2024-01-02\n", "has 1 columns .date.; .*--sep"),
     "ragged": ("date,A,B\n2024-01-02,1\n", "Expected 3 columns, got 2"),
     "empty": ("", "has 0 columns"),
 }
@@ -330,7 +332,7 @@ def test_the_prices_that_a_package_ships_are_prepared():
     found = read_bars(Path(str(shipped[0].locate())))
     assert (found.layout, len(found.bars), found.not_traded) == ("wide", 20, 0)
     rows = {ticker: values for ticker, _, values in panel_features(found.bars, FeatureConfig())}
-    assert {values.shape for values in rows.values()} == {(8313 - 120, 41)}
+    assert {values.shape for values in rows.values()} == {(8313 - 120, 38)}
     assert all(np.isfinite(values).all() for values in rows.values())
 
 
@@ -340,13 +342,24 @@ NYSE = Path(__file__).parents[3] / "shared" / "data" / "nyse403.parquet"
 @pytest.mark.slow
 @pytest.mark.skipif(not NYSE.exists(), reason="real prices for trying at scale, not part of the project, are not here")
 def test_real_bars_with_known_flaws_are_counted(tmp_path):
-    """403 tickers of real bars: 1.7 % break their bounds and are counted, jumps are kept, every row is finite."""
+    """403 tickers of real bars: their flaws are found and kept, days without volume are left out, rows are finite."""
     report = prepare(NYSE, features_out=tmp_path / "f.h5", prices_out=tmp_path / "p.h5")
-    assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_591_290, 64)
-    assert (report.bars_out_of_bounds, report.bars_dropped) == (43_632, {})
+    assert (report.tickers, report.sessions, report.bars, report.features) == (403, 6430, 2_549_088, 64)
+    assert (report.bars_out_of_bounds, report.bars_dropped, report.zero_volume_left_out) == (43_632, {}, 42_202)
+    health = report.health
+    largest = health.largest_moves.worst[0]
+    assert (largest.ticker, largest.day) == ("SU", "1993-12-01")
+    assert largest.size == pytest.approx(35.2, abs=0.01)
+    assert sum(case.size > 1 for case in health.largest_moves.worst) <= 8
+    assert health.zero_volume.share == pytest.approx(0.0163, abs=0.0001)
+    assert health.out_of_bounds.count == 43_632
+    assert 0.10 < health.unchanged_runs.share < 0.12
+    assert (health.all_alive_at_the_end, health.weekend_rows.count, health.future_dates.count) == (True, 0, 0)
+    assert any(case.ticker == "SU" for case in health.gaps.worst)
     panel = open_panel(tmp_path / "f.h5", tmp_path / "p.h5")
     assert panel.prices is not None
-    assert np.nanmax(panel.prices.close[1:] / panel.prices.close[:-1]) > 36
+    assert panel.prices.close[panel.prices.days == np.datetime64("1993-12-01"), panel.prices.tickers.index("SU")] > 1.4
+    assert np.isnan(panel.prices.close).sum() == 42_202
     assert all(np.isfinite(panel.rows((ticker,)).values).all() for ticker in panel.tickers[::20])
 
 
@@ -380,4 +393,4 @@ def test_a_full_disk_is_one_clear_error(tmp_path, limit):
     refused = tmp_path / ("f.h5" if limit == "prices fit" else "p.h5")  # prices come first
     assert done.stdout.startswith(f"{refused} could not be written: File too large; what was there is kept")
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.h5")} == {"f.h5": b"old", "p.h5": b"old"}
-    assert len(list(tmp_path.iterdir())) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "f.health.json", "p.h5", "t.csv"]

@@ -10,8 +10,8 @@ from encash import metrics
 from encash.arrays import Days, Float32
 from encash.audit.poison import cut_bars, poisoned_bars
 from encash.audit.subject import Check, FeatureMaker, Features, Subject
-from encash.panel import Bars, FeatureConfig, Panel, PriceTable
-from encash.panel.features import feature_names, panel_features
+from encash.panel import Bars, Panel, PriceTable
+from encash.panel.features import config_of, panel_features
 from encash.progress import Progress
 
 TOO_GOOD = {1: 0.25, 5: 0.35, 20: 0.45}
@@ -91,13 +91,12 @@ def _correlation_check(subject: Subject) -> Check:
 
 def _maker_of(panel: Panel, bars: Mapping[str, Bars]) -> FeatureMaker | None:
     """Return the function of ``encash prepare``, if the panel has the features that it computes from the bars."""
-    config = FeatureConfig()
-    if panel.feature_names != feature_names(next(iter(bars.values())), config):
+    config = config_of(panel, bars)
+    if config is None:
         return None
 
     def make(some: Mapping[str, Bars]) -> Features:
-        enough = {ticker: own for ticker, own in some.items() if len(own.days) > config.longest}
-        return {ticker: (days, values) for ticker, days, values in panel_features(enough, config)} if enough else {}
+        return {ticker: (days, values) for ticker, days, values in panel_features(some, config)}
 
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
     for ticker, own in bars.items():
         known = own.days <= day
         if known.any():
-            cut[ticker] = Bars(days=own.days[known], **{name: column[known] for name, column in _columns(own).items()})
+            cut[ticker] = own.only(known)
     return cut
 
 
@@ -37,8 +38,8 @@ def poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceT
     """Return the prices with noise on those after a day."""
     random = np.random.default_rng(seed)
     late = np.broadcast_to((prices.days > day)[:, None], prices.close.shape)
-    opens = None if prices.open is None else _noisy(prices.open, late, random)
-    return replace(prices, close=_noisy(prices.close, late, random), open=opens)
+    wrong: dict[str, Any] = {name: _noisy(grid, late, random) for name, grid in prices.grids().items()}
+    return replace(prices, **wrong)
 
 
 def poisoned_panel(panel: Panel, prices: PriceTable, day: np.datetime64, *, lookback: int, seed: int) -> Panel:

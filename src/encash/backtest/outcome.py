@@ -65,6 +65,11 @@ class Outcome(Allocation):
         return self.setup.sessions.days
 
     @property
+    def sessions_per_year(self) -> int:
+        """Sessions per year that annualize the figures: the setting, or measured from the data."""
+        return self.config.sessions_per_year or self.setup.sessions.per_year
+
+    @property
     def net(self) -> Float64:
         """Equity after costs at the close of each session, shape (S,)."""
         return self.simulation.equity
@@ -105,14 +110,15 @@ class Outcome(Allocation):
         """
         path, benchmark = self.path, self.benchmark
         trades, holdings, config = self.simulation.trades, self.simulation.holdings, self.config
+        year = self.sessions_per_year
         candidates = int(self.candidates.sum())
         return {
             "final_capital": float(self.net[-1]),
             "total_return": metrics.total_return(path),
             "gross_return": float(self.gross[-1] / config.initial_capital - 1.0),
             "benchmark_return": metrics.total_return(benchmark),
-            **{key: metric.measure(path, benchmark) for key, metric in metrics.PATH_METRICS.items()},
-            "turnover": metrics.turnover(float(trades.value().sum()), path),
+            **{key: metric.measure(path, benchmark, year) for key, metric in metrics.PATH_METRICS.items()},
+            "turnover": metrics.turnover(float(trades.value().sum()), path, year),
             "trades": len(trades.row),
             "fees": float(trades.fee.sum()),
             "win_rate": metrics.win_rate(config.costs().gain(holdings.shares, holdings.entry, holdings.exit)),

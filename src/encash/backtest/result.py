@@ -147,6 +147,7 @@ class BacktestResult:
             "start": str(self.days[0]),
             "end": str(self.days[-1]),
             "sessions": len(self.days),
+            "sessions_per_year": self.outcome.sessions_per_year,
             "final_capital_by_delisting": {policy: json_value(value) for policy, value in delistings.items()},
             "seed": self.outcome.config.seed,
             "configuration": describe(self.outcome.config),

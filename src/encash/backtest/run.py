@@ -93,6 +93,7 @@ def run_backtest(
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
             "tickers_without_features": inputs.tickers_without_features,
+            "health": inputs.prices.health,
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)
 

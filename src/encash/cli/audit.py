@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encash import audit, pipeline
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console, Parser
-from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, read_options, reading_flags, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
+
+if TYPE_CHECKING:
+    from encash.panel import Bars
 
 
 def register(parser: Parser) -> None:
@@ -35,16 +40,25 @@ def register(parser: Parser) -> None:
     parser.add_argument(
         "--raw",
         type=Path,
+        nargs="+",
         metavar="PRICES",
-        help="the table that the features were prepared from; needed if it has more than closes",
+        help="the table that the features were prepared from, or its files; needed if it has more than closes",
     )
+    reading_flags(parser.add_argument_group("what the table does not say", "as given to prepare"))
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
+
+
+def _bars(arguments: argparse.Namespace) -> Mapping[str, Bars]:
+    """Read the table that the features were prepared from, as prepare does."""
+    from encash.panel.tables import read_bars
+    from encash.panel.untraded import traded_bars
+
+    options = read_options(arguments)
+    return traded_bars(read_bars(arguments.raw, options, drop_bad=True).bars, options.zero_volume).bars
 
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Run every check; return 3 if one fails."""
-    from encash.panel.tables import read_bars
-
     sources = console.sources(arguments)
     if sources.model is None or sources.data is None:
         raise InputError("an audit encodes entries again; give --model M and --data F")
@@ -62,7 +76,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         clusters=arguments.clusters,
         days=arguments.days,
         sample=arguments.sample,
-        bars=None if arguments.raw is None else read_bars(arguments.raw, drop_bad=True).bars,
+        bars=None if arguments.raw is None else _bars(arguments),
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
@@ -13,6 +13,8 @@ from encash.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from encash.panel.tables import ReadOptions
 
 
 def command(parser: Parser, handler: Handler, example: str, *, about: str | None = None) -> None:
@@ -27,6 +29,62 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def reading_flags(parser: argparse._ActionsContainer) -> None:
+    """Add the flags that say what a table of prices does not; `read_options` returns their values."""
+    from encash.panel.untraded import ZeroVolume
+
+    meanings = get_args(ZeroVolume)
+    parser.add_argument(
+        "--columns",
+        type=_assignments,
+        default={},
+        metavar="ROLE=COLUMN,…",
+        help="column of the table by role, like close=PRC,ticker=PERMNO (recognized)",
+    )
+    parser.add_argument("--ticker", metavar="T", help="ticker of a file that holds one stock (the name of the file)")
+    parser.add_argument("--date-format", metavar="F", help="format of dates as text, like %%d/%%m/%%Y (recognized)")
+    parser.add_argument(
+        "--timezone", metavar="Z", help="zone of the exchange, like Asia/Tokyo: instants are days there (as written)"
+    )
+    parser.add_argument(
+        "--sep", type=_separator, metavar="S", help="separator of a text file, like ; or \\t (recognized)"
+    )
+    parser.add_argument("--decimal", metavar="C", help="decimal mark of a text file, . or , (recognized)")
+    parser.add_argument(
+        "--zero-volume",
+        choices=meanings,
+        default=meanings[0],
+        help="untraded: a bar with a volume of zero has no price and can be neither bought nor sold (untraded)",
+    )
+
+
+def read_options(arguments: argparse.Namespace) -> ReadOptions:
+    """Return the values of `reading_flags`."""
+    from encash.panel.tables import ReadOptions
+
+    return spec_of(ReadOptions, arguments)
+
+
+def _separator(text: str) -> str:
+    return "\t" if text in ("\\t", "tab") else text
+
+
+def _assignments(text: str) -> dict[str, str]:
+    """Parse ``close=PRC,ticker=PERMNO``; a part without a sign belongs to the name before it."""
+    found: dict[str, str] = {}
+    role = ""
+    for part in text.split(","):
+        head, sign, column = part.partition("=")
+        if sign:
+            role = head.strip()
+            found[role] = column
+        elif role:
+            found[role] += f",{part}"
+    if not found or not all(name and column for name, column in found.items()):
+        raise argparse.ArgumentTypeError(f"invalid columns {text!r}: expected ROLE=COLUMN,…, like close=PRC")
+    return found
 
 
 def range_flags(parser: argparse.ArgumentParser) -> None:

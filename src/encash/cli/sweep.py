@@ -65,7 +65,8 @@ def sweep_lines(values: dict[str, Any]) -> list[str]:
     best, deflated, risk = values["best"], values["deflated_sharpe"], values["probability_of_overfitting"]
     chosen, performance = "none: no run has a Sharpe ratio", []
     if best is not None:
-        chosen = ", ".join(f"{name} {best[name]}" for name in SETTINGS if best.get(name) is not None)
+        shown = [name for name in SETTINGS if best.get(name) is not None and name != "sessions_per_year"]
+        chosen = ", ".join(f"{name} {best[name]}" for name in shown)
         figures = ", ".join(f"{label} {figure(best[name], form)}" for name, (label, form) in SHOWN.items())
         performance = [f"performance      {figures}, {best['first_session']} to {best['last_session']}"]
     evidence = [f"chosen by luck?  not judged: {values['note']}"]

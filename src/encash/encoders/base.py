@@ -12,7 +12,7 @@ import numpy as np
 from encash.arrays import Bool, Float32
 from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
-from encash.serialization import describe, from_description, identity
+from encash.serialization import added_in, describe, from_description, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class EncoderSpec:
     precision: str = "float32"
     train_end: str | None = None
     """Last day seen by training, YYYY-MM-DD; None if not recorded. Not part of the identity."""
+    feature_set: str | None = added_in(2, default=None)
+    """Name of the feature set of `encash prepare`; None if not recorded. Not part of the identity."""
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +64,7 @@ class EncoderSpec:
 
     def identity(self) -> dict[str, Any]:
         """Return the fields that decide the embedding."""
-        other = ("horizons", "forecast_rule", "train_end")
+        other = ("horizons", "forecast_rule", "train_end", "feature_set")
         return {name: value for name, value in identity(self).items() if name not in other}
 
     def describe(self) -> dict[str, Any]:
@@ -93,14 +95,20 @@ class EncoderSpec:
         if num_features != self.num_features:
             raise MismatchError(
                 f"the data have {num_features} features per session, the model was trained on {self.num_features}; "
-                "give the file that the model was trained on, or a different model"
+                f"give the file that the model was trained on, or a different model; {self._how_to_prepare}"
             )
         if feature_names and self.feature_names and feature_names != self.feature_names:
             at = next(i for i, (a, b) in enumerate(zip(feature_names, self.feature_names, strict=True)) if a != b)
             raise MismatchError(
                 f"feature {at} is {feature_names[at]!r} in the data and {self.feature_names[at]!r} in the model; "
-                "prepare the data again with the features of the model, in its order"
+                f"give the features of the model, in its order; {self._how_to_prepare}"
             )
+
+    @property
+    def _how_to_prepare(self) -> str:
+        if self.feature_set is None:
+            return "for a model of an earlier version: encash prepare --feature-set prices-1"
+        return f"the model's are those of encash prepare --feature-set {self.feature_set}"
 
     def check_windows(self, windows: Float32) -> None:
         """Refuse arrays that are not windows of this encoder.

@@ -8,7 +8,7 @@ A model takes windows (n, L, F) and returns, by these names or in this order:
     confidence     (n, H) in [0, 1], present with a forecast
 
 Its metadata hold what its shapes do not show: under the key ``encash``, a JSON object with any of ``horizons,
-feature_names, train_end, pooling, forecast_rule, architecture``.
+feature_names, feature_set, train_end, pooling, forecast_rule, architecture``.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class ModelFileEncoder(BatchedEncoder):
             engine=facts.engine,
             feature_names=tuple(facts.metadata["feature_names"]) if facts.metadata.get("feature_names") else None,
             train_end=facts.metadata.get("train_end"),
+            feature_set=facts.metadata.get("feature_set"),
         )
         super().__init__(spec, batch_size=batch, smallest_call=batch)
         self.spec = self._with_outputs(facts)

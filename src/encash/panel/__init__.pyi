@@ -3,6 +3,8 @@ from .features import FeatureConfig as FeatureConfig
 from .load import ArraySource as ArraySource
 from .load import open_panel as open_panel
 from .load import open_prices as open_prices
+from .membership import Membership as Membership
+from .membership import read_membership as read_membership
 from .panel import FeatureRows as FeatureRows
 from .panel import FeatureSource as FeatureSource
 from .panel import Panel as Panel

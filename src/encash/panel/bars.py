@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
-from encash.arrays import Days, Float64
+from encash.arrays import Bool, Days, Float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +32,17 @@ class Bars:
     """In currency units of the day, per share of the day; None if the table does not have it; shape (n,)."""
     raw_volume: Float64 | None = None
     """Shares of the day; None if the table does not have it; shape (n,)."""
+    dollars: Float64 | None = None
+    """Traded value in currency units of the day: raw close × raw volume, or the same product of columns that are both
+    adjusted for splits; None if the table has neither; shape (n,)."""
+
+    def only(self, rows: Bool | slice) -> Bars:
+        """Return some of the bars; a mask has shape (n,).
+
+        >>> import numpy as np
+        >>> days = np.arange("2024-01-01", "2024-01-04", dtype="datetime64[D]")
+        >>> Bars(days=days, close=np.array([1.0, 2.0, 3.0])).only(slice(1, 3)).close.tolist()
+        [2.0, 3.0]
+        """
+        columns = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})

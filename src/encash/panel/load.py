@@ -5,9 +5,10 @@ HDF5 is read through its low-level interface, which is five times as fast on tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from encash.arrays import Days, Float32, Float64
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError, unreadable
+from encash.panel.calendars import FRIDAY, check_one_calendar, weekdays
 from encash.panel.checks import (
     check_days,
     check_features,
@@ -24,7 +26,9 @@ from encash.panel.checks import (
     check_width,
     days_from_bytes,
 )
-from encash.panel.panel import Panel, PriceTable, distinct_days
+from encash.panel.features import FeatureConfig
+from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
+from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
 
 Value = TypeVar("Value")
 
@@ -47,16 +51,18 @@ def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
     return Panel(HdfSource(features), None if prices is None else open_prices(prices))
 
 
-def open_prices(path: str | Path) -> PriceTable:
+def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> PriceTable:
     """Read the prices of a file on the grid of all its days × tickers.
 
     Args:
         path: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes YYYY-MM-DD, both (rows,), and
-            optionally ``/<TICKER>/open``. NaN is a day without a trade.
+            optionally those of `PRICE_COLUMNS`. NaN is a day without a trade.
+        columns: those of `PRICE_COLUMNS` to read, if the file has them.
 
     Raises:
         MissingFileError: the path does not exist.
-        FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite.
+        FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite; tickers
+            of different calendars, such as stocks and coins.
     """
     with _open(path) as file:
         reader = _Reader(file, path)
@@ -65,11 +71,19 @@ def open_prices(path: str | Path) -> PriceTable:
         own_days = [reader.days(ticker) for ticker in tickers]
         days = distinct_days(own_days)
         close = _on_grid(reader, closes, tickers, own_days, days)
-        opens = _on_grid(reader, "open", tickers, own_days, days) if reader.has(tickers[0], "open") else None
+        grids = {
+            name: _on_grid(reader, name, tickers, own_days, days)
+            for name in PRICE_COLUMNS
+            if name in columns and reader.has(tickers[0], name)
+        }
+        health = reader.health()
     check_prices(tickers, days, close, of="close")
-    if opens is not None:
-        check_prices(tickers, days, opens, of="open")
-    return PriceTable(days=days, tickers=tickers, close=close, open=opens)
+    for name in ("open", "raw_close"):
+        if name in grids:
+            check_prices(tickers, days, grids[name], of=name.replace("_", " "))
+    if (weekdays(days) > FRIDAY).any():  # without a weekend there is only one calendar
+        check_one_calendar(((ticker, days[~np.isnan(close[:, n])]) for n, ticker in enumerate(tickers)), of=path)
+    return PriceTable(days=days, tickers=tickers, close=close, health=health, **grids)
 
 
 class HdfSource:
@@ -83,6 +97,7 @@ class HdfSource:
         self.tickers: tuple[str, ...] = self._reader.tickers()
         self._num_rows, self.num_features = self._check_shapes()
         self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
+        self.feature_config = self._reader.feature_config(self.tickers)
 
     def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
         """Pickle the path; the file is opened again where it is unpickled."""
@@ -134,7 +149,12 @@ class ArraySource:
     array([[1., 1., 1.]], dtype=float32)
     """
 
-    def __init__(self, rows: Mapping[str, tuple[Days, Float32]], feature_names: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        rows: Mapping[str, tuple[Days, Float32]],
+        feature_names: tuple[str, ...] | None = None,
+        feature_config: FeatureConfig | None = None,
+    ):
         """Check and keep the days (rows,) and values (rows, F) of each ticker.
 
         Raises:
@@ -156,6 +176,7 @@ class ArraySource:
         if feature_names is not None and len(feature_names) != self.num_features:
             raise InputError(f"{len(feature_names)} feature names for {self.num_features} features; give one for each")
         self.feature_names = feature_names
+        self.feature_config = feature_config
 
     def close(self) -> None:
         """Do nothing: there is no file."""
@@ -196,6 +217,26 @@ class _Reader:
                 f"{self._path} names {len(texts)} features and has {num_features}; prepare the file again"
             )
         return texts
+
+    def health(self) -> dict[str, Any] | None:
+        """Return the summary of suspicious data, None if the file does not record it."""
+        text = self._file.attrs.get("health")
+        try:
+            found: dict[str, Any] | None = None if text is None else json.loads(text)
+        except ValueError as error:
+            raise FormatError(f"the health of {self._path} is not JSON ({error}); prepare the file again") from None
+        return found
+
+    def feature_config(self, tickers: tuple[str, ...]) -> FeatureConfig | None:
+        """Return the choice of features, None if the file does not record it."""
+        feature_set, record = (self._file.attrs.get(name) for name in (FEATURE_SET, FEATURE_CONFIG))
+        if feature_set is None or record is None:
+            return None
+
+        def stays() -> dict[str, Days]:
+            return {ticker: self._file[ticker].attrs[MEMBER].astype("datetime64[D]") for ticker in tickers}
+
+        return from_record(str(feature_set), str(record), stays, what=str(self._path))
 
     def has(self, ticker: str, name: str) -> bool:
         """Return whether a ticker has a dataset of this name."""

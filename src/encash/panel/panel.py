@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Float64, Int64, positions, to_day
 from encash.errors import InputError, UnknownKeyError
+
+if TYPE_CHECKING:
+    from encash.panel.features import FeatureConfig
+
+PRICE_COLUMNS = ("open", "volume", "raw_close", "raw_volume", "dollars")
+"""Columns that a prices file may have beside its closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +42,27 @@ class PriceTable:
     """In currency units, shape (T, N)."""
     open: Float64 | None = None
     """shape (T, N); None if there are no opens."""
+    volume: Float64 | None = None
+    """Shares traded, comparable across days; shape (T, N); None if absent or not read."""
+    raw_close: Float64 | None = None
+    """In currency units of the day, per share of the day; shape (T, N); None if absent or not read."""
+    raw_volume: Float64 | None = None
+    """Shares of the day; shape (T, N); None if absent or not read."""
+    dollars: Float64 | None = None
+    """Traded value in currency units of the day; shape (T, N); None if absent or not read."""
+    health: Mapping[str, Any] | None = None
+    """Suspicious data of the whole file as ``encash prepare`` found it, plain JSON values; None if not recorded."""
+
+    def grids(self) -> dict[str, Float64]:
+        """Return the columns that the table has, by name; each of shape (T, N)."""
+        columns = {name: getattr(self, name) for name in ("close", *PRICE_COLUMNS)}
+        return {name: grid for name, grid in columns.items() if grid is not None}
 
     def as_of(self, day: DayLike) -> PriceTable:
         """Return the table as of the close of a day."""
         until = int(np.searchsorted(self.days, to_day(day), side="right"))
-        opens = None if self.open is None else self.open[:until]
-        return replace(self, days=self.days[:until], close=self.close[:until], open=opens)
+        cut: dict[str, Any] = {name: grid[:until] for name, grid in self.grids().items()}
+        return replace(self, days=self.days[:until], **cut)
 
     def select(self, tickers: tuple[str, ...]) -> PriceTable:
         """Return the same sessions for these tickers, in this order.
@@ -56,8 +77,8 @@ class PriceTable:
                 f"no prices for {tickers[missing[0]]!r} ({len(missing)} of {len(tickers)} tickers have none)"
             )
         columns = order[found]
-        opens = None if self.open is None else self.open[:, columns]
-        return replace(self, tickers=tickers, close=self.close[:, columns], open=opens)
+        selected: dict[str, Any] = {name: grid[:, columns] for name, grid in self.grids().items()}
+        return replace(self, tickers=tickers, **selected)
 
 
 class FeatureSource(Protocol):
@@ -91,6 +112,8 @@ class Panel:
         self.tickers = source.tickers
         self.num_features = source.num_features
         self.feature_names = source.feature_names
+        self.feature_config: FeatureConfig | None = getattr(source, "feature_config", None)
+        """The choice of features, None if the source does not record it."""
         self._sessions: Days | None = None
 
     def __enter__(self) -> Self:

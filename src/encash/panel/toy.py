@@ -64,15 +64,16 @@ def toy_panel(
     bars = {ticker: Bars(days=days[traded[:, n]], close=close[traded[:, n], n]) for n, ticker in enumerate(tickers)}
     columns = feature_names(bars[tickers[0]], config)
     rows = {ticker: (own_days, values) for ticker, own_days, values in panel_features(bars, config)}
+    recorded: FeatureConfig | None = config
     if signal_ic is not None:
-        columns = (*columns, "signal")
+        columns, recorded = (*columns, "signal"), None
         for column, ticker in enumerate(tickers):
             own_days, values = rows[ticker]
             own_signal = signal[np.searchsorted(days, own_days), column].astype(np.float32)
             rows[ticker] = own_days, np.column_stack([values, own_signal])
     if odd:
         rows["NANS"][1][10::25, 1] = np.nan
-    return Panel(ArraySource(rows, columns), PriceTable(days=days, tickers=tickers, close=close))
+    return Panel(ArraySource(rows, columns, recorded), PriceTable(days=days, tickers=tickers, close=close))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ it to `CRITERIA`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -188,7 +188,36 @@ def _coverage(run: Run, extras: Extras) -> Answer:
         doubts += f" The input of {pluralize(run.figure('unchecked'), 'cached vector')} is not recorded."
     if run.result.get("verified") is False:
         doubts += " The cache was imported on trust: the model that computed it is not known."
+    doubts += _suspicious(run)
     return "doubt" if share > 0.01 or doubts else "good", text + doubts
+
+
+_SUSPICIOUS = {
+    "largest_moves": "large move",
+    "unchanged_runs": "long unchanged run",
+    "gaps": "gap",
+    "zero_volume": "zero-volume bar",
+    "weekend_rows": "weekend bar",
+    "out_of_bounds": "out-of-bounds bar",
+}
+"""Finding of `encash prepare` → noun for one case."""
+
+
+def _suspicious(run: Run) -> str:
+    """Describe the suspicious data of the prices file, if the run records it."""
+    health = run.section("health")
+    names = [name for name in health.get("suspicious", ()) if name in _SUSPICIOUS]
+    found = [
+        f"{pluralize(health[name]['count'], _SUSPICIOUS[name])}{_example(health[name]['worst'])}" for name in names
+    ]
+    text = f" Suspicious prices were kept: {', '.join(found)}." if found else ""
+    if health.get("all_alive_at_the_end"):
+        text += f" Hardly any of the {count(health['tickers'])} tickers ends early: a list of survivors flatters a run."
+    return text
+
+
+def _example(worst: Sequence[Mapping[str, Any]]) -> str:
+    return f" (such as {worst[0]['ticker']} on {worst[0]['day']})" if worst else ""
 
 
 CRITERIA: dict[str, Callable[[Run, Extras], Answer | None]] = {

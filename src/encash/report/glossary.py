@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from encash.metrics import PATH_METRICS
 
 GLOSSARY = {
@@ -33,12 +35,22 @@ GLOSSARY = {
 }
 """Term → definition."""
 
-CONVENTIONS = (
-    "252 sessions a year; growth is compounded; returns are simple, never logarithmic; the risk-free rate is 0.",
+_CONVENTIONS = (
+    "Growth is compounded; returns are simple, never logarithmic; the risk-free rate is 0.",
     "Equity is marked to market at each close. Its first value is replaced by the initial capital, so that the costs "
     "of the first buys are part of the first return.",
     "Standard deviations are those of a sample (ddof 1). An undefined figure is shown as –, never as 0.",
     "Monthly and yearly returns are compounded from net equity; the first and the last month may be incomplete.",
     "Amounts are in the currency of the prices.",
 )
-"""Conventions behind all figures."""
+
+
+def conventions(sessions_per_year: Iterable[int]) -> tuple[str, ...]:
+    """Return the conventions behind all figures of runs with these numbers of sessions per year.
+
+    >>> conventions([365, 252, 252])[0]
+    '252 or 365 sessions a year, by the run.'
+    """
+    years = sorted(set(sessions_per_year))
+    text = f"{' or '.join(map(str, years))} sessions a year"
+    return (f"{text}, by the run." if len(years) > 1 else f"{text}.", *_CONVENTIONS)

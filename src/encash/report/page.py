@@ -14,7 +14,7 @@ from encash.report import formatting, tables
 from encash.report.charts import growth, run_charts
 from encash.report.comparison_files import read_comparisons
 from encash.report.criteria import assess
-from encash.report.glossary import CONVENTIONS, GLOSSARY
+from encash.report.glossary import GLOSSARY, conventions
 from encash.report.run_extras import Extras
 from encash.report.summary import Run, read_run
 from encash.report.verdict import RULES, judge
@@ -51,6 +51,7 @@ def _page_of_one(run: Run, extras: Extras) -> str:
     extras = extras.with_defaults(read_comparisons(run.folder))
     return _render(
         "run.html.j2",
+        [run],
         run=run,
         verdict=judge(run, extras),
         criteria=assess(run, extras),
@@ -70,6 +71,7 @@ def _page_of_many(runs: Sequence[Run]) -> str:
     best = max(honest, key=lambda place: float(runs[place].path[-1] / runs[place].capital), default=None)
     return _render(
         "runs.html.j2",
+        runs,
         rows=list(zip(names, verdicts, map(tables.run_row, runs), strict=True)),
         columns=["Sessions", *tables.FIGURES],
         chart=growth(runs, names),
@@ -80,8 +82,8 @@ def _page_of_many(runs: Sequence[Run]) -> str:
     )
 
 
-def _render(template: str, **values: Any) -> str:
-    """Render a page; text is escaped."""
+def _render(template: str, runs: Sequence[Run], **values: Any) -> str:
+    """Render a page of some runs; text is escaped."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -91,4 +93,5 @@ def _render(template: str, **values: Any) -> str:
     )
     templates.filters.update(signed_percent=formatting.signed_percent, money=formatting.money)
     page = templates.get_template(template)
-    return page.render(glossary=GLOSSARY, conventions=CONVENTIONS, rules=RULES, **values)
+    annual = conventions(run.sessions_per_year for run in runs)
+    return page.render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,11 @@ class Run:
         return value if isinstance(value, int) else None
 
     @property
+    def sessions_per_year(self) -> int:
+        """Sessions per year that annualize its figures; 252 if its version of encash did not record them."""
+        return int(self.figure("sessions_per_year") or metrics.SESSIONS_PER_YEAR)
+
+    @property
     def capital(self) -> float:
         """The initial capital."""
         return float(self.config.get("initial_capital", self.equity.net[0]))
@@ -133,7 +138,8 @@ class Run:
     def sharpe_interval(self) -> tuple[float, float]:
         """95% interval of the Sharpe ratio: block bootstrap in blocks of the horizon and at least 10 sessions."""
         returns = metrics.simple_returns(self.path)
-        return metrics.block_bootstrap(returns, _sharpe_of_rows, block=max(self.horizon or 1, 10), draws=500, seed=0)
+        sharpe = partial(_sharpe_of_rows, sessions_per_year=self.sessions_per_year)
+        return metrics.block_bootstrap(returns, sharpe, block=max(self.horizon or 1, 10), draws=500, seed=0)
 
     def figure(self, name: str) -> float | None:
         """Return a number of the result; None if it is absent or undefined."""
@@ -289,10 +295,10 @@ def floats(table: pa.Table, name: str) -> Float64:
     return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def _sharpe_of_rows(returns: Float64) -> Float64:
+def _sharpe_of_rows(returns: Float64, sessions_per_year: int) -> Float64:
     deviation = returns.std(axis=1, ddof=1)
     safe = np.where(deviation > 0, deviation, np.nan)
-    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(metrics.SESSIONS_PER_YEAR)
+    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(sessions_per_year)
     return result
 
 

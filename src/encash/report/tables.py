@@ -169,7 +169,8 @@ def _spread_text(spread: Spread, form: Format) -> str:
 
 def _benchmark_note(run: Run, metric: PathMetric) -> str:
     form, benchmark = FIGURES[metric.term][1], run.equity.benchmark
-    return f"benchmark {form(metric.measure(benchmark, benchmark) if run.has_benchmark else None).removeprefix('+')}"
+    found = metric.measure(benchmark, benchmark, run.sessions_per_year) if run.has_benchmark else None
+    return f"benchmark {form(found).removeprefix('+')}"
 
 
 def _trades_note(run: Run) -> str:

@@ -113,6 +113,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         "val_loss": best.val_loss,
         "train_end": train_end,
         "feature_names": list(panel.feature_names) if panel.feature_names else None,
+        "feature_set": panel.feature_config.feature_set if panel.feature_config else None,
         "validation": {"rank_ic": rank_ics, "confidence_hits": confidence_hits, **split.period()},
         "training": describe(config),
     }

@@ -63,7 +63,7 @@ class FilterTest:
     excess: float
     """Total return less the mean of the random filters."""
     excess_interval: tuple[float, float]
-    """95% interval (block bootstrap) of the mean daily excess return over the random filters, annualized (× 252)."""
+    """95% interval (block bootstrap) of the mean daily excess return over the random filters, annualized."""
     rank: RandomFilterRank
     """Rank among the random filters."""
     lookahead: Literal[False] | str
@@ -239,11 +239,13 @@ class _Variants:
     def compare(self, name: str, meaning: str, labels: Iterable[str], equities: Iterable[Float64]) -> Comparison:
         """Summarize the equities of n runs, each of shape (S,), as one comparison."""
         equity = np.array(list(equities))
-        paths = self.paths(equity)
+        paths, year = self.paths(equity), self.base.sessions_per_year
         figures = {
             "final_capital": paths[:, -1],
             "total_return": np.array([metrics.total_return(path) for path in paths]),
-            "sharpe": np.array([metrics.sharpe(metrics.simple_returns(path)) for path in paths]),
+            "sharpe": np.array(
+                [metrics.sharpe(metrics.simple_returns(path), sessions_per_year=year) for path in paths]
+            ),
             "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
         }
         return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
@@ -370,7 +372,8 @@ def _test_filter(variants: _Variants, random: Comparison, no_filter: Comparison)
         block=min(variants.settings.block, len(excess)),
         seed=variants.settings.seed,
     )
-    interval = (low * metrics.SESSIONS_PER_YEAR, high * metrics.SESSIONS_PER_YEAR)
+    year = variants.base.sessions_per_year
+    interval = (low * year, high * year)
     return FilterTest(
         excess=metrics.total_return(path) - float(random.figures["total_return"].mean()),
         excess_interval=interval,

@@ -31,13 +31,14 @@ class Overfitting:
     2017); 0.5 is no better than chance."""
 
 
-def judge(returns: Float64, trials: int) -> Overfitting:
+def judge(returns: Float64, trials: int, sessions_per_year: int = metrics.SESSIONS_PER_YEAR) -> Overfitting:
     """Judge the best of many runs.
 
     Args:
         returns: daily net returns of all runs on the same sessions, shape (runs, sessions). Of more than 1,000 runs
             every n-th in order of Sharpe ratio is used for the probability of overfitting, the best included.
         trials: number of runs tried, earlier ones included.
+        sessions_per_year: annualizes the expected best Sharpe ratio.
 
     Raises:
         InputError: fewer than 2 runs, or fewer sessions than blocks.
@@ -64,7 +65,7 @@ def judge(returns: Float64, trials: int) -> Overfitting:
     return Overfitting(
         trials=trials,
         deflated_sharpe=float(found.dsr),
-        expected_best=float(found.sr_star) * float(np.sqrt(metrics.SESSIONS_PER_YEAR)),
+        expected_best=float(found.sr_star) * float(np.sqrt(sessions_per_year)),
         overfitting=float(divided.pbo),
     )
 

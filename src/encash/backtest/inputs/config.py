@@ -175,6 +175,9 @@ class BacktestConfig:
     cost_model: Annotated[
         str, Setting(f"{', '.join(COSTS)} or module:attribute; …?field=value", metavar="NAME", expected="a name")
     ] = added_in(2, default="proportional")
+    sessions_per_year: Annotated[int | None, _count("that annualize the figures (measured from the data)")] = added_in(
+        3, default=None
+    )
 
     def __post_init__(self) -> None:
         for name, declared in settings().items():

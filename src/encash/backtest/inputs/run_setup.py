@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from encash.backtest.inputs.universe import (
 from encash.backtest.simulation.market import Delisting, Market, settled
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
+from encash.panel.calendars import sessions_per_year
 from encash.panel.panel import PriceTable
 
 
@@ -39,6 +40,11 @@ class Sessions:
     member: Bool | None
     """Membership of the universe, shape (S, N); None if every ticker is always a member."""
     _benchmarks: dict[Delisting, Float64] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def per_year(self) -> int:
+        """Sessions per year, measured from the beginning of the file to the last session of the run."""
+        return sessions_per_year(self.history.days)
 
     @cached_property
     def close(self) -> Float64:
@@ -122,12 +128,7 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     tickers = universe_tickers(config, prices, candidates)
     history = prices if tickers == prices.tickers else prices.select(tickers)
     if span.stop < len(prices.days):
-        history = replace(
-            history,
-            days=history.days[: span.stop],
-            close=history.close[: span.stop],
-            open=None if history.open is None else history.open[: span.stop],
-        )
+        history = history.as_of(prices.days[span.stop - 1])
     days = history.days[span.start :]
     _check_prices(history.close[span.start :], days, tickers, "close")
     if config.fill == "open" and history.open is not None:

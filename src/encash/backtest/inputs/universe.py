@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Int64, Text, UInt64, day_text, to_day, to_days
+from encash.arrays import Bool, Days, Int64, UInt64, day_text, to_day
 from encash.backtest.inputs.config import BacktestConfig
 from encash.clusters.draw import draw_scores
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.errors import InputError, UnknownKeyError
+from encash.panel import membership
 from encash.panel.panel import PriceTable
 
 _SUBSET_STREAM = 0x5B5E7  # so that the daily draw differs from a random filter with the same seed
 
-
-@dataclass(frozen=True, kw_only=True)
-class Membership:
-    """Stays of tickers in the universe, both ends included; all arrays have shape (n,)."""
-
-    tickers: Text
-    first: Days
-    last: Days
-
-    def mask(self, days: Days, tickers: Sequence[str]) -> Bool:
-        """Return True for each day on which a ticker is a member, shape (days, tickers)."""
-        member = np.zeros((len(days), len(tickers)), dtype=bool)
-        column = {ticker: place for place, ticker in enumerate(tickers)}
-        for ticker, first, last in zip(self.tickers.tolist(), self.first, self.last, strict=True):
-            if ticker in column:
-                member[:, column[ticker]] |= (days >= first) & (days <= last)
-        return member
-
-
+Membership = membership.Membership
+read_membership = membership.read_membership
 Candidates = Sequence[str] | Membership | None
 """All tickers of the prices (None), a list of them, or members by day."""
-
-
-def read_membership(path: str | Path) -> Membership:
-    """Read a point-in-time universe from a CSV file with the columns ``ticker,from,until``.
-
-    A stay with an empty `until` has not ended.
-
-    Raises:
-        MissingFileError: no such file.
-        FormatError: a different header, or an invalid row.
-    """
-    if not Path(path).is_file():
-        raise MissingFileError(f"no membership file {path}; expected a CSV with the columns ticker,from,until")
-    with open(path, newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if header != ["ticker", "from", "until"]:
-        raise FormatError(f"{path} has the columns {','.join(header)!r}; expected ticker,from,until")
-    if bad := [number for number, row in enumerate(rows, start=2) if len(row) != 3 or not row[0] or not row[1]]:
-        raise FormatError(f"{path}, line {bad[0]}: expected ticker,from,until with a ticker and a first day")
-    membership = Membership(
-        tickers=np.array([row[0] for row in rows], dtype=np.str_),
-        first=to_days([row[1] for row in rows]),
-        last=to_days([row[2] or "9999-12-31" for row in rows]),
-    )
-    if (wrong := np.flatnonzero(membership.first > membership.last)).size:
-        raise FormatError(
-            f"{path}, line {wrong[0] + 2}: the stay of {membership.tickers[wrong[0]]} ends before it begins"
-        )
-    return membership
 
 
 def session_span(config: BacktestConfig, days: Days) -> slice:

@@ -28,6 +28,7 @@ from encash.backtest.sweep.sweep_workers import read_sweep_data, run_points
 from encash.clusters.filters.base import CandidateFilter
 from encash.errors import ConflictError, InputError, MissingExtraError
 from encash.fingerprint import fingerprint
+from encash.metrics import SESSIONS_PER_YEAR
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
 
@@ -198,7 +199,8 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
     if returns is None:
         return None, "the runs are not of the same sessions, so their returns cannot be compared"
     try:
-        return judge(returns, trials=len(journal.rows)), ""
+        year = rows[0].get("sessions_per_year", SESSIONS_PER_YEAR)
+        return judge(returns, trials=len(journal.rows), sessions_per_year=year), ""
     except (InputError, MissingExtraError) as reason:
         return None, str(reason)
 

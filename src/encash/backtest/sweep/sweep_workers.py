@@ -129,6 +129,7 @@ def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: Candi
         "keep": point.keep,
         **{name: json_value(value) for name, value in outcome.summary().items()},
         "missing_share": missing,
+        "sessions_per_year": outcome.sessions_per_year,
         "first_session": str(outcome.days[0]),
         "last_session": str(outcome.days[-1]),
     }

@@ -132,5 +132,5 @@ def _prepared(encoder: TorchEncoder) -> tuple[_Outputs, Tensor, Any]:
 
 def _metadata(encoder: TorchEncoder) -> str:
     spec = encoder.spec.describe()
-    kept = ("architecture", "horizons", "feature_names", "train_end", "pooling", "forecast_rule")
-    return json.dumps({name: spec[name] for name in kept})
+    kept = ("architecture", "horizons", "feature_names", "feature_set", "train_end", "pooling", "forecast_rule")
+    return json.dumps({name: spec.get(name) for name in kept})

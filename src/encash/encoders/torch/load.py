@@ -67,7 +67,9 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
 
 def _spec(checkpoint: Checkpoint, edges: BinEdges | None, options: LoadOptions) -> EncoderSpec:
     """Return the spec of a checkpoint in torch and float32."""
-    names, train_end = (checkpoint.extras.get(key) for key in ("feature_names", "train_end"))
+    names, train_end, feature_set = (
+        checkpoint.extras.get(key) for key in ("feature_names", "train_end", "feature_set")
+    )
     if not checkpoint.layout.num_bins:
         forecast_rule = "regression: the outputs are returns"
     else:
@@ -83,6 +85,7 @@ def _spec(checkpoint: Checkpoint, edges: BinEdges | None, options: LoadOptions) 
         feature_names=tuple(names) if names else None,
         forecast_rule=forecast_rule,
         train_end=str(train_end) if train_end else None,
+        feature_set=str(feature_set) if feature_set else None,
     )
 
 

@@ -18,6 +18,10 @@ class TableFormat(ABC):
     expected: ClassVar[str]
     """The expected content of a file, for the error message."""
 
+    def with_dialect(self, *, separator: str | None, decimal: str | None) -> TableFormat:
+        """Return the format with the separator and decimal mark that a user states; the same if it is not text."""
+        return self
+
     @abstractmethod
     def header(self, path: Path) -> list[str]:
         """Return the names of all columns; empty for an empty file."""
@@ -30,5 +34,6 @@ class TableFormat(ABC):
             path: the file.
             header: the names of all columns, as `header` returned them.
             kept: the columns to return.
-            text: those with dates or tickers, as text, dates, times or integers; the others hold numbers, or null.
+            text: those with dates or tickers, as text, dates, times or integers; the others hold numbers, null, or
+                text that the reader of numbers converts.
         """

@@ -21,4 +21,4 @@ class Parquet(TableFormat):
 
     def read(self, path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
         """Read the columns."""
-        return parquet.read_table(path, columns=kept)
+        return parquet.read_table(path, columns=kept, partitioning=None)

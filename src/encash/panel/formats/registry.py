@@ -16,7 +16,8 @@ ENTRY_POINTS = "encash.formats"
 
 FORMATS = {
     ".csv": "encash.panel.formats.comma:Csv",
-    ".csv.gz": "encash.panel.formats.comma:Csv",
+    ".txt": "encash.panel.formats.comma:Csv",
+    ".tsv": "encash.panel.formats.comma:Csv",
     ".parquet": "encash.panel.formats.columns:Parquet",
     ".pq": "encash.panel.formats.columns:Parquet",
     ".feather": "encash.panel.formats.arrow:Arrow",
@@ -26,12 +27,20 @@ FORMATS = {
 
 
 def format_of(path: Path) -> TableFormat:
-    """Return the format of a file, by its last two suffixes or its last one.
+    """Return the format of a file, by its last two suffixes or its last one, in any case.
 
     Raises:
         FormatError: no format has this suffix.
     """
-    for suffix in ("".join(path.suffixes[-2:]), path.suffix):
-        if (found := find_plugin(FORMATS.get(suffix, suffix), ENTRY_POINTS)) is not None:
-            return cast("TableFormat", found())
-    raise FormatError(f"{path} is none of {', '.join(FORMATS)}; rename or convert it to one of these")
+    if (found := find_format(path)) is None:
+        raise FormatError(f"{path} is none of {', '.join(FORMATS)}; rename or convert it to one of these")
+    return found
+
+
+def find_format(path: Path) -> TableFormat | None:
+    """Return the format of a file, or None; an entry point takes precedence over the registered formats."""
+    for suffix in ("".join(path.suffixes[-2:]).lower(), path.suffix.lower()):
+        for name in (suffix, FORMATS.get(suffix)):
+            if name and (found := find_plugin(name, ENTRY_POINTS)) is not None:
+                return cast("TableFormat", found())
+    return None

@@ -1,0 +1,14 @@
+from .compute import config_of as config_of
+from .compute import feature_days as feature_days
+from .compute import feature_names as feature_names
+from .compute import left_out as left_out
+from .compute import own_features as own_features
+from .compute import panel_features as panel_features
+from .config import FeatureConfig as FeatureConfig
+from .feature import LIMIT as LIMIT
+from .feature import Feature as Feature
+from .feature import FeatureSet as FeatureSet
+from .ranks import cross_ranks as cross_ranks
+from .ranks import member_ranks as member_ranks
+from .registry import FEATURE_SETS as FEATURE_SETS
+from .rolling_windows import rolling as rolling
