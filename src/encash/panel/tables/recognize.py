@@ -259,8 +259,8 @@ def _matrix(shown: str, header: list[str], roles: Mapping[str, str], options: Re
     if (pairs := split_names(names)) is not None:
         if options.ticker is not None and {ticker for _, ticker in pairs.values()} != {options.ticker}:
             raise FormatError(
-                f"{shown} names its columns by field and ticker{_seen(header)}; leave out --ticker, or name the columns "
-                "with --columns date=COLUMN,close=COLUMN"
+                f"{shown} names its columns by field and ticker{_seen(header)}; leave out --ticker, or name the "
+                "columns with --columns date=COLUMN,close=COLUMN"
             )
         return _blocks(shown, header, date, pairs)
     _check_tickers(shown, header, names)
