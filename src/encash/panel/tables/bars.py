@@ -61,7 +61,7 @@ class LongTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is said about a table beside its bars."""
+    """Description of a table, beside its bars."""
 
     layout: str
     columns: dict[str, str]

@@ -78,7 +78,7 @@ _WORDED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class DateRules:
-    """What is known about the dates of a table besides their values."""
+    """Knowledge of the dates of a table besides their values."""
 
     shown: str
     column: str
@@ -380,7 +380,7 @@ def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:
     """Return why the days that are written may not be those of the exchange, or None.
 
     Bars of Tokyo in UTC are a day early, so that some are on Sundays and none on Fridays. Too few days show no such
-    sign: then a time of day is clear only if it is no midnight of an eastern exchange, or the close of New York.
+    sign: then a time of day is clear only if it cannot be a midnight of an eastern exchange, or is the close of New York.
     """
     if _ends_the_day(written) or (np.nan_to_num(offset) != 0).all():
         return None

@@ -1,4 +1,4 @@
-"""What a user states about a table of prices where it cannot be recognized."""
+"""Statements of a user about a table of prices that cannot be recognized."""
 
 from __future__ import annotations
 

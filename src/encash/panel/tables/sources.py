@@ -9,12 +9,12 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, cast
+from typing import IO
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from encash.errors import FormatError, MissingFileError
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
 
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 PACKED = (*_OPENERS, ".zip")
 """Suffixes of compressed files; each may follow any suffix of a table."""
 
@@ -117,8 +117,8 @@ def _unpacked(found: _Found, temporary: ExitStack) -> list[_Found]:
         if suffix == ".zip":
             return _members(found, folder, temporary)
         inner = folder / found.path.stem
-        with _OPENERS[suffix](found.path, "rb") as packed:
-            _copy(cast("IO[bytes]", packed), inner)
+        with _OPENERS[suffix](found.path) as packed:
+            _copy(packed, inner)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(
