@@ -702,6 +702,20 @@ CASES = [
     ),
     # Splits and prices on any basis
     Case(
+        name="an adjusted open without an adjusted close",
+        write=table(LONG + ",adjusted_open", ROW + ",{full.open}"),
+        expect=(GIVEN, Refused("adjusted")),
+    ),
+    Case(
+        name="many columns beside the right ones",
+        write=table(
+            "prev_close,vwap,high_52w,low_limit,next_open,close_sma20,dollar_volume,last_update,isin,rank,pct_change,"
+            + LONG,
+            "{before},{raw.high},999,1,{raw.low},{raw.high},{amount},2024-03-01,US000,{n},0.31," + ROW,
+        ),
+        expect=GIVEN,
+    ),
+    Case(
         name="yfinance Ticker.history, auto_adjust off, with actions",
         write=table(
             "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits",
