@@ -14,6 +14,7 @@ from encash.panel.bars import Bars
 
 _NEGATIVE_SHARE = 0.01
 _SPARSE_DAYS = 5
+_LEAST_BARS, _OUTSIDE_SHARE = 8, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,14 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
     _check_positive(long)
     values = _adjusted(long)
     traded = ~np.isnan(values["close"])
+    if not traded.any():
+        raise FormatError(
+            f"{long.shown} has no close in any row; name the column of closes with --columns close=COLUMN"
+        )
     good, dropped = _good(long, values, traded, drop_bad=drop_bad)
     whole = bool(good.all())
     kept = {role: column if whole else column[good] for role, column in values.items()}
+    _check_bounds(long.shown, kept)
     out_of_bounds = _widen(kept)
     bars = _by_ticker(long.names, long.ticker[good], long.days[good], kept)
     return PriceBars(
@@ -205,6 +211,19 @@ def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
 
 def _is_price(values: Float64) -> Bool:
     return np.asarray((values > 0) & (values < np.inf))
+
+
+def _check_bounds(shown: str, values: Mapping[str, Float64]) -> None:
+    """Refuse bars of which many have an open or close outside of low and high: their columns are exchanged."""
+    if not {"high", "low"} <= values.keys() or len(values["close"]) < _LEAST_BARS:
+        return
+    inside = [values[role] for role in ("open", "close") if role in values]
+    outside = (np.maximum.reduce(inside) > values["high"]) | (np.minimum.reduce(inside) < values["low"])
+    if outside.mean() > _OUTSIDE_SHARE:
+        raise FormatError(
+            f"{shown}: open or close is outside of low and high in {int(outside.sum())} of {len(outside)} bars; the "
+            "columns may be exchanged, or in different units: state them with --columns high=COLUMN,low=COLUMN,…"
+        )
 
 
 def _widen(values: dict[str, Float64]) -> int:
