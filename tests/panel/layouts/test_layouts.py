@@ -105,3 +105,19 @@ def test_sessions_from_sunday_to_thursday_need_the_zone(form, tmp_path):
     found = read_bars(path, ReadOptions(timezone="Asia/Riyadh")).bars
     assert sorted(found) == ["1120.SR", "2222.SR"]
     assert all(bars.days.astype(str).tolist() == [str(day) for day in days] for bars in found.values())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-15, 1e-7, 1e-5], ids=str)
+def test_a_fund_with_one_price_per_day_is_taken(noise, tmp_path):
+    """Open, high, low and close are one price up to rounding, also after adjustment: no column is exchanged."""
+    rows = []
+    for n, day in enumerate(DAYS):
+        close = 10.07 + 0.013 * n
+        other = close * (1 - noise if n % 2 else 1 + noise)
+        rows.append(f"{day},{other!r},{other!r},{other!r},{close!r},{close * 0.9731!r},0")
+    path = write(tmp_path / "fund.csv", "\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows]))
+    bars = read_bars(path, ReadOptions(ticker="FUND")).bars["FUND"]
+    assert bars.high is not None
+    assert np.allclose(bars.close, [(10.07 + 0.013 * n) * 0.9731 for n in range(len(DAYS))])
+    assert np.allclose(bars.high, bars.close, rtol=2e-5)
+    assert (bars.high >= bars.close).all()

@@ -702,6 +702,16 @@ CASES = [
     ),
     # Splits and prices on any basis
     Case(
+        name="an adjusted open and a close as traded only",
+        write=table("date,ticker,close,adjusted_open", "{day},{ticker},{raw.close},{full.open}"),
+        expect=(CLOSES, Refused("adjusted")),
+    ),
+    Case(
+        name="a close only beside its ticker and day",
+        write=table("date,ticker,close", "{day},{ticker},{raw.close}"),
+        expect=CLOSES,
+    ),
+    Case(
         name="an adjusted open without an adjusted close",
         write=table(LONG + ",adjusted_open", ROW + ",{full.open}"),
         expect=(GIVEN, Refused("adjusted|outside of low and high")),
