@@ -160,7 +160,7 @@ def test_numbers_of_any_style_are_the_numbers(values, style):
     signs = {"de": (".", ","), "ch": ("'", "."), "fr": ("\u202f", ",")}
     if style in signs:
         group, mark = signs[style]
-        texts = [f"{value:,.2f}".translate(str.maketrans({",": group, ".": mark})) for value in values]
+        texts = [f"{value:,.2f}".translate(str.maketrans(",.", group + mark)) for value in values]
     else:
         texts = [style.format(value) for value in values]
     found, _ = read_numbers("t.csv", {"close": pa.chunked_array([texts])}, ["close"], None)
@@ -231,9 +231,8 @@ def packed(folder: Path, suffix: str, text: str) -> Path:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("prices.csv", text)
     else:
-        opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".GZ": gzip.open}[suffix]
-        with opener(path, "wt", encoding="utf-8") as file:
-            file.write(text)
+        pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}[suffix]
+        path.write_bytes(pack(text.encode()))
     return path
 
 

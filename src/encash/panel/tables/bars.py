@@ -14,7 +14,7 @@ from encash.panel.bars import Bars
 
 _NEGATIVE_SHARE = 0.01
 _SPARSE_DAYS = 5
-_LEAST_BARS, _OUTSIDE_SHARE = 8, 0.25
+_LEAST_BARS, _OUTSIDE_SHARE, _ROUNDING = 8, 0.25, 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,8 @@ def _check_bounds(shown: str, values: Mapping[str, Float64]) -> None:
     if not {"high", "low"} <= values.keys() or len(values["close"]) < _LEAST_BARS:
         return
     inside = [values[role] for role in ("open", "close") if role in values]
-    outside = (np.maximum.reduce(inside) > values["high"]) | (np.minimum.reduce(inside) < values["low"])
+    high, low = values["high"] * (1 + _ROUNDING), values["low"] * (1 - _ROUNDING)
+    outside = (np.maximum.reduce(inside) > high) | (np.minimum.reduce(inside) < low)
     if outside.mean() > _OUTSIDE_SHARE:
         raise FormatError(
             f"{shown}: open or close is outside of low and high in {int(outside.sum())} of {len(outside)} bars; the "
