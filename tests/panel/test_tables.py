@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import zipfile
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -231,8 +232,13 @@ def packed(folder: Path, suffix: str, text: str) -> Path:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("prices.csv", text)
     else:
-        pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}[suffix]
-        path.write_bytes(pack(text.encode()))
+        packs: dict[str, Callable[[bytes], bytes]] = {
+            ".gz": gzip.compress,
+            ".bz2": bz2.compress,
+            ".xz": lzma.compress,
+            ".GZ": gzip.compress,
+        }
+        path.write_bytes(packs[suffix](text.encode()))
     return path
 
 
