@@ -251,7 +251,7 @@ def test_compressed_files_are_read_and_damaged_ones_refused(suffix, tmp_path):
 
 
 def test_a_folder_names_its_tickers_and_keeps_zeros(tmp_path):
-    """One file per ticker, in any format and compression; a hive-partitioned folder; names are kept letter for letter."""
+    """One file per ticker, in any format and compression; a hive-partitioned folder; names are kept as they are."""
     table(tmp_path / "000001.csv", "date,close\n2024-01-02,1\n")
     (tmp_path / "BRK.B.csv.gz").write_bytes(gzip.compress(b"date,close\n2024-01-02,2\n"))
     pq.write_table(pa.table({"date": ["2024-01-02"], "close": [3.0]}), tmp_path / "NA.parquet")

@@ -14,12 +14,3 @@ GROUPS = {
     "Traps": traps.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
-
-OPEN = frozenset(
-    {
-        "the adjusted close stated as the close",
-        "a date format without a year",
-        "an adjusted open and a close as traded only",
-    }
-)
-"""Layouts that are still taken wrong; a test fails when one of them no longer is, so that its name is removed here."""

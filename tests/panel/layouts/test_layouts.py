@@ -14,7 +14,7 @@ import pytest
 from encash.errors import FormatError
 from encash.panel.tables import ReadOptions, read_bars
 from tests.panel.layouts.case import REFUSED, RIGHT, WRONG, Case, Outcome, Refused, Taken, run
-from tests.panel.layouts.registry import CASES, OPEN
+from tests.panel.layouts.registry import CASES
 from tests.panel.layouts.table import PAGE, page
 from tests.panel.layouts.truth import DAYS
 from tests.panel.layouts.write import LONG, ROW, table, write
@@ -33,23 +33,18 @@ def outcome(tmp_path_factory) -> Callable[[Case], Outcome]:
     return find
 
 
-def marked(case: Case):
-    marks = [pytest.mark.xfail(strict=True, reason="open")] if case.name in OPEN else []
-    return pytest.param(case, id=case.name, marks=marks)
-
-
-@pytest.mark.parametrize("case", [marked(case) for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_layout_is_taken_right_or_refused_with_the_fix(case, outcome):
     """Every value agrees with the truth, or one line names what was seen and the flag that fixes it."""
     found = outcome(case)
     assert found.kind != WRONG, found.detail
 
 
-def test_no_other_layout_is_taken_wrong_and_the_page_says_so(outcome):
+def test_no_layout_is_taken_wrong_and_the_page_says_so(outcome):
     """The page of the documentation holds these outcomes; ``python -m tests.panel.layouts.table`` writes it again."""
     counts = Counter(outcome(case).kind for case in CASES)
     assert len(CASES) == len({case.name for case in CASES}) >= 60
-    assert counts[WRONG] == len(OPEN)
+    assert counts[WRONG] == 0
     assert counts[RIGHT] > counts[REFUSED] > 0
     assert PAGE.read_text(encoding="utf-8") == page(outcome)
 

@@ -142,6 +142,7 @@ def _roles(
         by_word = {name: [name] for name in header}
     if vendor is not None:
         usual |= {role: word for role, form in vendor.columns.items() for word in by_word if re.fullmatch(form, word)}
+    stated, usual = _adjusted_close(stated, usual, by_word)
     taken = set(stated.values())
     found: dict[str, str] = {}
     for role, word in usual.items():
@@ -156,6 +157,17 @@ def _roles(
     known = vendor is not None and "date" in vendor.columns
     note = None if known or "date" in stated else _date_note(shown, header, roles)
     return roles, () if note is None else (note,)
+
+
+def _adjusted_close(
+    stated: dict[str, str], usual: dict[str, str], by_word: Mapping[str, list[str]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return both, where a stated close is the adjusted close beside a close, which adjusts open, high and low too."""
+    if "adj_close" in stated or not {"close", "adj_close"} <= usual.keys():
+        return stated, usual
+    if stated.get("close") in by_word[usual["adj_close"]]:
+        return {role: name for role, name in stated.items() if role != "close"}, usual
+    return stated, usual
 
 
 def _check_synonyms(shown: str, by_word: Mapping[str, list[str]], stated: Mapping[str, str]) -> None:
@@ -219,6 +231,12 @@ def _rows(
         raise FormatError(
             f"{shown} has {bars[0]} and an adjusted close only; add the close, so that both are adjusted, or name it "
             "with --columns close=COLUMN"
+        )
+    adjusted = [role for role in ("adj_open", "adj_high", "adj_low") if role in roles]
+    if adjusted and "adj_close" not in roles:
+        raise FormatError(
+            f"{shown} has {roles[adjusted[0]]!r} and no adjusted close{_seen(header)}; name it with --columns "
+            f"adj_close=COLUMN, or the price as traded with --columns {adjusted[0].removeprefix('adj_')}=COLUMN"
         )
     cells = tuple(
         Cell(column=name, role=role, ticker=None)
