@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from encash.panel.tables import read_bars
+from encash.errors import FormatError
+from encash.panel.tables import ReadOptions, read_bars
 from tests.panel.layouts.case import REFUSED, RIGHT, WRONG, Case, Outcome, Refused, Taken, run
 from tests.panel.layouts.registry import CASES
 from tests.panel.layouts.table import PAGE, page
@@ -90,3 +92,37 @@ def test_tickers_whose_prices_never_cross_stay_tickers(levels, tmp_path):
     assert {name: bars.close.tolist() for name, bars in found.items()} == {
         name: closes[name].tolist() for name in sorted(closes)
     }
+
+
+@pytest.mark.parametrize("form", ["{}", "{} 00:00:00+03:00", "{} 15:00:00"])
+def test_sessions_from_sunday_to_thursday_need_the_zone(form, tmp_path):
+    """Riyadh trades on Sundays, as days that a zone has moved seem to: the zone says which, and then no day moves."""
+    days = [day - timedelta(days=1) for day in DAYS]
+    rows = [f"{form.format(day)},{name},{100 + n}" for n, day in enumerate(days) for name in ("2222.SR", "1120.SR")]
+    path = write(tmp_path / "saudi.csv", "\n".join(["date,ticker,close", *rows]))
+    with pytest.raises(FormatError, match="--timezone"):
+        read_bars(path)
+    found = read_bars(path, ReadOptions(timezone="Asia/Riyadh")).bars
+    assert sorted(found) == ["1120.SR", "2222.SR"]
+    assert all(bars.days.astype(str).tolist() == [str(day) for day in days] for bars in found.values())
+
+
+ROUNDED = pytest.mark.xfail(strict=True, reason="bounds of bars have no tolerance yet")
+
+
+@pytest.mark.parametrize(
+    "noise", [0.0, *(pytest.param(noise, marks=ROUNDED) for noise in (1e-15, 1e-7, 1e-5))], ids=str
+)
+def test_a_fund_with_one_price_per_day_is_taken(noise, tmp_path):
+    """Open, high, low and close are one price up to rounding, also after adjustment: no column is exchanged."""
+    rows = []
+    for n, day in enumerate(DAYS):
+        close = 10.07 + 0.013 * n
+        other = close * (1 - noise if n % 2 else 1 + noise)
+        rows.append(f"{day},{other!r},{other!r},{other!r},{close!r},{close * 0.9731!r},0")
+    path = write(tmp_path / "fund.csv", "\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows]))
+    bars = read_bars(path, ReadOptions(ticker="FUND")).bars["FUND"]
+    assert bars.high is not None
+    assert np.allclose(bars.close, [(10.07 + 0.013 * n) * 0.9731 for n in range(len(DAYS))])
+    assert np.allclose(bars.high, bars.close, rtol=2e-5)
+    assert (bars.high >= bars.close).all()

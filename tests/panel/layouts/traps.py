@@ -16,6 +16,7 @@ from tests.panel.layouts.write import (
     RAW,
     ROW,
     SPLIT,
+    fill,
     folder_of_tickers,
     frame,
     long_frame,
@@ -105,6 +106,16 @@ def hive_of_nothing(folder, truth: Truth):
     return source
 
 
+def crsp_short(folder, truth: Truth):
+    """PERMNO, date, PRC and VOL; a negative PRC is the average of bid and ask."""
+    lines = ["PERMNO,date,PRC,VOL"]
+    lines += [
+        fill("{ticker},{day:%Y%m%d}," + ("" if row.traded else "-") + "{raw.close:.2f},{raw.volume:.0f}", row)
+        for row in truth.rows
+    ]
+    return write(folder / "dsf.csv", "\n".join(lines))
+
+
 def plain(row: str = ROW, **case):
     return {"write": table(LONG, row), **case}
 
@@ -178,6 +189,13 @@ CASES = [
         tickers=LOW,
     ),
     Case(name="a row without a ticker", write=table(LONG, ROW, foot="2024-02-29,,1,1,1,1,1"), expect=Refused("ticker")),
+    Case(
+        name="wide of OPEN and LOW, names 'LOW (Close)'",
+        write=wide(column="{ticker} (Close)"),
+        expect=(CLOSES, Refused("close")),
+        tickers=PAIR,
+        names=ROLES,
+    ),
     # Closes that are none, volumes that are no shares
     Case(
         name="a previous close only",
@@ -414,6 +432,50 @@ CASES = [
     ),
     # Statements that do not fit
     Case(
+        name="the adjusted close stated as the close",
+        write=table(
+            "date,ticker,Open,High,Low,Close,Adj Close,Volume",
+            "{day},{ticker},{split.open},{split.high},{split.low},{split.close},{full.close},{split.volume:.0f}",
+        ),
+        expect=(ADJUSTED, Refused("adj_close|adjusted")),
+        options=ReadOptions(columns={"close": "Adj Close"}),
+    ),
+    Case(
+        name="a date format without a year",
+        write=table(LONG, ROW.replace("{day}", "{day:%d-%b}")),
+        expect=Refused("year|--date-format"),
+        options=ReadOptions(date_format="%d-%b"),
+    ),
+    Case(
+        name="a date format without a day",
+        write=table(LONG, ROW.replace("{day}", "{day:%Y-%m}")),
+        expect=Refused("twice|--date-format"),
+        options=ReadOptions(date_format="%Y-%m"),
+    ),
+    Case(
+        name="CRSP in three columns, stated",
+        write=crsp_short,
+        expect=(Taken(bars=False), Refused("PRC|above zero")),
+        options=ReadOptions(columns={"close": "PRC", "ticker": "PERMNO"}),
+        names={"BRK.B": "83443", "LOW": "61399", "NA": "10107", "000001": "14593"},
+    ),
+    Case(
+        name="CRSP in three columns, stated, bad rows dropped",
+        write=crsp_short,
+        expect=(Taken(bars=False), Refused("PRC|above zero")),
+        options=ReadOptions(columns={"close": "PRC", "ticker": "PERMNO"}),
+        names={"BRK.B": "83443", "LOW": "61399", "NA": "10107", "000001": "14593"},
+        drop_bad=True,
+    ),
+    Case(
+        name="columns stated by their position, without a header",
+        write=table(None, "{ticker},{day:%Y%m%d}," + RAW),
+        expect=(GIVEN, Refused("header")),
+        options=ReadOptions(
+            columns={"ticker": "1", "date": "2", "open": "3", "high": "4", "low": "5", "close": "6", "volume": "7"}
+        ),
+    ),
+    Case(
         name="a zone that does not exist",
         **plain(options=ReadOptions(timezone="Mars/Olympus"), expect=Refused("Mars/Olympus")),
     ),
@@ -639,6 +701,30 @@ CASES = [
         tickers=LOW,
     ),
     # Splits and prices on any basis
+    Case(
+        name="an adjusted open and a close as traded only",
+        write=table("date,ticker,close,adjusted_open", "{day},{ticker},{raw.close},{full.open}"),
+        expect=(CLOSES, Refused("adjusted")),
+    ),
+    Case(
+        name="a close only beside its ticker and day",
+        write=table("date,ticker,close", "{day},{ticker},{raw.close}"),
+        expect=CLOSES,
+    ),
+    Case(
+        name="an adjusted open without an adjusted close",
+        write=table(LONG + ",adjusted_open", ROW + ",{full.open}"),
+        expect=(GIVEN, Refused("adjusted|outside of low and high")),
+    ),
+    Case(
+        name="many columns beside the right ones",
+        write=table(
+            "prev_close,vwap,high_52w,low_limit,next_open,close_sma20,dollar_volume,last_update,isin,rank,pct_change,"
+            + LONG,
+            "{before},{raw.high},999,1,{raw.low},{raw.high},{amount},2024-03-01,US000,{n},0.31," + ROW,
+        ),
+        expect=GIVEN,
+    ),
     Case(
         name="yfinance Ticker.history, auto_adjust off, with actions",
         write=table(

@@ -75,6 +75,26 @@ def read_back(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.read_csv(StringIO(frame.to_csv())).set_index("Price")
 
 
+def failed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a ticker that Yahoo does not have: its columns are empty."""
+    for price in PLAIN:
+        frame[price, "DELISTED"] = float("nan")
+    return frame.sort_index(axis=1)
+
+
+def joined(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with its index and its names joined by ``_``, so that the date is ``Date_``."""
+    frame = frame.reset_index()
+    frame.columns = ["_".join(names) for names in frame.columns]
+    return frame
+
+
+def by_key(frame: pd.DataFrame, *, axis: int) -> pd.DataFrame:
+    """Return one frame per ticker, concatenated with the tickers as keys."""
+    parts = {ticker: frame.xs(ticker, axis=1, level="Ticker") for ticker in frame.columns.levels[1]}
+    return pd.concat(parts, axis=axis, names=["Ticker"]).dropna(how="all")
+
+
 HISTORY = "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits"
 WEB = "{day:%b %d, %Y}\t{split.open:.2f}\t{split.high:.2f}\t{split.low:.2f}\t{split.close:.2f}\t{full.close}\t{split.volume:,.0f}"
 
@@ -183,5 +203,41 @@ CASES = [
         expect=Taken(close="split", volume="split"),
         tickers=LOW,
         options=AS_LOW,
+    ),
+    Case(name="yfinance download, one ticker failed", write=saved(failed), expect=ADJUSTED),
+    Case(
+        name="yfinance Parquet after reset_index",
+        write=saved(lambda f: f.reset_index(), file="p.parquet"),
+        expect=ADJUSTED,
+    ),
+    Case(
+        name="yfinance CSV after reset_index",
+        write=saved(lambda f: f.reset_index(), index=False),
+        expect=(ADJUSTED, Refused("header")),
+    ),
+    Case(name="yfinance joined names with Date_", write=saved(joined, index=False), expect=ADJUSTED),
+    Case(name="yfinance concatenated by rows", write=saved(lambda f: by_key(f, axis=0)), expect=ADJUSTED),
+    Case(name="yfinance concatenated by columns", write=saved(lambda f: by_key(f, axis=1)), expect=ADJUSTED),
+    Case(
+        name="yfinance without the tickers",
+        write=saved(lambda f: f.droplevel("Ticker", axis=1)),
+        expect=Refused("header|two"),
+    ),
+    Case(
+        name="yfinance with one row per price",
+        write=saved(lambda f: f.stack(level="Price", future_stack=True)),
+        expect=Refused("Price"),
+    ),
+    Case(name="yfinance transposed", write=saved(lambda f: f.T), expect=Refused("date", seen=("2024-01-17",))),
+    Case(
+        name="yfinance with midnights of New York in UTC",
+        write=saved(lambda f: f.tz_localize("America/New_York").tz_convert("UTC")),
+        expect=(ADJUSTED, Refused("--timezone")),
+    ),
+    Case(
+        name="yfinance daily returns",
+        write=saved(lambda f: f["Close"].pct_change(fill_method=None)),
+        expect=Refused("return"),
+        tickers=("BRK.B", "LOW", "NA"),
     ),
 ]

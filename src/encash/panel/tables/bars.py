@@ -14,6 +14,7 @@ from encash.panel.bars import Bars
 
 _NEGATIVE_SHARE = 0.01
 _SPARSE_DAYS = 5
+_LEAST_BARS, _OUTSIDE_SHARE, _ROUNDING = 8, 0.25, 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +84,14 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
     _check_positive(long)
     values = _adjusted(long)
     traded = ~np.isnan(values["close"])
+    if not traded.any():
+        raise FormatError(
+            f"{long.shown} has no close in any row; name the column of closes with --columns close=COLUMN"
+        )
     good, dropped = _good(long, values, traded, drop_bad=drop_bad)
     whole = bool(good.all())
     kept = {role: column if whole else column[good] for role, column in values.items()}
+    _check_bounds(long.shown, kept)
     excess = _widen(kept)
     outside = np.flatnonzero(excess > 0)
     ticker, days = long.ticker[good], long.days[good]
@@ -217,6 +223,20 @@ def _by_name(names: Text, ticker: Int64, days: Days, sizes: Float64) -> dict[str
     present, firsts = np.unique(ticker, return_index=True)
     parts = zip(np.split(days, firsts[1:]), np.split(sizes, firsts[1:]), strict=True)
     return {str(names[one]): part for one, part in zip(present, parts, strict=True)} if len(ticker) else {}
+
+
+def _check_bounds(shown: str, values: Mapping[str, Float64]) -> None:
+    """Refuse bars of which many have an open or close outside of low and high: their columns are exchanged."""
+    if not {"high", "low"} <= values.keys() or len(values["close"]) < _LEAST_BARS:
+        return
+    inside = [values[role] for role in ("open", "close") if role in values]
+    high, low = values["high"] * (1 + _ROUNDING), values["low"] * (1 - _ROUNDING)
+    outside = (np.maximum.reduce(inside) > high) | (np.minimum.reduce(inside) < low)
+    if outside.mean() > _OUTSIDE_SHARE:
+        raise FormatError(
+            f"{shown}: open or close is outside of low and high in {int(outside.sum())} of {len(outside)} bars; the "
+            "columns may be exchanged, or in different units: state them with --columns high=COLUMN,low=COLUMN,…"
+        )
 
 
 def _widen(values: dict[str, Float64]) -> Float64:

@@ -35,6 +35,8 @@ _OPEN_ON_SUNDAYS = (
     "Asia/Muscat", "Asia/Amman", "Asia/Dubai", "Asia/Dhaka", "Asia/Kathmandu", "Africa/Tripoli", "Asia/Baghdad",
 )  # fmt: skip
 _WEEKEND_SHARE = 0.02
+_FIRST_YEAR, _LAST_YEAR = 1800, 2100
+"""Years of other calendars (1402, 2567) and of two digits (0024) are outside."""
 _EASTERN_MIDNIGHT, _NEW_YORK_CLOSE = 10, (20, 21)
 """Hours in UTC."""
 _MANY = 8
@@ -109,14 +111,14 @@ class _Instants:
 def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days], list[Bool], tuple[str, ...]]:
     """Return the trading days of the distinct dates of each file, a mask of those at midnight, and notes.
 
-    All files of a table are read by the same rule.
+    Each file is read by what its own dates show.
 
     Raises:
         FormatError: a value that is not a date, or dates that read in several ways.
     """
     if rules.timezone is not None:
         _check_zone(rules.timezone)
-    found = [_instants(column, rules) for column in _by_kind(columns)]
+    found = [_instants(_as_text(column), rules) for column in columns]
     written = np.concatenate([part.written for part in found]) if found else np.empty(0, np.int64)
     offset = np.concatenate([part.offset for part in found]) if found else np.empty(0)
     days, notes = _trading_days(written, offset, rules)
@@ -124,14 +126,6 @@ def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days]
     ends = np.cumsum([len(column) for column in columns])[:-1]
     midnight = written % _DAY == 0
     return np.split(days, ends), np.split(midnight, ends), notes
-
-
-def _by_kind(columns: Sequence[pa.Array]) -> list[pa.Array]:
-    """Return the columns, joined if they are all text, so that one rule is found for all of them."""
-    plain = [_as_text(column) for column in columns]
-    if len(plain) > 1 and all(pa.types.is_string(column.type) for column in plain):
-        return [pa.concat_arrays(plain)]
-    return plain
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -306,9 +300,10 @@ def _date(form: re.Match[str], order: _Order) -> dt.date | None:
         month, day, year = int(form["a"]), int(form["b"]), form["year"]
     century = 0 if len(year) == 4 else 2000 if int(year) < 70 else 1900
     try:
-        return dt.date(century + int(year), month, day)
+        found = dt.date(century + int(year), month, day)
     except ValueError:
         return None
+    return found if _FIRST_YEAR <= found.year <= _LAST_YEAR else None
 
 
 def _with_clock(day: dt.date, form: re.Match[str], rules: DateRules) -> tuple[int, float]:
@@ -347,6 +342,9 @@ def _check_zone(name: str) -> None:
 def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Days, tuple[str, ...]]:
     """Return the trading day of each instant."""
     days = written.astype("datetime64[us]").astype("datetime64[D]")
+    odd = (days < np.datetime64(str(_FIRST_YEAR))) | (days > np.datetime64(str(_LAST_YEAR)))
+    if odd.any():
+        raise rules.refuse(repr(str(days[int(np.argmax(odd))])), f"is not a date from {_FIRST_YEAR} to {_LAST_YEAR}")
     if not len(written) or (written % _DAY == 0).all():
         _check_sundays(days, rules)
         return days, ()
@@ -380,7 +378,7 @@ def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:
     """Return why the days that are written may not be those of the exchange, or None.
 
     Bars of Tokyo in UTC are a day early, so that some are on Sundays and none on Fridays. Too few days show no such
-    sign: then a time of day is clear only if it cannot be a midnight of an eastern exchange, or is the close of New York.
+    sign: then a time of day is clear only if it is before every midnight of the east, or the close of New York.
     """
     if _ends_the_day(written) or (np.nan_to_num(offset) != 0).all():
         return None

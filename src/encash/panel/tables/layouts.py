@@ -274,6 +274,13 @@ LAYOUTS = (
         volumes=Basis.SPLIT,
     ),
     Layout(
+        name="tidyquant",  # of Yahoo
+        required=("symbol", "date", "open", "high", "low", "close", "volume", "adjusted"),
+        columns={**_OHLCV, "date": "date", "ticker": "symbol", "adj_close": "adjusted"},
+        prices=Basis.SPLIT,
+        volumes=Basis.SPLIT,
+    ),
+    Layout(
         name="Kaggle, five years of the S&P 500",
         required=("date", "open", "high", "low", "close", "volume", "name"),
         columns={**_OHLCV, "date": "date"},

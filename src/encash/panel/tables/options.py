@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,12 +33,16 @@ class ReadOptions:
         """Check the statements about text, which no table contradicts.
 
         Raises:
-            InputError: a separator of several characters, or an unknown decimal mark.
+            InputError: a separator of several characters, an unknown decimal mark, or a date format without a year.
         """
         if self.sep is not None and (len(self.sep) != 1 or self.sep in '\r\n"' or not self.sep.isascii()):
             raise InputError(f"invalid separator {self.sep!r}: expected --sep with one character, like ;")
         if self.decimal not in (None, ".", ","):
             raise InputError(f"invalid decimal mark {self.decimal!r}: expected --decimal . or --decimal ,")
+        if self.date_format is not None and re.search("%[YyGcx]", self.date_format) is None:
+            raise InputError(
+                f"invalid date format {self.date_format!r}: expected --date-format with a year, like %d/%m/%Y"
+            )
 
 
 NOTHING_STATED = ReadOptions()

@@ -50,6 +50,8 @@ class Recognized:
     ticker: str | None
     """Column of the tickers."""
     cells: tuple[Cell, ...]
+    currency: str | None = None
+    """Column of the currency of each row."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -128,6 +130,8 @@ def _roles(
     by_word: dict[str, list[str]] = {}
     for name in header:
         by_word.setdefault(plain(name), []).append(name)
+    if vendor is None:
+        _check_synonyms(shown, by_word, stated)
     usual = {
         role: word
         for role, words in SYNONYMS.items()
@@ -138,6 +142,7 @@ def _roles(
         by_word = {name: [name] for name in header}
     if vendor is not None:
         usual |= {role: word for role, form in vendor.columns.items() for word in by_word if re.fullmatch(form, word)}
+    stated, usual = _adjusted_close(stated, usual, by_word)
     taken = set(stated.values())
     found: dict[str, str] = {}
     for role, word in usual.items():
@@ -152,6 +157,29 @@ def _roles(
     known = vendor is not None and "date" in vendor.columns
     note = None if known or "date" in stated else _date_note(shown, header, roles)
     return roles, () if note is None else (note,)
+
+
+def _adjusted_close(
+    stated: dict[str, str], usual: dict[str, str], by_word: Mapping[str, list[str]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return both, where a stated close is the adjusted close beside a close, which adjusts open, high and low too."""
+    if "adj_close" in stated or not {"close", "adj_close"} <= usual.keys():
+        return stated, usual
+    if stated.get("close") in by_word[usual["adj_close"]]:
+        return {role: name for role, name in stated.items() if role != "close"}, usual
+    return stated, usual
+
+
+def _check_synonyms(shown: str, by_word: Mapping[str, list[str]], stated: Mapping[str, str]) -> None:
+    """Refuse two columns for one price or volume, of which neither is the usual name of a close."""
+    for role, words in SYNONYMS.items():
+        found = [name for word in words for name in by_word.get(word, ()) if name not in stated.values()]
+        if role in ("date", "ticker", *stated) or len(found) < 2 or (role == "close" and "close" in by_word):
+            continue
+        raise FormatError(
+            f"{shown} has {found[0]!r} and {found[1]!r}, which may both be the {role}; state one with --columns "
+            f"{role}={found[0]}"
+        )
 
 
 def _stated(shown: str, header: list[str], columns: Mapping[str, str]) -> dict[str, str]:
@@ -204,6 +232,12 @@ def _rows(
             f"{shown} has {bars[0]} and an adjusted close only; add the close, so that both are adjusted, or name it "
             "with --columns close=COLUMN"
         )
+    adjusted = [role for role in ("adj_open", "adj_high", "adj_low") if role in roles]
+    if adjusted and "adj_close" not in roles:
+        raise FormatError(
+            f"{shown} has {roles[adjusted[0]]!r} and no adjusted close{_seen(header)}; name it with --columns "
+            f"adj_close=COLUMN, or the price as traded with --columns {adjusted[0].removeprefix('adj_')}=COLUMN"
+        )
     cells = tuple(
         Cell(column=name, role=role, ticker=None)
         for name in header
@@ -216,6 +250,7 @@ def _rows(
         header=header,
         date=roles["date"],
         ticker=roles.get("ticker"),
+        currency=next((name for name in header if plain(name) in ("currency", "ccy")), None),
         cells=cells,
         notes=notes,
     )
@@ -240,6 +275,11 @@ def _matrix(shown: str, header: list[str], roles: Mapping[str, str], options: Re
     if plain(header[0]) in _COUNTERS and header[0] != date:
         names.remove(header[0])  # numbers the rows
     if (pairs := split_names(names)) is not None:
+        if options.ticker is not None and {ticker for _, ticker in pairs.values()} != {options.ticker}:
+            raise FormatError(
+                f"{shown} names its columns by field and ticker{_seen(header)}; leave out --ticker, or name the "
+                "columns with --columns date=COLUMN,close=COLUMN"
+            )
         return _blocks(shown, header, date, pairs)
     _check_tickers(shown, header, names)
     if options.ticker is not None and len(names) > 1:

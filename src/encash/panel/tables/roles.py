@@ -56,7 +56,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "closeadj",
         "adj close price",
         "adjusted closing price",
-        "adjusted",
         "adj price",
     ),
     "close": (
@@ -149,7 +148,8 @@ _OTHER_FIELDS = frozenset(
         "pct chg", "chg", "return", "returns", "ret", "retx", "trades", "transactions", "count", "openint",
         "open interest", "dividends", "dividend", "stock splits", "split", "split factor", "factor", "market cap",
         "marketcap", "shrout", "previous close", "prev close", "pre close", "adj factor", "cfacpr", "cfacshr",
-        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "id", "year",
+        "number of trades", "quote volume", "settlement", "mid", "average", "capital gains", "value", "id", "adjusted",
+        "year",
         "month", "week", "weekday", "quarter", "day of week", "dayofweek", "row", "unix",
         "成交额", "振幅", "涨跌幅", "涨跌额", "换手率",
     )
@@ -159,7 +159,8 @@ _CONTEXT = ("open", "high", "low", "bid", "oi", "o", "h", "l", "c", "v", "t")
 """Words that are fields beside others, and tickers in any other company (LOW, OPEN, BID, OI, C, T, V)."""
 _INNER_WORDS = (
     "close", "closing", "adjusted", "adj", "price", "prices", "px", "volume", "vol", "last", "return", "returns", "ret",
-    "rets", "sma", "ema", "rsi", "macd", "pct", "change", "chg", "signal", "rank", "zscore", "vwap", "amount",
+    "rets", "sma", "ema", "rsi", "macd", "pct", "change", "chg", "signal", "log", "ln", "rank", "zscore", "vwap",
+    "amount",
     "turnover",
 )  # fmt: skip
 """Words that no ticker of several parts contains."""
@@ -233,10 +234,15 @@ def split_names(names: list[str]) -> dict[str, tuple[str, str]] | None:
         if halves is None:
             continue
         dropped = [name for name, (field, _) in halves.items() if plain(field) in _DROPPED]
-        roles = {name: None if name in dropped else role_of(field) for name, (field, _) in halves.items()}
+        roles = {name: None if name in dropped else _block_role(field) for name, (field, _) in halves.items()}
         if all(roles[name] or name in dropped for name in names) and {"close", "adj_close"} & set(roles.values()):
             return {name: (role, halves[name][1]) for name, role in roles.items() if role is not None}
     return None
+
+
+def _block_role(field: str) -> str | None:
+    """Return the role of a field beside a ticker; quantmod's ``AAPL.Adjusted`` is an adjusted close."""
+    return "adj_close" if plain(field) == "adjusted" else role_of(field)
 
 
 def all_hold_fields(names: list[str]) -> bool:

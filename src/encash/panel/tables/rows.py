@@ -20,6 +20,8 @@ from encash.panel.tables.wide_checks import check_closes
 
 _TICKER = re.compile(r"\^?(?=.*[A-Z])[A-Z0-9]{1,10}([.=-][A-Z0-9]{1,6})?")
 """Names of files that name a ticker, even of a single file: AAPL.csv, BRK.B.csv."""
+_NO_NAMES = ("nan", "NaN", "None", "<NA>", "NaT", "null")
+"""Texts that pandas and others write for a missing ticker; NA, NAN and NULL are tickers."""
 _NO_TICKERS = ("DATA", "PRICES", "PRICE", "TABLE", "STOCK", "STOCKS", "EXPORT", "DOWNLOAD", "HISTORY", "QUOTES", "TEST")
 
 
@@ -54,7 +56,9 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     with readable(source):
         names = format.header(source.path)
     meaning = recognize(source.shown, names, options, partitions=source.partitions)
-    keys = [name for name in (meaning.date, meaning.ticker) if name is not None and name in meaning.header]
+    keys = [
+        name for name in (meaning.date, meaning.ticker, meaning.currency) if name is not None and name in meaning.header
+    ]
     kept = list(dict.fromkeys([*keys, *(cell.column for cell in meaning.cells)]))
     given = meaning.header if is_data_row(names) else names
     as_given = dict(zip(meaning.header, given, strict=True))
@@ -87,6 +91,7 @@ def _rows(source: Source, meaning: Recognized, table: pa.Table, options: ReadOpt
     else:
         found = {cell.role: values[cell.column] for cell in meaning.cells}
         tickers, ticker = _tickers(source, meaning, options, len(date), table)
+        _check_currency(source, meaning, table, tickers, ticker)
     return Rows(
         source=source,
         meaning=meaning,
@@ -144,7 +149,7 @@ def _tickers(
     distinct, codes = _coded(_column(source, table, meaning.ticker))
     if pa.types.is_floating(distinct.type):
         distinct = distinct.cast(pa.int64())
-    names = [name.strip() for name in distinct.cast(pa.string()).to_pylist() if name is not None]
+    names = [_plain_ticker(name) for name in distinct.cast(pa.string()).to_pylist() if name is not None]
     if "" in names or len(codes) < rows or len(names) < len(distinct):
         raise FormatError(_no_ticker(source, meaning, table))
     if odd := [number for number, name in enumerate(names) if "\0" in name]:
@@ -156,10 +161,31 @@ def _tickers(
     return names, codes
 
 
+def _plain_ticker(name: str) -> str:
+    """Return a ticker without spaces and without the guard of a spreadsheet (``="000001"``); empty if it is none."""
+    name = re.sub(r'^="(.*)"$', r"\1", name.strip())
+    return "" if name in _NO_NAMES else name
+
+
+def _check_currency(source: Source, meaning: Recognized, table: pa.Table, tickers: list[str], ticker: Int32) -> None:
+    """Refuse a ticker whose rows are in several currencies."""
+    if meaning.currency is None:
+        return
+    currencies, codes = _coded(table[meaning.currency])
+    if len(codes) < len(ticker) or len(currencies) < 2:
+        return
+    pairs = np.unique(ticker.astype(np.int64) * len(currencies) + codes) // len(currencies)
+    if (several := pairs[1:][pairs[1:] == pairs[:-1]]).size:
+        raise FormatError(
+            f"{source.shown}: {tickers[int(several[0])]!r} has prices in several currencies by the column "
+            f"{meaning.currency!r}; convert them to one"
+        )
+
+
 def _no_ticker(source: Source, meaning: Recognized, table: pa.Table) -> str:
     """Return the message about the first row without a ticker."""
     given = _column(source, table, str(meaning.ticker)).to_pylist()
-    row = next(number for number, name in enumerate(given) if name is None or not str(name).strip())
+    row = next(number for number, name in enumerate(given) if name is None or not _plain_ticker(str(name)))
     date = _column(source, table, meaning.date)[row].as_py()
     return (
         f"{source.shown} has rows without a ticker, first row {row + 1} ({str(date)!r}); name one in each row of "

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from encash.errors import FormatError, MissingFileError
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
 
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 PACKED = (*_OPENERS, ".zip")
 """Suffixes of compressed files; each may follow any suffix of a table."""
 
@@ -103,6 +103,10 @@ def _is_table(path: Path) -> bool:
 
 def _partitions(path: Path) -> dict[str, str]:
     """Return the values by column in the names of folders (``ticker=AAPL/year=2024``)."""
+    if "__HIVE_DEFAULT_PARTITION__" in str(path):
+        raise FormatError(
+            f"{path} is a partition without a value; expected a ticker or date in the name of each folder"
+        )
     pairs = [part.partition("=") for part in path.parts[:-1]]
     return {unquote(key): unquote(value) for key, sign, value in pairs if sign}
 

@@ -13,6 +13,8 @@ from encash.errors import FormatError
 _MOST_FIELDS = 12
 _LEAST_ROWS = 5
 _WIDEST_BAR = 1.5
+_MOVES_WITHIN = 0.1
+"""Least deviation of the place of open and close between low and high; that of funds of one index is below."""
 _NEAR_ONE = 0.01
 _BACK_AND_FORTH = -0.25
 
@@ -55,6 +57,7 @@ def _bar(closes: Float64) -> tuple[int, int, tuple[int, int]] | None:
                 if other not in (low, high)
                 and (closes[other] >= closes[low]).all()
                 and (closes[other] <= closes[high]).all()
+                and np.nanstd((closes[other] - closes[low]) / (closes[high] - closes[low])) > _MOVES_WITHIN
             ]
             if len(others) > 1:
                 return low, high, (others[0], others[1])
