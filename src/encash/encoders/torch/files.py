@@ -165,20 +165,21 @@ def weights_fingerprint(weights: Mapping[str, Tensor]) -> str:
     return fingerprint({name: value.numpy() for name, value in weights.items()})
 
 
-def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | None:
+def find_edges(path: Path, checkpoint: Checkpoint, asked: Any, unit: str | None = None) -> BinEdges | None:
     """Return the bin edges of a classifier: the requested ones, else those in the checkpoint or in the file beside it.
 
     Args:
         path: of the checkpoint.
         checkpoint: its content.
         asked: a path, an array, ``"uniform"`` or None.
+        unit: of the edges, as for `settle_edges`; ``"uniform"`` is in returns.
 
     Returns:
         None for regression, and for a classifier without edges, which has no forecasts.
 
     Raises:
         MissingFileError: the requested file does not exist.
-        FormatError: not bin edges of this model.
+        FormatError: not bin edges of this model, or of an unclear unit.
     """
     bins = checkpoint.layout.num_bins
     if not bins:
@@ -192,4 +193,4 @@ def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | Non
         found = load_tensors(Path(found), what="a file of bin edges (--bin-edges F)")
     if isinstance(found, Tensor):
         found = found.detach().to(torch.float64).numpy()
-    return None if found is None else settle_edges(found, num_bins=bins)
+    return None if found is None else settle_edges(found, num_bins=bins, unit=unit)
