@@ -31,9 +31,11 @@ class Nearest(CandidateFilter):
         """Refuse a missing share.
 
         Raises:
-            InputError: no share; else as for every filter.
+            InputError: no share, or an unknown rounding; else as for every filter.
         """
         super().__post_init__()
+        if self.rounding not in ("up", "down"):
+            raise InputError(f"invalid rounding {self.rounding!r}: expected up or down")
         if self.keep_share is None:
             raise InputError("the filter nearest keeps a share of the candidates; give it, such as --keep 0.3")
 
