@@ -9,7 +9,12 @@ from encash.backtest.simulation.portfolio import forecast_weights, inverse_volat
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([3, 30]), st.integers(1, 5), st.sampled_from([0.0, 0.29, 0.5, 0.6, 0.9, 0.999]))
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([3, 30]),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.29, 0.5, 0.6, 0.9, 0.999]),
+)
 def test_the_top_k_are_those_of_a_plain_sort(seed, width, top_k, percentile):
     """Best first by forecast × confidence, ties by column, the gate at a fraction of those admitted."""
     rng = np.random.default_rng(seed)

@@ -196,7 +196,9 @@ def test_what_cannot_be_fitted_is_refused(change, says):
     near=st.integers(-2, 2),
     seed=st.integers(0, 99),
 )
-def test_k_near_the_number_of_distinct_vectors_is_fitted_or_refused_in_one_way(distinct, copies, dimensions, near, seed):
+def test_k_near_the_number_of_distinct_vectors_is_fitted_or_refused_in_one_way(
+    distinct, copies, dimensions, near, seed
+):
     """Up to the number of distinct vectors every cluster gets entries, whatever the copies; above it, one message gives
     the largest k, and that k works."""
     random = np.random.default_rng(seed)

@@ -54,7 +54,7 @@ UNITS = {"return": RETURNS, "ratio": 1 + RETURNS, "percent": 100 * RETURNS}
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_same_bins_in_each_unit_forecast_the_same_returns(unit):
-    """Midpoints of edges in any unit, given by name, are returns; an inferred unit has the same identity as a given one."""
+    """Midpoints of edges in any unit are returns; an inferred unit has the same identity as a given one."""
     given = settle_edges(UNITS[unit], unit=unit)
     assert given.convention == unit
     np.testing.assert_allclose(given.returns, (RETURNS[1:] + RETURNS[:-1]) / 2, atol=1e-7)
@@ -65,7 +65,7 @@ def test_the_same_bins_in_each_unit_forecast_the_same_returns(unit):
 
 @given(st.lists(st.floats(-0.9, 2.0), min_size=101, max_size=101, unique=True), st.integers(0, 100))
 def test_percentages_never_pass_as_returns(values, seed):
-    """Quantiles of returns between −90% and +200% written as percentages are refused without a unit, and read with it."""
+    """Quantiles of returns from −90% to +200% as percentages are refused without a unit, and read with it."""
     returns = np.sort(np.r_[-0.02, np.random.default_rng(seed).normal(0, 0.03, 99), 0.03] if seed % 2 else values)
     if not (returns[0] < -0.01 and returns[-1] > 0):
         return
@@ -88,7 +88,7 @@ def test_percentages_never_pass_as_returns(values, seed):
     ],
 )
 def test_edges_that_are_impossible_in_a_unit_are_refused(edges, unit):
-    """A loss of more than everything, or no bin on one side of an unchanged price: the name of a unit is no way round."""
+    """A loss of more than everything, or no bin on one side of an unchanged price, whatever unit is named."""
     with pytest.raises(FormatError, match=f"cannot be in the unit '{unit}'"):
         settle_edges(edges, unit=unit)
     with pytest.raises(InputError, match="expected one of return, ratio, percent"):
@@ -104,7 +104,7 @@ def test_edges_that_are_impossible_in_a_unit_are_refused(edges, unit):
     ],
 )
 def test_the_rules_of_right_files_stay(edges, rule):
-    """The forecast rule, from which the identity of forecasts follows, has the words and the hash that it always had."""
+    """The forecast rule, from which the identity of forecasts follows, has the words and the hash it always had."""
     expected = f"sum of softmax times midpoint, {rule}, edges {fingerprint(edges)}"
     assert settle_edges(edges.astype(np.float64)).rule == expected
 

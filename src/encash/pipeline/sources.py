@@ -168,8 +168,8 @@ class Sources:
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
     def like(self, spec: EncoderSpec) -> Sources:
-        """Return the same sources with engine, precision, window, pooling and unit of the bin edges of a spec, if no flag
-        sets them."""
+        """Return the same sources with engine, precision, window, pooling and bin unit of a spec, if no flag sets
+        them."""
         from encash.encoders import ENGINES, is_checkpoint
         from encash.encoders.bins import unit_of_rule
 
