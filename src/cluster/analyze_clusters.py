@@ -18,7 +18,9 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m cluster.analyze_clusters",
         description="Rank clusters by forward returns; the last months are held out for the backtest.",
-        epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --prices-path prices.h5",
+        epilog="example:\n  python -m cluster.analyze_clusters --cluster-dir cluster_results --prices-path prices.h5"
+        "\n\nunlike the guide's version: the last --holdout-months are not used; returns count on the days of the\n"
+        "sampled entries, clipped to their 0.5% and 99.5% quantiles; --top-k and --min-… hold beside a coverage",
     )
     flags.add_argument(
         "--cluster-dir", type=Path, default=legacy_workflow.CLUSTERS, help="folder of create_clusters (%(default)s)"

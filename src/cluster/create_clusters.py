@@ -17,7 +17,8 @@ def parser() -> Parser:
     flags = Parser(
         prog="python -m cluster.create_clusters",
         description="Fit clusters on the embeddings of past sessions; the last months are held out for the backtest.",
-        epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5",
+        epilog="example:\n  python -m cluster.create_clusters --model-path model.pt --dataset-path data.h5\n\n"
+        "unlike the guide's version: the last --holdout-months are not used",
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")
     flags.add_argument(

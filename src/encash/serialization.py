@@ -147,7 +147,7 @@ def from_description(cls: type[Spec], description: Mapping[str, Any], *, what: s
 
 
 def _format_of(one: Field[Any]) -> int:
-    """Return the format that first knows a field's values other than its default."""
+    """Return the format that introduced the values of a field other than its default."""
     since: int = one.metadata.get(FORMAT) or one.metadata.get(_RESTATED, 1)
     return since
 

@@ -502,6 +502,25 @@ def test_the_hard_filter_is_a_name_away(files, guide, tmp_path):
         assert found.get(day, set()) == expected
 
 
+def test_default_clusters_of_another_model_are_left_out_and_asked_ones_refused(files, tmp_path, monkeypatch, capsys):
+    """The guide's lines of a second model run beside the clusters of the first, and say that they are not used."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(files.clusters, "cluster_results")
+    where = [
+        "--data",
+        str(files.data),
+        "--prices",
+        str(files.prices),
+        "--model",
+        str(write_model(Path("v1.pt"), seed=4)),
+    ]
+    assert backtest_simulation.main([*where, "--output", "out.pt"]) == 0
+    assert "of a different model: without a cluster filter" in capsys.readouterr().err
+    check(result_of(Path("out.pt")), Guide(files.data, files.prices, Path("v1.pt")).run())
+    assert backtest_simulation.main([*where, "--cluster-dir", "cluster_results"]) == 2
+    assert "different encoder" in capsys.readouterr().err
+
+
 def test_unranked_clusters_name_the_command_that_ranks_them(files, tmp_path, capsys):
     """The guide's own command, not ours."""
     folder = tmp_path / "c"

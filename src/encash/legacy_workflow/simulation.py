@@ -11,7 +11,8 @@ import numpy as np
 
 from encash import backtest, pipeline
 from encash.atomic_write import write_whole
-from encash.errors import InputError, MissingFileError
+from encash.backtest.inputs.signals import check_clusters
+from encash.errors import InputError, MismatchError, MissingFileError
 from encash.legacy_workflow.caches import merged_cache, with_bin_edges, with_defaults
 from encash.legacy_workflow.defaults import (
     CLEAN_PRICES,
@@ -27,7 +28,7 @@ from encash.legacy_workflow.result_file import write_guide_result
 from encash.pipeline import Sources
 from encash.progress import Progress
 
-DIFFERENCES = (
+_DIFFERENCES = (
     "unlike the guide's version: the score is expected return × confidence (there 1 was added to the return), a stock "
     "without a price at its sale is settled at its last one (there: no change), and each day's subset follows from "
     "--seed and the day"
@@ -67,10 +68,12 @@ def simulate(
     horizon = HORIZONS[options.horizon_idx]
     run_dir, document = _outputs(options.output)
     choice = _filter_choice(options, horizon, say)
-    say(DIFFERENCES)
+    say(_DIFFERENCES)
     with merged_cache(options.caches) as cache:
         sources = with_bin_edges(with_defaults(_with_inputs(replace(sources, cache=cache), say)), say)
         inputs = pipeline.open_inputs(sources, choice)
+        if not _asked(options):
+            inputs = _without_foreign_clusters(inputs, say)
         _announce_unit(inputs, say)
         sessions = _test_sessions(inputs, sources, options.test_months, horizon, say)
         config = replace(options.config, horizon=horizon, test_sessions=sessions, buy_fee=0.0, sell_fee=SELL_FEE)
@@ -79,7 +82,8 @@ def simulate(
         beside = pipeline.evaluate_run(
             inputs, config, run_dir, num_trials=options.num_trials, draws=options.compare, progress=progress
         )
-    extras = pipeline.PageExtras(clusters=choice.clusters, horizon=horizon)
+    folder = None if inputs.filter is None else choice.clusters
+    extras = pipeline.PageExtras(clusters=folder, horizon=horizon)
     pipeline.write_report([run_dir], run_dir / "report.html", extras)
     values = {**result.to_json(), **beside, "run_dir": str(run_dir)}
     if document is not None:
@@ -128,8 +132,7 @@ def _filter_choice(options: SimulationOptions, horizon: int, say: Announce) -> p
     if options.filter == "none":
         return none
     folder = _cluster_folder(options.cluster_dir, best)
-    asked = options.cluster_dir or best or options.filter
-    if not asked and not folder.is_dir():
+    if not _asked(options) and not folder.is_dir():
         say(f"there is no folder {folder}: without a cluster filter, every candidate is ranked (--cluster-dir)")
         return none
     name = options.filter or _NEAREST
@@ -147,6 +150,22 @@ def _filter_choice(options: SimulationOptions, horizon: int, say: Announce) -> p
         best_file=best,
         own={"rounding": "down"} if name == _NEAREST else {},
     )
+
+
+def _asked(options: SimulationOptions) -> bool:
+    """Return True if a flag asks for a filter, which then is not left out."""
+    flags = (options.cluster_dir, options.best_clusters_file, options.cluster_top_k_percent, options.filter)
+    return any(value is not None for value in flags)
+
+
+def _without_foreign_clusters(inputs: backtest.BacktestInputs, say: Announce) -> backtest.BacktestInputs:
+    """Leave out the filter of the default folder, if its clusters are of a different model."""
+    try:
+        check_clusters(inputs.filter, inputs.lookup.encoder_spec)
+    except MismatchError:
+        say(f"the clusters in {CLUSTERS} are of a different model: without a cluster filter, every candidate is ranked")
+        return replace(inputs, filter=None)
+    return inputs
 
 
 def _cluster_folder(asked: Path | None, best: Path | None) -> Path:
@@ -188,9 +207,7 @@ def _announce_missing(share: float, say: Announce) -> None:
         say(f"{share:.1%} of the candidates have a price but no full window, and are left out (--max-missing)")
 
 
-def _test_sessions(
-    inputs: backtest.BacktestInputs, sources: Sources, months: int, horizon: int, say: Announce
-) -> int | None:
+def _test_sessions(inputs: backtest.BacktestInputs, sources: Sources, months: int, horizon: int, say: Announce) -> int:
     """Return the number of sessions of a run: those of the months, or all that can be used if there are fewer.
 
     Sessions before the first full window have no candidates. As many of them as are a multiple of the horizon are left
@@ -198,20 +215,13 @@ def _test_sessions(
     """
     wanted, there = months * SESSIONS_PER_MONTH, len(inputs.prices.days)
     spec = inputs.lookup.encoder_spec
-    if spec is None or wanted < 1 or there - wanted >= spec.lookback:
-        return wanted
-    first = max(0, there - wanted)
-    idle = _idle_sessions(inputs, sources, first, spec.lookback)
+    first, lookback = max(0, there - wanted), 0 if spec is None else spec.lookback
+    idle = _idle_sessions(inputs, sources, first, lookback) if first < lookback else 0
     idle -= idle % horizon
-    if first and not idle:
-        return wanted
-    used = there - first - idle
-    say(
-        f"{months} months are {wanted} sessions; the prices have {there}, the first {first + idle} of them before the "
-        f"first window of {spec.lookback}: all other {used} are used"
-        if idle
-        else f"{months} months are {wanted} sessions, and the prices have {there}: all are used"
-    )
+    used = min(wanted, there) - idle
+    if used < wanted:
+        before = f", the first {first + idle} of them before the first window of {lookback}" if idle else ""
+        say(f"{months} months are {wanted} sessions; the prices have {there}{before}: {used} are used")
     return used
 
 
@@ -222,6 +232,7 @@ def _idle_sessions(inputs: backtest.BacktestInputs, sources: Sources, first: int
     panel, days = sources.panel(), inputs.prices.days[first:]
     if panel is None:
         return 0
-    tickers = tuple(ticker for ticker in panel.tickers if ticker in set(inputs.prices.tickers))
+    priced = set(inputs.prices.tickers)
+    tickers = tuple(ticker for ticker in panel.tickers if ticker in priced)
     known = window_digests(panel, tickers, days, lookback).digest.any(axis=1)
     return int(np.argmax(known)) if known.any() else 0
