@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -47,7 +48,8 @@ class Guide:
         self.days = sorted({day for own in self.prices.values() for day in own})
         with h5py.File(data, "r") as file:
             self.rows = {ticker: (g["dates"][:].astype(str).tolist(), g["features"][:]) for ticker, g in file.items()}
-        self.midpoints, self.known = midpoints, {}
+        self.midpoints = midpoints
+        self.known: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, list[float]]] = {}
         self.model = SeedModel(4 if midpoints is None else 400).eval()
         self.model.load_state_dict(torch.load(model, weights_only=True)["model_state_dict"])
 
@@ -156,7 +158,7 @@ def check(found: dict, expected: dict) -> None:
     assert found["final_capital"] == pytest.approx(expected["final_capital"])
 
 
-CASES = {
+CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
     "all defaults": ([], {}),
     "0.6 keeps the top 40%": (["--confidence-percentile", "0.6"], {"percentile": 0.6}),
     "the threshold is that of place int(n p)": (["--confidence-percentile", "0.29"], {"percentile": 0.29}),
@@ -437,7 +439,8 @@ def test_coverage_counts_distinct_tickers(files, tmp_path, capsys):
         flags = [] if coverage is None else ["--top-k-percent-coverage", str(coverage)]
         assert analyze_clusters.main([*command, "--output-dir", str(folder), *flags]) == 0
         order, best = ranked(folder)
-        tickers, expected = set(), []
+        tickers: set[int] = set()
+        expected: list[int] = []
         for one in order:
             if len(tickers) >= (0.1 if coverage is None else coverage) * cluster.shape[1]:
                 break
