@@ -205,10 +205,10 @@ def test_the_best_clusters_of_another_horizon_are_used_and_announced(files, guid
     one session whatever the horizon."""
     out, named = tmp_path / "out.pt", ["--cluster-dir", str(files.clusters), "--cluster-top-k-percent", "0.5"]
     assert simulate(files, *named, "--best-clusters-file", str(files.best), "--output", str(out)) == 0
-    assert "were ranked over 5 sessions, this run holds 1" in capsys.readouterr().err
+    assert "are those of horizon 5, this run has horizon 1" in capsys.readouterr().err
     check(result_of(out), guide.run(nearest=(files.clusters, "best_clusters_5d.txt", 0.5)))
     assert simulate(files, *named, "--horizon-idx", "1", "--output", str(out)) == 0
-    assert "were ranked over 1 sessions, this run holds 5" in capsys.readouterr().err
+    assert "are those of horizon 1, this run has horizon 5" in capsys.readouterr().err
     check(result_of(out), guide.run(horizon=5, nearest=(files.clusters, "best_clusters_1d.txt", 0.5)))
 
 
@@ -377,8 +377,7 @@ def test_bin_edges_in_every_unit_forecast_the_same_returns(unit, place, files, t
     for more in (["--embeddings-cache", cache], flags):
         capsys.readouterr()
         assert backtest_simulation.main([*run, *(flags if place == "flag" else []), *more]) == 0
-        if unit != "return":
-            assert f"bin edges are read as {unit}s; forecasts are returns" in capsys.readouterr().err
+        assert f"bin edges are read as {unit}s; forecasts are returns" in capsys.readouterr().err
         guide = Guide(files.data, files.prices, model, (RETURNS[1:] + RETURNS[:-1]) / 2)
         trades = result_of(out)["trade_history"]
         assert len(trades) == 62

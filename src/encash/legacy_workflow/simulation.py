@@ -186,18 +186,18 @@ def _check_ranked(folder: Path, best: Path, horizon: int, say: Announce) -> None
     ranked = pipeline.ranked_horizon(best)
     if ranked not in (None, horizon):
         say(
-            f"the best clusters of {best} were ranked over {ranked} sessions, this run holds {horizon} "
-            "(--best-clusters-file, --horizon-idx)"
+            f"the best clusters of {best} are those of horizon {ranked}, this run has horizon {horizon} "
+            "(in sessions; --best-clusters-file, --horizon-idx)"
         )
 
 
 def _announce_unit(inputs: backtest.BacktestInputs, say: Announce) -> None:
-    """Say how the bin edges of a classifier are read, if they are not returns."""
+    """Say how the bin edges of a classifier are read."""
     from encash.encoders.bins import unit_of_rule
 
     spec = inputs.lookup.encoder_spec
     unit = None if spec is None else unit_of_rule(spec.forecast_rule)
-    if unit not in (None, "return"):
+    if unit is not None:
         say(f"bin edges are read as {unit}s; forecasts are returns")
 
 
