@@ -74,6 +74,9 @@ def simulate(
         inputs = pipeline.open_inputs(sources, choice)
         if not _asked(options):
             inputs = _without_foreign_clusters(inputs, say)
+        if inputs.filter is not None and choice.name == _NEAREST:
+            kept, best = f"{choice.keep:.4g} of the day's candidates", choice.best_file or choice.clusters
+            say(f"filter: the {kept} nearest to the best clusters of {best}")
         _announce_unit(inputs, say)
         sessions = _test_sessions(inputs, sources, options.test_months, horizon, say)
         config = replace(options.config, horizon=horizon, test_sessions=sessions, buy_fee=0.0, sell_fee=SELL_FEE)
@@ -141,7 +144,6 @@ def _filter_choice(options: SimulationOptions, horizon: int, say: Announce) -> p
         _check_ranked(folder, best, horizon, say)
     if name == _NEAREST:
         share = NEAREST_SHARE if share is None else share
-        say(f"filter: the {share:.4g} of the day's candidates nearest to the best clusters of {best or folder}")
     return replace(
         none,
         clusters=folder,
