@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pytest
 
+from encash.backtest import BacktestConfig
 from encash.cli import main
+from encash.fingerprint import fingerprint
+from encash.serialization import from_description, identity
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format1"
 ENCODER = "93234caf2e4e7f066f95b561ecc58b7c7d89fba6617e72212fb72a5a8a31dd29"
@@ -27,9 +31,10 @@ DAYS = ("--start", "2020-04-13", "--end", "2020-05-29")
 SETTINGS = (
     *("--top-k", "3", "--rebalance", "net", "--weights", "forecast", "--lag", "1", "--phase", "2", "--whole-shares"),
     *("--slippage", "0.001", "--fixed-fee", "1", "--buy-fee", "0.001", "--delisting=-30%", "--num-test-stocks", "3"),
-    *("--confidence-percentile", "0.2"),
+    *("--confidence-percentile", "0.34"),
 )
-"""Flags of the run whose configuration is mostly not the default."""
+"""Flags of the run whose configuration is mostly not the default. Its `--confidence-percentile 0.2` was a percentage,
+which excluded the least confident of three candidates, as the fraction 0.34 does now."""
 
 
 @pytest.fixture(autouse=True)
@@ -108,9 +113,15 @@ def test_old_clusters_filter_as_before(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_settings_keep_their_fingerprint(capsys: pytest.CaptureFixture[str]) -> None:
-    """A configuration far from the default one gives the same fingerprint and result."""
+    """A configuration far from the default one gives the same result, and the same fingerprint with the old percentage
+    under its name; the fraction has a fingerprint of its own, so that no sweep takes one for the other."""
     result = backtest(capsys, *SETTINGS)
     old = json.loads(Path("runs.json").read_text())["settings"]
+    named = from_description(BacktestConfig, result["configuration"], what="the run")
+    assert (result["configuration"]["format"], named.confidence_percentile) == (3, 0.34)
+    percentage = {**identity(replace(named, confidence_percentile=0.0)), "confidence_percentile": 0.2}
+    assert fingerprint(percentage) == old["fingerprints"]["configuration"]
+    assert result["fingerprints"].pop("configuration") != old["fingerprints"].pop("configuration")
     assert result["fingerprints"] == old["fingerprints"]
     assert result["final_capital"] == pytest.approx(old["final_capital"], rel=1e-12)
 

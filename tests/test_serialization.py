@@ -13,7 +13,7 @@ from encash.arrays import DayLike
 from encash.encoders import EncoderSpec
 from encash.errors import FormatError, InputError
 from encash.fingerprint import fingerprint
-from encash.serialization import added_in, describe, from_description, identity
+from encash.serialization import added_in, describe, from_description, identity, restated_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,3 +165,23 @@ def test_what_json_cannot_hold_is_not_described(value):
     """NaN and infinity would come back as None; they are refused instead."""
     with pytest.raises(ValueError, match="JSON"):
         describe(Old(name="a", fee=value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A class one of whose fields has a different meaning since format 2."""
+
+    gate: float = restated_in(2, default=0.0)
+
+
+def test_only_the_default_of_a_restated_field_means_what_it_meant():
+    """The default keeps description and identity; a value of the old format is refused, one of the new is read, and
+    equal numbers of both meanings have different identities."""
+    assert describe(Gate()) == {"format": 1, "gate": 0.0}
+    assert identity(Gate()) == {"gate": 0.0}
+    assert from_description(Gate, {"gate": 0.0}, what="it") == Gate()
+    new = Gate(gate=0.2)
+    assert from_description(Gate, json.loads(json.dumps(describe(new))), what="it") == new
+    assert fingerprint(identity(new)) != fingerprint({"gate": 0.2})
+    with pytest.raises(FormatError, match="a different meaning since format 2"):
+        from_description(Gate, {"gate": 0.2}, what="it")

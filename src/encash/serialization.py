@@ -8,7 +8,9 @@ may grow, but what was written before must keep its meaning and its fingerprint:
   new field changes neither the description nor the identity of anything that does not use it.
 - `describe` writes the lowest format that knows all described fields, as ``"format"``; a description without that key
   has format 1. The key itself is not part of an identity.
-- The meaning of a field never changes: add a new field, and keep the default of the old one.
+- The meaning of a field never changes: add a new field, and keep the default of the old one. If the name must stay,
+  because users give it, declare it with `restated_in`: then only its default means what it meant before, and every
+  other value is a new identity.
 
 An older encash refuses a higher format by its number, because it would otherwise ignore the field that matters.
 """
@@ -34,6 +36,7 @@ Value = TypeVar("Value")
 
 FORMAT = "format"
 """Key of the format version in a description; no dataclass has a field of this name."""
+_RESTATED = "restated"
 
 
 def added_in(format: int, default: Value) -> Value:
@@ -58,6 +61,30 @@ def added_in(format: int, default: Value) -> Value:
     return field(default=default, metadata={FORMAT: format})
 
 
+def restated_in(format: int, default: Value) -> Value:
+    """Declare a field of format 1 whose values other than the default have a different meaning since a later format.
+
+    Args:
+        format: 2 or higher, one above the highest format of the class so far.
+        default: the one value that means the same in every format.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Gate:
+    ...     percentile: float = restated_in(2, default=0.0)  # a fraction; in format 1 a percentage
+    >>> describe(Gate()), describe(Gate(percentile=0.6))
+    ({'format': 1, 'percentile': 0.0}, {'format': 2, 'percentile': 0.6})
+    >>> identity(Gate(percentile=0.6))
+    {'percentile (format 2)': 0.6}
+    """
+    return field(default=default, metadata={_RESTATED: format})
+
+
+def described_fields(spec: DataclassInstance) -> list[Field[Any]]:
+    """Return the fields that a description holds: those of format 1, and later ones whose value is not the default."""
+    return [one for one in fields(spec) if FORMAT not in one.metadata or getattr(spec, one.name) != one.default]
+
+
 def describe(spec: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a dataclass as plain JSON values, after the format that is needed to read them.
 
@@ -67,19 +94,20 @@ def describe(spec: DataclassInstance) -> dict[str, Any]:
         TypeError: a value that JSON cannot hold.
         ValueError: NaN or infinity, which JSON cannot hold either.
     """
-    described = [one for one in fields(spec) if _format_of(one) == 1 or getattr(spec, one.name) != one.default]
+    described = described_fields(spec)
     values = {one.name: getattr(spec, one.name) for one in described}
     text = json.dumps(
         msgspec.to_builtins(values, enc_hook=_plain), allow_nan=False
     )  # the way back turns tuples to lists
-    return {FORMAT: max(map(_format_of, described), default=1), **json.loads(text)}
+    needed = [_format_of(one) for one in described if getattr(spec, one.name) != one.default]
+    return {FORMAT: max(needed, default=1), **json.loads(text)}
 
 
 def identity(spec: DataclassInstance) -> dict[str, Any]:
     """Return what `fingerprint` takes as the identity of a dataclass: its description without the format."""
     described = describe(spec)
     del described[FORMAT]
-    return described
+    return {_identity_key(spec, name): value for name, value in described.items()}
 
 
 def from_description(cls: type[Spec], description: Mapping[str, Any], *, what: str) -> Spec:
@@ -98,13 +126,16 @@ def from_description(cls: type[Spec], description: Mapping[str, Any], *, what: s
         InputError: the class refuses a value.
     """
     known = {one.name: one for one in fields(cls)}
-    _check_format(description.get(FORMAT, 1), max(map(_format_of, known.values()), default=1), what)
+    format = description.get(FORMAT, 1)
+    _check_format(format, max(map(_format_of, known.values()), default=1), what)
     values = {name: value for name, value in description.items() if name != FORMAT}
     if unknown := [name for name in values if name not in known]:
         raise FormatError(
             f"{what}: unknown field {unknown[0]!r}; expected only {', '.join(known)}: remove it, or restore the file "
             "from a copy"
         )
+    for name, value in values.items():
+        _check_meaning(known[name], value, format, what)
     hints = get_type_hints(cls)
     converted = {name: _converted(value, hints[name], f"{what}: {name}") for name, value in values.items()}
     required = [name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING]
@@ -116,8 +147,26 @@ def from_description(cls: type[Spec], description: Mapping[str, Any], *, what: s
 
 
 def _format_of(one: Field[Any]) -> int:
-    since: int = one.metadata.get(FORMAT, 1)
+    """Return the format that introduced the values of a field other than its default."""
+    since: int = one.metadata.get(FORMAT) or one.metadata.get(_RESTATED, 1)
     return since
+
+
+def _identity_key(spec: DataclassInstance, name: str) -> str:
+    """Return the name of a field in an identity: with its format, if its value has a different meaning since then."""
+    (one,) = (one for one in fields(spec) if one.name == name)
+    since = one.metadata.get(_RESTATED)
+    return name if since is None or getattr(spec, name) == one.default else f"{name} (format {since})"
+
+
+def _check_meaning(one: Field[Any], value: Any, format: int, what: str) -> None:
+    """Refuse a value whose meaning was different in the format of its description."""
+    since = one.metadata.get(_RESTATED, 1)
+    if format < since and value != one.default:
+        raise FormatError(
+            f"{what}: {one.name} is {value!r} in format {format}, and has a different meaning since format {since}; "
+            "its file can be shown, but not be run again: give the value anew"
+        )
 
 
 def _check_format(found: Any, highest: int, what: str) -> None:

@@ -40,7 +40,7 @@ def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
                 rows.append(
                     (name, column, np.float32(lookup.forecast[day, column]), np.float32(lookup.confidence[day, column]))
                 )
-        threshold = np.percentile([float(row[3]) for row in rows], percentile)
+        threshold = sorted(row[3] for row in rows)[int(len(rows) * percentile)]
         rows = [row for row in rows if row[3] >= threshold]
         rows.sort(key=lambda row: (-(float(row[2]) * float(row[3])), row[0]))
         chosen = rows[:top_k]
@@ -55,7 +55,7 @@ def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
     return capital
 
 
-@pytest.mark.parametrize(("horizon", "top_k", "percentile"), [(1, 5, 0.0), (5, 3, 60.0), (7, 1, 25.0)])
+@pytest.mark.parametrize(("horizon", "top_k", "percentile"), [(1, 5, 0.0), (5, 3, 0.6), (7, 1, 0.25)])
 def test_the_money_of_the_old_simulator_is_reproduced_to_the_cent(make_prices, make_lookup, horizon, top_k, percentile):
     """Full liquidation, buy fee 0 and a fee on the proceeds give what the seed's simulator gives."""
     prices = make_prices(seed=horizon, num_sessions=84)
@@ -437,6 +437,8 @@ def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_pa
         ({"phase": 5}, "phase is 5"), ({"fill": "open"}, "give lag 1"), ({"weights": "best"}, "weights is 'best'"),
         ({"delisting": "hope"}, "delisting is 'hope'"), ({"max_missing": 2.0}, "max_missing"),
         ({"allow_lookahead": " "}, "the reason"), ({"confidence_percentile": 101}, "confidence_percentile"),
+        ({"confidence_percentile": 60}, r"60; .* a fraction in \[0, 1\); 60 percent is 0.6"),
+        ({"confidence_percentile": 1}, "fraction"), ({"confidence_percentile": -0.1}, "fraction"),
         ({"start": "2024-01-01", "test_sessions": 5}, "both say"), ({"tranches": True, "phase": 1}, "tranches"),
     ],
 )  # fmt: skip

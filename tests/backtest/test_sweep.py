@@ -344,6 +344,7 @@ def test_a_grid_is_every_combination_and_a_draw_is_reproducible(tmp_path):
         ("[grid\n", FormatError, "is not TOML"),
         ("[gird]\nhorizon = [1]\n", FormatError, r"section \[gird\]"),
         ("[grid]\nhorizons = [1]\n", InputError, "unknown setting 'horizons'"),
+        ("[grid]\nconfidence_percentile = [60]\n", InputError, "60 percent is 0.6"),
         ("[grid]\nhorizon = 5\n", InputError, "expected a list of values"),
         ("[grid]\nhorizon = [3]\nphase = [4]\n", InputError, "phase is 4"),
         ("[random]\ntop_k = [1]\n", InputError, "random.runs is None"),

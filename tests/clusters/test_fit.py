@@ -170,9 +170,9 @@ def test_the_number_of_clusters_is_chosen_by_separation(planted):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"k": 41}, "41 clusters of 40 entries"),
-        ({"k": 1}, "1 clusters of 40"),
-        ({"k": 11}, "11 clusters of 10 distinct vectors"),
+        ({"k": 41}, "k is 41, but the 40 entries have only 10 distinguishable vectors.*; give k 10 or less"),
+        ({"k": 1}, "k is 1; expected 2"),
+        ({"k": 11}, "k is 11, but the 40 entries have only 10 distinguishable vectors.*; give k 10 or less"),
         ({"method": "dbscan"}, "expected kmeans.*cannot assign"),
         ({"method": "agglomerative"}, "expected kmeans.*cannot assign"),
         ({"pca_components": 9}, "9 components of 5"),
@@ -186,6 +186,43 @@ def test_what_cannot_be_fitted_is_refused(change, says):
     days, tickers = np.datetime64("2020-01-01") + np.arange(40), np.full(40, "A")
     with pytest.raises(InputError, match=says):
         fit_clusters(vectors, days, tickers, config=FitConfig(**{"k": 3, **change}), encoder="")
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    distinct=st.integers(3, 40),
+    copies=st.integers(0, 120),
+    dimensions=st.integers(1, 6),
+    near=st.integers(-2, 2),
+    seed=st.integers(0, 99),
+)
+def test_k_near_the_number_of_distinct_vectors_is_fitted_or_refused_in_one_way(
+    distinct, copies, dimensions, near, seed
+):
+    """Up to the number of distinct vectors every cluster gets entries, whatever the copies; above it, one message gives
+    the largest k, and that k works."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(distinct, dimensions)).astype(np.float32)
+    vectors = np.concatenate([vectors, vectors[random.integers(0, distinct, copies)]])
+    entries = vectors, np.datetime64("2020-01-01") + np.arange(len(vectors)), np.full(len(vectors), "A")
+    k = max(2, distinct + near)
+    if k <= distinct:
+        assert fit_clusters(*entries, config=FitConfig(k=k, seed=seed), encoder="").counts.min() > 0
+        return
+    with pytest.raises(InputError, match=rf"k is {k}, .* only {distinct} distinguishable vectors.* give k {distinct} "):
+        fit_clusters(*entries, config=FitConfig(k=k, seed=seed), encoder="")
+    assert fit_clusters(*entries, config=FitConfig(k=distinct, seed=seed), encoder="").k == distinct
+
+
+def test_vectors_that_a_projection_makes_equal_count_as_one():
+    """Six vectors on two points of the first component: k 3 is refused with that number."""
+    vectors = np.zeros((12, 3), dtype=np.float32)
+    vectors[:, 0] = np.repeat([0.0, 100.0], 6)
+    vectors[:, 2] = np.tile([0.0, 1e-30], 6)  # distinct bytes, and nothing in float32 arithmetic
+    days, tickers = np.datetime64("2020-01-01") + np.arange(12), np.full(12, "A")
+    config = FitConfig(k=3, standardize=False)
+    with pytest.raises(InputError, match="k is 3, but the 12 entries have only 2 distinguishable vectors"):
+        fit_clusters(vectors, days, tickers, config=config, encoder="")
 
 
 def test_no_entries_and_nan_are_refused():

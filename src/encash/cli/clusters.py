@@ -130,6 +130,9 @@ def rule_flags(parser: Any) -> None:
     rule = parser.add_argument_group("which clusters are the best ones (all given conditions must hold)")
     rule.add_argument("--top", dest="top_k", type=int, metavar="N", help="the first N (5 if no condition is given)")
     rule.add_argument("--coverage", type=float, metavar="FRACTION", help="best first, up to this fraction of entries")
+    rule.add_argument(
+        "--ticker-coverage", type=float, metavar="FRACTION", help="best first, up to this fraction of distinct tickers"
+    )
     rule.add_argument("--min-return", type=float, help="mean return over the horizon, as a fraction")
     rule.add_argument("--min-win-rate", type=float)
     rule.add_argument("--min-sharpe", type=float)

@@ -129,8 +129,19 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pooling", choices=("mean", "last", "cls"), help="(the cache's, else mean)")
     parser.add_argument("--bin-edges", type=Path, help="bin edges of a classification checkpoint")
+    bin_unit_flag(parser)
     parser.add_argument(
         "--ensemble-models", nargs="+", default=[], metavar="M", help="more models; their forecasts are averaged"
+    )
+
+
+def bin_unit_flag(parser: Any) -> None:
+    """Add the flag that says what the numbers of the bin edges are."""
+    parser.add_argument(
+        "--bin-unit",
+        choices=("return", "ratio", "percent"),
+        help="unit of the bin edges: return (-0.25 to 0.25), ratio (0.75 to 1.25) or percent (-25 to 25); without it "
+        "return or ratio, and edges that may be something else are refused. Forecasts are returns in any case",
     )
 
 
@@ -139,6 +150,7 @@ def encoder_flags(parser: Any) -> None:
     parser.add_argument("--seq-len", dest="lookback", type=int, help="sessions in a window (the checkpoint's, else 60)")
     parser.add_argument("--engine", default="auto", help="torch, onnxruntime (the cache's, else torch)")
     parser.add_argument("--precision", default="auto", help="the cache's, else float32; the same for all four commands")
+    bin_unit_flag(parser)
 
 
 def dtype_flags(parser: argparse.ArgumentParser, default: str) -> None:

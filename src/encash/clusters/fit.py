@@ -10,7 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, day_text
+from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, day_text
 from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_keys
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
@@ -185,11 +185,14 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
     components, explained = _principal(vectors, mean, scale, config.pca_components)
     space = _project(vectors, mean, scale, components)
     centroids = _kmeans(space, config, progress)
-    zeros, ones = np.zeros(space.shape[1], dtype=np.float32), np.ones(space.shape[1], dtype=np.float32)
-    ids, distances = Geometry(centroids, zeros, ones, None).assign(space)  # `space` is projected already
+    ids, distances = _nearest(space, centroids)
     counts = np.bincount(ids, minlength=config.k)
     if not counts.all():
-        raise InputError(f"{int((counts == 0).sum())} of {config.k} clusters came out empty; ask for fewer clusters")
+        centroids = _distinct_start(space, config)
+        ids, distances = _nearest(space, centroids)
+        counts = np.bincount(ids, minlength=config.k)
+    if not counts.all():
+        raise _too_many_clusters(config.k, int((counts > 0).sum()), len(vectors))
     by_size = np.argsort(-counts, kind="stable")
     return ClusterModel(
         centroids=centroids[by_size],
@@ -233,16 +236,24 @@ def _check(vectors: Float32, config: FitConfig) -> None:
             f"the method is {config.method!r}; expected kmeans: agglomerative and density clusterings cannot "
             "assign an entry that they were not fitted on, and a filter assigns new entries every day"
         )
-    if not 2 <= config.k <= len(vectors):
-        raise InputError(f"{config.k} clusters of {len(vectors)} entries; expected from 2 to the number of entries")
+    if config.k < 2:
+        raise InputError(f"k is {config.k}; expected 2 clusters or more")
     for rows in _blocks(len(vectors)):
         if not np.isfinite(vectors[rows]).all():
             raise InputError(f"a vector among rows {rows.start} to {rows.stop} holds NaN or infinity; verify the cache")
     distinct = len(np.unique(row_digests(vectors)))
     if distinct < config.k:
-        raise InputError(f"{config.k} clusters of {distinct} distinct vectors; ask for at most {distinct}")
+        raise _too_many_clusters(config.k, distinct, len(vectors))
     if config.pca_components is not None and not 1 <= config.pca_components <= vectors.shape[1]:
         raise InputError(f"{config.pca_components} components of {vectors.shape[1]} dimensions; expected 1 to all")
+
+
+def _too_many_clusters(k: int, distinct: int, entries: int) -> InputError:
+    """Return the error of a k that the distinct vectors of the entries do not fill."""
+    return InputError(
+        f"k is {k}, but the {entries:,} entries have only {distinct:,} distinguishable vectors, and each cluster needs "
+        f"at least one; give k {distinct:,} or less, or more entries"
+    )
 
 
 def _blocks(num_rows: int) -> list[slice]:
@@ -313,6 +324,26 @@ class _Steps:
         self.done += entries
         if self.progress is not None:
             self.progress(self.done, self.total)
+
+
+def _distinct_start(space: Float32, config: FitConfig) -> Float32:
+    """Compute the centroids of one run from distinct rows, none of which leaves its cluster empty at the beginning.
+
+    Equal rows among the random starts make empty clusters if k is close to the number of distinct rows.
+    """
+    _, first = np.unique(row_digests(space + np.float32(0)), return_index=True)  # -0.0 becomes 0.0
+    first.sort()
+    if len(first) < config.k:
+        raise _too_many_clusters(config.k, len(first), len(space))
+    drawn = np.random.default_rng(config.seed).choice(first, config.k, replace=False)
+    iterations = config.rough_iterations + config.iterations
+    return _lloyd(space, space[drawn], config, iterations, _Steps(None, 0))[0]
+
+
+def _nearest(space: Float32, centroids: Float32) -> tuple[Int32, Float32]:
+    """Find the nearest centroid of each row (n,), and its distance (n,); `space` is projected already."""
+    zeros, ones = np.zeros(space.shape[1], dtype=np.float32), np.ones(space.shape[1], dtype=np.float32)
+    return Geometry(centroids, zeros, ones, None).assign(space)
 
 
 def _best_start(space: Float32, config: FitConfig, iterations: int, steps: _Steps) -> Float32:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encash.arrays import DayLike, Float64, Int32, Int64, day_text, positions
+from encash.arrays import Bool, DayLike, Float64, Int32, Int64, day_text, positions
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
 from encash.metrics import forward_returns
 from encash.panel.panel import PriceTable
+from encash.serialization import added_in
 
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
 """Metrics that clusters can be ranked by; more is better."""
@@ -97,6 +98,8 @@ class Ranking:
     """The clusters that were written as the best ones; None if it was not written."""
     selected_share: Float64 | None = None
     """Share of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
+    held: Bool | None = None
+    """True if a cluster has an entry of a ticker, shape (k, tickers); None if loaded from a file."""
 
     @property
     def k(self) -> int:
@@ -123,6 +126,8 @@ class SelectionRule:
     min_return: float | None = None
     min_win_rate: float | None = None
     min_sharpe: float | None = None
+    ticker_coverage: float | None = added_in(2, default=None)
+    """Best clusters until they hold an entry of this share of all distinct tickers; each ticker counts once."""
 
     def __post_init__(self) -> None:
         """Refuse invalid criteria.
@@ -132,8 +137,10 @@ class SelectionRule:
         """
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"the number of best clusters is {self.top_k}; expected 1 or more")
-        if self.coverage is not None and not 0 < self.coverage <= 1:
-            raise InputError(f"coverage is {self.coverage}; expected a share above 0 and at most 1")
+        for name in ("coverage", "ticker_coverage"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise InputError(f"{name} is {share}; expected a share above 0 and at most 1")
         limits = {"return": self.min_return, "win rate": self.min_win_rate, "Sharpe ratio": self.min_sharpe}
         for name, least in limits.items():
             if least is not None and not np.isfinite(least):
@@ -186,6 +193,7 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
         fit_end=config.fit_end,
         model=config.model,
         encoder=config.encoder,
+        held=entries.held(),
     )
 
 
@@ -193,12 +201,15 @@ def select_best(ranking: Ranking, rule: SelectionRule) -> Int32:
     """Select the best clusters by a rule, best first.
 
     Raises:
-        InputError: a rule without criteria, or one that no cluster passes.
+        InputError: a rule without criteria, one that no cluster passes, or a coverage of tickers for a ranking from a
+            file, which does not hold them.
     """
+    if rule.ticker_coverage is not None and ranking.held is None:
+        raise InputError("a ranking from a file does not hold the tickers of each cluster; rank again")
     if rule == SelectionRule():
         raise InputError("the rule has no criteria; give top_k, coverage or a threshold")
     table = ranking.table
-    chosen = _select({name: getattr(table, name) for name in METRICS}, ranking.metric, table.num_samples, rule)
+    chosen = _select({name: getattr(table, name) for name in METRICS}, ranking, rule)
     if not len(chosen):
         best = float(getattr(table, ranking.metric)[ranking.order[0]])
         raise InputError(f"no cluster passes {rule}; the best {ranking.metric} is {best:.6g}")
@@ -216,7 +227,7 @@ def selection_frequency(ranking: Ranking, rule: SelectionRule) -> Float64:
     selected = np.zeros(ranking.k)
     for draw in ranking.draws:
         metrics = dict(zip(METRICS, draw, strict=True))
-        selected[_select(metrics, ranking.metric, ranking.table.num_samples, rule)] += 1
+        selected[_select(metrics, ranking, rule)] += 1
     return selected / len(ranking.draws)
 
 
@@ -244,6 +255,12 @@ class _RankedEntries:
         """List the rows of each cluster, in order of their returns; k arrays."""
         order = np.lexsort((self.returns, self.cluster))
         return np.split(order, np.cumsum(np.bincount(self.cluster, minlength=self.num_clusters))[:-1])
+
+    def held(self) -> Bool:
+        """Mark the tickers of each cluster, shape (k, tickers)."""
+        held = np.zeros((self.num_clusters, self.num_tickers), dtype=np.bool_)
+        held[self.cluster, self.ticker] = True
+        return held
 
     def sums(self, values: NDArray[np.floating[Any]]) -> Float64:
         """Sum values by session and cluster, from the first to the last session, shape (sessions, k)."""
@@ -297,11 +314,9 @@ def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> Cluste
     means, won = mean(returns), (returns > 0).astype(np.float64)
     gap = returns - means[cluster]
     volatility = np.sqrt(mean(gap**2))
-    held = np.zeros((k, entries.num_tickers), dtype=np.bool_)
-    held[cluster, entries.ticker] = True
     with np.errstate(divide="ignore", invalid="ignore"):
         return ClusterTable(
-            num_stocks=held.sum(axis=1),
+            num_stocks=entries.held().sum(axis=1),
             num_samples=samples,
             mean_return=means,
             median_return=np.array(
@@ -379,17 +394,22 @@ def _median_draws(entries: _RankedEntries, times: Float64) -> Float64:
     return medians
 
 
-def _select(metrics: dict[str, Float64], metric: str, samples: Int64, rule: SelectionRule) -> Int32:
-    order = _best_first(metrics[metric])
-    passes = np.isfinite(metrics[metric])
+def _select(metrics: dict[str, Float64], ranking: Ranking, rule: SelectionRule) -> Int32:
+    order = _best_first(metrics[ranking.metric])
+    passes = np.isfinite(metrics[ranking.metric])
     limits = {"mean_return": rule.min_return, "win_rate": rule.min_win_rate, "sharpe": rule.min_sharpe}
     for name, least in limits.items():
         if least is not None:
             passes &= metrics[name] >= least
     order = order[passes[order]]
     if rule.coverage is not None:
+        samples = ranking.table.num_samples
         covered = np.cumsum(samples[order]) - samples[order]
         order = order[covered < rule.coverage * samples.sum()]
+    if rule.ticker_coverage is not None and ranking.held is not None:
+        seen = np.logical_or.accumulate(ranking.held[order], axis=0).sum(axis=1)
+        before = np.concatenate([[0], seen])[: len(order)]
+        order = order[before < rule.ticker_coverage * ranking.held.any(axis=0).sum()]
     return order[: rule.top_k]
 
 

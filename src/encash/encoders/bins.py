@@ -1,18 +1,21 @@
-"""Bin edges of a classifier and their convention.
+"""Bin edges of a classifier and their unit.
 
-A classifier forecasts Σ softmax(logits) · midpoint of the bin. Edges are price ratios (around 1) in some files and
-returns (around 0) in others; the convention is inferred once from the edges and stored with the encoder.
+A classifier forecasts Σ softmax(logits) · midpoint of the bin, and the forecast is always a return: 0.01 is +1%. Edges
+are price ratios (around 1) in some files, returns (around 0) or percentages (−25 to 25) in others. The unit is given,
+or inferred once by a rule that refuses whatever it cannot decide, and is stored with the encoder in its forecast rule.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from encash.arrays import Float32, Float64
-from encash.errors import FormatError
+from encash.errors import FormatError, InputError
 from encash.fingerprint import fingerprint
 
 NO_EDGES = "none: no bin edges"
@@ -21,14 +24,35 @@ UNIFORM = "uniform"
 """The name of edges from −25% to +25% in equal steps, for a classifier whose own edges are lost."""
 
 
+class Unit(NamedTuple):
+    """A unit of bin edges: ``return = value / scale − shift``."""
+
+    scale: float
+    shift: float
+    lowest: float
+    """The edge of a total loss."""
+    unchanged: float
+    """The edge of an unchanged price."""
+
+
+UNITS = {
+    "return": Unit(scale=1.0, shift=0.0, lowest=-1.0, unchanged=0.0),
+    "ratio": Unit(scale=1.0, shift=1.0, lowest=0.0, unchanged=1.0),
+    "percent": Unit(scale=100.0, shift=0.0, lowest=-100.0, unchanged=0.0),
+}
+"""Units of bin edges by name: a return (0.01 is +1%), a price ratio (1.01) or a percentage (1)."""
+_ROUNDING = 1e-6
+"""Relative tolerance of the lowest edge, which files hold in float32."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BinEdges:
-    """Edges of the bins of a classifier, unchanged, and their convention."""
+    """Edges of the bins of a classifier, unchanged, and their unit."""
 
     edges: Float64
     """Ascending, shape (bins + 1,)."""
     convention: str
-    """ratio (price then / price now) or return (ratio − 1)."""
+    """One of `UNITS`: ratio (price then / price now), return (ratio − 1) or percent (100 · return)."""
 
     @property
     def returns(self) -> Float32:
@@ -37,8 +61,8 @@ class BinEdges:
         >>> settle_edges([0.9, 1.0, 1.1]).returns
         array([-0.05,  0.05], dtype=float32)
         """
-        midpoints = (self.edges[:-1] + self.edges[1:]) / 2
-        return (midpoints - (1.0 if self.convention == "ratio" else 0.0)).astype(np.float32)
+        midpoints, unit = (self.edges[:-1] + self.edges[1:]) / 2, UNITS[self.convention]
+        return (midpoints / unit.scale - unit.shift).astype(np.float32)
 
     @property
     def rule(self) -> str:
@@ -47,18 +71,23 @@ class BinEdges:
         return f"sum of softmax times midpoint, {bins} bins of {self.convention}s, edges {fingerprint(self.edges)}"
 
 
-def settle_edges(edges: ArrayLike, *, num_bins: int | None = None) -> BinEdges:
-    """Check edges and infer their convention.
+def settle_edges(edges: ArrayLike, *, num_bins: int | None = None, unit: str | None = None) -> BinEdges:
+    """Check edges, and their unit or infer it.
 
-    Edges that are all above 0 with a median within 0.5 of 1 are price ratios; edges with a median within 0.5 of 0, some
-    below 0, are returns. Anything else is refused rather than guessed.
+    Without a unit, edges that are all above 0 with a median within 0.5 of 1 are price ratios. Edges from −1 or above,
+    some below 0, with a median and a median size of at most 0.5 are returns: a lower edge would be a loss of more than
+    everything, and half of the bins beyond ±50% are percentages. Anything else is refused rather than guessed. Edges
+    of a given unit must lie on both sides of an unchanged price, and not below a total loss.
 
     Args:
         edges: shape (num_bins + 1,), ascending.
         num_bins: bins of the model; None accepts any number.
+        unit: return, ratio or percent; None infers return or ratio.
 
     Raises:
-        FormatError: a different shape or number of edges, not finite, not ascending, or in neither convention.
+        FormatError: a different shape or number of edges, not finite, not ascending, of no unit, or impossible in the
+            given one.
+        InputError: an unknown unit.
 
     >>> settle_edges([-0.1, 0.0, 0.1]).convention
     'return'
@@ -74,7 +103,17 @@ def settle_edges(edges: ArrayLike, *, num_bins: int | None = None) -> BinEdges:
         raise FormatError(f"invalid bin edges of shape {found.shape}: expected one row of {wanted}")
     if not np.isfinite(found).all() or (np.diff(found) < 0).any() or found[0] == found[-1]:
         raise FormatError("the bin edges are not finite and ascending; compute them again from the training data")
-    return BinEdges(edges=found, convention=_convention(found))
+    return BinEdges(edges=found, convention=_inferred(found) if unit is None else _checked(found, unit))
+
+
+def unit_of_rule(rule: str) -> str | None:
+    """Return the unit of the edges in a forecast rule; None without edges.
+
+    >>> unit_of_rule(uniform_edges(100).rule), unit_of_rule(NO_EDGES)
+    ('return', None)
+    """
+    found = re.match(r"sum of softmax times midpoint, \d+ bins of (\w+)s, ", rule)
+    return found[1] if found else None
 
 
 def uniform_edges(num_bins: int) -> BinEdges:
@@ -82,13 +121,28 @@ def uniform_edges(num_bins: int) -> BinEdges:
     return BinEdges(edges=np.linspace(-0.25, 0.25, num_bins + 1), convention="return")
 
 
-def _convention(edges: Float64) -> str:
+def _checked(edges: Float64, unit: str) -> str:
+    """Return the unit if the edges are possible in it."""
+    if unit not in UNITS:
+        raise InputError(f"invalid unit of bin edges {unit!r}: expected one of {', '.join(UNITS)}")
+    _, _, lowest, unchanged = UNITS[unit]
+    if edges[0] < lowest - _ROUNDING * max(1.0, abs(lowest)) or not edges[0] < unchanged < edges[-1]:
+        raise FormatError(
+            f"the bin edges run from {edges[0]:.4g} to {edges[-1]:.4g}, which cannot be in the unit {unit!r}: expected "
+            f"edges from {lowest:g} or above, on both sides of {unchanged:g}; give a different --bin-unit or file"
+        )
+    return unit
+
+
+def _inferred(edges: Float64) -> str:
+    """Return ratio or return."""
     median = float(np.median(edges))
     if edges[0] > 0 and abs(median - 1) <= 0.5:
         return "ratio"
-    if edges[0] < 0 and abs(median) < 0.5:
+    if -1 - _ROUNDING <= edges[0] < 0 and abs(median) < 0.5 and float(np.median(np.abs(edges))) <= 0.5:
         return "return"
     raise FormatError(
         f"the bin edges run from {edges[0]:.4g} to {edges[-1]:.4g} with a median of {median:.4g}: neither price ratios "
-        "(all above 0, median near 1) nor returns (some below 0, median near 0); give the right file with --bin-edges"
+        "(all above 0, median near 1) nor returns (from -1 to 0 or above, sizes of at most 0.5 in half of the bins); "
+        "if they are percentages, give --bin-unit percent, else the right --bin-edges or --bin-unit"
     )

@@ -24,6 +24,7 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
     lookback: int | None = None,
     default_lookback: int = DEFAULT_LOOKBACK,
     bin_edges: str | Path | Float32 | None = None,
+    bin_unit: str | None = None,
     pooling: str = "mean",
     sample: Sample | None = None,
     progress: Progress | None = None,
@@ -45,6 +46,8 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         default_lookback: sessions in a window if the model does not set them.
         bin_edges: of a classifier: a file, an array, or ``"uniform"`` for −25% to +25% in equal steps. None uses those
             in the checkpoint, else ``adaptive_bin_edges.pt`` beside it; without edges a classifier has no forecasts.
+        bin_unit: unit of the bin edges: return (around 0), ratio (around 1) or percent (−25 to 25). None infers return
+            or ratio, and refuses edges that could be neither. Forecasts are returns in any case.
         pooling: mean, last or cls.
         sample: returns windows of your data (n, L, F) for a lookback L, on which auto measures speed and agreement;
             None measures on random windows.
@@ -65,13 +68,14 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         lookback=lookback,
         default_lookback=default_lookback,
         bin_edges=bin_edges,
+        bin_unit=bin_unit,
         pooling=pooling,
         sample=sample,
         progress=progress,
     )
     loader = loader_of(str(path))
     if loader.engine:
-        options.refuse("bin_edges", own={"engine": loader.engine, "precision": "float32"})
+        options.refuse("bin_edges", "bin_unit", own={"engine": loader.engine, "precision": "float32"})
     module, _, function = loader.path.partition(":")
     load = getattr(import_optional(module, package="torch", extra=loader.extra), function)
     return cast(Encoder, load(str(path), options))

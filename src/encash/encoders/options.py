@@ -32,6 +32,8 @@ class LoadOptions:
     default_lookback: int = DEFAULT_LOOKBACK
     """The lookback if neither `lookback` nor the model sets it."""
     bin_edges: str | Path | Float32 | None = None
+    bin_unit: str | None = None
+    """Unit of the bin edges: return, ratio or percent; None infers return or ratio."""
     pooling: str = "mean"
     sample: Sample | None = None
     """The windows on which auto measures; None measures on random ones."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encash import clusters
 from encash.arrays import Days
@@ -27,9 +28,12 @@ class FilterChoice:
     keep: float | None = None
     """Share of the candidates to keep; None is the filter's own default."""
     best_file: Path | None = None
-    """A file of best clusters, instead of those of the ranking."""
+    """A file of best clusters, instead of those of the ranking. The ranking beside it of the horizon in its name says
+    when they may be used."""
     horizon: int = 5
     seed: int = 42
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the fields that only this filter has."""
 
 
 def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> clusters.CandidateFilter | None:
@@ -54,7 +58,7 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> cl
         raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by {others}")
     periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
     share = kind.default_share if choice.keep is None else choice.keep
-    return kind(periods=periods, keep_share=share, seed=choice.seed, assignments=assignments)
+    return kind(periods=periods, keep_share=share, seed=choice.seed, assignments=assignments, **choice.own)
 
 
 def open_filters(
@@ -88,10 +92,22 @@ def _periods(
         return walk.periods, cached_assignments(folder, walk.fingerprint, cache, distances=kind.needs_distances)
     model = clusters.load_clusters(folder)
     assignments = cached_assignments(folder, model.fingerprint, cache, distances=kind.needs_distances)
-    best = clusters.read_best_clusters(choice.best_file or folder / f"best_clusters_{horizon}d.txt")
-    ranking = clusters.load_ranking(folder, horizon) if (folder / f"ranking_{horizon}d.json").is_file() else None
+    best_file = choice.best_file or folder / f"best_clusters_{horizon}d.txt"
+    best, ranked = clusters.read_best_clusters(best_file), ranked_horizon(best_file) or horizon
+    known = (best_file.parent / f"ranking_{ranked}d.json").is_file()
+    ranking = clusters.load_ranking(best_file.parent, ranked) if known else None
     static = _static_clusters(model, cache, assignments) if kind.needs_static else None
     return (clusters.make_period(model, best, ranking, sessions, static=static),), assignments
+
+
+def ranked_horizon(best_file: Path) -> int | None:
+    """Return the horizon in the name of a file of best clusters, in sessions; None if it names none.
+
+    >>> ranked_horizon(Path("cluster_results/best_clusters_20d.txt"))
+    20
+    """
+    named = re.fullmatch(r"best_clusters_(\d+)d\.txt", best_file.name)
+    return int(named[1]) if named else None
 
 
 def _static_clusters(

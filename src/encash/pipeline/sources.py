@@ -52,6 +52,8 @@ class Sources:
     cache does not decide."""
     pooling: str | None = None
     bin_edges: str | Path | None = None
+    bin_unit: str | None = None
+    """Unit of the bin edges; None infers it, or takes that of the cache."""
     loading: Loading = nullcontext
 
     def panel(self) -> Panel | None:
@@ -129,6 +131,7 @@ class Sources:
                     lookback=self.lookback,
                     default_lookback=options.default_lookback or DEFAULT_LOOKBACK,
                     bin_edges=self.bin_edges,
+                    bin_unit=options.bin_unit,
                     pooling=options.pooling or "mean",
                     sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if self.data else None,
                     progress=progress,
@@ -165,17 +168,21 @@ class Sources:
         return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
 
     def like(self, spec: EncoderSpec) -> Sources:
-        """Return the same sources with engine, precision, window and pooling of a spec, if no flag sets them."""
+        """Return the same sources with engine, precision, window, pooling and bin unit of a spec, if no flag sets
+        them."""
         from encash.encoders import ENGINES, is_checkpoint
+        from encash.encoders.bins import unit_of_rule
 
         agrees = self.engine in ("auto", spec.engine) and self.precision in ("auto", spec.precision)
-        taken = agrees and self.model is not None and is_checkpoint(self.model)
+        checkpoint = self.model is not None and is_checkpoint(self.model)
+        taken = agrees and checkpoint
         return replace(
             self,
             default_engine=spec.engine if taken and spec.engine in ENGINES else self.default_engine,
             precision=spec.precision if taken else self.precision,
             default_lookback=self.default_lookback or spec.lookback,
             pooling=self.pooling or (None if spec.pooling == "model" else spec.pooling),
+            bin_unit=self.bin_unit or (unit_of_rule(spec.forecast_rule) if checkpoint and not self.bin_edges else None),
         )
 
     def _differs(self, cache: Cache) -> bool:
@@ -188,7 +195,7 @@ class Sources:
             "pooling": self.pooling,
         }
         changed = [name for name, value in options.items() if value not in (None, "auto", getattr(known, name, None))]
-        return bool(self.ensemble_models or self.bin_edges or changed)
+        return bool(self.ensemble_models or self.bin_edges or self.bin_unit or changed)
 
 
 def the_only_cache() -> str:

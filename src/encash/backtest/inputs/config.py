@@ -13,7 +13,7 @@ from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
 from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
-from encash.serialization import added_in
+from encash.serialization import added_in, restated_in
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]
 Group = Literal["stocks", "money", "checks"]
@@ -90,6 +90,9 @@ class BacktestConfig:
     remainder. Without a pick the capital stays idle, without interest. With `tranches` the capital is divided into
     `horizon` accounts that start one session after the other, each with the same rules and its own cash.
 
+    **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that of
+    place ``int(n · confidence_percentile)``, counted from 0 in ascending order. Up to format 2 it was a percentage.
+
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
 
     To add a setting, add a field: its annotation declares limits and flag, and its default is an
@@ -117,13 +120,13 @@ class BacktestConfig:
     confidence_percentile: Annotated[
         float,
         Setting(
-            "rank only kept candidates at or above this percentile of confidence",
+            "rank only kept candidates at or above this percentile of confidence, a fraction: 0.6 keeps the top 40%",
             "stocks",
-            metavar="P",
-            most=100.0,
-            expected="0 to 100",
+            metavar="FRACTION",
+            most=math.nextafter(1.0, 0.0),
+            expected="a fraction in [0, 1); 60 percent is 0.6, which keeps the top 40%",
         ),
-    ] = 0.0
+    ] = restated_in(3, default=0.0)
     weights: Annotated[
         Literal["equal", "forecast", "inverse_vol"],
         Setting("equal, in proportion to the scores above 0, or to 1 / volatility", "stocks"),

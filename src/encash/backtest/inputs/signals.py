@@ -103,7 +103,7 @@ def read_signals(
         MismatchError: clusters of a different encoder.
     """
     for filter in filters:
-        _check_encoder(filter, lookup.encoder_spec)
+        check_clusters(filter, lookup.encoder_spec)
     if missing := [horizon for horizon in horizons if horizon not in lookup.horizons]:
         raise InputError(
             f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
@@ -158,8 +158,12 @@ def _all_candidates(setups: Sequence[RunSetup]) -> tuple[Days, Bool]:
     return days, requested
 
 
-def _check_encoder(filter: CandidateFilter | None, spec: EncoderSpec | None) -> None:
-    """Refuse clusters of a different encoder, if both are known."""
+def check_clusters(filter: CandidateFilter | None, spec: EncoderSpec | None) -> None:
+    """Refuse clusters of a different encoder, if both are known.
+
+    Raises:
+        MismatchError: they are.
+    """
     if filter is None or spec is None or not filter.encoder:
         return
     if filter.encoder not in {spec.fingerprint, *(cache_fingerprint(spec, dtype) for dtype in DTYPES)}:

@@ -37,7 +37,8 @@ def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, 
         confidence: shape (R, N).
         admitted: candidates that the filter kept, shape (R, N).
         top_k: most names of a rebalance.
-        percentile: of the confidences of the admitted candidates of a rebalance (linear interpolation), 0 to 100.
+        percentile: a fraction p from 0 to below 1: of the n admitted candidates of a rebalance in ascending order of
+            confidence, the one in place ``int(n · p)`` is the threshold.
 
     >>> picks = pick(np.float32([[1, 3, 3, 2]]), np.float32([[1, 1, 1, 0]]), np.ones((1, 4), bool), top_k=2)
     >>> picks.column.tolist()
@@ -122,8 +123,8 @@ def _confident(confidence: Float32, ranked: Bool, percentile: float) -> Bool:
     passed = np.zeros(ranked.shape, dtype=bool)
     for row, mask in enumerate(ranked):
         if mask.any():
-            values = confidence[row].astype(np.float64)
-            passed[row] = mask & (values >= np.percentile(values[mask], percentile))
+            ascending = np.sort(confidence[row][mask])
+            passed[row] = mask & (confidence[row] >= ascending[int(len(ascending) * percentile)])
     return passed
 
 

@@ -15,6 +15,7 @@ from encash.clusters.assignments import Assignments
 from encash.clusters.periods import Assigner, ModelPeriod, active_period, models_fingerprint
 from encash.errors import InputError
 from encash.fingerprint import fingerprint
+from encash.serialization import described_fields
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +24,7 @@ class CandidateFilter(ABC):
 
     To add one, write a frozen dataclass that names itself and implements `keep`, and register it in `registry`, or name
     it as ``module:attribute`` or by an entry point. `encash.testing.FilterContract` checks yours. Its own fields become
-    part of its identity; give them defaults.
+    part of its identity; give them defaults, and declare one that comes later with `encash.serialization.added_in`.
     """
 
     name: ClassVar[str]
@@ -108,7 +109,7 @@ class CandidateFilter(ABC):
         and the fields that a subclass adds."""
         periods = [[one.model.fingerprint, one.best.tolist(), str(one.first_day)] for one in self.periods]
         shared = {one.name for one in fields(CandidateFilter)}
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in shared}
+        own = {one.name: getattr(self, one.name) for one in described_fields(self) if one.name not in shared}
         return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else [])])
 
     @property

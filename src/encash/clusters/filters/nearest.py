@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Int32, Text, positions
+from encash.arrays import Bool, Days, Float32, Int32, Int64, Text, positions
 from encash.clusters.assignments import Assignments
 from encash.clusters.filters.base import CandidateFilter, keep_lowest
 from encash.clusters.periods import by_period
 from encash.errors import InputError
+from encash.serialization import added_in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,13 +24,18 @@ class Nearest(CandidateFilter):
     default_share = 0.3
     needs_distances = True
 
+    rounding: Literal["up", "down"] = added_in(2, default="up")
+    """Rounding of ``keep_share · n`` for n candidates: up, or down but to at least 1."""
+
     def __post_init__(self) -> None:
         """Refuse a missing share.
 
         Raises:
-            InputError: no share; else as for every filter.
+            InputError: no share, or an unknown rounding; else as for every filter.
         """
         super().__post_init__()
+        if self.rounding not in ("up", "down"):
+            raise InputError(f"invalid rounding {self.rounding!r}: expected up or down")
         if self.keep_share is None:
             raise InputError("the filter nearest keeps a share of the candidates; give it, such as --keep 0.3")
 
@@ -36,6 +43,15 @@ class Nearest(CandidateFilter):
         """Keep the nearest candidates of each day."""
         eligible = candidates & (cluster >= 0) & ~np.isnan(distance)
         return keep_lowest(distance, eligible, self.quota(eligible), tickers)
+
+    def quota(self, eligible: Bool) -> Int64:
+        """Count how many of each row's eligible cells are kept, shape (R,)."""
+        if self.rounding == "up":
+            return super().quota(eligible)
+        assert self.keep_share is not None
+        counts = eligible.sum(axis=1)
+        quota: Int64 = np.maximum(1, (counts * self.keep_share).astype(np.int64))
+        return quota
 
     def assign(self, days: Days, vectors: Float32) -> tuple[Int32, Float32]:
         """Find the cluster of each entry (n,), and its distance to the nearest best centroid (n,)."""

@@ -145,10 +145,7 @@ def save_checkpoint(path: str | Path, model: ReferenceTransformer, extras: Mappi
         **extras.get("config", {}),
     }
     state = {name: value.detach().to("cpu", torch.float32).clone() for name, value in model.state_dict().items()}
-    content = io.BytesIO()  # on a full disk, torch itself would raise an unrelated error
-    torch.save({"model_state_dict": state, **extras, "config": config}, content)
-    with whole_file(path) as part:
-        part.write_bytes(content.getbuffer())
+    save_plain(path, {"model_state_dict": state, **extras, "config": config})
 
 
 def build_model(checkpoint: Checkpoint) -> ReferenceTransformer:
@@ -164,20 +161,21 @@ def weights_fingerprint(weights: Mapping[str, Tensor]) -> str:
     return fingerprint({name: value.numpy() for name, value in weights.items()})
 
 
-def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | None:
+def find_edges(path: Path, checkpoint: Checkpoint, asked: Any, unit: str | None = None) -> BinEdges | None:
     """Return the bin edges of a classifier: the requested ones, else those in the checkpoint or in the file beside it.
 
     Args:
         path: of the checkpoint.
         checkpoint: its content.
         asked: a path, an array, ``"uniform"`` or None.
+        unit: of the edges, as for `settle_edges`; ``"uniform"`` is in returns.
 
     Returns:
         None for regression, and for a classifier without edges, which has no forecasts.
 
     Raises:
         MissingFileError: the requested file does not exist.
-        FormatError: not bin edges of this model.
+        FormatError: not bin edges of this model, or of an unclear unit.
     """
     bins = checkpoint.layout.num_bins
     if not bins:
@@ -187,8 +185,35 @@ def find_edges(path: Path, checkpoint: Checkpoint, asked: Any) -> BinEdges | Non
     beside = path.with_name(EDGES_FILE)
     found = asked if asked is not None else checkpoint.extras.get("bin_edges")
     found = beside if found is None and beside.is_file() else found
-    if isinstance(found, str | os.PathLike):
-        found = load_tensors(Path(found), what="a file of bin edges (--bin-edges F)")
-    if isinstance(found, Tensor):
-        found = found.detach().to(torch.float64).numpy()
-    return None if found is None else settle_edges(found, num_bins=bins)
+    return None if found is None else read_edges(found, num_bins=bins, unit=unit)
+
+
+def read_edges(edges: Any, *, num_bins: int | None = None, unit: str | None = None) -> BinEdges:
+    """Read and check bin edges.
+
+    Args:
+        edges: a path, a tensor or an array.
+        num_bins: bins of the model; None accepts any number.
+        unit: as for `settle_edges`.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: not bin edges of this model, or of an unclear unit.
+    """
+    if isinstance(edges, str | os.PathLike):
+        edges = load_tensors(Path(edges), what="a file of bin edges (--bin-edges F)")
+    if isinstance(edges, Tensor):
+        edges = edges.detach().to(torch.float64).numpy()
+    return settle_edges(edges, num_bins=num_bins, unit=unit)
+
+
+def save_plain(path: str | Path, values: Any) -> None:
+    """Write tensors and plain values atomically, so that ``torch.load(weights_only=True)`` reads them.
+
+    Raises:
+        WorkError: the path cannot be written, or the disk is full.
+    """
+    content = io.BytesIO()  # on a full disk, torch itself would raise an unrelated error
+    torch.save(values, content)
+    with whole_file(path) as part:
+        part.write_bytes(content.getbuffer())

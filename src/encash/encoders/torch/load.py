@@ -44,7 +44,7 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
     device = torch.device("cpu") if by_runtime else choose_device(options.device)
     precision = "float32" if options.precision == AUTO else check_precision(options.precision, device.type)
     checkpoint = read_checkpoint(path)
-    edges = find_edges(Path(path), checkpoint, options.bin_edges)
+    edges = find_edges(Path(path), checkpoint, options.bin_edges, options.bin_unit)
     spec, model = _spec(checkpoint, edges, options), build_model(checkpoint).to(device)
 
     def make(precision: str) -> TorchEncoder:
