@@ -33,7 +33,8 @@ A cached entry is stale if its window changed. In an ordinary night, some stocks
 that are not rounded; otherwise those of that stock | none |
 | `prices-2` with `--membership` | the same; if adjusted prices are rounded and the stock is a member, also entries of \
 days on which its rank changes places with another's | none, if it is not a member; if it is, those of all on its days |
-| `prices-1` | those of that stock and, by its ranks, several percent of all others | all |
+| `prices-1` | those of that stock and, by its ranks, of all others: 16% to 21% in a night with six \
+events among 403 stocks | all |
 
 - The chance that a multiplied price changes a value of `prices-2` is 5·10⁻¹⁰ at most, if prices are shipped in full
   double precision. Prices in single precision (float32) count as rounded.
