@@ -20,6 +20,7 @@ from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup_stats import LookupStats
 from encash.clusters.filters.base import CandidateFilter
+from encash.clusters.periods import ranking_prices
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
@@ -90,9 +91,12 @@ def run_backtest(
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.name,
+            "ranking_prices": None
+            if filter is None or not filter.needs_model
+            else ranking_prices(filter.periods, inputs.prices),
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
-            "tickers_without_features": inputs.tickers_without_features,
+            "tickers_without_features": len(set(inputs.tickers_without_features) & set(sessions.tickers)),
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)
 
