@@ -85,7 +85,8 @@ def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake
     found = fingerprint({name: content[name] for name in content if name != _SEAL})
     if written != found and (required or written is not None):
         raise FormatError(
-            f"{path} was edited after it was written: its content is not that of its fingerprint; make it again: {remake}"
+            f"{path} was edited after it was written: its content is not that of its fingerprint; make it again: "
+            f"{remake}"
         )
 
 

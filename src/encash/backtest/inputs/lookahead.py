@@ -11,7 +11,7 @@ from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
-from encash.clusters.periods import first_allowed_day
+from encash.clusters.periods import first_allowed_day, ranking_prices
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, LookaheadError
 
@@ -62,6 +62,12 @@ def _training_overlap(spec: EncoderSpec, sessions: Days, first_signal: np.dateti
         f" and forecasts {longest} sessions ahead, so it may be used from {day_text(first_day)}" if longest else ""
     )
     return f"the model was trained on days up to {day_text(spec.train_end)}{embargo}"
+
+
+def ranking_prices_of(inputs: BacktestInputs) -> Literal["same", "other", "unknown"] | None:
+    """Compare the prices of a run with those that the clusters of its filter were ranked on; None without clusters."""
+    filter = inputs.filter
+    return None if filter is None or not filter.periods else ranking_prices(filter.periods, inputs.prices)
 
 
 def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) -> float:

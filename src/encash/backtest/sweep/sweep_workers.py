@@ -22,6 +22,7 @@ from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import run_strategy
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
+from encash.cache.lookup_stats import staleness
 from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
@@ -37,6 +38,8 @@ class SweepData:
     signals: Mapping[str, SignalGrid]
     """By the name of the filter whose clusters it holds."""
     filters: Mapping[str, CandidateFilter]
+    staleness: str = "not checked"
+    """``checked`` if all entries were compared with the present data."""
     opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
@@ -67,7 +70,8 @@ def read_sweep_data(
         [_widened(setup, tickers) for setup in setups], inputs.lookup, horizons=horizons, filters=models
     )
     stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
-    return replace(data, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
+    signals = dict(zip(used, grids, strict=True))
+    return replace(data, signals=signals, filters=stripped, staleness=staleness(inputs.lookup.stats), opened={})
 
 
 def run_points(points: Sequence[Point], data: SweepData, workers: int | None) -> Iterator[Row]:
@@ -115,7 +119,8 @@ def _run_chunk(points: Iterable[Point], data: SweepData) -> list[Row]:
             setup = set_up_run(point.config, data.sessions(point.config))
             signals = data.signals[point.filter].select(setup.signal_days, setup.sessions.tickers)
             key = needed
-        rows.append(_run_point(point, setup, signals, point.chosen(data.filters)))
+        row = _run_point(point, setup, signals, point.chosen(data.filters))
+        rows.append(replace(row, values={**row.values, "staleness": data.staleness}))
     return rows
 
 
