@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encash.audit import Subject, audit, chain_checks, feature_checks, fit_check
+from encash.audit import Subject, audit, chain_checks, correlation_checks, feature_checks, fit_check
 from encash.backtest import BacktestConfig
 from encash.cache import open_cache
 from encash.cli import main
@@ -52,7 +52,8 @@ def test_honest_data_pass_every_proof(subject):
     found = audit(subject, progress=lambda *counts: counted.append(counts))
     assert counted == [(run, 9) for run in range(1, 10)]
     assert found.passed
-    assert set(by_name(found.checks).values()) == {True}
+    assert {check.status for check in found.checks} == {"passed", "not_applicable"}
+    assert found.untried == 0
 
 
 def test_a_feature_maker_that_looks_at_tomorrow_is_found(subject):
@@ -77,7 +78,7 @@ def test_a_stored_feature_that_is_tomorrows_return_is_found(subject):
         values = np.column_stack([own.values, tomorrow[place, column]]).astype(np.float32)
         rows[ticker] = (own.days, values)
     leaky = replace(subject, panel=Panel(ArraySource(rows), prices))
-    found = by_name(feature_checks(leaky))
+    found = by_name([*correlation_checks(leaky), *feature_checks(leaky)])
     assert found["features: correlation with future returns"] is False
     assert found["features: truncation and poison"] is None
 
@@ -109,7 +110,8 @@ def test_the_command_exits_with_3_where_it_finds_something(folder, capsys, tmp_p
     assert main(["audit", "--data", str(folder / "f.h5"), *flags, "--json", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["passed"]
-    assert {"name", "passed", "detail"} == set(found["checks"][0])
+    assert {"name", "status", "passed", "detail", "warning"} == set(found["checks"][0])
+    assert found["untried"] == 0
 
     import h5py
 

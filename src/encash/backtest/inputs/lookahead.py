@@ -96,7 +96,7 @@ def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) 
         )
         raise InputError(
             f"{share:.1%} of the candidates ({missing} of {total}) have a price but no entry, more than "
-            f"{config.max_missing:.1%}; the first is {tickers[column]} on {day_text(setup.signal_days[row])}; build the "
-            f"cache for these days and tickers, start later, or raise --max-missing{partly}"
+            f"{config.max_missing:.1%}; the first is {tickers[column]} on {day_text(setup.signal_days[row])}; build "
+            f"the cache for these days and tickers, start later, or raise --max-missing{partly}"
         )
     return share
