@@ -36,7 +36,7 @@ FEWEST_TICKERS = 5
 FEWEST_SESSIONS = 60
 """Rows of a ticker, and days of a panel, below which nothing is tested."""
 MOST_CELLS = 20_000_000
-"""Cells (days × tickers × features) that are ranked: of a larger panel every m-th day, with the smallest m that fits."""
+"""Cells (days × tickers × features) that are ranked: of a larger panel every m-th day, m as small as possible."""
 USUAL_SIZE = (2 / np.pi) ** 0.5
 """Mean size of a standard normal variable."""
 PROFILE = 10

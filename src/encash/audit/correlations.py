@@ -1,4 +1,4 @@
-"""Checks of features by their correlation with future sessions; they need neither the prices nor the code behind them."""
+"""Checks of features by their correlation with future sessions, which need no code that computes the features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACROSS, _WITHIN = "features: correlation with future returns", "features: each 
 
 
 def correlation_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Correlate each feature with single future sessions: across the tickers of a day, and over time within a ticker."""
+    """Correlate each feature with later sessions, across the tickers of a day and over time within each ticker."""
     data = AlarmPanel(panel=subject.panel, prices=subject.prices)
     found = worst_of_cross_sections(data)
     if found is None:

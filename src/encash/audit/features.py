@@ -15,6 +15,13 @@ from encash.progress import Progress
 
 TOLERANCE = 1e-6
 """Largest difference of two computations of one value, relative to values above 1: the order of a sum."""
+STORED = 1e-3
+"""The same if the features come from stored prices, which are rounded to float32: 6e-8 of a price, a thousand times as
+much of a session's usual move."""
+STORED_RANK = 0.02
+"""The same of a rank, which rounding can swap with its neighbors'."""
+SWAPPED = 1e-3
+"""Share of a ticker's ranks that may differ by more, because rounding separates equal values."""
 LEVEL = 1e-3
 """Share of a feature's values that a factor on all prices changes, from which on it depends on the level of prices."""
 _SAME, _PAST, _LEVEL = "features: reproduced from prices", "features: truncation and poison", "features: later splits"
@@ -50,14 +57,18 @@ def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterat
 
 def _reproduction(panel: Panel, made: Features, *, named: bool) -> Check:
     """Compare the features of the panel with those that are made again."""
-    last, different, rounded = np.datetime64("9999-12-31"), list[str](), 0
+    different, rounded = list[str](), 0
+    ranks = np.array([name.startswith("rank_") for name in panel.feature_names or [""] * panel.num_features])
     for ticker in panel.tickers:
         rows = panel.rows((ticker,))
-        own = (rows.days, rows.values)
-        if ticker not in made or _difference(own, made[ticker], last):
+        days, values = made.get(ticker, (rows.days[:0], rows.values[:0]))
+        if rows.values.tobytes() == values.tobytes() and np.array_equal(rows.days, days):
+            continue
+        rounded += 1
+        if not np.array_equal(rows.days, days) or rows.values.shape != values.shape:
             different.append(ticker)
-        elif own[1].tobytes() != made[ticker][1].tobytes():
-            rounded += 1
+        elif not (_agree(rows.values, values).all() if named else _agree_as_stored(rows.values, values, ranks)):
+            different.append(ticker)
     if not different:
         how = "bit for bit" if not rounded else f"{rounded} of them up to rounding, the others bit for bit"
         return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
@@ -146,12 +157,18 @@ def _difference(one: tuple[Days, Float32], other: tuple[Days, Float32], day: np.
     return "" if mine.shape == theirs.shape and _agree(mine, theirs).all() else "different values"
 
 
-def _agree(one: Float32, other: Float32) -> Bool:
-    """Compare values up to rounding; NaN agrees with NaN."""
+def _agree(one: Float32, other: Float32, tolerance: float | np.ndarray = TOLERANCE) -> Bool:
+    """Compare values up to a tolerance, relative to values above 1; NaN agrees with NaN."""
     with np.errstate(invalid="ignore"):
-        near = np.abs(one.astype(np.float64) - other) <= TOLERANCE * np.maximum(1.0, np.abs(one))
+        near = np.abs(one.astype(np.float64) - other) <= tolerance * np.maximum(1.0, np.abs(one))
     result: Bool = near | (one == other) | (np.isnan(one) & np.isnan(other))
     return result
+
+
+def _agree_as_stored(one: Float32, other: Float32, ranks: Bool) -> bool:
+    """Compare the features of prices with those of the same prices in float32; `ranks` marks ranks, shape (F,)."""
+    near = _agree(one, other, np.where(ranks, STORED_RANK, STORED))
+    return bool(near[:, ~ranks].all() and (not ranks.any() or (~near[:, ranks]).mean() <= SWAPPED))
 
 
 def _closes(prices: PriceTable) -> dict[str, Bars]:

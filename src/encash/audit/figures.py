@@ -16,7 +16,7 @@ NAME = "figures: too good to be true"
 
 
 def figure_check(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Run the backtest of the cached forecasts, and compare rank IC, Sharpe ratio and hit rate with what is plausible."""
+    """Run the backtest of the cached forecasts, and refuse a rank IC, Sharpe ratio or hit rate beyond the plausible."""
     if subject.cache is None:
         yield Check.not_applicable(NAME, "no cache of forecasts was given")
         return

@@ -38,8 +38,8 @@ def innovations(close: Float64) -> Float64:
 
     Returns are divided by the ticker's deviation and clipped at ±4. One regression over all tickers takes `OWN_LAGS`
     past sessions, past sums over `SPANS`, and the same of the part that principal components explain; a second one
-    gives each ticker its own weights of the past sessions. Terms that the data are too short for are left out. Under honest
-    linear predictability nothing known at t correlates with the result at t + 1.
+    gives each ticker its own weights of the past sessions. Terms that the data are too short for are left out. Under
+    honest linear predictability nothing known at t correlates with the result at t + 1.
 
     Args:
         close: shape (T, N), NaN where a ticker did not trade.
