@@ -21,12 +21,13 @@ from encash.panel import Panel, PriceTable
 
 FALSE_ALARMS = 0.002
 """Probability that any statistic of a clean panel is significant."""
-LEAST_IC = 0.03
-"""Smallest mean rank correlation with one session that is a finding. Good daily signals reach 0.02."""
+LEAST_IC = 0.05
+"""Smallest mean rank correlation with one session that is a finding. Good daily signals reach 0.02, and prices that
+lag the market by half a session leave 0.04."""
 LEAST_TICKER_CORRELATION = 0.1
 """Smallest correlation of one ticker's feature with one of its future sessions that is a finding."""
-LEAST_SIZE_CORRELATION = 0.4
-"""The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.3."""
+LEAST_SIZE_CORRELATION = 0.55
+"""The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
 JUMP = 0.6
 """Share of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
 TOO_GOOD = {1: 0.25, 5: 0.35, 20: 0.45}
@@ -132,12 +133,12 @@ class AlarmPanel:
         return innovations(self.prices.select(self.tickers).close)
 
     @cached_property
-    def targets(self) -> dict[tuple[Window, bool], Float64]:
+    def targets(self) -> dict[tuple[Window, bool], Float32]:
         """Standardized sums of innovations over each window, and their sizes; shape (T, N) each."""
-        found: dict[tuple[Window, bool], Float64] = {}
-        for window in WINDOWS:
-            found[window, False] = window_sum(self.unexplained, window)
-            found[window, True] = window_sum(np.abs(self.unexplained) - USUAL_SIZE, window)
+        found: dict[tuple[Window, bool], Float32] = {}
+        sizes = np.abs(self.unexplained) - USUAL_SIZE
+        for values, sized in ((RunningSum(self.unexplained), False), (RunningSum(sizes), True)):
+            found |= {(window, sized): values.over(window) for window in WINDOWS}
         return found
 
     def rows(self, ticker: str) -> tuple[Int64, Float32]:
@@ -149,22 +150,31 @@ class AlarmPanel:
         return session[there], rows.values[there]
 
 
-def window_sum(values: Float64, window: Window) -> Float64:
-    """Sum values over the sessions t + first … t + last, divided by √n; NaN without half of them; shape (T, N).
+class RunningSum:
+    """Sums of values of shape (T, N) over windows of sessions."""
 
-    >>> window_sum(np.array([[1.0], [2.0], [3.0]]), Window(1, 1)).ravel().tolist()
-    [2.0, 3.0, nan]
-    """
-    there = np.isfinite(values)
-    total = np.cumsum(np.vstack([np.zeros((1, values.shape[1])), np.where(there, values, 0.0)]), axis=0)
-    count = np.cumsum(np.vstack([np.zeros((1, values.shape[1])), there]), axis=0)
-    result = np.full(values.shape, np.nan)
-    last = max(0, len(values) - max(window.last, 0))
-    first = max(0, -window.first)
-    start, stop = np.arange(first, last) + window.first, np.arange(first, last) + window.last + 1
-    sums, known = total[stop] - total[start], count[stop] - count[start]
-    result[first:last] = np.where(known >= window.length / 2, sums / np.sqrt(np.maximum(known, 1)), np.nan)
-    return result
+    def __init__(self, values: Float64):
+        there = np.isfinite(values)
+        self._total = np.zeros((len(values) + 1, values.shape[1]))
+        self._count = np.zeros(self._total.shape, dtype=np.int32)
+        np.cumsum(np.where(there, values, 0.0), axis=0, out=self._total[1:])
+        np.cumsum(there, axis=0, out=self._count[1:])
+
+    def over(self, window: Window) -> Float32:
+        """Sum over the sessions t + first … t + last, divided by √n; NaN without half of them; shape (T, N).
+
+        >>> RunningSum(np.array([[1.0], [2.0], [3.0]])).over(Window(1, 1)).ravel().tolist()
+        [2.0, 3.0, nan]
+        """
+        rows = len(self._total) - 1
+        first, last = max(0, -window.first), max(0, rows - max(window.last, 0))
+        result = np.full((rows, self._total.shape[1]), np.nan, dtype=np.float32)
+        start = slice(first + window.first, max(first, last) + window.first)
+        stop = slice(first + window.last + 1, max(first, last) + window.last + 1)
+        known = self._count[stop] - self._count[start]
+        sums = (self._total[stop] - self._total[start]) / np.sqrt(np.maximum(known, 1))
+        result[first : max(first, last)] = np.where(known >= window.length / 2, sums, np.nan)
+        return result
 
 
 def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
@@ -212,10 +222,10 @@ def worst_of_tickers(data: AlarmPanel) -> Finding | None:
 def profile(data: AlarmPanel, finding: Finding) -> list[float]:
     """Return the correlation of a feature with each session from t − `PROFILE` to t + `PROFILE`."""
     sessions = [Window(lag, lag) for lag in range(-PROFILE, PROFILE + 1)]
-    returns = data.unexplained
+    returns = RunningSum(data.unexplained)
     if finding.ticker is not None:
         session, values = data.rows(data.tickers[finding.ticker])
-        target = np.stack([window_sum(returns, one)[session, finding.ticker] for one in sessions], axis=1)
+        target = np.stack([returns.over(one)[session, finding.ticker] for one in sessions], axis=1)
         found = _own_correlations(values[:, [finding.feature]], target, np.ones(len(sessions)), 1)[0][0]
         return [float(one) for one in found]
     grid = np.full((len(data.prices.days), 1, len(data.tickers)), np.nan, dtype=np.float32)
@@ -224,7 +234,7 @@ def profile(data: AlarmPanel, finding: Finding) -> list[float]:
         grid[session, 0, column] = values[:, finding.feature]
     grid = grid[data.sampled]
     ranked = _centered_ranks(grid)
-    targets = (_centered_ranks(window_sum(returns, one)[data.sampled][:, None])[:, 0] for one in sessions)
+    targets = (_centered_ranks(returns.over(one)[data.sampled][:, None])[:, 0] for one in sessions)
     return [float(_mean_and_t(_daily_correlations(ranked, target), 1, 1)[0][0]) for target in targets]
 
 

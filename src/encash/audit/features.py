@@ -70,7 +70,7 @@ def _reproduction(panel: Panel, made: Features, *, named: bool) -> Check:
         elif not (_agree(rows.values, values).all() if named else _agree_as_stored(rows.values, values, ranks)):
             different.append(ticker)
     if not different:
-        how = "bit for bit" if not rounded else f"{rounded} of them up to rounding, the others bit for bit"
+        how = "bit for bit" if not rounded else f"{rounded} of them up to the rounding of stored prices"
         return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
     detail = f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first"
     if named:

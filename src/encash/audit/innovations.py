@@ -58,7 +58,7 @@ def innovations(close: Float64) -> Float64:
     terms = [term for values in (scaled, *common) for term in _past(values)]
     left = _residual(scaled, terms[: int(there.sum()) // ROWS_PER_TERM], there)
     own = [_shift(scaled, lag) for lag in range(1, OWN_LAGS + 1)]
-    shared = [_shift(values, lag) for values in common for lag in (1, 2)]
+    shared = [_shift(values, lag) for values in common for lag in (1, 2, 3)]
     left = _own_residual(left, [*own, *shared], there)
     spread = np.sqrt((left**2).sum(axis=0) / count)
     return np.where(there & (spread > 0), left / np.where(spread > 0, spread, 1.0), np.nan)
