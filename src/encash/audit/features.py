@@ -65,9 +65,7 @@ def _reproduction(panel: Panel, made: Features, *, named: bool) -> Check:
         if rows.values.tobytes() == values.tobytes() and np.array_equal(rows.days, days):
             continue
         rounded += 1
-        if not np.array_equal(rows.days, days) or rows.values.shape != values.shape:
-            different.append(ticker)
-        elif not (_agree(rows.values, values).all() if named else _agree_as_stored(rows.values, values, ranks)):
+        if not np.array_equal(rows.days, days) or rows.values.shape != values.shape or not (_agree(rows.values, values).all() if named else _agree_as_stored(rows.values, values, ranks)):
             different.append(ticker)
     if not different:
         how = "bit for bit" if not rounded else f"{rounded} of them up to the rounding of stored prices"
