@@ -10,7 +10,7 @@ from encash.arrays import Bool, Days, Float32
 from encash.audit.makers import MakerFailed, features_of, maker_of
 from encash.audit.poison import cut_bars, poisoned_bars, rescaled_bars
 from encash.audit.subject import Check, FeatureMaker, Features, Subject
-from encash.panel import Bars, Panel, PriceTable
+from encash.panel import Bars, PriceTable
 from encash.progress import Progress
 
 TOLERANCE = 1e-6
@@ -35,7 +35,6 @@ def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterat
     the caller names is tested in any case.
     """
     bars = _closes(subject.prices) if subject.bars is None else subject.bars
-    named = subject.make_features is not None or subject.bars is not None
     make = subject.make_features or maker_of(subject.panel, bars)
     if make is None:
         detail = f"encash prepare computes different features from these prices; {FIX}"
@@ -46,7 +45,7 @@ def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterat
     except MakerFailed as error:
         yield from (Check.not_tried(name, f"{error}; {FIX}") for name in (_SAME, _PAST))
         return
-    reproduced = _reproduction(subject.panel, whole, named=named)
+    reproduced = _reproduction(subject, whole)
     yield reproduced
     if reproduced.passed or subject.make_features is not None:
         yield _truncation(subject, make, bars, whole, theirs=bool(reproduced.passed))
@@ -55,8 +54,10 @@ def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterat
         yield Check.not_tried(_PAST, f"the features of the panel are not those of these prices; {FIX}")
 
 
-def _reproduction(panel: Panel, made: Features, *, named: bool) -> Check:
-    """Compare the features of the panel with those that are made again."""
+def _reproduction(subject: Subject, made: Features) -> Check:
+    """Compare the features of the panel with those that are made again: up to rounding if the table behind them is
+    given, otherwise up to the precision of stored prices."""
+    panel, exact = subject.panel, subject.bars is not None
     different, rounded = list[str](), 0
     ranks = np.array([name.startswith("rank_") for name in panel.feature_names or [""] * panel.num_features])
     for ticker in panel.tickers:
@@ -65,13 +66,17 @@ def _reproduction(panel: Panel, made: Features, *, named: bool) -> Check:
         if rows.values.tobytes() == values.tobytes() and np.array_equal(rows.days, days):
             continue
         rounded += 1
-        if not np.array_equal(rows.days, days) or rows.values.shape != values.shape or not (_agree(rows.values, values).all() if named else _agree_as_stored(rows.values, values, ranks)):
+        if (
+            not np.array_equal(rows.days, days)
+            or rows.values.shape != values.shape
+            or not (_agree(rows.values, values).all() if exact else _agree_as_stored(rows.values, values, ranks))
+        ):
             different.append(ticker)
     if not different:
         how = "bit for bit" if not rounded else f"{rounded} of them up to the rounding of stored prices"
         return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
     detail = f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first"
-    if named:
+    if exact or subject.make_features is not None:
         return Check.judged(_SAME, False, f"{detail}: the features do not come from these prices by this function")
     return Check.not_tried(_SAME, f"{detail}, from those that encash prepare makes of the closes; {FIX}")
 
