@@ -1,6 +1,7 @@
 """Random draws and "the last N" know only the tickers that exist on the day."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from encash.panel import PriceTable
 from tests.backtest.conftest import ArrayLookup, random_prices
 
 
-def lookup_of(prices: PriceTable) -> ArrayLookup:
+def lookup_of(prices: PriceTable) -> Any:
     """Forecasts that depend on day and ticker only, so that more tickers do not change them."""
     shape = prices.close.shape
     forecast, confidence = np.empty(shape), np.empty(shape)
@@ -119,10 +120,10 @@ def test_the_runs_of_a_sweep_may_have_different_universes(tmp_path):
     days = prices.days
     points = make_points({"top_k": 2, "subset_size": 4}, {"seed": [1, 2]})
     periods = [{"start": days[0], "end": days[20]}, {"start": days[36], "end": days[59]}]
-    points = [replace(point, config=replace(point.config, **period)) for period in periods for point in points]
+    runs = [replace(point, config=replace(point.config, **period)) for period in periods for point in points]
     inputs = BacktestInputs(prices=prices, lookup=lookup_of(prices))
-    swept = run_sweep(points, inputs, tmp_path / "sweep", workers=1)
+    swept = run_sweep(runs, inputs, tmp_path / "sweep", workers=1)
     import pyarrow.parquet as pq
 
     finals = pq.read_table(swept.table)["final_capital"].to_pylist()
-    assert finals == [float(run_backtest(point.config, inputs).net[-1]) for point in points]
+    assert finals == [float(run_backtest(point.config, inputs).net[-1]) for point in runs]

@@ -36,7 +36,7 @@ FEWEST_TICKERS = 5
 """Tickers of a day that have a cross-section."""
 FEWEST_SESSIONS = 60
 """Rows of a ticker, and days of a panel, below which nothing is tested."""
-MOST_CELLS = 20_000_000
+MOST_CELLS = 10_000_000
 """Cells (days × tickers × features) that are ranked: of a larger panel every m-th day, m as small as possible."""
 USUAL_SIZE = (2 / np.pi) ** 0.5
 """Mean size of a standard normal variable."""
@@ -238,8 +238,8 @@ def profile(data: AlarmPanel, finding: Finding) -> list[float]:
     return [float(_mean_and_t(_daily_correlations(ranked, target), 1, 1)[0][0]) for target in targets]
 
 
-def _centered_ranks(values: Float64 | Float32) -> Float32:
-    """Rank the last axis of (D, F, N), less the mean rank; 0 where there is no value."""
+def _centered_ranks(values: Float32) -> Float32:
+    """Rank the last axis of (D, F, N), less the mean rank; 0 for a missing value."""
     days, features, width = values.shape
     ranked = metrics.ranks(values.reshape(days * features, width).astype(np.float64))
     there = np.isfinite(ranked)
@@ -269,7 +269,7 @@ def _mean_and_t(daily: Float64, overlap: int, tests: int) -> tuple[Float64, Floa
 
 
 def _own_correlations(
-    values: Float32, target: Float64, lengths: Float64 | Int64, tests: int
+    values: Float32, target: Float32, lengths: Float64 | Int64, tests: int
 ) -> tuple[Float64, Float64, Float64]:
     """Correlate features (n, F) with targets (n, W) over time.
 
@@ -278,12 +278,12 @@ def _own_correlations(
     Returns:
         correlation, t and critical t, shape (F, W) each.
     """
-    there, known = np.isfinite(values), np.isfinite(target)
-    count = there.astype(np.float64).T @ known.astype(np.float64)
-    scaled, other = _standardized(values.astype(np.float64)), _standardized(target)
-    product = scaled.T @ other
-    squares, others = (scaled**2).T @ known.astype(np.float64), there.astype(np.float64).T @ (other**2)
-    both = (scaled**2).T @ (other**2)
+    there, known = np.isfinite(values).astype(np.float32), np.isfinite(target).astype(np.float32)
+    scaled, other = _standardized(values), _standardized(target)
+    count = (there.T @ known).astype(np.float64)
+    product = (scaled.T @ other).astype(np.float64)
+    squares, others = (scaled**2).T @ known, there.T @ (other**2)
+    both = ((scaled**2).T @ (other**2)).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = product / np.sqrt(squares * others)
         ratio = product / np.sqrt(both)
@@ -293,16 +293,16 @@ def _own_correlations(
     return np.where(usable, correlation, 0.0), np.where(usable, t, 0.0), critical
 
 
-def _standardized(values: Float64) -> Float64:
+def _standardized(values: Float32) -> Float32:
     """Center and scale the columns of (n, F), clip at ±4, and replace NaN by 0."""
     there = np.isfinite(values)
-    filled = np.where(there, values, 0.0)
+    filled = np.where(there, values, 0.0).astype(np.float64)
     count = np.maximum(there.sum(axis=0), 1)
     mean = filled.sum(axis=0) / count
     spread = np.sqrt(np.where(there, (filled - mean) ** 2, 0.0).sum(axis=0) / count)
-    scaled = np.where(there, (filled - mean) / np.where(spread > 0, spread, 1.0), 0.0)
-    result: Float64 = np.where(spread > 1e-12, scaled, 0.0).clip(-4, 4)
-    return result
+    constant = spread <= 1e-9 * np.maximum(1.0, np.abs(mean))
+    scaled = np.where(there & ~constant, (filled - mean) / np.where(constant, 1.0, spread), 0.0)
+    return scaled.clip(-4, 4).astype(np.float32)
 
 
 def critical_t(degrees: Float64, tests: int) -> Float64:

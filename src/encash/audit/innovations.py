@@ -88,7 +88,7 @@ def _common(values: Float64) -> Float64:
 
 
 def _residual(values: Float64, terms: list[Float64], there: np.ndarray) -> Float64:
-    """Return values less their least-squares fit by all terms over all cells, 0 where there is none; shape (T, N)."""
+    """Return values less their least-squares fit by all terms over all cells, 0 for a missing one; shape (T, N)."""
     if not terms:
         return values
     used = [np.where(there, term, 0.0) for term in terms]

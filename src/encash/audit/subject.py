@@ -34,7 +34,7 @@ class Check:
     name: str
     status: Status
     detail: str
-    """What was found; for a proof that was not tried, the reason and how to try it."""
+    """The finding; for a proof that was not tried, the reason and how to try it."""
     warning: str = ""
     """A finding that does not prove a mistake: reported, and it does not change the exit code."""
 
