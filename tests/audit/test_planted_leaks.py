@@ -205,6 +205,25 @@ def reads_a_file(bars: Mapping[str, Bars]) -> Rows:
     return {ticker: (days[days <= last], values[days <= last]) for ticker, (days, values) in HONEST.items()}
 
 
+def remembers(bars_seen: dict[str, float]) -> Callable[[Mapping[str, Bars]], Rows]:
+    """A function that keeps the means of the first prices that it was called with."""
+
+    def make(bars: Mapping[str, Bars]) -> Rows:
+        for ticker, own in bars.items():
+            bars_seen.setdefault(ticker, float(own.close.mean()))
+        return {
+            ticker: (days, np.column_stack([values, bars[ticker].close[-len(days) :] / bars_seen[ticker]]).astype("f4"))
+            for ticker, (days, values) in honest(bars).items()
+        }
+
+    return make
+
+
+def memoized(_: World) -> list[Check]:
+    rows = remembers({})(bars_of(PRICES))
+    return list(feature_checks(subject_of(rows, PRICES, make_features=remembers({}))))
+
+
 def adjusted_dollars(*, adjusted: bool) -> Callable[[World], list[Check]]:
     """Dollar volume from adjusted closes and raw volume knows every later split."""
 
@@ -304,6 +323,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     "dollar volume from adjusted prices": ("caught", adjusted_dollars(adjusted=True)),
     "dollar volume from prices of unknown adjustment": ("reported", adjusted_dollars(adjusted=False)),
     "a function that ignores the prices it is given": ("reported", lambda _: by_function(reads_a_file)),
+    "a function that remembers the whole sample from its first call": ("caught", memoized),
     "a universe of survivors": ("reported", survivors),
     "entries of features that were restated": ("reported", restated_entries),
     "a history that was replaced since": ("reported", replaced_vintage),

@@ -101,4 +101,6 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
         else f"a different order: {again.order.tolist()[:8]} … instead of {ranking.order.tolist()[:8]} …, "
         f"fitted to {model.fit_end}, ranked to {ranking.rank_end}"
     )
-    return Check.judged(name, same, detail)
+    other = subject.filter is not None and clusters.ranking_prices(subject.filter.periods, subject.prices) == "other"
+    warning = "the ranking was made on other prices than these; rank again with these" if other else ""
+    return Check.judged(name, same, detail, warning=warning)

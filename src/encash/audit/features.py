@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -40,6 +41,8 @@ def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterat
         detail = f"encash prepare computes different features from these prices; {FIX}"
         yield from (Check.not_tried(name, detail) for name in (_SAME, _PAST))
         return
+    with suppress(MakerFailed):  # a function that remembers the first prices it sees must not see all of them first
+        features_of(make, cut_bars(bars, subject.cut_days()[0]))
     try:
         whole = features_of(make, bars)
     except MakerFailed as error:

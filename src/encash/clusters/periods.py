@@ -102,7 +102,7 @@ def first_allowed_day(sessions: Days, rank_end: DayLike, embargo: int, *, fit_en
 
 def ranking_prices(periods: Sequence[ModelPeriod], prices: PriceTable) -> Literal["same", "other", "unknown"]:
     """Compare prices with those that the first and the last of some periods were ranked on."""
-    recorded = [period for period in (*periods[:1], *periods[-1:]) if period.prices]
+    recorded = [period for period in dict.fromkeys((*periods[:1], *periods[-1:])) if period.prices]
     if not recorded:
         return "unknown"
     same = all(price_fingerprint(prices, one.rank_start, one.rank_end) == one.prices for one in recorded)
