@@ -127,3 +127,16 @@ def test_the_runs_of_a_sweep_may_have_different_universes(tmp_path):
 
     finals = pq.read_table(swept.table)["final_capital"].to_pylist()
     assert finals == [float(run_backtest(point.config, inputs).net[-1]) for point in runs]
+
+
+def test_members_to_come_change_no_byte():
+    """A membership file that names later members gives the run of the one that does not."""
+    prices = random_prices(9, 60, 12)
+    found = []
+    for names in (prices.tickers[:6], prices.tickers):
+        first = np.where(np.arange(len(names)) < 6, prices.days[0], prices.days[45])
+        member = Membership(tickers=np.array(names), first=first, last=np.repeat(prices.days[-1:], len(names)))
+        config = BacktestConfig(top_k=2, end=prices.days[39], subset_size=4)
+        run = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup_of(prices), candidates=member))
+        found.append((run.fingerprint, table_bytes(run.picks.columns())))
+    assert found[0] == found[1]

@@ -129,8 +129,9 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     member = candidates.mask(days, tickers) if isinstance(candidates, Membership) else None
     if config.num_test_stocks is not None:
         member = last_by_name(config.num_test_stocks, traded if member is None else traded & member)
-    present = traded if config.num_test_stocks is None or member is None else member
-    alive: Bool = np.logical_or.reduce(present, axis=0)
+    alive: Bool = np.logical_or.reduce(traded, axis=0)
+    if member is not None:
+        alive &= member.any(axis=0)
     if not alive.any():
         raise InputError(
             f"no candidates: no ticker of the universe has a price from {day_text(days[0])} to {day_text(days[-1])}; "
