@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encash.audit import Subject, audit, chain_checks, feature_checks, fit_check
+from encash.audit import Subject, audit, chain_checks, correlation_checks, feature_checks, fit_check
 from encash.backtest import BacktestConfig
 from encash.cache import open_cache
 from encash.cli import main
@@ -52,7 +52,8 @@ def test_honest_data_pass_every_proof(subject):
     found = audit(subject, progress=lambda *counts: counted.append(counts))
     assert counted == [(run, 9) for run in range(1, 10)]
     assert found.passed
-    assert set(by_name(found.checks).values()) == {True}
+    assert {check.status for check in found.checks} == {"passed", "not_applicable"}
+    assert found.untried == 0
 
 
 def test_a_feature_maker_that_looks_at_tomorrow_is_found(subject):
@@ -77,7 +78,7 @@ def test_a_stored_feature_that_is_tomorrows_return_is_found(subject):
         values = np.column_stack([own.values, tomorrow[place, column]]).astype(np.float32)
         rows[ticker] = (own.days, values)
     leaky = replace(subject, panel=Panel(ArraySource(rows), prices))
-    found = by_name(feature_checks(leaky))
+    found = by_name([*correlation_checks(leaky), *feature_checks(leaky)])
     assert found["features: correlation with future returns"] is False
     assert found["features: truncation and poison"] is None
 
@@ -109,7 +110,8 @@ def test_the_command_exits_with_3_where_it_finds_something(folder, capsys, tmp_p
     assert main(["audit", "--data", str(folder / "f.h5"), *flags, "--json", "--quiet"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["passed"]
-    assert {"name", "passed", "detail"} == set(found["checks"][0])
+    assert {"name", "status", "passed", "detail", "warning"} == set(found["checks"][0])
+    assert found["untried"] == 0
 
     import h5py
 
@@ -190,3 +192,108 @@ def test_a_panel_without_prices_is_refused():
     with pytest.raises(ValueError, match="--prices"):
         audit(Subject(panel=bare, encoder=encoder, config=BacktestConfig()))
     assert isinstance(panel.prices, PriceTable)
+
+
+def write_module(folder: Path, name: str, body: str) -> None:
+    """A module with a function `make` of the features in `tests.audit.worlds`."""
+    lines = [
+        "import numpy as np",
+        "from tests.audit.worlds import honest",
+        "def make(bars):",
+        *body.splitlines(),
+    ]
+    (folder / f"{name}.py").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "status"),
+    [
+        ("    return honest(bars)", 0, "passed"),
+        ("    return {t: (d, v / v.std(axis=0)) for t, (d, v) in honest(bars).items()}", 3, "failed"),
+        ("    return {t: rows for t, rows in honest(bars).items() if t != 'S03'}", 3, "not_tried"),
+        ("    if len(bars['S00'].days) < 300: raise KeyError('S00')\n    return honest(bars)", 3, "not_tried"),
+        ("    return 7", 3, "not_tried"),
+    ],
+    ids=["honest", "scaled", "drops one", "raises", "not features"],
+)
+def test_a_function_that_is_named_is_tested(tmp_path, monkeypatch, capsys, body, code, status):
+    """By truncation and poison, on the command line; whatever it returns or raises, the audit ends with its outcome."""
+    from encash.panel import write_panel
+    from tests.audit.worlds import LOOKBACK, TEST_START, bars_of, closes, honest, subject_of
+
+    prices = closes()
+    made = honest(bars_of(prices))
+    if status == "failed":
+        made = {ticker: (days, (values / values.std(axis=0)).astype("f4")) for ticker, (days, values) in made.items()}
+    write_panel(subject_of(made, prices).panel, tmp_path / "f.h5", tmp_path / "p.h5")
+    model = write_checkpoint(tmp_path / "m.pt", num_features=5, lookback=LOOKBACK)
+    write_module(tmp_path, f"mine_{status}_{len(body)}", body)
+    monkeypatch.chdir(tmp_path)
+    command = ["audit", "--data", "f.h5", "--prices", "p.h5", "--model", str(model), "--days", "2", "--quiet"]
+    command += ["--start", str(prices.days[TEST_START]), "--features-by", f"mine_{status}_{len(body)}:make"]
+    assert main([*command, "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check["status"] for check in found["checks"]}
+    assert checks["features: truncation and poison"] == status
+    assert found["untried"] == sum(check["status"] == "not_tried" for check in found["checks"])
+
+
+def test_tests_that_were_not_tried_need_leave(subject, tmp_path, capsys):
+    """Features of the prepared names that are not those of these prices: 3, and 0 with --allow-untried; never that
+    nothing moved."""
+    from encash.panel import write_panel
+
+    panel = subject.panel
+    rows = {ticker: panel.rows((ticker,)) for ticker in panel.tickers}
+    scaled = {
+        ticker: (own.days, own.values / np.maximum(own.values.std(axis=0), np.float32(1e-3)))
+        for ticker, own in rows.items()
+    }
+    other = Panel(ArraySource(scaled, feature_names=panel.feature_names), panel.prices)
+    write_panel(other, tmp_path / "f.h5", tmp_path / "p.h5")
+    model = write_checkpoint(tmp_path / "m.pt", num_features=panel.num_features)
+    command = ["audit", "--data", str(tmp_path / "f.h5"), "--prices", str(tmp_path / "p.h5"), "--model", str(model)]
+    command += ["--start", "2021-06-01", "--days", "2", "--quiet"]
+    assert main(command) == 3
+    text = capsys.readouterr().out
+    assert text.splitlines()[-1].startswith("passed, 2 tests not tried: ")
+    assert "no feature changed" not in text
+    assert "--raw PRICES" in text
+    assert "--features-by module:function" in text
+    assert main([*command, "--allow-untried", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["passed"], found["untried"]) == (True, 2)
+
+
+@pytest.mark.parametrize("name", ["nothing", "no.such.module:make", "json:nothing", "math:pi"])
+def test_a_function_that_does_not_exist_is_refused(folder, name, capsys, tmp_path):
+    """Exit code 2 and one line that names it."""
+    model = write_checkpoint(tmp_path / "m.pt", num_features=41)
+    command = ["audit", "--data", str(folder / "f.h5"), "--prices", str(folder / "p.h5"), "--model", str(model)]
+    assert main([*command, "--features-by", name, "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert name in line
+
+
+def test_tables_with_an_index_are_features_too(subject):
+    """A function may return a DataFrame per ticker."""
+    pd = pytest.importorskip("pandas")
+    from tests.audit.worlds import bars_of, closes, honest, subject_of
+
+    prices = closes(num_sessions=320)
+
+    def make(bars):
+        return {ticker: pd.DataFrame(values, index=days) for ticker, (days, values) in honest(bars).items()}
+
+    checks = feature_checks(subject_of(honest(bars_of(prices)), prices, make_features=make))
+    assert {check.status for check in checks} == {"passed"}
+
+
+def test_prices_may_have_grown_since_the_features_were_made(subject):
+    """The features are compared on their own days."""
+    panel = subject.panel
+    rows = {ticker: panel.rows((ticker,)) for ticker in panel.tickers}
+    older = {ticker: (own.days[:-40], own.values[:-40]) for ticker, own in rows.items()}
+    shorter = Panel(ArraySource(older, feature_names=panel.feature_names), panel.prices)
+    checks = feature_checks(replace(subject, panel=shorter))
+    assert {check.status for check in checks} == {"passed"}

@@ -326,7 +326,8 @@ def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup
 
 
 def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
-    """The training period is compared with the first signal; a reason lets it through and marks the result."""
+    """The training period and an embargo of the longest horizon are compared with the first signal; a reason lets it
+    through and marks the result."""
     prices = make_prices()
     spec = EncoderSpec(
         architecture="none", weights="", lookback=1, num_features=1, dim=1, horizons=(1, 5),
@@ -339,7 +340,9 @@ def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
         BacktestConfig(top_k=2, allow_lookahead="a demo"), BacktestInputs(prices=prices, lookup=lookup)
     )
     assert allowed.facts["lookahead"].startswith("a demo (")
-    later = run_backtest(BacktestConfig(top_k=2, start=prices.days[1]), BacktestInputs(prices=prices, lookup=lookup))
+    with pytest.raises(LookaheadError, match="5 sessions ahead, so it may be used from 2024-01-08"):
+        run_backtest(BacktestConfig(top_k=2, start=prices.days[4]), BacktestInputs(prices=prices, lookup=lookup))
+    later = run_backtest(BacktestConfig(top_k=2, start=prices.days[5]), BacktestInputs(prices=prices, lookup=lookup))
     assert later.facts["lookahead"] is False
     assert later.facts["training_period"] == str(prices.days[0])
 

@@ -1,4 +1,5 @@
 import csv
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from encash.clusters import (
     selection_frequency,
     write_ranking,
 )
+from encash.clusters.rank import price_fingerprint
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.panel.panel import PriceTable
 
@@ -316,3 +318,36 @@ def test_a_damaged_ranking_is_refused(tmp_path):
     (tmp_path / "ranking_5d.json").write_text('{"ranking": []}')
     with pytest.raises(FormatError, match="clusters rank"):
         load_ranking(tmp_path, 5)
+
+
+def test_an_edited_ranking_is_refused_and_an_old_one_is_not(planted, tmp_path):
+    """A ranking is what its fingerprint says, and one with prices has a fingerprint; one of an older version has
+    neither, and stays readable."""
+    truth = planted(drift=(0.004, -0.004, 0.0))
+    ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth, horizon=5, embargo=7))
+    rule = SelectionRule(top_k=2)
+    path = write_ranking(tmp_path, ranking, select_best(ranking, rule), rule=rule)[2]
+    written = json.loads(path.read_text())
+    assert load_ranking(tmp_path, 5).prices == written["prices"] == ranking.prices
+    without = {name: value for name, value in written.items() if name != "fingerprint"}
+    for edited in ({**written, "rank_end": "2019-01-01"}, {**written, "embargo": 0}, without):
+        path.write_text(json.dumps(edited))
+        with pytest.raises(FormatError, match="edited after it was written"):
+            load_ranking(tmp_path, 5)
+    path.write_text(json.dumps({name: value for name, value in without.items() if name != "prices"}))
+    assert load_ranking(tmp_path, 5).prices == ""
+
+
+def test_prices_that_have_grown_are_the_same_and_restated_ones_are_not(planted):
+    """Later days and later listings do not change the fingerprint of the prices of a ranking; one close does."""
+    prices = planted().prices
+    start, end = prices.days[10], prices.days[50]
+    known = price_fingerprint(prices, start, end)
+    assert price_fingerprint(prices.as_of(end), start, end) == known
+    late = np.where(prices.days > end, 7.0, np.nan)[:, None]
+    grown = replace(prices, tickers=("A new one", *prices.tickers), close=np.hstack([late, prices.close]))
+    assert price_fingerprint(grown, start, end) == known
+    for row, same in ((9, True), (10, False), (50, False), (51, True)):
+        close = prices.close.copy()
+        close[row, 0] *= 1.001
+        assert (price_fingerprint(replace(prices, close=close), start, end) == known) == same

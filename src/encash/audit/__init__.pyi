@@ -1,8 +1,14 @@
+from .alarms import AlarmPanel as AlarmPanel
 from .clusters import fit_check as fit_check
 from .clusters import ranking_check as ranking_check
 from .clusters import walk_check as walk_check
+from .correlations import correlation_checks as correlation_checks
 from .entries import hit_is_miss as hit_is_miss
+from .entries import staleness_check as staleness_check
+from .entries import vintage_check as vintage_check
 from .features import feature_checks as feature_checks
+from .figures import figure_check as figure_check
+from .makers import named_maker as named_maker
 from .picks import chain_checks as chain_checks
 from .proofs import PROOFS as PROOFS
 from .proofs import audit as audit
@@ -11,3 +17,4 @@ from .subject import Check as Check
 from .subject import FeatureMaker as FeatureMaker
 from .subject import Features as Features
 from .subject import Subject as Subject
+from .universe import survivor_check as survivor_check

@@ -17,10 +17,12 @@ from encash.progress import Progress
 
 
 def cluster_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Make the clusters of the filter again; no checks without clusters or a cache."""
-    if subject.clusters is None or subject.cache is None:
-        return
-    if pipeline.is_walk(subject.clusters):
+    """Make the clusters of the filter again."""
+    if subject.clusters is None:
+        yield Check.not_applicable("clusters", "no clusters were given")
+    elif subject.cache is None:
+        yield Check.not_tried("clusters", "the clusters cannot be fitted again without their cache; give --cache C")
+    elif pipeline.is_walk(subject.clusters):
         yield walk_check(subject, subject.cache, subject.clusters)
     else:
         yield fit_check(subject.cache, subject.clusters)
@@ -34,7 +36,7 @@ def fit_check(cache: Cache, folder: Path) -> Check:
     held, seen = cache.count(model.fit_start, model.fit_end), model.notes.get("entries_seen")
     if held != seen:
         detail = f"the fit used {seen} entries up to {model.fit_end}, the cache now has {held}"
-        return Check(name=name, passed=None, detail=detail)
+        return Check.not_tried(name, detail)
     config = clusters.FitConfig.of_model(model)
     sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
     again = clusters.fit_sample(sample, config=config, encoder=model.encoder)
@@ -44,7 +46,7 @@ def fit_check(cache: Cache, folder: Path) -> Check:
         if same
         else "different clusters: they used more data, or were changed"
     )
-    return Check(name=name, passed=same, detail=detail)
+    return Check.judged(name, same, detail)
 
 
 def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
@@ -59,6 +61,8 @@ def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     config = replace(clusters.WalkConfig.of_walk(walk), end=None)
     again = clusters.walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
     pairs = list(zip(walk.periods, again.periods, strict=False))
+    if not pairs:
+        return Check.not_tried(name, f"no refit was made by {day}, where the data were cut; give a later --start")
     moved = [
         day_text(one.first_day)
         for one, other in pairs
@@ -68,7 +72,7 @@ def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     detail = f"cut after {day}: {len(pairs)} of {len(walk.periods)} refits repeated, " + (
         f"different from those in use from {', '.join(moved[:3])}" if moved else "with the same clusters and ranking"
     )
-    return Check(name=name, passed=not moved, detail=detail)
+    return Check.judged(name, not moved, detail)
 
 
 def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
@@ -76,7 +80,7 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     name = "clusters and ranking: poison"
     horizon = subject.config.horizon
     if not (folder / f"ranking_{horizon}d.json").is_file():
-        return Check(name=name, passed=None, detail=f"{folder} has no ranking_{horizon}d.json")
+        return Check.not_tried(name, f"{folder} has no ranking_{horizon}d.json; rank with --horizon {horizon}")
     model, ranking = clusters.load_clusters(folder), clusters.load_ranking(folder, horizon)
     assignments = pipeline.assign_entries(cache, model, start=ranking.rank_start, end=ranking.rank_end)
     config = clusters.RankConfig(
@@ -97,4 +101,6 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
         else f"a different order: {again.order.tolist()[:8]} … instead of {ranking.order.tolist()[:8]} …, "
         f"fitted to {model.fit_end}, ranked to {ranking.rank_end}"
     )
-    return Check(name=name, passed=same, detail=detail)
+    other = subject.filter is not None and clusters.ranking_prices(subject.filter.periods, subject.prices) == "other"
+    warning = "the ranking was made on other prices than these; rank again with these" if other else ""
+    return Check.judged(name, same, detail, warning=warning)

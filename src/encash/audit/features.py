@@ -1,104 +1,183 @@
-"""Proofs of the features: reproduced from prices, unchanged by the future, and no suspicious correlation with it."""
+"""Proofs of the features: computed again from prices, and unchanged by the prices after a day."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import numpy as np
 
-from encash import metrics
-from encash.arrays import Days, Float32
-from encash.audit.poison import cut_bars, poisoned_bars
+from encash.arrays import Bool, Days, Float32
+from encash.audit.makers import MakerFailed, features_of, maker_of
+from encash.audit.poison import cut_bars, poisoned_bars, rescaled_bars
 from encash.audit.subject import Check, FeatureMaker, Features, Subject
-from encash.panel import Bars, Panel, PriceTable
-from encash.panel.features import config_of, panel_features
+from encash.panel import Bars, PriceTable
 from encash.progress import Progress
 
-TOO_GOOD = {1: 0.25, 5: 0.35, 20: 0.45}
-"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches."""
+TOLERANCE = 1e-6
+"""Largest difference of two computations of one value, relative to values above 1: the order of a sum."""
+STORED = 1e-3
+"""The same if the features come from stored prices, which are rounded to float32: 6e-8 of a price, a thousand times as
+much of a session's usual move."""
+STORED_RANK = 0.02
+"""The same of a rank, which rounding can swap with its neighbors'."""
+SWAPPED = 1e-3
+"""Share of a ticker's ranks that may differ by more, because rounding separates equal values."""
+LEVEL = 1e-3
+"""Share of a feature's values that a factor on all prices changes, from which on it depends on the level of prices."""
+_NEVER = np.datetime64("0001-01-01")
+_SAME, _PAST, _LEVEL = "features: reproduced from prices", "features: truncation and poison", "features: later splits"
+FIX = "give the table from which yours were prepared (--raw PRICES), or the function (--features-by module:function)"
 
 
 def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Compute the features again without the prices after a day and with poisoned ones; correlate them with returns."""
-    yield _correlation_check(subject)
+    """Compute the features of the panel again; without the prices after a day, and with poisoned ones.
+
+    The proof is about the features of the panel: if these cannot be computed again, it is not tried. A function that
+    the caller names is tested in any case.
+    """
     bars = _closes(subject.prices) if subject.bars is None else subject.bars
-    make = subject.make_features or _maker_of(subject.panel, bars)
-    name = "features: truncation and poison"
+    make = subject.make_features or maker_of(subject.panel, bars)
     if make is None:
-        detail = (
-            "encash prepare computes different features from these prices; give the table from which yours were "
-            "prepared (--raw), or the function that computes them"
-        )
-        yield Check(name=name, passed=None, detail=detail)
+        detail = f"encash prepare computes different features from these prices; {FIX}"
+        yield from (Check.not_tried(name, detail) for name in (_SAME, _PAST))
         return
-    whole = make(bars)
-    if subject.bars is not None:
-        yield _reproduction_check(subject.panel, whole)
-    days, moved = subject.cut_days(), list[str]()
-    for day in days:
-        for how, changed in (("cut", cut_bars(bars, day)), ("poisoned", poisoned_bars(bars, day, subject.seed))):
-            again = make(changed)
-            moved += [
-                f"{ticker} {how} at {day}" for ticker in again if not _same_past(whole[ticker], again[ticker], day)
-            ]
-    unchanged = f"no feature changed up to {', '.join(map(str, days))}"
-    detail = f"changed: {'; '.join(moved[:3])}, {len(moved)} in total" if moved else unchanged
-    yield Check(name=name, passed=not moved, detail=detail)
+    with suppress(MakerFailed):  # a function that remembers the first prices it sees must not see all of them first
+        features_of(make, cut_bars(bars, subject.cut_days()[0]))
+    try:
+        whole = features_of(make, bars)
+    except MakerFailed as error:
+        yield from (Check.not_tried(name, f"{error}; {FIX}") for name in (_SAME, _PAST))
+        return
+    reproduced = _reproduction(subject, whole)
+    yield reproduced
+    if reproduced.passed or subject.make_features is not None:
+        yield _truncation(subject, make, bars, whole, theirs=bool(reproduced.passed))
+        yield _level(subject, make, bars, whole)
+    else:
+        yield Check.not_tried(_PAST, f"the features of the panel are not those of these prices; {FIX}")
 
 
-def _reproduction_check(panel: Panel, made: Features) -> Check:
-    """Compare the features of the panel with those that are made again; the other checks are about the latter."""
-    last, different = panel.sessions[-1], []
+def _reproduction(subject: Subject, made: Features) -> Check:
+    """Compare the features of the panel with those that are made again: up to rounding if the table behind them is
+    given, otherwise up to the precision of stored prices."""
+    panel, exact = subject.panel, subject.bars is not None
+    different, rounded = list[str](), 0
+    ranks = np.array([name.startswith("rank_") for name in panel.feature_names or [""] * panel.num_features])
     for ticker in panel.tickers:
         rows = panel.rows((ticker,))
-        if ticker not in made or not _same_past((rows.days, rows.values), made[ticker], last):
+        days, values = made.get(ticker, (rows.days[:0], rows.values[:0]))
+        known = days <= (rows.days[-1] if len(rows.days) else _NEVER)  # the prices may have grown since
+        days, values = days[known], values[known]
+        if rows.values.tobytes() == values.tobytes() and np.array_equal(rows.days, days):
+            continue
+        rounded += 1
+        if (
+            not np.array_equal(rows.days, days)
+            or rows.values.shape != values.shape
+            or not (_agree(rows.values, values).all() if exact else _agree_as_stored(rows.values, values, ranks))
+        ):
             different.append(ticker)
-    detail = (
-        f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first: their features come from "
-        "different prices"
-        if different
-        else f"the features of {len(panel.tickers)} tickers are the same, bit for bit"
-    )
-    return Check(name="features: reproduced from prices", passed=not different, detail=detail)
+    if not different:
+        how = "bit for bit" if not rounded else f"{rounded} of them up to the rounding of stored prices"
+        return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
+    detail = f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first"
+    if exact or subject.make_features is not None:
+        return Check.judged(_SAME, False, f"{detail}: the features do not come from these prices by this function")
+    return Check.not_tried(_SAME, f"{detail}, from those that encash prepare makes of the closes; {FIX}")
 
 
-def _correlation_check(subject: Subject) -> Check:
-    """Correlate each feature with the return of the next session and of the next weeks."""
-    rows, prices = subject.panel.rows(), subject.prices
-    owner = np.repeat(np.arange(len(rows.tickers)), np.diff(rows.offsets))
-    place = {ticker: column for column, ticker in enumerate(prices.tickers)}
-    column = np.array([place.get(ticker, -1) for ticker in rows.tickers])[owner]
-    row = np.minimum(np.searchsorted(prices.days, rows.days), len(prices.days) - 1)
-    there = (column >= 0) & (prices.days[row] == rows.days)
+def _truncation(
+    subject: Subject, make: FeatureMaker, bars: Mapping[str, Bars], whole: Features, *, theirs: bool
+) -> Check:
+    """Compare the features up to random days with those of prices that end there, or are noise from there on."""
+    days, moved, alive = subject.cut_days(), list[str](), False
+    for day in days:
+        for how, changed in (("cut", cut_bars(bars, day)), ("poisoned", poisoned_bars(bars, day, subject.seed))):
+            try:
+                again = features_of(make, changed)
+            except MakerFailed as error:
+                return Check.not_tried(_PAST, f"{error} (prices {how} at {day}); make it work on a shorter history")
+            moved += [f"{ticker} {how} at {day}: {why}" for ticker, why in _moved(whole, again, day, cut=how == "cut")]
+            alive |= how == "poisoned" and any(_after(whole, again, day))
+    if moved:
+        return Check.judged(_PAST, False, f"changed: {'; '.join(moved[:3])}, {len(moved)} in total")
+    if not alive:
+        return Check.not_tried(_PAST, "noise in the prices changes no feature at all: the function does not use them")
+    if not theirs:
+        return Check.not_tried(_PAST, "the function uses the past only, and the features of the panel are not its own")
+    return Check.judged(_PAST, True, f"no feature changed up to {', '.join(map(str, days))}")
+
+
+def _level(subject: Subject, make: FeatureMaker, bars: Mapping[str, Bars], whole: Features) -> Check:
+    """Find features that change if a ticker's whole history is rescaled, as a later split rescales adjusted prices."""
+    try:
+        again = features_of(make, rescaled_bars(bars))
+    except MakerFailed as error:
+        return Check.not_tried(_LEVEL, f"{error} (prices divided by 2); the function must work on any level of prices")
+    changed = np.zeros(0)
+    for ticker, (days, values) in whole.items():
+        other = again.get(ticker)
+        if other is not None and np.array_equal(days, other[0]) and values.shape == other[1].shape:
+            scale = np.maximum(1.0, np.abs(values))
+            moved = np.abs(values - other[1]) > LEVEL * scale
+            changed = moved.mean(axis=0) if not changed.size else np.maximum(changed, moved.mean(axis=0))
     names = subject.panel.feature_names
-    worst = (0.0, 0.0, "none", 1)
-    for horizon, limit in TOO_GOOD.items():
-        target = np.where(there, metrics.forward_returns(prices.close, horizon)[row, column], np.nan)
-        known = np.flatnonzero(np.isfinite(target))
-        known = known[:: max(1, len(known) // 50_000)]
-        for number in range(rows.values.shape[1]):
-            values = rows.values[known, number].astype(np.float64)
-            finite = np.isfinite(values)
-            found = abs(float(metrics.rank_ic(values[None, finite], target[known][None, finite])[0]))
-            worst = max(worst, (found / limit, found, names[number] if names else f"number {number}", horizon))
-    excess, found, name, horizon = worst
-    detail = (
-        f"the highest rank correlation is that of {name} with the return of the next {horizon} sessions: {found:.3f} "
-        f"(limit {TOO_GOOD[horizon]})"
-    )
-    return Check(name="features: correlation with future returns", passed=excess <= 1, detail=detail)
+    found = [names[at] if names and at < len(names) else f"number {at}" for at in np.flatnonzero(changed > LEVEL)]
+    if not found:
+        return Check.judged(_LEVEL, True, "no feature depends on the level of prices, which later splits rescale")
+    detail = f"{', '.join(found[:5])} depend on the level of prices"
+    knows = "prices that are adjusted for later splits and dividends tell it about them"
+    if subject.adjusted:
+        return Check.judged(_LEVEL, False, f"{detail}, and these prices are adjusted: {knows}")
+    return Check.judged(_LEVEL, True, detail, warning=f"{detail}: {knows}; are these prices adjusted?")
 
 
-def _maker_of(panel: Panel, bars: Mapping[str, Bars]) -> FeatureMaker | None:
-    """Return the function of ``encash prepare``, if the panel has the features that it computes from the bars."""
-    config = config_of(panel, bars)
-    if config is None:
-        return None
+def _moved(whole: Features, again: Features, day: np.datetime64, *, cut: bool) -> Iterator[tuple[str, str]]:
+    """Yield each ticker whose features up to a day differ, and how; one that is missing on either side differs."""
+    nothing = (np.empty(0, dtype="datetime64[D]"), np.empty((0, 0), dtype=np.float32))
+    for ticker in sorted({*whole, *again}):
+        one, other = whole.get(ticker, nothing), again.get(ticker, nothing)
+        if cut and (other[0] > day).any():
+            yield ticker, "rows of days that it was not given"
+        elif difference := _difference(one, other, day):
+            yield ticker, difference
 
-    def make(some: Mapping[str, Bars]) -> Features:
-        return {ticker: (days, values) for ticker, days, values in panel_features(some, config)}
 
-    return make
+def _after(whole: Features, again: Features, day: np.datetime64) -> Iterator[bool]:
+    """Yield for each ticker if its features after a day differ."""
+    for ticker, (days, values) in again.items():
+        if ticker in whole:
+            late, own = days > day, whole[ticker][0] > day
+            yield values[late].tobytes() != whole[ticker][1][own].tobytes()
+
+
+def _difference(one: tuple[Days, Float32], other: tuple[Days, Float32], day: np.datetime64) -> str:
+    """Say how two tables of feature rows differ up to a day; empty if they agree up to rounding."""
+    (days, values), (other_days, other_values) = one, other
+    known, also = days <= day, other_days <= day
+    if not known.any() and not also.any():
+        return ""
+    if not also.any() or not known.any():
+        return "missing" if known.any() else "only there without the future"
+    if not np.array_equal(days[known], other_days[also]):
+        return "different days"
+    mine, theirs = values[known], other_values[also]
+    return "" if mine.shape == theirs.shape and _agree(mine, theirs).all() else "different values"
+
+
+def _agree(one: Float32, other: Float32, tolerance: float | np.ndarray = TOLERANCE) -> Bool:
+    """Compare values up to a tolerance, relative to values above 1; NaN agrees with NaN."""
+    with np.errstate(invalid="ignore"):
+        near = np.abs(one.astype(np.float64) - other) <= tolerance * np.maximum(1.0, np.abs(one))
+    result: Bool = near | (one == other) | (np.isnan(one) & np.isnan(other))
+    return result
+
+
+def _agree_as_stored(one: Float32, other: Float32, ranks: Bool) -> bool:
+    """Compare the features of prices with those of the same prices in float32; `ranks` marks ranks, shape (F,)."""
+    near = _agree(one, other, np.where(ranks, STORED_RANK, STORED))
+    return bool(near[:, ~ranks].all() and (not ranks.any() or (~near[:, ranks]).mean() <= SWAPPED))
 
 
 def _closes(prices: PriceTable) -> dict[str, Bars]:
@@ -108,12 +187,3 @@ def _closes(prices: PriceTable) -> dict[str, Bars]:
         traded = np.isfinite(prices.close[:, column])
         bars[ticker] = Bars(days=prices.days[traded], close=prices.close[traded, column])
     return bars
-
-
-def _same_past(whole: tuple[Days, Float32], again: tuple[Days, Float32], day: np.datetime64) -> bool:
-    """Compare days and values up to a day, bit for bit."""
-    (days, values), (other_days, other) = whole, again
-    until, other_until = days <= day, other_days <= day
-    return (
-        np.array_equal(days[until], other_days[other_until]) and values[until].tobytes() == other[other_until].tobytes()
-    )

@@ -35,7 +35,7 @@ def chain_checks(subject: Subject, progress: Progress | None = None) -> Iterator
     for how, found in differences.items():
         same = f"{candidates} candidates on {len(days)} days: the same bits up to the picks"
         detail = f"changed: {'; '.join(found[:5])}" if found else same
-        yield Check(name=f"data to picks: {how}", passed=not found, detail=detail)
+        yield Check.judged(f"data to picks: {how}", not found, detail)
 
 
 def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:

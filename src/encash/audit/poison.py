@@ -13,6 +13,8 @@ from encash.panel import ArraySource, Bars, Panel, PriceTable
 
 POISON = 1e3
 """Scale of the noise that replaces the future."""
+PRICES = ("open", "high", "low", "close")
+"""Columns of bars that one adjustment rescales together."""
 
 
 def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
@@ -26,12 +28,24 @@ def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
 
 
 def poisoned_bars(bars: Mapping[str, Bars], day: np.datetime64, seed: int) -> dict[str, Bars]:
-    """Return the bars with each one after a day multiplied by its own random number."""
+    """Return the bars with random numbers on each one after a day: one for its prices, one for each other column."""
     random, wrong = np.random.default_rng(seed), {}
     for ticker, own in bars.items():
-        factor = _noisy(np.ones(len(own.days)), own.days > day, random)
-        wrong[ticker] = Bars(days=own.days, **{name: column * factor for name, column in _columns(own).items()})
+        late, ones = own.days > day, np.ones(len(own.days))
+        factor, columns = _noisy(ones, late, random), _columns(own)
+        noise = {name: factor if name in PRICES else _noisy(ones, late, random) for name in columns}
+        wrong[ticker] = Bars(days=own.days, **{name: column * noise[name] for name, column in columns.items()})
     return wrong
+
+
+def rescaled_bars(bars: Mapping[str, Bars]) -> dict[str, Bars]:
+    """Return the bars with the prices of every second ticker divided by 2, as a later split rescales adjusted ones."""
+    scaled = {}
+    for number, (ticker, own) in enumerate(bars.items()):
+        factor = 0.5 if number % 2 == 0 else 1.0
+        columns = {name: column * factor if name in PRICES else column for name, column in _columns(own).items()}
+        scaled[ticker] = Bars(days=own.days, **columns)
+    return scaled
 
 
 def poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceTable:

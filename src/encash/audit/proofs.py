@@ -8,17 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from encash.audit.clusters import cluster_checks
-from encash.audit.entries import hit_is_miss
+from encash.audit.correlations import correlation_checks
+from encash.audit.entries import hit_is_miss, staleness_check, vintage_check
 from encash.audit.features import feature_checks
+from encash.audit.figures import figure_check
 from encash.audit.picks import chain_checks
 from encash.audit.subject import Audit, Check, Subject
+from encash.audit.universe import survivor_check
 from encash.progress import Progress
 
 PROOFS: tuple[Callable[[Subject, Progress | None], Iterable[Check]], ...] = (
+    correlation_checks,
     feature_checks,
     chain_checks,
     cluster_checks,
     hit_is_miss,
+    staleness_check,
+    vintage_check,
+    survivor_check,
+    figure_check,
 )
 """All proofs, in the order of the report."""
 

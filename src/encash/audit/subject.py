@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from encash.arrays import Days, Float32
+from encash.arrays import DayLike, Days, Float32, to_day
 from encash.backtest import BacktestConfig
 from encash.cache import Cache
 from encash.clusters import CandidateFilter
@@ -23,14 +23,44 @@ FeatureMaker = Callable[[Mapping[str, Bars]], Features]
 """A function that computes features from prices; called with prices whose end is missing or wrong."""
 
 
+Status = Literal["passed", "failed", "not_tried", "not_applicable"]
+"""Outcome of a proof: not_tried if what it needs is missing, not_applicable if there is nothing to prove."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """The outcome of one proof."""
 
     name: str
-    passed: bool | None
-    """None if it could not be tried; `detail` gives the reason."""
+    status: Status
     detail: str
+    """The finding; for a proof that was not tried, the reason and how to try it."""
+    warning: str = ""
+    """A finding that does not prove a mistake: reported, and it does not change the exit code."""
+
+    @classmethod
+    def judged(cls, name: str, passed: bool, detail: str, *, warning: str = "") -> Check:
+        """Return the outcome of a proof that was tried."""
+        return cls(name=name, status="passed" if passed else "failed", detail=detail, warning=warning)
+
+    @classmethod
+    def not_tried(cls, name: str, detail: str) -> Check:
+        """Return a proof that lacks what it needs."""
+        return cls(name=name, status="not_tried", detail=detail)
+
+    @classmethod
+    def not_applicable(cls, name: str, detail: str) -> Check:
+        """Return a proof of something that is not there."""
+        return cls(name=name, status="not_applicable", detail=detail)
+
+    @property
+    def passed(self) -> bool | None:
+        """None if it was not tried, or does not apply."""
+        return {"passed": True, "failed": False}.get(self.status)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys of one check of ``encash audit --json``."""
+        return {**asdict(self), "passed": self.passed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +71,27 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """True if no proof failed; a proof that could not be tried did not fail."""
+        """True if no proof failed; see `untried` for those that say nothing."""
         return all(check.passed is not False for check in self.checks)
+
+    @property
+    def untried(self) -> int:
+        """Number of proofs that were not tried."""
+        return sum(check.status == "not_tried" for check in self.checks)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reported findings that prove no mistake."""
+        return [f"{check.name}: {check.warning}" for check in self.checks if check.warning]
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys of ``encash audit --json``."""
-        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+        return {
+            "passed": self.passed,
+            "untried": self.untried,
+            "warnings": self.warnings,
+            "checks": [check.to_json() for check in self.checks],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +113,8 @@ class Subject:
     seed: int = 0
     bars: Mapping[str, Bars] | None = None
     """The prices from which the features were computed; None for the closes of the panel."""
+    adjusted: bool = False
+    """True if these prices are known to be adjusted for splits or dividends that came later."""
     make_features: FeatureMaker | None = None
     """The function that computed the features; None for ``encash prepare``, if the panel has its features."""
 
@@ -91,6 +138,13 @@ class Subject:
             raise InputError("an audit needs prices; give --prices P")
         return self.panel.prices
 
+    @property
+    def first_day(self) -> DayLike | None:
+        """First day of the test period: of the configuration, or else the first on which the filter may be used."""
+        if self.config.start is None and self.filter is not None and self.config.allow_lookahead is None:
+            return self.filter.first_day
+        return self.config.start
+
     def cut_days(self) -> Days:
         """Draw sessions of the test period after which the future is cut off, ascending; a function of the seed.
 
@@ -99,11 +153,8 @@ class Subject:
         Raises:
             InputError: the period has no session.
         """
-        first = self.config.start
-        if first is None and self.filter is not None and self.config.allow_lookahead is None:
-            first = self.filter.first_day
-        days = self.prices.days
-        inside = days[:-1] if first is None else days[:-1][days[:-1] >= np.datetime64(first)]
+        first, days = self.first_day, self.prices.days
+        inside = days[:-1] if first is None else days[:-1][days[:-1] >= to_day(first)]
         if len(inside) == 0:
             raise InputError("no session after which the data could be cut; give an earlier --start")
         random = np.random.default_rng(self.seed)

@@ -11,10 +11,12 @@ from .evaluation.trials import Trials as Trials
 from .evaluation.trials import run_trials as run_trials
 from .inputs.backtest_inputs import BacktestInputs as BacktestInputs
 from .inputs.config import BacktestConfig as BacktestConfig
+from .inputs.lookahead import ranking_prices_of as ranking_prices_of
 from .inputs.universe import Candidates as Candidates
 from .inputs.universe import Membership as Membership
 from .inputs.universe import read_membership as read_membership
 from .picks import PickTable as PickTable
+from .picks import latest_session as latest_session
 from .picks import picks_of_day as picks_of_day
 from .result import BacktestResult as BacktestResult
 from .result import Series as Series

@@ -14,6 +14,7 @@ from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.inputs.universe import Schedule
 from encash.backtest.outcome import Allocation, allocate
+from encash.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,20 @@ def pick_table(allocation: Allocation, horizon: int) -> PickTable:
         picked=allocation.picks.chosen()[cells],
         weight=weight[cells],
     )
+
+
+def latest_session(inputs: BacktestInputs) -> np.datetime64:
+    """Return the last session of the prices that entries reach.
+
+    Raises:
+        InputError: no entry on or before the last session.
+    """
+    newest, days = inputs.lookup.newest_day, inputs.prices.days
+    known = days if newest is None else days[days <= newest]
+    if newest is None or not len(known):
+        raise InputError("no entry on any session of the prices; build the cache, or give prices of the same days")
+    latest: np.datetime64 = known[-1]
+    return latest
 
 
 def picks_of_day(config: BacktestConfig, inputs: BacktestInputs, day: DayLike) -> PickTable:

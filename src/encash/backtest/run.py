@@ -13,12 +13,12 @@ import numpy as np
 
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
-from encash.backtest.inputs.lookahead import TRAINING_UNKNOWN, check_lookahead, check_missing
+from encash.backtest.inputs.lookahead import TRAINING_UNKNOWN, check_lookahead, check_missing, ranking_prices_of
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
-from encash.cache.lookup_stats import LookupStats
+from encash.cache.lookup_stats import LookupStats, staleness
 from encash.clusters.filters.base import CandidateFilter
 from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
@@ -86,13 +86,15 @@ def run_backtest(
     with watch.stage("figures"):
         facts = {
             **_tally_since(before, lookup.stats),
+            "staleness": staleness(lookup.stats),
             "missing_share": missing,
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.name,
+            "ranking_prices": ranking_prices_of(inputs),
             "fingerprints": _fingerprints(config, sessions, filter, spec),
             "versions": _versions(),
-            "tickers_without_features": inputs.tickers_without_features,
+            "tickers_without_features": len(set(inputs.tickers_without_features) & set(sessions.tickers)),
             "health": inputs.prices.health,
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)

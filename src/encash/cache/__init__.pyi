@@ -16,6 +16,7 @@ from .info import Coverage as Coverage
 from .lookup import Lookup as Lookup
 from .lookup import Signals as Signals
 from .lookup_stats import LookupStats as LookupStats
+from .lookup_stats import staleness as staleness
 from .plan import Plan as Plan
 from .plan import State as State
 from .plan import make_plan as make_plan

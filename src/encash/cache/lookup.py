@@ -114,6 +114,14 @@ class Lookup:
         return self._encoder.horizons
 
     @property
+    def newest_day(self) -> np.datetime64 | None:
+        """Last day that can be read: of the cache's entries, or of the panel's features if a model was given."""
+        days = [] if self._snapshot is None else [*self._snapshot.index().days[-1:]]
+        if self._encoder.given:
+            days += [*self._encoder.panel.feature_days()[-1:]]
+        return max(days, default=None)
+
+    @property
     def encoder_spec(self) -> EncoderSpec | None:
         """The encoder of these signals: the cache's if there is one, which does not load the model; None if not
         recorded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 
@@ -57,6 +58,15 @@ class LookupStats:
         self.unavailable += int(counts[Kind.UNAVAILABLE])
         if self.stale is not None:
             self.stale += int(counts[Kind.STALE])
+
+
+def staleness(stats: LookupStats) -> Literal["checked", "not checked"]:
+    """Say if all entries that were served were compared with the windows of the present data.
+
+    >>> staleness(LookupStats(stale=0)), staleness(LookupStats(stale=None))
+    ('checked', 'not checked')
+    """
+    return "checked" if stats.stale is not None and not stats.unchecked else "not checked"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,20 +46,18 @@ def register(parser: Parser) -> None:
         help="the table that the features were prepared from, or its files; needed if it has more than closes",
     )
     reading_flags(parser.add_argument_group("what the table does not say", "as given to prepare"))
+    parser.add_argument(
+        "--features-by",
+        metavar="module:function",
+        help="the function that computed the features: called with {ticker: Bars}, prices up to a day, and returns "
+        "{ticker: (days, values)} or {ticker: table with an index of days}",
+    )
+    parser.add_argument("--allow-untried", action="store_true", help="exit with 0 although a proof was not tried")
     parser.add_argument("--sample", type=int, default=256, metavar="N", help="entries encoded again (256)")
 
 
-def _bars(arguments: argparse.Namespace) -> Mapping[str, Bars]:
-    """Read the table that the features were prepared from, as prepare does."""
-    from encash.panel.tables import read_bars
-    from encash.panel.untraded import traded_bars
-
-    options = read_options(arguments)
-    return traded_bars(read_bars(arguments.raw, options, drop_bad=True).bars, options.zero_volume).bars
-
-
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
-    """Run every check; return 3 if one fails."""
+    """Run every check; return 3 if one fails, or was not tried without leave."""
     sources = console.sources(arguments)
     if sources.model is None or sources.data is None:
         raise InputError("an audit encodes entries again; give --model M and --data F")
@@ -67,6 +66,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     if cache is not None:
         cache.check(encoder.spec)
     assert panel.prices is not None
+    bars, adjusted = (None, False) if arguments.raw is None else _raw(arguments)
     subject = audit.Subject(
         panel=panel,
         encoder=encoder,
@@ -76,14 +76,48 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         clusters=arguments.clusters,
         days=arguments.days,
         sample=arguments.sample,
-        bars=None if arguments.raw is None else _bars(arguments),
+        bars=bars,
+        adjusted=adjusted,
+        make_features=_named_maker(arguments.features_by),
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:
         report = audit.audit(subject, progress=progress)
-    marks = {True: "passed", False: "FAILED", None: "not tried"}
-    text = [f"{marks[check.passed]:<9}  {check.name}: {check.detail}" for check in report.checks]
-    untried = "; ".join(check.name for check in report.checks if check.passed is None)
-    passed = f"passed, but not tried: {untried}" if untried else "passed"
-    console.result(report.to_json(), [*text, "", passed if report.passed else "FAILED: a result depends on the future"])
-    return 0 if report.passed else FOUND
+    text = [f"{_MARKS[check.status]:<14}  {check.name}: {check.detail}" for check in report.checks]
+    warnings = [f"{'REPORTED':<14}  {warning}" for warning in report.warnings]
+    console.result(report.to_json(), [*text, *warnings, "", _summary(report)])
+    return 0 if report.passed and (not report.untried or arguments.allow_untried) else FOUND
+
+
+_MARKS = {"passed": "passed", "failed": "FAILED", "not_tried": "NOT TRIED", "not_applicable": "not applicable"}
+
+
+def _summary(report: audit.Audit) -> str:
+    """Say in one line whether the audit passed, and what it did not try.
+
+    >>> _summary(audit.Audit(checks=(audit.Check.not_tried("hit = miss", "no entries"),)))
+    'passed, 1 test not tried: hit = miss'
+    """
+    untried = [check.name for check in report.checks if check.status == "not_tried"]
+    outcome = "passed" if report.passed else "FAILED: a result depends on the future"
+    tests = "test" if len(untried) == 1 else "tests"
+    return f"{outcome}, {len(untried)} {tests} not tried: {'; '.join(untried)}" if untried else outcome
+
+
+def _raw(arguments: argparse.Namespace) -> tuple[Mapping[str, Bars], bool]:
+    """Read the prices behind the features as prepare does, and whether their closes are adjusted for dividends."""
+    from encash.panel.tables import read_bars
+    from encash.panel.untraded import traded_bars
+
+    options = read_options(arguments)
+    table = read_bars(arguments.raw, options, drop_bad=True)
+    return traded_bars(table.bars, options.zero_volume).bars, table.adjusted
+
+
+def _named_maker(name: str | None) -> audit.FeatureMaker | None:
+    """Import the function that computed the features; modules of the working folder are found too."""
+    if name is None:
+        return None
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    return audit.named_maker(name)

@@ -76,10 +76,31 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
         values |= pipeline.evaluate_run(
             inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
         )
+    warn_of_prices(values, console)
     if arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
         pipeline.write_report([folder], folder / "report.html", extras)
     console.result(values, backtest_lines(values))
+
+
+def entries_line(values: dict[str, Any]) -> str:
+    """Say if entries were compared with the present data, and how many no longer belong to them.
+
+    >>> entries_line({"staleness": "checked", "stale": 2})
+    'staleness checked: 2 stale, not used as they are'
+    """
+    if values["staleness"] == "checked":
+        return f"staleness checked: {values['stale']:,} stale{', not used as they are' if values['stale'] else ''}"
+    return "staleness NOT CHECKED: a restated price or feature would not be noticed; give --data F"
+
+
+def warn_of_prices(values: dict[str, Any], console: Console) -> None:
+    """Warn if the clusters were ranked on prices that are not those of the run."""
+    if values["ranking_prices"] == "other":
+        console.warn(
+            "the clusters were ranked on prices that differ from these in the same days; rank again with these prices "
+            "(encash clusters rank), or give the prices of the ranking"
+        )
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:
@@ -88,6 +109,7 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
     comparisons = [trials_line(seeds, values["num_trials"])] if seeds else []
     comparisons += [verdict["sentence"]] if verdict else []
     warning = [f"LOOK-AHEAD: {values['lookahead']}"] if values["lookahead"] else []
+    warning += ["RANKING        made on other prices than these"] if values["ranking_prices"] == "other" else []
     looked_up = values["hits"] + values["misses"] + (values["stale"] or 0)
     hit_rate = values["hits"] / looked_up if looked_up else 0.0
     reason = "no --data" if values["verified"] else "the provenance of the cache is not recorded"

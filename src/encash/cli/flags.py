@@ -201,6 +201,11 @@ def universe_flags(universe: Any) -> None:
         + "; none; or your own, module:attribute (hard with --clusters, else none)",
     )
     keep_flag(universe)
+    ticker_flags(universe)
+
+
+def ticker_flags(universe: Any) -> None:
+    """Add the flags that choose the tickers of the universe."""
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
     universe.add_argument(
         "--membership", type=Path, metavar="CSV", help="members by day: ticker,from,until (all with prices)"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
-from encash import backtest, pipeline
+from encash import backtest, clusters, pipeline
 from encash.backtest.inputs.config import settings
-from encash.cli.backtest import SHOWN, filter_choice, open_inputs
+from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser, figure
-from encash.cli.flags import command, count, keep_flag, source_flags
+from encash.cli.flags import command, count, keep_flag, source_flags, ticker_flags
 
 SETTINGS = (*settings(), "filter", "keep")
 """Settings of a grid: the fields of `BacktestConfig`, and the filter."""
@@ -29,12 +30,14 @@ def register(parser: Parser) -> None:
         "  [grid]\n  top_k = [3, 5, 10]\n  horizon = [5, 10]\n  seed = [1, 2, 3]\n\n"
         "[grid] runs every combination. Instead or in addition, [random] draws N runs:\n"
         '  [random]\n  runs = 20\n  seed = 0\n  keep = {low = 0.1, high = 0.5}\n  weights = ["equal", "forecast"]\n\n'
+        "filter is hard with --clusters, otherwise none, as in backtest\n\n"
         f"settings:\n{fill(', '.join(SETTINGS), 100, initial_indent='  ', subsequent_indent='  ')}",
     )
     parser.add_argument("grid", type=Path, metavar="GRID.toml")
     source_flags(parser.add_argument_group("inputs"))
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="use the ranking of this horizon (5)")
     keep_flag(parser)
+    ticker_flags(parser.add_argument_group("stocks"))
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
@@ -43,7 +46,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
-    points = backtest.read_grid(arguments.grid)
+    points = backtest.read_grid(arguments.grid, filter="none" if arguments.clusters is None else "hard")
     names = {point.filter for point in points}
     filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
@@ -51,13 +54,29 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
         pipeline.write_heat_maps(result, points)
+    stale = inputs.lookup.stats.stale if result.computed else None
     with console.progress("best run", "cells") as progress:
         best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)
-    values = {**result.to_json(), "best_run": None if best is None else str(best), "report": None}
+    values = {
+        **result.to_json(),
+        "stale": stale,
+        "ranking_prices": _ranking_prices(inputs, filters.values()),
+        "best_run": None if best is None else str(best),
+        "report": None,
+    }
+    warn_of_prices(values, console)
     if best is not None:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
+
+
+def _ranking_prices(
+    inputs: backtest.BacktestInputs, filters: Iterable[clusters.CandidateFilter]
+) -> Literal["same", "other", "unknown"] | None:
+    """Compare the prices with those that the clusters of the filters were ranked on; None without clusters."""
+    found = (backtest.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
+    return next((prices for prices in found if prices is not None), None)
 
 
 def sweep_lines(values: dict[str, Any]) -> list[str]:
@@ -83,7 +102,15 @@ def sweep_lines(values: dict[str, Any]) -> list[str]:
         f"best             {chosen}",
         *performance,
         *evidence,
+        f"entries          {_entries(values)}",
         f"table            {values['table']}",
         *([f"report           {values['report']}"] if values["report"] else []),
         f"seconds          {values['seconds']:.3f}",
     ]
+
+
+def _entries(values: dict[str, Any]) -> str:
+    """Say if the entries of all runs were compared with the data."""
+    if values["staleness"] == "checked" and values["stale"] is None:
+        return "staleness checked when the runs were computed"
+    return entries_line(values)

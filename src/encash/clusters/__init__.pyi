@@ -29,6 +29,7 @@ from .periods import ModelPeriod as ModelPeriod
 from .periods import first_allowed_day as first_allowed_day
 from .periods import make_period as make_period
 from .periods import models_fingerprint as models_fingerprint
+from .periods import ranking_prices as ranking_prices
 from .periods import static_clusters as static_clusters
 from .rank import METRICS as METRICS
 from .rank import RankConfig as RankConfig

@@ -15,15 +15,24 @@ import xxhash
 
 from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import FormatError, MissingFileError, unreadable
+from encash.fingerprint import fingerprint
 from encash.serialization import FORMAT
 
 _FORMAT = 1
 """Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object for people, with its format, atomically; NaN and infinity become null."""
+_SEAL = "fingerprint"
+
+
+def write_json(path: Path, content: Mapping[str, Any], *, sealed: bool = False) -> None:
+    """Write a JSON object for people, with its format, atomically; NaN and infinity become null.
+
+    A sealed file also holds the fingerprint of its content, for `check_seal`.
+    """
     plain = json.loads(msgspec.json.encode({FORMAT: _FORMAT, **content}, enc_hook=lambda value: value.tolist()))
+    if sealed:
+        plain[_SEAL] = fingerprint(plain)
     write_whole(path, (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())
 
 
@@ -58,6 +67,27 @@ def read_json(path: Path, *, remake: str) -> dict[str, Any]:
             f"again: {remake}"
         )
     return content
+
+
+def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake: str) -> None:
+    """Refuse content that was edited after it was written.
+
+    Args:
+        path: the file, for the error message.
+        content: from `read_json`.
+        required: refuse content without a fingerprint too; otherwise it is not checked.
+        remake: the command that makes it, for the error message.
+
+    Raises:
+        FormatError: the content is not what was written.
+    """
+    written = content.get(_SEAL)
+    found = fingerprint({name: content[name] for name in content if name != _SEAL})
+    if written != found and (required or written is not None):
+        raise FormatError(
+            f"{path} was edited after it was written: its content is not that of its fingerprint; make it again: "
+            f"{remake}"
+        )
 
 
 def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Int64, day_text, to_day
 from encash.clusters.assignments import Assignments
 from encash.clusters.model import ClusterModel
-from encash.clusters.rank import Ranking
+from encash.clusters.rank import Ranking, price_fingerprint
 from encash.clusters.ranking_files import check_ids
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import fingerprint
+from encash.panel.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +32,10 @@ class ModelPeriod:
     rank_end: str = ""
     """Last session that the ranking knew; empty if unknown."""
     embargo: int = 0
+    rank_start: str = ""
+    """First day of an entry that the ranking used; empty if unknown."""
+    prices: str = ""
+    """`price_fingerprint` of the prices that it used, from `rank_start` to `rank_end`; empty if unknown."""
     static: Assignments | None = None
     """The cluster of each ticker at the end of the fit, from `static_clusters`; for filters that need it."""
 
@@ -66,7 +72,14 @@ def make_period(
         )
     first_day = first_allowed_day(sessions, ranking.rank_end, ranking.embargo, fit_end=model.fit_end)
     return ModelPeriod(
-        model=model, best=best, first_day=first_day, rank_end=ranking.rank_end, embargo=ranking.embargo, static=static
+        model=model,
+        best=best,
+        first_day=first_day,
+        rank_end=ranking.rank_end,
+        embargo=ranking.embargo,
+        rank_start=ranking.rank_start,
+        prices=ranking.prices,
+        static=static,
     )
 
 
@@ -85,6 +98,15 @@ def first_allowed_day(sessions: Days, rank_end: DayLike, embargo: int, *, fit_en
         return day
     beyond: np.datetime64 = max(sessions[-1], to_day(rank_end), to_day(fit_end)) + np.timedelta64(1, "D")
     return beyond
+
+
+def ranking_prices(periods: Sequence[ModelPeriod], prices: PriceTable) -> Literal["same", "other", "unknown"]:
+    """Compare prices with those that the first and the last of some periods were ranked on."""
+    recorded = [period for period in dict.fromkeys((*periods[:1], *periods[-1:])) if period.prices]
+    if not recorded:
+        return "unknown"
+    same = all(price_fingerprint(prices, one.rank_start, one.rank_end) == one.prices for one in recorded)
+    return "same" if same else "other"
 
 
 def static_clusters(assignments: Assignments, fit_end: DayLike) -> Assignments:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encash.arrays import Bool, DayLike, Float64, Int32, Int64, day_text, positions
+from encash.arrays import Bool, DayLike, Float64, Int32, Int64, day_text, positions, to_day
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
+from encash.fingerprint import fingerprint
 from encash.metrics import forward_returns
 from encash.panel.panel import PriceTable
 from encash.serialization import added_in
@@ -94,6 +95,8 @@ class Ranking:
     fit_end: str = ""
     model: str = ""
     encoder: str = ""
+    prices: str = ""
+    """`price_fingerprint` of the prices from `rank_start` to `rank_end`; empty if not recorded."""
     best: tuple[int, ...] | None = None
     """The clusters that were written as the best ones; None if it was not written."""
     selected_share: Float64 | None = None
@@ -178,11 +181,12 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
     raw, entries = entries, entries.winsorized(config.winsorize)
     counts["clipped"] = int((raw.returns != entries.returns).sum())
     table = _table(entries, raw, config.horizon)
+    first, last = known.days[entries.session.min()], known.days[-1]
     return Ranking(
         horizon=config.horizon,
         metric=config.metric,
-        rank_start=day_text(known.days[entries.session.min()]),
-        rank_end=day_text(known.days[-1]),
+        rank_start=day_text(first),
+        rank_end=day_text(last),
         embargo=config.embargo,
         table=table,
         order=_best_first(getattr(table, config.metric)),
@@ -194,7 +198,23 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
         model=config.model,
         encoder=config.encoder,
         held=entries.held(),
+        prices=price_fingerprint(known, first, last),
     )
+
+
+def price_fingerprint(prices: PriceTable, start: DayLike, end: DayLike) -> str:
+    """Identify the closes of a range of days, both ends included (64 hexadecimal digits).
+
+    Later days, and tickers without a price in the range, do not count, so that a file that has grown since is the same.
+    """
+    inside = (prices.days >= to_day(start)) & (prices.days <= to_day(end))
+    close = prices.close[inside]
+    traded = ~np.isnan(close)
+    columns = [column for column in np.argsort(prices.tickers, kind="stable") if traded[:, column].any()]
+    rows = traded.any(axis=1)
+    kept = np.where(traded, close, np.nan)[np.ix_(rows, columns)]
+    names = "\n".join(prices.tickers[column] for column in columns)
+    return fingerprint([prices.days[inside][rows].astype(np.int64), names, kept])
 
 
 def select_best(ranking: Ranking, rule: SelectionRule) -> Int32:

@@ -11,7 +11,7 @@ import numpy as np
 
 from encash.arrays import Int32
 from encash.atomic_write import write_whole
-from encash.clusters.files import read_json, write_json
+from encash.clusters.files import check_seal, read_json, write_json
 from encash.clusters.rank import ClusterTable, Ranking, SelectionRule, selection_frequency
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.serialization import identity
@@ -49,7 +49,7 @@ def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: Se
         f"# embargo: {ranking.embargo} sessions after that",
     ]
     write_whole(chosen, ("\n".join([*head, *map(str, best.tolist())]) + "\n").encode())
-    write_json(facts, describe_ranking(ranking, best, rule=rule))
+    write_json(facts, describe_ranking(ranking, best, rule=rule), sealed=bool(ranking.prices))
     return list(paths)
 
 
@@ -58,6 +58,7 @@ def describe_ranking(ranking: Ranking, best: Int32, *, rule: SelectionRule) -> d
     share = selection_frequency(ranking, rule)
     return {
         **{name: getattr(ranking, name) for name in _FACTS},
+        **({"prices": ranking.prices} if ranking.prices else {}),
         "winsorize": ranking.winsorize,
         "bootstrap_draws": len(ranking.draws),
         "rule": identity(rule),
@@ -71,10 +72,11 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
 
     Raises:
         MissingFileError: no ranking of this horizon.
-        FormatError: damaged.
+        FormatError: damaged, or edited after it was written.
     """
     path = _paths(Path(folder), horizon)[2]
     facts = read_json(path, remake=_RERANK)
+    check_seal(path, facts, required="prices" in facts, remake=_RERANK)
     try:
         rows = sorted(facts["ranking"], key=lambda row: row["cluster_id"])
         integers = ("num_stocks", "num_samples")
@@ -84,6 +86,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
         }
         return Ranking(
             **{name: facts[name] for name in _FACTS},
+            prices=facts.get("prices", ""),
             winsorize=None if facts["winsorize"] is None else tuple(facts["winsorize"]),
             table=ClusterTable(**columns),
             order=np.array([row["cluster_id"] for row in facts["ranking"]], dtype=np.int32),

@@ -77,18 +77,20 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
         FormatError: a file is damaged.
         KeyError, TypeError, ValueError: the facts are incomplete or invalid.
     """
-    static = folder / _STATIC_FOLDER
+    static, ranking = folder / _STATIC_FOLDER, load_ranking(folder, facts["horizon"])
     period = ModelPeriod(
         model=load_clusters(folder),
         best=np.array(facts["best"], dtype=np.int32),
         first_day=to_day(facts["first_day"]),
         rank_end=facts["rank_end"],
         embargo=facts["embargo"],
+        rank_start=ranking.rank_start,
+        prices=ranking.prices,
         static=load_assignments(static) if static.exists() else None,
     )
     agreement = float("nan") if facts["agreement"] is None else facts["agreement"]
     drift = np.array(facts["drift"], dtype=np.float64)
-    return Refit(period=period, ranking=load_ranking(folder, facts["horizon"]), drift=drift, agreement=agreement)
+    return Refit(period=period, ranking=ranking, drift=drift, agreement=agreement)
 
 
 class WalkCheckpoints:

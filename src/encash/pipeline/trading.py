@@ -33,8 +33,8 @@ def open_inputs(
     Args:
         sources: prices, and a cache or features.
         choice: the filter.
-        universe: a membership file, or a list of tickers; None takes every ticker with prices that the panel, or else
-            the cache, contains.
+        universe: a membership file, or a list of tickers; None takes every ticker with prices. One without entries
+            counts as missing (`--max-missing`), with and without the features alike.
 
     Raises:
         MismatchError: the cache was built with a different model.
@@ -45,12 +45,15 @@ def open_inputs(
     panel, cache = sources.panel(), sources.open_cache()
     prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
     known = _known_tickers(panel, cache, prices)
+    without = () if panel is None else tuple(sorted(set(prices.tickers) - known))
     return BacktestInputs(
         prices=prices,
         lookup=sources.lookup(panel, cache),
         filter=open_filter(choice, prices.days, cache),
-        candidates=read_membership(universe) if isinstance(universe, Path) else universe or known,
-        tickers_without_features=len(prices.tickers) - len(known),
+        candidates=read_membership(universe)
+        if isinstance(universe, Path)
+        else universe or tuple(sorted(prices.tickers)),
+        tickers_without_features=without,
     )
 
 
@@ -161,7 +164,7 @@ def write_heat_maps(result: SweepResult, points: Sequence[Point]) -> None:
         heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
 
 
-def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> tuple[str, ...]:
+def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> set[str]:
     """Find the tickers with prices that the panel, or else the cache, contains.
 
     Raises:
@@ -173,6 +176,6 @@ def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable)
         known = set(cache.index().tickers.tolist())
     else:
         raise InputError("no forecasts to rank by; give --cache C, or --data F with --model M")
-    if not (both := tuple(sorted(known & set(prices.tickers)))):
+    if not (both := known & set(prices.tickers)):
         raise InputError("no ticker has both prices and features; give files of the same tickers")
     return both

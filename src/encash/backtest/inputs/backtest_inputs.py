@@ -22,5 +22,5 @@ class BacktestInputs:
     """Candidate filter; None keeps every candidate. A sweep does not use it: each point names its own."""
     candidates: Candidates = None
     """List of tickers, or their membership by day; None for all tickers with prices."""
-    tickers_without_features: int = 0
-    """Tickers with prices that are not candidates because they have no features; recorded in the result."""
+    tickers_without_features: tuple[str, ...] = ()
+    """Tickers with prices and without features, as far as the features are known; a result counts those of its run."""

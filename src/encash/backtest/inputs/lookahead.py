@@ -6,11 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from encash.arrays import day_text, to_day
+from encash.arrays import Days, day_text
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
+from encash.clusters.periods import first_allowed_day, ranking_prices
+from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, LookaheadError
 
 TRAINING_UNKNOWN = "training period unknown"
@@ -34,8 +36,8 @@ def check_lookahead(
     """
     filter, spec = inputs.filter, inputs.lookup.encoder_spec
     known = [] if filter is None else [filter.lookahead(first_signal)]
-    if spec is not None and spec.train_end is not None and first_signal <= to_day(spec.train_end):
-        known.append(f"the model was trained on days up to {day_text(spec.train_end)}")
+    if spec is not None:
+        known.append(_training_overlap(spec, inputs.prices.days, first_signal))
     found = "; ".join(reason for reason in known if reason)
     if not found:
         return False
@@ -45,6 +47,27 @@ def check_lookahead(
             "earlier past, or say --allow-lookahead with a reason"
         )
     return f"{config.allow_lookahead} ({found})"
+
+
+def _training_overlap(spec: EncoderSpec, sessions: Days, first_signal: np.datetime64) -> str | None:
+    """Say why an encoder may have learned from returns after a day: its training days, and its longest horizon after
+    them, end too late; None if they do not, or if its training period is not recorded."""
+    if spec.train_end is None:
+        return None
+    longest = max(spec.horizons, default=0)
+    first_day = first_allowed_day(sessions, spec.train_end, longest, fit_end=spec.train_end)
+    if first_signal >= first_day:
+        return None
+    embargo = (
+        f" and forecasts {longest} sessions ahead, so it may be used from {day_text(first_day)}" if longest else ""
+    )
+    return f"the model was trained on days up to {day_text(spec.train_end)}{embargo}"
+
+
+def ranking_prices_of(inputs: BacktestInputs) -> Literal["same", "other", "unknown"] | None:
+    """Compare the prices of a run with those that the clusters of its filter were ranked on; None without clusters."""
+    filter = inputs.filter
+    return None if filter is None or not filter.periods else ranking_prices(filter.periods, inputs.prices)
 
 
 def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) -> float:
@@ -63,10 +86,17 @@ def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) 
     share = missing / total if total else 0.0
     if share > config.max_missing:
         row, column = np.argwhere(absent)[0]
+        tickers = np.asarray(setup.sessions.tickers)
+        never = tickers[setup.candidates.any(axis=0) & ~(setup.candidates & signals.found).any(axis=0)]
+        partly = (
+            f", or name the others with --tickers: {len(never)} of {len(tickers)} tickers have no entry on any day "
+            f"({', '.join(never[:3])}{', …' if len(never) > 3 else ''})"
+            if 0 < len(never) < len(tickers)
+            else ""
+        )
         raise InputError(
             f"{share:.1%} of the candidates ({missing} of {total}) have a price but no entry, more than "
-            f"{config.max_missing:.1%}; the first is {setup.sessions.tickers[column]} on "
-            f"{day_text(setup.signal_days[row])}; build the cache for these days and tickers, start later, or raise "
-            "--max-missing"
+            f"{config.max_missing:.1%}; the first is {tickers[column]} on {day_text(setup.signal_days[row])}; build "
+            f"the cache for these days and tickers, start later, or raise --max-missing{partly}"
         )
     return share

@@ -14,6 +14,8 @@ from encash.backtest.inputs.universe import (
     Membership,
     Schedule,
     candidate_mask,
+    check_width,
+    last_by_name,
     make_schedule,
     session_span,
     universe_tickers,
@@ -118,22 +120,37 @@ class RunSetup:
 
 
 def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> Sessions:
-    """Open the sessions, the universe and its prices; later prices are dropped.
+    """Open the sessions, the universe and its prices; later prices, and tickers without a price in them, are dropped.
 
     Raises:
         InputError: no session in range, no candidates, fewer than top_k, or an invalid price.
         UnknownKeyError: a listed candidate has no prices.
     """
     span = session_span(config, prices.days)
-    tickers = universe_tickers(config, prices, candidates)
-    history = prices if tickers == prices.tickers else prices.select(tickers)
-    if span.stop < len(prices.days):
-        history = history.as_of(prices.days[span.stop - 1])
+    history = prices.as_of(prices.days[span.stop - 1])
+    tickers = universe_tickers(prices, candidates)
+    history = history if tickers == prices.tickers else history.select(tickers)
     days = history.days[span.start :]
+    traded = ~np.isnan(history.close[span.start :])
+    member = candidates.mask(days, tickers) if isinstance(candidates, Membership) else None
+    if config.num_test_stocks is not None:
+        member = last_by_name(config.num_test_stocks, traded if member is None else traded & member)
+    alive: Bool = np.logical_or.reduce(traded, axis=0)
+    if member is not None:
+        alive &= member.any(axis=0)
+    if not alive.any():
+        raise InputError(
+            f"no candidates: no ticker of the universe has a price from {day_text(days[0])} to {day_text(days[-1])}; "
+            "give other days or tickers"
+        )
+    if not alive.all():
+        tickers = tuple(ticker for ticker, there in zip(tickers, alive, strict=True) if there)
+        history = history.select(tickers)
+        member = None if member is None else member[:, alive]
+    check_width(config, len(tickers))
     _check_prices(history.close[span.start :], days, tickers, "close")
     if config.fill == "open" and history.open is not None:
         _check_prices(history.open[span.start :], days, tickers, "open")
-    member = candidates.mask(days, tickers) if isinstance(candidates, Membership) else None
     return Sessions(days=days, tickers=tickers, history=history, first=span.start, member=member)
 
 

@@ -42,12 +42,12 @@ def session_span(config: BacktestConfig, days: Days) -> slice:
     return slice(first, stop)
 
 
-def universe_tickers(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> tuple[str, ...]:
+def universe_tickers(prices: PriceTable, candidates: Candidates) -> tuple[str, ...]:
     """Return the tickers that may ever be candidates, sorted by name.
 
     Raises:
         UnknownKeyError: a listed ticker has no prices.
-        InputError: no ticker is left, or fewer than `top_k`.
+        InputError: no ticker is left.
     """
     priced = set(prices.tickers)
     if candidates is None:
@@ -60,23 +60,47 @@ def universe_tickers(config: BacktestConfig, prices: PriceTable, candidates: Can
             raise UnknownKeyError(
                 f"no prices for candidate {unknown[0]!r} ({len(unknown)} of {len(tickers)} have none)"
             )
-    if config.num_test_stocks is not None:
-        tickers = tickers[-config.num_test_stocks :]
     if not tickers:
         raise InputError("no candidates: no ticker of the universe has prices; give others, or their prices")
-    drawn = len(tickers) if config.subset_size is None else min(config.subset_size, len(tickers))
+    return tuple(tickers)
+
+
+def last_by_name(number: int | None, member: Bool) -> Bool:
+    """Keep the last N members of each day by name; the columns are sorted by name.
+
+    Args:
+        number: N; None keeps all.
+        member: shape (days, N).
+
+    >>> last_by_name(2, np.array([[True, True, True], [True, True, False]])).tolist()
+    [[False, True, True], [True, True, False]]
+    """
+    if number is None:
+        return member
+    after = np.cumsum(member[:, ::-1], axis=1)[:, ::-1]
+    return member & (after <= number)
+
+
+def check_width(config: BacktestConfig, num_tickers: int) -> None:
+    """Refuse more picks than candidates.
+
+    Raises:
+        InputError: `top_k` is above the number of tickers of a day.
+    """
+    limits = (config.subset_size, config.num_test_stocks)
+    drawn = min([num_tickers, *(limit for limit in limits if limit is not None)])
     if config.top_k > drawn:
         raise InputError(
             f"top_k is {config.top_k}, but there are only {drawn} candidates a day; pick fewer or admit more"
         )
-    return tuple(tickers)
 
 
 def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Bool, member: Bool | None) -> Bool:
-    """Return the candidates of each signal day: the members drawn for that day that have a price.
+    """Return the candidates of each signal day, drawn among the members that have a price on that day.
 
-    The draw takes the `subset_size` members with the lowest hash of (seed, day, ticker): it depends on nothing else,
-    and a smaller subset is part of a larger one.
+    The draw takes the `subset_size` of them with the lowest hash of (seed, day, ticker): it depends on nothing else,
+    a smaller subset is part of a larger one, and neither a ticker that lists later nor one that no longer trades takes
+    up a place.
 
     Args:
         config: the settings.
@@ -88,17 +112,17 @@ def candidate_mask(config: BacktestConfig, days: Days, keys: UInt64, priced: Boo
     Returns:
         shape (R, N).
     """
-    member = np.ones(priced.shape, dtype=bool) if member is None else member
+    there = priced if member is None else member & priced
     size = config.subset_size
     if size is None or size >= len(keys):
-        return member & priced
+        return there
     scores = draw_scores(config.seed ^ _SUBSET_STREAM, np.repeat(days, len(keys)), np.tile(keys, len(days))).reshape(
         priced.shape
     )
-    scores = np.where(member, scores, np.iinfo(np.uint64).max)
+    scores = np.where(there, scores, np.iinfo(np.uint64).max)
     drawn = np.zeros(priced.shape, dtype=bool)
     np.put_along_axis(drawn, np.argpartition(scores, size - 1, axis=1)[:, :size], True, axis=1)
-    return drawn & member & priced
+    return drawn & there
 
 
 @dataclass(frozen=True, kw_only=True)

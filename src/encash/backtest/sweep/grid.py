@@ -56,13 +56,17 @@ class Point:
         return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
 
 
-def read_grid(path: str | Path) -> tuple[Point, ...]:
+def read_grid(path: str | Path, *, filter: str = "none") -> tuple[Point, ...]:
     """Read the runs of a grid file.
 
     ``[base]`` holds settings that all runs share; ``[grid]`` lists of values, every combination of which is run;
     ``[random]`` holds ``runs``, ``seed`` and for each setting a list to choose from or ``{low = …, high = …}``
     (``log = true`` for a logarithmic scale), drawn anew for each run. Settings are the fields of `BacktestConfig`,
     ``filter`` and ``keep``.
+
+    Args:
+        path: the file.
+        filter: filter of the runs that name none.
 
     Raises:
         MissingFileError: no such file.
@@ -77,7 +81,8 @@ def read_grid(path: str | Path) -> tuple[Point, ...]:
         raise FormatError(f"{path} is not TOML: {error}") from None
     if unknown := sorted(set(document) - {"base", "grid", "random"}):
         raise FormatError(f"{path} has a section [{unknown[0]}]; expected [base], [grid] and [random]")
-    return make_points(document.get("base", {}), document.get("grid", {}), document.get("random"))
+    base = {"filter": filter, **document.get("base", {})}
+    return make_points(base, document.get("grid", {}), document.get("random"))
 
 
 def make_points(

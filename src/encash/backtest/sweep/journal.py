@@ -74,13 +74,13 @@ class Journal:
         return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
 
     def _load(self, data: str) -> None:
-        """Load the complete rows of an earlier sweep, or start the folder.
+        """Load the complete rows of an earlier sweep, or start the folder; a head without rows binds no later sweep.
 
         Complete rows are not written again, so that a crash here loses nothing.
         """
         content = self._lines.read_bytes() if self._lines.is_file() else b""
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        if not lines:
+        if len(lines) < 2:
             self._lines.write_text(json.dumps({"data": data}) + "\n")
             self._returns.write_bytes(b"")
             return

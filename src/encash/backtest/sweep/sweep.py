@@ -53,6 +53,8 @@ class SweepResult:
     overfitting: Overfitting | None
     note: str
     """Reason why overfitting is not judged, empty if it is."""
+    staleness: str
+    """``checked`` if the entries of all runs were compared with the data of their time."""
     table: Path
     """`sweep.parquet`: settings and figures, one row per run of the grid."""
 
@@ -64,6 +66,7 @@ class SweepResult:
             "seconds": self.seconds,
             "best": self.best,
             **self.choice(),
+            "staleness": self.staleness,
             "table": str(self.table),
         }
 
@@ -183,6 +186,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
         best=best,
         overfitting=overfitting,
         note=note,
+        staleness="checked" if all(row.get("staleness") == "checked" for row in rows) else "not checked",
         table=table,
     )
     write_whole(journal.folder / _RESULT, _document(result.to_json()))

@@ -22,6 +22,7 @@ from encash.backtest.inputs.universe import Candidates
 from encash.backtest.outcome import run_strategy
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Row
+from encash.cache.lookup_stats import staleness
 from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
@@ -37,6 +38,8 @@ class SweepData:
     signals: Mapping[str, SignalGrid]
     """By the name of the filter whose clusters it holds."""
     filters: Mapping[str, CandidateFilter]
+    staleness: str = "not checked"
+    """``checked`` if all entries were compared with the present data."""
     opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
@@ -58,15 +61,17 @@ def read_sweep_data(
         MismatchError: clusters of a different encoder.
     """
     data = SweepData(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
-    setups, widest = _set_up_runs(points, data, inputs)
+    setups = _set_up_runs(points, data, inputs)
+    tickers = tuple(sorted({ticker for setup in setups for ticker in setup.sessions.tickers}))
     used = sorted({point.filter for point in points})
     models = tuple(filters.get(name) for name in used)
     horizons = tuple(sorted({point.config.signal_horizon for point in points}))
     grids = read_signals(
-        [_widened(setup, widest) for setup in setups], inputs.lookup, horizons=horizons, filters=models
+        [_widened(setup, tickers) for setup in setups], inputs.lookup, horizons=horizons, filters=models
     )
     stripped = {name: replace(model, assignments=None) for name, model in filters.items()}
-    return replace(data, signals=dict(zip(used, grids, strict=True)), filters=stripped, opened={})
+    signals = dict(zip(used, grids, strict=True))
+    return replace(data, signals=signals, filters=stripped, staleness=staleness(inputs.lookup.stats), opened={})
 
 
 def run_points(points: Sequence[Point], data: SweepData, workers: int | None) -> Iterator[Row]:
@@ -114,7 +119,8 @@ def _run_chunk(points: Iterable[Point], data: SweepData) -> list[Row]:
             setup = set_up_run(point.config, data.sessions(point.config))
             signals = data.signals[point.filter].select(setup.signal_days, setup.sessions.tickers)
             key = needed
-        rows.append(_run_point(point, setup, signals, point.chosen(data.filters)))
+        row = _run_point(point, setup, signals, point.chosen(data.filters))
+        rows.append(replace(row, values={**row.values, "staleness": data.staleness}))
     return rows
 
 
@@ -136,8 +142,8 @@ def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: Candi
     return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
 
 
-def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInputs) -> tuple[list[RunSetup], Sessions]:
-    """Return the distinct setups of all points, and the sessions with the widest universe."""
+def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInputs) -> list[RunSetup]:
+    """Return the distinct setups of all points."""
     setups: dict[tuple[Any, ...], RunSetup] = {}
     for point in points:
         config = point.config
@@ -146,20 +152,17 @@ def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInput
             setups[key] = set_up_run(config, data.sessions(config))
         chosen = replace(inputs, filter=point.chosen(data.filters))
         check_lookahead(config, chosen, setups[key].signal_days[0])
-    widest = max(data.opened.values(), key=lambda sessions: len(sessions.tickers))
-    return list(setups.values()), widest
+    return list(setups.values())
 
 
-def _widened(setup: RunSetup, widest: Sessions) -> RunSetup:
-    """Return the same candidates on the columns of the widest universe."""
-    if setup.sessions.tickers == widest.tickers:
+def _widened(setup: RunSetup, tickers: tuple[str, ...]) -> RunSetup:
+    """Return the same candidates on the columns of all tickers of a sweep, for reading their signals."""
+    if setup.sessions.tickers == tickers:
         return setup
-    columns = np.searchsorted(np.asarray(widest.tickers), np.asarray(setup.sessions.tickers))
-    candidates = np.zeros((len(setup.candidates), len(widest.tickers)), dtype=bool)
+    columns = np.searchsorted(np.asarray(tickers), np.asarray(setup.sessions.tickers))
+    candidates = np.zeros((len(setup.candidates), len(tickers)), dtype=bool)
     candidates[:, columns] = setup.candidates
-    return replace(
-        setup, candidates=candidates, sessions=replace(widest, days=setup.sessions.days, first=setup.sessions.first)
-    )
+    return replace(setup, candidates=candidates, sessions=replace(setup.sessions, tickers=tickers))
 
 
 def _setup_key(config: BacktestConfig) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ class PriceBars:
     """``long`` (one row per ticker and day) or ``wide`` (one row per day, one column of closes per ticker)."""
     columns: dict[str, str]
     """The column of the file for each of close, open, high, low and volume."""
+    adjusted: bool
+    """True if the closes are adjusted for dividends, as far as the table says so."""
     bars: dict[str, Bars]
     """By ticker, in order of their names, without the days on which it did not trade."""
     never_traded: tuple[str, ...]
@@ -98,6 +100,7 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
     bars = _by_ticker(long.names, ticker, days, kept)
     return PriceBars(
         layout=description.layout,
+        adjusted="adj_close" in long.values or "factor" in long.values or long.prices is Basis.FULL,
         columns=description.columns,
         bars=bars,
         never_traded=tuple(str(name) for name in long.names if str(name) not in bars),

@@ -1,0 +1,59 @@
+"""Checks of features by their correlation with future sessions, which need no code that computes the features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from encash.audit.alarms import (
+    FEWEST_SESSIONS,
+    FEWEST_TICKERS,
+    JUMP,
+    PROFILE,
+    AlarmPanel,
+    Finding,
+    profile,
+    worst_of_cross_sections,
+    worst_of_tickers,
+)
+from encash.audit.subject import Check, Subject
+from encash.progress import Progress
+
+_ACROSS, _WITHIN = "features: correlation with future returns", "features: each ticker's own future"
+
+
+def correlation_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
+    """Correlate each feature with later sessions, across the tickers of a day and over time within each ticker."""
+    data = AlarmPanel(panel=subject.panel, prices=subject.prices)
+    found = worst_of_cross_sections(data)
+    if found is None:
+        detail = f"fewer than {FEWEST_SESSIONS} days with features of {FEWEST_TICKERS} tickers"
+        yield Check.not_applicable(_ACROSS, detail)
+    else:
+        yield _judged(_ACROSS, data, found)
+    found = worst_of_tickers(data)
+    if found is None:
+        yield Check.not_tried(_WITHIN, f"no ticker has {FEWEST_SESSIONS} sessions with features; give a longer history")
+    else:
+        yield _judged(_WITHIN, data, found)
+
+
+def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:
+    """Describe the finding that comes nearest to its limits, and the profile of one that exceeds them."""
+    names = data.panel.feature_names
+    feature = names[found.feature] if names else f"feature {found.feature}"
+    owner = "" if found.ticker is None else f" of {data.tickers[found.ticker]}"
+    target = "the size of the return" if found.sized else "the return"
+    kind = "mean daily rank correlation" if found.ticker is None else "correlation"
+    text = (
+        f"{feature}{owner} has a {kind} of {found.correlation:+.3f} per session with {target} of {found.window} "
+        f"(t {found.t:+.1f}, significant above {found.critical:.1f})"
+    )
+    if found.excess <= 1:
+        return Check.judged(name, True, f"no jump at a later session; the nearest to one: {text}")
+    values = " ".join(f"{value:+.2f}" for value in profile(data, found))
+    stops = f"; {JUMP:.0%} of it is gone right after" if found.window.length == 1 else ""
+    detail = (
+        f"{text}, which its past does not explain{stops}: it has seen that session; profile from t-{PROFILE} to "
+        f"t+{PROFILE}: {values}"
+    )
+    return Check.judged(name, False, detail)

@@ -1,0 +1,377 @@
+"""Two dozen leaks and what becomes of each: refused, caught (a check fails), reported (a warning, or not tried), or
+undetectable for a stated reason. None is silent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encash import clusters, pipeline
+from encash.audit import (
+    Check,
+    Subject,
+    chain_checks,
+    correlation_checks,
+    feature_checks,
+    figure_check,
+    fit_check,
+    staleness_check,
+    survivor_check,
+    vintage_check,
+)
+from encash.backtest import BacktestInputs, run_backtest
+from encash.cache import Cache, Lookup, open_cache
+from encash.encoders import EncoderSpec
+from encash.errors import EncashError
+from encash.panel import Bars, Panel, PriceTable
+from encash.testing import MeanEncoder
+from tests.audit.worlds import (
+    LOOKBACK,
+    TEST_START,
+    Rows,
+    bars_of,
+    closes,
+    honest,
+    later_returns,
+    leaky,
+    subject_of,
+    with_column,
+)
+
+PRICES = closes()
+HONEST = honest(bars_of(PRICES))
+NOISE = np.random.default_rng(9).standard_normal(PRICES.close.shape)
+UNDETECTABLE = {
+    "a column that correlates by 0.005 with tomorrow": "far below the noise of a year: no test can tell it from luck, "
+    "and no strategy could live on it",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A cache of the honest features, with clusters and a ranking of its past."""
+
+    subject: Subject
+    cache: Cache
+    folder: Path
+
+    def choice(self) -> pipeline.FilterChoice:
+        return pipeline.FilterChoice(clusters=self.folder, name="hard", horizon=5)
+
+    def run(self, **changes: object) -> object:
+        """A backtest through the cache; refused if it knows its future."""
+        prices = changes.pop("prices", PRICES)
+        assert isinstance(prices, PriceTable)
+        chosen = pipeline.open_filter(self.choice(), PRICES.days, self.cache)
+        lookup = Lookup(cache=self.cache, panel=self.subject.panel)
+        config = replace(self.subject.config, max_missing=1.0, **changes)  # type: ignore[arg-type]
+        return run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=chosen))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    subject = subject_of(HONEST, PRICES)
+    cache = open_cache(str(tmp_path / "c.lance"))
+    cache.build(subject.panel, subject.encoder)
+    end, folder = PRICES.days[TEST_START - 10], tmp_path / "k"
+    config = clusters.FitConfig(k=3)
+    sample = pipeline.draw_sample(cache, config, end=end)
+    pipeline.fit_clusters(cache, sample, config, folder)
+    ranked = clusters.RankConfig(horizon=5, end=end, embargo=5, draws=0)
+    assignments = pipeline.assignments_to_rank(cache, folder, start=None, end=end)
+    pipeline.rank_clusters(assignments, PRICES, folder, config=ranked, rule=clusters.SelectionRule(top_k=1))
+    return World(subject=subject, cache=cache, folder=folder)
+
+
+def features(rows: Rows, **changes: object) -> list[Check]:
+    subject = subject_of(rows, PRICES, **changes)
+    return [*correlation_checks(subject), *feature_checks(subject)]
+
+
+def column(values: np.ndarray) -> list[Check]:
+    return list(correlation_checks(subject_of(with_column(HONEST, PRICES, values), PRICES)))
+
+
+def by_function(make: Callable[[Mapping[str, Bars]], Rows], prices: PriceTable = PRICES) -> list[Check]:
+    """A feature function that is named, and whose features are those of the panel."""
+    return list(feature_checks(subject_of(make(bars_of(prices)), prices, make_features=make)))
+
+
+def scaled_over_the_sample(_: World) -> list[Check]:
+    rows = {ticker: (days, (values / values.std(axis=0)).astype("f4")) for ticker, (days, values) in HONEST.items()}
+    return features(rows)
+
+
+def one_ticker_shifted(rows: int) -> Callable[[World], list[Check]]:
+    def plant(_: World) -> list[Check]:
+        days, values = HONEST["S05"]
+        return features({**HONEST, "S05": (days[:-rows], values[rows:])})
+
+    return plant
+
+
+def momentum_to(later: int) -> np.ndarray:
+    price = np.log(PRICES.close)
+    rows = np.arange(len(price))
+    return price[np.minimum(rows + later, len(price) - 1)] - price[np.maximum(rows - (60 - later), 0)]
+
+
+def windows_a_day_late(_: World) -> list[Check]:
+    class Shifted(Panel):
+        """Rows filed under the day before their own: a join by position."""
+
+        def rows(self, *arguments, **keywords):
+            end = keywords.get("end")
+            later = None if end is None else np.datetime64(end) + np.timedelta64(5, "D")
+            found = super().rows(*arguments, **{**keywords, "end": later})
+            days = found.days.copy()
+            for start, stop in zip(found.offsets[:-1], found.offsets[1:], strict=True):
+                days[start + 1 : stop] = found.days[start : stop - 1]
+                days[start] = found.days[start] - np.timedelta64(1, "D")
+            return replace(found, days=days)
+
+    subject = subject_of(HONEST, PRICES)
+    return list(chain_checks(replace(subject, panel=Shifted(subject.panel._source, PRICES))))
+
+
+def clusters_of_more_than_they_say(world: World) -> list[Check]:
+    model = clusters.load_clusters(world.folder)
+    replace(model, centroids=model.centroids + np.float32(0.25)).save(world.folder)
+    return [fit_check(world.cache, world.folder)]
+
+
+def ranking_that_was_edited(world: World) -> object:
+    path = world.folder / "ranking_5d.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "rank_end": "2020-03-02"}))
+    return world.run()
+
+
+def ranking_without_its_seal(world: World) -> object:
+    path = world.folder / "ranking_5d.json"
+    facts = {name: value for name, value in json.loads(path.read_text()).items() if name != "fingerprint"}
+    path.write_text(json.dumps({**facts, "embargo": 0}))
+    return world.run()
+
+
+def best_clusters_chosen_by_hand(world: World) -> object:
+    path = world.folder / "best_clusters_5d.txt"
+    best = {int(line) for line in path.read_text().splitlines() if line.isdigit()}
+    path.write_text(f"{min({0, 1, 2} - best)}\n")
+    return world.run()
+
+
+def encoder_trained_up_to_the_run(world: World) -> object:
+    class Trained(Lookup):
+        @property
+        def encoder_spec(self) -> EncoderSpec:
+            spec = world.subject.encoder.spec
+            return replace(spec, train_end=str(PRICES.days[TEST_START - 1]))
+
+    lookup = Trained(cache=world.cache, panel=world.subject.panel)
+    return run_backtest(replace(world.subject.config, max_missing=1.0), BacktestInputs(prices=PRICES, lookup=lookup))
+
+
+def with_deaths(seed: int = 3) -> PriceTable:
+    prices = closes(seed)
+    close = prices.close.copy()
+    close[TEST_START + 120 :, :4] = np.nan
+    return replace(prices, close=close)
+
+
+def drops_the_dead(bars: Mapping[str, Bars]) -> Rows:
+    """Features of the tickers that reach the last day of the prices only."""
+    last = max(own.days[-1] for own in bars.values())
+    return honest({ticker: own for ticker, own in bars.items() if own.days[-1] == last})
+
+
+def needs_a_full_history(bars: Mapping[str, Bars]) -> Rows:
+    """Features of the tickers with 400 sessions only, known for sure at the end."""
+    return honest({ticker: own for ticker, own in bars.items() if len(own.days) >= 400})
+
+
+def centered_mean(close: np.ndarray) -> np.ndarray:
+    return np.log(close) - np.convolve(np.log(close), np.ones(5) / 5, mode="same")
+
+
+def reads_a_file(bars: Mapping[str, Bars]) -> Rows:
+    """A function that ignores what it is given, as if it read the whole table from disk, up to the last given day."""
+    last = max(own.days[-1] for own in bars.values())
+    return {ticker: (days[days <= last], values[days <= last]) for ticker, (days, values) in HONEST.items()}
+
+
+def remembers(bars_seen: dict[str, float]) -> Callable[[Mapping[str, Bars]], Rows]:
+    """A function that keeps the means of the first prices that it was called with."""
+
+    def make(bars: Mapping[str, Bars]) -> Rows:
+        for ticker, own in bars.items():
+            bars_seen.setdefault(ticker, float(own.close.mean()))
+        return {
+            ticker: (days, np.column_stack([values, bars[ticker].close[-len(days) :] / bars_seen[ticker]]).astype("f4"))
+            for ticker, (days, values) in honest(bars).items()
+        }
+
+    return make
+
+
+def memoized(_: World) -> list[Check]:
+    rows = remembers({})(bars_of(PRICES))
+    return list(feature_checks(subject_of(rows, PRICES, make_features=remembers({}))))
+
+
+def adjusted_dollars(*, adjusted: bool) -> Callable[[World], list[Check]]:
+    """Dollar volume from adjusted closes and raw volume knows every later split."""
+
+    def make(bars: Mapping[str, Bars]) -> Rows:
+        made = honest(bars)
+        return {
+            ticker: (days, np.column_stack([values, np.log(bars[ticker].close[-len(days) :] * 1e6)]).astype("f4"))
+            for ticker, (days, values) in made.items()
+        }
+
+    return lambda _: list(
+        feature_checks(subject_of(make(bars_of(PRICES)), PRICES, make_features=make, adjusted=adjusted))
+    )
+
+
+def survivors(_: World) -> list[Check]:
+    prices = closes(num_sessions=900, num_tickers=60)
+    return list(survivor_check(subject_of(honest(bars_of(prices)), prices)))
+
+
+def restated(world: World) -> Panel:
+    rows = {ticker: (days, values * np.float32(1.5)) for ticker, (days, values) in HONEST.items()}
+    return subject_of({**rows, "S00": HONEST["S00"]}, PRICES).panel
+
+
+def restated_entries(world: World) -> list[Check]:
+    return list(staleness_check(replace(world.subject, panel=restated(world), cache=world.cache)))
+
+
+def replaced_vintage(world: World) -> list[Check]:
+    world.cache.build(restated(world), world.subject.encoder)
+    return list(vintage_check(replace(world.subject, cache=world.cache)))
+
+
+def ranked_on_other_prices(world: World) -> object:
+    return world.run(prices=replace(PRICES, close=PRICES.close * np.linspace(1, 2, len(PRICES.days))[:, None]))
+
+
+def forecasts_that_know(world: World) -> list[Check]:
+    """A cache of forecasts that an encoder made from the returns that follow."""
+
+    class Oracle(MeanEncoder):
+        def encode(self, windows):
+            found = super().encode(windows)
+            known = np.repeat(windows[:, -1:, -1] / 50, len(self.spec.horizons), axis=1)
+            return replace(found, forecast=known.astype(np.float32))
+
+    knows = sum(later_returns(PRICES, later) for later in range(1, 6)) + NOISE
+    subject = subject_of(with_column(HONEST, PRICES, knows), PRICES)
+    cache = open_cache(str(world.folder.parent / "oracle.lance"))
+    cache.build(subject.panel, Oracle(subject.panel.num_features, lookback=LOOKBACK, dim=6))
+    return list(figure_check(replace(subject, cache=cache)))
+
+
+def future_size() -> np.ndarray:
+    return np.abs(later_returns(PRICES)) + 0.5 * np.abs(NOISE)
+
+
+Plant = Callable[[World], object]
+PLANTED: dict[str, tuple[str, Plant]] = {
+    "features scaled over the whole sample, under the names of honest ones": ("reported", scaled_over_the_sample),
+    "a function that divides by the mean of all prices": (
+        "caught",
+        lambda _: by_function(leaky(lambda close: close / close.mean())),
+    ),
+    "a column that is tomorrow's return": ("caught", lambda _: column(later_returns(PRICES))),
+    "a weak column: correlation 0.16 with tomorrow": (
+        "caught",
+        lambda _: column(0.16 * later_returns(PRICES) + 0.987 * NOISE),
+    ),
+    "a 60-session momentum that reaches to t+5": ("caught", lambda _: column(momentum_to(5))),
+    "one ticker shifted by one row": ("caught", one_ticker_shifted(1)),
+    "windows filed under the day before": ("caught", windows_a_day_late),
+    "clusters fitted on more than they say": ("caught", clusters_of_more_than_they_say),
+    "a ranking whose end was edited to an earlier day": ("refused", ranking_that_was_edited),
+    "best clusters chosen by hand": ("refused", best_clusters_chosen_by_hand),
+    "a run that starts before the embargo is over": ("refused", lambda world: world.run(start=PRICES.days[240])),
+    "an encoder trained up to the day before the run": ("refused", encoder_trained_up_to_the_run),
+    "a ranking without its fingerprint, edited": ("refused", ranking_without_its_seal),
+    "a function that drops the tickers that die later": (
+        "caught",
+        lambda _: by_function(drops_the_dead, with_deaths()),
+    ),
+    "a function that keeps tickers with a long enough future": ("caught", lambda _: by_function(needs_a_full_history)),
+    "a centered moving average": ("caught", lambda _: by_function(leaky(centered_mean))),
+    "a centered moving average, without its function": (
+        "caught",
+        lambda _: column(np.stack([centered_mean(close) for close in PRICES.close.T], axis=1)),
+    ),
+    "the size of tomorrow's move": ("caught", lambda _: column(future_size())),
+    "tomorrow's market return, the same for all tickers": (
+        "caught",
+        lambda _: column(np.repeat(later_returns(PRICES).mean(axis=1, keepdims=True), PRICES.close.shape[1], axis=1)),
+    ),
+    "one ticker shifted by 8 rows": ("caught", one_ticker_shifted(8)),
+    "one ticker shifted by 35 rows": ("reported", one_ticker_shifted(35)),
+    "dollar volume from adjusted prices": ("caught", adjusted_dollars(adjusted=True)),
+    "dollar volume from prices of unknown adjustment": ("reported", adjusted_dollars(adjusted=False)),
+    "a function that ignores the prices it is given": ("reported", lambda _: by_function(reads_a_file)),
+    "a function that remembers the whole sample from its first call": ("caught", memoized),
+    "a universe of survivors": ("reported", survivors),
+    "entries of features that were restated": ("reported", restated_entries),
+    "a history that was replaced since": ("reported", replaced_vintage),
+    "clusters ranked on other prices": ("reported", ranked_on_other_prices),
+    "forecasts that know the week": ("caught", forecasts_that_know),
+    "a column that correlates by 0.005 with tomorrow": (
+        "undetectable",
+        lambda _: column(0.005 * later_returns(PRICES) + NOISE),
+    ),
+}
+
+
+def outcome(plant: Plant, world: World) -> str:
+    """What becomes of a leak."""
+    try:
+        found = plant(world)
+    except EncashError:
+        return "refused"
+    if not isinstance(found, list):
+        return "reported" if found.facts["ranking_prices"] == "other" else "silent"  # type: ignore[attr-defined]
+    if any(check.status == "failed" for check in found):
+        return "caught"
+    return "reported" if any(check.status == "not_tried" or check.warning for check in found) else "silent"
+
+
+@pytest.mark.parametrize("leak", PLANTED)
+def test_a_planted_leak_is_not_silent(leak: str, world: World) -> None:
+    """It is refused, caught or reported, as the table says; one that cannot be found is listed with the reason."""
+    expected, plant = PLANTED[leak]
+    found = outcome(plant, world)
+    if expected == "undetectable":
+        assert found == "silent"
+        assert leak in UNDETECTABLE
+    else:
+        assert found == expected
+
+
+def test_the_table_of_planted_leaks() -> None:
+    """At least 24 leaks, none of them silent."""
+    assert len(PLANTED) >= 24
+    assert {expected for expected, _ in PLANTED.values()} == {"refused", "caught", "reported", "undetectable"}
+
+
+def test_nothing_is_found_in_the_same_market_without_a_leak(world: World) -> None:
+    """The controls: the honest features pass with their function, and the honest run is not refused."""
+    found = by_function(honest) + list(correlation_checks(world.subject))
+    assert {check.status for check in found} == {"passed"}, [check for check in found if check.status != "passed"]
+    assert not any(check.warning for check in found)
+    checks = [*staleness_check(replace(world.subject, cache=world.cache)), fit_check(world.cache, world.folder)]
+    assert {check.status for check in checks} == {"passed"}
+    assert world.run().facts["ranking_prices"] == "same"  # type: ignore[attr-defined]
