@@ -2,7 +2,7 @@
 
 Null worlds have no skill, so a 5% test should reject in 5% of the seeds. The functions are those of the package, on
 arrays: 200 stocks, 1,500 sessions, a rebalance of the 5 highest of random forecasts every 5 sessions, a filter that
-keeps one of 8 clusters, 99 random filters per seed.
+keeps one of 8 clusters, 59 random filters per seed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import NormalDist
 
@@ -23,7 +24,7 @@ from encash.backtest.evaluation.selection import equal
 from encash.significance import CRITICAL, mean_of, sharpe_of
 
 RESULTS = Path(__file__).with_name("VERDICT.md")
-HORIZON, CLUSTERS, TOP_K = 5, 8, 5
+HORIZON, CLUSTERS, TOP_K, DRAWS = 5, 8, 5, 59
 WORLDS = {
     "iid": "each stock is in a different cluster at each rebalance",
     "persistent": "a stock changes its cluster with probability 2% per rebalance",
@@ -70,21 +71,27 @@ def make_world(name: str, seed: int, *, edge: float = 0.0, log: bool = False, st
     return World(returns=returns, kept=kept, forecast=rng.standard_normal(cluster.shape))
 
 
-def measure_world(world: World, *, draws: int = 99, seed: int = 0) -> dict[str, float]:
+def measure_world(world: World, *, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
     """Return the p of each test of one world."""
-    rows = len(world.kept)
-    everyone = np.ones_like(world.kept)
     benchmark = world.returns.mean(axis=1)
-    strata = volatility_strata(world.returns)
-    masks = np.array([world.kept, *persistent_filters(world.kept, everyone, strata, draws=draws, seed=seed)])
-    redrawn = np.array([world.kept, *_redrawn(world.kept, draws, seed)])
-    runs, kept = _returns(world, _top(world, masks)), _returns(world, masks) - benchmark
-    excess = runs - runs[1:].mean(axis=0)
-    statistics = np.column_stack([alpha_statistics(excess, benchmark), alpha_statistics(kept, benchmark)])
-    before = np.log1p(_returns(world, _top(world, redrawn))).sum(axis=1)
-    assert rows * HORIZON == len(benchmark)
+    in_order = np.argsort(-world.forecast, axis=1)  # of each rebalance, the best forecast first
+    by_rebalance = world.returns.reshape(len(in_order), HORIZON, -1)
+    returns = np.take_along_axis(by_rebalance, in_order[:, None, :], axis=2)
+    masks = persistent_filters(
+        world.kept, np.ones_like(world.kept), volatility_strata(world.returns), draws=draws, seed=seed
+    )
+    runs, kept = np.empty((2, draws + 1, len(benchmark)))
+    for number, mask in enumerate(chain([world.kept], masks)):
+        ranked = np.take_along_axis(mask, in_order, axis=1)
+        picked = ranked & (np.cumsum(ranked, axis=1, dtype=np.int16) <= TOP_K)
+        for held, into in ((picked, runs), (ranked, kept)):
+            into[number] = np.matmul(returns, equal(held)[:, :, None]).ravel()
+    statistics = np.column_stack(
+        [alpha_statistics(series, benchmark) for series in (runs - runs[1:].mean(axis=0), kept - benchmark)]
+    )
+    redrawn = np.concatenate([runs[:1], _redrawn(by_rebalance, draws, seed)])
     return {
-        "capital, redrawn": permutation_p(before[:, None])[0],
+        "capital, redrawn": permutation_p(np.log1p(redrawn).sum(axis=1)[:, None])[0],
         "capital, permuted": permutation_p(np.log1p(runs).sum(axis=1)[:, None])[0],
         "t of the run": 1.0 - NormalDist().cdf(float(statistics[0, 0])),
         "run": permutation_p(statistics[:, :1])[0],
@@ -93,36 +100,20 @@ def measure_world(world: World, *, draws: int = 99, seed: int = 0) -> dict[str, 
     }
 
 
-def _redrawn(kept: Bool, draws: int, seed: int):
-    """Yield filters drawn anew at each rebalance: the null of earlier versions."""
+def _redrawn(by_rebalance: Float64, draws: int, seed: int) -> Float64:
+    """Return the runs of filters drawn anew at each rebalance, the null of earlier versions; shape (draws, S).
+
+    The best forecasts among stocks drawn at random are stocks drawn at random.
+    """
     rng = np.random.default_rng(seed)
-    quota = kept.sum(axis=1, keepdims=True)
-    for _ in range(draws):
-        scores = rng.random(kept.shape, dtype=np.float32)
-        yield scores < np.take_along_axis(np.sort(scores, axis=1), quota, axis=1)
+    picks = rng.integers(0, by_rebalance.shape[2], (draws, len(by_rebalance), TOP_K))
+    rebalance, session = np.arange(len(by_rebalance))[:, None, None], np.arange(HORIZON)[None, :, None]
+    return np.array([by_rebalance[rebalance, session, one[:, None, :]].mean(axis=2).ravel() for one in picks])
 
 
-def _top(world: World, masks: Bool) -> Bool:
-    """Return the best forecasts among the kept, shape (draws, R, N)."""
-    order = np.argsort(-world.forecast, axis=1)[None]
-    ranked = np.take_along_axis(masks, order, axis=2)
-    ranked &= np.cumsum(ranked, axis=2, dtype=np.int16) <= TOP_K
-    chosen = np.zeros_like(masks)
-    np.put_along_axis(chosen, np.broadcast_to(order, masks.shape), ranked, axis=2)
-    return chosen
-
-
-def _returns(world: World, masks: Bool) -> Float64:
-    """Return the daily returns of equal weights, shape (draws, S)."""
-    weights = equal(masks.reshape(-1, masks.shape[2])).reshape(masks.shape)
-    by_rebalance = world.returns.reshape(masks.shape[1], HORIZON, -1)
-    daily = np.matmul(by_rebalance, weights.transpose(1, 2, 0))  # (R, H, draws)
-    return daily.reshape(-1, len(masks)).T
-
-
-def rejections(name: str, seeds: int, **options) -> dict[str, float]:
-    """Return the share of the seeds in which each test rejects at 5%."""
-    found = [measure_world(make_world(name, seed, **options), seed=seed) for seed in range(seeds)]
+def rejections(name: str, seeds: int, *, draws: int = DRAWS, **options) -> dict[str, float]:
+    """Return the share of the seeds in which each test rejects at 5%; options are those of `make_world`."""
+    found = [measure_world(make_world(name, seed, **options), draws=draws, seed=seed) for seed in range(seeds)]
     return {test: float(np.mean([one[test] <= LEVEL for one in found])) for test in found[0]}
 
 
@@ -191,7 +182,8 @@ def main() -> None:
     lengths = {126: "half a year", 252: "1 year", 756: "3 years", 1512: "6 years"}
     parts = [
         "# Size and power of the verdict",
-        f"`python -m benchmarks.verdict_size --seeds {seeds}` wrote this. All figures are percent; power and log returns with half the seeds. Worlds:",
+        f"`python -m benchmarks.verdict_size --seeds {seeds}` wrote this, in percent; power and "
+        "log returns with half the seeds. Worlds:",
         "\n".join(f"- {name}: {meaning}" for name, meaning in WORLDS.items()),
         "## Rejections of a 5% test without skill, simple returns",
     ]

@@ -213,7 +213,7 @@ def test_the_verdict_is_the_first_headline(render):
     words = Page(render()).words
     assert "Holding all candidates returned" in words
     assert "after costs, the filter +" in words
-    assert words.index("After costs,") < words.index("Final capital")
+    assert words.index("after costs,") < words.index("Final capital")
 
 
 def test_every_count_of_the_entries_is_shown(render):

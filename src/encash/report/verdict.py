@@ -107,7 +107,4 @@ def _find(run: Run, test: FilterTest | None) -> tuple[str, Tone]:
     if test is None:
         return f"chance is not ruled out, because it was not compared with random {subject}", "unknown"
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
-    tone = tones.get(test.finding, "neutral" if test.judged else "unknown")
-    if not test.judged:
-        return test.finding, tone
-    return f"{'' if run.has_filter else 'forecasts '}{test.finding} (p = {number(test.p_better, 3)})", tone
+    return test.finding, tones.get(test.finding, "neutral" if test.judged else "unknown")
