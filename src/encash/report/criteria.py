@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from encash.backtest.evaluation.random_filter_test import LEVEL, Performance
+import numpy as np
+
+from encash.backtest.evaluation.random_filter_test import LEVEL, Performance, permutation_p
 from encash.report.formatting import (
     ABSENT,
     count,
@@ -49,15 +51,17 @@ def assess(run: Run, extras: Extras) -> tuple[Criterion, ...]:
 
 
 def _chance(run: Run, extras: Extras) -> Answer | None:
-    return _against_random(extras, "filters") if run.has_filter else None
+    return _against_random(run, extras, "filters") if run.has_filter else None
 
 
 def _forecasts(run: Run, extras: Extras) -> Answer | None:
-    return None if run.has_filter else _against_random(extras, "rankings")
+    return None if run.has_filter else _against_random(run, extras, "rankings")
 
 
-def _against_random(extras: Extras, others: str) -> Answer:
+def _against_random(run: Run, extras: Extras, others: str) -> Answer:
     test = extras.test
+    if test is None and len(extras.random_filters):
+        return "unknown", _by_capital(run, extras)
     if test is None:
         return "unknown", f"Unknown: not compared with random {others}; use --compare."
     states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
@@ -71,6 +75,16 @@ def _against_random(extras: Extras, others: str) -> Answer:
         f"the run is at the {', '.join(places)} percentile."
     )
     return states.get(test.against_chance, "doubt" if test.judged else "unknown"), text
+
+
+def _by_capital(run: Run, extras: Extras) -> str:
+    """Describe the comparison of an earlier version, which drew new random filters at each rebalance."""
+    capitals = np.array([run.final_capital, *extras.random_filters])
+    return (
+        f"Unknown: an earlier version compared final capitals with {count(len(extras.random_filters))} random filters "
+        f"drawn anew at each rebalance (p = {number(permutation_p(capitals[:, None])[0], 3)}), which do not "
+        "persist as the filter does; run it again with --compare."
+    )
 
 
 PERCENTILES = {"total_return": "return", "sharpe": "Sharpe ratio", "max_drawdown": "drawdown"}

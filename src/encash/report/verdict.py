@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encash.backtest.evaluation import random_filter_test
-from encash.backtest.evaluation.random_filter_test import FilterTest, Performance
+from encash.backtest.evaluation.random_filter_test import Performance
 from encash.report.formatting import count, number, percent, signed_percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
@@ -52,7 +52,7 @@ class Verdict:
 def judge(run: Run, extras: Extras) -> Verdict:
     """Reach the verdict on a run."""
     warning = run.lookahead_reason
-    finding, tone = _find(run, extras.test)
+    finding, tone = _find(run, extras)
     if warning is not None:
         finding, tone = random_filter_test.FORESEEN, "bad"
     return Verdict(statement=_state(run, extras), finding=finding, tone=tone, warning=warning)
@@ -101,10 +101,11 @@ def _spread_text(extras: Extras) -> str:
     return f"{cagr} a year (Sharpe ratio {sharpe}, max drawdown {drawdown})"
 
 
-def _find(run: Run, test: FilterTest | None) -> tuple[str, Tone]:
+def _find(run: Run, extras: Extras) -> tuple[str, Tone]:
     """Return finding and tone, regardless of look-ahead."""
-    subject = "filters" if run.has_filter else "rankings"
+    test, subject = extras.test, "filters" if run.has_filter else "rankings"
     if test is None:
-        return f"chance is not ruled out, because it was not compared with random {subject}", "unknown"
+        persisting = " that persist as it does" if len(extras.random_filters) else ""
+        return f"chance is not ruled out, because it was not compared with random {subject}{persisting}", "unknown"
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
     return test.finding, tones.get(test.finding, "neutral" if test.judged else "unknown")

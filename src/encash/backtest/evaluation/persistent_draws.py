@@ -16,8 +16,8 @@ _MOST_STRATA = 10
 def persistent_filters(kept: Bool, candidates: Bool, strata: Int64, *, draws: int, seed: int) -> Iterator[Bool]:
     """Yield masks that keep as many candidates of each row as a filter, for as long as the filter keeps them.
 
-    A draw permutes the tickers within their strata, and each ticker is kept when the one it stands for is kept.
-    A ticker whose model is no candidate takes its latest decision (its first one before that). If these keep more or
+    A draw permutes the tickers within their strata, and each ticker is kept when the one it stands for is kept. If that
+    one is not a candidate on the day, its latest decision counts (its first one before that). If these keep more or
     fewer candidates than the filter on a day, the last ones in an order drawn per ticker are dropped, or added.
 
     Args:

@@ -36,7 +36,8 @@ class CandidateReturns:
     def excess(self, weights: Float64) -> Float64:
         """Return the weights less equal weights of all candidates; 0 in rows without a weight. Shape (R, N)."""
         invested = weights.sum(axis=1, keepdims=True)
-        return weights - invested * equal(self.candidates)
+        excess: Float64 = weights - invested * equal(self.candidates)
+        return excess
 
 
 def candidate_returns(outcome: Outcome) -> CandidateReturns:
@@ -77,7 +78,7 @@ def rank_weights(score: Float64) -> Float64:
 
 
 def group_weights(weights: Float64, candidates: Bool, groups: Int64) -> Float64:
-    """Return weights with each group's total spread evenly over its candidates: the group bets alone; shape (R, N).
+    """Return weights with each group's total spread evenly over its candidates: only the group bets; shape (R, N).
 
     Args:
         weights: shape (R, N).
