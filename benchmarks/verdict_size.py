@@ -179,41 +179,40 @@ def table(head: str, rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict_size")
-    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=400)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     seeds = arguments.seeds
     lengths = {126: "half a year", 252: "1 year", 756: "3 years", 1512: "6 years"}
     parts = [
         "# Size and power of the verdict",
-        f"`python -m benchmarks.verdict_size --seeds {seeds}` wrote this, in percent; power and "
-        "log returns with half the seeds. Worlds:",
+        f"`python -m benchmarks.verdict_size --seeds {seeds}` writes this, in percent; power and "
+        "log returns with a quarter of the seeds. Worlds:",
         "\n".join(f"- {name}: {meaning}" for name, meaning in WORLDS.items()),
         "## Rejections of a 5% test without skill, simple returns",
     ]
 
     def add(*texts: str) -> None:
         parts.extend(texts)
-        arguments.out.write_text("\n\n".join(parts), encoding="utf-8")
+        arguments.out.write_text("\n\n".join(part.rstrip("\n") for part in parts) + "\n", encoding="utf-8")
         print(texts[-1], flush=True)
 
-    counts = {name: (2 if name == "persistent" else 1) * seeds for name in WORLDS}
-    add(table("world", {f"{name}, {count} seeds": rejections(name, count) for name, count in counts.items()}))
+    add(table("world", {name: rejections(name, seeds) for name in WORLDS}))
     small = rejections("persistent", 1200, draws=39, first=2000, stocks=80, sessions=500)
     add(table("80 stocks × 500 sessions, 39 random filters", {"persistent, 1200 seeds": small}))
     sizes = {
-        f"{text}, horizon {horizon}": mean_rejections(sessions, horizon, 10 * seeds)
+        f"{text}, horizon {horizon}": mean_rejections(sessions, horizon, 5 * seeds)
         for sessions, text in lengths.items()
         for horizon in (1, 5, 10, 20)
     }
     add("## Rejections of a true mean of overlapping returns at 5%", table("series", sizes))
-    covered = {text: sharpe_coverage(sessions, 5 * seeds) for sessions, text in lengths.items()}
+    covered = {text: sharpe_coverage(sessions, 5 * seeds // 2) for sessions, text in lengths.items()}
     add("## Coverage of 95% intervals of the Sharpe ratio, fat tails", table("length", covered))
-    power = {f"{edge} bp": rejections("persistent", seeds // 2, edge=edge / 1e4) for edge in (2, 5, 10, 20)}
+    power = {f"{edge} bp": rejections("persistent", seeds // 4, edge=edge / 1e4) for edge in (2, 5, 10, 20)}
     add("## Power: an edge per session of the kept stocks, persistent clusters", table("edge", power))
     add(
         "## Rejections without skill, symmetric log returns",
-        table("world", {name: rejections(name, seeds // 2, log=True) for name in LOG_WORLDS}),
+        table("world", {name: rejections(name, seeds // 4, log=True) for name in LOG_WORLDS}),
     )
 
 
