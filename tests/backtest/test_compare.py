@@ -13,18 +13,17 @@ from encash.backtest.evaluation.comparisons import (
     CompareConfig,
     Comparison,
     Comparisons,
-    FilterTest,
-    random_filters,
     run_comparisons,
     write_comparisons,
 )
 from encash.backtest.evaluation.forecast_skill import measure_forecast_skill
-from encash.backtest.evaluation.random_filter_test import rank_among
+from encash.backtest.evaluation.persistent_draws import persistent_filters
 from encash.backtest.evaluation.trials import run_trials
 from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.clusters import Hard, Random
+from encash.significance import mean_of
 
 NO_COSTS = BacktestConfig(buy_fee=0.0, sell_fee=0.0)
 
@@ -52,7 +51,7 @@ def test_on_random_forecasts_the_filter_earns_nothing_over_random_filters(make_p
         lookup = lookup_with_clusters(make_lookup, prices, embedding, seed)
         filter = Hard(periods=(two_clusters(),))
         base = run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=filter)).outcome
-        (kept,) = random_filters(base.setup.candidates, base.kept.sum(axis=1), draws=1, seed=seed)
+        (kept,) = persistent_filters(base.kept, base.setup.candidates, np.zeros(20, int), draws=1, seed=seed)
         other = run_strategy(config, base.setup, base.signals, kept=kept)
         assert (other.kept.sum(axis=1) == base.kept.sum(axis=1)).all()
         excess.append(np.log(base.net[-1] / other.net[-1]))
@@ -88,17 +87,17 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     assert result.summary["information_ratio"] > 3
 
 
-@pytest.mark.parametrize(("tranches", "lags"), [(True, 18), (False, 0)])
-def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tranches, lags):
-    """Daily coefficients of a return over 10 sessions have the t of 18 lags, as a ranking's errors have; those of days
-    that lie 10 sessions apart share nothing."""
+@pytest.mark.parametrize(("tranches", "overlap"), [(True, 10), (False, 1)])
+def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tranches, overlap):
+    """Daily coefficients of a return over 10 sessions have the t of series that share 10 sessions; those of days that
+    lie 10 sessions apart share nothing."""
     prices, config = make_prices(num_sessions=200, num_tickers=20), BacktestConfig(horizon=10, tranches=tranches)
     lookup = make_lookup(prices, horizons=(10,))
     sessions = open_sessions(config, prices, None)
     (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(10,))
     realised = metrics.forward_returns(sessions.close, 10)[np.isin(sessions.days, signals.days)]
     daily = metrics.rank_ic(signals.forecast[0].astype("f8"), realised)
-    assert measure_forecast_skill(sessions, signals, 10).rank_ic_t == metrics.newey_west_t(daily, lags)
+    assert measure_forecast_skill(sessions, signals, 10).rank_ic_t == mean_of(daily, overlap).t
 
 
 def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make_lookup, two_clusters):
@@ -117,38 +116,10 @@ def test_a_filter_that_knows_is_better_than_chance_and_says_so(make_prices, make
         assert verdict is not None
         verdicts[name] = verdict
     assert verdicts["knows"].helps
-    assert verdicts["knows"].rank.p_better == pytest.approx(1 / 61)
-    assert verdicts["knows"].sentence.startswith("The filter is better than chance")
+    assert verdicts["knows"].p_better == pytest.approx(1 / 61)
+    assert "The filter is better than chance" in verdicts["knows"].sentence
     assert not verdicts["noise"].helps
     assert "no better than chance" in verdicts["noise"].sentence
-
-
-INTERVAL = (0.1, 0.3)
-
-
-@pytest.mark.parametrize(
-    ("draws", "above", "interval", "lookahead", "words", "helps"),
-    [
-        (18, 0, INTERVAL, False, "Too few draws to tell the filter from chance (19 are needed): ", False),
-        (19, 0, INTERVAL, False, "The filter is better than chance: ", True),
-        (19, 0, (-0.1, 0.3), False, "The filter is no better than chance: ", False),
-        (19, 0, (float("nan"), float("nan")), False, "The filter is better than chance: ", True),
-        (19, 19, (-0.3, -0.1), False, "The filter is worse than chance: ", False),
-        (19, 0, INTERVAL, "told so", "It may have known its future, so this proves nothing: ", False),
-    ],
-)
-def test_the_sentence_says_what_the_rule_finds(draws, above, interval, lookahead, words, helps):
-    """Too few draws, chance, skill, the lack of it and look-ahead are each called by their name."""
-    rank = rank_among([2.0] * above + [0.5] * (draws - above), 1.0, excess_interval=interval)
-    verdict = FilterTest(excess=0.1, excess_interval=interval, rank=rank, lookahead=lookahead)
-    assert verdict.sentence.startswith(words)
-    assert verdict.helps == helps
-
-
-def test_capitals_that_differ_by_rounding_alone_are_ties():
-    """A filter that keeps everybody is its own random filters, whatever the last bit says."""
-    rank = rank_among([100_000.0 * (1 + 1e-15)] * 10 + [100_000.0 * (1 - 1e-15)] * 10, 100_000.0)
-    assert (rank.p_better, rank.p_worse, rank.percentile) == (1.0, 1.0, 50.0)
 
 
 def test_every_comparison_stands_beside_the_run(make_prices, make_lookup, two_clusters, tmp_path):
@@ -224,13 +195,16 @@ def test_shuffled_clusters_contain_the_filter_itself(make_prices, make_lookup, t
     assert set(row_of(found, "shuffled clusters").figures["final_capital"]) == set(finals)
 
 
-def test_a_run_without_a_filter_has_no_verdict(make_prices, make_lookup):
-    """There is nothing to compare with random filters."""
+def test_a_run_without_a_filter_has_a_verdict_on_its_forecasts(make_prices, make_lookup):
+    """Its forecasts are compared with the same forecasts given to other tickers."""
     prices = make_prices(num_sessions=41)
     found = run_comparisons(
         replace(BacktestConfig(top_k=3), tranches=True),
         BacktestInputs(prices=prices, lookup=make_lookup(prices)),
         settings=CompareConfig(draws=3),
     )
-    assert found.verdict is None
-    assert {row.name for row in found.rows} == {"no filter", "lag + 1", "delisting", "gross", "benchmark"}
+    assert found.verdict.subject == "forecasts"
+    assert found.verdict.draws == 3
+    assert {row.name for row in found.rows} == {
+        "no filter", "random forecasts", "lag + 1", "delisting", "gross", "benchmark"
+    }  # fmt: skip

@@ -136,6 +136,34 @@ def test_what_is_written_off_pays_no_fee():
     assert result.equity[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@given(
+    seed=st.integers(0, 500),
+    net=st.booleans(),
+    policy=st.sampled_from(["last", "-30%", "zero", "flat"]),
+    fixed_fee=st.floats(0.0, 60.0),
+    capital=st.floats(50.0, 500.0),
+    tranches=st.sampled_from([1, 5]),
+)
+@settings(max_examples=60, deadline=None)
+def test_an_account_is_never_below_zero(seed, net, policy, fixed_fee, capital, tranches):
+    """Not even if prices collapse and a fixed fee is more than what a sale brings: it takes the proceeds, no more."""
+    market = random_market(seed, holes=0.05, dying=0.4)
+    market.close[10:] *= np.where(np.random.default_rng(seed).random(8) < 0.5, 1e-6, 1.0)
+    targets = random_targets(seed, market, tranches=tranches)
+    costs = Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed_fee)
+    result = simulate(market, targets, Rules(capital=capital, costs=costs, delisting=policy, net=net))
+    assert result.cash.min() >= -1e-9 * capital
+    assert result.equity.min() >= -1e-9 * capital
+
+
+def test_a_sale_that_does_not_pay_its_fee_brings_nothing():
+    """The fee in the ledger is the proceeds."""
+    market, targets = one([10.0, 0.001], exit=1)
+    result = simulate(market, targets, Rules(capital=100.0, costs=DEAR))
+    assert result.trades.fee[1] == pytest.approx(float(result.trades.value()[1]))
+    assert result.equity[-1] == pytest.approx(0.0, abs=1e-9)
+
+
 def test_a_gap_at_the_exit_is_sold_at_the_next_price_and_counted():
     """No price on the exit, one later: the sale waits for it, and its money for the next rebalance."""
     close = np.array([[10.0, 5.0], [11.0, 5.0], [np.nan, 5.0], [12.0, 5.0], [12.0, 6.0], [12.0, 7.0]])

@@ -325,6 +325,60 @@ def test_noise_is_judged_as_noise_and_skill_as_skill():
         judge(noise[:1], trials=1)
 
 
+def test_runs_of_equal_returns_are_one_trial():
+    """Repeating runs, up to rounding, changes nothing; identical runs alone are not judged, instead of overfit by 0."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    noise = np.random.default_rng(0).normal(0.0003, 0.01, (12, 504))
+    repeated = np.concatenate([noise, noise[:5], noise[:5] * (1 + 1e-15)])
+    assert judge(repeated, trials=22) == judge(noise, trials=12)
+    with pytest.raises(InputError, match="1 different runs that trade"):
+        judge(np.repeat(noise[:1], 6, axis=0), trials=6)
+
+
+def test_an_idle_run_is_never_the_best():
+    """Among runs that lose, one that never trades has no Sharpe ratio; the best of the others is judged."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    losing = np.random.default_rng(1).normal(-0.003, 0.01, (10, 504))
+    idle = np.concatenate([np.zeros((2, 504)), losing])
+    found = judge(idle, trials=12)
+    assert found.trials == 11
+    assert found.overfitting == judge(losing, trials=11).overfitting
+    assert 0.0 <= found.deflated_sharpe < 0.5
+    with pytest.raises(InputError, match="0 different runs that trade"):
+        judge(np.zeros((5, 504)), trials=5)
+
+
+def test_the_deflated_sharpe_ratio_is_that_of_purgedcv():
+    """Of the best run, with the number of trials and the variance of their Sharpe ratios per session."""
+    purgedcv = pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    runs = np.random.default_rng(2).normal(0.0005, 0.01, (20, 300))
+    ratios = runs.mean(axis=1) / runs.std(axis=1, ddof=1)
+    theirs = purgedcv.deflated_sharpe_ratio_full(
+        runs[ratios.argmax()], n_trials=40, var_sharpe=float(ratios.var(ddof=1))
+    )
+    ours = judge(runs, trials=40)
+    assert ours.deflated_sharpe == pytest.approx(theirs.dsr, rel=1e-9)
+    assert ours.expected_best == pytest.approx(theirs.sr_star * np.sqrt(252), rel=1e-9)
+
+
+def test_a_sweep_of_idle_and_of_equal_runs_ends(make_prices, make_lookup, tmp_path):
+    """A seed that changes nothing repeats a run; prices that never move leave no best run. Both say why."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    prices = make_prices(num_sessions=41)
+    points = make_points({"top_k": 2, "horizon": 1}, {"seed": [1, 2, 3]})
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices))
+    equal = run_sweep(points, inputs, tmp_path / "equal", workers=1)
+    assert equal.overfitting is None
+    assert "1 different runs that trade" in equal.note
+    assert equal.to_json()["distinct_trials"] is None
+    prices.close[:] = 10.0
+    free = make_points({"top_k": 2, "horizon": 1, "buy_fee": 0.0, "sell_fee": 0.0}, {"seed": [1, 2]})
+    idle = run_sweep(free, inputs, tmp_path / "idle", workers=1)
+    assert idle.best is None
+    assert write_best(idle, free, inputs) is None
+    assert "0 different runs that trade" in idle.note
+
+
 def test_a_grid_is_every_combination_and_a_draw_is_reproducible(tmp_path):
     """Lists are crossed; random settings lie in their ranges and depend on the seed alone."""
     random = {

@@ -277,3 +277,36 @@ def test_hits_without_a_forecast_are_said_apart(
     assert found["forecasts_computed"] == found["hits"] == found["computed"] > 0
     assert main(command) == 0
     assert f"{found['hits']:,} of them hits without a cached forecast" in capsys.readouterr().out
+
+
+def test_alpha_and_beta_stand_beside_the_figures(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Against all candidates, and against a series of one's own."""
+    days = (folder / "days.txt").read_text().split()
+    series = tmp_path / "index.csv"
+    series.write_text("date,index\n" + "".join(f"{day},{100 + place % 7}\n" for place, day in enumerate(days)))
+    command = runs(folder, "--cache", str(folder / "c.lance"))
+    found = answer(capsys, *command, "--reference", str(series))
+    assert {"alpha", "beta", "alpha_t"} <= set(found)
+    assert "equal weights" in found["benchmark"]
+    assert found["reference"]["name"] == "index"
+    assert {"alpha", "beta", "alpha_t", "information_ratio"} <= set(found["reference"])
+    assert answer(capsys, *command)["reference"] is None
+
+
+def test_groups_say_what_bets_on_them_explain(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With --compare only, and from a file that names a group for each candidate."""
+    with h5py.File(folder / "f.h5") as file:
+        tickers = sorted(file)
+    groups = tmp_path / "groups.csv"
+    groups.write_text("ticker,sector\n" + "".join(f"{name},{number % 2}\n" for number, name in enumerate(tickers)))
+    command = [*runs(folder, "--cache", str(folder / "c.lance")), "--groups", str(groups)]
+    assert "give both" in refusal(capsys, *command)
+    verdict = answer(capsys, *command, "--compare", "20")["verdict"]
+    assert verdict["groups"]["count"] == 2
+    assert "bets on 2 groups explain" in verdict["sentence"]
+    groups.write_text("ticker,sector\n" + f"{tickers[0]},1\n")
+    assert "no group for" in refusal(capsys, *command, "--compare", "20")
+    groups.write_text("sector\n1\n")
+    assert "expected the columns ticker,group" in refusal(capsys, *command, "--compare", "20")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encash import metrics
+from encash.backtest.evaluation.random_filter_test import Contrast, FilterTest, Performance
 
 WriteRun = Callable[..., Path]
 
@@ -113,3 +114,24 @@ def write_picks(
 def write_table(path: Path, **columns: np.ndarray) -> None:
     """A Parquet file."""
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)
+
+
+def make_test(**changes: Any) -> FilterTest:
+    """A test of a filter against 200 random ones; p is 0.5 unless it is given."""
+    difference = Contrast(excess=0.02, excess_interval=(-0.01, 0.05), alpha=0.01, alpha_t=0.4, beta=0.1)
+    values: dict[str, Any] = {
+        "subject": "filter",
+        "draws": 200,
+        "p_better": 0.5,
+        "p_worse": 0.5,
+        "run": difference,
+        "selection": difference,
+        "percentiles": {"total_return": 72.0, "sharpe": 34.0, "max_drawdown": 99.9},
+        "performance": {
+            "this run": Performance(cagr=0.06, sharpe=0.5, max_drawdown=-0.4),
+            "no filter": Performance(cagr=0.05, sharpe=0.6, max_drawdown=-0.3),
+            "all candidates": Performance(cagr=0.11, sharpe=0.8, max_drawdown=-0.3),
+        },
+        "lookahead": False,
+    }
+    return FilterTest(**(values | changes))

@@ -1,5 +1,6 @@
 """A run as the backtest writes it, with its comparisons, as a page."""
 
+import json
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -75,6 +76,8 @@ def test_written_comparisons_are_read_as_they_were(folder):
     """Draws, phases, the later fill, ranges and evidence come back from the folder."""
     extras = read_comparisons(folder)
     assert len(extras.random_filters) == 25
+    assert extras.test is not None
+    assert extras.test.to_json() == json.loads((folder / "comparisons.json").read_text())["verdict"]
     assert sorted(extras.phases) == [0, 1, 2, 3, 4]
     assert extras.phases[0] == pytest.approx(read_run(folder).equity.net[-1])
     assert extras.later is not None
@@ -85,7 +88,9 @@ def test_written_comparisons_are_read_as_they_were(folder):
 
 
 def test_the_page_of_a_written_run_gives_its_verdict(folder, tmp_path):
-    """The first line gives the rank of the run among its random filters."""
+    """The first line says what else there was, and the finding; the percentiles among the random filters follow."""
     text = render_report([folder], tmp_path / "report.html").read_text()
-    assert "percentile of 25 random filters" in text
+    assert "Holding all candidates returned" in text
+    assert "against 25 random filters that persist as these do" in text
+    assert "by return" in text
     assert "Training period unknown" in text

@@ -10,6 +10,7 @@ from encash.clusters import ClusterMap, WalkDrift
 from encash.errors import FormatError, InputError, MissingFileError
 from encash.report import Alternative, ClusterReturn, Extras, Range, Skill, Spread, read_run, render_report
 from encash.report.charts import run_charts
+from tests.report.conftest import make_test
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -59,7 +60,7 @@ def everything(folder):
         no_filter=final * 0.9,
         random_filters=(final * np.linspace(0.8, 1.1, 60)).tolist(),
         random_range=Range(low=net * 0.9, high=net * 1.1),
-        excess_interval=(-0.1, 0.2),
+        test=make_test(p_better=0.3),
         shuffled_clusters=[final * 0.95, final],
         phases={0: final, 1: final * 0.9},
         phase_range=Range(low=net * 0.95, high=net),
@@ -210,8 +211,9 @@ def test_look_ahead_is_a_band_across_the_page(render):
 def test_the_verdict_is_the_first_headline(render):
     """The first headline holds the statement and the finding."""
     words = Page(render()).words
-    assert "After costs, the filter ended" in words
-    assert words.index("After costs,") < words.index("Final capital")
+    assert "Holding all candidates returned" in words
+    assert "after costs, the filter +" in words
+    assert words.index("after costs,") < words.index("Final capital")
 
 
 def test_every_count_of_the_entries_is_shown(render):

@@ -1,24 +1,23 @@
 """The verdict: each rule that the page states."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encash.backtest.evaluation.groups import GroupBets
+from encash.backtest.evaluation.random_filter_test import FilterTest, Performance, percentile_among, permutation_p
 from encash.errors import FormatError
-from encash.report import Extras, assess, judge, read_comparisons, read_run
+from encash.report import Extras, Spread, assess, judge, read_comparisons, read_run
+from tests.report.conftest import make_test
 
 
 @pytest.fixture
 def run(write_run):
     return read_run(write_run())
-
-
-def draws(run, below, above):
-    """Random filters of which some ended below the run and some above."""
-    final = run.equity.net[-1]
-    return [final * 0.9] * below + [final * 1.1] * above
 
 
 def criterion(run, extras, name):
@@ -33,72 +32,108 @@ def state(run, extras, name):
 
 
 @pytest.mark.parametrize(
-    ("below", "above", "finding", "tone"),
+    ("better", "worse", "finding", "tone"),
     [
-        (199, 1, "better than chance", "good"),
-        (191, 9, "better than chance", "good"),
-        (190, 10, "no better than chance", "neutral"),
-        (100, 100, "no better than chance", "neutral"),
-        (10, 190, "no better than chance", "neutral"),
-        (9, 191, "worse than chance", "bad"),
+        (0.005, 1.0, "better than chance", "neutral"),
+        (0.05, 0.96, "better than chance", "neutral"),
+        (0.055, 0.95, "no better than chance", "neutral"),
+        (0.5, 0.5, "no better than chance", "neutral"),
+        (0.96, 0.05, "worse than chance", "bad"),
+        (0.04, 0.03, "no better than chance", "neutral"),
     ],
 )
-def test_the_rank_among_random_filters_decides(run, below, above, finding, tone):
-    """p ≤ 0.05 on either side is a finding; anything between is chance."""
-    verdict = judge(run, Extras(random_filters=draws(run, below, above)))
-    assert (verdict.finding, verdict.tone) == (finding, tone)
+def test_the_p_of_the_test_decides(run, better, worse, finding, tone):
+    """p ≤ 0.05 on one side is a finding; anything between, or on both sides, is chance."""
+    other = Performance(cagr=1.0, sharpe=9.0, max_drawdown=-0.1)
+    test = make_test(p_better=better, p_worse=worse)
+    behind = replace(test, performance={**test.performance, "no filter": other})
+    assert judge(run, Extras(test=behind)).finding.startswith(finding)
+    assert judge(run, Extras(test=behind)).tone == tone
+    ahead = judge(run, Extras(test=test))
+    assert ahead.tone == ("good" if finding == "better than chance" else tone)
 
 
 def test_few_draws_allow_no_verdict(run):
     """Eighteen random filters cannot tell a filter from chance, however it ranks."""
-    verdict = judge(run, Extras(random_filters=draws(run, 18, 0)))
+    verdict = judge(run, Extras(test=make_test(draws=18, p_better=1 / 19)))
     assert "too few draws" in verdict.finding
     assert verdict.tone == "unknown"
-    assert judge(run, Extras(random_filters=draws(run, 19, 0))).finding == "better than chance"
-
-
-def test_an_interval_around_zero_is_chance(run):
-    """A rare rank whose daily excess may be zero is not called better than chance."""
-    extras = Extras(random_filters=draws(run, 199, 1), excess_interval=(-0.01, 0.2))
-    assert judge(run, extras).finding == "no better than chance"
-    extras = Extras(random_filters=draws(run, 199, 1), excess_interval=(0.01, 0.2))
-    assert judge(run, extras).finding == "better than chance"
+    assert judge(run, Extras(test=make_test(draws=19, p_better=1 / 20))).finding.startswith("better than chance")
 
 
 def test_better_than_chance_but_worse_than_no_filter_is_stated(run):
     """Beating random filters is no praise where no filter at all did better."""
-    extras = Extras(random_filters=draws(run, 200, 0), no_filter=run.equity.net[-1] * 1.2)
-    verdict = judge(run, extras)
+    test = make_test(p_better=0.01)
+    other = Performance(cagr=0.2, sharpe=1.0, max_drawdown=-0.2)
+    verdict = judge(run, Extras(test=replace(test, performance={**test.performance, "no filter": other})))
     assert verdict.finding == "better than chance, yet no filter at all did better"
     assert verdict.tone == "neutral"
-    assert "16.7% behind the same strategy without a filter" in verdict.statement
 
 
-def test_the_statement_names_the_numbers(run):
-    """Lead, percentile and number of draws stand in the first line."""
-    extras = Extras(random_filters=draws(run, 73, 27), no_filter=run.equity.net[-1] / 1.1)
-    headline = judge(run, extras).headline
-    assert headline == (
-        "After costs, the filter ended 10.0% ahead of the same strategy without a filter, at the 73rd percentile of "
-        "100 random filters with the same keep-rate: no better than chance."
-    )
+def test_the_statement_leads_with_what_else_there_was(run):
+    """Return, Sharpe ratio and drawdown of all candidates and of no filter stand before those of the run."""
+    headline = judge(run, Extras(test=make_test(p_better=0.3))).headline
+    assert headline.startswith("Holding all candidates returned ")
+    assert "the same strategy without a filter +5.0% a year (Sharpe ratio 0.60, max drawdown −30.0%)" in headline
+    own = run.performance
+    assert f"after costs, the filter +{100 * own.cagr:.1f}% a year (Sharpe ratio {own.sharpe:.2f}" in headline
+    assert headline.endswith(": no better than chance.")
+
+
+def test_the_spread_over_seeds_leads(run):
+    """With several seeds, their mean and deviation stand before the figures of one."""
+    spreads = {
+        "cagr": Spread(mean=0.1, deviation=0.02),
+        "sharpe": Spread(mean=0.5, deviation=0.1),
+        "max_drawdown": Spread(mean=-0.3, deviation=0.05),
+    }
+    statement = judge(run, Extras(seeds=[1.0, 2.0], seed_spreads=spreads)).statement
+    seeds = "over 2 seeds +10.0% ± 2.0% a year (Sharpe ratio 0.50 ± 0.10, max drawdown −30.0% ± 5.0%); this seed"
+    assert seeds in statement
+
+
+def test_percentiles_by_return_sharpe_and_drawdown_stand_together(run):
+    """A run that ranks high by return and low by Sharpe ratio shows both; no percentile is the 100th."""
+    text = criterion(run, Extras(test=make_test()), "Better than chance").explanation
+    assert "72nd by return, 34th by Sharpe ratio, 99th by drawdown percentile" in text
+
+
+def test_alpha_is_weighed_and_not_beta(write_run):
+    """A significant alpha speaks for a run, a beta does not; an older run has neither."""
+    for name, t, expected in (("high", 2.5, "good"), ("low", -2.5, "bad"), ("none", 1.0, "doubt")):
+        run = read_run(write_run(name, alpha=0.03, beta=1.4, alpha_t=t))
+        assert state(run, Extras(), "Alpha, not beta") == expected
+    assert not [one for one in assess(read_run(write_run("older")), Extras()) if "Alpha" in one.name]
+
+
+def test_bets_on_groups_are_stated(run):
+    """A run whose return is explained by groups is doubtful."""
+    bets = GroupBets(count=8, excess=0.05, explained=0.045, rest_alpha_t=0.3)
+    found = criterion(run, Extras(test=make_test(groups=bets)), "Beyond bets on groups")
+    assert found.state == "doubt"
+    assert "bets on 8 groups explain +4.5% of it" in found.explanation
 
 
 def test_without_comparisons_chance_is_not_known(run):
     """A run without comparisons is compared with its benchmark; the rest is unknown."""
     verdict = judge(run, Extras())
-    assert "all candidates in equal weights" in verdict.statement
+    assert verdict.statement.startswith("Holding all candidates returned")
     assert "not ruled out" in verdict.finding
     assert verdict.tone == "unknown"
     assert state(run, Extras(), "Better than chance") == "unknown"
     assert state(run, Extras(), "Better than no filter") == "unknown"
 
 
-def test_a_run_without_a_filter_is_not_asked_about_one(write_run):
-    """Without a filter there is no question of chance, only of the benchmark."""
+def test_the_verdict_on_a_run_without_a_filter_is_about_its_forecasts(write_run):
+    """Without a filter the forecasts are compared with random ones."""
     run = read_run(write_run(filter="none", keep_rate=1.0))
-    assert "strategy without a filter ended" in judge(run, Extras()).statement
-    assert not [one for one in assess(run, Extras()) if "chance" in one.name]
+    assert "the strategy without a filter" in judge(run, Extras()).statement
+    test = make_test(subject="forecasts", p_better=0.02)
+    test = replace(test, performance={name: one for name, one in test.performance.items() if name != "no filter"})
+    assert judge(run, Extras(test=test)).headline.endswith(": better than chance.")
+    assert state(run, Extras(test=test), "Forecasts better than chance") == "good"
+    assert state(run, Extras(), "Forecasts better than chance") == "unknown"
+    assert not [one for one in assess(run, Extras()) if one.name in ("Better than chance", "Better than no filter")]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +148,7 @@ def test_a_run_without_a_filter_is_not_asked_about_one(write_run):
 def test_look_ahead_overrules_everything(write_run, lookahead, reason):
     """A run that may have known its future proves nothing, however well it ranks."""
     run = read_run(write_run(lookahead=lookahead))
-    verdict = judge(run, Extras(random_filters=draws(run, 200, 0)))
+    verdict = judge(run, Extras(test=make_test(p_better=0.005)))
     assert verdict.warning is not None
     assert reason in verdict.warning
     assert verdict.tone == "bad"
@@ -224,11 +259,23 @@ def test_a_short_run_is_never_clearly_above_zero(write_run):
 
 
 @given(st.lists(st.sampled_from([1.8, 2.0, 2.2]), min_size=1, max_size=60))
-def test_the_rank_is_a_permutation_test(ends):
-    """p-values of both sides overlap only in the ties, are never 0, and the percentile lies between 0 and 100."""
-    rank = Extras(random_filters=ends).rank(2.0)
-    assert rank is not None
-    assert 0 < rank.p_better <= 1
-    assert 0 < rank.p_worse <= 1
-    assert (rank.p_better + rank.p_worse) * (len(ends) + 1) == pytest.approx(len(ends) + 2 + ends.count(2.0))
-    assert 0 <= rank.percentile <= 100
+def test_the_p_is_that_of_a_permutation_test(others):
+    """p of both sides overlap only in the ties, are never 0, and the percentile lies between 0 and 100."""
+    better, worse = permutation_p(np.array([2.0, *others])[:, None])
+    assert 0 < better <= 1
+    assert 0 < worse <= 1
+    assert (better + worse) * (len(others) + 1) == pytest.approx(len(others) + 2 + others.count(2.0))
+    assert 0 <= percentile_among(np.array(others), 2.0) <= 100
+
+
+@given(seed=st.integers(0, 1000), hole=st.booleans(), groups=st.booleans())
+def test_a_verdict_is_read_back_as_it_was_written(seed, hole, groups):
+    """JSON and back changes nothing, undefined figures included."""
+    value = float("nan") if hole else np.random.default_rng(seed).normal()
+    bets = GroupBets(count=3, excess=0.1, explained=0.2, rest_alpha_t=value) if groups else None
+    test = make_test(p_better=0.1, groups=bets, percentiles={"total_return": value})
+    text = json.dumps(test.to_json(), allow_nan=False)
+    again = FilterTest.from_json(json.loads(text))
+    assert again is not None
+    assert json.dumps(again.to_json(), allow_nan=False) == text
+    assert FilterTest.from_json({"p_value": 0.1, "excess_interval": [0.0, 1.0]}) is None

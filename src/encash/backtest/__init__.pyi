@@ -1,12 +1,14 @@
 from .evaluation.comparisons import CompareConfig as CompareConfig
 from .evaluation.comparisons import Comparison as Comparison
 from .evaluation.comparisons import Comparisons as Comparisons
-from .evaluation.comparisons import FilterTest as FilterTest
 from .evaluation.comparisons import run_comparisons as run_comparisons
 from .evaluation.comparisons import write_comparisons as write_comparisons
 from .evaluation.forecast_skill import ForecastSkill as ForecastSkill
 from .evaluation.forecast_skill import measure_forecast_skill as measure_forecast_skill
+from .evaluation.groups import Groups as Groups
+from .evaluation.groups import read_groups as read_groups
 from .evaluation.overfitting import Overfitting as Overfitting
+from .evaluation.random_filter_test import FilterTest as FilterTest
 from .evaluation.trials import Trials as Trials
 from .evaluation.trials import run_trials as run_trials
 from .inputs.backtest_inputs import BacktestInputs as BacktestInputs

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from encash import metrics
 from encash.arrays import Days, Float64, to_days
 from encash.atomic_write import write_whole, writing
 from encash.backtest.files import json_value, table_bytes
@@ -25,6 +26,8 @@ from encash.serialization import describe
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that describe the run in a folder, and are removed before a different run is written."""
+BENCHMARK = "all candidates in equal weights, rebalanced every session, without costs"
+"""Series that alpha and beta are measured against."""
 _TABLES = ("equity.parquet", "ledger.csv", "picks.parquet")
 
 
@@ -149,9 +152,26 @@ class BacktestResult:
             "sessions": len(self.days),
             "sessions_per_year": self.outcome.sessions_per_year,
             "final_capital_by_delisting": {policy: json_value(value) for policy, value in delistings.items()},
+            "benchmark": BENCHMARK,
+            "reference": self._against_reference(),
             "seed": self.outcome.config.seed,
             "configuration": describe(self.outcome.config),
         }
+
+    def _against_reference(self) -> dict[str, Any] | None:
+        """Return alpha, beta and information ratio against the reference; None without one."""
+        if self.reference is None:
+            return None
+        net = metrics.simple_returns(self.outcome.path)
+        other = metrics.simple_returns(self.reference.on(self.days, self.outcome.config.initial_capital))
+        line = metrics.alpha_beta(net, other)
+        figures = {
+            "alpha": line.alpha.value,
+            "alpha_t": line.alpha.t,
+            "beta": line.beta[0],
+            "information_ratio": metrics.information_ratio(net, other),
+        }
+        return {"name": self.reference.name, **{name: json_value(value) for name, value in figures.items()}}
 
 
 def write_run(result: BacktestResult, run_dir: str | Path) -> Path:

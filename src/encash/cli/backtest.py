@@ -10,6 +10,7 @@ from typing import Any
 from encash import backtest, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
 from encash.cli.flags import beside_flags, command, setting_flags, source_flags, ticker_list, universe_flags
+from encash.errors import InputError
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -34,6 +35,9 @@ def register(parser: Parser) -> None:
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
+    parser.add_argument(
+        "--groups", type=Path, metavar="CSV", help="with --compare: ticker,group; what bets on groups explain"
+    )
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="the run folder (runs/ and a fingerprint of the run)"
@@ -61,6 +65,9 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 
 def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
+    if arguments.groups is not None and not arguments.compare:
+        raise InputError("--groups explains the verdict of --compare; give both")
+    groups = None if arguments.groups is None else backtest.read_groups(arguments.groups)
     config, inputs = configuration(arguments), open_inputs(arguments, console)
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
@@ -74,7 +81,13 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
         values |= pipeline.evaluate_run(
-            inputs, config, folder, num_trials=arguments.num_trials, draws=arguments.compare, progress=progress
+            inputs,
+            config,
+            folder,
+            num_trials=arguments.num_trials,
+            draws=arguments.compare,
+            groups=groups,
+            progress=progress,
         )
     warn_of_prices(values, console)
     if arguments.page:
@@ -129,6 +142,8 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"total return   {figure(values['total_return'], '.2%')}",
         f"CAGR           {figure(values['cagr'], '.2%')}",
         f"Sharpe         {figure(values['sharpe'], '.2f')}",
+        f"alpha          {figure(values['alpha'], '.2%')} a year, t {figure(values['alpha_t'], '.1f')}, "
+        f"beta {figure(values['beta'], '.2f')}, to {values['benchmark']}",
         f"max drawdown   {figure(values['max_drawdown'], '.2%')}",
         f"trades         {values['trades']:,}   win rate {figure(values['win_rate'], '.1%')}, "
         f"kept by the filter {figure(values['keep_rate'], '.1%')}",

@@ -254,7 +254,7 @@ def beside_flags(parser: Any) -> None:
         const=200,
         default=0,
         metavar="DRAWS",
-        help="also run alternatives: no filter, DRAWS random filters, shuffled clusters, phases, lag (200)",
+        help="also run alternatives: no filter, DRAWS random filters or rankings, shuffled clusters, phases, lag (200)",
     )
 
 

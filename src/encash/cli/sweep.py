@@ -92,7 +92,7 @@ def sweep_lines(values: dict[str, Any]) -> list[str]:
     if deflated is not None:
         evidence = [
             f"deflated Sharpe  {deflated:.1%}: probability that its true Sharpe ratio is above "
-            f"{values['expected_best_sharpe']:.2f}, the best of {values['trials']:,} worthless runs",
+            f"{values['expected_best_sharpe']:.2f}, the best of {values['distinct_trials']:,} worthless runs",
             f"overfitting      {risk:.1%}: probability that the best run of one half is below the median in the other "
             "(50% is chance)",
         ]

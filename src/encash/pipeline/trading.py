@@ -14,7 +14,7 @@ from encash.pipeline.sources import Sources
 from encash.progress import Progress
 
 if TYPE_CHECKING:
-    from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, Point, SweepResult
+    from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, Groups, Point, SweepResult
     from encash.cache import Cache
     from encash.panel import Panel, PriceTable
 
@@ -99,6 +99,7 @@ def evaluate_run(
     *,
     num_trials: int = 1,
     draws: int = 0,
+    groups: Groups | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run the trials and comparisons of a run, and write them into its folder.
@@ -108,12 +109,16 @@ def evaluate_run(
         config: that of the run.
         run_dir: its folder.
         num_trials: seeds to run, the run's own included; 1 runs none.
-        draws: random filters to compare with; 0 compares with nothing.
+        draws: random filters (or rankings) to compare with; 0 compares with nothing.
+        groups: such as sectors: the verdict says what bets on them explain.
         progress: called with (done, total) steps.
 
     Returns:
         Plain values: ``trials`` (mean and deviation of each figure over the seeds), ``num_trials``, and ``verdict``
         (of the comparison with the random filters).
+
+    Raises:
+        InputError: a candidate without a group.
     """
     from encash.backtest import CompareConfig, run_comparisons, run_trials, write_comparisons
     from encash.backtest.files import json_value
@@ -126,10 +131,10 @@ def evaluate_run(
         }
         values["num_trials"] = num_trials
     if draws:
-        comparisons = run_comparisons(config, inputs, settings=CompareConfig(draws=draws), progress=progress)
+        settings = CompareConfig(draws=draws)
+        comparisons = run_comparisons(config, inputs, settings=settings, groups=groups, progress=progress)
         write_comparisons(comparisons, run_dir)
-        verdict = comparisons.verdict
-        values["verdict"] = None if verdict is None else verdict.to_json()
+        values["verdict"] = comparisons.verdict.to_json()
     return values
 
 

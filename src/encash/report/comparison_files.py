@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from encash.backtest.evaluation.random_filter_test import FilterTest
+from encash.backtest.evaluation.replicates import Replicates
 from encash.errors import FormatError
 from encash.report.run_extras import Alternative, Extras, Range, Skill, Spread
 from encash.report.summary import floats, read_object, read_table
 
+_SEED_FIGURES = ("cagr", "sharpe", "max_drawdown")
 _SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
 """Rows that the table of comparisons leaves out."""
 
@@ -26,17 +29,19 @@ def read_comparisons(folder: str | Path) -> Extras:
         FormatError: a file is malformed.
     """
     path = Path(folder) / "comparisons.json"
-    known = _chosen(path.with_name("chosen.json")) | {"seeds": _seeds(path.with_name("trials.csv"))}
+    known = _chosen(path.with_name("chosen.json")) | _seeds(path.with_name("trials.csv"))
     if not path.is_file():
         return Extras(**known)
     document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
     with _parsing(path, "does not hold comparisons", "compare the run again"):
         rows = {row["name"]: row for row in document["rows"]}
+        random = "random forecasts" if "random forecasts" in rows else "random filter"
+        verdict = document["verdict"]
         return Extras(
             no_filter=_single(rows, "no filter"),
-            random_filters=_capitals(rows, "random filter"),
-            random_range=ranges.get("random filter"),
-            excess_interval=_interval(document.get("verdict")),
+            random_filters=_capitals(rows, random),
+            random_range=ranges.get(random),
+            test=None if verdict is None else FilterTest.from_json(verdict),
             shuffled_clusters=_capitals(rows, "shuffled clusters"),
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
@@ -61,12 +66,16 @@ def _chosen(path: Path) -> dict[str, Any]:
         }
 
 
-def _seeds(path: Path) -> tuple[float, ...]:
-    """Read the final capital of each seed (`trials.csv`); empty without the file."""
+def _seeds(path: Path) -> dict[str, Any]:
+    """Read the final capital of each seed, and the spread of its figures (`trials.csv`); empty without the file."""
     if not path.is_file():
-        return ()
+        return {}
     with path.open(newline="", encoding="utf-8") as file, _parsing(path, "does not hold trials", "run them again"):
-        return tuple(float(row["final_capital"]) for row in csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in ("final_capital", *_SEED_FIGURES)}
+    runs = Replicates(equity=np.empty((len(rows), 0)), figures=columns)
+    spreads = {name: Spread(mean=runs.mean(name), deviation=runs.deviation(name)) for name in _SEED_FIGURES}
+    return {"seeds": tuple(columns["final_capital"].tolist()), "seed_spreads": spreads if len(rows) > 1 else {}}
 
 
 @contextmanager
@@ -94,13 +103,6 @@ def _phases(rows: Mapping[str, Any]) -> dict[int, float]:
     return {int(label.split()[-1]): capital for label, capital in zip(labels, _capitals(rows, "phases"), strict=True)}
 
 
-def _interval(verdict: Any) -> tuple[float, float] | None:
-    if verdict is None or None in verdict["excess_interval"]:
-        return None
-    low, high = verdict["excess_interval"]
-    return float(low), float(high)
-
-
 def _alternative(row: Mapping[str, Any]) -> Alternative:
     spreads = {
         name: Spread(mean=_nan_if_null(row[name]["mean"]), deviation=_nan_if_null(row[name]["sd"]))
@@ -116,14 +118,14 @@ def _skill(row: Mapping[str, Any]) -> Skill:
 
 
 def _ranges(path: Path) -> dict[str, Range]:
-    """Read the ranges of the random filters and of the phases, by the name of their row."""
+    """Read the ranges of the random draws and of the phases, by the name of their row."""
     if not path.is_file():
         return {}
     table = read_table(path, ("name", "low", "high"))
     names, low, high = np.array(table["name"].to_pylist()), floats(table, "low"), floats(table, "high")
     return {
         name: Range(low=low[names == name], high=high[names == name])
-        for name in ("random filter", "phases")
+        for name in ("random filter", "random forecasts", "phases")
         if (names == name).any()
     }
 

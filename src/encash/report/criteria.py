@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from encash.backtest.evaluation.random_filter_test import LEVEL
+from encash.backtest.evaluation.random_filter_test import LEVEL, Performance, permutation_p
 from encash.report.formatting import (
+    ABSENT,
     count,
     money,
     number,
@@ -22,10 +23,12 @@ from encash.report.formatting import (
     pluralize,
     relative_performance,
     signed_percent,
+    undefined,
 )
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
-from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS
+from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS, performance_text
+from encash.significance import CRITICAL
 
 State = Literal["good", "doubt", "bad", "unknown"]
 Answer = tuple[State, str]
@@ -48,41 +51,99 @@ def assess(run: Run, extras: Extras) -> tuple[Criterion, ...]:
 
 
 def _chance(run: Run, extras: Extras) -> Answer | None:
-    if not run.has_filter:
-        return None
-    rank = extras.rank(run.final_capital)
-    if rank is None:
-        return "unknown", "Unknown: not compared with random filters; use --compare."
+    return _against_random(run, extras, "filters") if run.has_filter else None
+
+
+def _forecasts(run: Run, extras: Extras) -> Answer | None:
+    return None if run.has_filter else _against_random(run, extras, "rankings")
+
+
+def _against_random(run: Run, extras: Extras, others: str) -> Answer:
+    test = extras.test
+    if test is None and len(extras.random_filters):
+        return "unknown", _by_capital(run, extras)
+    if test is None:
+        return "unknown", f"Unknown: not compared with random {others}; use --compare."
     states: dict[str, State] = {"better than chance": "good", "worse than chance": "bad"}
+    low, high = map(signed_percent, test.run.excess_interval)
+    places = [f"{_place(test.percentiles[key])} by {name}" for key, name in PERCENTILES.items()]
     text = (
-        f"{count(rank.draws)} random filters with the same keep-rate had a median final capital of "
-        f"{money(float(np.median(np.asarray(extras.random_filters))))}; {percent(rank.percentile / 100.0, 0)} of them "
-        f"ended below this run (p = {number(rank.p_better, 3)})."
+        f"p = {number(test.p_better, 3)} against {count(test.draws)} random {others} that persist as these do. After "
+        f"costs, the run returned {signed_percent(test.run.excess)} a year over their mean (95%: {low} to {high}), an "
+        f"alpha of {signed_percent(test.run.alpha)} (t = {number(test.run.alpha_t, 1)}). What it selects has an alpha "
+        f"of {signed_percent(test.selection.alpha)} before costs (t = {number(test.selection.alpha_t, 1)}). Among them "
+        f"the run is at the {', '.join(places)} percentile."
     )
-    if rank.excess_interval is not None:
-        low, high = map(signed_percent, rank.excess_interval)
-        text += f" Annual excess return over them: {low} to {high} (95% interval)."
-    return states.get(rank.against_chance, "doubt" if rank.judged else "unknown"), text
+    return states.get(test.against_chance, "doubt" if test.judged else "unknown"), text
+
+
+def _by_capital(run: Run, extras: Extras) -> str:
+    """Describe the comparison of an earlier version, which drew new random filters at each rebalance."""
+    capitals = np.array([run.final_capital, *extras.random_filters])
+    return (
+        f"Unknown: an earlier version compared final capitals with {count(len(extras.random_filters))} random filters "
+        f"drawn anew at each rebalance (p = {number(permutation_p(capitals[:, None])[0], 3)}), which do not "
+        "persist as the filter does; run it again with --compare."
+    )
+
+
+PERCENTILES = {"total_return": "return", "sharpe": "Sharpe ratio", "max_drawdown": "drawdown"}
+"""Figures by which a run is ranked among random ones, and their names."""
+
+
+def _place(percentile: float) -> str:
+    """Format a percentile, never the 0th or the 100th."""
+    return ABSENT if undefined(percentile) else ordinal(min(99, max(1, round(percentile))))
+
+
+def _beta(run: Run, extras: Extras) -> Answer | None:
+    alpha, beta, t = map(run.figure, ("alpha", "beta", "alpha_t"))
+    if alpha is None or beta is None:
+        return None
+    text = (
+        f"Against all candidates in equal weights, beta is {number(beta)}, and alpha {signed_percent(alpha)} a year "
+        f"after costs (t = {number(t, 1)}; beyond ±1.96 is significant)."
+    )
+    if t is None:
+        return "unknown", text
+    return "good" if t > CRITICAL else "bad" if t < -CRITICAL else "doubt", text
+
+
+def _groups(run: Run, extras: Extras) -> Answer | None:
+    bets = None if extras.test is None else extras.test.groups
+    if bets is None:
+        return None
+    text = (
+        f"Before costs, the picks returned {signed_percent(bets.excess)} a year over all candidates; bets on "
+        f"{pluralize(bets.count, 'group')} explain {signed_percent(bets.explained)} of it. The alpha of the rest has "
+        f"t = {number(bets.rest_alpha_t, 1)}."
+    )
+    return "good" if bets.rest_alpha_t > CRITICAL else "doubt", text
 
 
 def _no_filter(run: Run, extras: Extras) -> Answer | None:
     if not run.has_filter:
         return None
+    if extras.test is not None:
+        return _compare(run.performance, extras.test.performance["no filter"], "the same strategy without a filter")
     if extras.no_filter is None:
         return "unknown", "Unknown: not compared with the same strategy without a filter; use --compare."
-    return _compare(run, extras.no_filter, "the same strategy without a filter, which ended at {}.")
+    performance = relative_performance(run.final_capital, extras.no_filter)
+    text = f"{performance.capitalize()} the same strategy without a filter, which ended at {money(extras.no_filter)}."
+    return "good" if run.final_capital > extras.no_filter else "bad", text
 
 
 def _benchmark(run: Run, extras: Extras) -> Answer:
     if not run.has_benchmark:
         return "unknown", "Unknown: the run has no benchmark."
-    return _compare(run, run.equity.benchmark[-1], "all candidates in equal weights, which ended at {} without costs.")
+    return _compare(run.performance, run.benchmark_performance, "all candidates in equal weights, without costs")
 
 
-def _compare(run: Run, capital: float, other: str) -> Answer:
-    performance = relative_performance(run.final_capital, capital)
-    text = f"{performance.capitalize()} {other.format(money(capital))}"
-    return "good" if run.final_capital > capital else "bad", text
+def _compare(own: Performance, other: Performance, name: str) -> Answer:
+    """Compare return, Sharpe ratio and drawdown; better only if return and Sharpe ratio are."""
+    text = f"{performance_text(own)}, against {performance_text(other)} of {name}."
+    wins = (own.cagr > other.cagr) + (own.sharpe > other.sharpe)
+    return ("bad", "doubt", "good")[wins], text
 
 
 def _significance(run: Run, extras: Extras) -> Answer:
@@ -222,6 +283,9 @@ def _example(worst: Sequence[Mapping[str, Any]]) -> str:
 
 CRITERIA: dict[str, Callable[[Run, Extras], Answer | None]] = {
     "Better than chance": _chance,
+    "Forecasts better than chance": _forecasts,
+    "Alpha, not beta": _beta,
+    "Beyond bets on groups": _groups,
     "Better than no filter": _no_filter,
     "Better than the benchmark": _benchmark,
     "Significantly positive return": _significance,

@@ -22,8 +22,9 @@ GLOSSARY = {
     "Computed": "Encoded during the run. A failed encoding ends the run, so a completed run has no failures.",
     "Stale": "In the cache, but the input of its window has changed since.",
     "Unavailable": "The panel has no complete window of finite features that ends on that day.",
-    "Random filter": "A filter that keeps, each day, as many candidates as the run's filter did, drawn at random.",
-    "Percentile": "Share of the random filters that ended below the run.",
+    "Random filter": "A filter that keeps, each day, as many candidates as the run's filter did, and for as long, "
+    "drawn at random: the history of the filter with the tickers permuted.",
+    "Percentile": "Share of the random filters below the run.",
     "Rank IC": "Spearman correlation of forecasts and later returns across the tickers of a day; mean over days.",
     "IC": "Pearson correlation of forecasts and later returns across the tickers of a day; mean over days.",
     "Rank ICIR": "Mean over standard deviation of the daily rank ICs; not annualized.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Float64
-from encash.backtest.evaluation.random_filter_test import RandomFilterRank, rank_among
+from encash.backtest.evaluation.random_filter_test import FilterTest
 
 if TYPE_CHECKING:
     from encash.clusters import ClusterMap, WalkDrift
@@ -94,11 +94,12 @@ class Extras:
     no_filter: float | None = None
     """The same strategy without a filter."""
     random_filters: Sequence[float] = ()
-    """One capital per draw: filters that keep as many candidates each day as the run did, at random."""
+    """One capital per draw: filters that keep as many candidates each day as the run did, for as long, at random; or
+    the same forecasts, given to other tickers."""
     random_range: Range | None = None
     """The middle 95% of the equity of the random filters."""
-    excess_interval: tuple[float, float] | None = None
-    """95% interval of the annual excess return over the mean of the random filters."""
+    test: FilterTest | None = None
+    """Test of the filter, or of the forecasts of a run without one."""
     shuffled_clusters: Sequence[float] = ()
     """One capital per draw: the best clusters are drawn at random."""
     phases: Mapping[int, float] = field(default_factory=dict)
@@ -111,6 +112,8 @@ class Extras:
     """Rows of the table of comparisons."""
     seeds: Sequence[float] = ()
     """One capital per seed: the same run with different daily subsets and draws."""
+    seed_spreads: Mapping[str, Spread] = field(default_factory=dict)
+    """cagr, sharpe and max_drawdown over the seeds."""
     trials: int | None = None
     """Number of configurations from which this one was chosen."""
     deflated_sharpe: float | None = None
@@ -137,12 +140,6 @@ class Extras:
     def with_defaults(self, other: Extras) -> Extras:
         """Return these extras, with the other's values for the fields that are not given."""
         return replace(other, **self.given)
-
-    def rank(self, capital: float) -> RandomFilterRank | None:
-        """Rank a final capital among the random filters; None without any."""
-        if not len(self.random_filters):
-            return None
-        return rank_among(self.random_filters, capital, excess_interval=self.excess_interval, no_filter=self.no_filter)
 
     @property
     def given(self) -> dict[str, Any]:

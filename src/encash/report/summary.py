@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32, Int64
+from encash.backtest.evaluation.random_filter_test import Performance
 from encash.errors import FormatError, MissingFileError
 from encash.serialization import FORMAT
+from encash.significance import sharpe_of
 
 FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
 NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
@@ -136,10 +138,19 @@ class Run:
 
     @cached_property
     def sharpe_interval(self) -> tuple[float, float]:
-        """95% interval of the Sharpe ratio: block bootstrap in blocks of the horizon and at least 10 sessions."""
-        returns = metrics.simple_returns(self.path)
-        sharpe = partial(_sharpe_of_rows, sessions_per_year=self.sessions_per_year)
-        return metrics.block_bootstrap(returns, sharpe, block=max(self.horizon or 1, 10), draws=500, seed=0)
+        """95% interval of the Sharpe ratio; see `encash.significance`."""
+        year = math.sqrt(self.sessions_per_year)
+        return sharpe_of(metrics.simple_returns(self.path)).times(year).interval()
+
+    @cached_property
+    def performance(self) -> Performance:
+        """Return, Sharpe ratio and drawdown of the net equity."""
+        return _performance(self.path, self.sessions_per_year)
+
+    @cached_property
+    def benchmark_performance(self) -> Performance:
+        """Return, Sharpe ratio and drawdown of the benchmark."""
+        return _performance(self.equity.benchmark, self.sessions_per_year)
 
     def figure(self, name: str) -> float | None:
         """Return a number of the result; None if it is absent or undefined."""
@@ -295,11 +306,12 @@ def floats(table: pa.Table, name: str) -> Float64:
     return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def _sharpe_of_rows(returns: Float64, sessions_per_year: int) -> Float64:
-    deviation = returns.std(axis=1, ddof=1)
-    safe = np.where(deviation > 0, deviation, np.nan)
-    result: Float64 = returns.mean(axis=1) / safe * np.sqrt(sessions_per_year)
-    return result
+def _performance(equity: Float64, sessions_per_year: int) -> Performance:
+    return Performance(
+        cagr=metrics.cagr(equity, sessions_per_year),
+        sharpe=metrics.sharpe(metrics.simple_returns(equity), sessions_per_year=sessions_per_year),
+        max_drawdown=metrics.max_drawdown(equity),
+    )
 
 
 def _read_result(path: Path) -> Mapping[str, Any]:

@@ -51,6 +51,8 @@ def tiles(run: Run) -> list[Tile]:
         **{one.term: _benchmark_note(run, one) for one in PATH_METRICS.values() if one.term},
         "Final capital": f"{signed_percent(run.figure('total_return'))} from {money(run.capital)}",
         "Sharpe ratio": "95%: {} to {}".format(*map(number, run.sharpe_interval)),
+        "Alpha": f"a year, t = {number(run.figure('alpha_t'), 1)}",
+        "Beta": "to the benchmark",
         "Turnover": "a year",
         "Win rate": "of holdings, after costs",
         "Trades": _trades_note(run),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encash.backtest.evaluation import random_filter_test
-from encash.backtest.evaluation.random_filter_test import RandomFilterRank
-from encash.report.formatting import count, money, ordinal, relative_performance
+from encash.backtest.evaluation.random_filter_test import Performance
+from encash.report.formatting import count, number, percent, signed_percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
@@ -18,12 +18,13 @@ SHORT_SESSIONS = 252
 FEW_REBALANCES = 30
 
 RULES = (
-    "The verdict compares final capitals after costs, on the same days, with the same costs and settings.",
+    "The verdict compares runs on the same days, with the same costs and settings; all candidates in equal weights "
+    "have no costs.",
     *random_filter_test.RULES,
-    "Sharpe ratio interval: 95%, circular block bootstrap of daily net returns, blocks of the horizon and at least "
-    "10 sessions, 500 draws, seed 0.",
+    "Intervals (95%) and t-statistics: errors from the first cosine transforms of the daily series with Student's t "
+    "(Lazarus, Lewis, Stock and Watson 2018), scaled so that a t beyond ±1.96 is significant at 5%.",
     f"A run of fewer than {SHORT_SESSIONS} sessions or {FEW_REBALANCES} rebalances is called too short.",
-    "This is one test on one period: p is the probability of such a rank among random filters in this run. It does not "
+    "This is one test on one period: p is the probability of such a statistic without skill in this run. It does not "
     "predict next year, and it is too optimistic if this run was chosen among many.",
 )
 
@@ -45,42 +46,66 @@ class Verdict:
     @property
     def headline(self) -> str:
         """Statement and finding as one sentence."""
-        return f"{self.statement}: {self.finding}." if self.finding else f"{self.statement}."
+        return f"{self.statement}: {self.finding}."
 
 
 def judge(run: Run, extras: Extras) -> Verdict:
     """Reach the verdict on a run."""
     warning = run.lookahead_reason
-    statement, finding, tone = _compare(run, extras)
+    finding, tone = _find(run, extras)
     if warning is not None:
         finding, tone = random_filter_test.FORESEEN, "bad"
-    return Verdict(statement=statement, finding=finding, tone=tone, warning=warning)
+    return Verdict(statement=_state(run, extras), finding=finding, tone=tone, warning=warning)
 
 
-def _compare(run: Run, extras: Extras) -> tuple[str, str, Tone]:
-    """Return statement, finding and tone of a run, regardless of look-ahead."""
-    if not run.has_filter:
-        return f"After costs, the strategy without a filter {_against_benchmark(run)}", "", "neutral"
-    lead = ""
-    if extras.no_filter is not None:
-        performance = relative_performance(run.final_capital, extras.no_filter)
-        lead = f"ended {performance} the same strategy without a filter"
-    rank = extras.rank(run.final_capital)
-    if rank is None:
-        statement = f"After costs, the filter {lead or _against_benchmark(run)}"
-        return statement, "chance is not ruled out, because it was not compared with random filters", "unknown"
-    percentile = ordinal(min(99, max(1, round(rank.percentile))))  # never the 0th or the 100th
-    place = f"at the {percentile} percentile of {count(rank.draws)} random filters with the same keep-rate"
-    return f"After costs, the filter {f'{lead}, {place}' if lead else f'ended {place}'}", rank.finding, _tone(rank)
+def performance_text(one: Performance) -> str:
+    """Format return, Sharpe ratio and drawdown of one run.
+
+    >>> print(performance_text(Performance(cagr=0.05, sharpe=0.5, max_drawdown=-0.2)))
+    +5.0% a year (Sharpe ratio 0.50, max drawdown −20.0%)
+    """
+    return (
+        f"{signed_percent(one.cagr)} a year (Sharpe ratio {number(one.sharpe)}, max drawdown "
+        f"{percent(one.max_drawdown)})"
+    )
 
 
-def _tone(rank: RandomFilterRank) -> Tone:
+def _state(run: Run, extras: Extras) -> str:
+    """Describe what an investor would have had otherwise, and the run: over all seeds, if there are several."""
+    others = []
+    if run.has_benchmark:
+        others.append(f"holding all candidates returned {performance_text(run.benchmark_performance)}")
+    if run.has_filter and extras.test is not None:
+        others.append(f"the same strategy without a filter {performance_text(extras.test.performance['no filter'])}")
+    subject = "the filter" if run.has_filter else "the strategy without a filter"
+    own = f"{subject} {performance_text(run.performance)}"
+    if extras.seed_spreads:
+        own = f"{subject} over {count(len(extras.seeds))} seeds {_spread_text(extras)}; this seed " + (
+            performance_text(run.performance)
+        )
+    text = (
+        f"after costs, {own}, with no benchmark to compare with"
+        if not others
+        else f"{', '.join(others)}; after costs, {own}"
+    )
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _spread_text(extras: Extras) -> str:
+    """Format mean ± deviation over the seeds of return, Sharpe ratio and drawdown."""
+    formats = {"cagr": signed_percent, "sharpe": number, "max_drawdown": percent}
+    cagr, sharpe, drawdown = (
+        f"{form(spread.mean)} ± {form(spread.deviation).removeprefix('+')}"
+        for spread, form in ((extras.seed_spreads[name], form) for name, form in formats.items())
+    )
+    return f"{cagr} a year (Sharpe ratio {sharpe}, max drawdown {drawdown})"
+
+
+def _find(run: Run, extras: Extras) -> tuple[str, Tone]:
+    """Return finding and tone, regardless of look-ahead."""
+    test, subject = extras.test, "filters" if run.has_filter else "rankings"
+    if test is None:
+        persisting = " that persist as it does" if len(extras.random_filters) else ""
+        return f"chance is not ruled out, because it was not compared with random {subject}{persisting}", "unknown"
     tones: dict[str, Tone] = {"better than chance": "good", "worse than chance": "bad"}
-    return tones.get(rank.finding, "neutral" if rank.judged else "unknown")
-
-
-def _against_benchmark(run: Run) -> str:
-    if not run.has_benchmark:
-        return f"turned {money(run.capital)} into {money(run.final_capital)}, with no benchmark to compare with"
-    performance = relative_performance(run.final_capital, run.equity.benchmark[-1])
-    return f"ended {performance} all candidates in equal weights"
+    return test.finding, tones.get(test.finding, "neutral" if test.judged else "unknown")

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Bool, Days, Float64, Int32
+from encash.arrays import Bool, Days, Float64, Int32, Int64
 from encash.atomic_write import write_whole
 from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
-from encash.backtest.evaluation.random_filter_test import FORESEEN, RandomFilterRank, rank_among
+from encash.backtest.evaluation.groups import Groups, explain_by_groups
+from encash.backtest.evaluation.persistent_draws import continued, permutations, persistent_filters, volatility_strata
+from encash.backtest.evaluation.random_filter_test import (
+    FilterTest,
+    Performance,
+    Subject,
+    alpha_statistics,
+    contrast,
+    percentile_among,
+    permutation_p,
+)
 from encash.backtest.evaluation.replicates import Replicates
+from encash.backtest.evaluation.selection import CandidateReturns, candidate_returns, equal, rank_weights
 from encash.backtest.files import json_value, table_bytes
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
@@ -33,7 +45,7 @@ from encash.progress import Progress
 class Comparison(Replicates):
     """A variant of a run, once or once per draw, phase or policy.
 
-    The figures are final_capital, total_return, sharpe and max_drawdown.
+    The figures are final_capital, total_return, cagr, sharpe and max_drawdown.
     """
 
     name: str
@@ -57,53 +69,13 @@ class Comparison(Replicates):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterTest:
-    """Test of a filter against random filters that keep as many candidates on each day."""
-
-    excess: float
-    """Total return less the mean of the random filters."""
-    excess_interval: tuple[float, float]
-    """95% interval (block bootstrap) of the mean daily excess return over the random filters, annualized."""
-    rank: RandomFilterRank
-    """Rank among the random filters."""
-    lookahead: Literal[False] | str
-    """Reason why the run may know its future; False if it does not."""
-
-    @property
-    def helps(self) -> bool:
-        """True if the run is better than chance by the rule of `RandomFilterRank` and did not know its future."""
-        return not self.lookahead and self.rank.against_chance == "better than chance"
-
-    @property
-    def sentence(self) -> str:
-        """Verdict in one sentence."""
-        rank = self.rank
-        finding = f"The filter is {rank.finding}" if rank.judged else rank.finding.capitalize()
-        return (
-            f"{FORESEEN.capitalize() if self.lookahead else finding}: {self.excess:+.2%} over the run, "
-            f"p = {rank.p_better:.3f} against {rank.draws} random filters with the same daily keep-rate."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "excess": json_value(self.excess),
-            "excess_interval": json_value(self.excess_interval),
-            "p_value": self.rank.p_better,
-            "draws": self.rank.draws,
-            "helps": self.helps,
-            "sentence": self.sentence,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparisons:
     """Comparisons of one run."""
 
     base: Outcome
     rows: tuple[Comparison, ...]
-    verdict: FilterTest | None
-    """None for a run without a filter."""
+    verdict: FilterTest
+    """Of the filter, or of the forecasts of a run without one."""
     forecast_skill: tuple[ForecastSkill, ...]
     """Skill of each horizon of the forecasts, on all candidates of every session."""
 
@@ -119,7 +91,7 @@ class Comparisons:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "verdict": self.verdict.to_json(),
             "rows": [row.to_json() for row in self.rows],
             "evidence": [row.to_json() for row in self.forecast_skill],
         }
@@ -130,10 +102,8 @@ class CompareConfig:
     """Extent of the comparisons."""
 
     draws: int = 200
-    """Number of random filters, and of shuffled clusters."""
+    """Number of random filters or rankings, and of shuffled clusters."""
     seed: int = 0
-    block: int = 10
-    """Sessions in a block of the bootstrap."""
 
 
 def run_comparisons(
@@ -141,23 +111,26 @@ def run_comparisons(
     inputs: BacktestInputs,
     *,
     settings: CompareConfig | None = None,
+    groups: Groups | None = None,
     progress: Progress | None = None,
 ) -> Comparisons:
     """Run a configuration and its comparisons on one reading of the signals of every session.
 
     Rows, if they apply to the configuration: ``filter`` (the run itself, if it has one), ``no filter``,
-    ``random filter`` (as many candidates on each day, drawn at random), ``shuffled clusters`` (the same clusters, of
-    which the best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one
-    session later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
+    ``random filter`` (as many candidates on each day, for as long, drawn at random), ``random forecasts`` (of a run
+    without a filter: its forecasts, given to other tickers), ``shuffled clusters`` (the same clusters, of which the
+    best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one session
+    later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
 
     Args:
         config: as for `run_backtest`.
         inputs: as for `run_backtest`; the lookup is read once, for every session.
         settings: extent of the comparisons.
+        groups: group of each ticker, such as its sector; the random filters keep as many of each group.
         progress: called with (done, total) steps; the first one is the reading.
 
     Raises:
-        InputError: as `run_backtest`.
+        InputError: as `run_backtest`, or a ticker without a group.
         LookaheadError: as `run_backtest`.
     """
     sessions = open_sessions(config, inputs.prices, inputs.candidates)
@@ -171,7 +144,7 @@ def run_comparisons(
         sessions=sessions,
         signals=signals,
         filter=inputs.filter,
-        lookahead=lookahead,
+        groups=None if groups is None else groups.codes(sessions.tickers),
     )
     base = variants.base
     check_missing(config, base.setup, base.signals)
@@ -184,7 +157,7 @@ def run_comparisons(
     return Comparisons(
         base=base,
         rows=tuple(rows.values()),
-        verdict=_test_filter(variants, rows["random filter"], rows["no filter"]) if variants.filter else None,
+        verdict=_test(variants, rows, lookahead),
         forecast_skill=tuple(measure_forecast_skill(sessions, signals, horizon) for horizon in horizons),
     )
 
@@ -219,12 +192,39 @@ class _Variants:
     sessions: Sessions
     signals: SignalGrid
     filter: CandidateFilter | None
-    lookahead: Literal[False] | str
+    groups: Int64 | None
+    """Group of each ticker, shape (N,)."""
 
     @cached_property
     def base(self) -> Outcome:
         """The run itself."""
         return self.run()
+
+    @cached_property
+    def universe(self) -> CandidateReturns:
+        """Candidates of the run and their daily returns."""
+        return candidate_returns(self.base)
+
+    @cached_property
+    def strata(self) -> Int64:
+        """Tickers that the random draws may exchange, shape (N,)."""
+        return volatility_strata(metrics.forward_returns(self.sessions.close, 1), self.groups)
+
+    def random_masks(self) -> Iterator[Bool]:
+        """Yield the candidates that each random filter keeps, shape (R, N)."""
+        base, settings = self.base, self.settings
+        return persistent_filters(base.kept, base.candidates, self.strata, draws=settings.draws, seed=settings.seed)
+
+    def random_signals(self) -> Iterator[SignalGrid]:
+        """Yield the signals of the run with the forecasts of each ticker given to a different one."""
+        signals = self.base.signals
+        known = signals.found
+        forecast, confidence = (
+            np.stack([continued(values, known) for values in grid]).astype(np.float32)
+            for grid in (signals.forecast, signals.confidence)
+        )
+        for tickers in permutations(self.strata, draws=self.settings.draws, seed=self.settings.seed):
+            yield replace(signals, forecast=forecast[:, :, tickers], confidence=confidence[:, :, tickers])
 
     def run(self, **changes: Any) -> Outcome:
         """Run the configuration with some settings changed."""
@@ -243,12 +243,17 @@ class _Variants:
         figures = {
             "final_capital": paths[:, -1],
             "total_return": np.array([metrics.total_return(path) for path in paths]),
+            "cagr": np.array([metrics.cagr(path, year) for path in paths]),
             "sharpe": np.array(
                 [metrics.sharpe(metrics.simple_returns(path), sessions_per_year=year) for path in paths]
             ),
             "max_drawdown": np.array([metrics.max_drawdown(path) for path in paths]),
         }
         return Comparison(name=name, meaning=meaning, labels=tuple(labels), equity=equity, figures=figures)
+
+    def draw_names(self) -> Iterator[str]:
+        """Yield the label of each random draw."""
+        return (f"draw {number}" for number in range(self.settings.draws))
 
     def paths(self, equity: Float64) -> Float64:
         """Return equities that begin with the initial capital, shape (n, S)."""
@@ -278,14 +283,20 @@ def _no_filter(variants: _Variants) -> Comparison:
     return variants.compare("no filter", "the same picks from all candidates", ["no filter"], equities)
 
 
-def _random(variants: _Variants) -> Comparison | None:
+def _random_filters(variants: _Variants) -> Comparison | None:
     if variants.filter is None:
         return None
-    draws, quota = variants.settings.draws, variants.base.kept.sum(axis=1)
-    masks = random_filters(variants.base.candidates, quota, draws=draws, seed=variants.settings.seed)
-    labels = (f"draw {number}" for number in range(draws))
+    meaning = "as many candidates on each day, for as long, drawn at random"
+    return variants.compare("random filter", meaning, variants.draw_names(), variants.equities(variants.random_masks()))
+
+
+def _random_forecasts(variants: _Variants) -> Comparison | None:
+    if variants.filter is not None:
+        return None
+    config, setup = variants.config, variants.base.setup
+    equities = (run_strategy(config, setup, signals).net for signals in variants.random_signals())
     return variants.compare(
-        "random filter", "as many candidates on each day, drawn at random", labels, variants.equities(masks)
+        "random forecasts", "the same forecasts, given to other tickers", variants.draw_names(), equities
     )
 
 
@@ -328,27 +339,19 @@ def _benchmark(variants: _Variants) -> Comparison:
     return variants.compare("benchmark", meaning, ["benchmark"], [variants.base.benchmark])
 
 
-_COMPARISONS = (_filter, _no_filter, _random, _shuffled, _phases, _lagged, _delistings, _gross, _benchmark)
+_COMPARISONS = (
+    _filter,
+    _no_filter,
+    _random_filters,
+    _random_forecasts,
+    _shuffled,
+    _phases,
+    _lagged,
+    _delistings,
+    _gross,
+    _benchmark,
+)
 """A comparison that does not apply to a run returns None."""
-
-
-def random_filters(candidates: Bool, quota: np.ndarray, *, draws: int, seed: int) -> Iterator[Bool]:
-    """Yield masks that keep a number of candidates of each row, drawn at random from (seed, draw) only.
-
-    Args:
-        candidates: shape (R, N).
-        quota: number of candidates to keep of each row, shape (R,).
-        draws: number of masks.
-        seed: same seed, same masks.
-    """
-    columns = [np.flatnonzero(row) for row in candidates]
-    for draw in range(draws):
-        generator = np.random.Generator(np.random.Philox(key=[seed, draw]))
-        kept = np.zeros(candidates.shape, dtype=bool)
-        for row, able in enumerate(columns):
-            if quota[row]:
-                kept[row, generator.permutation(able)[: quota[row]]] = True
-        yield kept
 
 
 def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Bool]:
@@ -362,26 +365,64 @@ def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareC
         yield filter.keep(days, tickers, base.candidates, cluster, signals.distance)
 
 
-def _test_filter(variants: _Variants, random: Comparison, no_filter: Comparison) -> FilterTest:
-    """Test the run against its random filters."""
-    paths, path = variants.paths(random.equity), variants.base.path
-    excess = metrics.simple_returns(path) - np.mean(paths[:, 1:] / paths[:, :-1] - 1.0, axis=0)
-    low, high = metrics.block_bootstrap(
-        excess,
-        lambda drawn: drawn.mean(axis=1),
-        block=min(variants.settings.block, len(excess)),
-        seed=variants.settings.seed,
-    )
-    year = variants.base.sessions_per_year
-    interval = (low * year, high * year)
+def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Literal[False] | str) -> FilterTest:
+    """Test the filter of the run, or its forecasts, against the random ones."""
+    base, year = variants.base, variants.base.sessions_per_year
+    subject: Subject = "forecasts" if variants.filter is None else "filter"
+    random = rows["random filter" if subject == "filter" else "random forecasts"]
+    benchmark = metrics.simple_returns(base.benchmark)
+    paths = np.concatenate([base.path[None, :], variants.paths(random.equity)])
+    run = np.nan_to_num(paths[:, 1:] / paths[:, :-1] - 1.0)
+    run -= run[1:].mean(axis=0)
+    selection = _selections(variants)
+    statistics = np.column_stack([alpha_statistics(series, benchmark) for series in (run, selection)])
+    p_better, p_worse = permutation_p(statistics)
+    groups = None
+    if variants.groups is not None:
+        picks = np.zeros(base.candidates.shape)
+        row, rank = np.nonzero(base.picks.column >= 0)
+        picks[row, base.picks.column[row, rank]] = base.weight[row, rank]
+        groups = explain_by_groups(variants.universe, picks, variants.groups, benchmark, year)
+    figures = base.summary()
     return FilterTest(
-        excess=metrics.total_return(path) - float(random.figures["total_return"].mean()),
-        excess_interval=interval,
-        rank=rank_among(
-            random.figures["final_capital"].tolist(),
-            float(path[-1]),
-            excess_interval=interval,
-            no_filter=float(no_filter.figures["final_capital"][0]),
-        ),
-        lookahead=variants.lookahead,
+        subject=subject,
+        draws=len(random.labels),
+        p_better=p_better,
+        p_worse=p_worse,
+        run=contrast(run[0], benchmark, year),
+        selection=contrast(selection[0], benchmark, year),
+        percentiles={
+            name: percentile_among(random.figures[name], float(figures[name]))
+            for name in ("total_return", "sharpe", "max_drawdown")
+        },
+        performance=_performances(rows, subject),
+        lookahead=lookahead,
+        groups=groups,
     )
+
+
+def _selections(variants: _Variants) -> Float64:
+    """Return the daily returns of what the run selects, and of what each random draw selects; shape (draws + 1, S − 1).
+
+    Of a filter, the kept candidates less all candidates; of forecasts, their upper less their lower half by rank.
+    """
+    base, universe = variants.base, variants.universe
+    if variants.filter is not None:
+        masks = chain([base.kept], variants.random_masks())
+        return np.array([universe.of(universe.excess(equal(kept))) for kept in masks])
+    score = base.picks.score
+    known = ~np.isnan(score)
+    everyone = continued(score, known)
+    tickers = permutations(variants.strata, draws=variants.settings.draws, seed=variants.settings.seed)
+    others = (np.where(known, everyone[:, permuted], np.nan) for permuted in tickers)
+    return np.array([universe.of(rank_weights(one)) for one in chain([score], others)])
+
+
+def _performances(rows: Mapping[str, Comparison], subject: Subject) -> dict[str, Performance]:
+    """Return the performance of the run, of the run without its filter, and of all candidates."""
+    names = {"all candidates": "benchmark"}
+    names |= {"no filter": "no filter", "this run": "filter"} if subject == "filter" else {"this run": "no filter"}
+    return {
+        name: Performance(**{figure: rows[row].mean(figure) for figure in ("cagr", "sharpe", "max_drawdown")})
+        for name, row in names.items()
+    }

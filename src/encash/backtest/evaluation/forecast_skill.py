@@ -12,6 +12,7 @@ from encash.arrays import Bool, Float64
 from encash.backtest.files import json_value
 from encash.backtest.inputs.run_setup import Sessions
 from encash.backtest.inputs.signals import SignalGrid
+from encash.significance import mean_of
 
 DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
 """Sessions from the signal to the begin of the return."""
@@ -29,7 +30,7 @@ class ForecastSkill:
     icir: float
     """Mean over deviation of the daily IC, not annualized."""
     ic_t: float
-    """t of the mean with Newey-West weights over 2 · (horizon − 1) lags, in days of signals."""
+    """t of the mean, robust to returns that overlap; see `encash.significance`."""
     rank_ic: float
     rank_icir: float
     rank_ic_t: float
@@ -65,7 +66,7 @@ def measure_forecast_skill(
         forecast = np.where(admitted, forecast, np.nan)
     rows = np.searchsorted(sessions.days, signals.days)
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
-    lags = 2 * max(0, -(-horizon // max(step, 1)) - 1)
+    overlap = -(-horizon // max(step, 1))
     following = metrics.forward_returns(sessions.close, horizon)
     realised = following[rows]
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
@@ -76,13 +77,13 @@ def measure_forecast_skill(
         days=int((~np.isnan(pearson)).sum()),
         ic=_mean(pearson),
         icir=metrics.icir(pearson),
-        ic_t=metrics.newey_west_t(pearson, lags),
+        ic_t=mean_of(pearson, overlap).t,
         rank_ic=_mean(spearman),
         rank_icir=metrics.icir(spearman),
-        rank_ic_t=metrics.newey_west_t(spearman, lags),
+        rank_ic_t=mean_of(spearman, overlap).t,
         quantile_returns=tuple(_mean(column) for column in fifths.T),
         spread=_mean(spread),
-        spread_t=metrics.newey_west_t(spread, lags),
+        spread_t=mean_of(spread, overlap).t,
         decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
     )
 

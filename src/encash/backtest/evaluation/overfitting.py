@@ -11,6 +11,8 @@ from encash.arrays import Float64
 from encash.errors import InputError, MissingExtraError
 
 _MOST_RUNS = 1_000
+_DECIMALS = 12
+"""Of a daily return; further ones are rounding."""
 _SPLITS = 8
 """Blocks of the sessions; 70 ways to divide them into two halves."""
 
@@ -20,7 +22,7 @@ class Overfitting:
     """Significance of the best Sharpe ratio of many runs."""
 
     trials: int
-    """Runs that the best one was chosen from."""
+    """Runs that the best one was chosen from; runs with the same returns count once."""
     deflated_sharpe: float
     """Probability that the true Sharpe ratio of the best run is above the expected best of as many runs without skill
     (Bailey and López de Prado 2014)."""
@@ -37,25 +39,29 @@ def judge(returns: Float64, trials: int, sessions_per_year: int = metrics.SESSIO
     Args:
         returns: daily net returns of all runs on the same sessions, shape (runs, sessions). Of more than 1,000 runs
             every n-th in order of Sharpe ratio is used for the probability of overfitting, the best included.
-        trials: number of runs tried, earlier ones included.
+        trials: number of runs tried, earlier ones included. Runs of equal returns count as one trial, and idle runs,
+            whose Sharpe ratio is undefined, are never the best.
         sessions_per_year: annualizes the expected best Sharpe ratio.
 
     Raises:
-        InputError: fewer than 2 runs, or fewer sessions than blocks.
+        InputError: fewer than 2 different runs that trade, or fewer sessions than blocks.
         MissingExtraError: purgedcv is not installed.
     """
+    different = _distinct(returns)
+    trials -= len(returns) - len(different)
+    returns = different[~np.isnan([metrics.sharpe(row) for row in different])]
     if len(returns) < 2 or returns.shape[1] < 2 * _SPLITS:
         raise InputError(
-            f"{len(returns)} runs of {returns.shape[1]} sessions; expected at least 2 runs of {2 * _SPLITS} sessions"
+            f"{len(returns)} different runs that trade, of {returns.shape[1]} sessions; expected at least 2 runs of "
+            f"{2 * _SPLITS} sessions"
         )
     try:
         import purgedcv  # noqa: PLC0415 imports pandas and scikit-learn, which only this needs
     except ImportError:
         raise MissingExtraError("the deflated Sharpe ratio needs purgedcv; pip install 'encash[stats]'") from None
     ratios = np.array([metrics.sharpe(row, sessions_per_year=1) for row in returns])
-    ratios = np.nan_to_num(ratios)
     found = purgedcv.deflated_sharpe_ratio_full(
-        returns[int(ratios.argmax())], n_trials=max(trials, 1), var_sharpe=float(ratios.var(ddof=1))
+        returns[int(ratios.argmax())], n_trials=max(trials, 2), var_sharpe=float(ratios.var(ddof=1))
     )
     order = np.argsort(-ratios, kind="stable")
     sampled = order[:: -(-len(order) // _MOST_RUNS)]
@@ -68,6 +74,12 @@ def judge(returns: Float64, trials: int, sessions_per_year: int = metrics.SESSIO
         expected_best=float(found.sr_star) * float(np.sqrt(sessions_per_year)),
         overfitting=float(divided.pbo),
     )
+
+
+def _distinct(returns: Float64) -> Float64:
+    """Return the runs without those that repeat an earlier one, up to rounding; shape (distinct runs, sessions)."""
+    _, first = np.unique(returns.round(_DECIMALS) + 0.0, axis=0, return_index=True)  # + 0.0: −0 is 0
+    return returns[np.sort(first)]
 
 
 def _sharpe(returns: Float64) -> float:

@@ -1,45 +1,90 @@
-"""Test of a filter against random filters, and the wording of its result, on the command line and on the page alike.
+"""Test of a filter, or of forecasts, against random ones that persist as they do, and the wording of its result.
 
-The page shows `RULES` beside the verdict: a change of the rule here changes the text there.
+The command line and the page say the same. The page shows `RULES` beside the verdict: a change of the rule here changes
+the text there.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from encash.arrays import Float64
+from encash.backtest.evaluation.groups import GroupBets, text_of
+from encash.backtest.files import json_value
+from encash.significance import ROUNDING, least_squares, mean_of, regress, standard_errors
+
 LEVEL = 0.05
 FEWEST_DRAWS = 19
-"""With fewer random filters even the best rank has p > 0.05."""
+"""With fewer random draws even the best rank has p > 0.05."""
 FORESEEN = "it may have known its future, so this proves nothing"
 """Verdict on a run with look-ahead, whatever its rank."""
 
+Subject = Literal["filter", "forecasts"]
+RANDOM: dict[Subject, str] = {"filter": "random filters", "forecasts": "random rankings"}
+"""Names of the draws that a subject is compared with."""
+
 RULES = (
-    "Against chance: with n random filters of the same daily keep-rate, p = (1 + how many ended at or above the run) "
-    f"/ (n + 1). The filter is “better than chance” if p ≤ {LEVEL} and the 95% interval of its yearly excess return "
-    "over the random filters, where it is known, lies above 0. It is “worse than chance” if (1 + how many ended at or "
-    f"below the run) / (n + 1) ≤ {LEVEL} and that interval lies below 0; else “no better than chance”. "
-    f"Fewer than {FEWEST_DRAWS} draws allow no verdict.",
-    "The percentile is the share of random filters that ended below the run, ties counted half.",
+    "Random filters: each is the history of the filter with the tickers permuted, so that it keeps as many candidates "
+    "on each day, for as long, and trades as much. Tickers are permuted among those of similar volatility (and of the "
+    "same group, if groups are given). A run without a filter is compared with its forecasts permuted likewise.",
+    "Skill: the statistic is the t of an alpha against all candidates in equal weights, so that beta is not skill. It "
+    "is the greater of two: of the daily net returns of the run less the mean of the random runs, and of the daily "
+    "returns of the kept candidates (or of a portfolio weighted by the ranks of the forecasts) before costs.",
+    "p = (1 + how many of n random ones have a statistic at or above it) / (n + 1). “Better than chance” means "
+    f"p ≤ {LEVEL}, “worse than chance” the same from below, with the lesser of the two t. Fewer than {FEWEST_DRAWS} "
+    "draws allow no verdict.",
+    "A percentile is the share of random ones below the run, ties counted half.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomFilterRank:
-    """Rank of a run among random filters."""
+class Contrast:
+    """Difference of two portfolios per year, as fractions, arithmetic: mean daily return × sessions per year."""
 
+    excess: float
+    """Mean difference."""
+    excess_interval: tuple[float, float]
+    """95% interval of the mean difference."""
+    alpha: float
+    """Difference that beta to the candidates in equal weights does not explain."""
+    alpha_t: float
+    """Beyond ±1.96 is significant at 5%."""
+    beta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """Return, risk-adjusted return and risk of one run."""
+
+    cagr: float
+    sharpe: float
+    max_drawdown: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterTest:
+    """Test of a filter, or of the forecasts of a run without one, against random ones that persist as it does."""
+
+    subject: Subject
     draws: int
-    percentile: float
-    """0 to 100."""
     p_better: float
     p_worse: float
-    excess_interval: tuple[float, float] | None = None
-    """95% interval of the yearly excess return over the mean of the random filters; None if unknown."""
-    no_filter_ahead: bool = False
-    """True if the same run without a filter ended higher."""
+    run: Contrast
+    """Run less the mean of the random runs, after costs."""
+    selection: Contrast
+    """Kept candidates less all candidates, or upper less lower half by forecast, before costs."""
+    percentiles: Mapping[str, float]
+    """Percentile (0 to 100) of the run among the random ones by total_return, sharpe and max_drawdown."""
+    performance: Mapping[str, Performance]
+    """"this run", "no filter" (of a run with one) and "all candidates" (in equal weights, without costs)."""
+    lookahead: Literal[False] | str
+    """Reason why the run may know its future; False if it does not."""
+    groups: GroupBets | None = None
+    """Return explained by bets on groups; None if no groups are given."""
 
     @property
     def judged(self) -> bool:
@@ -48,49 +93,179 @@ class RandomFilterRank:
 
     @property
     def against_chance(self) -> str:
-        """Finding in words, from the random filters only."""
+        """Finding in words, from the random draws only."""
         if not self.judged:
-            return f"too few draws to tell the filter from chance ({FEWEST_DRAWS} are needed)"
-        low, high = self.excess_interval or (math.inf, -math.inf)
-        if self.p_better <= LEVEL and low > 0:
-            return "better than chance"
-        return "worse than chance" if self.p_worse <= LEVEL and high < 0 else "no better than chance"
+            return f"too few draws to tell the {self.subject} from chance ({FEWEST_DRAWS} are needed)"
+        better, worse = self.p_better <= LEVEL, self.p_worse <= LEVEL
+        if better == worse:
+            return "no better than chance"
+        return "better than chance" if better else "worse than chance"
 
     @property
     def finding(self) -> str:
         """Finding in words, qualified by the run without a filter."""
-        finding = self.against_chance
-        tempered = finding == "better than chance" and self.no_filter_ahead
-        return f"{finding}, yet no filter at all did better" if tempered else finding
+        finding, other = self.against_chance, self.performance.get("no filter")
+        ahead = other is not None and other.cagr > self.performance["this run"].cagr
+        return f"{finding}, yet no filter at all did better" if finding == "better than chance" and ahead else finding
+
+    @property
+    def helps(self) -> bool:
+        """True if it is better than chance and did not know its future."""
+        return not self.lookahead and self.against_chance == "better than chance"
+
+    @property
+    def lead(self) -> str:
+        """Return, Sharpe ratio and drawdown of what an investor would have had otherwise, and of the run."""
+        names = {"all candidates": "Holding all candidates", "no filter": "the same strategy without a filter"}
+        others = [
+            f"{text} returned {_performance_text(self.performance[name])}"
+            for name, text in names.items()
+            if name in self.performance
+        ]
+        return f"{', '.join(others)}; this run {_performance_text(self.performance['this run'])}."
+
+    @property
+    def sentence(self) -> str:
+        """Verdict: what an investor would have had otherwise, the finding, and the numbers that it rests on."""
+        verb = "is" if self.subject == "filter" else "are"
+        finding = f"the {self.subject} {verb} {self.finding}" if self.judged else self.finding
+        finding = FORESEEN if self.lookahead else finding
+        groups = "" if self.groups is None else f" {self.groups.sentence}."
+        return (
+            f"{self.lead} {finding[0].upper()}{finding[1:]}: p = {self.p_better:.3f} against {self.draws} "
+            f"{RANDOM[self.subject]} that persist as {'it does' if self.subject == 'filter' else 'they do'}; alpha of "
+            f"the run over them {text_of(self.run.alpha, '+.1%')} a year after costs, t = "
+            f"{text_of(self.run.alpha_t, '.1f')}.{groups}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        run, selection = (_json_of(contrast) for contrast in (self.run, self.selection))
+        return {
+            "subject": self.subject,
+            "sentence": self.sentence,
+            "helps": self.helps,
+            "p_value": self.p_better,
+            "p_worse": self.p_worse,
+            "draws": self.draws,
+            **run,
+            "selection": selection,
+            "percentiles": {name: json_value(value) for name, value in self.percentiles.items()},
+            "performance": {name: _json_of(one) for name, one in self.performance.items()},
+            "groups": None if self.groups is None else self.groups.to_json(),
+            "lookahead": self.lookahead,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FilterTest | None:
+        """Return the test that `to_json` wrote; None if an older version wrote it, whose p had a different meaning.
+
+        Raises:
+            KeyError, TypeError, ValueError: malformed values.
+        """
+        if "selection" not in values:
+            return None
+        groups = values["groups"]
+        if values["subject"] not in get_args(Subject):
+            raise ValueError(f"subject {values['subject']!r}")
+        return cls(
+            subject=values["subject"],
+            draws=int(values["draws"]),
+            p_better=float(values["p_value"]),
+            p_worse=float(values["p_worse"]),
+            run=_contrast_of(values),
+            selection=_contrast_of(values["selection"]),
+            percentiles={name: _number(value) for name, value in values["percentiles"].items()},
+            performance={
+                name: Performance(**{key: _number(value) for key, value in one.items()})
+                for name, one in values["performance"].items()
+            },
+            groups=None
+            if groups is None
+            else GroupBets(
+                count=int(groups["count"]),
+                **{name: _number(groups[name]) for name in ("excess", "explained", "rest_alpha_t")},
+            ),
+            lookahead=values["lookahead"],
+        )
 
 
-def rank_among(
-    draws: Sequence[float],
-    capital: float,
-    *,
-    excess_interval: tuple[float, float] | None = None,
-    no_filter: float | None = None,
-) -> RandomFilterRank:
-    """Rank a run among its random filters.
+def contrast(series: Float64, benchmark: Float64, sessions_per_year: float) -> Contrast:
+    """Measure the daily difference of two portfolios, and what of it the benchmark does not explain.
 
     Args:
-        draws: final capital of each random filter, at least one. Capitals that differ only by rounding are ties.
-        capital: final capital of the run.
-        excess_interval: of the yearly excess return; None or NaN if unknown.
-        no_filter: final capital of the same run without a filter; None if unknown.
-
-    >>> rank_among([1.0, 2.0, 4.0], 3.0).p_better
-    0.5
+        series: shape (n,).
+        benchmark: daily returns of the benchmark, shape (n,).
+        sessions_per_year: sessions per year.
     """
-    ends = np.asarray(draws, dtype=np.float64)
-    ties = np.isclose(ends, capital, rtol=1e-12, atol=0.0)
-    level, below = int(ties.sum()), int((~ties & (ends < capital)).sum())
-    known = excess_interval is not None and bool(np.isfinite(excess_interval).all())
-    return RandomFilterRank(
-        draws=len(ends),
-        percentile=100.0 * (below + level / 2.0) / len(ends),
-        p_better=(1 + len(ends) - below) / (len(ends) + 1),
-        p_worse=(1 + below + level) / (len(ends) + 1),
-        excess_interval=excess_interval if known else None,
-        no_filter_ahead=no_filter is not None and no_filter > capital,
+    line = regress(series, benchmark)
+    mean = mean_of(series).times(sessions_per_year)
+    return Contrast(
+        excess=mean.value,
+        excess_interval=mean.interval(),
+        alpha=line.alpha.value * sessions_per_year,
+        alpha_t=line.alpha.t,
+        beta=line.beta[0],
     )
+
+
+def alpha_statistics(series: Float64, benchmark: Float64) -> Float64:
+    """Return the t of the alpha of m series; 0 for a series that does not vary beyond rounding. Shape (m,).
+
+    Args:
+        series: shape (m, n).
+        benchmark: shape (n,).
+    """
+    coefficients, influence = least_squares(series, benchmark[:, None])
+    errors = standard_errors(influence)
+    varies = np.abs(influence).max(axis=1) > ROUNDING
+    return np.where(varies & (errors > 0), coefficients[:, 0] / np.where(errors > 0, errors, 1.0), 0.0)
+
+
+def permutation_p(statistics: Float64) -> tuple[float, float]:
+    """Return p from above and from below of the first of n + 1 rows of statistics among all of them.
+
+    From above the greatest statistic of a row counts, from below the least. Values that differ only by rounding are
+    ties, and ties count against the first row.
+
+    >>> permutation_p(np.array([[3.0], [1.0], [2.0], [4.0]]))
+    (0.5, 0.75)
+    """
+    high, low = statistics.max(axis=1), statistics.min(axis=1)
+    slack = 1e-9 * max(1.0, float(np.abs(statistics).max()))
+    return float(np.mean(high >= high[0] - slack)), float(np.mean(low <= low[0] + slack))
+
+
+def percentile_among(draws: Float64, value: float) -> float:
+    """Return the share of the draws below a value, ties counted half, 0 to 100; NaN if one is undefined.
+
+    >>> percentile_among(np.array([1.0, 2.0, 2.0, 4.0]), 2.0)
+    50.0
+    """
+    draws = draws[~np.isnan(draws)]
+    if not len(draws) or np.isnan(value):
+        return float("nan")
+    ties = np.isclose(draws, value, rtol=1e-12, atol=0.0)
+    return float(100.0 * np.mean(np.where(ties, 0.5, draws < value)))
+
+
+def _performance_text(one: Performance) -> str:
+    return (
+        f"{text_of(one.cagr, '+.1%')} a year (Sharpe {text_of(one.sharpe, '.2f')}, max drawdown "
+        f"{text_of(one.max_drawdown, '.1%')})"
+    )
+
+
+def _json_of(values: Contrast | Performance) -> dict[str, Any]:
+    return {name: json_value(value) for name, value in vars(values).items()}
+
+
+def _contrast_of(values: Mapping[str, Any]) -> Contrast:
+    low, high = map(_number, values["excess_interval"])
+    rest = {name: _number(values[name]) for name in ("excess", "alpha", "alpha_t", "beta")}
+    return Contrast(excess_interval=(low, high), **rest)
+
+
+def _number(value: float | None) -> float:
+    """Convert null to NaN."""
+    return float("nan") if value is None else float(value)

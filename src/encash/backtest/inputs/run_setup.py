@@ -20,7 +20,7 @@ from encash.backtest.inputs.universe import (
     session_span,
     universe_tickers,
 )
-from encash.backtest.simulation.market import Delisting, Market, settled
+from encash.backtest.simulation.market import Delisting, Market
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
 from encash.panel.calendars import sessions_per_year
@@ -93,10 +93,8 @@ class Sessions:
         """
         if delisting not in self._benchmarks:
             market = Market(close=self.close, fill=self.close)
-            rows = np.arange(1, len(self.days))[:, None]
-            before, now = market.mark[:-1], market.mark[1:]
-            returns = np.where(rows == market.last_row + 1, settled(before, before, delisting), now) / before - 1.0
-            counted = ~np.isnan(before) & (rows <= market.last_row + 1)
+            returns = market.session_returns(delisting)
+            counted = ~np.isnan(returns)
             if self.member is not None:
                 counted &= self.member[:-1]
             mean = np.where(counted, returns, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)

@@ -75,7 +75,8 @@ def _invest(lots: _Lots, targets: Targets, rules: Rules, sessions: int) -> Float
         if rules.whole_shares:
             bought = np.floor(bought)
         cash[account] = rules.costs.cash_after(money, bought, lots.entry[number])
-        np.add.at(arriving[account], lots.sale_row[number], rules.costs.received(bought, lots.sale[number]))
+        proceeds = np.maximum(rules.costs.received(bought, lots.sale[number]), 0.0)  # as `sale_fee`
+        np.add.at(arriving[account], lots.sale_row[number], proceeds)
         shares[number], seen[account] = bought, row + 1
     return shares
 
@@ -91,6 +92,6 @@ def _trades(lots: _Lots, targets: Targets, shares: Float64, held: Bool, rules: R
         side=np.repeat(np.array([BUY, SELL], dtype=np.int8), len(column)),
         shares=np.concatenate([count, count]),
         price=np.concatenate([entry, sale]),
-        fee=np.concatenate([rules.costs.fee(BUY, count, entry), rules.costs.fee(SELL, count, sale)]),
+        fee=np.concatenate([rules.costs.fee(BUY, count, entry), rules.costs.sale_fee(count, sale)]),
         cause=np.concatenate([np.zeros(len(column), dtype=np.int8), lots.cause[held]]),
     )

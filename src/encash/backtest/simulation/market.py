@@ -74,6 +74,17 @@ class Market:
         result: Int64 = np.minimum.accumulate(rows[::-1], axis=0)[::-1].astype(np.int64)
         return result
 
+    def session_returns(self, delisting: Delisting) -> Float64:
+        """Return the return of each ticker on each session from the second on, shape (S − 1, C).
+
+        A ticker that stopped trading has one more return, on the session after its last close, to the price of the
+        policy (``flat``: no loss). NaN before its first close and after that.
+        """
+        rows = np.arange(1, len(self.close))[:, None]
+        before, now = self.mark[:-1], self.mark[1:]
+        price = np.where(rows == self.last_row + 1, settled(before, before, delisting), now)
+        return np.where(rows <= self.last_row + 1, price / before - 1.0, np.nan)
+
     def exits(self, column: Int64, planned: Int64, entry: Float64, delisting: Delisting) -> Exits:
         """Return the exits of positions that are to be sold on planned sessions.
 

@@ -134,7 +134,7 @@ def _orders(exchange: _Exchange, after: Float64, row: int, costs: CostModel) -> 
         side=np.where(buy, BUY, SELL).astype(np.int8),
         shares=shares,
         price=price,
-        fee=np.where(buy, costs.fee(BUY, shares, price), costs.fee(SELL, shares, price)),
+        fee=np.where(buy, costs.fee(BUY, shares, price), costs.sale_fee(shares, price)),
         cause=np.zeros(len(change), dtype=np.int8),
     )
 
@@ -160,7 +160,7 @@ def _hold(
             exit=price,
         )
     )
-    gross, fee = shares[leaving] * price[leaving], costs.fee(SELL, shares[leaving], price[leaving])
+    gross, fee = shares[leaving] * price[leaving], costs.sale_fee(shares[leaving], price[leaving])
     log.trades.append(
         Trades(
             row=exits.row[leaving],

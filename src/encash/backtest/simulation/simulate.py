@@ -1,7 +1,17 @@
 """Simulation of target weights on prices.
 
-Every tranche is a separate account. The proceeds of a sale reach the account on the session of the sale and wait for
-its next rebalance.
+Conventions, each with a test:
+
+- Every tranche is a separate account. The proceeds of a sale reach the account on the session of the sale and wait for
+  its next rebalance, without interest.
+- A pick without a price on its fill session, or one that the money does not pay for (one share, the fixed fee), is not
+  bought: its share of the capital stays in cash until the next rebalance, and is counted as unfilled.
+- A holding without a price on its exit session is sold at its next price, and marked at its last close until then.
+- A holding whose ticker has no later price in the run is delisted: it is sold one session after its last close at the
+  price of the policy, which pays fees but no slippage.
+- The fee of a sale is at most its proceeds, so that an account is never below zero. A position written off pays none.
+- The equity is cash plus holdings at the close of each session; a buy at the close is worth its market price, so that
+  slippage and fees are lost on that session.
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ class SweepResult:
         judged = self.overfitting
         return {
             "trials": self.trials,
+            "distinct_trials": None if judged is None else judged.trials,
             "deflated_sharpe": None if judged is None else judged.deflated_sharpe,
             "expected_best_sharpe": None if judged is None else judged.expected_best,
             "probability_of_overfitting": None if judged is None else judged.overfitting,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from encash.backtest.evaluation.random_filter_test import percentile_among
 from encash.report import style
 from encash.report.charts.base import Chart
 from encash.report.charts.elements import Mark, histogram
@@ -15,23 +16,28 @@ _X_TITLE = "final capital, in the currency of the prices"
 
 
 def random_filters(run: Run, extras: Extras) -> Chart | None:
-    """Draw the distribution over random filters, with the run, no filter and shuffled clusters as lines."""
-    rank = extras.rank(run.final_capital)
-    if rank is None:
+    """Draw the distribution over random filters or rankings, with the run, no filter and shuffled clusters as lines."""
+    capitals = np.asarray(extras.random_filters, dtype=np.float64)
+    if not len(capitals):
         return None
+    what = "filters" if run.has_filter else "rankings"
     marks = [Mark(label="this run", value=run.final_capital, role="net")]
     if extras.no_filter is not None:
         marks.append(Mark(label="no filter", value=extras.no_filter, role="bench"))
     if len(extras.shuffled_clusters):
         median = float(np.median(np.asarray(extras.shuffled_clusters)))
         marks.append(Mark(label="shuffled clusters, median", value=median, role="muted"))
-    capitals = np.asarray(extras.random_filters, dtype=np.float64)
+    below = percent(percentile_among(capitals, run.final_capital) / 100, 0)
+    test = extras.test
     return Chart(
-        title="Random-filter test",
-        reading=f"{percent(rank.percentile / 100, 0)} of {count(rank.draws)} random filters with the same keep-rate "
-        "ended below the run.",
-        figure=histogram(capitals, marks, money, y_title="number of random filters", x_title=_X_TITLE),
-        note=f"Probability that a random filter ends at least this high: p = {number(rank.p_better, 3)}.",
+        title="Random-filter test" if run.has_filter else "Random-ranking test",
+        reading=f"{below} of {count(len(capitals))} random {what} ended below the run.",
+        figure=histogram(capitals, marks, money, y_title=f"number of random {what}", x_title=_X_TITLE),
+        note=""
+        if test is None
+        else f"{percent(test.percentiles['sharpe'] / 100, 0)} of them had a lower Sharpe ratio, and "
+        f"{percent(test.percentiles['max_drawdown'] / 100, 0)} a deeper drawdown. The verdict compares alphas: "
+        f"p = {number(test.p_better, 3)}.",
     )
 
 

@@ -57,6 +57,10 @@ class CostModel(ABC):
         """Return the cash that is left after buys at execution prices."""
         return cash - float(shares @ price) - float(self.fee(BUY, shares, price).sum())
 
+    def sale_fee(self, shares: Float64, price: Float64) -> Float64:
+        """Return the fee that a simulation charges for each sale: at most its value, so that no account is in debt."""
+        return np.minimum(self.fee(SELL, shares, price), shares * price)
+
     def received(self, shares: Float64, price: Float64) -> Float64:
         """Return the proceeds of each sale at an execution price, after its fee."""
         return shares * price - self.fee(SELL, shares, price)
