@@ -107,12 +107,7 @@ def test_sessions_from_sunday_to_thursday_need_the_zone(form, tmp_path):
     assert all(bars.days.astype(str).tolist() == [str(day) for day in days] for bars in found.values())
 
 
-ROUNDED = pytest.mark.xfail(strict=True, reason="bounds of bars have no tolerance yet")
-
-
-@pytest.mark.parametrize(
-    "noise", [0.0, *(pytest.param(noise, marks=ROUNDED) for noise in (1e-15, 1e-7, 1e-5))], ids=str
-)
+@pytest.mark.parametrize("noise", [0.0, 1e-15, 1e-7, 1e-5], ids=str)
 def test_a_fund_with_one_price_per_day_is_taken(noise, tmp_path):
     """Open, high, low and close are one price up to rounding, also after adjustment: no column is exchanged."""
     rows = []
