@@ -12,6 +12,7 @@ from encash.backtest.evaluation.groups import GroupBets
 from encash.backtest.evaluation.random_filter_test import FilterTest, Performance, percentile_among, permutation_p
 from encash.errors import FormatError
 from encash.report import Extras, Spread, assess, judge, read_comparisons, read_run
+from encash.report.verdict import TOO_GOOD
 from tests.report.conftest import make_test
 
 
@@ -279,3 +280,14 @@ def test_a_verdict_is_read_back_as_it_was_written(seed, hole, groups):
     assert again is not None
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert FilterTest.from_json({"p_value": 0.1, "excess_interval": [0.0, 1.0]}) is None
+
+
+def test_a_result_that_is_too_good_is_a_finding(write_run):
+    """A Sharpe ratio that no honest strategy keeps up is not praised, whatever the test says: the page asks for the
+    leak."""
+    perfect = read_run(write_run(drift=0.01, sessions=600))
+    extras = Extras(test=make_test(p_better=0.001, p_worse=0.999))
+    assert state(perfect, extras, "Plausible figures") == "bad"
+    assert "Sharpe ratio" in criterion(perfect, extras, "Plausible figures").explanation
+    assert judge(perfect, extras).finding == TOO_GOOD
+    assert judge(perfect, extras).tone == "bad"

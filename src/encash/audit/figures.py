@@ -39,7 +39,7 @@ def _judge(subject: Subject, lookup: Lookup) -> Check:
     )
     found = implausible_figures(
         sharpe=run.summary["sharpe"],
-        sessions=len(run.days) - 1,
+        years=(len(run.days) - 1) / outcome.sessions_per_year,
         rank_ic=skill.rank_ic,
         rank_ic_t=skill.rank_ic_t,
         horizon=config.signal_horizon,

@@ -27,7 +27,7 @@ from encash.report.formatting import (
 )
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
-from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS, performance_text
+from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS, implausible, performance_text
 from encash.significance import CRITICAL
 
 State = Literal["good", "doubt", "bad", "unknown"]
@@ -221,6 +221,13 @@ def _delistings(run: Run, extras: Extras) -> Answer:
     return "good" if min(policies.values()) >= 0.99 * run.final_capital else "doubt", text
 
 
+def _plausibility(run: Run, extras: Extras) -> Answer:
+    found = implausible(run, extras)
+    if not found:
+        return "good", "Yes: no figure is beyond what honest daily strategies reach."
+    return "bad", " ".join(f"{one.sentence[0].upper()}{one.sentence[1:]}." for one in found)
+
+
 def _lookahead(run: Run, extras: Extras) -> Answer:
     if run.lookahead_reason is not None:
         return "bad", f"Possible: {run.lookahead_reason}."
@@ -293,6 +300,7 @@ CRITERIA: dict[str, Callable[[Run, Extras], Answer | None]] = {
     "Robust to a one-session delay": _delay,
     "Sensitivity to the start day": _start_day,
     "Sensitivity to delistings": _delistings,
+    "Plausible figures": _plausibility,
     "Look-ahead": _lookahead,
     "Training period of the encoder": _training,
     "Data coverage": _coverage,

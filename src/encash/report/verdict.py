@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encash.backtest.evaluation import random_filter_test
+from encash.backtest.evaluation.plausibility import Implausible, implausible_figures
 from encash.backtest.evaluation.random_filter_test import Performance
 from encash.report.formatting import count, number, percent, signed_percent
 from encash.report.run_extras import Extras
@@ -27,6 +28,9 @@ RULES = (
     "This is one test on one period: p is the probability of such a statistic without skill in this run. It does not "
     "predict next year, and it is too optimistic if this run was chosen among many.",
 )
+
+TOO_GOOD = "it is too good to be true: look for data of the future first"
+"""Finding about a run with an implausible figure."""
 
 Tone = Literal["good", "neutral", "bad", "unknown"]
 
@@ -53,9 +57,26 @@ def judge(run: Run, extras: Extras) -> Verdict:
     """Reach the verdict on a run."""
     warning = run.lookahead_reason
     finding, tone = _find(run, extras)
+    if implausible(run, extras):
+        finding, tone = TOO_GOOD, "bad"
     if warning is not None:
         finding, tone = random_filter_test.FORESEEN, "bad"
     return Verdict(statement=_state(run, extras), finding=finding, tone=tone, warning=warning)
+
+
+def implausible(run: Run, extras: Extras) -> tuple[Implausible, ...]:
+    """Return the figures of a run that are too good to be true."""
+    best = max(extras.skill, key=lambda one: abs(one.rank_ic), default=None)
+    trades = run.figure("trades")
+    return implausible_figures(
+        sharpe=run.performance.sharpe,
+        years=(len(run.equity.days) - 1) / run.sessions_per_year,
+        rank_ic=None if best is None else best.rank_ic,
+        rank_ic_t=None if best is None else best.rank_ic_t,
+        horizon=1 if best is None else best.horizon,
+        hit_rate=run.figure("win_rate"),
+        holdings=0 if trades is None else int(trades) // 2,
+    )
 
 
 def performance_text(one: Performance) -> str:

@@ -45,7 +45,7 @@ class Implausible:
 def implausible_figures(
     *,
     sharpe: float | None = None,
-    sessions: int = 0,
+    years: float = 0.0,
     rank_ic: float | None = None,
     rank_ic_t: float | None = None,
     horizon: int = 1,
@@ -56,22 +56,22 @@ def implausible_figures(
 
     Args:
         sharpe: annual Sharpe ratio of daily returns; None or NaN leaves it out.
-        sessions: number of daily returns behind it.
+        years: length of the daily returns behind it.
         rank_ic: mean rank correlation of forecasts and returns.
         rank_ic_t: its t, for the lower bound.
         horizon: sessions of the forecasts.
         hit_rate: share of winning holdings.
         holdings: number of holdings behind it.
 
-    >>> [found.figure for found in implausible_figures(sharpe=7.0, sessions=500, rank_ic=0.58, rank_ic_t=60.0)]
+    >>> [found.figure for found in implausible_figures(sharpe=7.0, years=2.0, rank_ic=0.58, rank_ic_t=60.0)]
     ['sharpe', 'rank_ic']
-    >>> implausible_figures(sharpe=7.0, sessions=20), implausible_figures(sharpe=1.2, sessions=2500)
+    >>> implausible_figures(sharpe=7.0, years=0.08), implausible_figures(sharpe=1.2, years=10.0)
     ((), ())
     """
     scale = math.sqrt(max(1.0, horizon / RANK_IC_PER_HORIZON))
     most_ic = min(LARGEST_RANK_IC, MOST_RANK_IC * scale)
     judged = (
-        ("sharpe", sharpe, MOST_SHARPE, _sharpe_error(sharpe, sessions), "a Sharpe ratio of {:.1f}"),
+        ("sharpe", sharpe, MOST_SHARPE, _sharpe_error(sharpe, years), "a Sharpe ratio of {:.1f}"),
         ("rank_ic", rank_ic, most_ic, _error_of_t(rank_ic, rank_ic_t), "a mean rank IC of {:.2f}"),
         (
             "hit_rate",
@@ -93,12 +93,14 @@ def implausible_figures(
     )
 
 
-def _sharpe_error(sharpe: float | None, sessions: int) -> float:
-    """Return the standard error of an annual Sharpe ratio (Lo 2002): √((1 + s²/2) / n) per session."""
-    if sharpe is None or sessions < 2:
+def _sharpe_error(sharpe: float | None, years: float) -> float:
+    """Return the standard error of an annual Sharpe ratio s (Lo 2002): √((1 + s²/2N) / years), N daily returns a year.
+
+    N hardly matters and is taken as 252.
+    """
+    if sharpe is None or not years > 0:
         return math.inf
-    daily = sharpe / math.sqrt(SESSIONS_PER_YEAR)
-    return math.sqrt((1 + daily**2 / 2) / sessions * SESSIONS_PER_YEAR)
+    return math.sqrt((1 + sharpe**2 / (2 * SESSIONS_PER_YEAR)) / years)
 
 
 def _error_of_t(mean: float | None, t: float | None) -> float:
