@@ -277,7 +277,7 @@ CASES = [
     ),
     # Lines that are no bars
     Case(
-        name="the header again in the middle",
+        name="the header repeated below some rows",
         write=lines(lambda rows: [*rows[:HEADER_AGAIN], rows[0], *rows[HEADER_AGAIN:]]),
         expect=(GIVEN, Refused("header|date|number")),
     ),

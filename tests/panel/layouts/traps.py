@@ -390,7 +390,7 @@ CASES = [
         expect=Refused("date", seen=("2024-01",)),
     ),
     Case(
-        name="dates that are no days",
+        name="dates that do not exist",
         write=table(LONG, ROW, foot="2024-02-30,LOW,1,1,1,1,1"),
         expect=Refused("date", seen=("2024-02-30",)),
     ),
@@ -480,7 +480,7 @@ CASES = [
         **plain(options=ReadOptions(timezone="Mars/Olympus"), expect=Refused("Mars/Olympus")),
     ),
     Case(name="a separator of two characters", **plain(options=ReadOptions(sep=";;"), expect=Refused(";;"))),
-    Case(name="a decimal mark that is none", **plain(options=ReadOptions(decimal="x"), expect=Refused("decimal"))),
+    Case(name="an invalid decimal mark", **plain(options=ReadOptions(decimal="x"), expect=Refused("decimal"))),
     Case(
         name="the close stated as the ticker's column",
         **plain(options=ReadOptions(columns={"close": "ticker"}), expect=Refused("number|ticker")),
