@@ -112,7 +112,13 @@ def _alternative(row: Mapping[str, Any]) -> Alternative:
 def _skill(row: Mapping[str, Any]) -> Skill:
     figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
     groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
-    return Skill(horizon=int(row["horizon"]), days=int(row["days"]), quantile_returns=groups, **figures)
+    return Skill(
+        horizon=int(row["horizon"]),
+        days=int(row["days"]),
+        quantile_returns=groups,
+        settled=int(row.get("settled", 0)),
+        **figures,
+    )
 
 
 def _ranges(path: Path) -> dict[str, Range]:

@@ -40,6 +40,8 @@ class ForecastSkill:
     spread_t: float
     decay: tuple[tuple[int, float], ...]
     """(sessions, mean rank IC) of the same forecasts with the returns that begin that many sessions later."""
+    settled: int = 0
+    """Forecasts of tickers that stopped trading within the horizon; the delisting policy decides their returns."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; undefined figures are null."""
@@ -47,18 +49,24 @@ class ForecastSkill:
 
 
 def measure_forecast_skill(
-    sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None
+    sessions: Sessions,
+    signals: SignalGrid,
+    horizon: int,
+    admitted: Bool | None = None,
+    *,
+    delisting: metrics.Delisting = "last",
 ) -> ForecastSkill:
     """Measure the skill of the forecasts of one horizon on the days of the signals.
 
-    A return is the close `horizon` sessions later over the close of the day, less 1. A ticker without both closes is
-    left out, even one that stopped trading in between; the simulation counts it, see `market`.
+    Returns are those of `metrics.settled_returns`: from the close of the day to the close `horizon` sessions later, or
+    to the settlement of a ticker that stopped trading in between.
 
     Args:
         sessions: prices of the run; nothing after its last session is used.
         signals: signals of sessions of the run, on its universe.
         horizon: a horizon of the forecasts, in sessions.
         admitted: tickers to include, shape (days, tickers); None for all with a forecast.
+        delisting: the policy for tickers that stop trading.
     """
     forecast = signals.of_horizon(horizon)[0].astype(np.float64)
     if admitted is not None:
@@ -66,7 +74,7 @@ def measure_forecast_skill(
     rows = np.searchsorted(sessions.days, signals.days)
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
     lags = 2 * max(0, -(-horizon // max(step, 1)) - 1)
-    following = metrics.forward_returns(sessions.close, horizon)
+    following, stopped = metrics.settled_returns(sessions.close, horizon, delisting)
     realised = following[rows]
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
     fifths = quantile_returns(forecast, realised, 5)
@@ -84,6 +92,7 @@ def measure_forecast_skill(
         spread=_mean(spread),
         spread_t=metrics.newey_west_t(spread, lags),
         decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
+        settled=int((stopped[rows] & ~np.isnan(forecast)).sum()),
     )
 
 

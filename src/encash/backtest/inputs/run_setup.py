@@ -18,9 +18,10 @@ from encash.backtest.inputs.universe import (
     session_span,
     universe_tickers,
 )
-from encash.backtest.simulation.market import Delisting, Market, settled
+from encash.backtest.simulation.market import Market
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
+from encash.metrics import Delisting, settlement
 from encash.panel.panel import PriceTable
 
 
@@ -87,7 +88,7 @@ class Sessions:
             market = Market(close=self.close, fill=self.close)
             rows = np.arange(1, len(self.days))[:, None]
             before, now = market.mark[:-1], market.mark[1:]
-            returns = np.where(rows == market.last_row + 1, settled(before, before, delisting), now) / before - 1.0
+            returns = np.where(rows == market.last_row + 1, settlement(before, before, delisting), now) / before - 1.0
             counted = ~np.isnan(before) & (rows <= market.last_row + 1)
             if self.member is not None:
                 counted &= self.member[:-1]

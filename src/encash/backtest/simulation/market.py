@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 
+from encash import metrics
 from encash.arrays import Float64, Int8, Int64
+from encash.metrics import Delisting, settlement
 
-Delisting = Literal["last", "-30%", "zero", "flat"]
-"""The price at which the position in a ticker that stops trading is sold: its last price, 0.7 of that, nothing, or the
-entry price."""
-DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
+DELISTING_POLICIES = metrics.DELISTING_POLICIES
 
 
 class Cause(IntEnum):
@@ -97,11 +95,5 @@ class Market:
             row[absent] = np.where(dead, last + 1, np.minimum(upcoming, final))
             cause[absent] = np.where(dead, Cause.DELISTED, Cause.DEFERRED)
             later = np.where(upcoming > final, self.mark[final, column[absent]], self.fill[row[absent], column[absent]])
-            price[absent] = np.where(dead, settled(self.mark[last, column[absent]], entry[absent], delisting), later)
+            price[absent] = np.where(dead, settlement(self.mark[last, column[absent]], entry[absent], delisting), later)
         return Exits(row=row, price=price, cause=cause)
-
-
-def settled(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
-    """Return the sale prices of positions in delisted tickers, from their last and their entry prices."""
-    by_policy = {"last": last, "-30%": 0.7 * last, "zero": np.zeros_like(last), "flat": entry}
-    return by_policy[delisting]
