@@ -48,7 +48,7 @@ AVERAGING = 0.98
 EVALUATION_BATCH = 256
 HEAD_WINDOWS = 1024
 """Training windows that the heads of the start are fitted on."""
-CERTAINTY = 1.0
+CERTAINTY = 2.0
 """Standard errors by which an epoch must rank better than the best before it."""
 
 
@@ -110,7 +110,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         panel: features and prices; nothing after `train_end` is read.
         out: the checkpoint, written atomically when training has ended.
         config: sizes, split and limits of the work.
-        progress: called with (done, total) steps, where the total is the most steps.
+        progress: called with (done, total) steps; the total grows if an epoch is an improvement.
 
     Raises:
         InputError: no prices, or too little history.
@@ -133,11 +133,12 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         run = _Run(_start(layout, split, linear, config.seed).to(device), split, config, progress)
-        run.fit_heads(linear)
+        run.fit_heads(linear, data.overlap)
         best = run.fit(_held_out_loss(linear))
     model = run.model
     model.load_state_dict(best.weights)
-    run.calibrate()
+    if best.epoch:  # the scale and the confidence of the start are those of held-out windows already
+        run.calibrate()
     figures = _figures(run, baseline)
     _fold_scale(model, split)
     train_end = min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))  # the data may end before
@@ -195,12 +196,13 @@ class _Run:
         self._draws = min(config.epoch_samples, len(split.train))
         self._steps_per_epoch = math.ceil(self._draws / config.sizes.batch_size)
         self._total_steps = self._steps_per_epoch * config.max_epochs
+        self._expected_steps = self._steps_per_epoch * min(config.max_epochs, config.patience)
         self._steps = 0
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.sizes.learning_rate, weight_decay=config.weight_decay
         )
 
-    def fit_heads(self, linear: LinearFit) -> None:
+    def fit_heads(self, linear: LinearFit, overlap: Float64) -> None:
         """Make the linear forecast that of the model, with the confidence of its held-out forecasts."""
         samples = self.split.train
         some = samples.take(np.linspace(0, len(samples) - 1, min(HEAD_WINDOWS, len(samples))).round().astype(int))
@@ -208,7 +210,7 @@ class _Run:
         with torch.inference_mode():
             means = torch.cat([self.model.states(windows).mean(1) for windows in self._windows(some)])
         forecasts = linear.forecast.predict(self.split.rows, some.end_rows)
-        fit_heads(self.model, len(linear.forecast.bounds) - 1, means, forecasts, linear.platt(HORIZONS))
+        fit_heads(self.model, len(linear.forecast.bounds) - 1, means, forecasts, linear.platt(overlap))
 
     def fit(self, start_loss: float) -> _Best:
         """Train until no epoch has improved for `patience` epochs; return the best epoch, or the start as epoch 0."""
@@ -229,7 +231,9 @@ class _Run:
             self.model.load_state_dict(trained)
             if epoch - best.epoch >= self.config.patience:
                 break
-        self._progress(self._total_steps, self._total_steps)
+            expected = min(self.config.max_epochs, best.epoch + self.config.patience)
+            self._expected_steps = self._steps_per_epoch * expected
+        self._progress(self._expected_steps, self._expected_steps)
         return best
 
     @torch.no_grad()
@@ -279,12 +283,14 @@ class _Run:
             averaged.update_parameters(self.model)
             self._steps += 1
             losses.append(forecast_loss.item())
-            self._progress(self._steps, self._total_steps)
+            self._progress(self._steps, self._expected_steps)
         return float(np.mean(losses))
 
     def _batches(self, epoch: int) -> Iterator[Samples]:
-        """Yield batches drawn without replacement, which depend only on seed and epoch."""
-        draw = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.split.train))[: self._draws]
+        """Yield batches drawn without replacement; the place of a window depends only on seed, epoch and its cell."""
+        samples, grid = self.split.train, (len(self.split.sessions), len(self.split.rows.tickers))
+        places = np.random.default_rng([self.config.seed, epoch]).random(grid)[samples.session, samples.ticker]
+        draw = np.argsort(places, kind="stable")[: self._draws]
         for at in range(0, len(draw), self.config.sizes.batch_size):
             yield self.split.train.take(draw[at : at + self.config.sizes.batch_size])
 

@@ -1,7 +1,7 @@
 """Ridge regression on windows: the linear forecast that a model starts from, and the baseline that it must beat.
 
 A window is summarized by the mean of each feature over a few stretches of it. Which stretches, how strong the penalty
-and how large the forecast is chosen by cross-validation over blocks of sessions, for each horizon on its own.
+and how large the forecast is follows from cross-validation over blocks of sessions, for each horizon on its own.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Regression:
     """Block of sessions of each window, from 0; −1 for a window between two blocks. Shape (n,)."""
     targets: Float64
     """Finite, with a mean near 0; shape (n, H)."""
+    overlap: Float64
+    """Number of consecutive targets of a ticker that count as one, because their returns overlap; shape (H,)."""
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -89,14 +91,14 @@ class LinearFit:
     held_out_targets: Float64
     """shape (m, H)."""
     summary: tuple[str, ...]
-    """The chosen summaries, for each horizon."""
+    """The summaries with the most weight, for each horizon."""
 
-    def platt(self, horizons: Sequence[int]) -> Float64:
+    def platt(self, overlap: Float64) -> Float64:
         """Return intercept and slope, on the absolute forecast, of the log odds that its sign is right; (H, 2)."""
         found = []
-        for at, horizon in enumerate(horizons):
+        for at, times in enumerate(overlap):
             forecast, target = self.held_out[:, at], self.held_out_targets[:, at]
-            right, weight = right_signs(forecast, target), 1.0 / (2 * horizon - 1)
+            right, weight = right_signs(forecast, target), 1.0 / float(times)
             found.append(fit_platt(np.abs(forecast), right, weight, (0.0, NORMAL_SLOPE), (0.1, 1.0)))
         return np.stack(found)
 
@@ -120,16 +122,18 @@ def regression(split: Split, horizons: Sequence[int]) -> tuple[Regression, Stand
         end_rows=samples.end_rows,
         block=block,
         targets=split.targets(samples).astype(np.float64),
+        overlap=2.0 * np.array(horizons) - 1.0,
     )
     return data, fit_standardizer(split.rows.values[samples.end_rows])
 
 
 def fit_linear(data: Regression, standardizer: Standardizer, max_segments: int) -> LinearFit:
-    """Fit the linear forecast with the lowest cross-validated error, for each horizon.
+    """Fit a linear forecast for each horizon: an average of ridge regressions, by their cross-validated errors.
 
     The last session is a segment of its own; the others follow from the data, see `segment_bounds`. Candidates are the
     last session, the mean of the window, both, each segment, and the latest segments together. A horizon may also use
     the coefficients of a different horizon, because those of short returns are estimated from more independent ones.
+    The forecast has the scale that fits held-out windows, so that the slope of returns on it is about 1.
 
     Args:
         data: windows and targets.
@@ -229,29 +233,30 @@ def _fit(
     *,
     share_coefficients: bool = True,
 ) -> LinearFit:
-    """Fit the best of some kernels and penalties by cross-validation."""
+    """Average the regressions on some kernels, with weights by their cross-validated errors."""
     segments, features, horizons = len(bounds) - 1, data.rows.values.shape[1], data.targets.shape[1]
     data = data.thinned(max(1, int(MOST_PRODUCTS / (segments * features) ** 2)))
     sums = _Sums.of(data, bounds, standardizer)
     fitting = [one for one in kernels if len(one[1]) == 1 or len(one[1]) * features <= MOST_COLUMNS]
-    best: list[_Choice | None] = [None] * horizons
-    for name, kernel in fitting:
-        for choice in _choices(name, np.kron(kernel, np.eye(features)), sums, share_coefficients=share_coefficients):
-            if (known := best[choice.horizon]) is None or choice.gain > known.gain:
-                best[choice.horizon] = choice
-    chosen = [choice for choice in best if choice is not None]
-    held_out, targets = _held_out(data.thinned(MOST_HELD_OUT), chosen, sums.center, bounds, standardizer)
-    coefficients = np.stack([choice.scale * choice.coefficients for choice in chosen], axis=1)
+    candidates = [_candidate(name, np.kron(kernel, np.eye(features)), sums) for name, kernel in fitting]
+    weights = _weights(candidates, data.overlap, share_coefficients=share_coefficients)
+    coefficients = sum(one.combined(weight, -1) for one, weight in zip(candidates, weights, strict=True))
+    by_fold = [
+        sum(one.combined(weight, fold) for one, weight in zip(candidates, weights, strict=True))
+        for fold in range(FOLDS)
+    ]
+    held_out, targets = _held_out(data.thinned(MOST_HELD_OUT), np.stack(by_fold), sums.center, bounds, standardizer)
+    most = weights.sum(axis=(1, 2)).argmax(axis=0)
     return LinearFit(
         forecast=LinearForecast(
             standardizer=standardizer,
             bounds=bounds,
-            coefficients=coefficients.reshape(segments, features, horizons),
+            coefficients=np.asarray(coefficients).reshape(segments, features, horizons),
             intercept=-sums.center @ coefficients,
         ),
         held_out=held_out,
         held_out_targets=targets,
-        summary=tuple(choice.name for choice in chosen),
+        summary=tuple(candidates[at].name for at in most),
     )
 
 
@@ -291,76 +296,81 @@ class _Sums:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Choice:
-    """Coefficients of one candidate for one horizon."""
+class _Candidate:
+    """Regressions on the summaries ``kernel @ x`` under P penalties, each for H horizons."""
 
     name: str
-    horizon: int
-    gain: float
-    """Reduction of the squared error of held-out windows, in sums of squares."""
-    scale: float
-    """Slope of the held-out targets on the held-out forecasts, from 0 to 1.5."""
-    coefficients: Float64
-    """shape (p,)."""
-    by_fold: Float64
-    """Fitted without each block, shape (folds, p)."""
+    kernel: Float64
+    """shape (q, p)."""
+    paths: Float64
+    """Coefficients without each block, and at last with all; shape (folds + 1, P, q, H)."""
+    gain: Float64
+    """Reduction of the squared error of held-out windows by the coefficients of one horizon (first) as a forecast of
+    another (second), at their best scale; shape (P, H, H)."""
+    scale: Float64
+    """That scale: the slope of the held-out targets on the forecast, from 0 on; shape (P, H, H)."""
+
+    def combined(self, weight: Float64, fold: int) -> Float64:
+        """Return the weighted sum of the scaled coefficients, shape (p, H)."""
+        mixed = np.einsum("pqs,psh->qh", self.paths[fold], weight * self.scale)
+        result: Float64 = self.kernel.T @ mixed
+        return result
 
 
-def _choices(name: str, kernel: Float64, sums: _Sums, *, share_coefficients: bool) -> Iterator[_Choice]:
-    """Yield the best choice of each horizon among the penalties, on the summaries ``kernel @ x``."""
+def _candidate(name: str, kernel: Float64, sums: _Sums) -> _Candidate:
+    """Fit the regressions on the summaries ``kernel @ x``."""
     grams = np.stack([kernel @ gram @ kernel.T for gram in sums.gram])
     crosses = np.stack([kernel @ cross for cross in sums.cross])
     total, cross, count = grams.sum(axis=0), crosses.sum(axis=0), int(sums.count.sum())
     unit = 1.0 / np.sqrt(np.maximum(np.diag(total) / count, 1e-12))
-    paths = [
-        _ridge_path(total - grams[fold], cross - crosses[fold], count - int(sums.count[fold]), unit)
-        for fold in range(FOLDS)
-    ]
-    whole = _ridge_path(total, cross, count, unit)
-    horizons = cross.shape[1]
-    best: dict[int, tuple[float, float, int, int]] = {}
-    for number in range(len(PENALTIES)):
-        product, square = np.zeros((horizons, horizons)), np.zeros(horizons)
-        for fold in range(FOLDS):
-            weights = paths[fold][number]
-            product += weights.T @ crosses[fold]
-            square += np.einsum("ph,pq,qh->h", weights, grams[fold], weights, optimize=True)
-        for horizon in range(horizons):
-            for source in range(horizons) if share_coefficients else (horizon,):
-                along = product[source, horizon]
-                gain = along**2 / max(square[source], 1e-12) if along > 0 else 0.0
-                if horizon not in best or gain > best[horizon][0]:
-                    best[horizon] = gain, along / max(square[source], 1e-12), number, source
-    for horizon, (gain, slope, number, source) in best.items():
-        yield _Choice(
-            name=name,
-            horizon=horizon,
-            gain=gain,
-            scale=slope if gain > 0 else 0.0,
-            coefficients=kernel.T @ whole[number][:, source],
-            by_fold=np.stack([kernel.T @ path[number][:, source] for path in paths]),
-        )
+    paths = np.stack(
+        [
+            *(
+                _ridge_path(total - grams[fold], cross - crosses[fold], count - int(sums.count[fold]), unit)
+                for fold in range(FOLDS)
+            ),
+            _ridge_path(total, cross, count, unit),
+        ]
+    )
+    along = np.einsum("fpqs,fqh->psh", paths[:-1], crosses, optimize=True)
+    square = sum(((gram @ path) * path).sum(axis=1) for gram, path in zip(grams, paths[:-1], strict=True))
+    scale = np.maximum(along, 0.0) / np.maximum(square, 1e-12)[:, :, None]
+    return _Candidate(name=name, kernel=kernel, paths=paths, gain=scale * along, scale=scale)
 
 
-def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> list[Float64]:
-    """Return the coefficients under each penalty, each of shape (p, H); `unit` standardizes the summaries."""
+def _weights(candidates: list[_Candidate], overlap: Float64, *, share_coefficients: bool) -> Float64:
+    """Return the weight of each regression in the forecast of each horizon, shape (candidates, P, H, H).
+
+    Weights are posterior probabilities under normal errors: half of the prior is for a forecast of the mean, half for
+    all regressions alike. An average changes little if the data do, where a choice can flip.
+    """
+    gains = np.stack([one.gain for one in candidates]) / overlap
+    if not share_coefficients:
+        gains = np.where(np.eye(gains.shape[-1], dtype=np.bool_), gains, -np.inf)
+    evidence = gains / 2.0 - np.log(np.isfinite(gains[..., 0]).sum())
+    highest = np.maximum(evidence.max(axis=(0, 1, 2)), 0.0)
+    weights: Float64 = np.exp(evidence - highest)
+    return weights / (weights.sum(axis=(0, 1, 2)) + np.exp(-highest))
+
+
+def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> Float64:
+    """Return the coefficients under each penalty, shape (P, q, H); `unit` standardizes the summaries."""
     values, vectors = np.linalg.eigh(gram * np.outer(unit, unit) / count)
     rotated = vectors.T @ (unit[:, None] * cross / count)
-    return [
-        unit[:, None] * (vectors @ (rotated / (np.maximum(values, 0.0) + penalty)[:, None])) for penalty in PENALTIES
-    ]
+    shrunk = rotated / (np.maximum(values, 0.0) + np.array(PENALTIES)[:, None])[:, :, None]
+    result: Float64 = unit[:, None] * (vectors @ shrunk)
+    return result
 
 
 def _held_out(
-    data: Regression, choices: list[_Choice], center: Float64, bounds: Int64, standardizer: Standardizer
+    data: Regression, by_fold: Float64, center: Float64, bounds: Int64, standardizer: Standardizer
 ) -> tuple[Float64, Float64]:
     """Return the forecasts of windows by the fit without their block, and their targets; both of shape (m, H)."""
     forecasts = np.full(data.targets.shape, np.nan)
     for chosen, found in _summaries(data.rows, data.end_rows, bounds, standardizer):
         for fold in range(FOLDS):
             inside = data.block[chosen] == fold
-            weights = np.stack([choice.scale * choice.by_fold[fold] for choice in choices], axis=1)
-            forecasts[chosen[inside]] = found[inside] @ weights - center @ weights
+            forecasts[chosen[inside]] = (found[inside] - center) @ by_fold[fold]
     known = data.block >= 0
     return forecasts[known], data.targets[known]
 

@@ -4,8 +4,8 @@ The target of (ticker, day, h) is the return that a position held for h sessions
 settled under the delisting policy (`metrics.settled_returns`), minus the mean of its session, in standard deviations. A
 target belongs to a part of the split only if it has ended there.
 
-One wrong price must not decide what is learned: returns are limited to quantiles of the training returns before any
-mean or deviation is computed.
+One wrong price must not decide what is learned: closes that jump and come back in the next session are left out of the
+targets, and returns are limited to quantiles of the training returns before any mean or deviation is computed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ OUTLIER_FACTOR = 2.0
 """An outlier moves by at least this factor in a session, up or down, …"""
 OUTLIER_DEVIATIONS = 10.0
 """… and by at least this many robust deviations of its ticker's log returns."""
+SPIKE_RETURN = 1.5
+"""A close is a spike if it is an outlier, and the next close is an outlier back to within this factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +146,15 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
 
     count = len(prices.days)
     first = count - int(np.ceil(count * config.validation_share))
-    reporting = first + max(1, (count - first - max(horizons)) // 2)
+    reporting = first + max(2, (count - first - max(horizons)) // 2)
+    outliers, spikes = find_outliers(prices)
+    close = np.where(spikes, np.nan, prices.close)
     policy, known_for_training = config.delisting, max(0, first - config.embargo_sessions)
-    returns, settled = _returns(prices.close[:known_for_training], horizons, policy)
+    returns, settled = _returns(close[:known_for_training], horizons, policy)
     limits = _limits(returns, horizons)
     parts = {"training": _samples(end_row, returns, settled, 0, limits)}
     for name, start, stop in (("choosing", first, reporting), ("validation", reporting, count)):
-        parts[name] = _samples(end_row, *_returns(prices.close[:stop], horizons, policy), start, limits)
+        parts[name] = _samples(end_row, *_returns(close[:stop], horizons, policy), start, limits)
     for name, samples in parts.items():
         known = np.isfinite(samples.returns).any(axis=0)
         if not len(samples) or not (known.any() if name == "choosing" else known.all()):
@@ -170,30 +174,38 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
         validation_start=prices.days[first],
         mean_return=np.nanmean(np.clip(train.returns, *limits), axis=0),
         scale=np.maximum(np.nanstd(train.excess, axis=0), np.finfo(np.float32).tiny),
-        outliers=find_outliers(prices),
+        outliers=outliers,
     )
 
 
-def find_outliers(prices: PriceTable) -> tuple[Outlier, ...]:
-    """Find closes that moved by a factor of two and ten robust deviations since the close before, largest first.
+def find_outliers(prices: PriceTable) -> tuple[tuple[Outlier, ...], Bool]:
+    """Find closes that moved by a factor of two and ten robust deviations since the close before.
+
+    Returns:
+        the outliers, largest first; and a mask of the spikes, shape (T, N): closes that moved like this and moved back
+        with the next one, which cannot be prices that anyone paid.
 
     >>> days = np.arange("2024-01-01", "2024-01-07", dtype="datetime64[D]")
     >>> close = np.array([[10.0], [10.1], [9.9], [1000.0], [10.0], [10.1]])
-    >>> [(one.day, round(one.move, 2)) for one in find_outliers(PriceTable(days=days, tickers=("A",), close=close))]
-    [('2024-01-04', 100.01), ('2024-01-05', -0.99)]
+    >>> outliers, spikes = find_outliers(PriceTable(days=days, tickers=("A",), close=close))
+    >>> [(one.day, round(one.move, 2)) for one in outliers], np.flatnonzero(spikes).tolist()
+    ([('2024-01-04', 100.01), ('2024-01-05', -0.99)], [3])
     """
-    found = []
+    found, spikes = [], np.zeros(prices.close.shape, dtype=np.bool_)
     for column, ticker in enumerate(prices.tickers):
         own = np.flatnonzero(prices.close[:, column] > 0)
         steps = np.diff(np.log(prices.close[own, column]))
         if not len(steps):
             continue
         deviation = 1.4826 * np.median(np.abs(steps - np.median(steps)))
-        limit = max(np.log(OUTLIER_FACTOR), OUTLIER_DEVIATIONS * deviation)
-        for at in np.flatnonzero(np.abs(steps) >= limit):
+        large = np.abs(steps) >= max(np.log(OUTLIER_FACTOR), OUTLIER_DEVIATIONS * deviation)
+        back = np.abs(steps[:-1] + steps[1:]) < np.log(SPIKE_RETURN)
+        spikes[own[1:-1][large[:-1] & large[1:] & back], column] = True
+        for at in np.flatnonzero(large):
             day = day_text(prices.days[own[at + 1]])
             found.append((abs(steps[at]), Outlier(ticker=ticker, day=day, move=float(np.expm1(steps[at])))))
-    return tuple(one for _, one in sorted(found, key=lambda item: (-item[0], item[1].day, item[1].ticker)))
+    ordered = sorted(found, key=lambda item: (-item[0], item[1].day, item[1].ticker))
+    return tuple(one for _, one in ordered), spikes
 
 
 def _tickers(featured: tuple[str, ...], priced: tuple[str, ...], config: TrainConfig) -> tuple[str, ...]:
