@@ -273,6 +273,33 @@ def ranks(values: Float64) -> Float64:
     return np.where(np.isnan(values), np.nan, result)
 
 
+def right_signs(forecast: Float64, excess: Float64) -> Float64:
+    """Return 1 where forecast and return are on the same side of the average, else 0; ties are half right, NaN stays.
+
+    Both are relative to the average.
+
+    >>> right_signs(np.array([0.1, -0.1, 0.0]), np.array([0.2, 0.2, 0.2])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    product = np.sign(forecast) * np.sign(excess)
+    result: Float64 = (product + 1.0) / 2.0
+    return result
+
+
+def reliability(confidence: Float64, right: Float64, groups: int = 5) -> list[dict[str, float]]:
+    """Compare claimed and realized frequencies in groups of equal size by confidence, lowest first.
+
+    >>> reliability(np.array([0.5, 0.6]), np.array([0.0, 1.0]), groups=2)
+    [{'confidence': 0.5, 'right': 0.0, 'count': 1}, {'confidence': 0.6, 'right': 1.0, 'count': 1}]
+    """
+    order = np.argsort(confidence, kind="stable")
+    return [
+        {"confidence": float(confidence[part].mean()), "right": float(right[part].mean()), "count": len(part)}
+        for part in np.array_split(order, groups)
+        if len(part)
+    ]
+
+
 def icir(coefficients: Float64) -> float:
     """Return the mean of the daily coefficients over their deviation (ddof 1); not annualized.
 

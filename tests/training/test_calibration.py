@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from encash.training.calibration import fit_platt, mean_error, measure_slope, right_signs, shrunk_slope
+from encash.metrics import right_signs
+from encash.training.calibration import fit_platt, mean_error, measure_slope, shrunk_slope
 
 
 def test_the_slope_and_its_error_are_those_of_a_regression():

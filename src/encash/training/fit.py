@@ -31,10 +31,11 @@ from encash.atomic_write import check_folder
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, choose_device, save_checkpoint
 from encash.errors import WorkError
+from encash.metrics import reliability, right_signs
 from encash.panel import Panel
 from encash.progress import Progress
 from encash.serialization import describe
-from encash.training.calibration import fit_platt, reliability, right_signs, shrunk_slope
+from encash.training.calibration import fit_platt, shrunk_slope
 from encash.training.config import TrainConfig
 from encash.training.linear import LinearFit, LinearForecast, fit_baseline, fit_linear, regression
 from encash.training.samples import Samples, Split, split_by_date

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from encash.arrays import Float32, Float64, Int64
+from encash.metrics import right_signs
 from encash.panel import FeatureRows
-from encash.training.calibration import NORMAL_SLOPE, fit_platt, right_signs
+from encash.training.calibration import NORMAL_SLOPE, fit_platt
 from encash.training.samples import Split
 from encash.training.standardize import Standardizer, fit_standardizer
 
