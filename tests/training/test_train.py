@@ -182,6 +182,7 @@ def test_one_wrong_price_hardly_changes_the_forecasts(tmp_path):
 def planted_prices(factor=1.0):
     """A planted panel with features from its prices, one of which is multiplied."""
     source = toy_panel(0, 24, 500, signal_ic=0.5)
+    assert source.prices is not None
     close = source.prices.close.copy()
     close[200, 2] *= factor
     bars = {

@@ -215,7 +215,8 @@ class _Run:
 
     def fit(self, start_loss: float) -> _Best:
         """Train until no epoch has improved for `patience` epochs; return the best epoch, or the start as epoch 0."""
-        averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
+        average = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]  # torch has no type for it
+        averaged = AveragedModel(self.model, multi_avg_fn=average)
         best = _Best(epoch=0, train_loss=start_loss, daily=self._daily(), weights=_copy(self.model))
         for epoch in range(1, self.config.max_epochs + 1):
             train_loss = self._epoch(epoch, averaged)

@@ -24,9 +24,10 @@ PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
 """Candidates for the penalty of a coefficient, where every summary has a variance of 1."""
 LAG_PENALTY = 0.1
 """Ridge penalty of `lag_coefficients`, where every feature has a variance of 1."""
+MOST_SEGMENTS = 8
 MOST_COLUMNS = 1024
 """Candidates with more summaries than this, and more than features, are left out."""
-MOST_PRODUCTS = 6e10
+MOST_PRODUCTS = 1e11
 """Products of two summaries over all windows; a regression takes fewer windows if there are more."""
 CHUNK_VALUES = 8_000_000
 """Summaries in memory at a time."""
@@ -139,8 +140,9 @@ def fit_linear(data: Regression, standardizer: Standardizer, max_segments: int) 
     Args:
         data: windows and targets.
         standardizer: of the features.
-        max_segments: most stretches of the window.
+        max_segments: most stretches of the window; there are fewer if the features are many.
     """
+    max_segments = min(max_segments, MOST_SEGMENTS, max(2, 2 * MOST_COLUMNS // data.rows.values.shape[1]))
     bounds = segment_bounds(lag_coefficients(data.thinned(MOST_HELD_OUT), standardizer), max_segments)
     return _fit(data, standardizer, bounds, _kernels(bounds))
 
@@ -239,7 +241,9 @@ def _fit(
     data = data.thinned(max(1, int(MOST_PRODUCTS / (segments * features) ** 2)))
     sums = _Sums.of(data, bounds, standardizer)
     fitting = [one for one in kernels if len(one[1]) == 1 or len(one[1]) * features <= MOST_COLUMNS]
-    candidates = [_candidate(name, np.kron(kernel, np.eye(features)), sums) for name, kernel in fitting]
+    candidates = [
+        _candidate(name, np.kron(kernel, np.eye(features)).astype(np.float64), sums) for name, kernel in fitting
+    ]
     weights = _weights(candidates, data.overlap, share_coefficients=share_coefficients)
     coefficients = sum(one.combined(weight, -1) for one, weight in zip(candidates, weights, strict=True))
     by_fold = [
@@ -351,7 +355,8 @@ def _weights(candidates: list[_Candidate], overlap: Float64, *, share_coefficien
     evidence = gains / 2.0 - np.log(np.isfinite(gains[..., 0]).sum())
     highest = np.maximum(evidence.max(axis=(0, 1, 2)), 0.0)
     weights: Float64 = np.exp(evidence - highest)
-    return weights / (weights.sum(axis=(0, 1, 2)) + np.exp(-highest))
+    weights /= weights.sum(axis=(0, 1, 2)) + np.exp(-highest)
+    return weights
 
 
 def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> Float64:

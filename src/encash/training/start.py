@@ -111,7 +111,7 @@ def fit_heads(model: ReferenceTransformer, segments: int, means: Tensor, forecas
     for horizon in range(len(HORIZONS)):
         place = outputs.start + horizon
         found = means[:, place].double().cpu().numpy()
-        center, deviation = found.mean(), max(found.std(), 1e-9)
+        center, deviation = found.mean(), max(found.std(), 1e-6)
         slope, level = _line((found - center) / deviation, forecasts[:, horizon])
         _read(predict[0], horizon, place, READ_DEVIATION / deviation, center, CHANNEL_OFFSET)
         predict[1].weight[horizon, horizon] = slope / READ_DEVIATION
@@ -167,7 +167,7 @@ def _start_attention(attention: Any, places: Places, layout: Layout, deviation: 
     """
     hidden, size = layout.hidden_dim, layout.hidden_dim // layout.num_heads
     weight, bias, zero = attention.in_proj_weight, attention.in_proj_bias, places.outputs.start
-    share = deviation / max(float(np.abs(deviation).max()), 1e-12)
+    share = deviation / np.maximum(deviation.max(axis=0), 1e-12)
     for head in range(places.segments):
         query, key, value = (part * hidden + head * size for part in range(3))
         weight[query : query + size] = 0.0
