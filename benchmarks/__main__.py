@@ -12,7 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PARTS = ("bench_encoders", "bench_store", "bench_cache", "bench_clusters", "bench_backtest", "bench_start")
+PARTS = (
+    "bench_encoders",
+    "bench_store",
+    "bench_cache",
+    "bench_clusters",
+    "bench_backtest",
+    "bench_start",
+    "bench_training",
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")
 """Why some goals are not met, written by a person; stands below the table."""

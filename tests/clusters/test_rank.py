@@ -118,7 +118,7 @@ def collapsing_market(num_sessions=60, per_cluster=10):
     days = np.arange("2020-01-01", num_sessions, dtype="datetime64[D]")
     tickers = tuple(f"T{number:02d}" for number in range(2 * per_cluster))
     label = np.tile(np.arange(len(tickers)) // per_cluster, (num_sessions, 1)).astype(np.int32)
-    close = 100.0 * np.cumprod(np.where(label > 0, 1.02, 1.004).astype(np.float64), axis=0)
+    close = 100.0 * np.cumprod(np.where(label > 0, 1.02, 1.004), axis=0)
     for number in range(per_cluster):
         last = 25 + 2 * number
         close[last, per_cluster + number] *= 0.1
@@ -127,7 +127,7 @@ def collapsing_market(num_sessions=60, per_cluster=10):
     assigned = Assignments(
         days=days, tickers=np.array(tickers), cluster=label, distance=np.zeros(label.shape, np.float32), k=2, model="m"
     )
-    return assigned, PriceTable(days=days, tickers=tickers, close=close)
+    return assigned, PriceTable(days=days, tickers=tickers, close=close.astype(np.float64))
 
 
 def test_a_cluster_that_collapses_is_not_the_best():

@@ -85,6 +85,7 @@ def test_noise_has_no_forecast():
         block=np.minimum(ends // 4_000, FOLDS - 1),
         targets=random.normal(size=(len(ends), 4)),
         overlap=np.ones(4),
+        session=ends,
     )
     found = fit_linear(data, fit_standardizer(rows.values), 4)
     assert found.forecast.predict(rows, ends).std() < 0.04
@@ -127,6 +128,7 @@ def test_scales_and_outliers_of_features_do_not_matter():
         block=data.block,
         targets=data.targets,
         overlap=data.overlap,
+        session=data.session,
     )
     found = fit_linear(other, fit_standardizer(values[data.end_rows]), 4).forecast
     again = found.predict(rows, split.validation.end_rows)

@@ -14,7 +14,7 @@ NORMAL_SLOPE = 1.6
 NEWTON_STEPS = 20
 
 
-def shrunk_slope(slope: float, error: float) -> float:
+def shrunk_slope(slope: float, error: float, prior_deviation: float = PRIOR_SLOPE_DEVIATION) -> float:
     """Combine a measured slope with 1, each weighted by its precision; from 0 on.
 
     >>> shrunk_slope(0.5, 0.25), shrunk_slope(0.5, float("nan"))
@@ -22,7 +22,7 @@ def shrunk_slope(slope: float, error: float) -> float:
     """
     if not np.isfinite(slope) or not np.isfinite(error):
         return 1.0
-    weight = PRIOR_SLOPE_DEVIATION**2 / (PRIOR_SLOPE_DEVIATION**2 + error**2)
+    weight = prior_deviation**2 / (prior_deviation**2 + error**2)
     return max(0.0, 1.0 + weight * (slope - 1.0))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from encash.arrays import Float32, Float64, Int64
 from encash.metrics import right_signs
 from encash.panel import FeatureRows
-from encash.training.calibration import NORMAL_SLOPE, fit_platt
+from encash.training.calibration import NORMAL_SLOPE, fit_platt, measure_slope, shrunk_slope
 from encash.training.samples import Split
 from encash.training.standardize import Standardizer, fit_standardizer
 
@@ -24,6 +24,8 @@ PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
 """Candidates for the penalty of a coefficient, where every summary has a variance of 1."""
 LAG_PENALTY = 0.1
 """Ridge penalty of `lag_coefficients`, where every feature has a variance of 1."""
+START_SLOPE_DEVIATION = 0.5
+"""Standard deviation of the slope of an average of regressions, before it is measured on held-out windows."""
 MOST_SEGMENTS = 8
 MOST_COLUMNS = 1024
 """Candidates with more summaries than this, and more than features, are left out."""
@@ -47,6 +49,8 @@ class Regression:
     """Block of sessions of each window, from 0; −1 for a window between two blocks. Shape (n,)."""
     targets: Float64
     """Finite, with a mean near 0; shape (n, H)."""
+    session: Int64
+    """Session of each window, shape (n,)."""
     overlap: Float64
     """Number of consecutive targets of a ticker that count as one, because their returns overlap; shape (H,)."""
 
@@ -59,7 +63,13 @@ class Regression:
         if len(self) <= most:
             return self
         chosen = np.linspace(0, len(self) - 1, most).round().astype(np.int64)
-        return replace(self, end_rows=self.end_rows[chosen], block=self.block[chosen], targets=self.targets[chosen])
+        return replace(
+            self,
+            end_rows=self.end_rows[chosen],
+            block=self.block[chosen],
+            targets=self.targets[chosen],
+            session=self.session[chosen],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,6 +134,7 @@ def regression(split: Split, horizons: Sequence[int]) -> tuple[Regression, Stand
         end_rows=samples.end_rows,
         block=block,
         targets=split.targets(samples).astype(np.float64),
+        session=samples.session,
         overlap=2.0 * np.array(horizons) - 1.0,
     )
     return data, fit_standardizer(split.rows.values[samples.end_rows])
@@ -250,7 +261,10 @@ def _fit(
         sum(one.combined(weight, fold) for one, weight in zip(candidates, weights, strict=True))
         for fold in range(FOLDS)
     ]
-    held_out, targets = _held_out(data.thinned(MOST_HELD_OUT), np.stack(by_fold), sums.center, bounds, standardizer)
+    some = data.thinned(MOST_HELD_OUT)
+    held_out, targets = _held_out(some, np.stack(by_fold), sums.center, bounds, standardizer)
+    factor = _calibrating_factors(held_out, targets, some.session[some.block >= 0], data.overlap)
+    held_out, coefficients = held_out * factor, coefficients * factor
     most = weights.sum(axis=(1, 2)).argmax(axis=0)
     return LinearFit(
         forecast=LinearForecast(
@@ -366,6 +380,12 @@ def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> Flo
     shrunk = rotated / (np.maximum(values, 0.0) + np.array(PENALTIES)[:, None])[:, :, None]
     result: Float64 = unit[:, None] * (vectors @ shrunk)
     return result
+
+
+def _calibrating_factors(forecast: Float64, targets: Float64, session: Int64, overlap: Float64) -> Float64:
+    """Return the factor for each horizon after which held-out targets have a slope of 1 on the forecast; shape (H,)."""
+    slopes = [measure_slope(forecast[:, at], targets[:, at], session, int(lags)) for at, lags in enumerate(overlap - 1)]
+    return np.array([shrunk_slope(slope, error, START_SLOPE_DEVIATION) for slope, error in slopes])
 
 
 def _held_out(
