@@ -17,6 +17,14 @@ def test_the_slope_and_its_error_are_those_of_a_regression():
     assert error == pytest.approx(1 / np.sqrt(len(x)), rel=0.05)
 
 
+def test_few_sessions_of_long_returns_tell_nothing():
+    """With fewer sessions than twice the lags, the error of a slope is not defined, and the slope does not count."""
+    random = np.random.default_rng(0)
+    slope, error = measure_slope(random.normal(size=300), random.normal(size=300), np.arange(300) // 10, lags=38)
+    assert np.isfinite(slope)
+    assert shrunk_slope(slope, error) == 1.0
+
+
 def test_a_constant_forecast_has_no_slope():
     """Neither slope nor error are defined, and shrinking changes nothing."""
     slope, error = measure_slope(np.ones(10), np.arange(10.0), np.arange(10), lags=0)
@@ -25,7 +33,8 @@ def test_a_constant_forecast_has_no_slope():
 
 
 @pytest.mark.parametrize(
-    ("slope", "error", "low", "high"), [(0.2, 0.01, 0.2, 0.21), (0.2, 5.0, 0.99, 1.0), (-3.0, 0.01, 0.0, 0.0)]
+    ("slope", "error", "low", "high"),
+    [(0.2, 0.01, 0.2, 0.21), (0.2, 0.8, 0.98, 1.0), (1.1, 0.1, 1.0, 1.06), (-3.0, 0.01, 0.0, 0.0)],
 )
 def test_a_slope_counts_as_far_as_it_is_known(slope, error, low, high):
     """A precise slope is taken, a vague one is not, and none is below 0."""

@@ -7,29 +7,34 @@ import numpy as np
 from encash.arrays import Float64
 from encash.metrics import newey_west_t
 
-PRIOR_SLOPE_DEVIATION = 0.25
-"""Standard deviation of the slope of forecasts that were fitted with care, before it is measured."""
+PRIOR_SLOPE_DEVIATION = 0.1
+"""Least standard deviation of the slope of forecasts whose scale was fitted before, on earlier sessions."""
 NORMAL_SLOPE = 1.6
 """Log odds of a right sign per standard deviation of a forecast, if returns are normal: logit Φ(x) ≈ 1.6 x."""
 NEWTON_STEPS = 20
 
 
-def shrunk_slope(slope: float, error: float, prior_deviation: float = PRIOR_SLOPE_DEVIATION) -> float:
-    """Combine a measured slope with 1, each weighted by its precision; from 0 on.
+def shrunk_slope(slope: float, error: float) -> float:
+    """Return the factor that calibrates forecasts whose slope was measured, shrunk towards 1; from 0 on.
 
-    >>> shrunk_slope(0.5, 0.25), shrunk_slope(0.5, float("nan"))
-    (0.75, 1.0)
+    An empirical Bayes estimate: the variance of true slopes around 1 is what the measured one exceeds twice its error
+    by, and at least `PRIOR_SLOPE_DEVIATION` squared. So a slope within its errors of 1 changes little, and one far from
+    1 is taken nearly as it is.
+
+    >>> round(shrunk_slope(0.8, 0.2), 3), round(shrunk_slope(0.25, 0.1), 3), shrunk_slope(0.5, float("nan"))
+    (0.96, 0.264, 1.0)
     """
     if not np.isfinite(slope) or not np.isfinite(error):
         return 1.0
-    weight = prior_deviation**2 / (prior_deviation**2 + error**2)
-    return max(0.0, 1.0 + weight * (slope - 1.0))
+    variance = max(PRIOR_SLOPE_DEVIATION**2, (slope - 1.0) ** 2 - 2.0 * error**2)
+    return max(0.0, 1.0 + variance / (variance + error**2) * (slope - 1.0))
 
 
 def measure_slope(forecast: Float64, realized: Float64, session: np.ndarray, lags: int) -> tuple[float, float]:
     """Return slope and standard error of realized on forecast values, pooled over sessions.
 
-    The error is that of a ratio of sums over sessions, robust to their overlap (Newey and West 1987).
+    The error is that of a ratio of sums over sessions, robust to their overlap (Newey and West 1987). It is NaN with
+    fewer sessions than twice the lags: they hold too few independent returns to tell.
 
     Args:
         forecast: shape (n,).
@@ -44,6 +49,8 @@ def measure_slope(forecast: Float64, realized: Float64, session: np.ndarray, lag
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y) / square
     _, place = np.unique(session, return_inverse=True)
+    if place.max() + 1 < 2 * lags:
+        return slope, float("nan")
     influence = np.bincount(place, weights=x * (y - slope * x)) / square * (place.max() + 1)
     return slope, mean_error(influence, lags)
 

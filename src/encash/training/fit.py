@@ -7,8 +7,8 @@ and the deviation are folded into the last layer, so that the checkpoint forecas
 a session of average return.
 
 The confidence of a forecast is the probability that it is right about the sign of the return relative to the average of
-its session. Forecasts and confidences are calibrated on sessions that were held out of the fit: their scale is that of
-the expected return, and of 100 forecasts with a confidence of 0.55 about 55 are right.
+its session. Forecasts and confidences are calibrated on sessions that were held out of the fit, the latest last: their
+scale is that of the expected return, and of 100 forecasts with a confidence of 0.55 about 55 are right.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from encash.metrics import reliability, right_signs
 from encash.panel import Panel
 from encash.progress import Progress
 from encash.serialization import describe
-from encash.training.calibration import fit_platt, shrunk_slope
+from encash.training.calibration import shrunk_slope
 from encash.training.config import TrainConfig
 from encash.training.linear import LinearFit, LinearForecast, fit_baseline, fit_linear, regression
 from encash.training.samples import Samples, Split, split_by_date
@@ -55,7 +55,11 @@ CERTAINTY = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """Summary of a completed training run. All figures are of validation sessions, which nothing was chosen on."""
+    """Summary of a completed training run.
+
+    All figures are of the validation sessions, on which nothing was chosen. After they are measured, the scale of the
+    checkpoint is fitted on these sessions too, because they are the latest: see `recalibration`.
+    """
 
     result: str
     """Outcome in one sentence."""
@@ -93,6 +97,9 @@ class TrainReport:
     calibration_slope: dict[str, float | None]
     """Slope of realized on forecast excess returns, by horizon; 1 is calibrated, None if the forecast is constant."""
     calibration_slope_error: dict[str, float | None]
+    recalibration: dict[str, float]
+    """Factor of the forecasts by horizon that the validation sessions led to in the end; far from 1 if the slope of the
+    latest sessions is clearly different from that before."""
     confidence_hits: float
     """Share of right signs in the more confident half of the validation forecasts, minus that in the other half."""
     reliability: list[dict[str, float]]
@@ -138,9 +145,12 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         best = run.fit(_held_out_loss(linear))
     model = run.model
     model.load_state_dict(best.weights)
-    if best.epoch:  # the scale and the confidence of the start are those of held-out windows already
-        run.calibrate()
+    forecaster = _Forecaster(run, None if best.epoch else linear.forecast)
+    chosen = forecaster.factors(split.choosing, split.choosing_all)
+    run.rescale(chosen)
     figures = _figures(run, baseline)
+    latest = forecaster.factors(split.validation, split.validation_all, chosen)
+    run.rescale(latest)
     _fold_scale(model, split)
     train_end = min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))  # the data may end before
     period = split.period()
@@ -168,6 +178,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         epochs=run.epochs_done,
         best_epoch=best.epoch,
         train_loss=best.train_loss,
+        recalibration={str(h): float(factor) for h, factor in zip(HORIZONS, latest, strict=True)},
         outliers=len(split.outliers),
         outlier_bars=[asdict(one) for one in split.outliers[:20]],
         seconds=time.monotonic() - started,
@@ -239,24 +250,15 @@ class _Run:
         return best
 
     @torch.no_grad()
-    def calibrate(self) -> None:
-        """Shrink forecasts and confidences towards what the choosing sessions show, as far as they show it clearly."""
-        samples, targets = self.split.choosing, self.split.targets(self.split.choosing).astype(np.float64)
-        forecast, confidence = self.predict(samples)
-        slopes = measure_slopes(forecast, samples, targets, HORIZONS)
+    def rescale(self, factors: Float64) -> None:
+        """Multiply the forecasts of each horizon, and the log odds that depend on them, by a factor."""
         predict: Any
         doubt: Any
         predict, doubt = self.model.pred_head[3], self.model.confidence_head[3]
-        for at, (horizon, (slope, error)) in enumerate(zip(HORIZONS, slopes, strict=True)):
-            factor = shrunk_slope(slope, error)
-            predict.weight[at] *= factor
-            predict.bias[at] *= factor
-            known = np.isfinite(targets[:, at])
-            odds = np.log(confidence[known, at] / (1 - confidence[known, at]))
-            right = right_signs(forecast[known, at], targets[known, at])
-            intercept, steepness = fit_platt(odds, right, 1 / (2 * horizon - 1), (0.0, 1.0), (0.05, 0.25))
-            doubt.weight[at] *= steepness
-            doubt.bias[at] = doubt.bias[at] * steepness + intercept
+        factor = torch.tensor(factors, dtype=predict.bias.dtype, device=self.device)
+        predict.weight.mul_(factor[:, None])
+        predict.bias.mul_(factor)
+        doubt.weight.mul_(factor[:, None])
 
     def predict(self, samples: Samples) -> tuple[Float64, Float64]:
         """Return the outputs and confidences of the model, each (n, H)."""
@@ -332,6 +334,31 @@ class _Run:
 
     def _tensor(self, array: Float32) -> Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+@dataclass(frozen=True)
+class _Forecaster:
+    """The forecasts of a model: by itself, or on more windows by the regression that it still holds."""
+
+    run: _Run
+    linear: LinearForecast | None
+
+    def factors(self, some: Samples, every: Samples, applied: Float64 | None = None) -> Float64:
+        """Return the factor of each horizon that calibrates the forecasts on some sessions, shape (H,).
+
+        Args:
+            some: samples of the sessions that the model forecasts.
+            every: all samples of the sessions, which the regression forecasts.
+            applied: factors by which the forecasts have been rescaled already.
+        """
+        split = self.run.split
+        if self.linear is None:
+            samples, forecast = some, self.run.predict(some)[0]
+        else:
+            samples, forecast = every, self.linear.predict(split.rows, every.end_rows)
+            forecast = forecast * (1.0 if applied is None else applied)
+        targets = split.targets(samples).astype(np.float64)
+        return np.array([shrunk_slope(*found) for found in measure_slopes(forecast, samples, targets, HORIZONS)])
 
 
 def _start(layout: Layout, split: Split, linear: LinearFit, seed: int) -> ReferenceTransformer:

@@ -24,8 +24,6 @@ PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
 """Candidates for the penalty of a coefficient, where every summary has a variance of 1."""
 LAG_PENALTY = 0.1
 """Ridge penalty of `lag_coefficients`, where every feature has a variance of 1."""
-START_SLOPE_DEVIATION = 0.5
-"""Standard deviation of the slope of an average of regressions, before it is measured on held-out windows."""
 MOST_SEGMENTS = 8
 MOST_COLUMNS = 1024
 """Candidates with more summaries than this, and more than features, are left out."""
@@ -385,7 +383,7 @@ def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> Flo
 def _calibrating_factors(forecast: Float64, targets: Float64, session: Int64, overlap: Float64) -> Float64:
     """Return the factor for each horizon after which held-out targets have a slope of 1 on the forecast; shape (H,)."""
     slopes = [measure_slope(forecast[:, at], targets[:, at], session, int(lags)) for at, lags in enumerate(overlap - 1)]
-    return np.array([shrunk_slope(slope, error, START_SLOPE_DEVIATION) for slope, error in slopes])
+    return np.array([shrunk_slope(slope, error) for slope, error in slopes])
 
 
 def _held_out(

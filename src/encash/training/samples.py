@@ -29,6 +29,8 @@ WINSORIZED_AT = 4.0
 """Standard deviations at which targets are clipped for the loss."""
 MOST_PER_SESSION = 100
 """Tickers of a session that the validation takes, if it has more."""
+ROTATION = 7919
+"""Tickers by which this choice moves on from session to session."""
 OUTLIER_FACTOR = 2.0
 """An outlier moves by at least this factor in a session, up or down, …"""
 OUTLIER_DEVIATIONS = 10.0
@@ -98,6 +100,10 @@ class Split:
     """Samples that choose the epoch and calibrate the forecasts."""
     validation: Samples
     """Samples for the reported figures, which nothing was chosen on."""
+    choosing_all: Samples
+    """All windows of the choosing sessions; `choosing` is a part of them."""
+    validation_all: Samples
+    """All windows of the reporting sessions."""
     validation_start: np.datetime64
     """First session of `choosing`, at least the embargo after the last training target."""
     mean_return: Float64
@@ -171,6 +177,8 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
         train=train,
         choosing=_some_sessions(parts["choosing"], config.validation_samples),
         validation=_some_sessions(parts["validation"], config.validation_samples),
+        choosing_all=parts["choosing"],
+        validation_all=parts["validation"],
         validation_start=prices.days[first],
         mean_return=np.nanmean(np.clip(train.returns, *limits), axis=0),
         scale=np.maximum(np.nanstd(train.excess, axis=0), np.finfo(np.float32).tiny),
@@ -271,6 +279,7 @@ def _some_sessions(samples: Samples, wanted: int) -> Samples:
     """
     sessions, place, sizes = np.unique(samples.session, return_inverse=True, return_counts=True)
     number = np.arange(len(samples)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # sorted by session
+    number = (number + ROTATION * place) % sizes[place]  # so that every ticker has its turn
     own = np.minimum(sizes, MOST_PER_SESSION)[place]
     spread = (number * own) // sizes[place] != ((number - 1) * own) // sizes[place]
     per_session = np.minimum(sizes, MOST_PER_SESSION).mean()
