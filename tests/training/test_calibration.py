@@ -34,7 +34,7 @@ def test_a_constant_forecast_has_no_slope():
 
 @pytest.mark.parametrize(
     ("slope", "error", "low", "high"),
-    [(0.2, 0.01, 0.2, 0.21), (0.2, 0.8, 0.98, 1.0), (1.1, 0.1, 1.0, 1.06), (-3.0, 0.01, 0.0, 0.0)],
+    [(0.2, 0.01, 0.2, 0.21), (0.2, 0.8, 0.9, 1.0), (1.1, 0.1, 1.0, 1.06), (9.0, 0.1, 2.0, 2.0), (-3.0, 0.01, 0.0, 0.0)],
 )
 def test_a_slope_counts_as_far_as_it_is_known(slope, error, low, high):
     """A precise slope is taken, a vague one is not, and none is below 0."""

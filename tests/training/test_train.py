@@ -165,9 +165,9 @@ def test_one_wrong_price_hardly_changes_the_forecasts(tmp_path):
     windows = None
     for number, panel in enumerate((clean, wrong)):
         path = tmp_path / f"{number}.pt"
-        reports.append(train(panel, path, config=config(train_end="2021-11-30", lookback=4)))
+        reports.append(train(panel, path, config=config(train_end="2024-06-30", lookback=4)))
         if windows is None:
-            split = split_by_date(clean, config(train_end="2021-11-30", lookback=4), (1, 5, 10, 20))
+            split = split_by_date(clean, config(train_end="2024-06-30", lookback=4), (1, 5, 10, 20))
             windows = split.windows(split.validation)
         outputs.append(load_encoder(path, device="cpu", precision="float32").encode(windows))
     for name in ("forecast", "confidence"):
@@ -181,7 +181,7 @@ def test_one_wrong_price_hardly_changes_the_forecasts(tmp_path):
 
 def planted_prices(factor=1.0):
     """A planted panel with features from its prices, one of which is multiplied."""
-    source = toy_panel(0, 24, 500, signal_ic=0.5)
+    source = toy_panel(0, 40, 1250, signal_ic=0.3)
     assert source.prices is not None
     close = source.prices.close.copy()
     close[200, 2] *= factor

@@ -9,6 +9,9 @@ from encash.metrics import newey_west_t
 
 PRIOR_SLOPE_DEVIATION = 0.1
 """Least standard deviation of the slope of forecasts whose scale was fitted before, on earlier sessions."""
+MOST_FACTOR = 2.0
+CHANCE = 8.0
+"""Squared errors from 1 at which half of a squared distance counts as real."""
 NORMAL_SLOPE = 1.6
 """Log odds of a right sign per standard deviation of a forecast, if returns are normal: logit Φ(x) ≈ 1.6 x."""
 NEWTON_STEPS = 20
@@ -17,17 +20,18 @@ NEWTON_STEPS = 20
 def shrunk_slope(slope: float, error: float) -> float:
     """Return the factor that calibrates forecasts whose slope was measured, shrunk towards 1; from 0 on.
 
-    An empirical Bayes estimate: the variance of true slopes around 1 is what the measured one exceeds twice its error
-    by, and at least `PRIOR_SLOPE_DEVIATION` squared. So a slope within its errors of 1 changes little, and one far from
-    1 is taken nearly as it is.
+    The weight of a slope is that of a normal prior around 1, whose variance grows with the distance of the slope from 1
+    in its errors (empirical Bayes). So a slope within its errors of 1 changes little, one far from 1 is taken nearly as
+    it is. The factor is at most 2: forecasts that were shrunk strongly have little behind them.
 
     >>> round(shrunk_slope(0.8, 0.2), 3), round(shrunk_slope(0.25, 0.1), 3), shrunk_slope(0.5, float("nan"))
-    (0.96, 0.264, 1.0)
+    (0.947, 0.265, 1.0)
     """
     if not np.isfinite(slope) or not np.isfinite(error):
         return 1.0
-    variance = max(PRIOR_SLOPE_DEVIATION**2, (slope - 1.0) ** 2 - 2.0 * error**2)
-    return max(0.0, 1.0 + variance / (variance + error**2) * (slope - 1.0))
+    square = (slope - 1.0) ** 2
+    variance = PRIOR_SLOPE_DEVIATION**2 + square**2 / (square + CHANCE * error**2)
+    return min(max(0.0, 1.0 + variance / (variance + error**2) * (slope - 1.0)), MOST_FACTOR)
 
 
 def measure_slope(forecast: Float64, realized: Float64, session: np.ndarray, lags: int) -> tuple[float, float]:
