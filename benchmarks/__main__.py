@@ -20,6 +20,7 @@ PARTS = (
     "bench_backtest",
     "bench_start",
     "bench_prepare",
+    "bench_training",
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")

@@ -16,16 +16,20 @@ A figure of the equity of a run is a function and an entry in `PATH_METRICS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from encash.arrays import Float64
+from encash.arrays import Bool, Float64
 from encash.errors import InputError
 from encash.significance import ROUNDING, Regression, regress, student_quantile
 
 SESSIONS_PER_YEAR = 252
 """Trading sessions per year of a stock exchange."""
+Delisting = Literal["last", "-30%", "zero", "flat"]
+"""The price at which the position in a ticker that stops trading is sold: its last price, 0.7 of that, nothing, or the
+entry price."""
+DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
 
 
 def simple_returns(equity: Float64) -> Float64:
@@ -54,6 +58,43 @@ def forward_returns(close: Float64, horizon: int) -> Float64:
         np.divide(after, before, out=result[:-horizon], where=(before > 0) & (after > 0))
         result -= 1.0
     return result
+
+
+def settled_returns(close: Float64, horizon: int, delisting: Delisting) -> tuple[Float64, Bool]:
+    """Return forward returns as a simulated position earns them, and a mask of those that the policy decides.
+
+    A position is bought at a close and sold `horizon` sessions later; without a price then, at the next price; if its
+    ticker has no later price, it stopped trading and is settled under the policy. Returns are NaN if there is no close
+    above zero to buy at, and in the last `horizon` rows. Both have the shape of `close`: (sessions, tickers).
+
+    >>> close = np.array([[10.0, 10.0], [9.0, np.nan], [np.nan, 12.0]])
+    >>> returns, settled = settled_returns(close, 1, "zero")
+    >>> returns[:2].round(2).tolist(), settled[:2].tolist()
+    ([[-0.1, 0.2], [-1.0, nan]], [[False, False], [True, False]])
+    """
+    result, stopped = np.full(close.shape, np.nan), np.zeros(close.shape, dtype=np.bool_)
+    if horizon >= len(close):
+        return result, stopped
+    rows, traded = np.arange(len(close))[:, None], close > 0
+    following = np.minimum.accumulate(np.where(traded, rows, len(close))[::-1], axis=0)[::-1][horizon:]
+    last = np.where(traded, rows, -1).max(axis=0)[None, :]
+    bought = traded[:-horizon]
+    stopped[:-horizon] = bought & (following == len(close))
+    entry = np.where(bought, close[:-horizon], np.nan)
+    sold = np.take_along_axis(close, np.where(stopped[:-horizon], last, np.minimum(following, len(close) - 1)), axis=0)
+    sold = np.where(stopped[:-horizon], settlement(sold, entry, delisting), sold)
+    result[:-horizon] = sold / entry - 1.0
+    return result, stopped
+
+
+def settlement(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
+    """Return the sale prices of positions in tickers that stopped trading, from their last and their entry prices.
+
+    >>> settlement(np.array([8.0]), np.array([10.0]), "-30%").round(6).tolist()
+    [5.6]
+    """
+    by_policy = {"last": last, "-30%": 0.7 * last, "zero": np.zeros_like(last), "flat": entry}
+    return by_policy[delisting]
 
 
 def total_return(equity: Float64) -> float:
@@ -247,6 +288,33 @@ def ranks(values: Float64) -> Float64:
     result = np.empty((rows, width), dtype=np.float64)
     np.put_along_axis(result, order, mean_rank[group].reshape(rows, width), axis=1)
     return np.where(np.isnan(values), np.nan, result)
+
+
+def right_signs(forecast: Float64, excess: Float64) -> Float64:
+    """Return 1 where forecast and return are on the same side of the average, else 0; ties are half right, NaN stays.
+
+    Both are relative to the average.
+
+    >>> right_signs(np.array([0.1, -0.1, 0.0]), np.array([0.2, 0.2, 0.2])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    product = np.sign(forecast) * np.sign(excess)
+    result: Float64 = (product + 1.0) / 2.0
+    return result
+
+
+def reliability(confidence: Float64, right: Float64, groups: int = 5) -> list[dict[str, float]]:
+    """Compare claimed and realized frequencies in groups of equal size by confidence, lowest first.
+
+    >>> reliability(np.array([0.5, 0.6]), np.array([0.0, 1.0]), groups=2)
+    [{'confidence': 0.5, 'right': 0.0, 'count': 1}, {'confidence': 0.6, 'right': 1.0, 'count': 1}]
+    """
+    order = np.argsort(confidence, kind="stable")
+    return [
+        {"confidence": float(confidence[part].mean()), "right": float(right[part].mean()), "count": len(part)}
+        for part in np.array_split(order, groups)
+        if len(part)
+    ]
 
 
 def icir(coefficients: Float64) -> float:

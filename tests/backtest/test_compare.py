@@ -87,6 +87,39 @@ def test_a_planted_signal_is_found_with_the_expected_coefficient(make_prices, ma
     assert result.summary["information_ratio"] > 3
 
 
+def test_confidence_is_compared_with_right_signs(make_prices, make_lookup):
+    """Groups by confidence hold the share of forecasts on the right side of the mean of the day."""
+    prices = make_prices(seed=1, num_sessions=300, num_tickers=60)
+    coming = np.nan_to_num(metrics.forward_returns(prices.close, 1))
+    random = np.random.default_rng(2)
+    lookup = make_lookup(prices, horizons=(1,))
+    confidence = random.uniform(0.5, 0.9, size=coming.shape)
+    right = np.where(random.uniform(size=coming.shape) < confidence, 1, -1)
+    lookup.forecast[:] = np.sign(coming - coming.mean(axis=1, keepdims=True)) * right
+    lookup.confidence[:] = confidence
+    config = replace(NO_COSTS, horizon=1)
+    sessions = open_sessions(config, prices, None)
+    (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(1,))
+    groups = np.array(measure_forecast_skill(sessions, signals, 1).reliability)
+    assert groups[:, 2].sum() == 299 * 60
+    assert np.abs(groups[:, 0] - groups[:, 1]).max() < 0.03
+    assert (np.diff(groups[:, 0]) > 0.05).all()
+
+
+def test_a_ticker_that_stops_trading_counts_in_the_skill(make_prices, make_lookup):
+    """Forecasts of tickers that stop trading within the horizon are settled under the policy, and counted."""
+    prices = make_prices(num_sessions=60, num_tickers=20)
+    close = prices.close.copy()
+    close[30:, 3] = np.nan
+    prices, config = replace(prices, close=close), BacktestConfig(horizon=5)
+    lookup = make_lookup(prices, horizons=(5,))
+    sessions = open_sessions(config, prices, None)
+    (signals,) = read_signals([set_up_run(config, sessions)], lookup, horizons=(5,))
+    last, zero = (measure_forecast_skill(sessions, signals, 5, delisting=policy) for policy in ("last", "zero"))
+    assert last.settled == zero.settled > 0
+    assert last.ic != zero.ic
+
+
 @pytest.mark.parametrize(("tranches", "overlap"), [(True, 10), (False, 1)])
 def test_evidence_allows_for_returns_that_overlap(make_prices, make_lookup, tranches, overlap):
     """Daily coefficients of a return over 10 sessions have the t of series that share 10 sessions; those of days that

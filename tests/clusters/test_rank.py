@@ -95,7 +95,10 @@ def test_prices_after_the_end_change_nothing(planted):
 
 
 def test_missing_prices_are_counted_not_filled(planted):
-    """A price that is missing at either end, a ticker without prices, a day without a session: none counts."""
+    """An entry without a price of its own, a ticker without prices, a day without a session: none counts.
+
+    A price that is missing at the end of the horizon is not filled either: the entry is sold at the next one.
+    """
     truth = planted(num_sessions=20, num_tickers=4)
     close = truth.prices.close.copy()
     close[5, 0] = np.nan
@@ -107,8 +110,51 @@ def test_missing_prices_are_counted_not_filled(planted):
     assert counts["no_session"] == 4
     assert counts["no_ticker"] == 19
     assert counts["window_open"] == 3
-    assert counts["no_price"] == 4
-    assert counts["used"] == 80 - 4 - 19 - 3 - 4
+    assert counts["no_price"] == 2
+    assert counts["used"] == 80 - 4 - 19 - 3 - 2
+    assert counts["settled"] == 0
+
+
+def collapsing_market(num_sessions=60, per_cluster=10):
+    """Cluster 0 gains 0.4% a session; cluster 1 gains 2% until its tickers, one after the other, lose 90% and stop."""
+    days = np.arange("2020-01-01", num_sessions, dtype="datetime64[D]")
+    tickers = tuple(f"T{number:02d}" for number in range(2 * per_cluster))
+    label = np.tile(np.arange(len(tickers)) // per_cluster, (num_sessions, 1)).astype(np.int32)
+    close = 100.0 * np.cumprod(np.where(label > 0, 1.02, 1.004), axis=0)
+    for number in range(per_cluster):
+        last = 25 + 2 * number
+        close[last, per_cluster + number] *= 0.1
+        close[last + 1 :, per_cluster + number] = np.nan
+        label[last:, per_cluster + number] = -1
+    assigned = Assignments(
+        days=days, tickers=np.array(tickers), cluster=label, distance=np.zeros(label.shape, np.float32), k=2, model="m"
+    )
+    return assigned, PriceTable(days=days, tickers=tickers, close=close.astype(np.float64))
+
+
+def test_a_cluster_that_collapses_is_not_the_best():
+    """Entries whose ticker stops trading within the horizon count at their settlement, and the ranking says how many.
+
+    Without a policy they are left out, and the cluster that collapses is ranked best.
+    """
+    assigned, prices = collapsing_market()
+    ranked = {
+        policy: rank_clusters(
+            assigned,
+            prices,
+            config=RankConfig(horizon=5, end=prices.days[-1], embargo=5, winsorize=None, delisting=policy),
+        )
+        for policy in (None, "last", "-30%", "zero", "flat")
+    }
+    means = {policy: ranking.table.mean_return for policy, ranking in ranked.items()}
+    assert ranked[None].order.tolist() == [1, 0]
+    assert ranked[None].counts["settled"] == 0
+    for policy in ("last", "-30%", "zero"):
+        assert ranked[policy].order.tolist() == [0, 1], policy
+        assert ranked[policy].counts["settled"] > 20, policy
+        assert ranked[policy].delisting == policy
+    assert means["zero"][1] < means["-30%"][1] < means["last"][1] < means["flat"][1]
+    np.testing.assert_allclose(means["zero"][0], means[None][0])
 
 
 def test_one_bad_print_makes_no_best_cluster(planted):

@@ -54,16 +54,32 @@ def test_a_month_is_named_once_below_the_clusters():
 
 
 def test_the_charts_that_apply_are_drawn_in_the_order_of_the_registry(write_run):
-    """A run without comparisons has some charts; forecasts of its horizon add two in their place."""
+    """A run without comparisons has some charts; forecasts of its horizon add three in their place."""
     run = read_run(write_run())
     bare = [chart.title for chart in run_charts(run, Extras())]
     assert {"Equity and drawdown", "Monthly returns", "Cluster occupancy", "Time by stage"} <= set(bare)
-    extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, rank_ic_t=2.0, quantile_returns=(0.0, 0.001))])
+    groups = ((0.51, 0.5, 90), (0.55, 0.56, 90))
+    skill = Skill(horizon=5, rank_ic=0.02, rank_ic_t=2.0, quantile_returns=(0.0, 0.001), reliability=groups)
+    extras = Extras(skill=[skill])
     more = [chart.title for chart in run_charts(run, extras)]
-    assert set(more) - set(bare) == {"Rank IC by horizon", "Return by forecast quintile"}
+    assert set(more) - set(bare) == {
+        "Rank IC by horizon",
+        "Return by forecast quintile",
+        "Reliability of the confidence",
+    }
     with style.applied():
         assert more == [drawn.title for chart in CHARTS if (drawn := chart(run, extras)) is not None]
     assert len(more) == len(set(more))
+
+
+def test_reliability_names_the_largest_gap(write_run):
+    """The reading is of the group whose confidence is farthest from its share of right signs."""
+    groups = ((0.51, 0.5, 90), (0.55, 0.62, 95))
+    extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=groups)])
+    chart = next(one for one in run_charts(read_run(write_run()), extras) if one.title.startswith("Reliability"))
+    assert "55.0% were right about the sign in 62.0%" in chart.reading
+    assert "Groups of 90 forecasts" in chart.note
+    ET.fromstring(chart.svg)
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

@@ -12,7 +12,8 @@ from encash.encoders import load_encoder
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
 from encash.errors import WorkError
-from encash.panel import ArraySource, Panel, toy_panel
+from encash.panel import ArraySource, Bars, Panel, PriceTable, panel_features, toy_panel
+from encash.panel.toy import TOY_FEATURES
 from encash.testing import write_checkpoint
 from encash.training import PRESETS, TrainConfig, train
 from encash.training.samples import split_by_date
@@ -97,10 +98,18 @@ def test_the_report_counts_and_measures(trained):
     """The report holds samples, periods, losses and a rank correlation for each horizon."""
     report = trained[1]
     assert report.train_samples > report.validation_samples > 100
-    assert report.period["train_last_window"] < report.period["validation_start"] < report.train_end
+    period = report.period
+    assert period["train_last_window"] < period["choosing_start"] <= period["choosing_last_window"]
+    assert period["choosing_last_window"] < period["validation_start"] < report.train_end
     assert set(report.rank_ic) == {"1", "5", "10", "20"}
     assert all(-1 <= value <= 1 for value in report.rank_ic.values())
-    assert report.epochs == report.best_epoch == 1
+    assert report.epochs == 1
+    assert report.best_epoch in (0, 1)
+    assert set(report.baselines) == {"ridge", "mean"}
+    assert set(report.baselines["ridge"]) == {"rank_ic", "rank_ic_error", "loss", "loss_error"}
+    assert report.val_loss_error > 0
+    assert sum(group["count"] for group in report.reliability) <= 4 * report.validation_samples
+    assert not report.outliers
 
 
 def test_the_same_run_gives_the_same_weights(panel, tmp_path, trained):
@@ -136,7 +145,59 @@ def test_a_planted_signal_is_learnt(tmp_path):
     chosen = config(train_end="2021-11-30", lookback=4, epochs=5, samples_per_epoch=2048)
     report = train(panel, tmp_path / "m.pt", config=chosen)
     assert report.rank_ic["1"] > 0.25
-    assert report.val_loss < 1
+    assert report.val_loss < report.baselines["mean"]["loss"]
+    assert report.result.startswith("better than predicting the mean")
+
+
+def test_noise_is_reported_as_noise(tmp_path):
+    """Without a signal, the result does not claim to be better than predicting the mean, and forecasts hardly vary."""
+    panel = toy_panel(3, 12, 300)
+    report = train(panel, tmp_path / "m.pt", config=config(train_end="2021-02-15", lookback=4))
+    assert "better than predicting the mean" in report.result
+    assert not report.result.startswith("better")
+
+
+def test_one_wrong_price_hardly_changes_the_forecasts(tmp_path):
+    """A close times 10,000, and the features that follow from it, change forecasts and confidences by less than 5%."""
+    clean, wrong = planted_prices(), planted_prices(factor=10_000.0)
+    reports, outputs = [], []
+    windows = None
+    for number, panel in enumerate((clean, wrong)):
+        path = tmp_path / f"{number}.pt"
+        reports.append(train(panel, path, config=config(train_end="2024-06-30", lookback=4)))
+        if windows is None:
+            split = split_by_date(clean, config(train_end="2024-06-30", lookback=4), (1, 5, 10, 20))
+            windows = split.windows(split.validation)
+        outputs.append(load_encoder(path, device="cpu", precision="float32").encode(windows))
+    for name in ("forecast", "confidence"):
+        before, after = (getattr(one, name) for one in outputs)
+        change = np.sqrt(((after - before) ** 2).mean(axis=0))
+        assert (change < 0.05 * np.sqrt((before**2).mean(axis=0))).all(), name
+    assert reports[0].outliers == 0
+    assert {bar["ticker"] for bar in reports[1].outlier_bars} == {"T0002"}
+    assert reports[1].outliers == 2
+
+
+def planted_prices(factor=1.0):
+    """A planted panel with features from its prices, one of which is multiplied."""
+    source = toy_panel(0, 40, 1250, signal_ic=0.3)
+    assert source.prices is not None
+    close = source.prices.close.copy()
+    close[200, 2] *= factor
+    bars = {
+        ticker: Bars(days=source.prices.days, close=close[:, number]) for number, ticker in enumerate(source.tickers)
+    }
+    signal = {ticker: source.rows((ticker,)).values[:, -1:] for ticker in source.tickers}
+    made = panel_features(bars, TOY_FEATURES)
+    rows = {ticker: (days, np.column_stack([values, signal[ticker]])) for ticker, days, values in made}
+    table = PriceTable(days=source.prices.days, tickers=source.tickers, close=close)
+    return Panel(ArraySource(rows, source.feature_names), table)
+
+
+def test_tickers_that_stop_trading_are_counted(tmp_path):
+    """The report says how many training windows are of tickers that stopped trading within a horizon."""
+    panel = toy_panel(0, 8, 400, odd=True)
+    assert train(panel, tmp_path / "m.pt", config=config(train_end="2099-01-01")).settled_samples > 0
 
 
 def test_forecasts_are_returns_of_the_right_size(tmp_path):

@@ -90,6 +90,7 @@ def ranking_check(subject: Subject, cache: Cache, folder: Path) -> Check:
         start=ranking.rank_start,
         metric=ranking.metric,
         winsorize=ranking.winsorize,
+        delisting=ranking.delisting,
         draws=0,
     )
     noise = poisoned_prices(subject.prices, np.datetime64(ranking.rank_end), subject.seed)

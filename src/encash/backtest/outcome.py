@@ -14,7 +14,7 @@ from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
 from encash.backtest.simulation.costs.proportional import NO_COSTS
-from encash.backtest.simulation.market import DELISTING_POLICIES, Cause, Market
+from encash.backtest.simulation.market import Cause, Market
 from encash.backtest.simulation.portfolio import (
     RankedPicks,
     equal_weights,
@@ -99,8 +99,8 @@ class Outcome(Allocation):
     def final_by_delisting(self) -> dict[str, float]:
         """Return the final capital under each delisting policy."""
         if not self.simulation.count(Cause.DELISTED):
-            return {policy: float(self.net[-1]) for policy in DELISTING_POLICIES}
-        return {policy: float(self.simulate_with(delisting=policy).equity[-1]) for policy in DELISTING_POLICIES}
+            return {policy: float(self.net[-1]) for policy in metrics.DELISTING_POLICIES}
+        return {policy: float(self.simulate_with(delisting=policy).equity[-1]) for policy in metrics.DELISTING_POLICIES}
 
     def summary(self) -> dict[str, float | int]:
         """Return the figures of the run; conventions as in `encash.metrics`.

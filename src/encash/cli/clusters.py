@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import encash
 from encash import clusters, pipeline
-from encash.cli.console import Console, Parser, lines, plain, spec_of
-from encash.cli.flags import command, day
+from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
+from encash.cli.flags import command, day, delisting_flag
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
@@ -140,6 +140,7 @@ def rule_flags(parser: Any) -> None:
     rule.add_argument(
         "--no-winsorize", dest="winsorize", action="store_false", help="do not limit returns to the 0.5%% quantiles"
     )
+    delisting_flag(rule)
 
 
 def cluster_counts(text: str) -> tuple[int, ...]:
@@ -252,12 +253,14 @@ def describe_best(
     ranking: clusters.Ranking, best: Int32, rule: clusters.SelectionRule
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a ranking and its best clusters as values and as lines."""
-    names = ("fit_end", "rank_end", "embargo", "horizon")
+    names = ("fit_end", "rank_end", "embargo", "horizon", "delisting")
     facts = {"best": best.tolist(), **{name: getattr(ranking, name) for name in names}}
     share = clusters.selection_frequency(ranking, rule)
     rows = [{**row, "selected_share": float(share[row["cluster_id"]])} for row in ranking.rows()]
     values = plain({**facts, "counts": ranking.counts, "ranking": rows})
     text = [*lines(facts), "", *ranking_lines(values["ranking"], set(facts["best"]))]
+    if settled := ranking.counts.get("settled", 0):
+        text += ["", settled_line(settled, ranking.counts["used"], ranking.delisting)]
     if len(best) == ranking.k:
         text += ["", f"all {ranking.k} clusters are selected: the filter keeps every candidate (--top N selects fewer)"]
     return values, text
@@ -308,6 +311,7 @@ def describe_walk(walk: clusters.WalkModel) -> tuple[dict[str, Any], list[str]]:
                 "first_day": refit.period.first_day,
                 "fit_end": refit.period.model.fit_end,
                 "rank_end": refit.period.rank_end,
+                "settled": refit.ranking.counts.get("settled", 0),
                 "best": refit.period.best.tolist(),
                 "agreement": None if math.isnan(refit.agreement) else refit.agreement,
             }
@@ -316,6 +320,8 @@ def describe_walk(walk: clusters.WalkModel) -> tuple[dict[str, Any], list[str]]:
     )
     tried, text = describe_choice(walk.notes.get("choice", []))
     text += [f"from {one['first_day']}: ranked to {one['rank_end']}, best {one['best']}" for one in refits]
+    if settled := sum(one["settled"] for one in refits):
+        text.append(f"{settled:,} entries, counted once per refit, are of tickers that stopped trading: settled")
     values = {"refits": len(refits), "k": walk.k, "terms": refits, **tried}
     return values, [*text, f"{len(refits)} refits of {walk.k} clusters"]
 

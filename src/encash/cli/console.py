@@ -157,6 +157,18 @@ def figure(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def settled_line(settled: int, used: int, delisting: str | None) -> str:
+    """Say how many entries the delisting policy concerns.
+
+    >>> settled_line(12, 4000, "last")
+    '12 of 4,000 entries are of tickers that stopped trading within the horizon: settled under the policy last'
+    """
+    return (
+        f"{settled:,} of {used:,} entries are of tickers that stopped trading within the horizon: settled under the "
+        f"policy {delisting}"
+    )
+
+
 def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     """Call a command; turn an exception into one line on stderr, with ``--json`` also into ``{"error": …}``."""
     tolerate_any_console()

@@ -258,6 +258,18 @@ def beside_flags(parser: Any) -> None:
     )
 
 
+def delisting_flag(parser: Any) -> None:
+    """Add the flag that says what a ticker returns that stops trading within the horizon of a forward return."""
+    from encash.metrics import DELISTING_POLICIES
+
+    parser.add_argument(
+        "--delisting",
+        choices=DELISTING_POLICIES,
+        default="last",
+        help="price of a ticker that stops trading within the horizon, as of `encash backtest` (last)",
+    )
+
+
 def day(text: str) -> np.datetime64:
     """Parse a flag that takes a day."""
     from encash.arrays import to_day

@@ -9,8 +9,8 @@ from typing import Any
 
 import encash
 from encash import clusters, pipeline
-from encash.cli.console import Console, Parser
-from encash.cli.flags import command, day
+from encash.cli.console import Console, Parser, settled_line
+from encash.cli.flags import command, day, delisting_flag
 
 
 def register(parser: Parser) -> None:
@@ -28,6 +28,7 @@ def register(parser: Parser) -> None:
         metavar="N",
         help="leave out this many sessions before DAY, of the prices if given, else of the cache (20)",
     )
+    delisting_flag(parser)
 
 
 def run_similar(arguments: argparse.Namespace, console: Console) -> None:
@@ -40,10 +41,11 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> None:
     before = clusters.last_known_day(sessions, arguments.day, arguments.embargo)
     near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
     horizons = () if prices is None else cache.spec.horizons or (5,)
-    returns = np.empty((len(near), 0))
+    returns, concerned = np.empty((len(near), 0)), 0
     if prices is not None:
         known = prices.as_of(arguments.day)  # only returns known on the day
-        returns = clusters.neighbor_returns(near, known, horizons)
+        returns = clusters.neighbor_returns(near, known, horizons, delisting=arguments.delisting)
+        concerned = int(clusters.settled_neighbors(near, known, horizons).any(axis=1).sum())
     rows: list[dict[str, Any]] = [
         {
             "date": str(when),
@@ -59,4 +61,7 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> None:
         + "  ".join("       –" if value is None else f"{value:+8.2%}" for value in row["returns"])
         for row in rows
     ]
-    console.result({"horizons": list(horizons), "before": str(before), "neighbours": rows}, [head, *text])
+    if concerned:
+        text += ["", settled_line(concerned, len(near), arguments.delisting)]
+    values = {"horizons": list(horizons), "before": str(before), "neighbours": rows, "settled": concerned}
+    console.result(values, [head, *text])

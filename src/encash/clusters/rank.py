@@ -12,7 +12,7 @@ from encash.arrays import Bool, DayLike, Float64, Int32, Int64, day_text, positi
 from encash.clusters.assignments import Assignments
 from encash.errors import InputError
 from encash.fingerprint import fingerprint
-from encash.metrics import forward_returns
+from encash.metrics import DELISTING_POLICIES, Delisting, forward_returns, settled_returns
 from encash.panel.panel import PriceTable
 from encash.serialization import added_in
 
@@ -36,6 +36,9 @@ class RankConfig:
     winsorize: tuple[float, float] | None = (0.005, 0.995)
     """Forward returns beyond these quantiles of all entries are clipped to them, so that one bad print cannot make a
     best cluster; None does not clip."""
+    delisting: Delisting | None = "last"
+    """Policy for entries whose ticker stops trading within the horizon; None leaves them out, as rankings of earlier
+    versions did, so that a cluster that collapses looks good."""
     draws: int = 200
     """Bootstrap draws of blocks of days, for the selection frequency; 0 for none."""
     seed: int = 0
@@ -87,10 +90,13 @@ class Ranking:
     order: Int32
     """Cluster ids, best first, ties by the lowest id, clusters without entries last; shape (k,)."""
     counts: dict[str, int]
-    """Number of entries that were used, window_open, no_price, no_session, no_ticker, and clipped by winsorizing."""
+    """Number of entries that were used, window_open, no_price, no_session, no_ticker, clipped by winsorizing, and those
+    used that were settled under the delisting policy."""
     draws: Float64
     """Each metric in each bootstrap draw, shape (draws, metrics, k); (draws, 0, k) if loaded from a file."""
     winsorize: tuple[float, float] | None = None
+    delisting: Delisting | None = None
+    """Policy for tickers that stopped trading; None if such entries were left out."""
     seed: int = 0
     fit_end: str = ""
     model: str = ""
@@ -162,7 +168,8 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
     """Rank clusters by the forward returns of the entries assigned to them, day by day.
 
     The forward return of an entry runs from the close of its session to the close `horizon` sessions later; it
-    counts only if that session is on or before `end`. Entries that are not used are counted in `Ranking.counts`.
+    counts only if that session is on or before `end`. If its ticker stops trading before, it is settled under the
+    delisting policy, see `metrics.settled_returns`. Entries that are not used are counted in `Ranking.counts`.
 
     Raises:
         InputError: an embargo shorter than the horizon, an unknown metric, or no entry that can be used.
@@ -193,6 +200,7 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
         counts=counts,
         draws=_bootstrap(entries, config),
         winsorize=config.winsorize,
+        delisting=config.delisting,
         seed=config.seed,
         fit_end=config.fit_end,
         model=config.model,
@@ -303,7 +311,8 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
     window_open = session + config.horizon >= len(known.days)
     returns = np.full(len(row), np.nan)
     priced = ~(no_session | no_ticker | window_open)
-    returns[priced] = forward_returns(known.close, config.horizon)[session[priced], ticker[priced]]
+    following, settled = _forward_returns(known, config)
+    returns[priced] = following[session[priced], ticker[priced]]
     used = np.isfinite(returns)
     counts = {
         "used": int(used.sum()),
@@ -311,6 +320,7 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
         "no_ticker": int((no_ticker & ~no_session).sum()),
         "window_open": int((window_open & ~no_session & ~no_ticker).sum()),
         "no_price": int((priced & ~used).sum()),
+        "settled": int(settled[session[used], ticker[used]].sum()),
     }
     entries = _RankedEntries(
         session=session[used],
@@ -321,6 +331,14 @@ def _entries(assignments: Assignments, known: PriceTable, config: RankConfig) ->
         num_tickers=len(known.tickers),
     )
     return entries, counts
+
+
+def _forward_returns(known: PriceTable, config: RankConfig) -> tuple[Float64, Bool]:
+    """Return the forward return of each (session, ticker), and a mask of those that the delisting policy decides."""
+    if config.delisting is not None:
+        return settled_returns(known.close, config.horizon, config.delisting)
+    returns = forward_returns(known.close, config.horizon)
+    return returns, np.zeros(returns.shape, dtype=np.bool_)
 
 
 def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> ClusterTable:
@@ -448,6 +466,8 @@ def _check(config: RankConfig) -> None:
         )
     if config.metric not in METRICS:
         raise InputError(f"cannot rank by {config.metric!r}; expected one of {', '.join(METRICS)}")
+    if config.delisting not in (None, *DELISTING_POLICIES):
+        raise InputError(f"invalid delisting policy {config.delisting!r}: expected {', '.join(DELISTING_POLICIES)}")
     low, high = config.winsorize or (0.0, 1.0)
     if not 0 <= low < high <= 1:
         raise InputError(f"winsorize is {config.winsorize}; expected two ascending quantiles from 0 to 1")

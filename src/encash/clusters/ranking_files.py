@@ -60,6 +60,7 @@ def describe_ranking(ranking: Ranking, best: Int32, *, rule: SelectionRule) -> d
         **{name: getattr(ranking, name) for name in _FACTS},
         **({"prices": ranking.prices} if ranking.prices else {}),
         "winsorize": ranking.winsorize,
+        **({} if ranking.delisting is None else {"delisting": ranking.delisting}),
         "bootstrap_draws": len(ranking.draws),
         "rule": identity(rule),
         "best": best.tolist(),
@@ -88,6 +89,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             **{name: facts[name] for name in _FACTS},
             prices=facts.get("prices", ""),
             winsorize=None if facts["winsorize"] is None else tuple(facts["winsorize"]),
+            delisting=facts.get("delisting"),  # earlier versions left such entries out
             table=ClusterTable(**columns),
             order=np.array([row["cluster_id"] for row in facts["ranking"]], dtype=np.int32),
             draws=np.empty((facts["bootstrap_draws"], 0, len(rows))),

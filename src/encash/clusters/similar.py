@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float64, Text, day_text, positions, to_day
+from encash.arrays import Bool, DayLike, Days, Float64, Text, day_text, positions, to_day
 from encash.errors import InputError
-from encash.metrics import forward_returns
+from encash.metrics import Delisting, settled_returns
 from encash.panel.panel import PriceTable
 
 
@@ -49,13 +49,34 @@ def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
     return known
 
 
-def neighbor_returns(found: Neighbors, prices: PriceTable, horizons: Sequence[int]) -> Float64:
-    """Compute the return of each neighbor over each horizon from its day's close, shape (n, H); NaN without prices."""
+def neighbor_returns(
+    found: Neighbors, prices: PriceTable, horizons: Sequence[int], *, delisting: Delisting = "last"
+) -> Float64:
+    """Compute the return of each neighbor over each horizon from its day's close, as `metrics.settled_returns` does.
+
+    Returns:
+        shape (n, H); NaN without prices.
+    """
+    return np.stack([_following(found, prices, horizon, delisting)[0] for horizon in horizons], axis=1)
+
+
+def settled_neighbors(found: Neighbors, prices: PriceTable, horizons: Sequence[int]) -> Bool:
+    """Mark the neighbors whose ticker stopped trading within a horizon: the delisting policy decides their return.
+
+    Returns:
+        shape (n, H).
+    """
+    return np.stack([_following(found, prices, horizon, "last")[1] for horizon in horizons], axis=1)
+
+
+def _following(found: Neighbors, prices: PriceTable, horizon: int, delisting: Delisting) -> tuple[Float64, Bool]:
+    """Return the return of each neighbor, and a mask of the settled ones; both of shape (n,)."""
     order = np.argsort(prices.tickers)
     place = positions(np.asarray(prices.tickers)[order], found.tickers)
     session = positions(prices.days, found.days)
     priced = (place >= 0) & (session >= 0)
-    returns = np.full((len(found), len(horizons)), np.nan)
-    for number, horizon in enumerate(horizons):
-        returns[priced, number] = forward_returns(prices.close, horizon)[session[priced], order[place[priced]]]
-    return returns
+    cells = session[priced], order[place[priced]]
+    returns, settled = np.full(len(found), np.nan), np.zeros(len(found), dtype=np.bool_)
+    following, stopped = settled_returns(prices.close, horizon, delisting)
+    returns[priced], settled[priced] = following[cells], stopped[cells]
+    return returns, settled

@@ -23,6 +23,7 @@ from encash.clusters.rank import RankConfig, SelectionRule, rank_clusters, selec
 from encash.clusters.walk_checkpoints import REWALK, Refit, WalkCheckpoints, load_refit
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint, row_digests
+from encash.metrics import Delisting
 from encash.panel.panel import PriceTable
 from encash.progress import Progress
 from encash.serialization import from_description, identity
@@ -56,6 +57,7 @@ class WalkConfig:
     metric: str = RankConfig.metric
     winsorize: tuple[float, float] | None = RankConfig.winsorize
     draws: int = RankConfig.draws
+    delisting: Delisting | None = RankConfig.delisting
 
     def options(self) -> dict[str, Any]:
         """Describe the settings that a `WalkModel` does not hold itself, as plain values."""
@@ -69,9 +71,9 @@ class WalkConfig:
             MismatchError: its notes do not hold them.
         """
         names = {one.name for one in fields(cls)}
-        if missing := sorted(names - {"fit", "rule"} - walk.notes.keys()):
+        if missing := sorted(names - {"fit", "rule", "delisting"} - walk.notes.keys()):
             raise MismatchError(f"the walk does not record {missing[0]}; walk again: {REWALK}")
-        options = {name: value for name, value in walk.notes.items() if name in names}
+        options = {"delisting": None} | {name: value for name, value in walk.notes.items() if name in names}
         parts = {"fit": identity(FitConfig.of_model(walk.periods[0].model)), "rule": identity(walk.rule)}
         return from_description(cls, {**options, **parts}, what="the notes of the walk")
 
@@ -283,6 +285,7 @@ def _refit(
         metric=config.metric,
         winsorize=config.winsorize,
         draws=config.draws,
+        delisting=config.delisting,
         seed=config.fit.seed,
         fit_end=model.fit_end,
         model=model.fingerprint,
@@ -308,7 +311,7 @@ def _determined_by(
     """Return everything that determines a refit, except its entries and the rule."""
     return [
         identity(config.fit),
-        [config.horizon, config.embargo, config.metric, config.winsorize, config.draws],
+        [config.horizon, config.embargo, config.metric, config.winsorize, config.draws, config.delisting],
         encoder,
         "" if before is None else before.period.model.fingerprint,
         "\n".join(prices.tickers),

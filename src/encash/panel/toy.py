@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,6 +20,10 @@ ODD_TICKERS = ("GONE", "HOLE", "LATE", "NANS")
 """Tickers that end early, lack sessions within their history, are listed late, and have NaN among their features."""
 REGIME_DRIFTS = (-0.004, 0.0, 0.004)
 """Mean log return per session in each planted regime."""
+Signal = Literal["last session", "mean", "lagged", "interaction"]
+"""Part of the window that predicts the next return: its last session, the mean of the last 20 sessions, the session
+five before the last, or the product of two features in the last session with a third feature added."""
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
 
 
 def toy_panel(
@@ -119,6 +124,48 @@ def regime_panel(
     return RegimePanel(panel=Panel(source, PriceTable(days=days, tickers=tickers, close=close)), regime=regime)
 
 
+def signal_panel(
+    signal: Signal,
+    seed: int = 0,
+    num_tickers: int = 100,
+    num_sessions: int = 1500,
+    *,
+    num_features: int = 64,
+    signal_ic: float = 0.1,
+) -> Panel:
+    """Return random walks whose returns are predicted a little by a planted signal of eight features.
+
+    Half of the features are white noise, the others are persistent (autoregression of 0.9). Returns have a deviation of
+    2% and share a market factor.
+
+    Args:
+        signal: the kind of signal.
+        seed: the same seed gives the same panel.
+        num_tickers: N.
+        num_sessions: T.
+        num_features: 8 or more.
+        signal_ic: correlation of the signal with the next session's log return.
+
+    Raises:
+        InputError: fewer than 8 features.
+    """
+    if num_features < 8:
+        raise InputError(f"{num_features} features cannot hold a signal of 8; expected 8 or more")
+    random = np.random.default_rng([seed, SIGNALS.index(signal)])
+    shape = num_sessions, num_tickers
+    persistence = np.where(np.arange(num_features) % 2, 0.9, 0.0)
+    values = random.normal(size=(*shape, num_features))
+    for session in range(1, num_sessions):
+        values[session] = persistence * values[session - 1] + np.sqrt(1 - persistence**2) * values[session]
+    strength = _signal(signal, values[:, :, random.choice(num_features, 8, replace=False)], random.normal(size=8))
+    noise = 0.4 * random.normal(size=(num_sessions, 1)) + np.sqrt(1 - 0.4**2) * random.normal(size=shape)
+    step = 0.02 * (signal_ic * strength / strength.std() + np.sqrt(1 - signal_ic**2) * noise)
+    close = 50 * np.exp(np.cumsum(np.vstack([np.zeros(num_tickers), step[:-1]]), axis=0))
+    days, tickers = business_days("2010-01-01", num_sessions), tuple(f"T{number:04d}" for number in range(num_tickers))
+    source = ArraySource({ticker: (days, values[:, n].astype(np.float32)) for n, ticker in enumerate(tickers)})
+    return Panel(source, PriceTable(days=days, tickers=tickers, close=close))
+
+
 def business_days(start: DayLike, count: int) -> Days:
     """Return the first `count` Mondays to Fridays on or after a day.
 
@@ -141,6 +188,18 @@ def _walks(random: np.random.Generator, signal: Float64, signal_ic: float) -> Fl
     step[0] = 0
     close: Float64 = random.uniform(20, 200, size=num_tickers) * np.exp(np.cumsum(step, axis=0))
     return close
+
+
+def _signal(signal: Signal, values: Float64, weights: Float64) -> Float64:
+    """Return the signal of some features, shape (T, N)."""
+    if signal == "interaction":
+        product: Float64 = values[:, :, 0] * values[:, :, 1] + 0.7 * values[:, :, 2]
+        return product
+    own = values @ weights
+    span, delay = (20, 0) if signal == "mean" else (1, 5 if signal == "lagged" else 0)
+    total = np.cumsum(np.vstack([np.zeros((span + delay, own.shape[1])), own]), axis=0)
+    result: Float64 = total[span : len(own) + span] - total[: len(own)]
+    return result
 
 
 def _untraded(name: str, num_sessions: int) -> slice:

@@ -114,7 +114,15 @@ def _alternative(row: Mapping[str, Any]) -> Alternative:
 def _skill(row: Mapping[str, Any]) -> Skill:
     figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
     groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
-    return Skill(horizon=int(row["horizon"]), days=int(row["days"]), quantile_returns=groups, **figures)
+    reliability = tuple((float(one[0]), float(one[1]), int(one[2])) for one in row.get("reliability", ()))
+    return Skill(
+        horizon=int(row["horizon"]),
+        days=int(row["days"]),
+        quantile_returns=groups,
+        settled=int(row.get("settled", 0)),
+        reliability=reliability,
+        **figures,
+    )
 
 
 def _ranges(path: Path) -> dict[str, Range]:

@@ -51,6 +51,10 @@ class Skill:
     """Mean return of each group of tickers by forecast, lowest first."""
     spread_t: float = float("nan")
     """t-statistic of the highest group minus the lowest."""
+    reliability: tuple[tuple[float, float, int], ...] = ()
+    """(mean confidence, share of right signs, number) of groups of forecasts, least confident first."""
+    settled: int = 0
+    """Forecasts of tickers that stopped trading within the horizon."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from encash.arrays import day_text
 from encash.errors import InputError
+from encash.metrics import DELISTING_POLICIES, Delisting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ PRESETS = {
         num_heads=4,
         learning_rate=1e-3,
         batch_size=128,
-        samples_per_epoch=6144,
+        samples_per_epoch=4096,
         epochs=6,
         dropout=0.0,  # early stopping regularizes so small a model; dropout would double its time on a CPU
     ),
@@ -70,15 +71,22 @@ class TrainConfig:
     samples_per_epoch: int | None = None
     """Windows drawn per epoch; None uses the preset's."""
     validation_samples: int = 4096
-    """Approximate number of validation windows, all those of sessions spread evenly over the validation period."""
+    """Approximate number of windows to choose on, and to report on: of sessions spread evenly over either period."""
     validation_share: float = 0.15
-    """Share of the sessions up to `train_end`, the last ones, that early stopping evaluates."""
+    """Share of the sessions up to `train_end`, the last ones: the first half of them chooses the epoch and calibrates,
+    the second half is for the reported figures."""
     embargo_sessions: int = 20
     """Sessions between the end of the last training target and the first validation day."""
     patience: int = 2
-    """Epochs without a lower validation loss after which training stops."""
+    """Epochs without an improvement after which training stops."""
     weight_decay: float = 0.01
     device: str = "auto"
+    delisting: Delisting = "last"
+    """Policy for returns of tickers that stop trading within the horizon."""
+    tickers: tuple[str, ...] | None = None
+    """Only these; None takes all with features and prices."""
+    num_stocks: int | None = None
+    """The last N of them by name."""
 
     def __post_init__(self) -> None:
         """Refuse invalid settings.
@@ -89,9 +97,11 @@ class TrainConfig:
         object.__setattr__(self, "train_end", day_text(self.train_end))
         if self.preset not in PRESETS:
             raise InputError(f"invalid preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
-        for name in ("lookback", "epochs", "samples_per_epoch", "validation_samples", "patience"):
+        for name in ("lookback", "epochs", "samples_per_epoch", "validation_samples", "patience", "num_stocks"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} is {value}; expected 1 or more")
+        if self.delisting not in DELISTING_POLICIES:
+            raise InputError(f"invalid delisting policy {self.delisting!r}: expected {', '.join(DELISTING_POLICIES)}")
         if not 0 < self.validation_share < 1:
             raise InputError(f"validation_share is {self.validation_share}; expected a number between 0 and 1")
         for name in ("embargo_sessions", "seed"):

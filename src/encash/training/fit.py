@@ -1,10 +1,14 @@
 """Training of the reference transformer, from samples to a checkpoint.
 
 The model learns, per horizon, a ticker's return minus the mean of its session, in standard deviations (winsorized, mean
-squared error). The mean return of the training period and the deviation are then folded into the last layer, so that
-the checkpoint forecasts returns as fractions, as expected in a session of average return. The confidence of a forecast
-is the probability that its sign (relative to the average) is right; it is fitted by cross-entropy on the states, which
-it does not change.
+squared error). It starts as a ridge regression (`training.start`) and is trained by gradient descent from there; an
+epoch is kept only if it ranks the choosing sessions better, beyond chance. Then the mean return of the training period
+and the deviation are folded into the last layer, so that the checkpoint forecasts returns as fractions, as expected in
+a session of average return.
+
+The confidence of a forecast is the probability that it is right about the sign of the return relative to the average of
+its session. Forecasts and confidences are calibrated on sessions that were held out of the fit, the latest last: their
+scale is that of the expected return, and of 100 forecasts with a confidence of 0.55 about 55 are right.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +24,90 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from encash.arrays import Float32, Float64
 from encash.atomic_write import check_folder
 from encash.encoders.checkpoint import HORIZONS, Layout
-from encash.encoders.torch import ReferenceTransformer, choose_device, new_model, save_checkpoint
+from encash.encoders.torch import ReferenceTransformer, choose_device, save_checkpoint
 from encash.errors import WorkError
-from encash.metrics import rank_ic
+from encash.metrics import reliability, right_signs
 from encash.panel import Panel
 from encash.progress import Progress
 from encash.serialization import describe
+from encash.training.calibration import shrunk_slope
 from encash.training.config import TrainConfig
+from encash.training.linear import LinearFit, LinearForecast, fit_baseline, fit_linear, regression
 from encash.training.samples import Samples, Split, split_by_date
+from encash.training.skill import Skill, daily_rank_ic, finite, measure_skill, measure_slopes
+from encash.training.start import fit_heads, start_model
 
 GRADIENT_NORM = 1.0
-POSITION_DEVIATION = 0.5
-"""Standard deviation of the initial position encodings. Both heads see the mean over the window: unless positions are
-as large as the features from the start, it takes many epochs to distinguish the last sessions from the first (for a
-planted signal in the last session, the rank correlation after 6 epochs is 0.02 with 0.02, and 0.25 with 0.5)."""
 WARM_UP_SHARE = 0.05
+AVERAGING = 0.98
+"""Decay per step of the averaged weights, which are the ones that are evaluated and kept."""
 EVALUATION_BATCH = 256
+HEAD_WINDOWS = 1024
+"""Training windows that the heads of the start are fitted on."""
+CERTAINTY = 2.0
+"""Standard errors by which an epoch must rank better than the best before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """Summary of a completed training run."""
+    """Summary of a completed training run.
 
+    All figures are of the validation sessions, on which nothing was chosen. After they are measured, the scale of the
+    checkpoint is fitted on these sessions too, because they are the latest: see `recalibration`.
+    """
+
+    result: str
+    """Outcome in one sentence."""
     path: str
     parameters: int
     tickers: int
     tickers_without_prices: int
     train_samples: int
     """Windows from which training draws."""
+    choosing_samples: int
+    """Windows that choose the epoch and calibrate."""
     validation_samples: int
+    """Windows of the reported figures."""
+    settled_samples: int
+    """Training windows whose ticker stopped trading within a horizon; the delisting policy decides their return."""
     train_end: str
     period: dict[str, str]
-    """First and last days of the two parts."""
+    """First and last days of the parts."""
     epochs: int
     """Completed epochs."""
     best_epoch: int
-    """The epoch of the kept weights, from 1."""
+    """The epoch of the kept weights, from 1; 0 is the start, a ridge regression in the layout of the model."""
     train_loss: float
-    """Mean squared error in standard deviations in the best epoch; a forecast of the mean has 1."""
+    """Mean squared error in standard deviations in the best epoch; of held-out training windows for epoch 0."""
     val_loss: float
     """The same on the validation samples."""
+    val_loss_error: float | None
+    """Standard error of the difference from the loss of a forecast of the mean."""
     rank_ic: dict[str, float]
     """Mean rank correlation of forecast and return over the validation sessions, by horizon."""
+    rank_ic_error: dict[str, float | None]
+    """Its standard error, robust to overlapping returns."""
+    baselines: dict[str, Any]
+    """The same figures of a ridge regression (last session and mean of the window), and of a forecast of the mean."""
+    calibration_slope: dict[str, float | None]
+    """Slope of realized on forecast excess returns, by horizon; 1 is calibrated, None if the forecast is constant."""
+    calibration_slope_error: dict[str, float | None]
+    recalibration: dict[str, float]
+    """Factor of the forecasts by horizon that the validation sessions led to in the end; far from 1 if the slope of the
+    latest sessions is clearly different from that before."""
     confidence_hits: float
     """Share of right signs in the more confident half of the validation forecasts, minus that in the other half."""
+    reliability: list[dict[str, float]]
+    """Claimed confidence and share of right signs in five groups of forecasts, least confident first."""
+    outliers: int
+    """Closes that look like wrong prices; their effect is limited, but they should be checked."""
+    outlier_bars: list[dict[str, Any]]
+    """The largest 20 of them: ticker, day, and return since the close before."""
     seconds: float
 
 
@@ -78,7 +118,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         panel: features and prices; nothing after `train_end` is read.
         out: the checkpoint, written atomically when training has ended.
         config: sizes, split and limits of the work.
-        progress: called with (done, total) steps, where the total is the most steps.
+        progress: called with (done, total) steps; the total grows if an epoch is an improvement.
 
     Raises:
         InputError: no prices, or too little history.
@@ -96,25 +136,32 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         pred_mode="regression",
         dropout=config.sizes.dropout,
     )
+    data, standardizer = regression(split, HORIZONS)
+    linear, baseline = fit_linear(data, standardizer, layout.num_heads), fit_baseline(data, standardizer).forecast
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        run = _Run(_new_model(layout, config.seed).to(device), split, config, progress)
-        best = run.fit()
+        run = _Run(_start(layout, split, linear, config.seed).to(device), split, config, progress)
+        run.fit_heads(linear, data.overlap)
+        best = run.fit(_held_out_loss(linear))
     model = run.model
     model.load_state_dict(best.weights)
+    forecaster = _Forecaster(run, None if best.epoch else linear.forecast)
+    chosen = forecaster.factors(split.choosing, split.choosing_all)
+    run.rescale(chosen)
+    figures = _figures(run, baseline)
+    latest = forecaster.factors(split.validation, split.validation_all, chosen)
+    run.rescale(latest)
     _fold_scale(model, split)
-    forecast, confidence = run.predict(split.validation)
-    rank_ics = _rank_ics(forecast, split.validation)
-    confidence_hits = _confidence_hits(forecast - split.mean_return, confidence, split.validation)
     train_end = min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))  # the data may end before
+    period = split.period()
     extras: dict[str, Any] = {
         "config": {"seq_len": config.lookback, "input_dim": panel.num_features},
         "epoch": best.epoch,
-        "val_loss": best.val_loss,
+        "val_loss": figures["val_loss"],
         "train_end": train_end,
         "feature_names": list(panel.feature_names) if panel.feature_names else None,
         "feature_set": panel.feature_config.feature_set if panel.feature_config else None,
-        "validation": {"rank_ic": rank_ics, "confidence_hits": confidence_hits, **split.period()},
+        "validation": {**figures, **period},
         "training": describe(config),
     }
     save_checkpoint(out, model.eval(), extras)
@@ -122,33 +169,37 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         path=str(out),
         parameters=sum(weight.numel() for weight in model.parameters()),
         tickers=len(split.rows.tickers),
-        tickers_without_prices=len(panel.tickers) - len(split.rows.tickers),
+        tickers_without_prices=len(set(panel.tickers) - set(panel.prices.tickers if panel.prices else ())),
         train_samples=len(split.train),
+        choosing_samples=len(split.choosing),
         validation_samples=len(split.validation),
+        settled_samples=int(split.train.settled.any(axis=1).sum()),
         train_end=train_end,
-        period=split.period(),
+        period=period,
         epochs=run.epochs_done,
         best_epoch=best.epoch,
         train_loss=best.train_loss,
-        val_loss=best.val_loss,
-        rank_ic=rank_ics,
-        confidence_hits=confidence_hits,
+        recalibration={str(h): float(factor) for h, factor in zip(HORIZONS, latest, strict=True)},
+        outliers=len(split.outliers),
+        outlier_bars=[asdict(one) for one in split.outliers[:20]],
         seconds=time.monotonic() - started,
+        **figures,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Best:
-    """The epoch with the lowest validation loss so far, with its weights."""
+    """The best epoch so far, with its weights."""
 
     epoch: int
     train_loss: float
-    val_loss: float
+    daily: Float64
+    """Mean rank correlation over the horizons in each choosing session."""
     weights: dict[str, Tensor]
 
 
 class _Run:
-    """The state of one training run."""
+    """The state of one training run. Outputs of its model are excess returns in standard deviations."""
 
     def __init__(self, model: ReferenceTransformer, split: Split, config: TrainConfig, progress: Progress | None):
         self.model, self.split, self.config = model, split, config
@@ -158,30 +209,57 @@ class _Run:
         self._draws = min(config.epoch_samples, len(split.train))
         self._steps_per_epoch = math.ceil(self._draws / config.sizes.batch_size)
         self._total_steps = self._steps_per_epoch * config.max_epochs
+        self._expected_steps = self._steps_per_epoch * min(config.max_epochs, config.patience)
         self._steps = 0
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.sizes.learning_rate, weight_decay=config.weight_decay
         )
 
-    def fit(self) -> _Best:
-        """Train until the validation loss has not improved for `patience` epochs; return the best epoch."""
-        best: _Best | None = None
+    def fit_heads(self, linear: LinearFit, overlap: Float64) -> None:
+        """Make the linear forecast that of the model, with the confidence of its held-out forecasts."""
+        samples = self.split.train
+        some = samples.take(np.linspace(0, len(samples) - 1, min(HEAD_WINDOWS, len(samples))).round().astype(int))
+        self.model.eval()
+        with torch.inference_mode():
+            means = torch.cat([self.model.states(windows).mean(1) for windows in self._windows(some)])
+        forecasts = linear.forecast.predict(self.split.rows, some.end_rows)
+        fit_heads(self.model, len(linear.forecast.bounds) - 1, means, forecasts, linear.platt(overlap))
+
+    def fit(self, start_loss: float) -> _Best:
+        """Train until no epoch has improved for `patience` epochs; return the best epoch, or the start as epoch 0."""
+        average = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]  # torch has no type for it
+        averaged = AveragedModel(self.model, multi_avg_fn=average)
+        best = _Best(epoch=0, train_loss=start_loss, daily=self._daily(), weights=_copy(self.model))
         for epoch in range(1, self.config.max_epochs + 1):
-            train_loss = self._epoch(epoch)
-            val_loss = self._validation_loss()
-            self.epochs_done = epoch
-            if not math.isfinite(train_loss + val_loss):
+            train_loss = self._epoch(epoch, averaged)
+            if not math.isfinite(train_loss):
                 raise WorkError(
                     f"the loss is not finite in epoch {epoch}; check the features and prices for extreme values"
                 )
-            if best is None or val_loss < best.val_loss:
-                weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-                best = _Best(epoch=epoch, train_loss=train_loss, val_loss=val_loss, weights=weights)
+            trained = _copy(self.model)
+            self.model.load_state_dict(averaged.module.state_dict())
+            daily = self._daily()
+            self.epochs_done = epoch
+            if _is_better(daily, best.daily):
+                best = _Best(epoch=epoch, train_loss=train_loss, daily=daily, weights=_copy(self.model))
+            self.model.load_state_dict(trained)
             if epoch - best.epoch >= self.config.patience:
                 break
-        self._progress(self._total_steps, self._total_steps)
-        assert best is not None  # there is at least one epoch
+            expected = min(self.config.max_epochs, best.epoch + self.config.patience)
+            self._expected_steps = self._steps_per_epoch * expected
+        self._progress(self._expected_steps, self._expected_steps)
         return best
+
+    @torch.no_grad()
+    def rescale(self, factors: Float64) -> None:
+        """Multiply the forecasts of each horizon, and the log odds that depend on them, by a factor."""
+        predict: Any
+        doubt: Any
+        predict, doubt = self.model.pred_head[3], self.model.confidence_head[3]
+        factor = torch.tensor(factors, dtype=predict.bias.dtype, device=self.device)
+        predict.weight.mul_(factor[:, None])
+        predict.bias.mul_(factor)
+        doubt.weight.mul_(factor[:, None])
 
     def predict(self, samples: Samples) -> tuple[Float64, Float64]:
         """Return the outputs and confidences of the model, each (n, H)."""
@@ -189,14 +267,13 @@ class _Run:
         outputs: list[Float32] = []
         confidences: list[Float32] = []
         with torch.inference_mode():
-            for at in range(0, len(samples), EVALUATION_BATCH):
-                part = samples.take(np.arange(at, min(at + EVALUATION_BATCH, len(samples))))
-                output, confidence = self.model(self._tensor(self.split.windows(part)))
+            for windows in self._windows(samples):
+                output, confidence = self.model(windows)
                 outputs.append(output.cpu().numpy())
                 confidences.append(confidence.cpu().numpy())
         return np.concatenate(outputs).astype(np.float64), np.concatenate(confidences).astype(np.float64)
 
-    def _epoch(self, epoch: int) -> float:
+    def _epoch(self, epoch: int, averaged: AveragedModel) -> float:
         """Train on the samples drawn for an epoch; return the mean loss of the forecasts."""
         self.model.train()
         losses = []
@@ -208,14 +285,17 @@ class _Run:
             (forecast_loss + confidence_loss).backward()  # type: ignore[no-untyped-call]  # torch has no type for it
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
             self._optimizer.step()
+            averaged.update_parameters(self.model)
             self._steps += 1
             losses.append(forecast_loss.item())
-            self._progress(self._steps, self._total_steps)
+            self._progress(self._steps, self._expected_steps)
         return float(np.mean(losses))
 
     def _batches(self, epoch: int) -> Iterator[Samples]:
-        """Yield batches drawn without replacement, which depend only on seed and epoch."""
-        draw = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.split.train))[: self._draws]
+        """Yield batches drawn without replacement; the place of a window depends only on seed, epoch and its cell."""
+        samples, grid = self.split.train, (len(self.split.sessions), len(self.split.rows.tickers))
+        places = np.random.default_rng([self.config.seed, epoch]).random(grid)[samples.session, samples.ticker]
+        draw = np.argsort(places, kind="stable")[: self._draws]
         for at in range(0, len(draw), self.config.sizes.batch_size):
             yield self.split.train.take(draw[at : at + self.config.sizes.batch_size])
 
@@ -231,9 +311,12 @@ class _Run:
         error = functional.mse_loss(forecast.float()[known], targets[known])
         return error, functional.binary_cross_entropy_with_logits(doubt.float()[known], right[known])
 
-    def _validation_loss(self) -> float:
-        forecast, _ = self.predict(self.split.validation)
-        return float(np.nanmean((forecast - self.split.targets(self.split.validation)) ** 2))
+    def _daily(self) -> Float64:
+        """Return the mean rank correlation over the horizons in each choosing session; NaN if there is none."""
+        daily = daily_rank_ic(self.predict(self.split.choosing)[0], self.split.choosing)
+        known = np.isfinite(daily)
+        counts = known.sum(axis=1)
+        return np.where(counts > 0, np.where(known, daily, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
 
     def _learning_rate(self) -> float:
         """Return the rate of a linear warm-up, followed by half a cosine down to zero."""
@@ -244,15 +327,101 @@ class _Run:
         done = (self._steps - warm_up) / max(1, self._total_steps - warm_up)
         return rate * 0.5 * (1 + math.cos(math.pi * done))
 
+    def _windows(self, samples: Samples) -> Iterator[Tensor]:
+        """Yield the windows of samples in batches for evaluation."""
+        for at in range(0, len(samples), EVALUATION_BATCH):
+            part = samples.take(np.arange(at, min(at + EVALUATION_BATCH, len(samples))))
+            yield self._tensor(self.split.windows(part))
+
     def _tensor(self, array: Float32) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
 
-@torch.no_grad()
-def _new_model(layout: Layout, seed: int) -> ReferenceTransformer:
-    model = new_model(layout, seed)
-    model.pos_encoding.mul_(POSITION_DEVIATION / model.pos_encoding.std())
-    return model
+@dataclass(frozen=True)
+class _Forecaster:
+    """The forecasts of a model: by itself, or on more windows by the regression that it still holds."""
+
+    run: _Run
+    linear: LinearForecast | None
+
+    def factors(self, some: Samples, every: Samples, applied: Float64 | None = None) -> Float64:
+        """Return the factor of each horizon that calibrates the forecasts on some sessions, shape (H,).
+
+        Args:
+            some: samples of the sessions that the model forecasts.
+            every: all samples of the sessions, which the regression forecasts.
+            applied: factors by which the forecasts have been rescaled already.
+        """
+        split = self.run.split
+        if self.linear is None:
+            samples, forecast = some, self.run.predict(some)[0]
+        else:
+            samples, forecast = every, self.linear.predict(split.rows, every.end_rows)
+            forecast = forecast * (1.0 if applied is None else applied)
+        targets = split.targets(samples).astype(np.float64)
+        return np.array([shrunk_slope(*found) for found in measure_slopes(forecast, samples, targets, HORIZONS)])
+
+
+def _start(layout: Layout, split: Split, linear: LinearFit, seed: int) -> ReferenceTransformer:
+    """Return the model that holds the linear forecast."""
+    forecast = linear.forecast
+    some = split.rows.values[split.train.end_rows[:: max(1, len(split.train) // 2000)]]
+    tokens = np.einsum("nf,kfh->nkh", forecast.standardizer.apply(some), forecast.coefficients)
+    return start_model(layout, seed, forecast, tokens.std(axis=0))
+
+
+def _copy(model: ReferenceTransformer) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _held_out_loss(linear: LinearFit) -> float:
+    return float(np.mean((linear.held_out - linear.held_out_targets) ** 2))
+
+
+def _is_better(daily: Float64, best: Float64) -> bool:
+    """Say if an epoch ranks the choosing sessions better than the best before, beyond chance."""
+    gap = (daily - best)[np.isfinite(daily - best)]
+    if len(gap) < 2:
+        return False
+    return bool(gap.mean() > CERTAINTY * gap.std(ddof=1) / np.sqrt(len(gap)))
+
+
+def _figures(run: _Run, baseline: LinearForecast) -> dict[str, Any]:
+    """Return the figures of the validation sessions, of the model and of the baselines."""
+    samples, split = run.split.validation, run.split
+    targets = split.targets(samples).astype(np.float64)
+    forecast, confidence = run.predict(samples)
+    skill = measure_skill(forecast, samples, targets, HORIZONS)
+    ridge = measure_skill(baseline.predict(split.rows, samples.end_rows), samples, targets, HORIZONS)
+    mean = float(np.nanmean(targets**2))
+    slopes = measure_slopes(forecast, samples, targets, HORIZONS)
+    known = np.isfinite(targets)
+    right = right_signs(forecast, targets)
+    return {
+        "result": _result(skill, ridge, mean),
+        "val_loss": skill.loss,
+        "val_loss_error": skill.loss_error,
+        "rank_ic": skill.rank_ic,
+        "rank_ic_error": skill.rank_ic_error,
+        "baselines": {"ridge": asdict(ridge), "mean": {"loss": mean}},
+        "calibration_slope": {str(h): finite(slope) for h, (slope, _) in zip(HORIZONS, slopes, strict=True)},
+        "calibration_slope_error": {str(h): finite(error) for h, (_, error) in zip(HORIZONS, slopes, strict=True)},
+        "confidence_hits": _confidence_hits(right, confidence, known),
+        "reliability": reliability(confidence[known], right[known]),
+    }
+
+
+def _result(skill: Skill, ridge: Skill, mean: float) -> str:
+    """Say in one sentence what the model is worth."""
+    ours, theirs = (float(np.mean(list(one.rank_ic.values()))) for one in (skill, ridge))
+    error = skill.loss_error or float("nan")
+    against = f"loss {skill.loss:.4f} against {mean:.4f} ± {error:.4f} of predicting the mean"
+    ranks = f"rank IC {ours:+.3f} against {theirs:+.3f} of a ridge regression, mean of the horizons"
+    if skill.loss >= mean:
+        return f"no better than predicting the mean: {against}; {ranks}"
+    if not skill.loss + 2 * error < mean:
+        return f"not clearly better than predicting the mean: {against}; {ranks}"
+    return f"better than predicting the mean: {against}; {ranks}"
 
 
 @torch.no_grad()
@@ -267,28 +436,9 @@ def _fold_scale(model: ReferenceTransformer, split: Split) -> None:
     last.bias.mul_(scale).add_(mean)
 
 
-def _rank_ics(forecast: Float64, samples: Samples) -> dict[str, float]:
-    """Return the mean rank correlation across tickers over the sessions, by horizon."""
-    sessions, row = np.unique(samples.session, return_inverse=True)
-    shape = len(sessions), int(samples.ticker.max()) + 1
-
-    def on_grid(values: Float64) -> Float64:
-        grid = np.full(shape, np.nan)
-        grid[row, samples.ticker] = values
-        return grid
-
-    result = {}
-    for at, horizon in enumerate(HORIZONS):
-        daily = rank_ic(on_grid(forecast[:, at]), on_grid(samples.returns[:, at]))
-        known = daily[np.isfinite(daily)]
-        result[str(horizon)] = float(known.mean()) if len(known) else 0.0
-    return result
-
-
-def _confidence_hits(forecast: Float64, confidence: Float64, samples: Samples) -> float:
+def _confidence_hits(right: Float64, confidence: Float64, known: np.ndarray) -> float:
     """Return the share of right signs in the more confident half, minus that in the other half."""
-    known = np.isfinite(samples.excess)
-    right = (np.sign(forecast) == np.sign(samples.excess))[known]
+    right = right[known]
     sure = (confidence > np.median(confidence, axis=0))[known]
     if sure.all() or not sure.any():
         return 0.0

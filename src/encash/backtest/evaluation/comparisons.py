@@ -36,7 +36,6 @@ from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, run_strategy
-from encash.backtest.simulation.market import DELISTING_POLICIES
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
 
@@ -158,7 +157,9 @@ def run_comparisons(
         base=base,
         rows=tuple(rows.values()),
         verdict=_test(variants, rows, lookahead),
-        forecast_skill=tuple(measure_forecast_skill(sessions, signals, horizon) for horizon in horizons),
+        forecast_skill=tuple(
+            measure_forecast_skill(sessions, signals, horizon, delisting=config.delisting) for horizon in horizons
+        ),
     )
 
 
@@ -326,8 +327,10 @@ def _lagged(variants: _Variants) -> Comparison | None:
 
 
 def _delistings(variants: _Variants) -> Comparison:
-    equities = (variants.base.simulate_with(delisting=policy).equity for policy in DELISTING_POLICIES)
-    return variants.compare("delisting", "each policy for tickers that stop trading", DELISTING_POLICIES, equities)
+    equities = (variants.base.simulate_with(delisting=policy).equity for policy in metrics.DELISTING_POLICIES)
+    return variants.compare(
+        "delisting", "each policy for tickers that stop trading", metrics.DELISTING_POLICIES, equities
+    )
 
 
 def _gross(variants: _Variants) -> Comparison:

@@ -41,6 +41,11 @@ class ForecastSkill:
     spread_t: float
     decay: tuple[tuple[int, float], ...]
     """(sessions, mean rank IC) of the same forecasts with the returns that begin that many sessions later."""
+    reliability: tuple[tuple[float, float, int], ...] = ()
+    """(mean confidence, share of right signs, number) of five groups of forecasts, least confident first. A sign is
+    right if forecast and return are on the same side of the mean over the tickers of the day."""
+    settled: int = 0
+    """Forecasts of tickers that stopped trading within the horizon; the delisting policy decides their returns."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; undefined figures are null."""
@@ -48,26 +53,32 @@ class ForecastSkill:
 
 
 def measure_forecast_skill(
-    sessions: Sessions, signals: SignalGrid, horizon: int, admitted: Bool | None = None
+    sessions: Sessions,
+    signals: SignalGrid,
+    horizon: int,
+    admitted: Bool | None = None,
+    *,
+    delisting: metrics.Delisting = "last",
 ) -> ForecastSkill:
     """Measure the skill of the forecasts of one horizon on the days of the signals.
 
-    A return is the close `horizon` sessions later over the close of the day, less 1. A ticker without both closes is
-    left out, even one that stopped trading in between; the simulation counts it, see `market`.
+    Returns are those of `metrics.settled_returns`: from the close of the day to the close `horizon` sessions later, or
+    to the settlement of a ticker that stopped trading in between.
 
     Args:
         sessions: prices of the run; nothing after its last session is used.
         signals: signals of sessions of the run, on its universe.
         horizon: a horizon of the forecasts, in sessions.
         admitted: tickers to include, shape (days, tickers); None for all with a forecast.
+        delisting: the policy for tickers that stop trading.
     """
-    forecast = signals.of_horizon(horizon)[0].astype(np.float64)
+    forecast, confidence = (values.astype(np.float64) for values in signals.of_horizon(horizon))
     if admitted is not None:
         forecast = np.where(admitted, forecast, np.nan)
     rows = np.searchsorted(sessions.days, signals.days)
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
     overlap = -(-horizon // max(step, 1))
-    following = metrics.forward_returns(sessions.close, horizon)
+    following, stopped = metrics.settled_returns(sessions.close, horizon, delisting)
     realised = following[rows]
     pearson, spearman = metrics.ic(forecast, realised), metrics.rank_ic(forecast, realised)
     fifths = quantile_returns(forecast, realised, 5)
@@ -85,6 +96,8 @@ def measure_forecast_skill(
         spread=_mean(spread),
         spread_t=mean_of(spread, overlap).t,
         decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
+        reliability=_reliability(forecast, confidence, realised),
+        settled=int((stopped[rows] & ~np.isnan(forecast)).sum()),
     )
 
 
@@ -106,6 +119,24 @@ def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float
         size = inside.sum(axis=1)
         mean = np.where(inside, realised, 0.0).sum(axis=1) / np.maximum(size, 1)
         result[:, number] = np.where((size > 0) & (count[:, 0] >= groups), mean, np.nan)
+    return result
+
+
+def _reliability(forecast: Float64, confidence: Float64, realised: Float64) -> tuple[tuple[float, float, int], ...]:
+    """Compare claimed and realized frequencies of right signs; empty without a confidence that varies."""
+    known = ~(np.isnan(forecast) | np.isnan(confidence) | np.isnan(realised))
+    excess = [_less_mean(np.where(known, values, np.nan)) for values in (forecast, realised)]
+    claimed = confidence[known]
+    if not len(claimed) or not np.ptp(claimed):
+        return ()
+    groups = metrics.reliability(claimed, metrics.right_signs(*excess)[known])
+    return tuple((group["confidence"], group["right"], int(group["count"])) for group in groups)
+
+
+def _less_mean(values: Float64) -> Float64:
+    """Subtract the mean over the tickers of each day."""
+    count = np.maximum((~np.isnan(values)).sum(axis=1, keepdims=True), 1)
+    result: Float64 = values - np.nansum(values, axis=1, keepdims=True) / count
     return result
 
 

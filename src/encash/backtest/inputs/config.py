@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from encash.arrays import DayLike, day_text, to_day
 from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
-from encash.backtest.simulation.market import Delisting
 from encash.errors import InputError
+from encash.metrics import Delisting
 from encash.serialization import added_in, restated_in
 
 Kind = Literal["count", "number", "switch", "text", "choice", "day"]

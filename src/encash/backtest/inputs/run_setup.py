@@ -20,9 +20,10 @@ from encash.backtest.inputs.universe import (
     session_span,
     universe_tickers,
 )
-from encash.backtest.simulation.market import Delisting, Market
+from encash.backtest.simulation.market import Market
 from encash.clusters.draw import ticker_keys
 from encash.errors import InputError
+from encash.metrics import Delisting
 from encash.panel.calendars import sessions_per_year
 from encash.panel.panel import PriceTable
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 
+from encash import metrics
 from encash.arrays import Float64, Int8, Int64
+from encash.metrics import Delisting, settlement
 
-Delisting = Literal["last", "-30%", "zero", "flat"]
-"""The price at which the position in a ticker that stops trading is sold: its last price, 0.7 of that, nothing, or the
-entry price."""
-DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
+DELISTING_POLICIES = metrics.DELISTING_POLICIES
 
 
 class Cause(IntEnum):
@@ -82,7 +80,7 @@ class Market:
         """
         rows = np.arange(1, len(self.close))[:, None]
         before, now = self.mark[:-1], self.mark[1:]
-        price = np.where(rows == self.last_row + 1, settled(before, before, delisting), now)
+        price = np.where(rows == self.last_row + 1, settlement(before, before, delisting), now)
         return np.where(rows <= self.last_row + 1, price / before - 1.0, np.nan)
 
     def exits(self, column: Int64, planned: Int64, entry: Float64, delisting: Delisting) -> Exits:
@@ -108,11 +106,5 @@ class Market:
             row[absent] = np.where(dead, last + 1, np.minimum(upcoming, final))
             cause[absent] = np.where(dead, Cause.DELISTED, Cause.DEFERRED)
             later = np.where(upcoming > final, self.mark[final, column[absent]], self.fill[row[absent], column[absent]])
-            price[absent] = np.where(dead, settled(self.mark[last, column[absent]], entry[absent], delisting), later)
+            price[absent] = np.where(dead, settlement(self.mark[last, column[absent]], entry[absent], delisting), later)
         return Exits(row=row, price=price, cause=cause)
-
-
-def settled(last: Float64, entry: Float64, delisting: Delisting) -> Float64:
-    """Return the sale prices of positions in delisted tickers, from their last and their entry prices."""
-    by_policy = {"last": last, "-30%": 0.7 * last, "zero": np.zeros_like(last), "flat": entry}
-    return by_policy[delisting]

@@ -8,7 +8,7 @@ import numpy as np
 
 from encash.arrays import Bool, Float64, Int8, Int64
 from encash.backtest.simulation.costs.base import CostModel
-from encash.backtest.simulation.market import Delisting
+from encash.metrics import Delisting
 
 
 @dataclass(frozen=True, kw_only=True)

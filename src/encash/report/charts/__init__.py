@@ -19,6 +19,7 @@ from encash.report.charts.forecast_skill import quintile_returns, rank_ics
 from encash.report.charts.growth import growth
 from encash.report.charts.monthly_returns import monthly
 from encash.report.charts.occupancy import cluster_occupancy
+from encash.report.charts.reliability import reliability
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
@@ -35,6 +36,7 @@ CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     cluster_map,
     rank_ics,
     quintile_returns,
+    reliability,
     cluster_occupancy,
     cluster_stability,
     timings,

@@ -27,7 +27,7 @@ def rank_ics(run: Run, extras: Extras) -> Chart | None:
             y_title="mean daily rank IC",
             x_title="horizon in sessions",
         ),
-        note="Lines: 95% interval, robust to overlapping returns; blue if it is above 0.",
+        note="Lines: 95% interval, robust to overlapping returns; blue if it is above 0." + _settled(known),
     )
 
 
@@ -54,6 +54,13 @@ def quintile_returns(run: Run, extras: Extras) -> Chart | None:
         ),
         note=f"Top minus bottom: t = {number(skill.spread_t, 1)}, robust to overlapping returns.",
     )
+
+
+def _settled(known: list[Skill]) -> str:
+    most = max(skill.settled for skill in known)
+    if not most:
+        return ""
+    return f" Up to {pluralize(most, 'return')} per horizon settled under the delisting policy: trading had stopped."
 
 
 def _rank_ic_bar(skill: Skill) -> IntervalBar:

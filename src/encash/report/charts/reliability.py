@@ -1,0 +1,41 @@
+"""Reliability of confidences: claimed against realized frequency of right signs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encash.report import style
+from encash.report.charts.base import Chart
+from encash.report.formatting import count, percent, pluralize
+from encash.report.run_extras import Extras
+from encash.report.summary import Run
+
+
+def reliability(run: Run, extras: Extras) -> Chart | None:
+    """Draw the share of right signs by confidence, at the horizon that the run trades on."""
+    horizon = run.config.get("forecast_horizon") or run.horizon
+    skill = next((one for one in extras.skill if one.horizon == horizon and len(one.reliability) > 1), None)
+    if skill is None:
+        return None
+    claimed, right, sizes = (np.array(column) for column in zip(*skill.reliability, strict=True))
+    span, worst = pluralize(skill.horizon, "session"), int(np.abs(claimed - right).argmax())
+    figure = style.new_figure(style.HALF, 300)
+    axes = style.new_axes(figure, (0.145, 0.17, 0.84, 0.72))
+    low, high = float(min(claimed.min(), right.min(), 0.48)), float(max(claimed.max(), right.max(), 0.52))
+    axes.plot([low, high], [low, high], color=style.COLOR["muted"], linewidth=1.2, linestyle=style.DASHES)
+    axes.plot(claimed, right, color=style.COLOR["net"], linewidth=1.9, marker="o")
+    style.y_axis(axes, _percent, "share of right signs")
+    ticks = style.round_values(axes.get_xlim(), 5)
+    style.x_axis(axes, ticks, list(map(_percent, ticks)), "confidence")
+    return Chart(
+        title="Reliability of the confidence",
+        reading=f"Over {span}, forecasts with a confidence of {percent(claimed[worst])} were right about the sign in "
+        f"{percent(right[worst])} of cases, the largest gap of {len(claimed)} groups.",
+        figure=figure,
+        note=f"Groups of {count(int(sizes.min()))} forecasts or more, by confidence; on the dashed line, it is the "
+        "frequency of right signs, relative to the mean of the tickers of the day.",
+    )
+
+
+def _percent(value: float) -> str:
+    return percent(value)
