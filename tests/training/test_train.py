@@ -12,7 +12,8 @@ from encash.encoders import load_encoder
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import new_model
 from encash.errors import WorkError
-from encash.panel import ArraySource, Bars, Panel, PriceTable, panel_features, toy_panel
+from encash.panel import ArraySource, Bars, Panel, PriceTable, toy_panel
+from encash.panel.features import panel_features
 from encash.panel.toy import TOY_FEATURES
 from encash.testing import write_checkpoint
 from encash.training import PRESETS, TrainConfig, train
