@@ -455,7 +455,7 @@ PATH_METRICS = {
         "number",
         "Slope of the same regression: 1.2 rises and falls by a fifth more than the benchmark.",
     ),
-    "alpha_t": PathMetric(lambda net, base, year: _against(net, base, year).alpha.t),
+    "alpha_t": PathMetric(lambda net, base, _: _against(net, base, 1).alpha.t),
     "ulcer_index": PathMetric(
         lambda net, *_: ulcer_index(net),
         "Ulcer index",

@@ -8,10 +8,10 @@ from encash.backtest.evaluation.plausibility import implausible_figures
 @pytest.mark.parametrize(
     ("figures", "named"),
     [
-        ({"sharpe": 7.0, "sessions": 500}, ["sharpe"]),
-        ({"sharpe": 7.0, "sessions": 30}, []),
-        ({"sharpe": 2.5, "sessions": 5000}, []),
-        ({"sharpe": float("nan"), "sessions": 500}, []),
+        ({"sharpe": 7.0, "years": 2.0}, ["sharpe"]),
+        ({"sharpe": 7.0, "years": 0.12}, []),
+        ({"sharpe": 2.5, "years": 2.00}, []),
+        ({"sharpe": float("nan"), "years": 2.0}, []),
         ({"rank_ic": 0.58, "rank_ic_t": 40.0, "horizon": 5}, ["rank_ic"]),
         ({"rank_ic": 0.08, "rank_ic_t": 40.0, "horizon": 5}, []),
         ({"rank_ic": 0.25, "rank_ic_t": 40.0, "horizon": 20}, []),

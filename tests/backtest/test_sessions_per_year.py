@@ -14,7 +14,7 @@ from encash.backtest.sweep.sweep import run_sweep
 from encash.errors import InputError
 from encash.report import read_run, render_report
 
-ANNUAL = {"cagr", "volatility", "sharpe", "sortino", "information_ratio", "turnover"}
+ANNUAL = {"alpha", "cagr", "volatility", "sharpe", "sortino", "information_ratio", "turnover"}
 
 
 def coins(prices):

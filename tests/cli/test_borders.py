@@ -128,7 +128,13 @@ def test_a_signal_stops_a_command_with_one_line(files, tmp_path, number):
     with open(path / "_encash.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         command = [sys.executable, "-m", "encash", "cache", "versions", str(path), "--tag", "a"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in jobs of the background
+        )
         time.sleep(4)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
