@@ -1,5 +1,6 @@
 """Files without permission, locked files, closed or full streams, ASCII consoles, signals: one line, nothing lost."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,6 +28,24 @@ def ordinary_user() -> list[str]:
     if shutil.which("setpriv") is None:
         pytest.skip("root ignores permissions, and setpriv is not installed")
     return ["setpriv", f"--inh-caps={WITHOUT_PRIVILEGES}", f"--bounding-set={WITHOUT_PRIVILEGES}"]
+
+
+UNIGNORE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # jobs in the background ignore it
+os.execv(sys.executable, [sys.executable, "-m", "encash", *sys.argv[1:]])
+"""
+
+
+def wait_until_open(process: int, name: str) -> None:
+    """Wait until a process has opened a file of this name."""
+    folder = Path(f"/proc/{process}/fd")
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(link).endswith(name) for link in folder.iterdir()):
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"process {process} has not opened {name}")
 
 
 def encash(*words: object, before: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess[str]:
@@ -127,15 +146,9 @@ def test_a_signal_stops_a_command_with_one_line(files, tmp_path, number):
 
     with open(path / "_encash.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [sys.executable, "-m", "encash", "cache", "versions", str(path), "--tag", "a"]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in jobs of the background
-        )
-        time.sleep(4)
+        command = [sys.executable, "-c", UNIGNORE, "cache", "versions", str(path), "--tag", "a"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until_open(process.pid, "_encash.lock")
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 1
