@@ -17,6 +17,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "日期",
         "日付",
         "tradedate",
+        "dtyyyymmdd",
         "session",
         "day",
         "datetime",
