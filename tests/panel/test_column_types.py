@@ -64,10 +64,3 @@ def test_a_wide_table_of_volumes_is_not_one_of_closes(tmp_path: Path, volumes: b
             read_bars(tmp_path / "p.csv")
     else:
         assert read_bars(tmp_path / "p.csv").bars["B"].close.tolist() == values[:, 1].tolist()
-
-
-def test_a_date_may_say_its_form(tmp_path: Path) -> None:
-    """`<DTYYYYMMDD>` is the date beside a time of zero."""
-    rows = "".join(f"A,D,{str(day).replace('-', '')},000000,{n + 10}\n" for n, day in enumerate(DAYS))
-    (tmp_path / "p.txt").write_text("<TICKER>,<PER>,<DTYYYYMMDD>,<TIME>,<CLOSE>\n" + rows)
-    assert read_bars(tmp_path / "p.txt").bars["A"].days.tolist() == DAYS.tolist()

@@ -17,7 +17,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "日期",
         "日付",
         "tradedate",
-        "dtyyyymmdd",
         "session",
         "day",
         "datetime",
