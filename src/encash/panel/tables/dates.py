@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from encash.arrays import Bool, Days, Float64, Int64
 from encash.errors import FormatError
+from encash.panel.tables.numbers import whole_numbers
 
 _MICROSECONDS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}
 _EARLIEST, _LATEST = 631_152_000, 4_102_444_800
@@ -134,7 +135,7 @@ def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return column
     if pa.types.is_floating(kind):
-        return column.cast(pa.int64()).cast(pa.string())
+        return whole_numbers(column).cast(pa.string())
     return column.cast(pa.string())
 
 

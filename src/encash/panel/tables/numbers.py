@@ -39,7 +39,7 @@ def read_numbers(
     text, floats = {}, {}
     for name, column in columns.items():
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
             text[name] = _trimmed(column.cast(pa.string()))
         elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or kind == pa.null():
             floats[name] = _floats(column.cast(pa.float64()))
@@ -54,6 +54,15 @@ def read_numbers(
     for name, column in text.items():
         floats[name] = _parsed(f"{shown} ({seen})", name, columns[name], column, mark)
     return floats, ("numbers have a decimal comma",) if mark == "," and decimal is None else ()
+
+
+def whole_numbers(column: pa.Array) -> pa.Array:
+    """Return floats as integers if all of them are whole, and unchanged otherwise.
+
+    >>> whole_numbers(pa.array([20240117.0])).type, whole_numbers(pa.array([0.5])).type
+    (DataType(int64), DataType(double))
+    """
+    return column.cast(pa.int64()) if pc.all(pc.equal(pc.trunc(column), column)).as_py() else column
 
 
 def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.ChunkedArray) -> None:

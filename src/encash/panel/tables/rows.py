@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from encash.arrays import Float64, Int32
 from encash.errors import FormatError
 from encash.panel.formats.comma import Csv, is_data_row
-from encash.panel.tables.numbers import read_numbers
+from encash.panel.tables.numbers import read_numbers, whole_numbers
 from encash.panel.tables.options import ReadOptions
 from encash.panel.tables.recognize import Recognized, recognize
 from encash.panel.tables.sources import Source, readable
@@ -23,6 +23,12 @@ _TICKER = re.compile(r"\^?(?=.*[A-Z])[A-Z0-9]{1,10}([.=-][A-Z0-9]{1,6})?")
 _NO_NAMES = ("nan", "NaN", "None", "<NA>", "NaT", "null")
 """Texts that pandas and others write for a missing ticker; NA, NAN and NULL are tickers."""
 _NO_TICKERS = ("DATA", "PRICES", "PRICE", "TABLE", "STOCK", "STOCKS", "EXPORT", "DOWNLOAD", "HISTORY", "QUOTES", "TEST")
+
+_KEYS = (
+    pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_integer,
+    pa.types.is_floating, pa.types.is_decimal, pa.types.is_date, pa.types.is_timestamp, pa.types.is_null,
+)  # fmt: skip
+"""Types of dates and tickers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +123,22 @@ def _ratios(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _column(source: Source, table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of the file, or one that its folders name, with the same value in each row."""
+    """Return a column of keys of the file, or one that its folders name, with the same value in each row."""
     if name in table.column_names:
-        return table[name]
+        column = table[name]
+        if not _is_key(column.type.value_type if pa.types.is_dictionary(column.type) else column.type):
+            raise FormatError(
+                f"{source.shown}: the column {name!r} is {column.type}; expected dates, text or numbers; write it as "
+                "text"
+            )
+        return column
     value = pa.array([source.partitions[name]])
     return pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array(np.zeros(table.num_rows, np.int32)), value)])
+
+
+def _is_key(kind: pa.DataType) -> bool:
+    """Say if values of a type may be dates or tickers."""
+    return any(is_kind(kind) for is_kind in _KEYS)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, Int32]:
@@ -148,7 +165,7 @@ def _tickers(
         )
     distinct, codes = _coded(_column(source, table, meaning.ticker))
     if pa.types.is_floating(distinct.type):
-        distinct = distinct.cast(pa.int64())
+        distinct = whole_numbers(distinct)
     names = [_plain_ticker(name) for name in distinct.cast(pa.string()).to_pylist() if name is not None]
     if "" in names or len(codes) < rows or len(names) < len(distinct):
         raise FormatError(_no_ticker(source, meaning, table))

@@ -1,4 +1,4 @@
-"""Checks that the columns of a wide table hold closes: not the fields of one stock, and not returns."""
+"""Checks that the columns of a wide table hold closes: not the fields of one stock, not returns, and not volumes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _MOVES_WITHIN = 0.1
 """Least deviation of the place of open and close between low and high; that of funds of one index is below."""
 _NEAR_ONE = 0.01
 _BACK_AND_FORTH = -0.25
+_LARGE_VALUE, _LARGE_STEP, _LEAST_STEPS = 1000.0, 0.1, 100
+"""Median value and log step of volumes, from which on; number of steps that show that they turn back."""
 
 
 def check_closes(shown: str, names: Sequence[str], closes: Float64) -> None:
-    """Refuse a table whose columns read as fields of one stock in words of any language, or as returns plus one.
+    """Refuse a table whose columns read as fields of one stock in words of any language, returns plus one, or volumes.
 
     Args:
         shown: the name of the file, for messages.
@@ -38,6 +40,11 @@ def check_closes(shown: str, names: Sequence[str], closes: Float64) -> None:
         raise FormatError(
             f"{shown}: the values of {', '.join(map(repr, names[:3]))} stay near 1 and turn back each day, as returns "
             "plus 1 do; give prices, or name the columns of prices with --columns"
+        )
+    if _are_volumes(closes):
+        raise FormatError(
+            f"{shown}: the values of {', '.join(map(repr, names[:3]))} move by more than a tenth and turn back each "
+            "day, as volumes do; give closes, or a table with a column of closes and one of volumes"
         )
 
 
@@ -75,3 +82,14 @@ def _are_returns(closes: Float64) -> bool:
     steps = np.nan_to_num(np.diff(closes, axis=1))
     power = (steps**2).sum()
     return bool(power > 0 and (steps[:, 1:] * steps[:, :-1]).sum() / power < _BACK_AND_FORTH)
+
+
+def _are_volumes(closes: Float64) -> bool:
+    """Say if the values are large, change by much each day, and their changes reverse, as those of prices do not."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = np.diff(np.log(closes), axis=1)
+        pairs = steps[:, 1:] * steps[:, :-1]
+    pairs, steps = pairs[np.isfinite(pairs)], steps[np.isfinite(steps)]
+    if len(pairs) < _LEAST_STEPS or np.nanmedian(closes) < _LARGE_VALUE or np.median(np.abs(steps)) < _LARGE_STEP:
+        return False
+    return bool(pairs.mean() < _BACK_AND_FORTH * (steps**2).mean())
