@@ -297,3 +297,16 @@ def test_prices_may_have_grown_since_the_features_were_made(subject):
     shorter = Panel(ArraySource(older, feature_names=panel.feature_names), panel.prices)
     checks = feature_checks(replace(subject, panel=shorter))
     assert {check.status for check in checks} == {"passed"}
+
+
+def test_a_ticker_that_lists_late_raises_no_alarm(subject):
+    """A ticker with prices and no features yet is a candidate without an entry, also when the future is poisoned."""
+    panel, late = subject.panel, subject.panel.tickers[-1]
+    rows = {}
+    for ticker in panel.tickers:
+        own = panel.rows((ticker,))
+        shown = slice(-2 if ticker == late else 0, None)
+        rows[ticker] = own.days[shown], own.values[shown]
+    config = replace(subject.config, max_missing=0.5)
+    listed = replace(subject, panel=Panel(ArraySource(rows), subject.prices), config=config)
+    assert set(by_name(chain_checks(listed)).values()) == {True}

@@ -51,7 +51,7 @@ def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:
     if found.excess <= 1:
         return Check.judged(name, True, f"no jump at a later session; the nearest to one: {text}")
     values = " ".join(f"{value:+.2f}" for value in profile(data, found))
-    stops = f"; {JUMP:.0%} of it is gone right after" if found.window.length == 1 else ""
+    stops = f"; more than {JUMP:.0%} of it is gone right after" if found.window.length == 1 else ""
     detail = (
         f"{text}, which its past does not explain{stops}: it has seen that session; profile from t-{PROFILE} to "
         f"t+{PROFILE}: {values}"

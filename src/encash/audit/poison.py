@@ -57,7 +57,8 @@ def poisoned_prices(prices: PriceTable, day: np.datetime64, seed: int) -> PriceT
 
 
 def poisoned_panel(panel: Panel, prices: PriceTable, day: np.datetime64, *, lookback: int, seed: int) -> Panel:
-    """Return a panel with noise in place of all features and prices after a day; its days stay the same."""
+    """Return a panel with noise in place of all features and prices after a day; days and tickers stay the same, and so
+    does a ticker that has prices before it has features."""
     rows = panel.rows(start=day, end=day + np.timedelta64(60, "D"), lookback=lookback)
     values, late = rows.values.copy(), rows.days > day
     random = np.random.default_rng(seed)
@@ -65,7 +66,6 @@ def poisoned_panel(panel: Panel, prices: PriceTable, day: np.datetime64, *, look
     by_ticker = {
         ticker: (rows.days[start:stop], values[start:stop])
         for ticker, start, stop in zip(rows.tickers, rows.offsets[:-1], rows.offsets[1:], strict=True)
-        if stop > start
     }
     return Panel(ArraySource(by_ticker, feature_names=panel.feature_names), poisoned_prices(prices, day, seed))
 
