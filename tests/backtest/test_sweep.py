@@ -465,3 +465,14 @@ def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_pat
     assert {"runs", "seconds", "best", "table", "deflated_sharpe", "probability_of_overfitting"} <= set(document)
     assert 0 <= document["deflated_sharpe"] <= 1
     assert document["best"]["horizon"] in (1, 5)
+
+
+def test_unchecked_runs_do_not_pass_for_checked_ones(make_prices, make_lookup, tmp_path):
+    """Runs that were computed without looking for stale entries are refused by a sweep of the same folder that looks."""
+    prices, lookup = make_prices(), make_lookup(make_prices())
+    points = make_points({"top_k": 2}, {"seed": [1]})
+    lookup.stats.stale = None
+    run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), tmp_path, workers=1)
+    lookup.stats.stale = 0
+    with pytest.raises(MismatchError, match="computed without --data"):
+        run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), tmp_path, workers=1)

@@ -25,8 +25,9 @@ from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Journal
 from encash.backtest.sweep.sweep_table import as_columns
 from encash.backtest.sweep.sweep_workers import read_sweep_data, run_points
+from encash.cache.lookup_stats import staleness
 from encash.clusters.filters.base import CandidateFilter
-from encash.errors import ConflictError, InputError, MissingExtraError
+from encash.errors import ConflictError, InputError, MismatchError, MissingExtraError
 from encash.fingerprint import fingerprint
 from encash.metrics import SESSIONS_PER_YEAR
 from encash.progress import Progress
@@ -120,6 +121,7 @@ def run_sweep(
     with sole_writer(Path(out), _WORK):
         journal = Journal(Path(out), _data_fingerprint(inputs))
         keys = [point.key(point.chosen(filters)) for point in points]
+        _refuse_unchecked(journal, set(keys), inputs)
         todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
         if todo:
             data = read_sweep_data(todo, inputs, filters)
@@ -128,6 +130,20 @@ def run_sweep(
                 if progress is not None:
                     progress(done, len(points))
         return _finish(journal, keys, len(todo), began)
+
+
+def _refuse_unchecked(journal: Journal, keys: set[str], inputs: BacktestInputs) -> None:
+    """Refuse to present earlier runs whose entries were not checked as part of a sweep that checks them.
+
+    Raises:
+        MismatchError: a run in the folder was computed without the panel, and the panel is given now.
+    """
+    unchecked = [row for row in journal.rows if row["key"] in keys and row.get("staleness") == "not checked"]
+    if unchecked and staleness(inputs.lookup.stats) == "checked":
+        raise MismatchError(
+            f"{len(unchecked)} runs in {journal.folder} were computed without --data, so that stale entries were not "
+            "noticed; give a new folder for the checked sweep"
+        )
 
 
 def write_best(
