@@ -468,7 +468,7 @@ def test_the_sweep_tells_what_it_found_in_json(make_prices, make_lookup, tmp_pat
 
 
 def test_unchecked_runs_do_not_pass_for_checked_ones(make_prices, make_lookup, tmp_path):
-    """Runs that were computed without looking for stale entries are refused by a sweep of the same folder that looks."""
+    """Runs that were computed without looking for stale entries are refused by a sweep of that folder that looks."""
     prices, lookup = make_prices(), make_lookup(make_prices())
     points = make_points({"top_k": 2}, {"seed": [1]})
     lookup.stats.stale = None
