@@ -83,7 +83,7 @@ def test_a_clean_panel_rings_no_alarm(kind, shape):
 
 
 def test_a_panel_that_is_too_short_is_not_judged():
-    """There is no finding, not even a good one."""
+    """The audit reports nothing, neither a finding nor a pass."""
     data = clean("noise", 60 + FEWEST_SESSIONS - 1, 6)
     assert worst_of_cross_sections(data) is None
     assert worst_of_tickers(data) is None

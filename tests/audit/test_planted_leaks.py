@@ -24,7 +24,7 @@ from encash.audit import (
     survivor_check,
     vintage_check,
 )
-from encash.backtest import BacktestInputs, run_backtest
+from encash.backtest import BacktestInputs, BacktestResult, run_backtest
 from encash.cache import Cache, Lookup, open_cache
 from encash.encoders import EncoderSpec
 from encash.errors import EncashError
@@ -63,13 +63,13 @@ class World:
     def choice(self) -> pipeline.FilterChoice:
         return pipeline.FilterChoice(clusters=self.folder, name="hard", horizon=5)
 
-    def run(self, **changes: object) -> object:
+    def run(self, **changes: object) -> BacktestResult:
         """A backtest through the cache; refused if it knows its future."""
         prices = changes.pop("prices", PRICES)
         assert isinstance(prices, PriceTable)
         chosen = pipeline.open_filter(self.choice(), PRICES.days, self.cache)
         lookup = Lookup(cache=self.cache, panel=self.subject.panel)
-        config = replace(self.subject.config, max_missing=1.0, **changes)  # type: ignore[arg-type]
+        config = replace(self.subject.config, max_missing=1.0, **changes)  # type: ignore[arg-type]  # fields by name
         return run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, filter=chosen))
 
 
@@ -145,28 +145,28 @@ def clusters_of_more_than_they_say(world: World) -> list[Check]:
     return [fit_check(world.cache, world.folder)]
 
 
-def ranking_that_was_edited(world: World) -> object:
+def ranking_that_was_edited(world: World) -> BacktestResult:
     path = world.folder / "ranking_5d.json"
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, "rank_end": "2020-03-02"}))
     return world.run()
 
 
-def ranking_without_its_seal(world: World) -> object:
+def ranking_without_its_seal(world: World) -> BacktestResult:
     path = world.folder / "ranking_5d.json"
     facts = {name: value for name, value in json.loads(path.read_text()).items() if name != "fingerprint"}
     path.write_text(json.dumps({**facts, "embargo": 0}))
     return world.run()
 
 
-def best_clusters_chosen_by_hand(world: World) -> object:
+def best_clusters_chosen_by_hand(world: World) -> BacktestResult:
     path = world.folder / "best_clusters_5d.txt"
     best = {int(line) for line in path.read_text().splitlines() if line.isdigit()}
     path.write_text(f"{min({0, 1, 2} - best)}\n")
     return world.run()
 
 
-def encoder_trained_up_to_the_run(world: World) -> object:
+def encoder_trained_up_to_the_run(world: World) -> BacktestResult:
     class Trained(Lookup):
         @property
         def encoder_spec(self) -> EncoderSpec:
@@ -258,7 +258,7 @@ def replaced_vintage(world: World) -> list[Check]:
     return list(vintage_check(replace(world.subject, cache=world.cache)))
 
 
-def ranked_on_other_prices(world: World) -> object:
+def ranked_on_other_prices(world: World) -> BacktestResult:
     return world.run(prices=replace(PRICES, close=PRICES.close * np.linspace(1, 2, len(PRICES.days))[:, None]))
 
 
@@ -282,7 +282,7 @@ def future_size() -> np.ndarray:
     return np.abs(later_returns(PRICES)) + 0.5 * np.abs(NOISE)
 
 
-Plant = Callable[[World], object]
+Plant = Callable[[World], BacktestResult | list[Check]]
 PLANTED: dict[str, tuple[str, Plant]] = {
     "features scaled over the whole sample, under the names of honest ones": ("reported", scaled_over_the_sample),
     "a function that divides by the mean of all prices": (
@@ -343,7 +343,7 @@ def outcome(plant: Plant, world: World) -> str:
     except EncashError:
         return "refused"
     if not isinstance(found, list):
-        return "reported" if found.facts["ranking_prices"] == "other" else "silent"  # type: ignore[attr-defined]
+        return "reported" if found.facts["ranking_prices"] == "other" else "silent"
     if any(check.status == "failed" for check in found):
         return "caught"
     return "reported" if any(check.status == "not_tried" or check.warning for check in found) else "silent"
@@ -374,4 +374,4 @@ def test_nothing_is_found_in_the_same_market_without_a_leak(world: World) -> Non
     assert not any(check.warning for check in found)
     checks = [*staleness_check(replace(world.subject, cache=world.cache)), fit_check(world.cache, world.folder)]
     assert {check.status for check in checks} == {"passed"}
-    assert world.run().facts["ranking_prices"] == "same"  # type: ignore[attr-defined]
+    assert world.run().facts["ranking_prices"] == "same"

@@ -65,7 +65,7 @@ def subject_of(rows: Rows, prices: PriceTable, **changes: object) -> Subject:
     panel = Panel(ArraySource(rows, feature_names=names), prices)
     encoder = MeanEncoder(num_features=width, lookback=LOOKBACK, dim=6)
     config = BacktestConfig(start=prices.days[TEST_START], top_k=2, horizon=5)
-    return replace(Subject(panel=panel, encoder=encoder, config=config, days=2), **changes)  # type: ignore[arg-type]
+    return replace(Subject(panel=panel, encoder=encoder, config=config, days=2), **changes)  # type: ignore[arg-type]  # fields by name
 
 
 def with_column(rows: Rows, prices: PriceTable, column: np.ndarray) -> Rows:
@@ -81,7 +81,7 @@ def with_column(rows: Rows, prices: PriceTable, column: np.ndarray) -> Rows:
 
 
 def later_returns(prices: PriceTable, sessions: int = 1) -> np.ndarray:
-    """The standardized return of the session that comes so many sessions later, 0 at the end."""
+    """The standardized return of the session N sessions later, 0 at the end."""
     steps = np.diff(np.log(prices.close), axis=0)
     steps = (steps - np.nanmean(steps)) / np.nanstd(steps)
     result = np.zeros(prices.close.shape)

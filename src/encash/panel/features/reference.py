@@ -93,7 +93,7 @@ def _ranks(one: FeatureSet, config: FeatureConfig) -> str:
     if one.ranks_among_all:
         universe = "The universe is the whole table; `--no-ranks` leaves them out."
     else:
-        universe = "The universe is that of `--membership`; without it there are no ranks."
+        universe = "The universe is that of `--membership`; without it, ranks are left out."
     return "\n" + _RANKS.format(names=names, universe=universe)
 
 

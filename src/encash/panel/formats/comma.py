@@ -56,7 +56,7 @@ class Csv(TableFormat):
         return type(self)(separator=separator, decimal=decimal)
 
     def header(self, path: Path) -> list[str]:
-        """Read the names of the columns; the cells of the first row if there is no header."""
+        """Read the names of the columns; the cells of the first row of a file without a header."""
         return self.dialect(path).names
 
     def read(self, path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:

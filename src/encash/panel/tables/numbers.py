@@ -95,7 +95,7 @@ def _floats(column: pa.ChunkedArray) -> Float64:
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return text without a currency and without spaces between digits; null if it says that there is no number."""
+    """Return text without a currency and without spaces between digits; null for words such as N/A."""
     text = pc.utf8_trim_whitespace(column)
     text = pc.if_else(pc.is_in(text, value_set=_MISSING), pa.scalar(None, pa.string()), text)
     text = pc.replace_substring_regex(text, rf"^([-+]?){_CURRENCY}\s*", r"\1")

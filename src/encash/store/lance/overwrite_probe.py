@@ -29,8 +29,8 @@ def check_overwrites_refused(url: str) -> None:
         return
     try:
         import obstore  # noqa: PLC0415 - optional, and only writers to object stores need it
-        from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: PLC0415
-        from obstore.store import from_url  # noqa: PLC0415
+        from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: PLC0415 - likewise
+        from obstore.store import from_url  # noqa: PLC0415 - likewise
     except ImportError:
         raise InputError(
             f"writing to {url} needs obstore, which tests that the object store refuses to overwrite: "
