@@ -1,0 +1,181 @@
+"""Forecast heads: fits on embeddings with the days on which they may be used, in memory and in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash.arrays import Days, Float32, Float64, day_text, to_day
+from encash.clusters.files import check_seal, read_arrays, read_json, write_arrays, write_json
+from encash.errors import FormatError, InputError, MismatchError
+from encash.fingerprint import fingerprint
+from encash.heads.registry import Predictor, predictor_of
+from encash.heads.skill import Calibration, HeldOutSkill
+
+REMAKE = "encash head fit --cache … --prices … --end DAY --out …"
+_FACTS_FILE = "head.json"
+_FACTS = ("kind", "horizons", "encoder", "price_start", "price_end", "prices")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeadPeriod:
+    """One fit of a head, with the first day on which it may be used."""
+
+    end: str
+    """Last day that it knows, YYYY-MM-DD."""
+    first_day: np.datetime64
+    """The session an embargo after that."""
+    predictor: Predictor
+    level: Float64
+    """Mean return of a ticker over each of H horizons, which is added to the forecasts; shape (H,)."""
+    calibration: Calibration
+    skill: tuple[HeldOutSkill, ...]
+    """On sessions before `end` that did not take part in the fit; one for each horizon."""
+
+    def forecast(self, vectors: Float32) -> tuple[Float32, Float32]:
+        """Return expected returns as fractions, and confidences, for vectors (n, d); shape (n, H) each."""
+        raw = self.predictor.predict(vectors)
+        expected = self.level + self.calibration.slope * raw
+        return expected.astype(np.float32), self.calibration.confidence(raw).astype(np.float32)
+
+    def arrays(self) -> dict[str, Any]:
+        """Return everything that decides a forecast."""
+        own = {"level": self.level, **{name: value for name, value in vars(self.calibration).items()}}
+        return {**own, **{f"predictor_{name}": value for name, value in self.predictor.arrays().items()}}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head:
+    """Forecasts from embeddings: one fit, or one for each refit of a walk.
+
+    The forecast of an entry is that of the last fit whose first day has come. It takes the place of the encoder's own
+    forecasts in a backtest, so an encoder without any can be traded.
+    """
+
+    kind: str
+    horizons: tuple[int, ...]
+    """H numbers of sessions."""
+    encoder: str
+    """Fingerprint of the encoder of the embeddings; empty if unknown."""
+    periods: tuple[HeadPeriod, ...]
+    """In order of their first days."""
+    price_start: str
+    price_end: str
+    prices: str
+    """Fingerprint of the prices from `price_start` to `price_end`, which all fits together knew."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings, for people; not a part of the identity."""
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings it takes."""
+        return self.periods[0].predictor.dim
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity: kind, horizons, encoder, and arrays and days of each fit (64 hexadecimal digits)."""
+        fits = [[one.end, day_text(one.first_day), one.arrays()] for one in self.periods]
+        return fingerprint([self.kind, list(self.horizons), self.encoder, fits])
+
+    def forecast(self, days: Days, vectors: Float32) -> tuple[Float32, Float32]:
+        """Forecast n entries.
+
+        Args:
+            days: shape (n,).
+            vectors: embeddings, shape (n, d).
+
+        Returns:
+            expected returns as fractions, and the probabilities that their signs are right; shape (n, H) each.
+
+        Raises:
+            MismatchError: vectors of a different length.
+        """
+        if vectors.shape[1:] != (self.dim,):
+            raise MismatchError(
+                f"the head takes embeddings of length {self.dim}, not {vectors.shape[1:]}; fit a head on this cache: "
+                f"{REMAKE}"
+            )
+        shape = (len(days), len(self.horizons))
+        expected, confidence = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        firsts = np.array([one.first_day for one in self.periods[1:]], dtype="datetime64[D]")
+        active = np.searchsorted(firsts, days, side="right")
+        for number in np.unique(active).tolist():
+            rows = active == number
+            expected[rows], confidence[rows] = self.periods[number].forecast(vectors[rows])
+        return expected, confidence
+
+    def lookahead(self, first_signal: np.datetime64) -> str | None:
+        """Say why the head has seen returns after a day; None if it has not."""
+        earliest = self.periods[0]
+        if first_signal >= earliest.first_day:
+            return None
+        return (
+            f"the head was fitted on returns up to {earliest.end}, so it may be used from "
+            f"{day_text(earliest.first_day)}"
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write an .npz file for each fit (plain arrays), then `head.json` (the rest, readable), each atomically."""
+        folder = Path(folder)
+        fits = []
+        for number, one in enumerate(self.periods):
+            write_arrays(folder / f"{number:04d}.npz", one.arrays())
+            skill = [asdict(found) for found in one.skill]
+            fits.append({"end": one.end, "first_day": day_text(one.first_day), "skill": skill})
+        facts = {name: getattr(self, name) for name in _FACTS}
+        content = {**facts, "head": self.fingerprint, "fits": fits, "notes": dict(self.notes)}
+        write_json(folder / _FACTS_FILE, content, sealed=True)
+        for left in folder.glob("[0-9][0-9][0-9][0-9].npz"):
+            if int(left.stem) >= len(self.periods):
+                left.unlink()
+
+
+def load_head(folder: str | Path) -> Head:
+    """Load what `Head.save` wrote.
+
+    Raises:
+        MissingFileError: no head in the folder, or a part of it is missing.
+        FormatError: a file is damaged or was edited, or the parts do not belong together.
+    """
+    folder = Path(folder)
+    path = folder / _FACTS_FILE
+    facts = read_json(path, remake=REMAKE)
+    check_seal(path, facts, required=True, remake=REMAKE)
+    try:
+        periods = tuple(
+            _period(facts["kind"], fit, read_arrays(folder / f"{number:04d}.npz", remake=REMAKE))
+            for number, fit in enumerate(facts["fits"])
+        )
+        own = {name: facts[name] for name in _FACTS}
+        head = Head(**own | {"horizons": tuple(own["horizons"])}, periods=periods, notes=facts["notes"])
+        belongs = head.fingerprint == facts["head"]
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise FormatError(f"{path} does not describe a head ({error!r}); fit again: {REMAKE}") from None
+    if not belongs:
+        raise FormatError(f"the arrays in {folder} are not those of its {_FACTS_FILE}; fit again: {REMAKE}")
+    return head
+
+
+def _period(kind: str, fit: dict[str, Any], arrays: dict[str, Any]) -> HeadPeriod:
+    prefix = "predictor_"
+    predictor = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    return HeadPeriod(
+        end=fit["end"],
+        first_day=to_day(fit["first_day"]),
+        predictor=predictor_of(kind, predictor),
+        level=arrays["level"],
+        calibration=Calibration(slope=arrays["slope"], spread=arrays["spread"], platt=arrays["platt"]),
+        skill=tuple(HeldOutSkill(**_numbers(found)) for found in fit["skill"]),
+    )
+
+
+def _numbers(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with NaN for those that JSON could not hold."""
+    return {name: float("nan") if value is None else value for name, value in found.items()}
