@@ -18,9 +18,8 @@ from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
+from encash.cache.lookup import Lookup
 from encash.cache.lookup_stats import LookupStats, staleness
-from encash.clusters.filters.base import CandidateFilter
-from encash.encoders.base import EncoderSpec
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
 from encash.serialization import identity
@@ -91,8 +90,9 @@ def run_backtest(
             "lookahead": lookahead,
             "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.name,
+            **_describe_forecasts(lookup, sessions),
             "ranking_prices": ranking_prices_of(inputs),
-            "fingerprints": _fingerprints(config, sessions, filter, spec),
+            "fingerprints": _fingerprints(config, sessions, inputs),
             "versions": _versions(),
             "tickers_without_features": len(set(inputs.tickers_without_features) & set(sessions.tickers)),
             "health": inputs.prices.health,
@@ -111,15 +111,21 @@ def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
     return {**counts, "model_loaded": tally.model_loaded, "verified": tally.verified}
 
 
-def _fingerprints(
-    config: BacktestConfig, sessions: Sessions, filter: CandidateFilter | None, spec: EncoderSpec | None
-) -> dict[str, str]:
+def _describe_forecasts(lookup: Lookup, sessions: Sessions) -> dict[str, Any]:
+    """Return where the forecasts come from, and what is known of a source other than the encoder."""
+    if (source := lookup.forecasts) is None:
+        return {"forecast_source": "encoder"}
+    return {"forecast_source": source.source, source.source: source.describe(sessions.days, sessions.tickers)}
+
+
+def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestInputs) -> dict[str, str]:
     """Return the fingerprints of the inputs, empty if unknown."""
+    filter, spec = inputs.filter, inputs.lookup.encoder_spec
     return {
         "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
         "encoder": "" if spec is None else spec.fingerprint,
-        "forecast": "" if spec is None else spec.forecast_fingerprint,
+        "forecast": inputs.lookup.forecast_fingerprint,
         "filter": "" if filter is None else filter.fingerprint,
         "clusters": "" if filter is None else filter.clusters,
     }

@@ -11,6 +11,7 @@ from .executors.base import Executor as Executor
 from .executors.local import LocalExecutor as LocalExecutor
 from .find import cache_paths as cache_paths
 from .find import open_cache as open_cache
+from .forecast_source import ForecastSource as ForecastSource
 from .info import CacheInfo as CacheInfo
 from .info import Coverage as Coverage
 from .lookup import Lookup as Lookup

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Int64, Text, to_day
 from encash.cache.encode_misses import encode_cells
+from encash.cache.forecast_source import ForecastSource
 from encash.cache.lazy_encoder import LazyEncoder
 from encash.cache.lookup_stats import Kind, LocatedCells, LookupStats, locate
 from encash.cache.reader import CacheReader, CacheSnapshot
@@ -73,6 +74,7 @@ class Lookup:
         panel: Panel | None = None,
         encoder: Callable[[], Encoder] | None = None,
         spec: EncoderSpec | None = None,
+        forecasts: ForecastSource | None = None,
         write_back: bool = False,
         dtype: str = "float32",
     ):
@@ -83,6 +85,8 @@ class Lookup:
             panel: the data that entries are compared with, and that windows are read from.
             encoder: returns the model; called at most once, when the first cell needs it.
             spec: that encoder's spec, if known without loading it.
+            forecasts: source of the forecasts, in place of the cache and the model. A cell needs both an entry, if
+                there is a cache or a model, and a forecast.
             write_back: store what was encoded in the cache.
             dtype: how embeddings are rounded without a cache; with one, its dtype is used.
 
@@ -91,11 +95,13 @@ class Lookup:
             MismatchError: the cache belongs to a different encoder, or does not record which; or the panel has
                 different features.
         """
-        if cache is None and encoder is None:
+        if cache is None and encoder is None and (forecasts is None or forecasts.needs_vectors):
             raise InputError("there is neither a cache nor a model to read from; give one of them, or both")
         if encoder is not None and panel is None:
             raise InputError("a model needs windows; give the panel that it encodes")
         self._cache, self._write_back = cache, write_back
+        self.forecasts = forecasts
+        """Source of the forecasts; None takes those of the cache or the model."""
         self._snapshot: CacheSnapshot | None = None if cache is None else cache.snapshot()
         self._dtype = dtype if self._snapshot is None else self._snapshot.spec.dtype
         self.stats = LookupStats(stale=0 if cache is None else None)
@@ -110,8 +116,26 @@ class Lookup:
 
     @property
     def horizons(self) -> tuple[int, ...]:
-        """Sessions ahead of each forecast; loads the model only if the cache holds no forecasts of it."""
-        return self._encoder.horizons
+        """Sessions ahead of each forecast; empty if there are none, or one for any horizon. Loads the model only if the
+        cache holds no forecasts of it."""
+        return self._encoder.horizons if self.forecasts is None else self.forecasts.horizons
+
+    def places(self, horizons: Sequence[int]) -> list[int]:
+        """Return the columns of the forecasts of some horizons.
+
+        Raises:
+            InputError: no forecasts for a horizon.
+        """
+        if self.forecasts is not None and not self.forecasts.horizons:
+            return [0] * len(horizons)
+        known = self.horizons
+        if missing := [horizon for horizon in horizons if horizon not in known]:
+            raise InputError(
+                f"no forecasts for a horizon of {missing[0]} sessions; there are "
+                f"{', '.join(map(str, known)) or 'none'}; give a cache or a model that forecasts it, or fit a head on "
+                f"the cache: encash head fit --horizon {missing[0]}"
+            )
+        return [known.index(horizon) for horizon in horizons]
 
     @property
     def newest_day(self) -> np.datetime64 | None:
@@ -126,6 +150,14 @@ class Lookup:
         """The encoder of these signals: the cache's if there is one, which does not load the model; None if not
         recorded."""
         return self._encoder.spec
+
+    @property
+    def forecast_fingerprint(self) -> str:
+        """Identity of the forecasts: of their source, or else of the encoder's; empty if unknown."""
+        if self.forecasts is not None:
+            return self.forecasts.fingerprint
+        spec = self.encoder_spec
+        return "" if spec is None else spec.forecast_fingerprint
 
     def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
         """Read the embeddings of some tickers on one day, (n, dim), NaN if not found, and which were found, (n,)."""
@@ -166,9 +198,15 @@ class Lookup:
         self.stats.unchecked += int(cells.unchecked.sum())
         if self._encoder.given and np.isin(cells.kind, (Kind.MISS, Kind.STALE)).any():
             self._encoder.load()
-        cached_forecasts = forecasts and self._encoder.choose_forecasts()
-        wanted = _Wanted(embeddings=embeddings, forecasts=forecasts, cached_forecasts=cached_forecasts)
-        size = self._chunk_cells(embeddings)
+        source = self.forecasts if forecasts else None
+        own = forecasts and source is None
+        wanted = _Wanted(
+            embeddings=embeddings or (source is not None and source.needs_vectors),
+            forecasts=own,
+            cached_forecasts=own and self._encoder.choose_forecasts(),
+            source=source,
+        )
+        size = self._chunk_cells(wanted.embeddings)
         for start in range(0, len(cells), size):
             chunk = _Chunk(cells.take(slice(start, start + size)), start, len(cells), snapshot)
             yield self._read_chunk(chunk, wanted, progress)
@@ -192,6 +230,8 @@ class Lookup:
             self._encode(chunk, encode, signals, progress)
             self.stats.forecasts_computed += int((kind[encode] == Kind.HIT)[signals.found[encode]].sum())
             kind[encode[~signals.found[encode]]] = Kind.UNAVAILABLE  # the panel has no window there after all
+        if wanted.source is not None:
+            signals = self._with_forecasts(wanted.source, signals, chunk)
         self.stats.count(kind, signals.found)
         if progress is not None:
             progress(signals.stop, chunk.total)
@@ -216,6 +256,19 @@ class Lookup:
             confidence=_scatter(confidence, hits, count, horizons),
             found=chunk.cells.kind == Kind.HIT,
         )
+
+    def _with_forecasts(self, source: ForecastSource, signals: Signals, chunk: _Chunk) -> Signals:
+        """Take the forecasts of a chunk from a source; a cell without one is not found."""
+        cells, count = chunk.cells.cells, len(chunk.cells)
+        alone = self._snapshot is None and not self._encoder.given
+        asked = np.arange(count) if alone else np.flatnonzero(signals.found)
+        vectors = signals.embedding[asked] if source.needs_vectors and signals.embedding is not None else None
+        made = source.forecast(cells.days[asked], cells.tickers[asked], vectors)
+        forecast, confidence = (_scatter(values, asked, count, values.shape[1]) for values in made)
+        found: Bool = np.isfinite(np.concatenate([forecast, confidence], axis=1)).all(axis=1)
+        if alone:
+            chunk.cells.kind[:] = np.where(found, Kind.HIT, Kind.UNAVAILABLE)
+        return replace(signals, forecast=forecast, confidence=confidence, found=found)
 
     def _encode(self, chunk: _Chunk, cells: Int64, signals: Signals, progress: Progress | None) -> None:
         """Encode these cells of a chunk and fill in the results; a hit keeps the embedding of the cache."""
@@ -247,7 +300,9 @@ class Lookup:
 class _Wanted:
     embeddings: bool
     forecasts: bool
+    """Those of the cache or the model."""
     cached_forecasts: bool
+    source: ForecastSource | None
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,24 @@ def entries_line(values: dict[str, Any]) -> str:
     return "staleness NOT CHECKED: a restated price or feature would not be noticed; give --data F"
 
 
+def ranked_by(values: dict[str, Any]) -> str:
+    """Say where the forecasts of a run come from.
+
+    >>> ranked_by({"forecast_source": "encoder"})
+    'forecasts of the encoder'
+    >>> ranked_by({"forecast_source": "scores", "scores": {"scores": 90, "joined": 80}})
+    'scores of a file: 80 of 90 are of these days and tickers'
+    """
+    source = values["forecast_source"]
+    if source == "head":
+        facts = values["head"]
+        return f"a {facts['kind']} head fitted on returns up to {facts['last_end']}"
+    if source == "scores":
+        facts = values["scores"]
+        return f"scores of a file: {facts['joined']:,} of {facts['scores']:,} are of these days and tickers"
+    return "forecasts of the encoder"
+
+
 def warn_of_prices(values: dict[str, Any], console: Console) -> None:
     """Warn if the clusters were ranked on prices that are not those of the run."""
     if values["ranking_prices"] == "other":
@@ -137,6 +155,7 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"unavailable {values['unavailable']:,}",
         f"hit rate       {hit_rate:.1%}   ({values['computed']:,} computed{of_hits}, "
         f"model loaded: {'yes' if values['model_loaded'] else 'no'})",
+        f"ranked by      {ranked_by(values)}",
         f"period         {values['start']} to {values['end']}, {values['sessions']:,} sessions",
         f"final capital  ${values['final_capital']:,.2f}",
         f"total return   {figure(values['total_return'], '.2%')}",

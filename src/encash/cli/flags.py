@@ -183,6 +183,13 @@ def source_flags(sources: Any) -> None:
     sources.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
     sources.add_argument("--cache", metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live")
     as_of_flag(sources)
+    sources.add_argument("--head", type=Path, metavar="HEAD", help="a folder of encash head fit: rank by its forecasts")
+    sources.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="rank by scores of your own: CSV or Parquet with date, ticker, score",
+    )
     sources.add_argument("--model", metavar="M", help="loaded only if an entry is missing or stale")
     sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
     model_flags(sources)

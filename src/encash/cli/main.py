@@ -18,6 +18,7 @@ COMMANDS = {
     "update": "nightly run: encode what is new or restated, nothing else",
     "cache": "inspect, verify, merge, convert and compact caches",
     "clusters": "fit and rank clusters on the past",
+    "head": "fit forecasts on cached embeddings, so that any encoder gives a backtest",
     "similar": "find the nearest past entries by embedding, and with --prices what happened next",
     "backtest": "run one backtest and write a run folder",
     "sweep": "run hundreds of backtests on one cache",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Days, Float32, Float64, day_text, to_day
+from encash.arrays import Days, Float32, Float64, Text, day_text, to_day
 from encash.clusters.files import check_seal, read_arrays, read_json, write_arrays, write_json
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint
@@ -70,6 +70,8 @@ class Head:
     """Fingerprint of the prices from `price_start` to `price_end`, which all fits together knew."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Settings, for people; not a part of the identity."""
+    source: str = field(default="head", init=False)
+    needs_vectors: bool = field(default=True, init=False)
 
     @property
     def dim(self) -> int:
@@ -79,14 +81,16 @@ class Head:
     @cached_property
     def fingerprint(self) -> str:
         """Identity: kind, horizons, encoder, and arrays and days of each fit (64 hexadecimal digits)."""
-        fits = [[one.end, day_text(one.first_day), one.arrays()] for one in self.periods]
-        return fingerprint([self.kind, list(self.horizons), self.encoder, fits])
+        facts = [[one.end, day_text(one.first_day)] for one in self.periods]
+        arrays = {str(number): one.arrays() for number, one in enumerate(self.periods)}
+        return fingerprint([self.kind, list(self.horizons), self.encoder, facts, arrays])
 
-    def forecast(self, days: Days, vectors: Float32) -> tuple[Float32, Float32]:
+    def forecast(self, days: Days, tickers: Text, vectors: Float32 | None) -> tuple[Float32, Float32]:
         """Forecast n entries.
 
         Args:
             days: shape (n,).
+            tickers: shape (n,); not needed.
             vectors: embeddings, shape (n, d).
 
         Returns:
@@ -95,10 +99,10 @@ class Head:
         Raises:
             MismatchError: vectors of a different length.
         """
-        if vectors.shape[1:] != (self.dim,):
+        if vectors is None or vectors.shape[1:] != (self.dim,):
+            given = "none" if vectors is None else vectors.shape[1]
             raise MismatchError(
-                f"the head takes embeddings of length {self.dim}, not {vectors.shape[1:]}; fit a head on this cache: "
-                f"{REMAKE}"
+                f"the head takes embeddings of length {self.dim}, not {given}; fit a head on this cache: {REMAKE}"
             )
         shape = (len(days), len(self.horizons))
         expected, confidence = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
@@ -108,6 +112,29 @@ class Head:
             rows = active == number
             expected[rows], confidence[rows] = self.periods[number].forecast(vectors[rows])
         return expected, confidence
+
+    def check_encoder(self, encoder: str) -> None:
+        """Refuse embeddings of a different encoder; an empty fingerprint on either side is unknown and passes.
+
+        Raises:
+            MismatchError: the fingerprints differ.
+        """
+        if encoder and self.encoder and encoder != self.encoder:
+            raise MismatchError(
+                f"the head was fitted on embeddings of encoder {self.encoder[:12]}, not of {encoder[:12]}; fit a head "
+                f"on this cache: {REMAKE}"
+            )
+
+    def describe(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
+        """Return the kind, the fits that are active on some days, and their rank correlations on held-out sessions."""
+        used = [one for one in self.periods if one.first_day <= days[-1]]
+        return {
+            "kind": self.kind,
+            "fits": len(self.periods),
+            "first_end": self.periods[0].end,
+            "last_end": (used or self.periods)[-1].end,
+            "held_out_ic": {str(one.horizon): _number(one.ic) for one in (used or self.periods)[-1].skill},
+        }
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
         """Say why the head has seen returns after a day; None if it has not."""
@@ -174,6 +201,10 @@ def _period(kind: str, fit: dict[str, Any], arrays: dict[str, Any]) -> HeadPerio
         calibration=Calibration(slope=arrays["slope"], spread=arrays["spread"], platt=arrays["platt"]),
         skill=tuple(HeldOutSkill(**_numbers(found)) for found in fit["skill"]),
     )
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class _Moments:
 
 
 def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[Ridge, list[HeldOut]]:
-    """Fit a ridge regression for each horizon, with the penalty that fits held-out blocks best.
+    """Fit a ridge regression for each horizon, with the penalty that fits later blocks best.
 
     Every entry takes part, and nothing is drawn.
 
@@ -99,7 +99,8 @@ def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[
         config: not needed beyond the targets.
 
     Returns:
-        The fit on all entries; and each entry of a block with its forecast by the fit on the other blocks.
+        The fit on all entries; and the entries of every block but the first two with their forecast by a fit on the
+        blocks before.
 
     Raises:
         InputError: no entries with known returns.
@@ -112,17 +113,12 @@ def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[
     moving = spread > CONSTANT * np.maximum(np.abs(center + origin), np.finfo(np.float64).tiny)
     scale = np.where(moving, spread, np.inf)
     parts = [one.standardized(center, scale) if one.count else None for one in moments]
-    folds = [number for number in range(BLOCKS) if moments[number].count]
-    paths = {
-        fold: _path(
-            [moments[other].count for other in folds if other != fold],
-            [parts[other] for other in folds if other != fold],
-        )
-        for fold in folds
-    }
+    filled = [number for number in range(BLOCKS) if moments[number].count]
+    folds = filled[2:] or filled[1:]  # each by a fit on the blocks before: fits on later ones are not independent
+    paths = {fold: _path(moments, parts, [number for number in filled if number < fold]) for fold in folds}
     losses = sum(moments[fold].count * _losses(paths[fold], parts[fold]) for fold in folds)
     chosen = np.argmin(losses, axis=0)
-    whole = _path([one.count for one in moments if one.count], [part for part in parts if part is not None])
+    whole = _path(moments, parts, [number for number, one in enumerate(moments) if one.count])
 
     def ridge(path: Float64) -> Ridge:
         coefficients = np.stack([path[at, :, horizon] for horizon, at in enumerate(chosen)], axis=1)
@@ -131,7 +127,7 @@ def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[
     by_fold = {fold: ridge(path) for fold, path in paths.items()}
     held_out = []
     for sample in samples(read, targets):
-        for fold in np.unique(sample.block[sample.block >= 0]).tolist():
+        for fold in sorted(set(sample.block.tolist()) & by_fold.keys()):
             part = sample.take(sample.block == fold)
             held_out.append(HeldOut(part, by_fold[fold].predict(part.vectors)))
     return ridge(whole), held_out
@@ -139,7 +135,8 @@ def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[
 
 def _accumulate(parts: Iterable[Sample], horizons: int, nothing: str) -> tuple[Float64, list[_Moments]]:
     """Return the origin and the moments of each block, those between the blocks last."""
-    origin, moments = np.empty(0), []
+    origin = np.empty(0)
+    moments: list[_Moments] = []
     for sample in parts:
         if not moments:
             origin = sample.vectors.mean(axis=0, dtype=np.float64).astype(np.float32).astype(np.float64)
@@ -153,11 +150,11 @@ def _accumulate(parts: Iterable[Sample], horizons: int, nothing: str) -> tuple[F
     return origin, moments
 
 
-def _path(counts: list[int], parts: list[Any]) -> Float64:
+def _path(moments: list[_Moments], parts: list[Any], blocks: list[int]) -> Float64:
     """Return the coefficients for every penalty, shape (P, d, H), from the covariances of some blocks."""
-    share = np.array(counts) / sum(counts)
-    covariance = sum(weight * products for weight, (products, _) in zip(share, parts, strict=True))
-    returns = sum(weight * found for weight, (_, found) in zip(share, parts, strict=True))
+    count = sum(moments[block].count for block in blocks)
+    covariance = sum(moments[block].count / count * parts[block][0] for block in blocks)
+    returns = sum(moments[block].count / count * parts[block][1] for block in blocks)
     values, axes = np.linalg.eigh(covariance)
     along = axes.T @ returns
     return np.stack([axes @ (along / (np.maximum(values, 0.0) + penalty)[:, None]) for penalty in PENALTIES])

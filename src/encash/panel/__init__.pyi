@@ -11,6 +11,8 @@ from .panel import Panel as Panel
 from .panel import PriceTable as PriceTable
 from .prepare import PrepareReport as PrepareReport
 from .prepare import prepare as prepare
+from .scores import ScoreTable as ScoreTable
+from .scores import read_scores as read_scores
 from .toy import RegimePanel as RegimePanel
 from .toy import regime_panel as regime_panel
 from .toy import toy_panel as toy_panel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from encash.errors import InputError, MismatchError
 from encash.progress import Progress
 
 if TYPE_CHECKING:
-    from encash.cache import Cache, Lookup
+    from encash.cache import Cache, CacheReader, ForecastSource, Lookup
     from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
@@ -38,6 +39,10 @@ class Sources:
     as_of: int | str | None = None
     """Version or tag of the cache to read; None for the newest."""
     model: str | None = None
+    head: Path | None = None
+    """A folder of `encash head fit`: its forecasts replace those of the encoder."""
+    scores: Path | None = None
+    """A table of date, ticker and score: they replace the forecasts of the encoder."""
     ensemble_models: tuple[str, ...] = ()
     """More models; their forecasts are averaged with those of `model`."""
     device: str = "auto"
@@ -154,18 +159,40 @@ class Sources:
         A model file that the cache recognizes is loaded only at the first miss.
 
         Raises:
-            MismatchError: the cache was built with a different model.
+            MismatchError: the cache was built with a different model, or the head fitted on a different encoder.
+            InputError: both a head and scores.
         """
         from encash.cache import Lookup
 
+        forecasts = self.forecasts()
+        read = partial(Lookup, cache=cache, panel=panel, forecasts=forecasts)
         if self.model is None:
-            return Lookup(cache=cache, panel=panel)
-        if cache is not None and not self._differs(cache) and cache.recognizes(self.model):
-            return Lookup(cache=cache, panel=panel, encoder=lambda: self.encoder(cache))
-        encoder = self.encoder(cache)
-        if cache is not None:
-            cache.check(encoder.spec)
-        return Lookup(cache=cache, panel=panel, encoder=lambda: encoder, spec=encoder.spec)
+            found = read()
+        elif cache is not None and not self._differs(cache) and cache.recognizes(self.model):
+            found = read(encoder=lambda: self.encoder(cache))
+        else:
+            encoder = self.encoder(cache)
+            if cache is not None:
+                cache.check(encoder.spec)
+            found = read(encoder=lambda: encoder, spec=encoder.spec)
+        if forecasts is not None and (spec := found.encoder_spec) is not None:
+            forecasts.check_encoder(spec.fingerprint)
+        return found
+
+    def forecasts(self) -> ForecastSource | None:
+        """Open the head or the scores that replace the forecasts of the encoder; None without any.
+
+        Raises:
+            InputError: both are named.
+        """
+        from encash.heads import load_head
+        from encash.panel import read_scores
+
+        if self.head is not None and self.scores is not None:
+            raise InputError("both --head and --scores give forecasts; give one of them")
+        if self.head is not None:
+            return load_head(self.head)
+        return None if self.scores is None else read_scores(self.scores)
 
     def like(self, spec: EncoderSpec) -> Sources:
         """Return the same sources with engine, precision, window, pooling and bin unit of a spec, if no flag sets
@@ -217,7 +244,7 @@ def encoder_fingerprint(cache: Cache) -> str:
 
 
 def cached_batches(
-    cache: Cache, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
+    cache: CacheReader, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
 ) -> Iterator[tuple[Days, Text, Float32]]:
     """Yield the entries of a range as (days, tickers, vectors), many days at a time; progress counts entries."""
     days = iter(cache.days(start, end))

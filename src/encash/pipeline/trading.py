@@ -44,7 +44,7 @@ def open_inputs(
 
     panel, cache = sources.panel(), sources.open_cache()
     prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
-    known = _known_tickers(panel, cache, prices)
+    known = _known_tickers(panel, cache, sources.scores, prices)
     without = () if panel is None else tuple(sorted(set(prices.tickers) - known))
     return BacktestInputs(
         prices=prices,
@@ -169,18 +169,20 @@ def write_heat_maps(result: SweepResult, points: Sequence[Point]) -> None:
         heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
 
 
-def _known_tickers(panel: Panel | None, cache: Cache | None, prices: PriceTable) -> set[str]:
-    """Find the tickers with prices that the panel, or else the cache, contains.
+def _known_tickers(panel: Panel | None, cache: Cache | None, scores: Path | None, prices: PriceTable) -> set[str]:
+    """Find the tickers with prices that the panel, or else the cache, contains; with only scores, all with prices.
 
     Raises:
-        InputError: there are none, or neither a panel nor a cache.
+        InputError: there are none, or neither a panel nor a cache nor scores.
     """
     if panel is not None:
         known = set(panel.tickers)
     elif cache is not None:
         known = set(cache.index().tickers.tolist())
+    elif scores is not None:
+        known = set(prices.tickers)
     else:
-        raise InputError("no forecasts to rank by; give --cache C, or --data F with --model M")
+        raise InputError("no forecasts to rank by; give --cache C, --data F with --model M, or --scores FILE")
     if not (both := known & set(prices.tickers)):
         raise InputError("no ticker has both prices and features; give files of the same tickers")
     return both

@@ -36,6 +36,8 @@ def check_lookahead(
     """
     filter, spec = inputs.filter, inputs.lookup.encoder_spec
     known = [] if filter is None else [filter.lookahead(first_signal)]
+    if inputs.lookup.forecasts is not None:
+        known.append(inputs.lookup.forecasts.lookahead(first_signal))
     if spec is not None:
         known.append(_training_overlap(spec, inputs.prices.days, first_signal))
     found = "; ".join(reason for reason in known if reason)

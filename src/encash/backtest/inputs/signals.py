@@ -104,11 +104,7 @@ def read_signals(
     """
     for filter in filters:
         check_clusters(filter, lookup.encoder_spec)
-    if missing := [horizon for horizon in horizons if horizon not in lookup.horizons]:
-        raise InputError(
-            f"no forecasts for a horizon of {missing[0]} sessions; there are {_listed(lookup.horizons)}; "
-            "give a cache or a model that forecasts it"
-        )
+    which = lookup.places(horizons)
     tickers = setups[0].sessions.tickers
     days, requested = _all_candidates(setups)
     keeping = any(filter is not None and filter.assignments is not None for filter in filters)
@@ -132,7 +128,6 @@ def read_signals(
     unassigned = np.zeros(requested.shape, dtype=bool)
     for _, grid in assigned:
         unassigned |= grid.cluster < 0
-    which = [lookup.horizons.index(horizon) for horizon in horizons]
     done, total = 0, int(requested.sum())
     for cells, embeddings in ((requested & ~unassigned, False), (requested & unassigned, True)):
         row, column = np.nonzero(cells)

@@ -228,11 +228,10 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
 
 def _data_fingerprint(inputs: BacktestInputs) -> str:
     """Return the identity of the data that all runs of a folder share: prices, encoder, candidates."""
-    prices, spec, candidates = inputs.prices, inputs.lookup.encoder_spec, inputs.candidates
-    encoder = "" if spec is None else spec.forecast_fingerprint
+    prices, candidates, forecasts = inputs.prices, inputs.candidates, inputs.lookup.forecast_fingerprint
     listed: Any = None
     if candidates is not None and not isinstance(candidates, Sequence):
         listed = [candidates.tickers.tolist(), candidates.first.astype(np.int64), candidates.last.astype(np.int64)]
     elif candidates is not None:
         listed = "\n".join(candidates)
-    return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, encoder, listed])
+    return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, forecasts, listed])

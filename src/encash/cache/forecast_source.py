@@ -1,0 +1,55 @@
+"""Forecasts from elsewhere, in place of those of the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from encash.arrays import Days, Float32, Text
+
+
+class ForecastSource(Protocol):
+    """Gives the forecasts of a lookup: a head on the embeddings, or a table of scores."""
+
+    @property
+    def source(self) -> str:
+        """Kind of the source, in a word: head, scores."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the forecasts (64 hexadecimal digits)."""
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Sessions ahead of each of H forecasts; empty: one forecast, for any horizon."""
+
+    @property
+    def needs_vectors(self) -> bool:
+        """True if forecasts are made from embeddings."""
+
+    def forecast(self, days: Days, tickers: Text, vectors: Float32 | None) -> tuple[Float32, Float32]:
+        """Forecast n cells (day i, ticker i).
+
+        Args:
+            days: shape (n,).
+            tickers: shape (n,).
+            vectors: embeddings, shape (n, d); None if they are not needed.
+
+        Returns:
+            expected returns and confidences, shape (n, H), or (n, 1) without horizons; NaN where there is none.
+        """
+
+    def check_encoder(self, encoder: str) -> None:
+        """Refuse embeddings of a different encoder, given its fingerprint.
+
+        Raises:
+            MismatchError: forecasts are not made from its embeddings.
+        """
+
+    def describe(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
+        """Return facts for the result of a run on some sessions and tickers, as plain values."""
+
+    def lookahead(self, first_signal: np.datetime64) -> str | None:
+        """Say what the source knows of the days from a first decision on; None if nothing, or if it is unknown."""

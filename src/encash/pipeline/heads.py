@@ -1,0 +1,45 @@
+"""Forecast heads from a cache and prices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from encash import heads
+from encash.atomic_write import check_folder
+from encash.pipeline.sources import cached_batches, encoder_fingerprint
+from encash.progress import Progress
+from encash.store.local.lock import sole_writer
+
+if TYPE_CHECKING:
+    from encash.cache import Cache
+    from encash.panel import PriceTable
+
+
+def fit_head(
+    cache: Cache,
+    prices: PriceTable,
+    config: heads.HeadConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> heads.Head:
+    """Fit a forecast head on the entries of a cache, and save it.
+
+    Raises:
+        InputError: an unknown kind, too few sessions, or no entries with known returns.
+        ConflictError: a different process is writing into the folder.
+        MissingExtraError: the library of the kind is not installed.
+    """
+    check_folder(out)
+    with sole_writer(out, "head"):
+        snapshot = cache.snapshot()
+        head = heads.fit_head(
+            prices,
+            lambda start, end: cached_batches(snapshot, start, end),
+            config=config,
+            encoder=encoder_fingerprint(cache),
+            progress=progress,
+        )
+        head.save(out)
+        return head
