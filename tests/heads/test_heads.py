@@ -56,9 +56,8 @@ def test_the_fit_is_the_ridge_regression_of_a_library() -> None:
     """Same coefficients as scikit-learn's on the same standardized entries, for the penalty that was chosen."""
     world = make_world(2, strength=0.003)
     head = fitted(world, horizons=(1,))
-    parts = list(
-        samples(world.read, make_targets(world.prices, head_config := config(world, horizons=(1,)), head_config.end))
-    )
+    targets = make_targets(world.prices, config(world, horizons=(1,)), world.prices.days[END])
+    parts = list(samples(world.read, targets))
     vectors = np.concatenate([part.vectors for part in parts]).astype(float)
     excess = np.concatenate([part.excess for part in parts])[:, 0]
     scale = vectors.std(axis=0)
@@ -169,10 +168,7 @@ def test_a_head_is_the_same_from_its_folder(tmp_path: Path, kind: str) -> None:
     with pytest.raises(FormatError, match="was edited"):
         load_head(tmp_path / "h")
     (tmp_path / "h" / "head.json").write_text(facts)
-    other = fit_head(
-        world.prices, world.read, config=config(world, kind=kind, seed=1, end=world.prices.days[280]), encoder="e"
-    )
-    other.save(tmp_path / "o")
+    fitted(world, kind=kind, end=world.prices.days[280]).save(tmp_path / "o")
     (tmp_path / "o" / "0000.npz").replace(tmp_path / "h" / "0000.npz")
     with pytest.raises(FormatError, match="are not those of"):
         load_head(tmp_path / "h")

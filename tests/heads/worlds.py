@@ -42,5 +42,7 @@ def make_world(
     returns = rng.normal(0.0, noise, (sessions, tickers)) + rng.normal(0.0003, 0.01, (sessions, 1))
     returns[1:] += signal[:-1]
     names = tuple(f"T{number:03d}" for number in range(tickers))
-    prices = PriceTable(days=days, tickers=names, close=100.0 * np.cumprod(1.0 + returns, axis=0))
+    prices = PriceTable(
+        days=days, tickers=names, close=np.asarray(100.0 * np.cumprod(1.0 + returns, axis=0), dtype=np.float64)
+    )
     return World(prices=prices, vectors=vectors, signal=signal)
