@@ -143,3 +143,23 @@ def test_a_run_on_other_prices_than_the_ranking_warns(
     shown = capsys.readouterr()
     assert "RANKING        made on other prices" in shown.out
     assert "rank again with these prices" in shown.err
+
+
+def test_picks_give_the_orders_of_a_nightly_job(
+    folder: Path, inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Differences to what is held, on the screen, in the JSON and in a file; the second night has nothing to do."""
+    held, orders = tmp_path / "held.csv", tmp_path / "orders.csv"
+    command = ["picks", "--date", "latest", *inputs, "--orders", str(orders), "--positions", str(held)]
+    held.write_text("ticker,shares\n")
+    first = answer(capsys, *command, "--cash", "100000", "--buy-fee", "0", "--sell-fee", "0")
+    assert {one["ticker"] for one in first["orders"]} == {row["ticker"] for row in first["picks"]}
+    assert orders.read_text().splitlines()[1:] == [
+        f"{one['ticker']},{one['side']},{one['shares']},{one['price']!r}" for one in first["orders"]
+    ]
+    held.write_text("ticker,shares\n" + "".join(f"{one['ticker']},{one['shares']}\n" for one in first["orders"]))
+    cash = ["--cash", str(first["cash_after"]), "--buy-fee", "0", "--sell-fee", "0"]
+    assert answer(capsys, *command, *cash)["orders"] == []
+    assert "give that too" in refusal(capsys, "picks", "--date", "latest", *inputs, "--cash", "5")
+    assert main([*command, "--cash", "9", "--quiet"]) == 0
+    assert "account " in capsys.readouterr().out

@@ -17,6 +17,10 @@ from .inputs.lookahead import ranking_prices_of as ranking_prices_of
 from .inputs.universe import Candidates as Candidates
 from .inputs.universe import Membership as Membership
 from .inputs.universe import read_membership as read_membership
+from .orders import Order as Order
+from .orders import OrderList as OrderList
+from .orders import make_orders as make_orders
+from .orders import read_positions as read_positions
 from .picks import PickTable as PickTable
 from .picks import latest_session as latest_session
 from .picks import picks_of_day as picks_of_day

@@ -227,8 +227,8 @@ def keep_flag(parser: Any) -> None:
     parser.add_argument("--keep", type=float, metavar="FRACTION", help=f"kept by the filters {names}")
 
 
-def setting_flags(parser: Any, group: str) -> None:
-    """Add the flags of one group of settings of a backtest: "stocks", "money" or "checks"."""
+def setting_flags(parser: Any, group: str, *, only: tuple[str, ...] = ()) -> None:
+    """Add the flags of one group of settings of a backtest: "stocks", "money" or "checks"; or only some of them."""
     from encash.backtest.inputs.config import BacktestConfig, settings
 
     options_of_kind: dict[str, dict[str, Any]] = {
@@ -238,7 +238,7 @@ def setting_flags(parser: Any, group: str) -> None:
         "day": {"type": day, "metavar": "DAY"},
     }
     for name, setting in settings().items():
-        if setting.group != group:
+        if setting.group != group or (only and name not in only):
             continue
         default = getattr(BacktestConfig, name)
         shown = "" if default is None or setting.kind == "switch" else f" ({default})"

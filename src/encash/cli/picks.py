@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash import backtest
 from encash.cli.backtest import configuration, entries_line, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
+from encash.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
 LATEST = "latest"
+SHOWN_ONLY = Path("-")
+COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee", "cost_model")
 _SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
 
 
@@ -22,7 +28,8 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_picks,
-        "picks --date latest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters",
+        "picks --date latest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters\n"
+        "  encash picks --date latest … --orders orders.csv --positions positions.csv --cash 2500",
         about="Without --data, entries are served without a comparison with the present data, and the answer says so.",
     )
     parser.add_argument(
@@ -31,6 +38,18 @@ def register(parser: Parser) -> None:
     source_flags(parser.add_argument_group("inputs"))
     universe_flags(parser.add_argument_group("stocks"))
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
+    trades = parser.add_argument_group("orders", "in whole shares, at the prices of the day")
+    trades.add_argument(
+        "--orders",
+        type=Path,
+        nargs="?",
+        const=SHOWN_ONLY,
+        metavar="CSV",
+        help="list the orders that lead from the positions to the picks, and write them to a file if one is given",
+    )
+    trades.add_argument("--positions", type=Path, metavar="FILE", help="what is held: ticker,shares (nothing)")
+    trades.add_argument("--cash", type=float, default=0.0, metavar="AMOUNT", help="beside the positions (0)")
+    setting_flags(trades, "money", only=COST_SETTINGS)
 
 
 def run_picks(arguments: argparse.Namespace, console: Console) -> None:
@@ -53,7 +72,52 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
         "picks": [dict(zip(_SHOWN, row, strict=True)) for row in zip(*columns, strict=True)],
     }
     warn_of_prices(values, console)
-    console.result(values, _lines(values))
+    orders: list[str] = []
+    if arguments.orders is not None:
+        found = _orders(arguments, inputs, date, {row["ticker"]: row["weight"] for row in values["picks"]})
+        values |= {
+            "orders": [{**asdict(one), "value": one.value} for one in found.orders],
+            "account_value": found.value,
+            "cash_after": found.cash_after,
+            "unpriced_positions": list(found.kept),
+        }
+        orders = _order_lines(found)
+    elif arguments.positions is not None or arguments.cash:
+        raise InputError("--positions and --cash are for --orders; give that too")
+    console.result(values, [*_lines(values), *orders])
+
+
+def _orders(
+    arguments: argparse.Namespace, inputs: backtest.BacktestInputs, date: np.datetime64, weights: dict[str, float]
+) -> backtest.OrderList:
+    """Make the orders of a day at its raw prices, as far as they are known, and write them if a file is named."""
+    import encash
+    from encash.atomic_write import write_whole
+
+    table = encash.open_prices(arguments.prices, columns=("raw_close",))
+    row = int(table.days.searchsorted(date))
+    closes = (table.close if table.raw_close is None else table.raw_close)[row].tolist()
+    found = backtest.make_orders(
+        weights,
+        {} if arguments.positions is None else backtest.read_positions(arguments.positions),
+        {ticker: price for ticker, price in zip(table.tickers, closes, strict=True) if not math.isnan(price)},
+        cash=arguments.cash,
+        costs=configuration(arguments).costs(),
+    )
+    if arguments.orders != SHOWN_ONLY:
+        lines = [f"{one.ticker},{one.side},{one.shares},{one.price!r}" for one in found.orders]
+        write_whole(arguments.orders, ("\n".join(["ticker,side,shares,price", *lines]) + "\n").encode())
+    return found
+
+
+def _order_lines(found: backtest.OrderList) -> list[str]:
+    """Format the orders of a day."""
+    return [
+        "",
+        *(f"{one.side:<4} {one.shares:>8,} {one.ticker:<8} at {one.price:,.2f}" for one in found.orders),
+        *(f"keep          {ticker:<8} without a price on this day" for ticker in found.kept),
+        f"account {found.value:,.2f}, cash after the orders {found.cash_after:,.2f}",
+    ]
 
 
 def _lines(values: dict[str, Any]) -> list[str]:
