@@ -61,7 +61,7 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     table, stats = backtest.picks_of_day(configuration(arguments), inputs, date), inputs.lookup.stats
     chosen = table.picked_first()
     columns = (getattr(chosen, name).tolist() for name in _SHOWN)
-    values = {
+    values: dict[str, Any] = {
         "date": str(date),
         "candidates": len(table),
         "kept": int(table.kept.sum()),
