@@ -18,8 +18,8 @@ from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
-from encash.cache.lookup import Lookup
 from encash.cache.lookup_stats import LookupStats, staleness
+from encash.cache.signal_reader import SignalReader
 from encash.fingerprint import fingerprint
 from encash.progress import Progress
 from encash.serialization import identity
@@ -73,7 +73,6 @@ def run_backtest(
         setup = set_up_run(config, sessions)
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
-        spec = lookup.encoder_spec
         lookahead = check_lookahead(config, inputs, setup.signal_days[0])
     before = replace(lookup.stats)
     with watch.stage("signals"):
@@ -88,7 +87,7 @@ def run_backtest(
             "staleness": staleness(lookup.stats),
             "missing_share": missing,
             "lookahead": lookahead,
-            "training_period": TRAINING_UNKNOWN if spec is None else spec.train_end or TRAINING_UNKNOWN,
+            "training_period": lookup.training_period or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.name,
             **_describe_forecasts(lookup, sessions),
             "ranking_prices": ranking_prices_of(inputs),
@@ -111,7 +110,7 @@ def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
     return {**counts, "model_loaded": tally.model_loaded, "verified": tally.verified}
 
 
-def _describe_forecasts(lookup: Lookup, sessions: Sessions) -> dict[str, Any]:
+def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, Any]:
     """Return where the forecasts come from, and what is known of a source other than the encoder."""
     if (source := lookup.forecasts) is None:
         return {"forecast_source": "encoder"}
@@ -120,11 +119,11 @@ def _describe_forecasts(lookup: Lookup, sessions: Sessions) -> dict[str, Any]:
 
 def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestInputs) -> dict[str, str]:
     """Return the fingerprints of the inputs, empty if unknown."""
-    filter, spec = inputs.filter, inputs.lookup.encoder_spec
+    filter = inputs.filter
     return {
         "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
-        "encoder": "" if spec is None else spec.fingerprint,
+        "encoder": inputs.lookup.encoder_fingerprint,
         "forecast": inputs.lookup.forecast_fingerprint,
         "filter": "" if filter is None else filter.fingerprint,
         "clusters": "" if filter is None else filter.clusters,

@@ -16,6 +16,7 @@ from .info import CacheInfo as CacheInfo
 from .info import Coverage as Coverage
 from .lookup import Lookup as Lookup
 from .lookup import Signals as Signals
+from .lookup_by_period import LookupByPeriod as LookupByPeriod
 from .lookup_stats import LookupStats as LookupStats
 from .lookup_stats import staleness as staleness
 from .plan import Plan as Plan
@@ -25,5 +26,6 @@ from .plan import renewal as renewal
 from .reader import CacheReader as CacheReader
 from .reader import CacheSnapshot as CacheSnapshot
 from .selection import Selection as Selection
+from .signal_reader import SignalReader as SignalReader
 from .verify import VerifyReport as VerifyReport
 from .verify import adopt as adopt

@@ -26,6 +26,10 @@ class ForecastSource(Protocol):
         """Sessions ahead of each of H forecasts; empty: one forecast, for any horizon."""
 
     @property
+    def first_day(self) -> np.datetime64 | None:
+        """First day on which the forecasts may be used; None if it is unknown."""
+
+    @property
     def needs_vectors(self) -> bool:
         """True if forecasts are made from embeddings."""
 

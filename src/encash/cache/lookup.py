@@ -104,6 +104,8 @@ class Lookup:
         """Source of the forecasts; None takes those of the cache or the model."""
         self._snapshot: CacheSnapshot | None = None if cache is None else cache.snapshot()
         self._dtype = dtype if self._snapshot is None else self._snapshot.spec.dtype
+        self.first_day: np.datetime64 | None = None
+        """See `SignalReader`; the training period of a single encoder says so."""
         self.stats = LookupStats(stale=0 if cache is None else None)
         self._encoder = LazyEncoder(
             encoder, spec=spec, cache=self._snapshot, panel=panel, write_back=write_back, stats=self.stats
@@ -150,6 +152,18 @@ class Lookup:
         """The encoder of these signals: the cache's if there is one, which does not load the model; None if not
         recorded."""
         return self._encoder.spec
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Identity of the encoder; empty if unknown."""
+        spec = self.encoder_spec
+        return "" if spec is None else spec.fingerprint
+
+    @property
+    def training_period(self) -> str | None:
+        """Last day of the encoder's training; None if not recorded."""
+        spec = self.encoder_spec
+        return None if spec is None else spec.train_end
 
     @property
     def forecast_fingerprint(self) -> str:

@@ -183,6 +183,12 @@ def source_flags(sources: Any) -> None:
     sources.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
     sources.add_argument("--cache", metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live")
     as_of_flag(sources)
+    sources.add_argument(
+        "--encoders",
+        type=Path,
+        metavar="TOML",
+        help="encoders that change with the years, each with its cache and clusters, instead of one",
+    )
     sources.add_argument("--head", type=Path, metavar="HEAD", help="a folder of encash head fit: rank by its forecasts")
     sources.add_argument(
         "--scores",

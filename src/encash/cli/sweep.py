@@ -46,8 +46,11 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
-    points = backtest.read_grid(arguments.grid, filter="none" if arguments.clusters is None else "hard")
+    points = backtest.read_grid(
+        arguments.grid, filter="none" if arguments.clusters is arguments.encoders is None else "hard"
+    )
     names = {point.filter for point in points}
+    choice = pipeline.with_periods(console.sources(arguments), choice, inputs.prices.days)
     filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
         result = backtest.run_sweep(

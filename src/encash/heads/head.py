@@ -78,6 +78,11 @@ class Head:
         """Length of the embeddings it takes."""
         return self.periods[0].predictor.dim
 
+    @property
+    def first_day(self) -> np.datetime64:
+        """First day on which it may be used."""
+        return self.periods[0].first_day
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity: kind, horizons, encoder, and arrays and days of each fit (64 hexadecimal digits)."""

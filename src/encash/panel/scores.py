@@ -44,6 +44,8 @@ class ScoreTable:
     """Empty: the same score for any horizon."""
     source: str = "scores"
     needs_vectors: bool = False
+    first_day: np.datetime64 | None = None
+    """Unknown: a table does not say what its model has seen."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -13,6 +13,9 @@ from .clusters import is_walk as is_walk
 from .clusters import rank_clusters as rank_clusters
 from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
+from .encoders import EncoderPeriod as EncoderPeriod
+from .encoders import read_encoders as read_encoders
+from .encoders import with_periods as with_periods
 from .filters import FilterChoice as FilterChoice
 from .filters import open_filter as open_filter
 from .filters import open_filters as open_filters

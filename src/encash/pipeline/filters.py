@@ -15,6 +15,7 @@ from encash.pipeline.clusters import assign_entries, cached_assignments, is_walk
 
 if TYPE_CHECKING:
     from encash.cache import Cache
+    from encash.clusters import ModelPeriod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class FilterChoice:
     """As `encash.clusters.filter_class` takes it, or ``none``; None is hard with clusters, else none."""
     keep: float | None = None
     """Share of the candidates to keep; None is the filter's own default."""
+    periods: tuple[ModelPeriod, ...] = ()
+    """Periods of several encoders, instead of a folder."""
     best_file: Path | None = None
     """A file of best clusters, instead of those of the ranking. The ranking beside it of the horizon in its name says
     when they may be used."""
@@ -49,14 +52,16 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> cl
             take, or `static` without a cache.
         MismatchError: a walk that was ranked over a different horizon.
     """
-    name = choice.name or (clusters.NO_FILTER if choice.clusters is None else "hard")
+    name = choice.name or ("hard" if choice.clusters or choice.periods else clusters.NO_FILTER)
     if name == clusters.NO_FILTER:
         return None
     kind = clusters.filter_class(name)
     if choice.keep is not None and not kind.takes_share:
         others = " or ".join(one for one, registered in clusters.FILTERS.items() if registered.takes_share)
         raise InputError(f"the filter {name!r} takes no share; leave --keep out, or filter by {others}")
-    periods, assignments = ((), None) if choice.clusters is None else _periods(choice, kind, sessions, cache)
+    periods, assignments = choice.periods, None
+    if choice.clusters is not None:
+        periods, assignments = load_periods(choice, kind, sessions, cache)
     share = kind.default_share if choice.keep is None else choice.keep
     return kind(periods=periods, keep_share=share, seed=choice.seed, assignments=assignments, **choice.own)
 
@@ -76,7 +81,7 @@ def open_filters(
     return filters
 
 
-def _periods(
+def load_periods(
     choice: FilterChoice, kind: type[clusters.CandidateFilter], sessions: Days, cache: Cache | None
 ) -> tuple[tuple[clusters.ModelPeriod, ...], clusters.Assignments | None]:
     """Load the model periods of a folder, and the cached assignments that belong to them."""

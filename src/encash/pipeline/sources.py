@@ -39,6 +39,8 @@ class Sources:
     as_of: int | str | None = None
     """Version or tag of the cache to read; None for the newest."""
     model: str | None = None
+    encoders: Path | None = None
+    """A list of encoders that change in the course of time, instead of one cache, model and head."""
     head: Path | None = None
     """A folder of `encash head fit`: its forecasts replace those of the encoder."""
     scores: Path | None = None

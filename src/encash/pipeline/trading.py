@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.atomic_write import check_folder, writing
 from encash.errors import InputError
+from encash.pipeline.encoders import open_encoders
 from encash.pipeline.filters import FilterChoice, open_filter
 from encash.pipeline.sources import Sources
 from encash.progress import Progress
 
 if TYPE_CHECKING:
-    from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, Groups, Point, SweepResult
+    from encash.backtest import BacktestConfig, BacktestInputs, BacktestResult, Candidates, Groups, Point, SweepResult
     from encash.cache import Cache
     from encash.panel import Panel, PriceTable
 
@@ -40,21 +42,42 @@ def open_inputs(
         MismatchError: the cache was built with a different model.
         InputError: no prices, neither a cache nor features, or no ticker has both prices and features.
     """
-    from encash.backtest import BacktestInputs, read_membership
+    from encash.backtest import BacktestInputs
 
     panel, cache = sources.panel(), sources.open_cache()
     prices = sources.price_table() if panel is None or panel.prices is None else panel.prices
+    if sources.encoders is not None:
+        return _open_several(sources, choice, universe, prices)
     known = _known_tickers(panel, cache, sources.scores, prices)
     without = () if panel is None else tuple(sorted(set(prices.tickers) - known))
     return BacktestInputs(
         prices=prices,
         lookup=sources.lookup(panel, cache),
         filter=open_filter(choice, prices.days, cache),
-        candidates=read_membership(universe)
-        if isinstance(universe, Path)
-        else universe or tuple(sorted(prices.tickers)),
+        candidates=_candidates(universe, prices),
         tickers_without_features=without,
     )
+
+
+def _open_several(
+    sources: Sources, choice: FilterChoice, universe: Path | tuple[str, ...] | None, prices: PriceTable
+) -> BacktestInputs:
+    """Open the inputs of a backtest whose encoders change in the course of time."""
+    from encash.backtest import BacktestInputs
+
+    lookup, periods = open_encoders(sources, choice, prices.days)
+    return BacktestInputs(
+        prices=prices,
+        lookup=lookup,
+        filter=open_filter(replace(choice, periods=periods), prices.days, None),
+        candidates=_candidates(universe, prices),
+    )
+
+
+def _candidates(universe: Path | tuple[str, ...] | None, prices: PriceTable) -> Candidates:
+    from encash.backtest import read_membership
+
+    return read_membership(universe) if isinstance(universe, Path) else universe or tuple(sorted(prices.tickers))
 
 
 def backtest(

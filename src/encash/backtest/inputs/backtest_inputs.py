@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from encash.backtest.inputs.universe import Candidates
-from encash.cache.lookup import Lookup
+from encash.cache.signal_reader import SignalReader
 from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
@@ -16,7 +16,7 @@ class BacktestInputs:
 
     prices: PriceTable
     """Nothing after the last session of a run is read."""
-    lookup: Lookup
+    lookup: SignalReader
     """Forecasts and embeddings: hits come from its cache, misses from its encoder."""
     filter: CandidateFilter | None = None
     """Candidate filter; None keeps every candidate. A sweep does not use it: each point names its own."""

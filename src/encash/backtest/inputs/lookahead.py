@@ -38,6 +38,8 @@ def check_lookahead(
     known = [] if filter is None else [filter.lookahead(first_signal)]
     if inputs.lookup.forecasts is not None:
         known.append(inputs.lookup.forecasts.lookahead(first_signal))
+    if inputs.lookup.first_day is not None and first_signal < inputs.lookup.first_day:
+        known.append(f"the first of the encoders may be used from {day_text(inputs.lookup.first_day)}")
     if spec is not None:
         known.append(_training_overlap(spec, inputs.prices.days, first_signal))
     found = "; ".join(reason for reason in known if reason)

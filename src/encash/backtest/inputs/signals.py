@@ -10,7 +10,8 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Int32, Int64, positions
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.cache.identity import cache_fingerprint
-from encash.cache.lookup import Lookup, Signals
+from encash.cache.lookup import Signals
+from encash.cache.signal_reader import SignalReader
 from encash.clusters.filters.base import CandidateFilter
 from encash.encoders.base import EncoderSpec
 from encash.errors import InputError, MismatchError
@@ -78,7 +79,7 @@ class SignalGrid:
 
 def read_signals(
     setups: Sequence[RunSetup],
-    lookup: Lookup,
+    lookup: SignalReader,
     *,
     horizons: tuple[int, ...],
     filters: Sequence[CandidateFilter | None] = (None,),
@@ -168,7 +169,7 @@ def check_clusters(filter: CandidateFilter | None, spec: EncoderSpec | None) -> 
         )
 
 
-def _valid(lookup: Lookup, days: Days, tickers: tuple[str, ...], requested: Bool) -> Bool:
+def _valid(lookup: SignalReader, days: Days, tickers: tuple[str, ...], requested: Bool) -> Bool:
     """Return the requested cells with a valid entry: the cached cluster of a stale one is of a different vector."""
     row, column = np.nonzero(requested)
     valid = np.zeros(requested.shape, dtype=np.bool_)
