@@ -1,12 +1,15 @@
 """Python objects that users name: ``module:attribute``, or an entry point of an installed package.
 
-A named module is imported, which runs its code: name only what you would run.
+A named module is imported, which runs its code: name only what you would run. Modules of the working folder are found
+after all installed ones.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash.errors import InputError
@@ -42,13 +45,17 @@ def find_plugin(name: str, group: str) -> Any | None:
     if not is_attribute(name):
         entry_point = find_entry_point(group, name)
         return None if entry_point is None else entry_point.load()
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     module, _, attribute = name.partition(":")
     try:
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except ImportError as error:
-        raise InputError(f"{name}: the module cannot be imported ({error}); is it on the Python path?") from error
+        raise InputError(
+            f"{name}: the module cannot be imported ({error}); is it in this folder, or on the Python path?"
+        ) from error
     except AttributeError as error:
         raise InputError(f"{name}: {error}") from None
     return found

@@ -42,7 +42,7 @@ class ForecastSource(Protocol):
             vectors: embeddings, shape (n, d); None if they are not needed.
 
         Returns:
-            expected returns and confidences, shape (n, H), or (n, 1) without horizons; NaN where there is none.
+            expected returns and confidences, shape (n, H), or (n, 1) without horizons; NaN without a forecast.
         """
 
     def check_encoder(self, encoder: str) -> None:
@@ -56,4 +56,4 @@ class ForecastSource(Protocol):
         """Return facts for the result of a run on some sessions and tickers, as plain values."""
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
-        """Say what the source knows of the days from a first decision on; None if nothing, or if it is unknown."""
+        """Explain why forecasts on a day would depend on their future; None if they do not, or if that is unknown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +77,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         sample=arguments.sample,
         bars=bars,
         adjusted=adjusted,
-        make_features=_named_maker(arguments.features_by),
+        make_features=None if arguments.features_by is None else audit.named_maker(arguments.features_by),
         seed=arguments.seed,
     )
     with console.progress("from data to picks", "runs") as progress:
@@ -112,12 +111,3 @@ def _raw(arguments: argparse.Namespace) -> tuple[Mapping[str, Bars], bool]:
     options = read_options(arguments)
     table = read_bars(arguments.raw, options, drop_bad=True)
     return traded_bars(table.bars, options.zero_volume).bars, table.adjusted
-
-
-def _named_maker(name: str | None) -> audit.FeatureMaker | None:
-    """Import the function that computed the features; modules of the working folder are found too."""
-    if name is None:
-        return None
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    return audit.named_maker(name)

@@ -53,7 +53,7 @@ class ScoreTable:
         return fingerprint([self.days.astype(np.int64), "\n".join(self.tickers.tolist()), self.score, self.confidence])
 
     def forecast(self, days: Days, tickers: Text, vectors: Float32 | None = None) -> tuple[Float32, Float32]:
-        """Return scores and confidences of n cells (day i, ticker i), NaN where there is none; shape (n, 1) each."""
+        """Return scores and confidences of n cells (day i, ticker i), NaN without a score; shape (n, 1)."""
         row, column = positions(self.days, days), positions(self.tickers, tickers)
         there = (row >= 0) & (column >= 0)
         found = (np.where(there, grid[row, column], np.float32(np.nan)) for grid in (self.score, self.confidence))
@@ -86,7 +86,7 @@ def read_scores(path: str | Path) -> ScoreTable:
 
     Raises:
         MissingFileError: no such file.
-        FormatError: other columns, a value that is no date or number, an infinite score, a confidence outside of
+        FormatError: other columns, an invalid date or number, an infinite score, a confidence outside of
             [0, 1], or two scores of one ticker on one day.
     """
     if not Path(path).is_file():
