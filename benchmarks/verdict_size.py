@@ -192,7 +192,7 @@ def _by_luck(seeds: int) -> str:
 def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict_size")
-    parser.add_argument("--seeds", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments, start = parser.parse_args(), time.perf_counter()
     seeds = arguments.seeds
@@ -200,9 +200,9 @@ def main() -> None:
     parts = [
         "# Size and power of the verdict",
         f"`python -m benchmarks.verdict_size --seeds {seeds}` writes this in one run, in percent: power and "
-        f"log returns with {seeds // 4} seeds, the series below with {5 * seeds // 4}. By luck, 5% is between "
-        f"{_by_luck(seeds)} in {seeds} seeds (95%), between {_by_luck(seeds // 4)} in {seeds // 4}, and between "
-        f"{_by_luck(5 * seeds // 4)} in {5 * seeds // 4}. Worlds:",
+        f"log returns with {seeds // 3} seeds, the series below with {4 * seeds // 3}. By luck, 5% is between "
+        f"{_by_luck(seeds)} in {seeds} seeds (95%), between {_by_luck(seeds // 3)} in {seeds // 3}, and between "
+        f"{_by_luck(4 * seeds // 3)} in {4 * seeds // 3}. Worlds:",
         "\n".join(f"- {name}: {meaning}" for name, meaning in WORLDS.items()),
         "## Rejections of a 5% test without skill, simple returns",
     ]
@@ -213,21 +213,21 @@ def main() -> None:
         print(f"{time.perf_counter() - start:.0f} s\n{texts[-1]}", flush=True)
 
     add(table("world", {name: rejections(name, seeds) for name in WORLDS}))
-    small = rejections("persistent", 1200, draws=39, first=2000, stocks=80, sessions=500)
-    add(table("80 stocks × 500 sessions, 39 random filters", {"persistent, 1200 seeds": small}))
+    small = rejections("persistent", 2 * seeds, draws=39, first=2000, stocks=80, sessions=500)
+    add(table("80 stocks × 500 sessions, 39 random filters", {f"persistent, {2 * seeds} seeds": small}))
     sizes = {
-        f"{text}, horizon {horizon}": mean_rejections(sessions, horizon, 5 * seeds // 4)
+        f"{text}, horizon {horizon}": mean_rejections(sessions, horizon, 4 * seeds // 3)
         for sessions, text in lengths.items()
         for horizon in (1, 5, 10, 20)
     }
     add("## Rejections of a true mean of overlapping returns at 5%", table("series", sizes))
-    covered = {text: sharpe_coverage(sessions, 5 * seeds // 4) for sessions, text in lengths.items()}
+    covered = {text: sharpe_coverage(sessions, 4 * seeds // 3) for sessions, text in lengths.items()}
     add("## Coverage of 95% intervals of the Sharpe ratio, fat tails", table("length", covered))
-    power = {f"{edge} bp": rejections("persistent", seeds // 4, edge=edge / 1e4) for edge in (2, 5, 10, 20)}
+    power = {f"{edge} bp": rejections("persistent", seeds // 3, edge=edge / 1e4) for edge in (2, 5, 10, 20)}
     add("## Power: an edge per session of the kept stocks, persistent clusters", table("edge", power))
     add(
         "## Rejections without skill, symmetric log returns",
-        table("world", {name: rejections(name, seeds // 4, log=True) for name in LOG_WORLDS}),
+        table("world", {name: rejections(name, seeds // 3, log=True) for name in LOG_WORLDS}),
     )
 
 
