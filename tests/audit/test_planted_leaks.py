@@ -278,6 +278,81 @@ def forecasts_that_know(world: World) -> list[Check]:
     return list(figure_check(replace(subject, cache=cache)))
 
 
+def in_sessions(chosen: np.ndarray) -> np.ndarray:
+    """Tomorrow's return in some sessions, and noise in the others."""
+    return np.where(chosen[:, None], later_returns(PRICES), NOISE)
+
+
+def mean_of_the_month() -> np.ndarray:
+    """The price over the mean of its whole calendar month."""
+    price, month = np.log(PRICES.close), PRICES.days.astype("datetime64[M]")
+    means = np.array([price[month == one].mean(axis=0) for one in month])
+    return price - means
+
+
+def winsorized_over_the_sample(close: np.ndarray) -> np.ndarray:
+    steps = np.diff(np.log(close), prepend=np.log(close[0]))
+    return np.clip(steps, *np.quantile(steps, [0.05, 0.95]))
+
+
+def restated_quarter(close: np.ndarray) -> np.ndarray:
+    """A figure of the quarter that is known at its end, filled back to its beginning."""
+    price, quarter = np.log(close), np.arange(len(close)) // 60
+    change = np.array([price[quarter == one][-1] - price[quarter == one][0] for one in range(quarter[-1] + 1)])
+    return change[quarter]
+
+
+def one_month_of_foresight(close: np.ndarray) -> np.ndarray:
+    """Yesterday's return, but tomorrow's in 20 of 420 sessions."""
+    steps = np.diff(np.log(close), prepend=np.log(close[0]))
+    month = (np.arange(len(close)) >= 200) & (np.arange(len(close)) < 220)
+    return np.where(month, np.append(steps[1:], 0.0), steps)
+
+
+def later_splits(close: np.ndarray) -> np.ndarray:
+    """The number of splits that are still to come: halvings of the price before each of them."""
+    return np.log2(np.maximum.accumulate(close[::-1])[::-1] / close)
+
+
+def rank_in_tomorrows_universe(bars: Mapping[str, Bars]) -> Rows:
+    """The rank of a return among the tickers that also trade on the next session."""
+    made = honest(bars)
+    days = np.unique(np.concatenate([rows[0] for rows in made.values()]))
+    grid = np.full((len(days), len(made)), np.nan)
+    for at, (own, values) in enumerate(made.values()):
+        grid[np.searchsorted(days, own), at] = values[:, 1]
+    known = np.isfinite(grid)
+    tomorrow = np.vstack([known[1:], known[-1:]])
+    below = np.array(
+        [[(row[there] < value).mean() for value in row] for row, there in zip(grid, tomorrow, strict=True)]
+    )
+    return {
+        ticker: (own, np.column_stack([values, below[np.searchsorted(days, own), at]]).astype("f4"))
+        for at, (ticker, (own, values)) in enumerate(made.items())
+    }
+
+
+def one_of_64(_: World) -> list[Check]:
+    """63 columns of noise, and one that knows a little."""
+    random, rows = np.random.default_rng(4), HONEST
+    for number in range(59):
+        leak = 0.3 * later_returns(PRICES) if number == 40 else 0.0
+        rows = with_column(rows, PRICES, leak + random.standard_normal(PRICES.close.shape))
+    return list(correlation_checks(subject_of(rows, PRICES)))
+
+
+def a_column_from_a_file(bars: Mapping[str, Bars]) -> Rows:
+    """Honest features, and one that is read from a table of the whole sample."""
+    leak, place = later_returns(PRICES), {ticker: number for number, ticker in enumerate(PRICES.tickers)}
+    return {
+        ticker: (
+            days,
+            np.column_stack([values, leak[np.searchsorted(PRICES.days, days), place[ticker]]]).astype("f4"),
+        )
+        for ticker, (days, values) in honest(bars).items()
+    }
+
+
 def future_size() -> np.ndarray:
     return np.abs(later_returns(PRICES)) + 0.5 * np.abs(NOISE)
 
@@ -329,6 +404,31 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     "a history that was replaced since": ("reported", replaced_vintage),
     "clusters ranked on other prices": ("reported", ranked_on_other_prices),
     "forecasts that know the week": ("caught", forecasts_that_know),
+    "returns winsorized at quantiles of the whole sample": (
+        "caught",
+        lambda _: by_function(leaky(winsorized_over_the_sample)),
+    ),
+    "returns winsorized likewise, without their function": (
+        "reported",
+        lambda _: features(leaky(winsorized_over_the_sample)(bars_of(PRICES))),
+    ),
+    "a quarter's figure, filled back to its beginning": ("caught", lambda _: by_function(leaky(restated_quarter))),
+    "a rank in tomorrow's universe": ("caught", lambda _: by_function(rank_in_tomorrows_universe, with_deaths())),
+    "the mean of the whole calendar month": ("caught", lambda _: column(mean_of_the_month())),
+    "tomorrow's return in 20 of 420 sessions": (
+        "caught",
+        lambda _: column(in_sessions((np.arange(420) >= 200) & (np.arange(420) < 220))),
+    ),
+    "a function that knows tomorrow in 20 of 420 sessions": (
+        "caught",
+        lambda _: by_function(leaky(one_month_of_foresight)),
+    ),
+    "tomorrow's return on Mondays": ("caught", lambda _: column(in_sessions(np.is_busday(PRICES.days, "1000000")))),
+    "one of 64 features": ("caught", one_of_64),
+    "the return of the 20th session ahead": ("caught", lambda _: column(later_returns(PRICES, 20))),
+    "the return of the 45th session ahead": ("caught", lambda _: column(later_returns(PRICES, 45))),
+    "a count of later splits": ("caught", lambda _: by_function(leaky(later_splits))),
+    "one column of a function that comes from a file": ("reported", lambda _: by_function(a_column_from_a_file)),
     "a column that correlates by 0.005 with tomorrow": (
         "undetectable",
         lambda _: column(0.005 * later_returns(PRICES) + NOISE),

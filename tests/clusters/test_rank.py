@@ -18,9 +18,10 @@ from encash.clusters import (
     selection_frequency,
     write_ranking,
 )
-from encash.clusters.rank import price_fingerprint
+from encash.clusters.rank import ClusterTable, price_fingerprint
 from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
 from encash.panel.panel import PriceTable
+from encash.significance import mean_of
 
 
 def config(truth, **change):
@@ -173,7 +174,7 @@ def test_one_bad_print_makes_no_best_cluster(planted):
 
 
 def test_standard_errors_cover_overlapping_returns():
-    """Over many random worlds the mean lies within two standard errors about as often as it should, at horizon 10."""
+    """Over many random worlds the mean lies within 1.96 standard errors as often as it should, at horizon 10."""
     random = np.random.default_rng(0)
     days = np.datetime64("2000-01-01") + np.arange(600)
     inside, naive = [], []
@@ -190,27 +191,41 @@ def test_standard_errors_cover_overlapping_returns():
         asked = RankConfig(horizon=10, end=days[-1], embargo=10, winsorize=None, draws=0)
         table = rank_clusters(assigned, prices, config=asked).table
         miss = abs(table.mean_return[0] - (np.exp(10 * 0.0001) - 1))
-        inside.append(miss < 2 * table.mean_error[0])
-        naive.append(miss < 2 * table.volatility[0] / np.sqrt(table.num_samples[0]))
-    assert np.mean(inside) > 0.85
+        inside.append(miss < 1.96 * table.mean_error[0])
+        naive.append(miss < 1.96 * table.volatility[0] / np.sqrt(table.num_samples[0]))
+    assert np.mean(inside) > 0.9
     assert np.mean(naive) < 0.6, "the error that ignores the overlap is the one that would mislead"
 
 
-def test_error_of_independent_days_is_the_textbook_one():
-    """With one entry a day and a horizon of one, the error is the deviation over the root of the count."""
-    random = np.random.default_rng(1)
-    days = np.datetime64("2000-01-01") + np.arange(101)
-    close = np.cumprod(1 + 0.01 * random.normal(size=(101, 1)), axis=0, dtype=np.float64)
-    prices = PriceTable(days=days, tickers=("A",), close=close)
+def ranked_alone(close: np.ndarray, horizon: int) -> ClusterTable:
+    """The table of one cluster that holds one ticker on each day."""
+    days = np.datetime64("2000-01-01") + np.arange(len(close))
     assigned = Assignments(
         days=days,
         tickers=np.array(["A"]),
-        cluster=np.zeros((101, 1), np.int32),
-        distance=np.zeros((101, 1), np.float32),
-        k=1,
+        cluster=np.zeros((len(close), 1), np.int32),
+        distance=np.zeros((len(close), 1), np.float32),
+        k=2,
     )
-    table = rank_clusters(assigned, prices, config=RankConfig(horizon=1, end=days[-1], embargo=1, winsorize=None)).table
-    assert table.mean_error[0] == pytest.approx(table.volatility[0] / 10, rel=1e-12)
+    asked = RankConfig(horizon=horizon, end=days[-1], embargo=horizon, winsorize=None, draws=0)
+    return rank_clusters(assigned, PriceTable(days=days, tickers=("A",), close=close[:, None]), config=asked).table
+
+
+def test_an_error_is_that_of_the_mean_of_the_days():
+    """With one entry a day it is the error of every other mean in the package; a cluster without entries has none."""
+    close = np.cumprod(1 + 0.01 * np.random.default_rng(1).normal(size=301))
+    for horizon in (1, 20):
+        table = ranked_alone(close, horizon)
+        expected = mean_of(close[horizon:] / close[:-horizon] - 1.0, horizon)
+        assert table.mean_return[0] == pytest.approx(expected.value)
+        assert table.mean_error[0] == pytest.approx(expected.error)
+        assert np.isnan(table.mean_error[1])
+
+
+@pytest.mark.parametrize("close", [1.01 ** np.arange(50), np.array([1.0, 1.1, 1.0, 1.3])])
+def test_returns_without_variation_or_days_have_no_error(close):
+    """Constant returns and three of them are no evidence: NaN, not a tiny error."""
+    assert np.isnan(ranked_alone(close, 1).mean_error[0])
 
 
 def test_selection_by_count_coverage_and_thresholds(planted):

@@ -209,11 +209,11 @@ def test_look_ahead_is_a_band_across_the_page(render):
 
 
 def test_the_verdict_is_the_first_headline(render):
-    """The first headline holds the statement and the finding."""
+    """The first headline holds the statement and the finding; the sentences after it are below, above the figures."""
     words = Page(render()).words
     assert "Holding all candidates returned" in words
-    assert "after costs, the filter +" in words
-    assert words.index("after costs,") < words.index("Final capital")
+    assert "the filter, after costs, +" in words
+    assert words.index("after costs,") < words.index("Max drawdown:") < words.index("Final capital")
 
 
 def test_every_count_of_the_entries_is_shown(render):

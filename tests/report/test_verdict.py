@@ -1,6 +1,7 @@
 """The verdict: each rule that the page states."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -71,26 +72,46 @@ def test_better_than_chance_but_worse_than_no_filter_is_stated(run):
     assert verdict.tone == "neutral"
 
 
-def test_the_statement_leads_with_what_else_there_was(run):
-    """Return, Sharpe ratio and drawdown of all candidates and of no filter stand before those of the run."""
-    headline = judge(run, Extras(test=make_test(p_better=0.3))).headline
-    assert headline.startswith("Holding all candidates returned ")
-    assert "the same strategy without a filter +5.0% a year (Sharpe ratio 0.60, max drawdown −30.0%)" in headline
+def test_the_headline_is_one_short_sentence_of_what_else_there_was(run):
+    """Return and Sharpe ratio of all candidates stand before those of the run, then the finding; the rest follows."""
+    verdict = judge(run, Extras(test=make_test(p_better=0.3)))
     own = run.performance
-    assert f"after costs, the filter +{100 * own.cagr:.1f}% a year (Sharpe ratio {own.sharpe:.2f}" in headline
-    assert headline.endswith(": no better than chance.")
+    assert verdict.headline.startswith("Holding all candidates returned ")
+    assert (
+        f"; the filter, after costs, +{100 * own.cagr:.1f}% a year (Sharpe ratio {own.sharpe:.2f}" in verdict.headline
+    )
+    assert verdict.headline.endswith(": no better than chance.")
+    assert len(verdict.headline.split()) <= 30
+    assert "The same strategy without a filter returned +5.0% a year (Sharpe ratio 0.60)." in verdict.details
+    assert "−30.0% without a filter" in verdict.details
+    assert f"−{-100 * own.max_drawdown:.1f}% of this run" in verdict.details
+
+
+def test_each_sentence_of_the_verdict_is_short(run):
+    """On the command line too: the lead names what else there was, and no sentence has more than 30 words."""
+    bets = GroupBets(count=8, excess=0.05, explained=0.045, rest_alpha_t=0.3)
+    for test in (
+        make_test(p_better=0.3),
+        make_test(draws=5),
+        make_test(lookahead="for a demo"),
+        make_test(groups=bets),
+    ):
+        sentences = re.split(r"(?<=[.]) (?=[A-Z])", test.sentence)
+        assert sentences[0].startswith("Holding all candidates returned ")
+        assert max(len(one.split()) for one in sentences) <= 30
 
 
 def test_the_spread_over_seeds_leads(run):
-    """With several seeds, their mean and deviation stand before the figures of one."""
+    """With several seeds, their mean and deviation are in the headline, and the figures of one seed after it."""
     spreads = {
         "cagr": Spread(mean=0.1, deviation=0.02),
         "sharpe": Spread(mean=0.5, deviation=0.1),
         "max_drawdown": Spread(mean=-0.3, deviation=0.05),
     }
-    statement = judge(run, Extras(seeds=[1.0, 2.0], seed_spreads=spreads)).statement
-    seeds = "over 2 seeds +10.0% ± 2.0% a year (Sharpe ratio 0.50 ± 0.10, max drawdown −30.0% ± 5.0%); this seed"
-    assert seeds in statement
+    verdict = judge(run, Extras(seeds=[1.0, 2.0], seed_spreads=spreads))
+    assert "over 2 seeds, after costs, +10.0% ± 2.0% a year (Sharpe ratio 0.50 ± 0.10)" in verdict.statement
+    assert "−30.0% ± 5.0% over the seeds" in verdict.details
+    assert "one seed, which returned" in verdict.details
 
 
 def test_percentiles_by_return_sharpe_and_drawdown_stand_together(run):

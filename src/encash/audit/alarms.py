@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Bool, Float32, Float64, Int64
+from encash.arrays import Bool, Days, Float32, Float64, Int64
 from encash.audit.innovations import innovations
 from encash.panel import Panel, PriceTable
 
@@ -30,12 +30,21 @@ LEAST_SIZE_CORRELATION = 0.55
 """The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
 JUMP = 0.6
 """Share of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
-TOO_GOOD = {1: 0.25, 5: 0.35, 20: 0.45}
+TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3}
 """Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not."""
+LEAST_PART_IC = 0.25
+"""Smallest mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
+stronger in some months, but not that strong."""
+PART_DAYS = 60
+"""Days of a part: a month that leaks is a third of one."""
+FEWEST_PART_DAYS = 12
+"""Days of a part below which it is not tested."""
 FEWEST_TICKERS = 5
 """Tickers of a day that have a cross-section."""
 FEWEST_SESSIONS = 60
 """Rows of a ticker, and days of a panel, below which nothing is tested."""
+FEWEST_WINDOWS = 5
+"""Windows that do not overlap, below which their correlation is not tested: no t of so few is significant."""
 MOST_CELLS = 10_000_000
 """Cells (days × tickers × features) that are ranked: of a larger panel every m-th day, m as small as possible."""
 USUAL_SIZE = (2 / np.pi) ** 0.5
@@ -80,9 +89,7 @@ ALARMS = (
     *(_jump(lag, lag, (lag + 1, lag + 10)) for lag in range(1, 11)),
     _jump(11, 15, (16, 25)),
     _jump(16, 20, (21, 30)),
-    _jump(21, 30, (31, 50)),
-    _jump(31, 40, (41, 60)),
-    _jump(41, 60, (61, 100)),
+    *(_jump(first, first + 4, (first + 5, first + 24)) for first in range(21, 61, 5)),
     *(Alarm(Window(1, last), None, (limit / last**0.5,) * 2 + (2.0,)) for last, limit in TOO_GOOD.items()),
 )
 """All alarms. Correlations are per session: that with a sum of n independent sessions, divided by √n."""
@@ -106,6 +113,8 @@ class Finding:
     """The t above which a correlation is significant."""
     excess: float
     """Above 1 for a finding."""
+    part: str = ""
+    """The days of the correlation, such as ``on Mondays``; empty for all."""
 
 
 @dataclass(kw_only=True)
@@ -179,7 +188,7 @@ class RunningSum:
 
 def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
     """Find the feature whose daily rank correlations with later sessions are the most suspicious; None without a
-    cross-section of `FEWEST_TICKERS` on `FEWEST_SESSIONS` days."""
+    cross-section of `FEWEST_TICKERS` on `FEWEST_SESSIONS` days in which a feature varies."""
     grid = np.full((len(data.sampled), data.panel.num_features, len(data.tickers)), np.nan, dtype=np.float32)
     place = np.full(len(data.prices.days), -1)
     place[data.sampled] = np.arange(len(data.sampled))
@@ -193,16 +202,19 @@ def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
     ranked, step = _centered_ranks(grid[wide]), int(data.sampled[1] - data.sampled[0])
     tests = 2 * data.panel.num_features * len(ALARMS)
     found: dict[tuple[Window, bool], tuple[Float64, Float64, Float64]] = {}
+    by_day: dict[Window, Float64] = {}
     for (window, sized), target in data.targets.items():
         daily = _daily_correlations(ranked, _centered_ranks(target[data.sampled[wide]][:, None])[:, 0])
         overlap = -(-window.length // step)
         found[window, sized] = _mean_and_t(daily, overlap, tests)
-    return _worst(found, limit=0, ticker=None)
+        if not sized:
+            by_day[window] = daily
+    return _worse(_worst(found, limit=0, ticker=None), _worst_of_parts(by_day, data.prices.days[data.sampled[wide]]))
 
 
 def worst_of_tickers(data: AlarmPanel) -> Finding | None:
     """Find the ticker and feature whose correlations with the ticker's own later sessions are the most suspicious;
-    None if no ticker has `FEWEST_SESSIONS` rows."""
+    None if no ticker has `FEWEST_SESSIONS` rows in which a feature varies."""
     tests = 2 * data.panel.num_features * len(ALARMS) * max(1, len(data.tickers))
     keys, worst = list(data.targets), None
     for column, ticker in enumerate(data.tickers):
@@ -214,9 +226,70 @@ def worst_of_tickers(data: AlarmPanel) -> Finding | None:
         correlation, t, critical = _own_correlations(values, target, lengths, tests)
         by_key = {key: (correlation[:, number], t[:, number], critical[:, number]) for number, key in enumerate(keys)}
         finding = _worst(by_key, limit=1, ticker=column)
-        if finding is not None and (worst is None or finding.excess > worst.excess):
-            worst = finding
+        worst = _worse(worst, finding)
     return worst
+
+
+def _worst_of_parts(by_day: dict[Window, Float64], days: Days) -> Finding | None:
+    """Find the largest rank correlation with one of the next sessions in a part of the days: a leak of one regime, or
+    of one weekday, which the mean of all days dilutes.
+
+    Args:
+        by_day: daily correlations with each window, shape (D, F).
+        days: shape (D,).
+    """
+    parts, worst = dict(_parts(days)), None
+    singles = [alarm for alarm in ALARMS if alarm.near.length == 1 and alarm.far is not None]
+    tests = max(1, 2 * by_day[ALARMS[0].near].shape[1] * len(singles) * len(parts))
+    for alarm in singles:
+        assert alarm.far is not None
+        daily, later = by_day[alarm.near], by_day[alarm.far] / np.sqrt(alarm.far.length)
+        spread = np.maximum(np.sqrt(_mean_of_columns((daily - _mean_of_columns(daily)) ** 2)), 1e-6)
+        for part, chosen in parts.items():
+            count = np.isfinite(daily[chosen]).sum(axis=0)
+            each, after = (_mean_of_columns(values[chosen]) for values in (daily, later))
+            t, critical = each / spread * np.sqrt(count), critical_t(np.maximum(count - 1.0, 1.0), tests)
+            tested = (count >= FEWEST_PART_DAYS) & (np.abs(each - after) >= JUMP * np.abs(each))
+            excess = np.where(tested, np.minimum(np.abs(t) / critical, np.abs(each) / LEAST_PART_IC), 0.0)
+            at = int(np.argmax(excess))
+            finding = Finding(
+                feature=at,
+                ticker=None,
+                window=alarm.near,
+                sized=False,
+                correlation=float(each[at]),
+                t=float(t[at]),
+                critical=float(critical[at]),
+                excess=float(excess[at]),
+                part=part,
+            )
+            worst = _worse(worst, finding if finding.excess > 1 else None)
+    return worst
+
+
+def _parts(days: Days) -> Iterator[tuple[str, Bool]]:
+    """Yield each part of the days: stretches of `PART_DAYS`, and weekdays; shape (D,)."""
+    row = np.arange(len(days)) // PART_DAYS
+    for number in range(int(row[-1]) + 1):
+        inside = row == number
+        yield f"from {days[inside][0]} to {days[inside][-1]}", inside
+    weekday = (days.astype(np.int64) + 3) % 7
+    for number, name in enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")):
+        yield f"on {name}s", weekday == number
+
+
+def _mean_of_columns(values: Float64) -> Float64:
+    """Return the means of the columns of (n, F) without NaN; 0 for a column of NaN."""
+    there = np.isfinite(values)
+    result: Float64 = np.where(there, values, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return result
+
+
+def _worse(one: Finding | None, other: Finding | None) -> Finding | None:
+    """Return the finding with the larger excess, the first of equal ones."""
+    if one is None or other is None:
+        return other if one is None else one
+    return other if other.excess > one.excess else one
 
 
 def profile(data: AlarmPanel, finding: Finding) -> list[float]:
@@ -258,13 +331,13 @@ def _daily_correlations(ranked: Float32, target: Float32) -> Float64:
 
 
 def _mean_and_t(daily: Float64, overlap: int, tests: int) -> tuple[Float64, Float64, Float64]:
-    """Return mean, t and critical t of daily correlations (D, F); shape (F,) each."""
+    """Return mean, t and critical t of daily correlations (D, F), t NaN if not tested; shape (F,) each."""
     there = np.isfinite(daily)
     count = there.sum(axis=0)
     mean = np.where(there, daily, 0.0).sum(axis=0) / np.maximum(count, 1)
     spread = np.sqrt(np.where(there, (daily - mean) ** 2, 0.0).sum(axis=0) / np.maximum(count - 1, 1))
     spread = np.maximum(spread, 1e-6)  # the same correlation on each day is not noise
-    t = np.where(count >= FEWEST_SESSIONS, mean / spread * np.sqrt(count / overlap), 0.0)
+    t = np.where(_enough(count, overlap), mean / spread * np.sqrt(count / overlap), np.nan)
     return mean, t, critical_t(np.maximum(count / overlap - 1, 1), tests)
 
 
@@ -276,7 +349,7 @@ def _own_correlations(
     The t is that of the sum of products over the root of its squares, which volatility clusters do not inflate.
 
     Returns:
-        correlation, t and critical t, shape (F, W) each.
+        correlation, t (NaN if not tested) and critical t, shape (F, W) each.
     """
     there, known = np.isfinite(values).astype(np.float32), np.isfinite(target).astype(np.float32)
     scaled, other = _standardized(values), _standardized(target)
@@ -288,9 +361,15 @@ def _own_correlations(
         correlation = product / np.sqrt(squares * others)
         ratio = product / np.sqrt(both)
         t = ratio * np.sqrt((count - 1) / np.maximum(count - ratio**2, 1e-9)) / np.sqrt(lengths)
-    usable = (count >= FEWEST_SESSIONS) & np.isfinite(correlation) & np.isfinite(t)
+    usable = _enough(count, lengths) & np.isfinite(correlation) & np.isfinite(t)
     critical = critical_t(np.maximum(count / lengths - 1, 1), tests)
-    return np.where(usable, correlation, 0.0), np.where(usable, t, 0.0), critical
+    return np.where(usable, correlation, 0.0), np.where(usable, t, np.nan), critical
+
+
+def _enough(count: Float64 | Int64, length: float | Float64 | Int64) -> Bool:
+    """Mark correlations of enough sessions, and of enough windows of some length."""
+    enough: Bool = (count >= FEWEST_SESSIONS) & (count >= FEWEST_WINDOWS * np.asarray(length))
+    return enough
 
 
 def _standardized(values: Float32) -> Float32:
@@ -317,11 +396,10 @@ def _worst(
     found: dict[tuple[Window, bool], tuple[Float64, Float64, Float64]], *, limit: int, ticker: int | None
 ) -> Finding | None:
     """Return the finding with the largest excess: the smaller of |t| over its critical value and |correlation| over its
-    limit, 0 if it goes on in the far window."""
+    limit, 0 if it goes on in the far window; None if nothing could be tested, such as constant features."""
     worst: Finding | None = None
     for finding in _candidates(found, limit=limit, ticker=ticker):
-        if worst is None or finding.excess > worst.excess:
-            worst = finding
+        worst = _worse(worst, finding)
     return worst
 
 
@@ -340,7 +418,9 @@ def _candidates(
                 jumps = np.abs(each - later) >= JUMP * np.abs(each)
             least = alarm.limits[2] if sized else alarm.limits[limit]
             excess = np.where(jumps, np.minimum(np.abs(t) / critical, np.abs(each) / least), 0.0)
-            at = int(np.argmax(excess))
+            if np.isnan(t).all():
+                continue
+            at = int(np.argmax(np.where(np.isnan(t), -1.0, excess)))
             yield Finding(
                 feature=at,
                 ticker=ticker,

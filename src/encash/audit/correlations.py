@@ -26,13 +26,14 @@ def correlation_checks(subject: Subject, progress: Progress | None = None) -> It
     data = AlarmPanel(panel=subject.panel, prices=subject.prices)
     found = worst_of_cross_sections(data)
     if found is None:
-        detail = f"fewer than {FEWEST_SESSIONS} days with features of {FEWEST_TICKERS} tickers"
+        detail = f"fewer than {FEWEST_SESSIONS} days on which a feature of {FEWEST_TICKERS} tickers varies"
         yield Check.not_applicable(_ACROSS, detail)
     else:
         yield _judged(_ACROSS, data, found)
     found = worst_of_tickers(data)
     if found is None:
-        yield Check.not_tried(_WITHIN, f"no ticker has {FEWEST_SESSIONS} sessions with features; give a longer history")
+        detail = f"no ticker has {FEWEST_SESSIONS} sessions over which a feature varies; give a longer history"
+        yield Check.not_tried(_WITHIN, detail)
     else:
         yield _judged(_WITHIN, data, found)
 
@@ -45,7 +46,8 @@ def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:
     target = "the size of the return" if found.sized else "the return"
     kind = "mean daily rank correlation" if found.ticker is None else "correlation"
     text = (
-        f"{feature}{owner} has a {kind} of {found.correlation:+.3f} per session with {target} of {found.window} "
+        f"{feature}{owner} has a {kind} of {found.correlation:+.3f} per session with {target} of {found.window}"
+        f"{f' {found.part}' if found.part else ''} "
         f"(t {found.t:+.1f}, significant above {found.critical:.1f})"
     )
     if found.excess <= 1:

@@ -27,11 +27,15 @@ def cut_bars(bars: Mapping[str, Bars], day: np.datetime64) -> dict[str, Bars]:
     return cut
 
 
-def poisoned_bars(bars: Mapping[str, Bars], day: np.datetime64, seed: int) -> dict[str, Bars]:
-    """Return the bars with random numbers on each one after a day: one for its prices, one for each other column."""
+def poisoned_bars(
+    bars: Mapping[str, Bars], day: np.datetime64 | Mapping[str, np.datetime64], seed: int
+) -> dict[str, Bars]:
+    """Return the bars with random numbers on each one after a day, or after a day of each ticker: one for its prices,
+    one for each other column."""
     random, wrong = np.random.default_rng(seed), {}
     for ticker, own in bars.items():
-        late, ones = own.days > day, np.ones(len(own.days))
+        last = day if isinstance(day, np.datetime64) else day[ticker]
+        late, ones = own.days > last, np.ones(len(own.days))
         factor, columns = _noisy(ones, late, random), _columns(own)
         noise = {name: factor if name in PRICES else _noisy(ones, late, random) for name in columns}
         wrong[ticker] = Bars(days=own.days, **{name: column * noise[name] for name, column in columns.items()})

@@ -54,9 +54,9 @@ class Console:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Print a warning on stderr, and keep it for ``--json``."""
+        """Print a warning on stderr, with ``--quiet`` too, and keep it for ``--json``."""
         self.warnings.append(text)
-        self.note(text)
+        print(text, file=sys.stderr, flush=True)
 
     def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""

@@ -15,6 +15,7 @@ from encash.fingerprint import fingerprint
 from encash.metrics import DELISTING_POLICIES, Delisting, forward_returns, settled_returns
 from encash.panel.panel import PriceTable
 from encash.serialization import added_in
+from encash.significance import ROUNDING, standard_errors
 
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
 """Metrics that clusters can be ranked by; more is better."""
@@ -68,7 +69,8 @@ class ClusterTable:
     skewness: Float64
     """Third standardized moment (divisor n)."""
     mean_error: Float64
-    """Standard error of `mean_return`, by days and overlapping horizons."""
+    """Standard error of `mean_return`, by days and overlapping horizons: 1.96 of them are half a 95% interval. NaN if
+    undefined. Rankings of earlier versions have Newey and West's."""
     win_error: Float64
     """Standard error of `win_rate`, likewise."""
     raw_mean: Float64
@@ -373,20 +375,16 @@ def _table(entries: _RankedEntries, raw: _RankedEntries, horizon: int) -> Cluste
 def _standard_errors(entries: _RankedEntries, values: Float64, horizon: int) -> Float64:
     """Estimate standard errors of the means by cluster, shape (k,), for correlated entries and overlapping returns.
 
-    The mean is a ratio of sums over days; its influence by day is ``sum − mean · count``, whose long-run variance
-    is Newey and West's (1987) with Bartlett weights over 2·(horizon − 1) lags. Half as many lags would cover the
-    overlap, but capture only two thirds of the variance that it adds.
+    The mean is a ratio of sums over days; its influence by day is ``sum − mean · count``, and the error that of
+    `encash.significance`. NaN for a cluster without entries, with values that do not vary, or below 8 days.
     """
     totals, counts = entries.sums(values), entries.sums(np.ones(len(values)))
     samples = counts.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         influence = totals - np.nan_to_num(totals.sum(axis=0) / samples) * counts
-        lags = min(2 * (horizon - 1), len(influence) - 1)
-        variance = (influence**2).sum(axis=0)
-        for lag in range(1, lags + 1):
-            variance += 2 * (1 - lag / (lags + 1)) * (influence[lag:] * influence[:-lag]).sum(axis=0)
-        errors: Float64 = np.where(samples > 0, np.sqrt(np.maximum(variance, 0)) / samples, np.nan)
-    return errors
+        varies = np.abs(influence).max(axis=0) > ROUNDING * np.maximum(1.0, np.abs(totals).max(axis=0))
+        errors: Float64 = standard_errors(influence.T, horizon) * len(influence) / samples
+    return np.where(varies, errors, np.nan)
 
 
 def _bootstrap(entries: _RankedEntries, config: RankConfig) -> Float64:

@@ -5,6 +5,7 @@ The page shows `RULES` beside the verdict: a rule changed here changes there too
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +41,9 @@ class Verdict:
     """The first sentence of the page."""
 
     statement: str
-    """The outcome, with numbers."""
+    """What an investor would have had otherwise, and the run: return and Sharpe ratio."""
+    details: str
+    """The sentences after the first: the run without a filter, drawdowns, the spread over seeds."""
     finding: str
     """Its meaning."""
     tone: Tone
@@ -61,7 +64,8 @@ def judge(run: Run, extras: Extras) -> Verdict:
         finding, tone = TOO_GOOD, "bad"
     if warning is not None:
         finding, tone = random_filter_test.FORESEEN, "bad"
-    return Verdict(statement=_state(run, extras), finding=finding, tone=tone, warning=warning)
+    statement, details = _state(run, extras), _details(run, extras)
+    return Verdict(statement=statement, details=details, finding=finding, tone=tone, warning=warning)
 
 
 def implausible(run: Run, extras: Extras) -> tuple[Implausible, ...]:
@@ -91,35 +95,48 @@ def performance_text(one: Performance) -> str:
     )
 
 
+def return_text(one: Performance) -> str:
+    """Format return and Sharpe ratio of one run.
+
+    >>> print(return_text(Performance(cagr=0.05, sharpe=0.5, max_drawdown=-0.2)))
+    +5.0% a year (Sharpe ratio 0.50)
+    """
+    return f"{signed_percent(one.cagr)} a year (Sharpe ratio {number(one.sharpe)})"
+
+
 def _state(run: Run, extras: Extras) -> str:
     """Describe what an investor would have had otherwise, and the run: over all seeds, if there are several."""
-    others = []
-    if run.has_benchmark:
-        others.append(f"holding all candidates returned {performance_text(run.benchmark_performance)}")
-    if run.has_filter and extras.test is not None:
-        others.append(f"the same strategy without a filter {performance_text(extras.test.performance['no filter'])}")
     subject = "the filter" if run.has_filter else "the strategy without a filter"
-    own = f"{subject} {performance_text(run.performance)}"
+    own = return_text(run.performance)
     if extras.seed_spreads:
-        own = f"{subject} over {count(len(extras.seeds))} seeds {_spread_text(extras)}; this seed " + (
-            performance_text(run.performance)
-        )
-    text = (
-        f"after costs, {own}, with no benchmark to compare with"
-        if not others
-        else f"{', '.join(others)}; after costs, {own}"
-    )
-    return f"{text[0].upper()}{text[1:]}"
+        subject = f"{subject} over {count(len(extras.seeds))} seeds"
+        sharpe = _over_seeds(extras, "sharpe", number)
+        own = f"{_over_seeds(extras, 'cagr', signed_percent)} a year (Sharpe ratio {sharpe})"
+    if not run.has_benchmark:
+        return f"{subject[0].upper()}{subject[1:]} returned {own} after costs, with no benchmark to compare with"
+    return f"Holding all candidates returned {return_text(run.benchmark_performance)}; {subject}, after costs, {own}"
 
 
-def _spread_text(extras: Extras) -> str:
-    """Format mean ± deviation over the seeds of return, Sharpe ratio and drawdown."""
-    formats = {"cagr": signed_percent, "sharpe": number, "max_drawdown": percent}
-    cagr, sharpe, drawdown = (
-        f"{form(spread.mean)} ± {form(spread.deviation).removeprefix('+')}"
-        for spread, form in ((extras.seed_spreads[name], form) for name, form in formats.items())
-    )
-    return f"{cagr} a year (Sharpe ratio {sharpe}, max drawdown {drawdown})"
+def _details(run: Run, extras: Extras) -> str:
+    """Describe the run without a filter, the drawdowns, and the seed of this page among several."""
+    sentences, drawdowns = [], []
+    if run.has_benchmark:
+        drawdowns.append(f"{percent(run.benchmark_performance.max_drawdown)} of all candidates")
+    if run.has_filter and extras.test is not None:
+        without = extras.test.performance["no filter"]
+        sentences.append(f"The same strategy without a filter returned {return_text(without)}.")
+        drawdowns.append(f"{percent(without.max_drawdown)} without a filter")
+    if extras.seed_spreads:
+        sentences.append(f"This page is of one seed, which returned {return_text(run.performance)}.")
+        drawdowns.append(f"{_over_seeds(extras, 'max_drawdown', percent)} over the seeds")
+    drawdowns.append(f"{percent(run.performance.max_drawdown)} of this run")
+    return " ".join([*sentences, f"Max drawdown: {', '.join(drawdowns)}."])
+
+
+def _over_seeds(extras: Extras, figure: str, form: Callable[[float], str]) -> str:
+    """Format mean ± deviation of a figure over the seeds."""
+    spread = extras.seed_spreads[figure]
+    return f"{form(spread.mean)} ± {form(spread.deviation).removeprefix('+')}"
 
 
 def _find(run: Run, extras: Extras) -> tuple[str, Tone]:

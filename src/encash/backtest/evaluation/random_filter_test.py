@@ -115,27 +115,36 @@ class FilterTest:
 
     @property
     def lead(self) -> str:
-        """Return, Sharpe ratio and drawdown of what an investor would have had otherwise, and of the run."""
-        names = {"all candidates": "Holding all candidates", "no filter": "the same strategy without a filter"}
-        others = [
-            f"{text} returned {_performance_text(self.performance[name])}"
+        """What an investor would have had otherwise, and the run, in one short sentence."""
+        other, own = (_return_text(self.performance[name]) for name in ("all candidates", "this run"))
+        return f"Holding all candidates returned {other}; this run, after costs, {own}."
+
+    @property
+    def details(self) -> str:
+        """The sentence after the finding: the run without a filter, drawdowns and alpha."""
+        names = {"all candidates": "of all candidates", "no filter": "without a filter", "this run": "of this run"}
+        drawdowns = ", ".join(
+            f"{text_of(self.performance[name].max_drawdown, '.1%')} {text}"
             for name, text in names.items()
             if name in self.performance
-        ]
-        return f"{', '.join(others)}; this run {_performance_text(self.performance['this run'])}."
+        )
+        other = self.performance.get("no filter")
+        without = "" if other is None else f"Without a filter the same strategy returned {_return_text(other)}. "
+        return (
+            f"{without}Max drawdown: {drawdowns}. Alpha of the run over the {RANDOM[self.subject]}: "
+            f"{text_of(self.run.alpha, '+.1%')} a year after costs, t = {text_of(self.run.alpha_t, '.1f')}."
+        )
 
     @property
     def sentence(self) -> str:
-        """Verdict: what an investor would have had otherwise, the finding, and the numbers that it rests on."""
-        verb = "is" if self.subject == "filter" else "are"
+        """Verdict in short sentences: what an investor would have had otherwise, the finding, and its numbers."""
+        verb, they = ("is", "it does") if self.subject == "filter" else ("are", "they do")
         finding = f"the {self.subject} {verb} {self.finding}" if self.judged else self.finding
         finding = FORESEEN if self.lookahead else finding
         groups = "" if self.groups is None else f" {self.groups.sentence}."
         return (
             f"{self.lead} {finding[0].upper()}{finding[1:]}: p = {self.p_better:.3f} against {self.draws} "
-            f"{RANDOM[self.subject]} that persist as {'it does' if self.subject == 'filter' else 'they do'}; alpha of "
-            f"the run over them {text_of(self.run.alpha, '+.1%')} a year after costs, t = "
-            f"{text_of(self.run.alpha_t, '.1f')}.{groups}"
+            f"{RANDOM[self.subject]} that persist as {they}. {self.details}{groups}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -249,11 +258,8 @@ def percentile_among(draws: Float64, value: float) -> float:
     return float(100.0 * np.mean(np.where(ties, 0.5, draws < value)))
 
 
-def _performance_text(one: Performance) -> str:
-    return (
-        f"{text_of(one.cagr, '+.1%')} a year (Sharpe {text_of(one.sharpe, '.2f')}, max drawdown "
-        f"{text_of(one.max_drawdown, '.1%')})"
-    )
+def _return_text(one: Performance) -> str:
+    return f"{text_of(one.cagr, '+.1%')} a year (Sharpe {text_of(one.sharpe, '.2f')})"
 
 
 def _json_of(values: Contrast | Performance) -> dict[str, Any]:
