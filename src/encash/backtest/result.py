@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Days, Float64, to_days
+from encash.arrays import Days, Float64, to_day
 from encash.atomic_write import write_whole, writing
 from encash.backtest.files import json_value, table_bytes
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
 from encash.backtest.simulation.ledger import Ledger, make_ledger
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError
 from encash.fingerprint import fingerprint
 from encash.serialization import describe
+from encash.text_files import read_csv, to_number
 
 _OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
 """Files that describe the run in a folder, and are removed before a different run is written."""
@@ -65,21 +65,16 @@ def read_series(path: str | Path) -> Series:
         MissingFileError: no such file.
         FormatError: a malformed line, days that do not ascend, or a value not above 0.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f"no series file {path}; expected a CSV with the columns date,value")
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    try:
-        series = Series(
-            days=to_days([day for day, _ in rows]),
-            values=np.array([float(value) for _, value in rows]),
-            name=header[1],
-        )
-    except (ValueError, IndexError) as error:
-        raise FormatError(f"{path}: invalid series of date,value: {error}") from None
-    if not len(rows) or (np.diff(series.days) <= np.timedelta64(0, "D")).any() or not (series.values > 0).all():
+    header, rows = read_csv(path, (None, None), kind="series file")
+    days, values = np.empty(len(rows), dtype="datetime64[D]"), np.empty(len(rows))
+    for place, (number, (day, value)) in enumerate(rows):
+        try:
+            days[place], values[place] = to_day(day), to_number(value)
+        except InputError as error:
+            raise FormatError(f"{path}, line {number}: invalid series of date,value: {error}") from None
+    if not len(rows) or (np.diff(days) <= np.timedelta64(0, "D")).any() or not (values > 0).all():
         raise FormatError(f"{path}: expected ascending, distinct days and values above 0")
-    return series
+    return Series(days=days, values=values, name=header[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import FormatError, MissingFileError, unreadable
 from encash.fingerprint import fingerprint
 from encash.serialization import FORMAT
+from encash.text_files import read_json as read_object
 
 _FORMAT = 1
 """Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
@@ -53,14 +54,9 @@ def read_json(path: Path, *, remake: str) -> dict[str, Any]:
         MissingFileError: no such file.
         FormatError: not JSON, not an object, or of a newer format.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON ({error}); make it again: {remake}") from None
-    if not isinstance(content, dict):
-        raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object; make it again: {remake}")
+    if not path.exists():
+        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}")
+    content = read_object(path, kind="file", fix=f"make it again: {remake}")
     if (found := content.get(FORMAT, _FORMAT)) != _FORMAT:
         raise FormatError(
             f"{path} has the format {found}; this version of encash reads format {_FORMAT}: update encash, or make it "

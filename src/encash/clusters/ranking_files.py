@@ -13,8 +13,9 @@ from encash.arrays import Int32
 from encash.atomic_write import write_whole
 from encash.clusters.files import check_seal, read_json, write_json
 from encash.clusters.rank import ClusterTable, Ranking, SelectionRule, selection_frequency
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.errors import FormatError, InputError, UnknownKeyError
 from encash.serialization import identity
+from encash.text_files import read_lines, to_whole
 
 _COLUMNS = (
     "cluster_id",
@@ -28,6 +29,7 @@ _COLUMNS = (
     "num_samples",
 )
 _RERANK = "encash clusters rank --clusters … --cache … --prices … --end DAY --horizon H"
+_MOST_IDS = 2**31
 _FACTS = ("horizon", "metric", "rank_start", "rank_end", "embargo", "counts", "seed", "fit_end", "model", "encoder")
 
 
@@ -131,20 +133,17 @@ def read_best_clusters(path: str | Path) -> Int32:
         InputError: a file without ids.
         FormatError: a malformed line.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise MissingFileError(f"no file {path}; make it: {_RERANK}") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise FormatError(f"{path} is not a text file; expected one cluster id per line") from None
+    lines = read_lines(path, kind="file", expected=f"one cluster id per line; make it: {_RERANK}")
     ids = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
         try:
-            ids.append(int(line))
-        except ValueError:
+            ids.append(to_whole(line))
+        except InputError:
             raise FormatError(f"line {number} of {path} is {line[:40]!r}; expected a cluster id, such as 7") from None
+    if strange := [number for number in ids if not 0 <= number < _MOST_IDS]:
+        raise UnknownKeyError(f"{path} names cluster {strange[0]}, which no model has; rank again: {_RERANK}")
     if not ids:
         raise InputError(f"{path} names no cluster, so every stock would be dropped; rank again: {_RERANK}")
     return np.array(ids, dtype=np.int32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from encash.backtest.evaluation.random_filter_test import Performance
 from encash.errors import FormatError, MissingFileError
 from encash.serialization import FORMAT
 from encash.significance import sharpe_of
+from encash.text_files import read_json
 
 FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
 NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
@@ -277,13 +277,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: the file holds something else.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise FormatError(f"{path} is not valid JSON ({problem}); run the backtest again") from None
-    if not isinstance(value, dict):
-        raise FormatError(f"{path} holds a {type(value).__name__}; expected one object; run the backtest again")
-    return value
+    return read_json(path, kind="file", fix="run the backtest again", finite=False)  # older versions wrote NaN
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
