@@ -132,14 +132,15 @@ def read_toml(path: str | Path, *, kind: str, expected: str) -> dict[str, Any]:
 
 
 def read_csv(
-    path: str | Path, columns: Sequence[str | None], *, kind: str
+    path: str | Path, columns: Sequence[str], *, kind: str, free: int = 0
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a small CSV file with a header; cells are stripped, empty lines are skipped.
 
     Args:
         path: the file.
-        columns: names that the header must have, in lower case and in this order; None for any name.
+        columns: names of the columns, in lower case and in their order.
         kind: the file in an error message.
+        free: number of the last columns that may have any name.
 
     Returns:
         The header as it is written, and for each line its number, counted from 1, and its cells.
@@ -148,7 +149,7 @@ def read_csv(
         MissingFileError, AccessError: as `read_text`.
         FormatError: not UTF-8, different columns, an unclosed quote, or an invisible character.
     """
-    names = ",".join(name or "value" for name in columns)
+    names = ",".join(columns)
     text = read_text(path, kind=kind, expected=f"a CSV with the columns {names}")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines: list[tuple[int, list[str]]] = []
@@ -162,12 +163,11 @@ def read_csv(
     except csv.Error as error:
         raise FormatError(f"{path}, line {reader.line_num}: not CSV ({error}); expected {names}") from None
     number, header = lines[0] if lines else (1, [])
-    if len(header) != len(columns) or any(
-        name not in (None, cell.lower()) for name, cell in zip(columns, header, strict=True)
-    ):
+    fixed = len(columns) - free
+    if len(header) != len(columns) or [cell.lower() for cell in header[:fixed]] != list(columns[:fixed]):
         commas = " separated by commas" if len(header) == 1 and len(columns) > 1 else ""
         raise FormatError(
-            f"{path}, line {number}: the columns are {','.join(header)[:80]!r}; expected {names}{commas}"
+            f"{path}, line {number}: the columns are {','.join(header)[:80]!r}; expected the columns {names}{commas}"
         )
     for number, cells in lines[1:]:
         if len(cells) != len(columns):

@@ -72,7 +72,7 @@ def read_groups(path: str | Path) -> Groups:
         MissingFileError: no such file.
         FormatError: not text, a different header, an incomplete line, or a ticker with two groups.
     """
-    _, rows = read_csv(path, ("ticker", None), kind="file of groups")
+    _, rows = read_csv(path, ("ticker", "group"), kind="file of groups", free=1)
     if not rows:
         raise FormatError(f"{path} has no groups; expected a line ticker,group for each candidate")
     found: dict[str, str] = {}

@@ -97,16 +97,16 @@ class Journal:
             self._returns.write_bytes(b"")
             return
         head, *rows = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
-        if head.get("data") != data:
-            raise MismatchError(
-                f"{self.folder} holds a sweep of other prices, candidates or a different encoder; give a different "
-                "folder, so that its trials are counted separately"
-            )
         ends = self._ends(rows)
         size = self._returns.stat().st_size if self._returns.is_file() else 0
         complete = bisect_right(ends, size)
         self.rows = rows[:complete]
         self._check(lines[: complete + 1])
+        if head.get("data") != data:
+            raise MismatchError(
+                f"{self.folder} holds a sweep of other prices, candidates or a different encoder; give a different "
+                "folder, so that its trials are counted separately"
+            )
         os.truncate(self._lines, sum(map(len, lines[: complete + 1])))
         with open(self._returns, "ab") as returns:
             returns.truncate(ends[complete - 1] if complete else 0)
