@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from encash.clusters.files import check_seal, read_json, write_json
+from encash.clusters.files import SEAL, check_seal, check_types, read_json, write_json
 from encash.errors import FormatError, unreadable
 from encash.fingerprint import file_digest
 
@@ -63,14 +63,12 @@ def check_record(folder: Path) -> bool:
 
 
 def _write(folder: Path, digests: Mapping[str, str]) -> None:
-    write_json(folder / RECORD, {"files": dict(digests)}, sealed=True)
+    write_json(folder / RECORD, {"files": dict(digests)}, seal=SEAL)
 
 
 def _read(folder: Path) -> dict[str, str]:
     path = folder / RECORD
     content = read_json(path, remake=_FIX)
     check_seal(path, content, required=True, remake=_FIX)
-    files = content.get("files")
-    if not isinstance(files, dict) or any("/" in name or not isinstance(digest, str) for name, digest in files.items()):
-        raise FormatError(f"{path} is not a record of a run; {_FIX}")
-    return files
+    check_types(path, content, {"files": dict[str, str]}, remake=_FIX)
+    return {str(name): str(digest) for name, digest in content["files"].items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from encash.arrays import Int32
 from encash.atomic_write import write_whole
-from encash.clusters.files import check_seal, read_json, write_json
+from encash.clusters.files import SEAL, check_seal, check_types, read_json, write_json
 from encash.clusters.rank import ClusterTable, Ranking, SelectionRule, selection_frequency
 from encash.errors import FormatError, InputError, UnknownKeyError
 from encash.serialization import identity
@@ -30,7 +30,17 @@ _COLUMNS = (
 )
 _RERANK = "encash clusters rank --clusters … --cache … --prices … --end DAY --horizon H"
 _MOST_IDS = 2**31
-_FACTS = ("horizon", "metric", "rank_start", "rank_end", "embargo", "counts", "seed", "fit_end", "model", "encoder")
+_FACTS = {
+    **dict.fromkeys(("horizon", "embargo", "seed"), int),
+    **dict.fromkeys(("metric", "rank_start", "rank_end", "fit_end", "model", "encoder"), str),
+    "counts": dict[str, int],
+}
+_OTHERS = {
+    "winsorize": tuple[float, float] | None,
+    "bootstrap_draws": int,
+    "best": list[int],
+    "ranking": list[dict[str, Any]],
+}
 
 
 def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: SelectionRule) -> list[Path]:
@@ -51,7 +61,7 @@ def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: Se
         f"# embargo: {ranking.embargo} sessions after that",
     ]
     write_whole(chosen, ("\n".join([*head, *map(str, best.tolist())]) + "\n").encode())
-    write_json(facts, describe_ranking(ranking, best, rule=rule), sealed=bool(ranking.prices))
+    write_json(facts, describe_ranking(ranking, best, rule=rule), seal=SEAL if ranking.prices else None)
     return list(paths)
 
 
@@ -80,6 +90,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
     path = _paths(Path(folder), horizon)[2]
     facts = read_json(path, remake=_RERANK)
     check_seal(path, facts, required="prices" in facts, remake=_RERANK)
+    check_types(path, facts, {**_FACTS, **_OTHERS}, remake=_RERANK)
     try:
         rows = sorted(facts["ranking"], key=lambda row: row["cluster_id"])
         integers = ("num_stocks", "num_samples")
@@ -98,7 +109,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             best=tuple(facts["best"]),
             selected_share=np.array([row["selected_share"] for row in rows], dtype=np.float64),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{path} is not a ranking ({error!r}); make it again: {_RERANK}") from None
 
 

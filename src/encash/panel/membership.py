@@ -73,7 +73,9 @@ def _stay(cells: list[str], where: str) -> tuple[str, np.datetime64, np.datetime
     """
     ticker, begins, ends = cells
     if not ticker or not begins:
-        raise FormatError(f"{where}: {','.join(cells)[:80]!r}; expected ticker,from,until with a ticker and a first day")
+        raise FormatError(
+            f"{where}: {','.join(cells)[:80]!r}; expected ticker,from,until with a ticker and a first day"
+        )
     try:
         first, last = to_day(begins), to_day(ends or "9999-12-31")
     except InputError as error:

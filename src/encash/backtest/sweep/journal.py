@@ -133,7 +133,9 @@ class Journal:
         ends: list[int] = []
         for number, row in enumerate(rows, start=2):
             if not _is_row(row) or row["offset"] != (ends[-1] if ends else 0):
-                raise FormatError(f"{self._lines}, line {number}, is not the run that follows line {number - 1}; {_AGAIN}")
+                raise FormatError(
+                    f"{self._lines}, line {number}, is not the run that follows line {number - 1}; {_AGAIN}"
+                )
             ends.append(row["offset"] + 8 * row["sessions"])
         return ends
 
@@ -177,6 +179,8 @@ def _is_row(row: Mapping[str, Any]) -> bool:
     texts = [row.get(name) for name in ("key", *_DAYS)]
     return (
         all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**48 for count in counts)
-        and all(figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool)) for figure in figures)
+        and all(
+            figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool)) for figure in figures
+        )
         and all(isinstance(text, str) for text in texts)
     )
