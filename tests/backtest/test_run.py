@@ -165,6 +165,7 @@ def test_the_run_folder_holds_what_the_interface_names(make_prices, make_lookup,
         (tmp_path / name).write_text("of an earlier run")
     write_run(result, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "digests.json",
         "equity.parquet",
         "ledger.csv",
         "picks.parquet",

@@ -359,7 +359,7 @@ def test_best_clusters_are_read_with_care(tmp_path):
     with pytest.raises(FormatError, match=r"line 2 .*'seven'"):
         read_best_clusters(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FormatError, match="not a text file"):
+    with pytest.raises(FormatError, match="not UTF-8"):
         read_best_clusters(path)
     with pytest.raises(MissingFileError):
         read_best_clusters(tmp_path / "nowhere.txt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,17 +13,19 @@ from typing import Any
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Days, Float64, to_days
+from encash.arrays import Days, Float64, to_day
 from encash.atomic_write import write_whole, writing
 from encash.backtest.files import json_value, table_bytes
 from encash.backtest.outcome import Outcome
 from encash.backtest.picks import PickTable, pick_table
+from encash.backtest.run_record import OPTIONAL, RECORD, write_record
 from encash.backtest.simulation.ledger import Ledger, make_ledger
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError
 from encash.fingerprint import fingerprint
 from encash.serialization import describe
+from encash.text_files import read_csv, to_number
 
-_OF_ONE_RUN = ("result.json", "report.html", "comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json")
+_OF_ONE_RUN = ("result.json", "report.html", RECORD, *OPTIONAL)
 """Files that describe the run in a folder, and are removed before a different run is written."""
 BENCHMARK = "all candidates in equal weights, rebalanced every session, without costs"
 """Series that alpha and beta are measured against."""
@@ -65,21 +66,16 @@ def read_series(path: str | Path) -> Series:
         MissingFileError: no such file.
         FormatError: a malformed line, days that do not ascend, or a value not above 0.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f"no series file {path}; expected a CSV with the columns date,value")
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    try:
-        series = Series(
-            days=to_days([day for day, _ in rows]),
-            values=np.array([float(value) for _, value in rows]),
-            name=header[1],
-        )
-    except (ValueError, IndexError) as error:
-        raise FormatError(f"{path}: invalid series of date,value: {error}") from None
-    if not len(rows) or (np.diff(series.days) <= np.timedelta64(0, "D")).any() or not (series.values > 0).all():
+    header, rows = read_csv(path, ("date", "value"), kind="series file", free=2)
+    days, values = np.empty(len(rows), dtype="datetime64[D]"), np.empty(len(rows))
+    for place, (number, (day, value)) in enumerate(rows):
+        try:
+            days[place], values[place] = to_day(day), to_number(value)
+        except InputError as error:
+            raise FormatError(f"{path}, line {number}: invalid series of date,value: {error}") from None
+    if not len(rows) or (np.diff(days) <= np.timedelta64(0, "D")).any() or not (values > 0).all():
         raise FormatError(f"{path}: expected ascending, distinct days and values above 0")
-    return series
+    return Series(days=days, values=values, name=header[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +170,18 @@ class BacktestResult:
         return {"name": self.reference.name, **{name: json_value(value) for name, value in figures.items()}}
 
 
-def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
-    """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, and `result.json` last.
+def write_run(result: BacktestResult, run_dir: str | Path, *, spreadsheet: bool = False) -> Path:
+    """Write the run folder: `equity.parquet`, `ledger.csv`, `picks.parquet`, `digests.json`, and `result.json` last.
 
     The files of an earlier run (its result, report, comparisons, trials, and the choice it came from) are removed
     first: a folder with a `result.json` holds a complete run, and nothing of a different one. The same configuration
-    and data give the same bytes in `equity.parquet` and `ledger.csv`.
+    and data give the same bytes in `equity.parquet` and `ledger.csv`. `digests.json` has the digest of every file:
+    what reads the folder refuses a file that was changed since.
+
+    Args:
+        result: of `run_backtest`.
+        run_dir: the folder.
+        spreadsheet: also write `ledger_spreadsheet.csv`, as `Ledger.to_csv` describes.
 
     Returns:
         The folder.
@@ -191,11 +193,18 @@ def write_run(result: BacktestResult, run_dir: str | Path) -> Path:
     with writing(folder):
         for name in _OF_ONE_RUN:
             (folder / name).unlink(missing_ok=True)
-    write_whole(folder / "equity.parquet", table_bytes(_equity_columns(result)))
-    write_whole(folder / "ledger.csv", result.ledger.to_csv().encode())
-    write_whole(folder / "picks.parquet", table_bytes(result.picks.columns()))
+    contents = {
+        "equity.parquet": table_bytes(_equity_columns(result)),
+        "ledger.csv": result.ledger.to_csv().encode(),
+        "picks.parquet": table_bytes(result.picks.columns()),
+    }
+    if spreadsheet:
+        contents["ledger_spreadsheet.csv"] = result.ledger.to_csv(spreadsheet=True).encode()
     document = {**result.to_json(), "run_dir": str(folder)}
-    write_whole(folder / "result.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    contents["result.json"] = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+    write_record(folder, contents)
+    for name, content in contents.items():
+        write_whole(folder / name, content)
     return folder
 
 

@@ -40,6 +40,11 @@ def register(parser: Parser) -> None:
     )
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="also write ledger_spreadsheet.csv, in which tickers such as =A1, +B, -X and @C are text, not formulas",
+    )
+    parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="the run folder (runs/ and a fingerprint of the run)"
     )
 
@@ -76,6 +81,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
             run_dir=arguments.run_dir,
             reference=arguments.reference,
             refuse_misses=arguments.no_model,
+            spreadsheet=arguments.spreadsheet,
             progress=progress,
         )
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
 from encash.errors import InputError
+from encash.text_files import read_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -338,17 +339,13 @@ def ticker_list(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     if text.startswith("@"):
-        try:
-            with open(text[1:], encoding="utf-8-sig") as file:  # some editors write a byte order mark
-                names = [re.split(r"(?:^|\s)#", line)[0] for line in file]
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise InputError(
-                f"cannot read the tickers from {text[1:]}: {reason}; give a text file with one ticker per line"
-            ) from None
+        lines = read_lines(text[1:], kind="file of tickers", expected="a text file with one ticker per line")
+        names = [re.split(r"(?:^|\s)#", line)[0] for line in lines]
     else:
         names = text.split(",")
     tickers = tuple(name.strip() for name in names if name.strip())
     if not tickers:
         raise InputError(f"{text!r} names no ticker; give A,B,C or @FILE with one ticker per line")
+    if strange := [ticker for ticker in tickers if not ticker.isprintable()]:
+        raise InputError(f"the ticker {strange[0]!r} in {text!r} has an invisible character; write it again")
     return tickers

@@ -57,6 +57,11 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
         pipeline.write_heat_maps(result, points)
+    if result.unchecked:
+        console.warn(
+            f"{result.unchecked:,} runs in {arguments.out} were written by an earlier version without checksums: a "
+            "change of their figures would not be noticed; sweep into a new folder to have them checked"
+        )
     stale = inputs.lookup.stats.stale if result.computed else None
     with console.progress("best run", "cells") as progress:
         best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)

@@ -11,14 +11,14 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, Int32, Text, UInt64, positions, to_day
 from encash.clusters.draw import ticker_codes
-from encash.clusters.files import array_folder, read_array_folder
+from encash.clusters.files import array_folder, check_types, read_array_folder
 from encash.clusters.model import ClusterModel
-from encash.errors import FormatError, InputError
+from encash.errors import InputError
 
 _REMAKE = "encash clusters assign --clusters … --cache …"
 _ARRAYS = ("days", "tickers", "cluster", "distance")
 _OPTIONAL = ("digest", "distances")
-_FACTS = ("k", "model", "cache", "version")
+_FACTS = {"k": int, "model": str, "cache": str, "version": int | str}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,10 +139,8 @@ def load_assignments(folder: str | Path, *, distances: bool = False, remake: str
     """
     needed = (*_ARRAYS, "distances") if distances else _ARRAYS
     facts, arrays = read_array_folder(Path(folder), needed, ("digest",), remake=remake)
-    try:
-        return Assignments(**{name: facts[name] for name in _FACTS}, **arrays)
-    except KeyError as missing:
-        raise FormatError(f"{folder} lacks {missing}; assign again: {remake}") from None
+    check_types(Path(folder), facts, _FACTS, remake=remake)
+    return Assignments(**{name: facts[name] for name in _FACTS}, **arrays)
 
 
 def assign_batches(

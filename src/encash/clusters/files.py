@@ -17,22 +17,24 @@ from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import FormatError, MissingFileError, unreadable
 from encash.fingerprint import fingerprint
 from encash.serialization import FORMAT
+from encash.text_files import read_json as read_object
 
 _FORMAT = 1
 """Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
 
 
-_SEAL = "fingerprint"
+SEAL, CHECKSUM = "fingerprint", "checksum"
+"""Keys of the fingerprint of a file's content; the second where the first is that of a model or a walk."""
 
 
-def write_json(path: Path, content: Mapping[str, Any], *, sealed: bool = False) -> None:
+def write_json(path: Path, content: Mapping[str, Any], *, seal: str | None = None) -> None:
     """Write a JSON object for people, with its format, atomically; NaN and infinity become null.
 
-    A sealed file also holds the fingerprint of its content, for `check_seal`.
+    A sealed file also holds the fingerprint of its content under the key `seal`, for `check_seal`.
     """
     plain = json.loads(msgspec.json.encode({FORMAT: _FORMAT, **content}, enc_hook=lambda value: value.tolist()))
-    if sealed:
-        plain[_SEAL] = fingerprint(plain)
+    if seal is not None:
+        plain[seal] = fingerprint(plain)
     write_whole(path, (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode())
 
 
@@ -53,14 +55,9 @@ def read_json(path: Path, *, remake: str) -> dict[str, Any]:
         MissingFileError: no such file.
         FormatError: not JSON, not an object, or of a newer format.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON ({error}); make it again: {remake}") from None
-    if not isinstance(content, dict):
-        raise FormatError(f"{path} holds a JSON {type(content).__name__}, expected an object; make it again: {remake}")
+    if not path.exists():
+        raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}")
+    content = read_object(path, kind="file", fix=f"make it again: {remake}")
     if (found := content.get(FORMAT, _FORMAT)) != _FORMAT:
         raise FormatError(
             f"{path} has the format {found}; this version of encash reads format {_FORMAT}: update encash, or make it "
@@ -69,7 +66,7 @@ def read_json(path: Path, *, remake: str) -> dict[str, Any]:
     return content
 
 
-def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake: str) -> None:
+def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake: str, seal: str = SEAL) -> None:
     """Refuse content that was edited after it was written.
 
     Args:
@@ -77,17 +74,40 @@ def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake
         content: from `read_json`.
         required: refuse content without a fingerprint too; otherwise it is not checked.
         remake: the command that makes it, for the error message.
+        seal: key of the fingerprint.
 
     Raises:
         FormatError: the content is not what was written.
     """
-    written = content.get(_SEAL)
-    found = fingerprint({name: content[name] for name in content if name != _SEAL})
+    written = content.get(seal)
+    found = fingerprint({name: content[name] for name in content if name != seal})
     if written != found and (required or written is not None):
         raise FormatError(
             f"{path} was edited after it was written: its content is not that of its fingerprint; make it again: "
             f"{remake}"
         )
+
+
+def check_types(path: Path, content: Mapping[str, Any], types: Mapping[str, Any], *, remake: str) -> None:
+    """Refuse content in which a value is missing or of a different type; files of earlier versions have no seal.
+
+    Args:
+        path: the file, for the error message.
+        content: from `read_json`.
+        types: type of each value by name.
+        remake: the command that makes it, for the error message.
+
+    Raises:
+        FormatError: names the first such value.
+    """
+    for name, kind in types.items():
+        if name not in content:
+            raise FormatError(f"{path} has no {name!r}; make it again: {remake}")
+        try:
+            msgspec.convert(content[name], kind)
+        except msgspec.ValidationError as error:
+            shown = repr(content[name])[:40]
+            raise FormatError(f"{path}: {name} is {shown} ({error}); make it again: {remake}") from None
 
 
 def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
@@ -134,7 +154,7 @@ def array_folder(path: Path, facts: Mapping[str, Any]) -> Iterator[NewArray]:
 
         yield new_array
         digests = {name: _checksum(part / f"{name}.npy") for name in names}
-        write_json(part / _FACTS_FILE, {**facts, "digests": digests})
+        write_json(part / _FACTS_FILE, {**facts, "digests": digests}, seal=SEAL)
 
 
 def read_array_folder(
@@ -147,6 +167,8 @@ def read_array_folder(
         FormatError: an array is missing, damaged, or not what was written.
     """
     facts = read_json(path / _FACTS_FILE, remake=remake)
+    check_seal(path / _FACTS_FILE, facts, required=False, remake=remake)
+    check_types(path / _FACTS_FILE, facts, {"digests": dict[str, str]}, remake=remake)
     checksums, arrays = facts.get("digests", {}), {}
     for name in (*needed, *(name for name in optional if name in checksums)):
         try:

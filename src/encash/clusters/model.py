@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Float32, Int32, Int64
-from encash.clusters.files import read_arrays, read_json, write_arrays, write_json
+from encash.clusters.files import CHECKSUM, check_seal, check_types, read_arrays, read_json, write_arrays, write_json
 from encash.clusters.geometry import Geometry
 from encash.errors import FormatError, MismatchError
 from encash.fingerprint import fingerprint
@@ -20,7 +20,12 @@ _REFIT = (
     "encash clusters fit --cache …, or from a model: python -m cluster.create_clusters --model-path … --dataset-path …"
 )
 _ARRAYS_FILE, _FACTS_FILE = "clusters.npz", "clusters.json"
-_FACTS = ("encoder", "fit_start", "fit_end", "seed", "method", "inertia", "explained")
+_FACTS = {
+    **dict.fromkeys(("encoder", "fit_start", "fit_end", "method"), str),
+    "seed": int,
+    "inertia": float | None,
+    "explained": float | None,
+}
 _ARRAYS = ("centroids", "mean", "scale", "components", "counts")
 
 
@@ -127,7 +132,7 @@ class ClusterModel:
         folder = Path(folder)
         write_arrays(folder / _ARRAYS_FILE, self._arrays())
         head = {"fingerprint": self.fingerprint, "k": self.k, "dim": self.dim}
-        write_json(folder / _FACTS_FILE, {**head, **self._facts(), "notes": dict(self.notes)})
+        write_json(folder / _FACTS_FILE, {**head, **self._facts(), "notes": dict(self.notes)}, seal=CHECKSUM)
 
     @cached_property
     def _geometry(self) -> Geometry:
@@ -164,6 +169,7 @@ def load_clusters(folder: str | Path) -> ClusterModel:
             f"clusters again, from a cache in seconds: {_REFIT}"
         )
     facts = read_json(folder / _FACTS_FILE, remake=_REFIT)
+    check_types(folder / _FACTS_FILE, facts, _FACTS, remake=_REFIT)
     arrays = read_arrays(folder / _ARRAYS_FILE, remake=_REFIT)
     try:
         fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
@@ -176,4 +182,5 @@ def load_clusters(folder: str | Path) -> ClusterModel:
             f"{_FACTS_FILE} and {_ARRAYS_FILE} in {folder} do not belong together, or one was changed; "
             f"fit the clusters again: {_REFIT}"
         )
+    check_seal(folder / _FACTS_FILE, facts, required=False, remake=_REFIT, seal=CHECKSUM)
     return model

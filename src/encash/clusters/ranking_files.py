@@ -11,10 +11,11 @@ import numpy as np
 
 from encash.arrays import Int32
 from encash.atomic_write import write_whole
-from encash.clusters.files import check_seal, read_json, write_json
+from encash.clusters.files import SEAL, check_seal, check_types, read_json, write_json
 from encash.clusters.rank import ClusterTable, Ranking, SelectionRule, selection_frequency
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError
+from encash.errors import FormatError, InputError, UnknownKeyError
 from encash.serialization import identity
+from encash.text_files import read_lines, to_whole
 
 _COLUMNS = (
     "cluster_id",
@@ -28,7 +29,18 @@ _COLUMNS = (
     "num_samples",
 )
 _RERANK = "encash clusters rank --clusters … --cache … --prices … --end DAY --horizon H"
-_FACTS = ("horizon", "metric", "rank_start", "rank_end", "embargo", "counts", "seed", "fit_end", "model", "encoder")
+_MOST_IDS = 2**31
+_FACTS = {
+    **dict.fromkeys(("horizon", "embargo", "seed"), int),
+    **dict.fromkeys(("metric", "rank_start", "rank_end", "fit_end", "model", "encoder"), str),
+    "counts": dict[str, int],
+}
+_OTHERS = {
+    "winsorize": tuple[float, float] | None,
+    "bootstrap_draws": int,
+    "best": list[int],
+    "ranking": list[dict[str, Any]],
+}
 
 
 def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: SelectionRule) -> list[Path]:
@@ -49,7 +61,7 @@ def write_ranking(folder: str | Path, ranking: Ranking, best: Int32, *, rule: Se
         f"# embargo: {ranking.embargo} sessions after that",
     ]
     write_whole(chosen, ("\n".join([*head, *map(str, best.tolist())]) + "\n").encode())
-    write_json(facts, describe_ranking(ranking, best, rule=rule), sealed=bool(ranking.prices))
+    write_json(facts, describe_ranking(ranking, best, rule=rule), seal=SEAL if ranking.prices else None)
     return list(paths)
 
 
@@ -78,6 +90,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
     path = _paths(Path(folder), horizon)[2]
     facts = read_json(path, remake=_RERANK)
     check_seal(path, facts, required="prices" in facts, remake=_RERANK)
+    check_types(path, facts, {**_FACTS, **_OTHERS}, remake=_RERANK)
     try:
         rows = sorted(facts["ranking"], key=lambda row: row["cluster_id"])
         integers = ("num_stocks", "num_samples")
@@ -96,7 +109,7 @@ def load_ranking(folder: str | Path, horizon: int) -> Ranking:
             best=tuple(facts["best"]),
             selected_share=np.array([row["selected_share"] for row in rows], dtype=np.float64),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{path} is not a ranking ({error!r}); make it again: {_RERANK}") from None
 
 
@@ -131,20 +144,17 @@ def read_best_clusters(path: str | Path) -> Int32:
         InputError: a file without ids.
         FormatError: a malformed line.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise MissingFileError(f"no file {path}; make it: {_RERANK}") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise FormatError(f"{path} is not a text file; expected one cluster id per line") from None
+    lines = read_lines(path, kind="file", expected=f"one cluster id per line; make it: {_RERANK}")
     ids = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
         try:
-            ids.append(int(line))
-        except ValueError:
+            ids.append(to_whole(line))
+        except InputError:
             raise FormatError(f"line {number} of {path} is {line[:40]!r}; expected a cluster id, such as 7") from None
+    if strange := [number for number in ids if not 0 <= number < _MOST_IDS]:
+        raise UnknownKeyError(f"{path} names cluster {strange[0]}, which no model has; rank again: {_RERANK}")
     if not ids:
         raise InputError(f"{path} names no cluster, so every stock would be dropped; rank again: {_RERANK}")
     return np.array(ids, dtype=np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from encash.arrays import DayLike, Days, Float64, Int64, UInt64, to_day
 from encash.clusters.assignments import assign_batches
 from encash.clusters.choose import choose_k
-from encash.clusters.files import read_json, write_json
+from encash.clusters.files import CHECKSUM, check_seal, read_json, write_json
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
 from encash.clusters.model import ClusterModel
 from encash.clusters.periods import Assigner, ModelPeriod, make_period, static_clusters
@@ -118,7 +118,7 @@ class WalkModel:
             refit.save(folder / f"{number:04d}", self.rule)
             refits.append({"folder": f"{number:04d}", **refit.describe()})
         facts = {"fingerprint": self.fingerprint, "k": self.k, "rule": identity(self.rule), "notes": self.notes}
-        write_json(folder / _FACTS_FILE, {**facts, "refits": refits})
+        write_json(folder / _FACTS_FILE, {**facts, "refits": refits}, seal=CHECKSUM)
         for number in itertools.count(len(refits)):
             if not (older := folder / f"{number:04d}").is_dir():
                 break
@@ -193,6 +193,7 @@ def load_walk(folder: str | Path) -> WalkModel:
     folder = Path(folder)
     path = folder / _FACTS_FILE
     facts = read_json(path, remake=REWALK)
+    check_seal(path, facts, required=False, remake=REWALK, seal=CHECKSUM)
     try:
         refits = tuple(load_refit(folder / entry["folder"], entry) for entry in facts["refits"])
         rule = from_description(SelectionRule, facts["rule"], what=f"the rule of {path}")
@@ -200,7 +201,7 @@ def load_walk(folder: str | Path) -> WalkModel:
         belongs = facts["fingerprint"] == made.fingerprint
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(f"{path} does not describe a walk ({error!r}); walk again: {REWALK}") from None
     if not belongs:
         raise FormatError(f"the refits in {folder} are not those of its {_FACTS_FILE}; walk again: {REWALK}")

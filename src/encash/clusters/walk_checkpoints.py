@@ -14,7 +14,7 @@ from encash.arrays import Float64, to_day
 from encash.atomic_write import whole_folder
 from encash.clusters.assignment_cache import CacheEntries, cell_digests
 from encash.clusters.assignments import load_assignments
-from encash.clusters.files import read_json, write_json
+from encash.clusters.files import check_types, read_json, write_json
 from encash.clusters.model import load_clusters
 from encash.clusters.periods import ModelPeriod
 from encash.clusters.rank import Ranking, SelectionRule
@@ -25,6 +25,14 @@ from encash.serialization import identity
 
 REWALK = "encash clusters walk --cache … --prices … --every 60 --horizon 5 --embargo 5 --out DIR"
 FOLDER = ".unfinished"
+_TYPES = {
+    **dict.fromkeys(("model", "rank_end", "first_day"), str),
+    **dict.fromkeys(("horizon", "embargo"), int),
+    "best": list[int],
+    "agreement": float | None,
+    "drift": list[float | None],
+}
+"""What `Refit.describe` returns and `load_refit` reads."""
 _STATIC_FOLDER, _FACTS_FILE = "static", "refit.json"
 
 
@@ -77,6 +85,7 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
         FormatError: a file is damaged.
         KeyError, TypeError, ValueError: the facts are incomplete or invalid.
     """
+    check_types(folder, facts, _TYPES, remake=REWALK)
     static, ranking = folder / _STATIC_FOLDER, load_ranking(folder, facts["horizon"])
     period = ModelPeriod(
         model=load_clusters(folder),
@@ -161,5 +170,5 @@ def _load_checkpoint(place: Path) -> Refit | None:
         facts = read_json(place / _FACTS_FILE, remake=REWALK)
         refit = load_refit(place, facts)
         return refit if refit.period.model.fingerprint == facts["model"] else None
-    except (InputError, KeyError, TypeError, ValueError):
+    except (InputError, KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -13,12 +13,12 @@ feature_names, feature_set, train_end, pooling, forecast_rule, architecture``.
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from encash.arrays import Float32
@@ -28,10 +28,23 @@ from encash.encoders.checkpoint import HORIZONS
 from encash.encoders.options import LoadOptions
 from encash.encoders.pooling import check_pooling, pool
 from encash.errors import FormatError, InputError
+from encash.text_files import parse_json
 
 METADATA_KEY = "encash"
 NAMES = ("embedding", "forecast", "confidence")
 DEFAULT_BATCH = 16
+
+
+class _Metadata(msgspec.Struct, kw_only=True):
+    """Types of the metadata that are read; others are ignored."""
+
+    horizons: list[int] = []
+    feature_names: list[str] = []
+    feature_set: str = ""
+    train_end: str = ""
+    pooling: str = ""
+    forecast_rule: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +136,14 @@ def read_metadata(text: str | None, path: str) -> dict[str, Any]:
     """
     if not text:
         return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
+    what = f"{path}: its metadata under {METADATA_KEY!r}"
+    found = parse_json(text, what, fix="export it again")
     if not isinstance(found, dict):
-        raise FormatError(f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object; export it again")
+        raise FormatError(f"{what} are not a JSON object; export it again")
+    try:
+        msgspec.convert({name: value for name, value in found.items() if value is not None}, _Metadata)
+    except msgspec.ValidationError as error:
+        raise FormatError(f"{what} are not those of an encoder ({error}); export it again") from None
     return found
 
 

@@ -5,7 +5,6 @@ HDF5 is read through its low-level interface, which is five times as fast on tho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from encash.panel.checks import (
 from encash.panel.features import FeatureConfig
 from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
 from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
+from encash.text_files import parse_json
 
 Value = TypeVar("Value")
 
@@ -221,10 +221,12 @@ class _Reader:
     def health(self) -> dict[str, Any] | None:
         """Return the summary of suspicious data, None if the file does not record it."""
         text = self._file.attrs.get("health")
-        try:
-            found: dict[str, Any] | None = None if text is None else json.loads(text)
-        except ValueError as error:
-            raise FormatError(f"the health of {self._path} is not JSON ({error}); prepare the file again") from None
+        if text is None:
+            return None
+        what = f"the health of {self._path}"
+        found = parse_json(text if isinstance(text, bytes) else str(text), what, fix="prepare the file again")
+        if not isinstance(found, dict):
+            raise FormatError(f"{what} is not a JSON object; prepare the file again")
         return found
 
     def feature_config(self, tickers: tuple[str, ...]) -> FeatureConfig | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Text, to_days
-from encash.errors import FormatError, MissingFileError
+from encash.arrays import Bool, Days, Text, to_day, to_days
+from encash.errors import FormatError, InputError
+from encash.text_files import read_csv
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,27 +51,35 @@ class Membership:
 def read_membership(path: str | Path) -> Membership:
     """Read a point-in-time universe from a CSV file with the columns ``ticker,from,until``.
 
-    A stay with an empty `until` has not ended.
+    A stay with an empty `until` has not ended. Stays of one ticker may overlap: it is a member on the days of each.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: a different header, or an invalid row.
+        FormatError: a different header, an invalid row, or none.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f"no membership file {path}; expected a CSV with the columns ticker,from,until")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if header != ["ticker", "from", "until"]:
-        raise FormatError(f"{path} has the columns {','.join(header)!r}; expected ticker,from,until")
-    if bad := [number for number, row in enumerate(rows, start=2) if len(row) != 3 or not row[0] or not row[1]]:
-        raise FormatError(f"{path}, line {bad[0]}: expected ticker,from,until with a ticker and a first day")
-    membership = Membership(
-        tickers=np.array([row[0] for row in rows], dtype=np.str_),
-        first=to_days([row[1] for row in rows]),
-        last=to_days([row[2] or "9999-12-31" for row in rows]),
-    )
-    if (wrong := np.flatnonzero(membership.first > membership.last)).size:
+    _, rows = read_csv(path, ("ticker", "from", "until"), kind="membership file")
+    if not rows:
+        raise FormatError(f"{path} has no stays; expected a line ticker,from,until for each")
+    stays = [_stay(cells, f"{path}, line {number}") for number, cells in rows]
+    tickers, first, last = zip(*stays, strict=True)
+    return Membership(tickers=np.array(tickers, dtype=np.str_), first=to_days(first), last=to_days(last))
+
+
+def _stay(cells: list[str], where: str) -> tuple[str, np.datetime64, np.datetime64]:
+    """Return ticker, first and last day of a row.
+
+    Raises:
+        FormatError: no ticker, no first day, or an invalid day.
+    """
+    ticker, begins, ends = cells
+    if not ticker or not begins:
         raise FormatError(
-            f"{path}, line {wrong[0] + 2}: the stay of {membership.tickers[wrong[0]]} ends before it begins"
+            f"{where}: {','.join(cells)[:80]!r}; expected ticker,from,until with a ticker and a first day"
         )
-    return membership
+    try:
+        first, last = to_day(begins), to_day(ends or "9999-12-31")
+    except InputError as error:
+        raise FormatError(f"{where}: {error}") from None
+    if first > last:
+        raise FormatError(f"{where}: the stay of {ticker} ends before it begins ({first} to {last}); swap the days")
+    return ticker, first, last

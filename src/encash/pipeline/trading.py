@@ -87,6 +87,7 @@ def backtest(
     run_dir: Path | None = None,
     reference: Path | None = None,
     refuse_misses: bool = False,
+    spreadsheet: bool = False,
     progress: Progress | None = None,
 ) -> tuple[BacktestResult, Path]:
     """Run one backtest and write its run folder.
@@ -97,6 +98,7 @@ def backtest(
         run_dir: the folder; None names it after the run's fingerprint, so that a different run never replaces it.
         reference: a CSV file of ``date,value`` to compare with.
         refuse_misses: fail if a candidate has no valid entry in the cache.
+        spreadsheet: also write the ledger so that a spreadsheet shows every ticker as text.
         progress: called with (done, total) cells.
 
     Raises:
@@ -112,7 +114,7 @@ def backtest(
             f"{unserved:,} candidates have no valid entry in the cache, and no model may be loaded; build the cache "
             "for these days, or leave --no-model out"
         )
-    return result, write_run(result, run_dir or RUNS / result.fingerprint[:12])
+    return result, write_run(result, run_dir or RUNS / result.fingerprint[:12], spreadsheet=spreadsheet)
 
 
 def evaluate_run(

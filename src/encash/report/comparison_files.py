@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from encash.backtest.evaluation.replicates import Replicates
 from encash.errors import FormatError
 from encash.report.run_extras import Alternative, Extras, Range, Skill, Spread
 from encash.report.summary import floats, read_object, read_table
+from encash.text_files import read_text
 
 _SEED_FIGURES = ("cagr", "sharpe", "max_drawdown")
 _SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
@@ -70,8 +72,9 @@ def _seeds(path: Path) -> dict[str, Any]:
     """Read the final capital of each seed, and the spread of its figures (`trials.csv`); empty without the file."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file, _parsing(path, "does not hold trials", "run them again"):
-        rows = list(csv.DictReader(file))
+    text = read_text(path, kind="file of trials", expected="a CSV with a line for each trial; run them again")
+    with _parsing(path, "does not hold trials", "run them again"):
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
         columns = {name: np.array([float(row[name]) for row in rows]) for name in ("final_capital", *_SEED_FIGURES)}
     runs = Replicates(equity=np.empty((len(rows), 0)), figures=columns)
     spreads = {name: Spread(mean=runs.mean(name), deviation=runs.deviation(name)) for name in _SEED_FIGURES}
@@ -83,7 +86,7 @@ def _parsing(path: Path, problem: str, fix: str) -> Iterator[None]:
     """Turn the errors of unexpected content into one clear error."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, csv.Error) as error:
         raise FormatError(f"{path} {problem} ({error!r}); {fix}") from None
 
 
@@ -130,7 +133,8 @@ def _ranges(path: Path) -> dict[str, Range]:
     if not path.is_file():
         return {}
     table = read_table(path, ("name", "low", "high"))
-    names, low, high = np.array(table["name"].to_pylist()), floats(table, "low"), floats(table, "high")
+    names = np.array(table["name"].to_pylist())
+    low, high = floats(table, "low", path), floats(table, "high", path)
     return {
         name: Range(low=low[names == name], high=high[names == name])
         for name in ("random filter", "random forecasts", "phases")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -18,13 +17,26 @@ import pyarrow.parquet as pq
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32, Int64
 from encash.backtest.evaluation.random_filter_test import Performance
-from encash.errors import FormatError, MissingFileError
+from encash.backtest.run_record import check_record
+from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.serialization import FORMAT
 from encash.significance import sharpe_of
+from encash.text_files import read_json
 
 FILES = ("result.json", "equity.parquet", "ledger.csv", "picks.parquet")
 NEEDED = ("final_capital", "total_return", "cagr", "sharpe", "max_drawdown", "turnover", "trades", "win_rate")
 """Keys that every result has."""
+_AGAIN = "run the backtest again"
+_DAYS = np.array(["1700-01-01", "2299-12-31"], dtype="datetime64[D]")
+"""First and last day of a run: older than any price, and less than three centuries ahead."""
+_MOST_MONEY = 1e30
+_MOST_CLUSTERS = 1_000_000
+_SECTIONS_OF_NUMBERS = ("stages", "final_capital_by_delisting")
+_SECTIONS = ("configuration", "fingerprints", "versions", "health", *_SECTIONS_OF_NUMBERS)
+_SETTINGS = ("initial_capital", "horizon", "forecast_horizon", "phase", "lag", "top_k")
+"""Settings that a report calculates with."""
+_LIMITS = {"initial_capital": (1e-30, _MOST_MONEY), "sessions_per_year": (1.0, 400.0)}
+"""Least and most of numbers that others are divided by, or that must be positive."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +74,8 @@ class Run:
     """The content of `result.json`."""
     equity: Equity
     candidates: CandidateTable
+    checked: bool = False
+    """True if its files are those that the backtest wrote; False if the folder does not record that."""
 
     @property
     def name(self) -> str:
@@ -194,7 +208,7 @@ def read_run(folder: str | Path) -> Run:
 
     Raises:
         MissingFileError: the folder or one of its files does not exist.
-        FormatError: a file is malformed.
+        FormatError: a file is malformed, or was changed after the run was written.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -202,8 +216,10 @@ def read_run(folder: str | Path) -> Run:
     for name in FILES:
         if not (folder / name).is_file():
             raise MissingFileError(f"{folder} has no {name}, so it is not a run folder; expected {', '.join(FILES)}")
+    checked = check_record(folder)
     return Run(
         folder=folder,
+        checked=checked,
         result=_read_result(folder / "result.json"),
         equity=_read_equity(folder / "equity.parquet"),
         candidates=_read_candidates(folder / "picks.parquet"),
@@ -277,13 +293,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: the file holds something else.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise FormatError(f"{path} is not valid JSON ({problem}); run the backtest again") from None
-    if not isinstance(value, dict):
-        raise FormatError(f"{path} holds a {type(value).__name__}; expected one object; run the backtest again")
-    return value
+    return read_json(path, kind="file", fix="run the backtest again", finite=False)  # older versions wrote NaN
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
@@ -295,15 +305,21 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:  # `read_table` imports pandas if it is installed, which takes half a second
             return file.read(columns=list(columns)).select(list(columns))
-    except (pa.ArrowException, KeyError, ValueError) as problem:
-        raise FormatError(
-            f"{path} is not a table with the columns {', '.join(columns)} ({problem}); run the backtest again"
-        ) from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as problem:
+        message = f"{path} is not a table with the columns {', '.join(columns)}{reason(problem)}; {_AGAIN}"
+        raise unreadable(path, problem, message) from None
 
 
-def floats(table: pa.Table, name: str) -> Float64:
-    """Return a column as float64, with NaN for null."""
-    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+def floats(table: pa.Table, name: str, path: Path) -> Float64:
+    """Return a column as float64, with NaN for null.
+
+    Raises:
+        FormatError: it does not hold numbers.
+    """
+    try:
+        return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+    except (pa.ArrowException, ValueError) as problem:
+        raise FormatError(f"{path}: the column {name} does not hold numbers{reason(problem)}; {_AGAIN}") from None
 
 
 def _performance(equity: Float64, sessions_per_year: int) -> Performance:
@@ -318,28 +334,60 @@ def _read_result(path: Path) -> Mapping[str, Any]:
     result = read_object(path)
     if absent := [name for name in NEEDED if name not in result]:
         raise FormatError(f"{path} has no {absent[0]!r}; expected the result of a backtest with {', '.join(NEEDED)}")
+    _check_numbers({name: result[name] for name in (*NEEDED, *_LIMITS) if name in result}, path)
+    for name in _SECTIONS:
+        section = result.get(name)
+        if section is not None and not isinstance(section, dict):
+            raise FormatError(f"{path}: {name} is {str(section)[:40]!r}; expected a JSON object: {_AGAIN}")
+        if section and name in _SECTIONS_OF_NUMBERS:
+            _check_numbers(section, path)
+    configuration = result.get("configuration") or {}
+    _check_numbers({name: configuration[name] for name in _SETTINGS if name in configuration}, path)
     return result
+
+
+def _check_numbers(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse values that are neither null nor numbers within their limits.
+
+    Raises:
+        FormatError: names the first one.
+    """
+    for name, value in values.items():
+        least, most = _LIMITS.get(name, (-_MOST_MONEY, _MOST_MONEY))
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and (math.isnan(value) or least <= value <= most)):
+            raise FormatError(
+                f"{path}: {name} is {str(value)[:40]!r}; expected a number from {least:g} to {most:g}: {_AGAIN}"
+            )
 
 
 def _read_equity(path: Path) -> Equity:
     table = read_table(path, ("date", "gross", "net", "benchmark"))
     if table.num_rows < 2:
         raise FormatError(f"{path} holds {table.num_rows} sessions; expected at least two")
-    lines = {name: floats(table, name) for name in ("net", "gross", "benchmark")}
-    if not np.isfinite(lines["net"]).all() or not np.isfinite(lines["gross"]).all():
-        raise FormatError(f"{path} holds equity that is NaN or infinite; run the backtest again")
-    return Equity(days=_days(table, path), **lines)
+    lines = {name: floats(table, name, path) for name in ("net", "gross", "benchmark")}
+    if not all((np.isfinite(lines[name]) & (np.abs(lines[name]) <= _MOST_MONEY)).all() for name in ("net", "gross")):
+        raise FormatError(f"{path} holds equity that is NaN, infinite or above {_MOST_MONEY:g}; {_AGAIN}")
+    days = _days(table, path)
+    if (np.diff(days) <= np.timedelta64(0, "D")).any():
+        raise FormatError(f"{path}: the days do not ascend; {_AGAIN}")
+    return Equity(days=days, **lines)
 
 
 def _read_candidates(path: Path) -> CandidateTable:
     table = read_table(path, ("date", "cluster", "kept", "picked"))
-    cluster = np.nan_to_num(floats(table, "cluster"), nan=-1.0).astype(np.int32)
-    kept, picked = (floats(table, name) > 0 for name in ("kept", "picked"))
-    return CandidateTable(days=_days(table, path), cluster=cluster, kept=kept, picked=picked)
+    cluster = np.nan_to_num(floats(table, "cluster", path), nan=-1.0)
+    if not ((cluster >= -1) & (cluster < _MOST_CLUSTERS)).all():
+        raise FormatError(f"{path} holds cluster ids other than −1 to {_MOST_CLUSTERS:,}; {_AGAIN}")
+    kept, picked = (floats(table, name, path) > 0 for name in ("kept", "picked"))
+    return CandidateTable(days=_days(table, path), cluster=cluster.astype(np.int32), kept=kept, picked=picked)
 
 
 def _days(table: pa.Table, path: Path) -> Days:
     try:
-        return np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
-    except pa.ArrowException as problem:
-        raise FormatError(f"{path}: the column date does not hold dates ({problem}); run the backtest again") from None
+        days = np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
+    except (pa.ArrowException, ValueError) as problem:
+        raise FormatError(f"{path}: the column date does not hold dates{reason(problem)}; {_AGAIN}") from None
+    if not ((days >= _DAYS[0]) & (days <= _DAYS[1])).all():
+        raise FormatError(f"{path}: a date is missing, or outside {_DAYS[0]} to {_DAYS[1]}; {_AGAIN}")
+    return days

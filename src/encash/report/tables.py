@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from encash.backtest.run_record import RECORD
 from encash.metrics import PATH_METRICS, PathMetric
 from encash.report import formatting
 from encash.report.formatting import (
@@ -146,6 +147,7 @@ def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
         "Final capital by delisting policy": by_policy,
         "Fingerprints": run.fingerprints,
         "Library versions": run.section("versions"),
+        "Files": {"state": "as the backtest wrote them" if run.checked else f"not checked: the folder has no {RECORD}"},
         "All values of result.json": {key: value for key, value in run.result.items() if key not in shown},
     }
     return {

@@ -36,6 +36,7 @@ from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, run_strategy
+from encash.backtest.run_record import add_to_record
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
 
@@ -181,6 +182,8 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
     write_whole(folder / "comparisons.parquet", table_bytes(columns))
     document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
     write_whole(folder / "comparisons.json", document.encode())
+    for name in ("comparisons.parquet", "comparisons.json"):
+        add_to_record(folder / name)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 from encash.arrays import Float64, Int64
 from encash.backtest.evaluation.selection import CandidateReturns, group_weights
 from encash.backtest.files import json_value
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError
 from encash.significance import mean_of, regress
+from encash.text_files import read_csv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,37 +72,18 @@ def read_groups(path: str | Path) -> Groups:
         MissingFileError: no such file.
         FormatError: not text, a different header, an incomplete line, or a ticker with two groups.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f"no file of groups {path}; expected a CSV with the columns ticker,group")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path} is not a CSV file ({error}); expected the columns ticker,group") from None
-    if len(header) != 2 or header[0].strip().lower() != "ticker" or not any(rows):
-        raise FormatError(
-            f"{path} has the columns {','.join(header)!r} and {len(rows)} lines; expected the columns ticker,group and "
-            "one line per candidate"
-        )
-    return Groups(of_ticker=_parse(rows, path))
-
-
-def _parse(rows: list[list[str]], path: str | Path) -> dict[str, str]:
-    """Return the group of each ticker.
-
-    Raises:
-        FormatError: an incomplete line, or a ticker with two groups.
-    """
+    _, rows = read_csv(path, ("ticker", "group"), kind="file of groups", free=1)
+    if not rows:
+        raise FormatError(f"{path} has no groups; expected a line ticker,group for each candidate")
     found: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        cells = [cell.strip() for cell in row]
-        if cells and (len(cells) != 2 or not all(cells)):
-            raise FormatError(f"{path}, line {number}: {','.join(row)!r}; expected ticker,group")
-        if cells and found.setdefault(*cells) != cells[1]:
+    for number, (ticker, group) in rows:
+        if not ticker or not group:
+            raise FormatError(f"{path}, line {number}: {f'{ticker},{group}'!r}; expected ticker,group")
+        if found.setdefault(ticker, group) != group:
             raise FormatError(
-                f"{path}, line {number}: {cells[0]} is in {found[cells[0]]!r} and in {cells[1]!r}; expected one group"
+                f"{path}, line {number}: {ticker} is in {found[ticker]!r} and in {group!r}; expected one group"
             )
-    return found
+    return Groups(of_ticker=found)
 
 
 def explain_by_groups(

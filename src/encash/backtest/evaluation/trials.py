@@ -17,6 +17,7 @@ from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
+from encash.backtest.run_record import add_to_record
 from encash.errors import InputError
 from encash.progress import Progress
 
@@ -73,6 +74,8 @@ def run_trials(
             _append(Path(path), rows[-1], first=number == 0)
         if progress is not None:
             progress(number + 1, num_trials)
+    if path is not None:
+        add_to_record(Path(path))
     figures = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in list(rows[0])[2:]}
     seeds = np.array([trial.seed for trial in configs], dtype=np.int64)
     return Trials(seeds=seeds, days=sessions.days, equity=equity, figures=figures)

@@ -8,6 +8,8 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from encash.arrays import DayLike, day_text, to_day
 from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
@@ -19,6 +21,10 @@ Kind = Literal["count", "number", "switch", "text", "choice", "day"]
 Group = Literal["stocks", "money", "checks"]
 Scope = Literal["sessions", "rebalances", "trades"]
 
+_LARGEST = 1.7976931348623157e308
+"""Largest float64; an integer beyond it, or infinity, is not a number of a backtest."""
+_SHOWN = 80
+"""Characters of an invalid value in an error message."""
 _COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee")
 """Settings whose values the fields of these names of a cost model take."""
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
@@ -54,22 +60,38 @@ class Setting:
         """
         if self.kind in ("count", "number"):
             types = int if self.kind == "count" else (int, float)
-            number = isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
-            valid = number and self.least <= value <= self.most
+            valid = isinstance(value, types) and not isinstance(value, bool) and self.least <= value <= self.most
+            valid = valid and abs(value) <= _LARGEST
         elif self.kind == "choice":
             valid = value in self.choices
+        elif self.kind == "switch":
+            valid = isinstance(value, bool | np.bool_)
         else:
-            valid = self.kind != "text" or bool(value.strip())
+            valid = isinstance(value, str) and bool(value.strip())
         if not valid:
-            whole = f"a whole number of {self.least} or more"
-            expected = self.expected or (f"one of {', '.join(self.choices)}" if self.choices else whole)
-            raise InputError(f"{name} is {value!r}; expected {expected}")
+            shown = repr(value) if len(repr(value)) <= _SHOWN else repr(value)[:_SHOWN] + "…"
+            raise InputError(f"{name} is {shown}; expected {self._expected()}")
+
+    def _expected(self) -> str:
+        """Describe the valid values."""
+        if self.expected or self.choices:
+            return self.expected or f"one of {', '.join(self.choices)}"
+        if self.kind == "switch":
+            return "true or false"
+        limit = "" if self.most == math.inf else f" and at most {self.most:,}"
+        return f"a whole number of {self.least} or more{limit}"
 
 
 def _count(
-    help: str, group: Group = "money", scope: Scope = "trades", *, least: int = 1, metavar: str = "N"
+    help: str,
+    group: Group = "money",
+    scope: Scope = "trades",
+    *,
+    least: int = 1,
+    most: int = 2**31 - 1,
+    metavar: str = "N",
 ) -> Setting:
-    return Setting(help, group, scope, metavar=metavar, least=least)
+    return Setting(help, group, scope, metavar=metavar, least=least, most=most)
 
 
 def _fraction(help: str) -> Setting:
@@ -134,7 +156,7 @@ class BacktestConfig:
     volatility_sessions: Annotated[
         int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2)
     ] = 60
-    seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0)] = 42
+    seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0, most=2**63 - 1)] = 42
     initial_capital: Annotated[
         float, Setting("currency units", metavar="AMOUNT", least=math.nextafter(0.0, 1.0), expected="more than 0")
     ] = 100_000.0

@@ -13,6 +13,8 @@ from encash.backtest.simulation.costs.base import BUY
 from encash.backtest.simulation.simulation_types import Trades
 
 _HEADER = ("date", "ticker", "side", "shares", "price", "fee")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+"""What a cell begins with that a spreadsheet takes for a formula, after OWASP's "CSV Injection"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +35,22 @@ class Ledger:
         """Number of orders."""
         return len(self.date)
 
-    def to_csv(self) -> str:
-        """Return the ledger as CSV; every number is the shortest text that reads back to the same float64."""
+    def to_csv(self, *, spreadsheet: bool = False) -> str:
+        """Return the ledger as CSV; every number is the shortest text that reads back to the same float64.
+
+        Args:
+            spreadsheet: put an apostrophe before each ticker that a spreadsheet would run as a formula (one that
+                begins with ``=``, ``+``, ``-`` or ``@``), so that it is shown as text. Such a file is for people: a
+                replay reads the ledger without.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_HEADER)
-        columns = (self.date.astype(str), self.ticker, self.side, self.shares, self.price, self.fee)
-        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        columns = [column.tolist() for column in (self.date.astype(str), self.ticker, self.side)]
+        if spreadsheet:
+            columns[1] = [f"'{ticker}" if ticker.startswith(_FORMULA) else ticker for ticker in columns[1]]
+        columns += [column.tolist() for column in (self.shares, self.price, self.fee)]
+        writer.writerows(zip(*columns, strict=True))
         return text.getvalue()
 
 

@@ -1,12 +1,14 @@
 """Journal of the runs of a folder, written as each run ends: complete after a crash, and never half a run.
 
-`runs.jsonl` holds a line per run, `returns.f8` its daily returns in the same order.
+`runs.jsonl` holds a line per run, `returns.f8` its daily returns in the same order. Each line ends with a checksum of
+itself and of its returns: a line that was changed is refused, and the last one, if it was cut short, is dropped.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from encash.arrays import Float64
 from encash.atomic_write import writing
 from encash.errors import FormatError, MismatchError
+from encash.text_files import parse_json
+
+_CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n')
+_AGAIN = "restore it from a copy, or sweep into a different folder, where every run is computed again"
+_FIGURES = ("sharpe", "final_capital")
+_DAYS = ("first_session", "last_session")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,8 @@ class Journal:
         self.folder = folder
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
         self.rows: list[dict[str, Any]] = []
+        self.unchecked = 0
+        """Number of rows without a checksum, which an earlier version wrote."""
         with writing(folder):
             self._load(data)
         self.keys = {row["key"] for row in self.rows}
@@ -54,12 +65,13 @@ class Journal:
     def append(self, row: Row) -> None:
         """Append one run: its returns first, then its line."""
         with writing(self.folder):
+            content = np.ascontiguousarray(row.returns, dtype="<f8").tobytes()
             with open(self._returns, "ab") as returns:
                 start = returns.tell()
-                returns.write(np.ascontiguousarray(row.returns, dtype="<f8").tobytes())
+                returns.write(content)
             line = {"key": row.key, "offset": start, "sessions": len(row.returns), **row.values}
-            with open(self._lines, "a") as lines:
-                lines.write(json.dumps(line) + "\n")
+            with open(self._lines, "ab") as lines:
+                lines.write(_with_checksum(line, content))
         self.rows.append(line)
         self.keys.add(row.key)
 
@@ -81,22 +93,94 @@ class Journal:
         content = self._lines.read_bytes() if self._lines.is_file() else b""
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         if len(lines) < 2:
-            self._lines.write_text(json.dumps({"data": data}) + "\n")
+            self._lines.write_bytes(_with_checksum({"data": data}, b""))
             self._returns.write_bytes(b"")
             return
-        try:
-            head, *rows = [json.loads(line) for line in lines]
-        except ValueError:
-            raise FormatError(f"{self._lines} is damaged; give a different folder, or remove this one") from None
+        head, *rows = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        ends = self._ends(rows)
+        size = self._returns.stat().st_size if self._returns.is_file() else 0
+        complete = bisect_right(ends, size)
+        self.rows = rows[:complete]
+        self._check(lines[: complete + 1])
         if head.get("data") != data:
             raise MismatchError(
                 f"{self.folder} holds a sweep of other prices, candidates or a different encoder; give a different "
                 "folder, so that its trials are counted separately"
             )
-        ends = [row["offset"] + 8 * row["sessions"] for row in rows]
-        size = self._returns.stat().st_size if self._returns.is_file() else 0
-        complete = bisect_right(ends, size)
-        self.rows = rows[:complete]
         os.truncate(self._lines, sum(map(len, lines[: complete + 1])))
         with open(self._returns, "ab") as returns:
             returns.truncate(ends[complete - 1] if complete else 0)
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        """Parse a line.
+
+        Raises:
+            FormatError: not a JSON object.
+        """
+        where = f"{self._lines}, line {number},"
+        row = parse_json(line, where, fix=_AGAIN)
+        if not isinstance(row, dict):
+            raise FormatError(f"{where} holds a JSON {type(row).__name__}, expected an object; {_AGAIN}")
+        row.pop("checksum", None)
+        return row
+
+    def _ends(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return where the returns of each row end, in bytes.
+
+        Raises:
+            FormatError: a row that is not one, or whose returns do not follow those of the row before.
+        """
+        ends: list[int] = []
+        for number, row in enumerate(rows, start=2):
+            if not _is_row(row) or row["offset"] != (ends[-1] if ends else 0):
+                raise FormatError(
+                    f"{self._lines}, line {number}, is not the run that follows line {number - 1}; {_AGAIN}"
+                )
+            ends.append(row["offset"] + 8 * row["sessions"])
+        return ends
+
+    def _check(self, lines: Sequence[bytes]) -> None:
+        """Compare each line and its returns with its checksum; count the first lines, if they have none.
+
+        Raises:
+            FormatError: a line that was changed, or one without a checksum after one with a checksum.
+        """
+        returns = self._returns.read_bytes() if self._returns.is_file() else b""
+        checked = False
+        for number, (line, row) in enumerate(zip(lines, [None, *self.rows], strict=True), start=1):
+            found = _CHECKSUM.search(line)
+            checked = checked or found is not None
+            start, count = (0, 0) if row is None else (row["offset"], 8 * row["sessions"])
+            body, own = line[: found.start()] if found else line, returns[start : start + count]
+            if checked and (found is None or found[1] != _checksum(body, own)):
+                raise FormatError(
+                    f"{self._lines}, line {number}, or its returns were changed: the checksum differs; {_AGAIN}"
+                )
+            self.unchecked += not checked and row is not None
+
+
+def _with_checksum(line: Mapping[str, Any], returns: bytes) -> bytes:
+    """Return a line of the journal."""
+    body = json.dumps(line).encode()[:-1]
+    return body + b', "checksum": "' + _checksum(body, returns) + b'"}\n'
+
+
+def _checksum(body: bytes, returns: bytes) -> bytes:
+    """Return the XXH3 of a line without its end, and of its returns."""
+    hasher = xxhash.xxh3_64(body)
+    hasher.update(returns)
+    return hasher.hexdigest().encode()
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Return whether a line has what every row has, with the right types."""
+    counts = [row.get(name) for name in ("offset", "sessions")]
+    figures = [row.get(name) for name in _FIGURES]
+    texts = [row.get(name) for name in ("key", *_DAYS)]
+    return (
+        all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**48 for count in counts)
+        and all(
+            figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool)) for figure in figures
+        )
+        and all(isinstance(text, str) for text in texts)
+    )

@@ -21,6 +21,7 @@ from encash.backtest.files import table_bytes
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.result import remove_run, write_run
 from encash.backtest.run import run_backtest
+from encash.backtest.run_record import add_to_record
 from encash.backtest.sweep.grid import Point
 from encash.backtest.sweep.journal import Journal
 from encash.backtest.sweep.sweep_table import as_columns
@@ -56,6 +57,9 @@ class SweepResult:
     """Reason why overfitting is not judged, empty if it is."""
     staleness: str
     """``checked`` if the entries of all runs were compared with the data of their time."""
+    unchecked: int
+    """Runs in the folder without a checksum, which an earlier version wrote: a change of their figures is not
+    noticed."""
     table: Path
     """`sweep.parquet`: settings and figures, one row per run of the grid."""
 
@@ -68,6 +72,7 @@ class SweepResult:
             "best": self.best,
             **self.choice(),
             "staleness": self.staleness,
+            "unchecked": self.unchecked,
             "table": str(self.table),
         }
 
@@ -181,7 +186,7 @@ def write_best(
         if (out / _RESULT).read_bytes() != _document(result.to_json()):
             raise ConflictError(f"another sweep has written into {out} since; run this again, or give another folder")
         folder = write_run(run, out / _BEST)
-        write_whole(folder / "chosen.json", _document(result.choice()))
+        add_to_record(write_whole(folder / "chosen.json", _document(result.choice())))
     return folder
 
 
@@ -204,6 +209,7 @@ def _finish(journal: Journal, keys: Sequence[str], computed: int, began: float) 
         overfitting=overfitting,
         note=note,
         staleness="checked" if all(row.get("staleness") == "checked" for row in rows) else "not checked",
+        unchecked=journal.unchecked,
         table=table,
     )
     write_whole(journal.folder / _RESULT, _document(result.to_json()))

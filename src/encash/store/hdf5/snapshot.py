@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, Ver
 from encash.store.hdf5.layout import SPEC_KEY, unescape_ticker
 from encash.store.index import EntryIndex, RowKeys, check_rows, join_keys
 from encash.store.rows import row_checksums
+from encash.text_files import parse_json
 
 
 class Hdf5Snapshot(StoreSnapshot):
@@ -246,11 +246,11 @@ def content_id(file: str | int) -> str:
 
 def _own_spec(location: str, text: Any) -> StoreSpec:
     """Read the spec that an export wrote."""
-    try:
-        description = dict(json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise FormatError(f"the description in {location} is damaged ({error}); export it again") from None
-    return StoreSpec.from_description(description, what=f"the description in {location}")
+    what, plain = f"the description in {location}", text if isinstance(text, bytes) else str(text)
+    description = parse_json(plain, what, fix="export it again")
+    if not isinstance(description, dict):
+        raise FormatError(f"{what} is damaged: not a JSON object; export it again")
+    return StoreSpec.from_description(description, what=what)
 
 
 def _open(location: str) -> Any:
