@@ -1,0 +1,1 @@
+"""Mutate every file that a command reads, run the command, and count what happened: ``python -m tools.fuzz``."""

@@ -1,0 +1,84 @@
+"""Run functions in forked processes with a time limit; the parent has imported everything, and uses none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Generic[Job]):
+    """A process that ended."""
+
+    job: Job
+    status: int
+    """Exit code, or minus the signal."""
+    late: bool
+    """Whether it was killed because its time was over."""
+    peak_bytes: int
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Pool(Generic[Job]):
+    """Forks one process per job."""
+
+    work: Callable[[Job], None]
+    """Called in the new process."""
+    processes: int
+    seconds: float
+    """Time limit of a job."""
+    _running: dict[int, tuple[Job, float]] = field(default_factory=dict)
+    _late: set[int] = field(default_factory=set)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Ended[Job]]:
+        """Yield each job as it ends; `jobs` is read as processes become free."""
+        for job in jobs:
+            self._start(job)
+            while len(self._running) >= self.processes:
+                yield from self._ended()
+        while self._running:
+            yield from self._ended()
+
+    def _start(self, job: Job) -> None:
+        if (process := os.fork()) == 0:
+            code = 0
+            try:
+                os.setpgid(0, 0)
+                self.work(job)
+            except BaseException:  # noqa: BLE001 - a child never returns into the parent's code
+                traceback.print_exc()
+                code = 70
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        self._running[process] = job, time.monotonic()
+
+    def _ended(self) -> Iterator[Ended[Job]]:
+        process, status, used = os.wait4(-1, os.WNOHANG)
+        if process:
+            job, began = self._running.pop(process)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process, signal.SIGKILL)  # what it left behind
+            yield Ended(
+                job=job,
+                status=os.waitstatus_to_exitcode(status),
+                late=process in self._late,
+                peak_bytes=used.ru_maxrss * 1024,
+                seconds=time.monotonic() - began,
+            )
+            return
+        for one, (_, began) in self._running.items():
+            if time.monotonic() - began > self.seconds and one not in self._late:
+                self._late.add(one)
+                os.killpg(one, signal.SIGKILL)
+        time.sleep(0.005)
