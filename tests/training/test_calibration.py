@@ -2,9 +2,90 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from encash.metrics import right_signs
-from encash.training.calibration import fit_platt, mean_error, measure_slope, shrunk_slope
+from encash.training.calibration import (
+    LEAST_SLOPE,
+    MOST_FACTOR,
+    Evidence,
+    expect_slopes,
+    fit_platt,
+    mean_error,
+    measure_slope,
+    shrunk_slope,
+)
+
+HORIZONS = (1, 5)
+
+
+def evidence(slopes, *, seed=0, tickers=40, skill=0.15, first=0, model=0):
+    """Forecasts of a session each, at both horizons, on which returns have the slope of the session."""
+    random = np.random.default_rng(seed)
+    forecast = skill * random.normal(size=(len(slopes), tickers, 2))
+    target = np.asarray(slopes)[:, None, None] * forecast + random.normal(size=forecast.shape)
+    session = np.repeat(first + np.arange(len(slopes)), tickers)
+    return Evidence(forecast=forecast.reshape(-1, 2), target=target.reshape(-1, 2), session=session, model=model)
+
+
+@pytest.mark.parametrize("slope", [0.3, 0.7, 1.2])
+def test_a_lasting_slope_is_found(slope):
+    """Years of forecasts with one slope: the factor is that slope, and there is skill."""
+    for one in expect_slopes([evidence(np.full(2000, slope))], HORIZONS):
+        assert one.factor == pytest.approx(slope, abs=0.12)
+        assert one.found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_shrunk_to_nearly_nothing(seed):
+    """Years of forecasts without any skill: hardly anything is left of them, and no skill is found."""
+    for one in expect_slopes([evidence(np.zeros(2000), seed=seed)], HORIZONS):
+        assert one.factor < 0.1
+        assert not one.found
+
+
+def test_skill_that_decays_counts_by_its_latest_years():
+    """If the slope falls from 1 to 0.2, what is expected lies below the mean, and above the latest."""
+    decaying = np.linspace(1.0, 0.2, 2500)
+    for one in expect_slopes([evidence(decaying)], HORIZONS):
+        assert 0.2 < one.factor < decaying.mean() - 0.05
+
+
+def test_skill_that_was_lost_and_skill_that_is_new_differ():
+    """The same periods in a different order lead to different expectations: the latest count more."""
+    lost, new = (
+        expect_slopes([evidence(np.repeat(slopes, 500))], HORIZONS)
+        for slopes in ((1.0, 1.0, 1.0, 0.1), (0.1, 1.0, 1.0, 1.0))
+    )
+    assert all(a.factor < b.factor - 0.1 for a, b in zip(lost, new, strict=True))
+
+
+def test_a_different_model_is_calibrated_by_its_own_sessions_too():
+    """A trained model whose own sessions show a lower slope than the regression's is shrunk more."""
+    regression = evidence(np.full(1500, 0.9))
+    own = evidence(np.full(200, 0.3), seed=1, first=1500, tickers=100, model=1)
+    same, other = expect_slopes([regression], HORIZONS), expect_slopes([regression, own], HORIZONS)
+    assert all(b.factor < a.factor - 0.2 for a, b in zip(same, other, strict=True))
+
+
+def test_without_evidence_a_prior_is_left():
+    """Too few sessions for two independent returns, or a constant forecast, tell nothing: skill is as likely as not."""
+    constant = Evidence(forecast=np.ones((500, 2)), target=np.ones((500, 2)), session=np.arange(500))
+    for nothing in (evidence(np.ones(1)), constant):
+        for one in expect_slopes([nothing], HORIZONS):
+            assert one.probability == pytest.approx(0.5)
+            assert not one.found
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=400), st.integers(0, 3), st.sampled_from([0.0, 1e-6, 1.0, 1e3]))
+def test_a_factor_has_its_bounds(slopes, seed, size):
+    """Whatever the evidence, the factor is a number within its limits, and the same again."""
+    one = evidence(slopes, seed=seed, tickers=3, skill=size)
+    found = expect_slopes([one], HORIZONS)
+    assert all(LEAST_SLOPE <= slope.factor <= MOST_FACTOR for slope in found)
+    assert found == expect_slopes([one], HORIZONS)
 
 
 def test_the_slope_and_its_error_are_those_of_a_regression():

@@ -67,6 +67,35 @@ def test_held_out_forecasts_are_calibrated(fitted):
     assert right[sure].mean() == pytest.approx(confidence[sure].mean(), abs=0.03)
 
 
+def test_walk_forward_forecasts_show_skill_that_ended():
+    """Blocks are forecast from earlier ones only: where a signal has ended, their slope falls to nothing."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(20_000, 4)).astype(np.float32)
+    rows = FeatureRows(
+        tickers=("A",),
+        offsets=np.array([0, 20_000]),
+        days=np.arange("2020-01-01", 20_000, dtype="datetime64[D]"),
+        values=values,
+    )
+    ends = np.arange(20, 20_000)
+    block = np.minimum(ends // 4_000, FOLDS - 1)
+    signal = np.where(block < FOLDS - 1, 0.3, 0.0)[:, None] * values[ends, :1]
+    data = Regression(
+        rows=rows,
+        lookback=10,
+        end_rows=ends,
+        block=block,
+        targets=signal + random.normal(size=(len(ends), 2)),
+        overlap=np.ones(2),
+        session=ends,
+    )
+    walked = fit_linear(data, fit_standardizer(values), 4).walked
+    assert walked.session.min() == 8_000
+    for inside, expected in ((walked.session < 16_000, 1.0), (walked.session >= 16_000, 0.0)):
+        forecast, target = walked.forecast[inside, 0], walked.target[inside, 0]
+        assert forecast @ target / (forecast @ forecast) == pytest.approx(expected, abs=0.2)
+
+
 def test_noise_has_no_forecast():
     """Without a signal, forecasts are close to the mean."""
     random = np.random.default_rng(0)

@@ -148,6 +148,13 @@ def test_a_planted_signal_is_learnt(tmp_path):
     assert report.rank_ic["1"] > 0.25
     assert report.val_loss < report.baselines["mean"]["loss"]
     assert report.result.startswith("better than predicting the mean")
+    assert report.skill_probability["1"] > 0.99
+    for slope, error in (
+        (report.calibration_slope["1"], report.calibration_slope_error["1"]),
+        (report.cross_section_slope["1"], report.cross_section_slope_error["1"]),
+    ):
+        assert slope == pytest.approx(1.0, abs=0.1 + 2 * error)
+        assert error < 0.1
 
 
 def test_noise_is_reported_as_noise(tmp_path):
@@ -156,6 +163,13 @@ def test_noise_is_reported_as_noise(tmp_path):
     report = train(panel, tmp_path / "m.pt", config=config(train_end="2021-02-15", lookback=4))
     assert "better than predicting the mean" in report.result
     assert not report.result.startswith("better")
+    assert "no skill found over 1, 5, 10, 20 sessions" in report.result
+    assert max(report.skill_probability.values()) < 0.9
+    assert set(report.calibration_slope.values()) == {None}
+    split = split_by_date(panel, config(train_end="2021-02-15", lookback=4), (1, 5, 10, 20))
+    encoder = load_encoder(tmp_path / "m.pt", device="cpu", precision="float32")
+    forecast = encoder.encode(split.windows(split.validation)).forecast
+    assert (forecast.std(axis=0) < 0.03 * split.scale).all()
 
 
 def test_one_wrong_price_hardly_changes_the_forecasts(tmp_path):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ from encash.metrics import reliability, right_signs
 from encash.panel import Panel
 from encash.progress import Progress
 from encash.serialization import describe
-from encash.training.calibration import shrunk_slope
+from encash.training.calibration import Evidence, ExpectedSlope, expect_slopes
 from encash.training.config import TrainConfig
 from encash.training.linear import LinearFit, LinearForecast, fit_baseline, fit_linear, regression
 from encash.training.samples import Samples, Split, split_by_date
-from encash.training.skill import Skill, daily_rank_ic, finite, measure_skill, measure_slopes
+from encash.training.skill import Skill, daily_rank_ic, finite, measure_skill, measure_slopes, within_session
 from encash.training.start import fit_heads, start_model
 
 GRADIENT_NORM = 1.0
@@ -95,8 +95,19 @@ class TrainReport:
     baselines: dict[str, Any]
     """The same figures of a ridge regression (last session and mean of the window), and of a forecast of the mean."""
     calibration_slope: dict[str, float | None]
-    """Slope of realized on forecast excess returns, by horizon; 1 is calibrated, None if the forecast is constant."""
+    """Slope of realized on forecast excess returns, by horizon; 1 is calibrated. None without skill: forecasts are then
+    nearly constant, and their slope is not estimable."""
     calibration_slope_error: dict[str, float | None]
+    """Its standard error, robust to overlapping returns; a slope cannot be judged by the 1 if this is large."""
+    cross_section_slope: dict[str, float | None]
+    """The same slope if forecasts are relative to the mean forecast of their session, which is what a choice between
+    tickers uses."""
+    cross_section_slope_error: dict[str, float | None]
+    skill_probability: dict[str, float]
+    """Probability, by horizon, that the forecasts of later sessions have any skill; 0.5 without evidence."""
+    shrinkage: dict[str, float]
+    """Factor of the forecasts by horizon that makes their expected slope 1: the skill to expect of later sessions, by
+    that of all sessions that were forecast from earlier ones."""
     recalibration: dict[str, float]
     """Factor of the forecasts by horizon that the validation sessions led to in the end; far from 1 if the slope of the
     latest sessions is clearly different from that before."""
@@ -145,12 +156,12 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         best = run.fit(_held_out_loss(linear))
     model = run.model
     model.load_state_dict(best.weights)
-    forecaster = _Forecaster(run, None if best.epoch else linear.forecast)
-    chosen = forecaster.factors(split.choosing, split.choosing_all)
-    run.rescale(chosen)
-    figures = _figures(run, baseline)
-    latest = forecaster.factors(split.validation, split.validation_all, chosen)
-    run.rescale(latest)
+    evidence = _evidence(run, linear, trained=best.epoch > 0)
+    before, latest = (expect_slopes(some, HORIZONS) for some in (evidence[:-1], evidence))
+    applied, factors = (np.array([one.factor for one in slopes]) for slopes in (before, latest))
+    run.rescale(applied)
+    figures = _figures(run, baseline, before)
+    run.rescale(factors / applied)
     _fold_scale(model, split)
     train_end = min(config.train_end, str(max(split.sessions[-1], split.rows.days.max())))  # the data may end before
     period = split.period()
@@ -179,7 +190,9 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
         epochs=run.epochs_done,
         best_epoch=best.epoch,
         train_loss=best.train_loss,
-        recalibration={str(h): float(factor) for h, factor in zip(HORIZONS, latest, strict=True)},
+        shrinkage=_by_horizon(factors.tolist()),
+        recalibration=_by_horizon((factors / applied).tolist()),
+        skill_probability=_by_horizon(one.probability for one in latest),
         outliers=len(split.outliers),
         outlier_bars=[asdict(one) for one in split.outliers[:20]],
         seconds=time.monotonic() - started,
@@ -337,29 +350,23 @@ class _Run:
         return torch.from_numpy(array).to(self.device)
 
 
-@dataclass(frozen=True)
-class _Forecaster:
-    """The forecasts of a model: by itself, or on more windows by the regression that it still holds."""
+def _evidence(run: _Run, linear: LinearFit, *, trained: bool) -> list[Evidence]:
+    """Return forecasts of later sessions than those of their fit: of the training, choosing and reporting sessions.
 
-    run: _Run
-    linear: LinearForecast | None
-
-    def factors(self, some: Samples, every: Samples, applied: Float64 | None = None) -> Float64:
-        """Return the factor of each horizon that calibrates the forecasts on some sessions, shape (H,).
-
-        Args:
-            some: samples of the sessions that the model forecasts.
-            every: all samples of the sessions, which the regression forecasts.
-            applied: factors by which the forecasts have been rescaled already.
-        """
-        split = self.run.split
-        if self.linear is None:
-            samples, forecast = some, self.run.predict(some)[0]
-        else:
-            samples, forecast = every, self.linear.predict(split.rows, every.end_rows)
-            forecast = forecast * (1.0 if applied is None else applied)
-        targets = split.targets(samples).astype(np.float64)
-        return np.array([shrunk_slope(*found) for found in measure_slopes(forecast, samples, targets, HORIZONS)])
+    Those of the training sessions are walk-forward forecasts of the regression. The others are of the model: of some
+    windows, or of all by the regression that an untrained model still holds.
+    """
+    split, forecast = run.split, linear.forecast
+    later = (split.choosing, split.validation) if trained else (split.choosing_all, split.validation_all)
+    return [linear.walked] + [
+        Evidence(
+            forecast=run.predict(one)[0] if trained else forecast.predict(split.rows, one.end_rows),
+            target=split.targets(one).astype(np.float64),
+            session=one.session,
+            model=int(trained),
+        )
+        for one in later
+    ]
 
 
 def _start(layout: Layout, split: Split, linear: LinearFit, seed: int) -> ReferenceTransformer:
@@ -386,7 +393,7 @@ def _is_better(daily: Float64, best: Float64) -> bool:
     return bool(gap.mean() > CERTAINTY * gap.std(ddof=1) / np.sqrt(len(gap)))
 
 
-def _figures(run: _Run, baseline: LinearForecast) -> dict[str, Any]:
+def _figures(run: _Run, baseline: LinearForecast, expected: Sequence[ExpectedSlope]) -> dict[str, Any]:
     """Return the figures of the validation sessions, of the model and of the baselines."""
     samples, split = run.split.validation, run.split
     targets = split.targets(samples).astype(np.float64)
@@ -394,34 +401,58 @@ def _figures(run: _Run, baseline: LinearForecast) -> dict[str, Any]:
     skill = measure_skill(forecast, samples, targets, HORIZONS)
     ridge = measure_skill(baseline.predict(split.rows, samples.end_rows), samples, targets, HORIZONS)
     mean = float(np.nanmean(targets**2))
-    slopes = measure_slopes(forecast, samples, targets, HORIZONS)
     known = np.isfinite(targets)
     right = right_signs(forecast, targets)
     return {
-        "result": _result(skill, ridge, mean),
+        "result": _result(skill, ridge, mean, expected),
         "val_loss": skill.loss,
         "val_loss_error": skill.loss_error,
         "rank_ic": skill.rank_ic,
         "rank_ic_error": skill.rank_ic_error,
         "baselines": {"ridge": asdict(ridge), "mean": {"loss": mean}},
-        "calibration_slope": {str(h): finite(slope) for h, (slope, _) in zip(HORIZONS, slopes, strict=True)},
-        "calibration_slope_error": {str(h): finite(error) for h, (_, error) in zip(HORIZONS, slopes, strict=True)},
+        **_slopes("calibration_slope", forecast, samples, targets, expected),
+        **_slopes("cross_section_slope", within_session(forecast, samples), samples, targets, expected),
         "confidence_hits": _confidence_hits(right, confidence, known),
         "reliability": reliability(confidence[known], right[known]),
     }
 
 
-def _result(skill: Skill, ridge: Skill, mean: float) -> str:
+def _slopes(
+    name: str, forecast: Float64, samples: Samples, targets: Float64, expected: Sequence[ExpectedSlope]
+) -> dict[str, Any]:
+    """Return slopes and standard errors by horizon, None where no skill was found."""
+    slopes = measure_slopes(forecast, samples, targets, HORIZONS)
+    shown = [pair if one.found else (np.nan, np.nan) for pair, one in zip(slopes, expected, strict=True)]
+    values, errors = zip(*shown, strict=True)
+    return {
+        name: _by_horizon(finite(one) for one in values),
+        f"{name}_error": _by_horizon(finite(one) for one in errors),
+    }
+
+
+def _by_horizon(values: Iterable[Any]) -> dict[str, Any]:
+    return {str(h): value for h, value in zip(HORIZONS, values, strict=True)}
+
+
+def _result(skill: Skill, ridge: Skill, mean: float, expected: Sequence[ExpectedSlope]) -> str:
     """Say in one sentence what the model is worth."""
     ours, theirs = (float(np.mean(list(one.rank_ic.values()))) for one in (skill, ridge))
     error = skill.loss_error or float("nan")
     against = f"loss {skill.loss:.4f} against {mean:.4f} ± {error:.4f} of predicting the mean"
-    ranks = f"rank IC {ours:+.3f} against {theirs:+.3f} of a ridge regression, mean of the horizons"
+    ranks = f"rank IC {ours:+.3f} against {theirs:+.3f} of a ridge regression, mean of the horizons{_without(expected)}"
     if skill.loss >= mean:
         return f"no better than predicting the mean: {against}; {ranks}"
     if not skill.loss + 2 * error < mean:
         return f"not clearly better than predicting the mean: {against}; {ranks}"
     return f"better than predicting the mean: {against}; {ranks}"
+
+
+def _without(expected: Sequence[ExpectedSlope]) -> str:
+    """Name the horizons without clear skill, and what is left of their forecasts."""
+    bare = {str(h): f"{one.factor:.0%}" for h, one in zip(HORIZONS, expected, strict=True) if not one.found}
+    if not bare:
+        return ""
+    return f"; no skill found over {', '.join(bare)} sessions, so forecasts are shrunk to {', '.join(bare.values())}"
 
 
 @torch.no_grad()

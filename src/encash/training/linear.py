@@ -14,12 +14,14 @@ import numpy as np
 from encash.arrays import Float32, Float64, Int64
 from encash.metrics import right_signs
 from encash.panel import FeatureRows
-from encash.training.calibration import NORMAL_SLOPE, fit_platt, measure_slope, shrunk_slope
+from encash.training.calibration import NORMAL_SLOPE, Evidence, fit_platt, measure_slope, shrunk_slope
 from encash.training.samples import Split
 from encash.training.standardize import Standardizer, fit_standardizer
 
 FOLDS = 5
 """Blocks of consecutive sessions; each is forecast by the regression on the others."""
+FEWEST_EARLIER = 2
+"""Blocks from which on a regression on earlier blocks forecasts the next one."""
 PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
 """Candidates for the penalty of a coefficient, where every summary has a variance of 1."""
 LAG_PENALTY = 0.1
@@ -60,7 +62,10 @@ class Regression:
         """Return at most some number of the windows, evenly spread."""
         if len(self) <= most:
             return self
-        chosen = np.linspace(0, len(self) - 1, most).round().astype(np.int64)
+        return self.take(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+
+    def take(self, chosen: Int64) -> Regression:
+        """Return some of the windows."""
         return replace(
             self,
             end_rows=self.end_rows[chosen],
@@ -100,6 +105,8 @@ class LinearFit:
     """Forecasts of some windows by the fit on the other blocks, shape (m, H)."""
     held_out_targets: Float64
     """shape (m, H)."""
+    walked: Evidence
+    """Forecasts of blocks by the fit on the blocks before, which chose its own candidates."""
     summary: tuple[str, ...]
     """The summaries with the most weight, for each horizon."""
 
@@ -250,19 +257,20 @@ def _fit(
     data = data.thinned(max(1, int(MOST_PRODUCTS / (segments * features) ** 2)))
     sums = _Sums.of(data, bounds, standardizer)
     fitting = [one for one in kernels if len(one[1]) == 1 or len(one[1]) * features <= MOST_COLUMNS]
-    candidates = [
-        _candidate(name, np.kron(kernel, np.eye(features)).astype(np.float64), sums) for name, kernel in fitting
-    ]
+    candidates = _candidates(fitting, sums, features)
     weights = _weights(candidates, data.overlap, share_coefficients=share_coefficients)
-    coefficients = sum(one.combined(weight, -1) for one, weight in zip(candidates, weights, strict=True))
-    by_fold = [
-        sum(one.combined(weight, fold) for one, weight in zip(candidates, weights, strict=True))
-        for fold in range(FOLDS)
-    ]
+    every = _combined(candidates, weights)
+    walked = np.full_like(every[:-1], np.nan)
+    for block in range(FEWEST_EARLIER, FOLDS):
+        earlier = _candidates(fitting, sums.first(block), features)
+        own = _weights(earlier, data.overlap, share_coefficients=share_coefficients)
+        walked[block] = _combined(earlier, own)[-1]
     some = data.thinned(MOST_HELD_OUT)
-    held_out, targets = _held_out(some, np.stack(by_fold), sums.center, bounds, standardizer)
-    factor = _calibrating_factors(held_out, targets, some.session[some.block >= 0], data.overlap)
-    held_out, coefficients = held_out * factor, coefficients * factor
+    some = some.take(np.flatnonzero(some.block >= 0))
+    found = _held_out(some, np.concatenate([every[:-1], walked], axis=2), sums.center, bounds, standardizer)
+    held_out, walk = found[:, :horizons], found[:, horizons:]
+    factor = _calibrating_factors(held_out, some.targets, some.session, data.overlap)
+    coefficients, later = every[-1] * factor, some.block >= FEWEST_EARLIER
     most = weights.sum(axis=(1, 2)).argmax(axis=0)
     return LinearFit(
         forecast=LinearForecast(
@@ -271,8 +279,9 @@ def _fit(
             coefficients=np.asarray(coefficients).reshape(segments, features, horizons),
             intercept=-sums.center @ coefficients,
         ),
-        held_out=held_out,
-        held_out_targets=targets,
+        held_out=held_out * factor,
+        held_out_targets=some.targets,
+        walked=Evidence(forecast=walk[later] * factor, target=some.targets[later], session=some.session[later]),
         summary=tuple(candidates[at].name for at in most),
     )
 
@@ -290,6 +299,10 @@ class _Sums:
 
     center: Float64
     """Mean of each summary, which the products are centered on; shape (p,)."""
+
+    def first(self, blocks: int) -> _Sums:
+        """Return the sums of the first blocks."""
+        return replace(self, gram=self.gram[:blocks], cross=self.cross[:blocks], count=self.count[:blocks])
 
     @classmethod
     def of(cls, data: Regression, bounds: Int64, standardizer: Standardizer) -> _Sums:
@@ -334,17 +347,29 @@ class _Candidate:
         return result
 
 
+def _candidates(kernels: list[Kernel], sums: _Sums, features: int) -> list[_Candidate]:
+    """Fit the regressions on all features in some summaries of the window."""
+    return [_candidate(name, np.kron(kernel, np.eye(features)), sums) for name, kernel in kernels]
+
+
+def _combined(candidates: list[_Candidate], weights: Float64) -> Float64:
+    """Return the weighted coefficients without each block, and at last with all; shape (folds + 1, p, H)."""
+    pairs = list(zip(candidates, weights, strict=True))
+    folds = len(candidates[0].paths)
+    return np.stack([np.sum([one.combined(weight, fold) for one, weight in pairs], axis=0) for fold in range(folds)])
+
+
 def _candidate(name: str, kernel: Float64, sums: _Sums) -> _Candidate:
     """Fit the regressions on the summaries ``kernel @ x``."""
     grams = np.stack([kernel @ gram @ kernel.T for gram in sums.gram])
     crosses = np.stack([kernel @ cross for cross in sums.cross])
-    total, cross, count = grams.sum(axis=0), crosses.sum(axis=0), int(sums.count.sum())
+    total, cross, count = grams.sum(axis=0), crosses.sum(axis=0), max(1, int(sums.count.sum()))
     unit = 1.0 / np.sqrt(np.maximum(np.diag(total) / count, 1e-12))
     paths = np.stack(
         [
             *(
                 _ridge_path(total - grams[fold], cross - crosses[fold], count - int(sums.count[fold]), unit)
-                for fold in range(FOLDS)
+                for fold in range(len(grams))
             ),
             _ridge_path(total, cross, count, unit),
         ]
@@ -373,6 +398,7 @@ def _weights(candidates: list[_Candidate], overlap: Float64, *, share_coefficien
 
 def _ridge_path(gram: Float64, cross: Float64, count: int, unit: Float64) -> Float64:
     """Return the coefficients under each penalty, shape (P, q, H); `unit` standardizes the summaries."""
+    count = max(1, count)
     values, vectors = np.linalg.eigh(gram * np.outer(unit, unit) / count)
     rotated = vectors.T @ (unit[:, None] * cross / count)
     shrunk = rotated / (np.maximum(values, 0.0) + np.array(PENALTIES)[:, None])[:, :, None]
@@ -388,15 +414,14 @@ def _calibrating_factors(forecast: Float64, targets: Float64, session: Int64, ov
 
 def _held_out(
     data: Regression, by_fold: Float64, center: Float64, bounds: Int64, standardizer: Standardizer
-) -> tuple[Float64, Float64]:
-    """Return the forecasts of windows by the fit without their block, and their targets; both of shape (m, H)."""
-    forecasts = np.full(data.targets.shape, np.nan)
+) -> Float64:
+    """Return the forecasts of windows by the coefficients for their block, (folds, p, K); shape (n, K)."""
+    forecasts = np.full((len(data), by_fold.shape[2]), np.nan)
     for chosen, found in _summaries(data.rows, data.end_rows, bounds, standardizer):
         for fold in range(FOLDS):
             inside = data.block[chosen] == fold
             forecasts[chosen[inside]] = (found[inside] - center) @ by_fold[fold]
-    known = data.block >= 0
-    return forecasts[known], data.targets[known]
+    return forecasts
 
 
 def _summaries(

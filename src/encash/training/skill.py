@@ -9,7 +9,7 @@ import numpy as np
 
 from encash.arrays import Float64
 from encash.metrics import rank_ic
-from encash.training.calibration import mean_error, measure_slope
+from encash.training.calibration import mean_error, measure_slope, overlap_lags
 from encash.training.samples import Samples
 
 
@@ -37,7 +37,7 @@ def measure_skill(forecast: Float64, samples: Samples, targets: Float64, horizon
         horizons: sessions ahead, H of them.
     """
     daily = daily_rank_ic(forecast, samples)
-    lags = [_lags(samples, horizon) for horizon in horizons]
+    lags = [overlap_lags(np.unique(samples.session), horizon) for horizon in horizons]
     gain = by_session(np.nanmean(np.square(forecast - targets) - np.square(targets), axis=1), samples)
     return Skill(
         rank_ic={str(h): _mean(daily[:, at]) for at, h in enumerate(horizons)},
@@ -52,7 +52,9 @@ def measure_slopes(
 ) -> list[tuple[float, float]]:
     """Return slope and standard error of realized on forecast values, for each horizon."""
     return [
-        measure_slope(forecast[:, at], targets[:, at], samples.session, _lags(samples, horizon))
+        measure_slope(
+            forecast[:, at], targets[:, at], samples.session, overlap_lags(np.unique(samples.session), horizon)
+        )
         for at, horizon in enumerate(horizons)
     ]
 
@@ -81,16 +83,17 @@ def by_session(values: Float64, samples: Samples) -> Float64:
     return means
 
 
+def within_session(forecast: Float64, samples: Samples) -> Float64:
+    """Return forecasts relative to their mean over the tickers of the session, shape (n, H)."""
+    _, place = np.unique(samples.session, return_inverse=True)
+    means = np.stack([by_session(column, samples) for column in forecast.T], axis=1)
+    result: Float64 = forecast - means[place]
+    return result
+
+
 def finite(value: float) -> float | None:
     """Return a number as JSON holds it: None if it is undefined."""
     return float(value) if np.isfinite(value) else None
-
-
-def _lags(samples: Samples, horizon: int) -> int:
-    """Return the lags of a standard error: twice the overlap, in sessions of the samples."""
-    sessions = np.unique(samples.session)
-    step = max(1, int(np.median(np.diff(sessions)))) if len(sessions) > 1 else horizon
-    return 2 * max(0, -(-horizon // step) - 1)
 
 
 def _mean(values: Float64) -> float:
