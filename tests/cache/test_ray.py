@@ -147,28 +147,39 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def joined(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """That cluster, named by the environment."""
-    monkeypatch.setenv(ADDRESS, cluster.address)
+def connected(cluster: Any) -> Any:
+    """That cluster, to which this process is connected."""
+    if not ray.is_initialized():
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
     return cluster
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 class TestRayExecutor(ExecutorContract):
     def make_executor(self, make_encoder):
         return RayExecutor(make_encoder, workers=2)
 
 
-def test_it_says_where_it_runs(joined: Any):
-    """One line has the address, the nodes, and what each worker gets; the first line of all."""
+def test_it_joins_the_cluster_of_the_environment(cluster: Any, monkeypatch: pytest.MonkeyPatch):
+    """The first line has its address, its nodes, and what each worker gets; at the end it is left."""
+    ray.shutdown()
+    monkeypatch.setenv(ADDRESS, cluster.address)
     said: list[str] = []
     with RayExecutor(make_encoder, say=said.append) as executor:
         assert executor.workers == 2
         executor.submit(_tasks()[0]).result(60)
-    assert said[0] == f"Ray at {joined.address} (1 node, 2 GPUs and 4 CPUs): 2 workers with 1 GPU and 2 CPUs each"
+    assert said[0] == f"Ray at {cluster.address} (1 node, 2 GPUs and 4 CPUs): 2 workers with 1 GPU and 2 CPUs each"
+    assert not ray.is_initialized()
 
 
-@pytest.mark.usefixtures("joined")
+def test_a_connection_of_the_process_is_kept(connected: Any):
+    """It is used instead of any address, and stays open at the end."""
+    with RayWorkers(1) as workers:
+        assert workers.cluster.address == connected.address
+    assert ray.is_initialized()
+
+
+@pytest.mark.usefixtures("connected")
 def test_three_workers_share_two_gpus():
     """All three run at the same time, with half a GPU and a CPU each."""
     with RayWorkers(3) as workers:
@@ -177,14 +188,14 @@ def test_three_workers_share_two_gpus():
         assert all(worker.wait(60) for worker in running)
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_workers_of_a_cpu_encoder_leave_the_gpus_alone():
     """Without GPUs, there is a worker per two CPUs."""
     with RayWorkers(use_gpus=False) as workers:
         assert (workers.demand.workers, workers.demand.cpus, workers.demand.gpus) == (2, 2, 0)
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_a_demand_that_is_not_met_ends_with_its_name(monkeypatch: pytest.MonkeyPatch):
     """If other workers have all GPUs, notices say so while it waits, and the error names the demand and the cluster."""
     monkeypatch.setattr("encash.cache.executors.ray.workers._NOTICE_SECONDS", 0.2)
@@ -198,14 +209,14 @@ def test_a_demand_that_is_not_met_ends_with_its_name(monkeypatch: pytest.MonkeyP
             rf"at {others.cluster.address} \(1 node, .*\) has 0 GPUs and 0 CPUs free",
         ):
             waiting.load_first(make_encoder)
-        assert any(text.startswith("waiting for a worker with 1 GPU and 2 CPUs to start") for text in said)
+        assert any(text.endswith(f"Ray at {others.cluster.address} has 0 GPUs and 0 CPUs free") for text in said)
         with RayExecutor(make_encoder, workers=waiting) as executor:
             error = executor.submit(_tasks()[0]).exception(60)
         assert "no worker started" in str(error)
         assert len(busy) == 2
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_results_do_not_stay_in_the_object_store():
     """They are the driver's own arrays: a view would keep Ray's memory until a block is committed."""
     tasks = _tasks()
@@ -246,7 +257,7 @@ def assert_same(ours: Cache, theirs: Cache) -> None:
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_a_dead_worker_changes_nothing(panel: Panel, cache: Cache, encoder: MeanEncoder, tmp_path: Path):
     """Its task is repeated; entries equal those of the local executor, bit for bit."""
     marker, features = tmp_path / "died", panel.num_features
@@ -259,19 +270,19 @@ def test_a_dead_worker_changes_nothing(panel: Panel, cache: Cache, encoder: Mean
     assert_same(cache, other)
 
 
-@pytest.mark.usefixtures("joined")
+class AlwaysDies(MeanEncoder):
+    """An encoder whose process ends at every call."""
+
+    def encode(self, windows: np.ndarray):
+        os._exit(1)
+
+
+@pytest.mark.usefixtures("connected")
 def test_a_task_over_which_workers_always_die_fails():
-    """Three workers die over it; then it fails, and the others succeed."""
-
-    def make() -> Encoder:
-        class Dies(MeanEncoder):
-            def encode(self, windows: np.ndarray) -> Any:
-                os._exit(1)
-
-        return Dies(3, lookback=4, dim=5, batch_size=3)
-
-    with RayExecutor(make, workers=1) as executor:
-        error = executor.submit(_tasks()[0]).exception(120)
+    """It is tried on three workers; a build reports it and goes on."""
+    task = _tasks()[0]
+    with RayExecutor(lambda: AlwaysDies(3, lookback=4, dim=5, batch_size=3), workers=1) as executor:
+        error = executor.submit(task).exception(120)
     assert isinstance(error, WorkError)
     assert "3 workers died over this task" in str(error)
 
@@ -286,7 +297,7 @@ class Halves(MeanEncoder):
         return super().encode(windows)
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_notices_of_a_workers_encoder_reach_the_driver():
     """`say` is called in the driver with the notices of an encoder in a worker process."""
     notices: list[str] = []
@@ -304,7 +315,7 @@ class Chosen(MeanEncoder):
         self.choice = f"made by process {os.getpid()}"
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_the_first_worker_chooses():
     """The model is measured where the work is done: this process gets the choice, not the model."""
     with RayWorkers(1) as workers:
@@ -317,7 +328,7 @@ def test_the_first_worker_chooses():
             assert len(executor.submit(_tasks()[0]).result(60).entries), "the first worker loads nothing again"
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 def test_an_error_of_loading_names_the_node():
     """The caller gets the error of the first worker as its own, with the node on which it happened."""
 
@@ -333,7 +344,7 @@ def lacks_int8() -> Encoder:
     raise InputError("precision 'int8' is not available on cpu here")
 
 
-@pytest.mark.usefixtures("joined")
+@pytest.mark.usefixtures("connected")
 @pytest.mark.parametrize(
     ("load", "text"),
     [

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,14 @@ def test_a_killed_node_changes_nothing(joined: Any, panel: Panel, cache: Cache, 
     plan = other.plan(panel, encoder)
     store = ensure_store(other.path, store_spec(encoder.spec, "float32"))
     block = BlockSize(entries=64, feature_bytes=4096)  # a few windows of a ticker per task, so that both nodes are busy
-    with RayExecutor(lambda: Slow(features, lookback=LOOKBACK, dim=6, batch_size=4)) as executor:
+    said: list[str] = []
+    make = partial(Slow, features, lookback=LOOKBACK, dim=6, batch_size=4)
+    with RayExecutor(make, say=said.append) as executor:
         assert executor.workers == 2
         work = Work(panel=panel, spec=encoder.spec, store=store, plan=plan, executor=executor, block=block)
         report = build(work, progress=kill)
     joined.add_node(**SMALL_GPU_NODE)
     assert not victims, "no node was killed"
+    assert any(text.startswith("a worker died, its task is repeated") for text in said)
     assert (report.computed, report.failed) == (cache.index().entries, 0)
     assert_same(cache, open_cache(other.path))

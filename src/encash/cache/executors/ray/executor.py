@@ -125,11 +125,7 @@ class RayExecutor(Executor):
         try:
             result, notes = worker.run(job.task)
         except WorkerLostError as error:
-            job.deaths += 1
-            if job.deaths == MOST_DEATHS:
-                job.fail(WorkError(f"{MOST_DEATHS} workers died over this task: {error}"))
-            else:
-                self._jobs.put(job)
+            self._repeat(job, error)
             return False
         except CallFailedError as error:
             job.fail(error.cause)
@@ -143,6 +139,15 @@ class RayExecutor(Executor):
             self.encoded += len(job.task.cells)
         job.future.set_result(result)
         return True
+
+    def _repeat(self, job: _Job, cause: WorkerLostError) -> None:
+        """Queue a task again, unless too many workers died over it."""
+        job.deaths += 1
+        if job.deaths == MOST_DEATHS:
+            job.fail(WorkError(f"{MOST_DEATHS} workers died over this task: {cause}"))
+        else:
+            self._say(f"a worker died, its task is repeated: {cause}")
+            self._jobs.put(job)
 
     def _leave(self, cause: Exception) -> None:
         """Go on without a worker, or fail all tasks if it was the last."""

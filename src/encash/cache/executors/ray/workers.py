@@ -150,7 +150,7 @@ class RayWorkers:
                 self._notice_due = time.monotonic() + _NOTICE_SECONDS
         if due:
             self._say(
-                f"waiting for a worker with {self.demand} to start ({waited:.0f} of at most {self.wait_seconds:.0f} s); "
+                f"waiting {waited:.0f} of at most {self.wait_seconds:.0f} s for a worker with {self.demand} to start; "
                 f"Ray at {self.cluster.address} has {self.cluster.free()} free"
             )
 
