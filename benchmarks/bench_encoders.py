@@ -19,6 +19,7 @@ from encash.encoders import Encoder, load_encoder
 from encash.encoders.agreement import compare_embeddings
 from encash.encoders.checkpoint import Layout
 from encash.encoders.torch import read_checkpoint, runtime
+from encash.encoders.torch.precision import PRECISIONS, offered
 from encash.encoders.torch.threads import map_on_threads
 from encash.testing import write_checkpoint
 
@@ -26,10 +27,19 @@ Row = dict[str, Any]
 Rates = dict[str, float]
 FEATURES, LOOKBACK, ROUNDS = 64, 60, 3
 WAYS = (
-    *(("torch", precision) for precision in ("float32", "medium", "bfloat16", "int8")),
+    *(("torch", precision) for precision in offered("cpu")),
     *([("onnxruntime", "float32")] if runtime.is_installed() else []),
 )
-"""Engines and precisions."""
+"""Engines and precisions that this machine has."""
+LACKING = (
+    *(f"torch {precision}: this processor lacks it" for precision in PRECISIONS if precision not in offered("cpu")),
+    *([] if runtime.is_installed() else ["onnxruntime float32: not installed"]),
+)
+"""What is skipped, and why."""
+PRODUCTS = tuple(name for name in ("float32", "bfloat16", "int8") if name in offered("cpu"))
+"""Types of which the bare matrix products are measured."""
+HAS_BFLOAT16 = 1.5
+"""Products in bfloat16 are at least this many times as fast as in float32 on a processor that has them."""
 MODELS = {
     "tiny (64, 2 layers)": ({"hidden_dim": 64, "num_layers": 2, "num_heads": 4}, 512),
     "small (256, 4 layers)": ({"hidden_dim": 256, "num_layers": 4, "num_heads": 8}, 128),
@@ -48,7 +58,7 @@ def run(scale: float = 1.0) -> list[Row]:
         if name != BIGGEST or scale >= 0.5:
             with tempfile.TemporaryDirectory() as folder:
                 rows += _model_rows(Path(folder), name, sizes, windows)
-    return rows
+    return [*rows, *({"id": "P2t", "what": f"skipped: {text}", "figure": None} for text in LACKING)]
 
 
 def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -> list[Row]:
@@ -62,7 +72,7 @@ def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -
     rates = _side_by_side(ways | _products(sizes, count), count)
     limits = {
         precision: max(rate for way, rate in rates.items() if way.startswith(f"products {precision}"))
-        for precision in ("float32", "bfloat16", "int8")
+        for precision in PRODUCTS
     }
     rows = [
         _table_row(name, way, rates, limits, compare_embeddings(embeddings["torch float32"], found).cosine)
@@ -91,11 +101,12 @@ def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
     rate, precision = rates[f"{chosen.spec.engine} {chosen.spec.precision}"], chosen.spec.precision
     limit = limits.get(precision, limits["float32"])
     faster, share = rate / rates[EAGER], rate / limit
+    speedups = {name: limits[name] / limits["float32"] for name in PRODUCTS[1:]}
+    needed = 3.0 if speedups["bfloat16"] >= HAS_BFLOAT16 else 0.0
     return {
         "id": "P2",
-        "what": f"bare encoder, 100m, as chosen at load ({chosen.choice}). Matrix products in bfloat16 "
-        f"are {limits['bfloat16'] / limits['float32']:.2f}× as fast as in float32 on this processor, in int8 "
-        f"{limits['int8'] / limits['float32']:.2f}×",
+        "what": f"bare encoder, 100m, as chosen at load ({chosen.choice}). Matrix products beside float32 on this "
+        f"processor: {', '.join(f'{name} {speedup:.2f}×' for name, speedup in speedups.items())}",
         "figure": rate,
         "unit": "entries/s",
         "baseline": rates[EAGER],
@@ -103,7 +114,7 @@ def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
         "ratio_baseline": faster,
         "ratio_limit": share,
         "goal": "≥ 3× eager float32 if the processor has bfloat16; ≥ 70% of the GEMM rate",
-        "met": faster >= 3 and share >= 0.7,
+        "met": faster >= needed and share >= 0.7,
     }
 
 
@@ -156,14 +167,14 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
 
     linear, calls = torch.nn.functional.linear, range(count // EAGER_BATCH)
     ways = {
-        "products float32": products(torch.randn, linear),
-        "products bfloat16": products(lambda *shape: torch.randn(*shape, dtype=torch.bfloat16), linear),
-        "products int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
+        "float32": products(torch.randn, linear),
+        "bfloat16": products(lambda *shape: torch.randn(*shape, dtype=torch.bfloat16), linear),
+        "int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
     }
     found: dict[str, Callable[[], object]] = {}
-    for name, one in ways.items():
-        found[name] = partial(_one_after_another, one, calls)
-        found[f"{name}, one core per call"] = partial(map_on_threads, one, calls)
+    for name in PRODUCTS:
+        found[f"products {name}"] = partial(_one_after_another, ways[name], calls)
+        found[f"products {name}, one core per call"] = partial(map_on_threads, ways[name], calls)
     return found
 
 

@@ -30,6 +30,7 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     dtype_flags(parser, "float32")
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=count, metavar="N", help="Ray workers (one per GPU, else one per two cores)")
+    parser.add_argument("--ray-wait", type=count, metavar="S", help="most seconds until a Ray worker starts (120)")
 
 
 def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = False) -> int:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from encash.errors import EncashError, MismatchError
-from encash.pipeline.sources import Sources
+from encash.pipeline.sources import Sources, run_here
 from encash.progress import Progress, rate_text
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport
+    from encash.cache.executors.ray import RayExecutor, RayWorkers
     from encash.encoders import Encoder
 
 
@@ -33,6 +35,8 @@ class BuildOptions:
     """Agreement that a new cache narrower than float32 must preserve; None takes `encash.cache.LEAST_AGREEMENT`."""
     executor: str = "local"
     workers: int | None = None
+    ray_wait: float | None = None
+    """Seconds that a Ray worker may take to start; None takes 120."""
     renew: bool = False
     """Update what the cache covers, instead of building a selection."""
     say: Callable[[str], None] = field(default=_ignore)
@@ -64,38 +68,66 @@ def plan_build(
 def build_cache(
     sources: Sources, selection: Selection, options: BuildOptions | None = None, *, progress: Progress | None = None
 ) -> BuildReport:
-    """Make every missing or stale entry of a selection valid."""
+    """Make every missing or stale entry of a selection valid.
+
+    On Ray, the model is loaded and measured in the first worker, and not in this process.
+    """
     from encash.cache import renewal
 
     options = options or BuildOptions()
     cache, panel = sources.the_cache(), sources.the_panel()
-    encoder = _loaded(sources, cache, options.warn)
-    encoder.notify = options.say
-    if options.renew and cache.exists:
-        selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
-        if left_out:
-            options.warn(
-                f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds them"
-            )
-    rate, chosen = encoder.entries_per_second, encoder.choice
-    options.say(chosen if rate is None or "entries/s" in chosen else f"{chosen} ({rate_text(rate)} entries/s)")
-    keywords: dict[str, Any] = {"dtype": options.dtype, "progress": progress}
-    if options.least_agreement is not None:
-        keywords["least_agreement"] = options.least_agreement
-    if options.executor == "local":
+    with ExitStack() as stack:
+        workers = None if options.executor == "local" else stack.enter_context(_ray_workers(sources, options))
+        if workers is not None:
+            sources = _anywhere(sources)
+        encoder = _loaded(sources, cache, options.warn, run_here if workers is None else workers.load_first)
+        encoder.notify = options.say
+        if options.renew and cache.exists:
+            selection, left_out = renewal(panel, encoder.spec, cache.index(), selection)
+            if left_out:
+                options.warn(
+                    f"{left_out:,} tickers of the data were never in this cache and are left out: `encash build` adds "
+                    "them"
+                )
+        rate, chosen = encoder.entries_per_second, encoder.choice
+        options.say(chosen if rate is None or "entries/s" in chosen else f"{chosen} ({rate_text(rate)} entries/s)")
+        executor = None
+        if workers is not None:
+            executor = stack.enter_context(_ray_executor(sources, encoder, workers, options))
+        keywords: dict[str, Any] = {"dtype": options.dtype, "progress": progress, "executor": executor}
+        if options.least_agreement is not None:
+            keywords["least_agreement"] = options.least_agreement
         return cache.build(panel, encoder, selection, **keywords)
+
+
+def _ray_workers(sources: Sources, options: BuildOptions) -> RayWorkers:
+    from encash.cache.executors.ray import RayWorkers
+
+    waiting = {} if options.ray_wait is None else {"wait_seconds": options.ray_wait}
+    return RayWorkers(options.workers, use_gpus=sources.device != "cpu", say=options.say, **waiting)
+
+
+def _ray_executor(sources: Sources, encoder: Encoder, workers: RayWorkers, options: BuildOptions) -> RayExecutor:
+    """Return an executor whose workers get the engine, precision, batch and window that the first one has.
+
+    A measurement of their own might choose others, and they do not see the cache, which may have decided the window.
+    """
     from encash.cache.executors.ray import RayExecutor
 
-    # Workers get the engine, precision, batch size and window that were chosen here: a measurement of their own might
-    # choose others, and they do not see the cache, which may have decided the window. They show no progress.
-    same = replace(
-        sources.like(encoder.spec),
-        lookback=encoder.spec.lookback,
-        batch_size=encoder.batch_size,
-        loading=nullcontext,
-    )
-    with RayExecutor(same.encoder, workers=options.workers, say=options.say) as executor:
-        return cache.build(panel, encoder, selection, executor=executor, **keywords)
+    same = replace(sources.like(encoder.spec), lookback=encoder.spec.lookback, batch_size=encoder.batch_size)
+    return RayExecutor(same.encoder, workers=workers, say=options.say)
+
+
+def _anywhere(sources: Sources) -> Sources:
+    """Return the same sources for a process with a different working folder, without progress."""
+    model, others = sources.model and _absolute(sources.model), tuple(map(_absolute, sources.ensemble_models))
+    data, edges = (None if path is None else Path(path).resolve() for path in (sources.data, sources.bin_edges))
+    return replace(sources, model=model, ensemble_models=others, data=data, bin_edges=edges, loading=nullcontext)
+
+
+def _absolute(model: str) -> str:
+    """Return the absolute path of a model that is a file, and any other name as it is."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def verify_cache(
@@ -180,17 +212,28 @@ def _listed(path: str, cache: Cache | EncashError, belongs: bool | None) -> List
     return ListedCache(path=path, models=cache.model_files, belongs=belongs, **shown)
 
 
-def _loaded(sources: Sources, cache: Cache, warn: Callable[[str], None]) -> Encoder:
+def _loaded(
+    sources: Sources,
+    cache: Cache,
+    warn: Callable[[str], None],
+    where: Callable[[Callable[[], Encoder]], Encoder] = run_here,
+) -> Encoder:
     """Load the encoder, measure its entries per second if they are not known, and warn if it makes no forecasts."""
     from encash.encoders.bins import NO_EDGES
 
-    encoder = sources.encoder(cache)
-    if encoder.entries_per_second is None:
-        _measure(encoder)
+    encoder = sources.encoder(cache, lambda load: where(partial(_measured, load)))
     if encoder.spec.forecast_rule == NO_EDGES:
         warn("no forecasts: the checkpoint has no bin edges (--bin-edges F)")
     elif not encoder.spec.horizons:
         warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold only embeddings")
+    return encoder
+
+
+def _measured(load: Callable[[], Encoder]) -> Encoder:
+    """Load a model, and measure it if that was not done."""
+    encoder = load()
+    if encoder.entries_per_second is None:
+        _measure(encoder)
     return encoder
 
 

@@ -27,6 +27,11 @@ Loading = Callable[[], AbstractContextManager[Progress | None]]
 """Returns a context manager whose value receives the progress of loading a model."""
 
 
+def run_here(load: Callable[[], Encoder]) -> Encoder:
+    """Load a model in this process."""
+    return load()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """Paths and options of the inputs; nothing is opened before a method is called."""
@@ -107,53 +112,63 @@ class Sources:
             raise InputError("no cache was named; give --cache C")
         return cache
 
-    def encoder(self, cache: Cache | None = None) -> Encoder:
+    def encoder(
+        self, cache: Cache | None = None, where: Callable[[Callable[[], Encoder]], Encoder] = run_here
+    ) -> Encoder:
         """Load the model.
 
         Engine, precision and pooling are those of the cache that the encoder will fill or serve. Without a cache,
         engine and precision are chosen by a measurement on windows of the data. The window is the cache's if it was
         built from this very file; for a different model it counts only if the model does not state its window.
 
+        Args:
+            cache: the cache that the encoder will fill or serve.
+            where: called with a function that loads and measures the model, and returns its result, or an encoder that
+                stands for it if it runs in a different process.
+
         Raises:
             InputError: no model was named.
             MismatchError: model and cache have different windows.
         """
+        known = cache.encoder_spec if cache is not None and cache.exists else None
+        options = self if known is None else self.like(known)
+        encoder = where(options._load)
+        if cache is None or known is None or encoder.spec.lookback == known.lookback:
+            return encoder
+        if self.lookback is None and self.default_lookback is None and cache.recognizes(encoder):
+            return replace(self, lookback=known.lookback).encoder(cache, where)
+        raise MismatchError(
+            f"{self.model} reads windows of {encoder.spec.lookback} sessions, the cache {cache.path} was built with "
+            f"windows of {known.lookback}; give the model that built the cache, its lookback, or a different cache"
+        )
+
+    def _load(self) -> Encoder:
+        """Load the model with these options, on a sample of the data if they are here."""
         from encash.encoders import DEFAULT_LOOKBACK, Ensemble, is_checkpoint, load_encoder
         from encash.panel import sample_windows
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
-        known = cache.encoder_spec if cache is not None and cache.exists else None
-        options = self if known is None else self.like(known)
+        sampled = self.data is not None and self.data.exists()  # a machine that runs a model may have no data
         with self.loading() as progress:
             members = [
                 load_encoder(
                     model,
                     device=self.device,
-                    engine=options.default_engine
-                    if options.engine == "auto" and is_checkpoint(model)
-                    else options.engine,
-                    precision=options.precision,
+                    engine=self.default_engine if self.engine == "auto" and is_checkpoint(model) else self.engine,
+                    precision=self.precision,
                     batch_size=self.batch_size,
                     lookback=self.lookback,
-                    default_lookback=options.default_lookback or DEFAULT_LOOKBACK,
+                    default_lookback=self.default_lookback or DEFAULT_LOOKBACK,
                     bin_edges=self.bin_edges,
-                    bin_unit=options.bin_unit,
-                    pooling=options.pooling or "mean",
-                    sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if self.data else None,
+                    bin_unit=self.bin_unit,
+                    pooling=self.pooling or "mean",
+                    sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if sampled else None,
                     progress=progress,
                 )
                 for model in (self.model, *self.ensemble_models)
             ]
-        encoder = members[0] if len(members) == 1 else Ensemble(members)
-        if cache is None or known is None or encoder.spec.lookback == known.lookback:
-            return encoder
-        if self.lookback is None and self.default_lookback is None and cache.recognizes(encoder):
-            return replace(self, lookback=known.lookback).encoder(cache)
-        raise MismatchError(
-            f"{self.model} reads windows of {encoder.spec.lookback} sessions, the cache {cache.path} was built with "
-            f"windows of {known.lookback}; give the model that built the cache, its lookback, or a different cache"
-        )
+        return members[0] if len(members) == 1 else Ensemble(members)
 
     def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
         """Return the lookup that a backtest reads through.
