@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from encash.encoders.checkpoint import HORIZONS, MAX_POSITIONS, Layout
+from encash.encoders.torch.transformer import Transformer
 
 
 class ReferenceTransformer(nn.Module):
@@ -20,16 +21,7 @@ class ReferenceTransformer(nn.Module):
         )
         # bit-identical to 0.02 · randn, which would import torch's compiler for a model on the meta device
         self.pos_encoding = nn.Parameter(torch.normal(0.0, 0.02, (1, MAX_POSITIONS, hidden)))
-        layer = nn.TransformerEncoderLayer(
-            hidden,
-            layout.num_heads,
-            4 * hidden,
-            dropout=layout.dropout,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        self.transformer = nn.TransformerEncoder(layer, layout.num_layers, enable_nested_tensor=False)
+        self.transformer = Transformer(layout)
         self.pred_head = _head(hidden, head_dim, outputs, layout.dropout)
         self.confidence_head = _head(hidden, layout.confidence_dim or hidden, len(HORIZONS), layout.dropout)
 
