@@ -173,7 +173,7 @@ def test_a_file_is_not_written_in_place(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     """A missing file is an error with its name."""
-    with pytest.raises(MissingFileError, match="no file"):
+    with pytest.raises(MissingFileError, match="does not exist"):
         open_store(tmp_path / "none.h5")
 
 

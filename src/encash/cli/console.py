@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
+_LONGEST_LINE = 2000
 FOUND = 3
 """The exit code of a check with findings."""
 
@@ -79,7 +81,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line on stderr and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any) -> Spec:
@@ -209,7 +211,9 @@ def failure(error: BaseException) -> tuple[str, int]:
         case EncashError():
             return one_line(str(error)), error.exit_code
         case PermissionError(filename=str(name)):
-            return f"no permission to read or write {name}; let its owner grant it, or run this as a user who has it", 2
+            return one_line(
+                f"no permission to read or write {name}; let its owner grant it, or run this as a user who has it"
+            ), 2
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
             return one_line(f"{error.filename}: {error.strerror}; give the path of a file that exists"), 2
         case MemoryError():
@@ -260,9 +264,10 @@ def tolerate_any_console() -> None:
 
 
 def one_line(text: str) -> str:
-    r"""Replace line breaks by spaces.
+    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text in the middle.
 
-    >>> one_line("a\n  b")
-    'a b'
+    >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
+    ('a b?', 2003)
     """
-    return " ".join(text.split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in re.sub(r"\s*[\n\r\t\v\f]\s*", " ", text).strip())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,16 @@ import numpy as np
 import xxhash
 
 from encash.atomic_write import whole_file, whole_folder, write_whole
-from encash.errors import FormatError, MissingFileError, unreadable
+from encash.errors import EncashError, FormatError, MissingFileError, unreadable
 from encash.fingerprint import fingerprint
+from encash.input_files import check_members, check_regular
 from encash.serialization import FORMAT
 from encash.text_files import read_json as read_object
 
+_HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _FORMAT = 1
 """Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
 
@@ -55,6 +62,7 @@ def read_json(path: Path, *, remake: str) -> dict[str, Any]:
         MissingFileError: no such file.
         FormatError: not JSON, not an object, or of a newer format.
     """
+    check_regular(path)
     if not path.exists():
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}")
     content = read_object(path, kind="file", fix=f"make it again: {remake}")
@@ -117,14 +125,38 @@ def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
         MissingFileError: no such file.
         FormatError: truncated, damaged, or with pickled objects inside.
     """
+    check_regular(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
+    except EncashError:
+        raise
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         message = f"{path} is damaged, or not a file of plain arrays; make it again: {remake}"
         raise unreadable(path, error, message) from None
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array; the size that its header declares must be that of the member.
+
+    Raises:
+        ValueError: not an array of plain values, or of a different size.
+    """
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the format")
+        shape, in_columns, dtype = _HEADERS[version](file)
+        if dtype.hasobject or min(shape, default=0) < 0:
+            raise ValueError("objects, or a negative size")
+        size = math.prod(shape) * dtype.itemsize
+        if size != member.file_size - file.tell():
+            raise ValueError("its header declares a different size")
+        values = np.frombuffer(bytearray(file.read(size)), dtype)
+    return values.reshape(shape, order="F" if in_columns else "C")
 
 
 NewArray = Callable[[str, tuple[int, ...], Any], np.ndarray]
@@ -171,6 +203,7 @@ def read_array_folder(
     check_types(path / _FACTS_FILE, facts, {"digests": dict[str, str]}, remake=remake)
     checksums, arrays = facts.get("digests", {}), {}
     for name in (*needed, *(name for name in optional if name in checksums)):
+        check_regular(path / f"{name}.npy")
         try:
             if _checksum(path / f"{name}.npy") != checksums[name]:
                 raise ValueError("its checksum differs")

@@ -116,8 +116,13 @@ def read_layout(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Layou
         pred_mode=_pred_mode(config),
         num_bins=_num_bins(config, shapes["pred_head.3.weight"][0]),
         confidence_dim=shapes["confidence_head.0.weight"][0],
-        dropout=float(config.get("dropout", 0.0)),
+        dropout=_dropout(config),
     )
+    if layout.num_layers > len(shapes):  # before their shapes are listed
+        raise FormatError(
+            f"the checkpoint's config has num_layers = {layout.num_layers}, and there are {len(shapes)} weights in "
+            "all; the config does not belong to these weights"
+        )
     if layout.hidden_dim % layout.num_heads:
         raise FormatError(
             f"hidden_dim {layout.hidden_dim} is not a multiple of num_heads {layout.num_heads} in the config"
@@ -190,6 +195,13 @@ def _positive(config: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or value < 1:
         raise FormatError(f"the checkpoint's config has {key} = {value!r}; expected an integer above 0")
     return value
+
+
+def _dropout(config: Mapping[str, Any]) -> float:
+    value = config.get("dropout", 0.0)
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise FormatError(f"the checkpoint's config has dropout = {value!r}; expected a number from 0 to 1")
+    return float(value)
 
 
 def _pred_mode(config: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from h5py import h5d, h5i, h5s, h5t
 from numpy.typing import NDArray
 
 from encash.arrays import Days, Float32, Float64
-from encash.errors import FormatError, InputError, MissingFileError, UnknownKeyError, unreadable
+from encash.errors import EncashError, FormatError, InputError, UnknownKeyError
+from encash.hdf5_files import check_link, check_storage, declared_bytes, link_names, open_hdf5, reading
+from encash.input_files import check_declared
 from encash.panel.calendars import FRIDAY, check_one_calendar, weekdays
 from encash.panel.checks import (
     check_days,
@@ -31,6 +33,10 @@ from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
 from encash.text_files import parse_json
 
 Value = TypeVar("Value")
+_COPY_AGAIN = "copy it again, or make it with encash prepare"
+_DATE_BYTES = 10
+_TEXTS_AT_ONCE = 4096
+"""Texts of variable length that are read before their lengths are checked."""
 
 
 def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
@@ -64,12 +70,13 @@ def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> Pr
         FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite; tickers
             of different calendars, such as stocks and coins.
     """
-    with _open(path) as file:
+    with _open(path) as file, reading(path, _COPY_AGAIN):
         reader = _Reader(file, path)
         tickers = reader.tickers()
         closes = _name_of_closes(reader, tickers[0], path)
         own_days = [reader.days(ticker) for ticker in tickers]
         days = distinct_days(own_days)
+        reader.declare(f"a grid of {len(days):,} days x {len(tickers):,} tickers", 8 * len(days) * len(tickers))
         close = _on_grid(reader, closes, tickers, own_days, days)
         grids = {
             name: _on_grid(reader, name, tickers, own_days, days)
@@ -92,12 +99,13 @@ class HdfSource:
     def __init__(self, path: str | Path):
         self._path = Path(path).absolute()
         self._file = _open(path)
-        self._reader = _Reader(self._file, path)
         self._days: dict[str, Days] = {}
-        self.tickers: tuple[str, ...] = self._reader.tickers()
-        self._num_rows, self.num_features = self._check_shapes()
-        self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
-        self.feature_config = self._reader.feature_config(self.tickers)
+        with reading(path, _COPY_AGAIN, opening=self._file):
+            self._reader = _Reader(self._file, path)
+            self.tickers: tuple[str, ...] = self._reader.tickers()
+            self._num_rows, self.num_features = self._check_shapes()
+            self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
+            self.feature_config = self._reader.feature_config(self.tickers)
 
     def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
         """Pickle the path; the file is opened again where it is unpickled."""
@@ -116,7 +124,8 @@ class HdfSource:
         """
         if ticker not in self._days:
             num_rows = _known(self._num_rows, ticker)
-            days = self._reader.days(ticker)
+            with reading(self._path, _COPY_AGAIN):
+                days = self._reader.days(ticker)
             check_one_day_per_row(ticker, days, num_rows, of="features")
             self._days[ticker] = days
         return self._days[ticker]
@@ -125,8 +134,9 @@ class HdfSource:
         """Fill `out`, shape (rows, F), with the rows of one ticker from number `first` on."""
         num_rows = _known(self._num_rows, ticker)
         if len(out):
-            dataset = self._reader.open(ticker, "features")
-            self._reader.fill(out, dataset, None if len(out) == num_rows else first)
+            with reading(self._path, _COPY_AGAIN):
+                dataset = self._reader.open(ticker, "features")
+                self._reader.fill(out, dataset, None if len(out) == num_rows else first)
 
     def _check_shapes(self) -> tuple[dict[str, int], int]:
         """Return the number of rows of each ticker, and the number of features."""
@@ -135,6 +145,7 @@ class HdfSource:
         for ticker in self.tickers:
             dataset = self._reader.open(ticker, "features")
             width = check_features(ticker, dataset.shape, dataset.dtype)
+            self._reader.declare(f"features of {ticker!r}", declared_bytes(dataset))
             expected = expected or width
             check_width(ticker, width, self.tickers[0], expected)
             num_rows[ticker] = dataset.shape[0]
@@ -191,17 +202,19 @@ class ArraySource:
 
 
 class _Reader:
-    """Datasets of an open file by ticker and name; turns errors of HDF5 into one clear line."""
+    """Datasets of an open file by ticker and name; what they declare together is compared with the size of the file."""
 
     def __init__(self, file: h5py.File, path: str | Path):
         self._file = file
         self._path = path
+        self._bytes = int(file.id.get_filesize())
+        self._declared = 0
         self._parsed: dict[bytes, Days] = {}
         self._types: dict[np.dtype[np.generic], h5t.TypeID] = {}
 
     def tickers(self) -> tuple[str, ...]:
         """Return the names of the groups, sorted."""
-        names = tuple(sorted(self._file))
+        names = tuple(sorted(name.decode(errors="surrogateescape") for name in link_names(self._file.id, self._path)))
         if not names:
             raise FormatError(f"{self._path} is empty; expected one group per ticker")
         return names
@@ -240,6 +253,11 @@ class _Reader:
 
         return from_record(str(feature_set), str(record), stays, what=str(self._path))
 
+    def declare(self, what: str, size: int) -> None:
+        """Refuse values that take more memory, with those declared before, than the file can hold."""
+        self._declared += size
+        check_declared(f"{self._path} up to {what}", self._declared, self._bytes)
+
     def has(self, ticker: str, name: str) -> bool:
         """Return whether a ticker has a dataset of this name."""
         return f"{ticker}/{name}" in self._file
@@ -248,12 +266,16 @@ class _Reader:
         """Open a ticker's dataset.
 
         Raises:
-            FormatError: the ticker does not have it.
+            FormatError: the ticker does not have it, or its values are in a different file.
             InputError: the file was closed.
         """
+        place = f"{ticker}/{name}".encode(errors="surrogateescape")
         try:
-            return h5d.open(self._file.id, f"{ticker}/{name}".encode(errors="surrogateescape"))
-        except (KeyError, TypeError, ValueError):
+            check_link(self._file.id, place, self._path)
+            dataset = h5d.open(self._file.id, place)
+        except EncashError:
+            raise
+        except (RuntimeError, KeyError, TypeError, ValueError):
             if not self._file:
                 raise InputError(
                     f"{self._path} was closed; open the panel again, or read before it is closed"
@@ -262,6 +284,8 @@ class _Reader:
                 f"{ticker!r} in {self._path} has no dataset {name!r}; expected one group per ticker, each with dates "
                 "and values"
             ) from None
+        check_storage(dataset, f"{name} of {ticker!r} in {self._path}", self._bytes)
+        return dataset
 
     def fill(self, out: NDArray[np.generic], dataset: h5d.DatasetID, first: int | None = None) -> None:
         """Fill an array from a whole dataset, or from its rows from `first` on; HDF5 converts to the array's dtype.
@@ -289,21 +313,33 @@ class _Reader:
         """Read a ticker's days, ascending and distinct. Equal bytes are parsed once: most tickers share sessions."""
         dataset = self.open(ticker, "dates")
         dtype, shape = dataset.dtype, dataset.shape
-        if len(shape) != 1 or dtype.kind not in "SO":
+        if len(shape) != 1 or h5py.check_string_dtype(dtype) is None:
             raise FormatError(
                 f"the dates of {ticker!r} in {self._path} have dtype {dtype} and shape {shape}; "
                 "expected bytes YYYY-MM-DD, one per row"
             )
-        dates = np.empty(shape, dtype=dtype)
-        self.fill(dates, dataset)
-        if dtype.kind == "O":  # strings of variable length
-            dates = np.array([date if isinstance(date, bytes) else date.encode() for date in dates], dtype=np.bytes_)
+        self.declare(f"dates of {ticker!r}", declared_bytes(dataset))
+        if dtype.kind == "O":
+            dates = self._texts(ticker, dataset)
+        else:
+            dates = np.empty(shape, dtype=dtype)
+            self.fill(dates, dataset)
         key = dates.tobytes()
         if key not in self._parsed:
             days = days_from_bytes(ticker, dates)
             check_days(ticker, days)
             self._parsed[key] = days
         return self._parsed[key]
+
+    def _texts(self, ticker: str, dataset: h5d.DatasetID) -> NDArray[np.bytes_]:
+        """Read dates of variable length as bytes of one length; a long text stops it before the next ones are read."""
+        texts = np.empty(dataset.shape, dtype=dataset.dtype)
+        for first in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = texts[first : first + _TEXTS_AT_ONCE]
+            self.fill(part, dataset, first)
+            if long := [text for text in part if len(text) > _DATE_BYTES]:
+                raise FormatError(f"{ticker!r} has the date {long[0][:40]!r}; expected bytes YYYY-MM-DD")
+        return np.array([text if isinstance(text, bytes) else text.encode() for text in texts], dtype=np.bytes_)
 
     def prices(self, ticker: str, name: str) -> Float64:
         """Read one price of a ticker on each of its days, shape (rows,)."""
@@ -314,23 +350,14 @@ class _Reader:
                 f"{name} of {ticker!r} has dtype {dataset.dtype} and shape {shape}; expected float32, one price per "
                 "date"
             )
+        self.declare(f"{name} of {ticker!r}", 8 * shape[0])
         values = np.empty(shape, dtype=np.float64)
         self.fill(values, dataset)
         return values
 
 
 def _open(path: str | Path) -> h5py.File:
-    path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"{path} does not exist; expected an HDF5 file with one group per ticker")
-    try:
-        if path.is_dir() or not h5py.is_hdf5(path):
-            raise FormatError(f"{path} is not an HDF5 file; make one with encash prepare")
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise unreadable(
-            path, error, f"{path} cannot be opened ({error}); the file is damaged, copy it again"
-        ) from None
+    return open_hdf5(path, expected="an HDF5 file with one group per ticker", remake=_COPY_AGAIN)
 
 
 def _name_of_closes(reader: _Reader, ticker: str, path: str | Path) -> str:

@@ -7,6 +7,8 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,9 @@ from encash.atomic_write import whole_file
 from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
 from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
-from encash.errors import FormatError, MissingFileError, reason, unreadable
+from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import fingerprint
+from encash.input_files import check_declared, check_members
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name of a file of bin edges in the folder of a checkpoint."""
@@ -34,6 +37,9 @@ _UNREADABLE = (
     IndexError,
     TypeError,
     OSError,
+    OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 """The errors that torch raises for unreadable files."""
 
@@ -65,6 +71,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     state = plain_names(content["model_state_dict"])
     if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
         raise FormatError(f"{path}: {odd[0]!r} in model_state_dict is not a tensor; save the state dict of the model")
+    _check_sizes(path, state)
     try:
         layout = read_layout(content["config"], {name: tuple(value.shape) for name, value in state.items()})
     except FormatError as error:
@@ -72,6 +79,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     weights = {name: value.detach().to(torch.float32) for name, value in state.items()}
     extras = {key: value for key, value in content.items() if key != "model_state_dict"}
     return Checkpoint(layout=layout, weights=weights, extras=extras)
+
+
+def _check_sizes(path: str | Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are larger than their file: sparse ones, and shapes that repeat a few stored values."""
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_quantized:
+            raise FormatError(
+                f"{path}: the weight {name} is sparse or quantized; save the plain state dict of the model"
+            )
+    declared = sum(value.numel() * value.element_size() for value in weights.values())
+    check_declared(f"{path}: its weights", declared, os.path.getsize(path))
 
 
 def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
@@ -88,7 +106,12 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
     if not Path(path).is_file():
         raise MissingFileError(f"there is no file {path}; give the path of {what}")
     try:
+        if zipfile.is_zipfile(path):  # torch compares neither sizes nor checksums
+            with zipfile.ZipFile(path) as archive:
+                check_members(archive, path)
         return load_plain(path)
+    except EncashError:
+        raise
     except _UNREADABLE as error:
         if (code := _code_in(error)) is None:
             message = f"{path} is truncated or not a torch file{reason(error)}; copy or save it again"

@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from encash.encoders.torch.encoder import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
 from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
+from encash.input_files import check_members
 
 PLAIN_CONSTANT = "tensor_"
 """The prefix of the name of a constant that is a tensor rather than a pickled object."""
@@ -74,9 +76,10 @@ def check_archive(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
             names = archive.namelist()
             parts = {name.split("/", 1)[-1]: archive.read(name) for name in names if _is_read(name)}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         message = f"{path} is truncated or not an exported program ({error}); export it again"
         raise unreadable(path, error, message) from None
     if parts.get("archive_format", b"").strip() != b"pt2" or len(set(names)) != len(names):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
 
+from encash.input_files import check_declared
 from encash.panel.formats.base import TableFormat
 
 
@@ -23,4 +25,9 @@ class Arrow(TableFormat):
         """Read the columns."""
         options = pa.ipc.IpcReadOptions(included_fields=[header.index(name) for name in kept])
         with pa.OSFile(str(path)) as file:
-            return pa.ipc.open_file(file, options=options).read_all()
+            reader, batches, size = pa.ipc.open_file(file, options=options), [], 0
+            for number in range(reader.num_record_batches):
+                batches.append(reader.get_batch(number))
+                size += batches[-1].nbytes
+                check_declared(f"{path}: its first {number + 1} record batches", size, os.path.getsize(path))
+            return pa.Table.from_batches(batches, reader.schema if not batches else batches[0].schema)

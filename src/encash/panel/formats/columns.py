@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from encash.input_files import check_parquet
 from encash.panel.formats.base import TableFormat
 
 
@@ -21,4 +22,5 @@ class Parquet(TableFormat):
 
     def read(self, path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
         """Read the columns."""
+        check_parquet(path, parquet.read_metadata(path), len(kept))
         return parquet.read_table(path, columns=kept, partitioning=None)

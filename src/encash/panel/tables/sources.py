@@ -6,7 +6,6 @@ import bz2
 import gzip
 import lzma
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,11 +18,14 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from encash.errors import FormatError, MissingFileError
+from encash.atomic_write import writing
+from encash.errors import EncashError, FormatError, MissingFileError
+from encash.input_files import check_declared, check_regular
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_BLOCK_BYTES = 1 << 20
 PACKED = (*_OPENERS, ".zip")
 """Suffixes of compressed files; each may follow any suffix of a table."""
 
@@ -78,6 +80,7 @@ def _files(path: Path, *, one_of_many: bool) -> list[_Found]:
     """Return a file, or the tables in a folder and its folders."""
     if path.is_file():
         return [_Found(path=path, shown=str(path), one_of_many=one_of_many, partitions={})]
+    check_regular(path)
     if not path.is_dir():
         raise MissingFileError(f"{path} does not exist; expected a table of prices ({', '.join(FORMATS)})")
     inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_visible(file.relative_to(path)))
@@ -122,7 +125,9 @@ def _unpacked(found: _Found, temporary: ExitStack) -> list[_Found]:
             return _members(found, folder, temporary)
         inner = folder / found.path.stem
         with _OPENERS[suffix](found.path) as packed:
-            _copy(packed, inner)
+            _copy(packed, inner, found)
+    except EncashError:
+        raise
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(
@@ -141,7 +146,7 @@ def _members(found: _Found, folder: Path, temporary: ExitStack) -> list[_Found]:
             inner = folder / str(number) / name.name
             inner.parent.mkdir()
             with archive.open(name.as_posix()) as packed:
-                _copy(packed, inner)
+                _copy(packed, inner, found)
             member = _Found(
                 path=inner,
                 shown=f"{found.shown}/{name}",
@@ -154,9 +159,22 @@ def _members(found: _Found, folder: Path, temporary: ExitStack) -> list[_Found]:
     return unpacked
 
 
-def _copy(packed: IO[bytes], path: Path) -> None:
+def _copy(packed: IO[bytes], path: Path, archive: _Found) -> None:
+    """Unpack a file, block by block; stop when it is larger than its archive can hold.
+
+    Raises:
+        WorkError: the folder of temporary files is full.
+        FormatError: as `check_declared`.
+    """
+    present, size = archive.path.stat().st_size, 0
     with path.open("wb") as file:
-        shutil.copyfileobj(packed, file, 1 << 20)
+        while block := packed.read(_BLOCK_BYTES):
+            size += len(block)
+            check_declared(f"{archive.shown}, unpacked", size, present)
+            with writing(path):
+                file.write(block)
+        with writing(path):
+            file.flush()
 
 
 def _source(file: _Found, formats: dict[str, TableFormat | None]) -> Source:
@@ -189,7 +207,9 @@ def readable(source: Source) -> Iterator[None]:
     """Raise FormatError for a file that cannot be read in its format."""
     try:
         yield
-    except (pa.ArrowInvalid, OSError, EOFError, UnicodeError) as error:
+    except (EncashError, MemoryError):
+        raise
+    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         reason = str(error).splitlines()[0]
         raise FormatError(
             f"{source.shown} cannot be read ({reason}); expected {source.format.expected}; correct the line, or "

@@ -22,7 +22,7 @@ from encash.atomic_write import whole_file
 from encash.errors import EncashError, InputError, WorkError, reason
 from encash.progress import Progress
 from encash.store.base import Entries, StoreSpec
-from encash.store.hdf5.layout import SPEC_KEY, escape_ticker
+from encash.store.hdf5.layout import ENTRIES_KEY, SPEC_KEY, TICKERS_KEY, escape_ticker
 from encash.store.rows import row_checksums
 
 _COMPRESS_ROWS = 256
@@ -104,7 +104,7 @@ class _Export:
         self.count += len(batch)
 
     def finish(self) -> None:
-        """Write the attributes: each ticker's columns, and the spec at the root."""
+        """Write the attributes: the columns of each ticker, and at the root the spec and how much was written."""
         for ticker, columns in self._columns.items():
             order = np.argsort(np.concatenate(columns.pop("days")))
             for name, parts in columns.items():
@@ -112,7 +112,10 @@ class _Export:
                 if values.size:
                     _write_attribute(self._groups[ticker], name, values)
         text = np.array(json.dumps(self._spec.describe(), sort_keys=True).encode())
-        _write_attribute(h5g.open(self._file, b"/"), SPEC_KEY, text)
+        root = h5g.open(self._file, b"/")
+        _write_attribute(root, SPEC_KEY, text)
+        _write_attribute(root, ENTRIES_KEY, np.array(self.count))
+        _write_attribute(root, TICKERS_KEY, np.array(len(self._groups)))
         h5f.flush(self._file)
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 SPEC_KEY = "encash"
 """Root attribute with the spec as JSON."""
+ENTRIES_KEY, TICKERS_KEY = "encash_entries", "encash_tickers"
+"""Root attributes with the number of entries and of groups that an export wrote."""
 
 
 def escape_ticker(ticker: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -13,13 +12,17 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5o, h5s
 
 from encash.arrays import Bool, Days, Float32, Int64, UInt64, to_days
-from encash.errors import EncashError, FormatError, InputError, MissingFileError, reason, unreadable
+from encash.errors import EncashError, FormatError, InputError
+from encash.hdf5_files import check_storage, declared_bytes, link_names, open_hdf5, reading
+from encash.input_files import check_declared
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
-from encash.store.hdf5.layout import SPEC_KEY, unescape_ticker
+from encash.store.hdf5.layout import ENTRIES_KEY, SPEC_KEY, TICKERS_KEY, unescape_ticker
 from encash.store.index import EntryIndex, RowKeys, check_rows, join_keys
 from encash.store.rows import row_checksums
 from encash.text_files import parse_json
+
+_EXPORT_AGAIN = "export it again"
 
 
 class Hdf5Snapshot(StoreSnapshot):
@@ -40,10 +43,15 @@ class Hdf5Snapshot(StoreSnapshot):
             FormatError: not HDF5, truncated, or not a cache of embeddings.
         """
         self.location = os.fspath(location)
-        self._file = _open(self.location)
+        self._file = open_hdf5(
+            location,
+            expected="a file of embeddings, /<TICKER>/<YYYY-MM-DD> with one vector each",
+            remake="make it again with `encash cache export`",
+        )
         self._content = content_id(self._file.id.get_vfd_handle())
         self._lock = threading.RLock()
-        with _reading(self.location):
+        with reading(self.location, _EXPORT_AGAIN, opening=self._file):
+            self._bytes = self.size_bytes()
             text = self._file.attrs.get(SPEC_KEY)
             self._ours = text is not None
             self._group_names = self._list_tickers()
@@ -55,16 +63,20 @@ class Hdf5Snapshot(StoreSnapshot):
 
     def index(self) -> EntryIndex:
         """Return keys and digests; read on first use, then kept."""
-        with self._lock, _reading(self.location):
+        with self._lock, reading(self.location, _EXPORT_AGAIN):
             if self._index is None:
-                self._index = EntryIndex.of(join_keys([self._keys(ticker) for ticker in self._group_names]))
+                index = EntryIndex.of(join_keys([self._keys(ticker) for ticker in self._group_names]))
+                self._check_written(ENTRIES_KEY, "entries", index.entries)
+                what = f"{index.entries:,} vectors of length {self.spec.dim:,} in {self.location}"
+                check_declared(what, 4 * index.entries * self.spec.dim, self._bytes)
+                self._index = index
             return self._index
 
     def vectors(self, rows: Int64) -> Float32:
         """Read the embeddings of these rows in the order requested, shape (n, dim)."""
         days, tickers = self.index().keys(check_rows(rows, len(self.index().digest)))
         out = np.empty((len(days), self.spec.dim), dtype=np.float32)
-        with _reading(self.location):
+        with reading(self.location, _EXPORT_AGAIN):
             for ticker, day, vector in zip(tickers.tolist(), days.astype(str).tolist(), out, strict=True):
                 self._read_vector(ticker, day, vector)
         return out
@@ -72,7 +84,7 @@ class Hdf5Snapshot(StoreSnapshot):
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
         """Read forecasts and confidences of these rows in the order requested, shape (n, H) each."""
         rows = check_rows(rows, len(self.index().digest))
-        with self._lock, _reading(self.location):
+        with self._lock, reading(self.location, _EXPORT_AGAIN):
             if self._signals is None:
                 self._signals = (self._signal("forecast"), self._signal("confidence"))
         return self._signals[0][rows], self._signals[1][rows]
@@ -139,13 +151,23 @@ class Hdf5Snapshot(StoreSnapshot):
 
     def _list_tickers(self) -> dict[str, bytes]:
         """Return tickers, ascending, with the names of their groups."""
-        texts = {name: name.decode() for name in _names(self._file.id)}
+        texts = {name: name.decode() for name in link_names(self._file.id, self.location)}
+        self._check_written(TICKERS_KEY, "tickers", len(texts))
         return dict(sorted((unescape_ticker(text) if self._ours else text, name) for name, text in texts.items()))
+
+    def _check_written(self, key: str, what: str, found: int) -> None:
+        """Compare a count with the one that the export recorded; older and foreign files record none."""
+        written = self._file.attrs.get(key)
+        if written is not None and int(written) != found:
+            raise FormatError(
+                f"{self.location} was written with {int(written):,} {what} and has {found:,}: it is damaged, or a "
+                f"different tool changed it; {_EXPORT_AGAIN}"
+            )
 
     def _foreign_spec(self) -> StoreSpec:
         """Return the spec of a file without provenance, from the shape of its first vector."""
         for ticker in self._group_names:
-            if dates := _names(self._group(ticker)):
+            if dates := link_names(self._group(ticker), self.location):
                 dataset = self._file[self._group_names[ticker]][dates[0]]
                 if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or dataset.dtype != np.float32:
                     raise FormatError(
@@ -165,7 +187,7 @@ class Hdf5Snapshot(StoreSnapshot):
     def _keys(self, ticker: str) -> RowKeys:
         """Read the keys of one ticker, by day."""
         group = self._group(ticker)
-        days = self._days(ticker, _names(group))
+        days = self._days(ticker, link_names(group, self.location))
         digest = self._attribute(group, "digest") if self._ours else np.zeros(len(days), dtype=np.uint64)
         if digest.shape != days.shape:
             raise FormatError(
@@ -195,9 +217,12 @@ class Hdf5Snapshot(StoreSnapshot):
 
     def _read_vector(self, ticker: str, day: str, out: Float32) -> None:
         """Read one vector into `out`, and check it."""
-        if ticker not in self._groups:
+        known = ticker in self._groups
+        if not known:
             self._groups[ticker] = self._group(ticker)
         dataset = h5d.open(self._groups[ticker], day.encode())
+        if not (known and self._ours):  # takes as long as to read it; the vectors of an export are alike
+            check_storage(dataset, f"{ticker}/{day} in {self.location}", self._bytes)
         if dataset.shape != out.shape or dataset.dtype != np.float32:
             raise FormatError(
                 f"{self.location}: the vector of ({day}, {ticker}) is {dataset.dtype} {dataset.shape}, "
@@ -210,6 +235,7 @@ class Hdf5Snapshot(StoreSnapshot):
     def _attribute(self, group: Any, name: str) -> np.ndarray:
         """Read an array stored beside a ticker's vectors."""
         attribute = h5a.open(group, name.encode())
+        check_declared(f"the {name} of a ticker in {self.location}", declared_bytes(attribute), self._bytes)
         values = np.empty(attribute.shape, dtype=attribute.dtype)
         attribute.read(values)
         return values
@@ -220,22 +246,25 @@ class Hdf5Snapshot(StoreSnapshot):
         if not width:
             return np.empty((len(self.index().digest), 0), dtype=np.float32)
         parts = [self._attribute(self._group(ticker), name).reshape(-1, width) for ticker in self._group_names]
-        return np.concatenate(parts or [np.empty((0, width))]).astype(np.float32)
+        return self._one_per_entry(name, np.concatenate(parts or [np.empty((0, width))])).astype(np.float32)
+
+    def _one_per_entry(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Refuse values of all rows that are not one per entry."""
+        if len(values) != len(self.index().digest):
+            raise FormatError(
+                f"{self.location} has {len(self.index().digest):,} vectors and the {name} of {len(values):,}; "
+                f"{_EXPORT_AGAIN}"
+            )
+        return values
 
     def _stored_checksums(self) -> UInt64:
         """Return the checksums of all rows; read on first use, then kept."""
-        with self._lock, _reading(self.location):
+        with self._lock, reading(self.location, _EXPORT_AGAIN):
             if self._checksums is None:
                 parts = [self._attribute(self._group(ticker), "checksum") for ticker in self._group_names]
-                self._checksums = np.concatenate(parts or [np.empty(0)]).astype(np.uint64)
+                found = self._one_per_entry("checksum", np.concatenate(parts or [np.empty(0)]))
+                self._checksums = found.astype(np.uint64)
             return self._checksums
-
-
-def _names(group: Any) -> list[bytes]:
-    """Return the names in a group."""
-    names: list[bytes] = []
-    group.links.iterate(names.append)
-    return names
 
 
 def content_id(file: str | int) -> str:
@@ -251,26 +280,3 @@ def _own_spec(location: str, text: Any) -> StoreSpec:
     if not isinstance(description, dict):
         raise FormatError(f"{what} is damaged: not a JSON object; export it again")
     return StoreSpec.from_description(description, what=what)
-
-
-def _open(location: str) -> Any:
-    """Open a file for reading."""
-    if not os.path.exists(location):
-        raise MissingFileError(f"there is no file {location}; make one with `encash cache export`")
-    try:
-        return h5py.File(location, "r")
-    except OSError as error:
-        what = "it was cut short" if "truncated" in str(error) else "it is damaged or not an HDF5 file"
-        message = f"{location} cannot be read: {what}; make it again with `encash cache export`"
-        raise unreadable(location, error, message) from None
-
-
-@contextmanager
-def _reading(location: str) -> Iterator[None]:
-    """Translate HDF5's errors into encash's."""
-    try:
-        yield
-    except EncashError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
-        raise FormatError(f"{location} cannot be read: it is damaged{reason(error)}; export it again") from None
