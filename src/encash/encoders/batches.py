@@ -51,7 +51,7 @@ class BatchedEncoder(Encoder):
             try:
                 part = self.call(_padded(windows[start : start + size], size))
             except MemoryError:
-                self._halve()
+                self._halve(size)
                 continue
             parts.append(part.take(slice(len(windows) - start)))
             start += size
@@ -64,7 +64,10 @@ class BatchedEncoder(Encoder):
             size //= 2
         return size
 
-    def _halve(self) -> None:
+    def _halve(self, failed: int) -> None:
+        """Halve the batch after a call of `failed` windows, unless a different thread has done so meanwhile."""
+        if failed > self.batch_size:
+            return
         if self.batch_size == 1:
             raise WorkError(
                 "memory ran out with a single window; close other programs, use a different device or a smaller model"

@@ -16,7 +16,8 @@ from encash.encoders.checkpoint import ENGINES, HORIZONS, choose_lookback
 from encash.encoders.options import AUTO, LoadOptions
 from encash.encoders.pooling import check_pooling
 from encash.encoders.torch.choice import Candidate, LoadProgress, fastest, run_text
-from encash.encoders.torch.encoder import TorchEncoder, choose_device
+from encash.encoders.torch.devices import choose_device
+from encash.encoders.torch.encoder import TorchEncoder
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
 from encash.encoders.torch.precision import check_precision, offered
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
