@@ -1,11 +1,11 @@
-"""A device that is fed: rows uploaded once, windows gathered there, outputs in order. A CPU stands in for the device."""
+"""A fed device: rows uploaded once, windows gathered there, outputs in order. A CPU stands in for the device."""
 
 import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ class LateLanes(Lanes):
 
     def __init__(self, delays=None):
         self.delays = delays or dict.fromkeys(Lane, 0.001)
-        self.queues = {lane: queue.SimpleQueue() for lane in Lane}
+        self.queues = {lane: queue.SimpleQueue[Any]() for lane in Lane}
         self.threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in Lane]
         self.uploads = 0
         for thread in self.threads:
@@ -132,15 +132,20 @@ def test_two_callers_share_the_lanes():
     feed = DeviceFeed(lanes, CPU, sums, lookback=5, width=2)
     tasks = [(numbers(60) + number, np.arange(50)) for number in range(6)]
     with ThreadPoolExecutor(2) as callers:
-        found = list(callers.map(lambda task: run(feed, *task, lambda left: 8), tasks))
+        found = list(callers.map(lambda task: run(feed, task[0], task[1], lambda left: 8), tasks))
     for task, one in zip(tasks, found, strict=True):
         np.testing.assert_array_equal(one, expected(*task, 5))
 
 
 def test_the_device_has_its_next_batches_before_the_host_takes_one():
     """When the first outputs are handed out, all calls that may be in flight were submitted: the device never waits."""
-    computed = []
-    feed = DeviceFeed(PlainLanes(), CPU, lambda w: computed.append(len(w)) or sums(w), lookback=2, width=2)
+    computed = list[int]()
+
+    def compute(windows):
+        computed.append(len(windows))
+        return sums(windows)
+
+    feed = DeviceFeed(PlainLanes(), CPU, compute, lookback=2, width=2)
     outputs = feed.run(numbers(60), np.arange(50), lambda left: 4, lambda size: None)
     next(outputs)
     assert len(computed) == IN_FLIGHT
@@ -152,8 +157,14 @@ def test_the_device_has_its_next_batches_before_the_host_takes_one():
 def test_a_closed_feed_waits_for_the_device():
     """A caller that stops in the middle, or an error, leaves no work on memory that is freed."""
     lanes = LateLanes({lane: 0.01 for lane in Lane})
-    done = []
-    feed = DeviceFeed(lanes, CPU, lambda w: (sums(w), done.append(1))[0], lookback=2, width=2)
+    done = list[int]()
+
+    def compute(windows):
+        outputs = sums(windows)
+        done.append(len(windows))
+        return outputs
+
+    feed = DeviceFeed(lanes, CPU, compute, lookback=2, width=2)
     outputs = feed.run(numbers(60), np.arange(50), lambda left: 4, lambda size: None)
     next(outputs)
     outputs.close()
@@ -188,7 +199,7 @@ class Library:
     def __init__(self):
         self.calls = []
 
-    def Stream(self, device):  # noqa: N802  the name is torch's
+    def Stream(self, device):
         """A stream that writes down its waits and records."""
         library, name = self, f"stream {sum(call[0] == 'made' for call in self.calls)}"
         self.calls.append(("made", name))
@@ -201,7 +212,9 @@ class Library:
                 library.calls.append((name, "records"))
                 return f"event of {name}"
 
-        Stream.__str__ = lambda _: name
+            def __str__(self):
+                return name
+
         return Stream()
 
     @contextmanager
@@ -218,7 +231,7 @@ def test_streams_wait_for_marks_before_the_work_and_record_after_it():
     lanes = StreamLanes(torch.device("cuda", 0), library)
     first = lanes.submit(Lane.UPLOAD, lambda: library.calls.append("upload"))
     lanes.submit(Lane.COMPUTE, lambda: library.calls.append("compute"), (first,))
-    assert first == "event of stream 0"
+    assert str(first) == "event of stream 0"
     assert library.calls[-5:] == [
         ("stream 1", "begins"),
         ("stream 1", "waits", "event of stream 0"),
@@ -230,7 +243,7 @@ def test_streams_wait_for_marks_before_the_work_and_record_after_it():
 
 def on_device(path, lanes=None, **options):
     """The encoder of a checkpoint as on an accelerator."""
-    plain = load_encoder(path, device="cpu", precision=options.pop("precision", "float32"))
+    plain: Any = load_encoder(path, device="cpu", precision=options.pop("precision", "float32"))
     return TorchEncoder(plain.model, plain.spec, lanes=lanes or PlainLanes(), **options)
 
 
@@ -288,7 +301,7 @@ class TestTheEncoder:
     @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("out of memory")])
     def test_too_large_a_batch_is_halved_with_a_notice_and_the_work_is_finished(self, path, monkeypatch, error):
         """A device that has memory for fewer than 8 windows: 64, 32, 16 and 8 fail, 4 at a time are enough."""
-        device, told = on_device(path, batch_size=64), []
+        device, told = on_device(path, batch_size=64), list[str]()
         whole, states = (
             on_device(path, batch_size=4).encode(runs_of_rows(numbers(60, 4), np.arange(50), 6)),
             device._states,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from encash.arrays import Float32
 from encash.encoders.base import Encoded
 from encash.encoders.batches import BatchedEncoder
 
@@ -42,7 +41,6 @@ class BatchTrial:
 
 def tune_batch(
     encoder: BatchedEncoder,
-    windows: Float32,
     free_memory: Callable[[], int | None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[BatchTrial]:
@@ -53,7 +51,6 @@ def tune_batch(
 
     Args:
         encoder: on an accelerator; it returns results when they are on the host, so that every time is synchronized.
-        windows: some windows of the data, shape (n, L, F).
         free_memory: returns free bytes of the device, None if unknown.
         clock: seconds.
     """
@@ -62,7 +59,7 @@ def tune_batch(
     size, before = SMALLEST_TUNED, free_memory()
     while size <= LARGEST_TUNED:
         encoder.batch_size = encoder.smallest_call = encoder.busy_call = size
-        seconds, found = measure_call(encoder, windows, clock)
+        seconds, found = measure_call(encoder, clock)
         if encoder.batch_size < size:  # memory ran out
             break
         expected = expected or found
@@ -79,12 +76,11 @@ def tune_batch(
     return trials
 
 
-def measure_call(
-    encoder: BatchedEncoder, windows: Float32, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, Encoded]:
-    """Return the seconds of a warm call of one batch, and its outputs; at most 256 of its windows are distinct."""
-    rows, length = windows.reshape(-1, windows.shape[2]), windows.shape[1]
-    starts = np.arange(encoder.batch_size) % min(SMALLEST_TUNED, len(rows) - length + 1)
+def measure_call(encoder: BatchedEncoder, clock: Callable[[], float] = time.perf_counter) -> tuple[float, Encoded]:
+    """Return the seconds of a warm call of one batch, and its outputs; it repeats 256 windows of random numbers."""
+    length, count = encoder.spec.lookback, SMALLEST_TUNED
+    rows = np.random.default_rng(0).standard_normal((count + length - 1, encoder.spec.num_features), dtype=np.float32)
+    starts = np.arange(encoder.batch_size) % count
     best, parts = math.inf, list[Encoded]()
     for number in range(WARM_UPS + MEASURED):
         began = clock()

@@ -153,35 +153,27 @@ class TorchEncoder(BatchedEncoder):
                 return recorded(windows)
             return self.joined_outputs(windows)
 
-    def settle(self, windows: Float32) -> str:
-        """Choose the batch of an accelerator, and on CUDA decide whether recorded calls pay; return the measurements.
+    def settle(self) -> str:
+        """Choose the batch of an accelerator, and on CUDA measure whether recorded calls pay; return what was found."""
+        trials = tune_batch(self, lambda: free_memory(self.device))
+        tried = ", ".join(f"{trial.batch}: {rate_text(trial.entries_per_second)}" for trial in trials)
+        recorded = self.device.type == "cuda" and self.record(RecordedCall)
+        return f"tuned to batch {self.batch_size} ({tried}){', in CUDA graphs' if recorded else ''}"
 
-        Args:
-            windows: some windows of the data, shape (n, L, F).
-        """
-        trials = tune_batch(self, windows, lambda: free_memory(self.device))
-        said = ", ".join(f"batch {trial.batch} {rate_text(trial.entries_per_second)}" for trial in trials)
-        if self.device.type == "cuda" and trials:
-            said += ", CUDA graph " + ("faster" if self.record(RecordedCall, windows) else "not faster")
-        return said
-
-    def record(
-        self, make: Callable[[Callable[[Tensor], Tensor], Tensor], Callable[[Tensor], Tensor]], windows: Float32
-    ) -> bool:
+    def record(self, make: Callable[[Callable[[Tensor], Tensor], Tensor], Callable[[Tensor], Tensor]]) -> bool:
         """Replace the calls of each size by recorded ones if those are faster and give the same bits.
 
         Args:
             make: returns the recorded call of a function for an example of its argument.
-            windows: to measure on.
         """
-        before = measure_call(self, windows)
-        size = self.batch_size
-        while size >= self.smallest_call:
+        before = measure_call(self)
+        size, smallest = self.batch_size, self.smallest_call
+        while size >= smallest:
             shape = size, self.spec.lookback, self.spec.num_features
             with only_matmul_precision(self._matmul):
                 self.graphs[size] = make(self.joined_outputs, torch.zeros(shape, device=self.device))
             size //= 2
-        after = measure_call(self, windows)
+        after = measure_call(self)
         if before[0] < LEAST_GAIN_OF_GRAPH * after[0] or not same_bits(after[1], before[1]):
             self.graphs.clear()
             return False
