@@ -127,3 +127,13 @@ class TestRecordedCalls:
         encoder.graphs = {8: fails, 4: fails}
         np.testing.assert_allclose(encoder.encode(windows).embedding, before.embedding, atol=1e-6)
         assert encoder.graphs == {}
+
+    def test_recordings_that_do_not_fit_the_memory_are_left_out(self, encoder):
+        """The calls of the model go on."""
+
+        def make(function, example):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        assert not encoder.record(make)
+        assert encoder.graphs == {}
+        assert len(encoder.encode(np.zeros((3, 4, 3), dtype=np.float32)).embedding) == 3

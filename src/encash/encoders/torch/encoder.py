@@ -17,7 +17,7 @@ from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import BinEdges
 from encash.encoders.pooling import pool
 from encash.encoders.torch.batch_tuning import SMALLEST_TUNED, measure_call, same_bits, tune_batch
-from encash.encoders.torch.cuda_graphs import RecordedCall
+from encash.encoders.torch.cuda_graphs import recorder
 from encash.encoders.torch.device_feed import IN_FLIGHT, DeviceFeed, Lanes, lanes_of
 from encash.encoders.torch.devices import free_memory, memory_errors, release_memory, synchronize
 from encash.encoders.torch.model import ReferenceTransformer
@@ -157,7 +157,7 @@ class TorchEncoder(BatchedEncoder):
         """Choose the batch of an accelerator, and on CUDA measure whether recorded calls pay; return what was found."""
         trials = tune_batch(self, lambda: free_memory(self.device))
         tried = ", ".join(f"{trial.batch}: {rate_text(trial.entries_per_second)}" for trial in trials)
-        recorded = self.device.type == "cuda" and self.record(RecordedCall)
+        recorded = self.device.type == "cuda" and self.record(recorder())
         return f"tuned to batch {self.batch_size} ({tried}){', in CUDA graphs' if recorded else ''}"
 
     def record(self, make: Callable[[Callable[[Tensor], Tensor], Tensor], Callable[[Tensor], Tensor]]) -> bool:
@@ -167,12 +167,15 @@ class TorchEncoder(BatchedEncoder):
             make: returns the recorded call of a function for an example of its argument.
         """
         before = measure_call(self)
-        size, smallest = self.batch_size, self.smallest_call
-        while size >= smallest:
-            shape = size, self.spec.lookback, self.spec.num_features
-            with only_matmul_precision(self._matmul):
-                self.graphs[size] = make(self.joined_outputs, torch.zeros(shape, device=self.device))
-            size //= 2
+        try:
+            with memory_errors(), only_matmul_precision(self._matmul):
+                for size in self._sizes():
+                    example = torch.zeros(size, self.spec.lookback, self.spec.num_features, device=self.device)
+                    self.graphs[size] = make(self.joined_outputs, example)
+        except MemoryError:
+            self.graphs.clear()
+            release_memory(self.device)
+            return False
         after = measure_call(self)
         if before[0] < LEAST_GAIN_OF_GRAPH * after[0] or not same_bits(after[1], before[1]):
             self.graphs.clear()
@@ -202,6 +205,8 @@ class TorchEncoder(BatchedEncoder):
         other.smallest_call, other.busy_call = self.smallest_call, self.busy_call
         other.source_digest, other.choice, other.notify = self.source_digest, self.choice, self.notify
         other.entries_per_second = self.entries_per_second
+        if self.graphs:
+            other.record(recorder())
         return other
 
     def _forecasts(self, mean: Tensor, head_rows: int | None) -> tuple[Tensor, Tensor]:
