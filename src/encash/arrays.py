@@ -109,3 +109,26 @@ def positions(sorted_keys: NDArray[np.generic], wanted: NDArray[np.generic]) -> 
         return np.full(len(wanted), -1, dtype=np.int64)
     found = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
     return np.where(sorted_keys[found] == wanted, found, -1).astype(np.int64)
+
+
+def runs_of_rows(values: Float32, starts: Int64, length: int) -> Float32:
+    """Copy runs of consecutive rows.
+
+    Args:
+        values: shape (R, F).
+        starts: the first row of each run, from 0 to R − length; shape (n,).
+        length: rows in a run (L).
+
+    Returns:
+        shape (n, L, F); only these n × L × F × 4 bytes are allocated.
+
+    >>> runs_of_rows(np.array([[1], [2], [3]], dtype=np.float32), np.array([1, 0]), 2)[:, :, 0].tolist()
+    [[2.0, 3.0], [1.0, 2.0]]
+    """
+    width = values.shape[1]
+    if len(starts) == 0:
+        return np.empty((0, length, width), dtype=np.float32)
+    # Overlapping views of L × F consecutive floats: indexing them copies each run as one block of memory.
+    flat = np.ascontiguousarray(values).reshape(-1)
+    every = np.lib.stride_tricks.sliding_window_view(flat, length * width)[::width]
+    return every[starts].reshape(-1, length, width)

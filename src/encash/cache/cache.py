@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -174,13 +175,13 @@ class Cache(CacheReader):
             spec = identity.store_spec(encoder.spec, dtype or "float32", [encoder.source_digest])
             measured = sample_agreement(panel, encoder, plan, spec.dtype, progress=progress)
             self._store = ensure_store(self.path, note_agreement(spec, measured, least_agreement))
-        with LocalExecutor(encoder) as local:
+        with LocalExecutor(encoder) if executor is None else nullcontext(executor) as running:
             work = Work(
                 panel=panel,
                 spec=encoder.spec,
                 store=self._store,
                 plan=plan,
-                executor=local if executor is None else executor,
+                executor=running,
                 device=str(getattr(encoder, "device", "cpu")),
                 rate=self._rate(encoder),
                 began=began,

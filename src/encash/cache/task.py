@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
@@ -14,7 +17,7 @@ from encash.arrays import Days, Int64, Text, UInt64
 from encash.encoders.base import Encoded, Encoder, EncoderSpec
 from encash.errors import MismatchError, WorkError
 from encash.panel.panel import FeatureRows, Panel
-from encash.panel.windows import gather_windows, window_grid
+from encash.panel.windows import window_grid, window_starts
 from encash.store.base import Entries
 from encash.store.codec import round_vectors
 
@@ -22,6 +25,8 @@ NOT_FINITE = (
     "the model returned NaN or infinity; look for extreme feature values, or use a different precision (float32)"
 )
 """Cause of the failure of a window."""
+MOST_WAITING = 2
+"""Batches that wait to be rounded; the encoder waits if there are more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +81,8 @@ class TaskResult:
 def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
     """Encode the windows of a task, batch by batch, rounded as the store keeps them.
 
-    A window whose output is not finite fails; the rest of its batch does not.
+    A thread checks and rounds a batch while the next one is encoded. A window whose output is not finite fails; the
+    rest of its batch does not.
 
     Args:
         task: the work.
@@ -91,28 +97,21 @@ def run_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | Non
             f"this worker loaded a different encoder ({encoder.spec.architecture}, {encoder.spec.engine} "
             f"{encoder.spec.precision}) from the one of the plan; load both with the same engine and precision"
         )
-    entries, spec, seconds, start = _empty(task, encoder), encoder.spec, 0.0, 0
-    sound = np.ones(len(task.cells), dtype=np.bool_)
-    while start < len(task.cells):
-        stop = min(start + encoder.batch_size, len(task.cells))
-        windows = gather_windows(task.rows, task.end_rows[start:stop], task.lookback)
+    output, seconds, stored = _Output(task, encoder.spec), 0.0, deque[Future[None]]()
+    batches = encoder.encode_rows(task.rows.values, window_starts(task.rows, task.end_rows, task.lookback))
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="encash-round") as thread:
         began = time.perf_counter()
-        encoded = encoder.encode(windows)
-        seconds += time.perf_counter() - began
-        _check_shapes(encoded, stop - start, spec.dim, len(spec.horizons))
-        sound[start:stop] = finite = encoded.finite()
-        encoded, rows = encoded.take(finite), start + np.flatnonzero(finite)
-        entries.embedding[rows] = round_vectors(encoded.embedding, task.dtype)
-        entries.forecast[rows] = encoded.forecast
-        entries.confidence[rows] = encoded.confidence
-        if on_batch is not None:
-            on_batch(stop - start)
-        start = stop
-    return TaskResult(
-        entries=entries if sound.all() else entries.take(sound),
-        encode_seconds=seconds,
-        failed=np.flatnonzero(~sound),
-    )
+        for encoded in batches:
+            seconds += time.perf_counter() - began
+            stored.append(thread.submit(output.store, encoded))
+            if len(stored) > MOST_WAITING:
+                stored.popleft().result()
+            if on_batch is not None:
+                on_batch(len(encoded.embedding))
+            began = time.perf_counter()
+        for last in stored:
+            last.result()
+    return output.result(seconds)
 
 
 def run_whole_task(task: Task, encoder: Encoder, on_batch: Callable[[int], None] | None = None) -> TaskResult:
@@ -177,26 +176,56 @@ def join_entries(parts: list[Entries]) -> Entries:
     return Entries(**joined).sorted()
 
 
-def _empty(task: Task, encoder: Encoder) -> Entries:
-    count, horizons = len(task.cells), len(encoder.spec.horizons)
-    return Entries(
-        days=task.cells.days,
-        tickers=task.cells.tickers,
-        digest=task.digest,
-        embedding=np.empty((count, encoder.spec.dim), dtype=np.float32),
-        forecast=np.empty((count, horizons), dtype=np.float32),
-        confidence=np.empty((count, horizons), dtype=np.float32),
-    )
+class _Output:
+    """The entries of a task, filled in a batch at a time in order."""
 
+    def __init__(self, task: Task, spec: EncoderSpec):
+        count, horizons = len(task.cells), len(spec.horizons)
+        self._entries = Entries(
+            days=task.cells.days,
+            tickers=task.cells.tickers,
+            digest=task.digest,
+            embedding=np.empty((count, spec.dim), dtype=np.float32),
+            forecast=np.empty((count, horizons), dtype=np.float32),
+            confidence=np.empty((count, horizons), dtype=np.float32),
+        )
+        self._dtype = task.dtype
+        self._sound = np.ones(count, dtype=np.bool_)
+        self._done = 0
 
-def _check_shapes(encoded: Encoded, count: int, dim: int, horizons: int) -> None:
-    """Refuse wrong shapes, which an assignment would silently broadcast."""
-    for name, width in (("embedding", dim), ("forecast", horizons), ("confidence", horizons)):
-        if (shape := getattr(encoded, name).shape) != (count, width):
-            raise MismatchError(
-                f"the encoder returned {name} of shape {shape}; expected {(count, width)} by its spec: test it with "
-                "encash.testing.EncoderContract"
-            )
+    def store(self, encoded: Encoded) -> None:
+        """Check and round the outputs of the next windows."""
+        entries, count = self._entries, len(encoded.embedding)
+        self._check_shapes(encoded)
+        finite = encoded.finite()
+        sound, rows = encoded.take(finite), self._done + np.flatnonzero(finite)
+        entries.embedding[rows] = round_vectors(sound.embedding, self._dtype)
+        entries.forecast[rows] = sound.forecast
+        entries.confidence[rows] = sound.confidence
+        self._sound[self._done : self._done + count] = finite
+        self._done += count
+
+    def result(self, seconds: float) -> TaskResult:
+        """Return the entries of the windows that did not fail."""
+        if self._done < len(self._sound):
+            raise MismatchError(self._wrong(f"{self._done:,} outputs", f"{len(self._sound):,}, one per window"))
+        return TaskResult(
+            entries=self._entries if self._sound.all() else self._entries.take(self._sound),
+            encode_seconds=seconds,
+            failed=np.flatnonzero(~self._sound),
+        )
+
+    def _check_shapes(self, encoded: Encoded) -> None:
+        """Refuse wrong shapes, which an assignment would silently broadcast."""
+        count = min(len(encoded.embedding), len(self._sound) - self._done)
+        for name in ("embedding", "forecast", "confidence"):
+            expected = (count, getattr(self._entries, name).shape[1])
+            if (shape := getattr(encoded, name).shape) != expected:
+                raise MismatchError(self._wrong(f"{name} of shape {shape}", f"{expected} by its spec"))
+
+    @staticmethod
+    def _wrong(returned: str, expected: str) -> str:
+        return f"the encoder returned {returned}; expected {expected}: test it with encash.testing.EncoderContract"
 
 
 def _spans(days: Days, owner: Int64, count: int) -> list[tuple[np.datetime64, np.datetime64]]:

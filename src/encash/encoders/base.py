@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import Bool, Float32
+from encash.arrays import Bool, Float32, Int64, runs_of_rows
 from encash.errors import MismatchError
 from encash.fingerprint import fingerprint
 from encash.serialization import added_in, describe, from_description, identity
@@ -168,6 +168,8 @@ class Encoder(ABC):
     spec: EncoderSpec
     batch_size: int
     """The number of windows for which one call of `encode` is most efficient."""
+    callers: int = 1
+    """Threads whose calls of `encode_rows` keep the device busy: 2 if one prepares while the other computes."""
     source_digest: str | None = None
     """SHA-256 of the file it was read from: a cache recognizes a checkpoint by it without loading it."""
     entries_per_second: float | None = None
@@ -192,3 +194,25 @@ class Encoder(ABC):
         Raises:
             MismatchError: the shape is not (n, L, F) of `spec`.
         """
+
+    def encode_rows(self, rows: Float32, starts: Int64) -> Generator[Encoded, None, None]:
+        """Encode windows of shared rows, a batch at a time, in order.
+
+        Windows of consecutive days overlap, so that an encoder on a device can copy each row there once.
+
+        Args:
+            rows: feature rows, shape (R, F); rows outside all windows may hold NaN.
+            starts: the first row of each window, shape (n,); any n ≥ 1.
+
+        Yields:
+            the outputs of the next windows. All are taken, or the generator is closed.
+        """
+        first = 0
+        while first < len(starts):
+            part = starts[first : first + self.batch_size]
+            yield self.encode(runs_of_rows(rows, part, self.spec.lookback))
+            first += len(part)
+
+    def replicas(self) -> tuple[Encoder, ...]:
+        """Return this encoder and its copies on other devices of this machine, which may work at the same time."""
+        return (self,)

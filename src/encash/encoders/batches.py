@@ -51,20 +51,28 @@ class BatchedEncoder(Encoder):
             try:
                 part = self.call(_padded(windows[start : start + size], size))
             except MemoryError:
-                self._halve()
+                self._halve(size)
                 continue
             parts.append(part.take(slice(len(windows) - start)))
             start += size
         return Encoded.join(parts)
 
+    def _sizes(self) -> list[int]:
+        """Return the sizes of calls, the largest first."""
+        sizes = [self.batch_size]
+        while sizes[-1] // 2 >= self.smallest_call:
+            sizes.append(sizes[-1] // 2)
+        return sizes
+
     def _size(self, remaining: int) -> int:
         """Return the largest call that the remaining windows fill, or else the smallest call."""
-        size = self.batch_size
-        while size > remaining and size // 2 >= self.smallest_call:
-            size //= 2
-        return size
+        sizes = self._sizes()
+        return next((size for size in sizes if size <= remaining), sizes[-1])
 
-    def _halve(self) -> None:
+    def _halve(self, failed: int) -> None:
+        """Halve the batch after a call of `failed` windows, unless a different thread has done so meanwhile."""
+        if failed > self.batch_size:
+            return
         if self.batch_size == 1:
             raise WorkError(
                 "memory ran out with a single window; close other programs, use a different device or a smaller model"

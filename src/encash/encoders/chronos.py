@@ -23,7 +23,7 @@ from encash.encoders.optional_import import import_optional
 from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import DEFAULT_BATCH
 from encash.encoders.pooling import check_pooling, pool
-from encash.encoders.torch.encoder import choose_device, is_memory_error
+from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import weights_fingerprint
 from encash.errors import FormatError, InputError, MissingFileError, reason
 from encash.fingerprint import file_digest

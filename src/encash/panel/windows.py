@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions
+from encash.arrays import Bool, Days, Float32, Int8, Int64, UInt64, positions, runs_of_rows
 from encash.errors import InputError
 from encash.fingerprint import row_digests, run_digests
 from encash.panel.panel import FeatureRows, Panel, check_lookback
@@ -103,6 +103,29 @@ def window_grid(rows: FeatureRows, days: Days, lookback: int) -> WindowGrid:
     return WindowGrid(days=days, tickers=rows.tickers, end_row=end_row, digest=digest, reason=reason)
 
 
+def window_starts(rows: FeatureRows, end_rows: Int64, lookback: int) -> Int64:
+    """Return the first row of each of the windows that end at these rows, shape (n,).
+
+    Args:
+        rows: the feature rows of the grid.
+        end_rows: positions as in `WindowGrid.end_row`, shape (n,).
+        lookback: L, the sessions of a window.
+
+    Raises:
+        InputError: a row at which no complete window of one ticker ends.
+    """
+    check_lookback(lookback)
+    owner = np.searchsorted(rows.offsets, end_rows, side="right") - 1
+    outside = (end_rows < 0) | (end_rows >= len(rows.values))
+    if (bad := np.flatnonzero(outside | (end_rows - rows.offsets[owner] + 1 < lookback))).size:
+        raise InputError(
+            f"no window of {lookback} sessions ends at row {end_rows[bad[0]]}; give the end rows of available cells "
+            "of a grid with the same rows and lookback"
+        )
+    starts: Int64 = end_rows - lookback + 1
+    return starts
+
+
 def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32:
     """Copy the windows that end at these rows out of the feature rows.
 
@@ -117,21 +140,7 @@ def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32
     Raises:
         InputError: a row at which no complete window of one ticker ends.
     """
-    check_lookback(lookback)
-    num_features = rows.values.shape[1]
-    if len(end_rows) == 0:
-        return np.empty((0, lookback, num_features), dtype=np.float32)
-    owner = np.searchsorted(rows.offsets, end_rows, side="right") - 1
-    outside = (end_rows < 0) | (end_rows >= len(rows.values))
-    if (bad := np.flatnonzero(outside | (end_rows - rows.offsets[owner] + 1 < lookback))).size:
-        raise InputError(
-            f"no window of {lookback} sessions ends at row {end_rows[bad[0]]}; give the end rows of available cells "
-            "of a grid with the same rows and lookback"
-        )
-    # Overlapping views of L × F consecutive floats: indexing them copies each window as one block of memory.
-    flat = np.ascontiguousarray(rows.values).reshape(-1)
-    every = np.lib.stride_tricks.sliding_window_view(flat, lookback * num_features)[::num_features]
-    return every[end_rows - lookback + 1].reshape(-1, lookback, num_features)
+    return runs_of_rows(rows.values, window_starts(rows, end_rows, lookback), lookback)
 
 
 def sample_windows(panel: Panel, lookback: int) -> Float32:

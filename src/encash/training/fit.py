@@ -13,6 +13,7 @@ scale is that of the expected return, and of 100 forecasts with a confidence of 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,15 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from encash.arrays import Float32, Float64
+from encash.arrays import Float32, Float64, Int64
 from encash.atomic_write import check_folder
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, choose_device, save_checkpoint
+from encash.encoders.torch.devices import free_memory, half_dtype
 from encash.errors import WorkError
 from encash.metrics import reliability, right_signs
 from encash.panel import Panel
+from encash.panel.windows import window_starts
 from encash.progress import Progress
 from encash.serialization import describe
 from encash.training.calibration import Evidence, ExpectedSlope, expect_slopes
@@ -47,6 +50,8 @@ WARM_UP_SHARE = 0.05
 AVERAGING = 0.98
 """Decay per step of the averaged weights, which are the ones that are evaluated and kept."""
 EVALUATION_BATCH = 256
+ROWS_SHARE = 0.25
+"""The most of an accelerator's free memory that the feature rows may take."""
 HEAD_WINDOWS = 1024
 """Training windows that the heads of the start are fitted on."""
 CERTAINTY = 2.0
@@ -218,6 +223,8 @@ class _Run:
         self.model, self.split, self.config = model, split, config
         self.device = next(model.parameters()).device
         self.epochs_done = 0
+        self._half = None if self.device.type == "cpu" else half_dtype(self.device)
+        self._rows = _rows_on_device(split, self.device)
         self._progress = progress or (lambda done, total: None)
         self._draws = min(config.epoch_samples, len(split.train))
         self._steps_per_epoch = math.ceil(self._draws / config.sizes.batch_size)
@@ -225,8 +232,20 @@ class _Run:
         self._expected_steps = self._steps_per_epoch * min(config.max_epochs, config.patience)
         self._steps = 0
         self._optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.sizes.learning_rate, weight_decay=config.weight_decay
+            model.parameters(),
+            lr=config.sizes.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True if self.device.type == "cuda" else None,  # the only kind that takes float16 without a wait
         )
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._half == torch.float16)
+
+    @property
+    def how(self) -> str:
+        """What the result says about the device, if a repeated run need not give the same bytes."""
+        if self._half is None:
+            return ""
+        precision = str(self._half).removeprefix("torch.")
+        return f"; trained on {self.device.type} in {precision}: a repeated run agrees closely, not bit by bit"
 
     def fit_heads(self, linear: LinearFit, overlap: Float64) -> None:
         """Make the linear forecast that of the model, with the confidence of its held-out forecasts."""
@@ -240,8 +259,7 @@ class _Run:
 
     def fit(self, start_loss: float) -> _Best:
         """Train until no epoch has improved for `patience` epochs; return the best epoch, or the start as epoch 0."""
-        average = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]  # torch has no type for it
-        averaged = AveragedModel(self.model, multi_avg_fn=average)
+        averaged = _AveragedWeights(self.model)
         best = _Best(epoch=0, train_loss=start_loss, daily=self._daily(), weights=_copy(self.model))
         for epoch in range(1, self.config.max_epochs + 1):
             train_loss = self._epoch(epoch, averaged)
@@ -277,32 +295,34 @@ class _Run:
     def predict(self, samples: Samples) -> tuple[Float64, Float64]:
         """Return the outputs and confidences of the model, each (n, H)."""
         self.model.eval()
-        outputs: list[Float32] = []
-        confidences: list[Float32] = []
         with torch.inference_mode():
-            for windows in self._windows(samples):
-                output, confidence = self.model(windows)
-                outputs.append(output.cpu().numpy())
-                confidences.append(confidence.cpu().numpy())
-        return np.concatenate(outputs).astype(np.float64), np.concatenate(confidences).astype(np.float64)
+            parts = [self.model(windows) for windows in self._windows(samples)]
+            outputs, confidences = (torch.cat(each).cpu().double().numpy() for each in zip(*parts, strict=True))
+        return outputs, confidences
 
-    def _epoch(self, epoch: int, averaged: AveragedModel) -> float:
-        """Train on the samples drawn for an epoch; return the mean loss of the forecasts."""
+    def _epoch(self, epoch: int, averaged: _AveragedWeights) -> float:
+        """Train on the samples drawn for an epoch; return the mean loss of the forecasts.
+
+        No step waits for the device: losses stay there until the end.
+        """
         self.model.train()
-        losses = []
+        losses: list[Tensor] = []
         for samples in self._batches(epoch):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._learning_rate()
             forecast_loss, confidence_loss = self._losses(samples)
             self._optimizer.zero_grad(set_to_none=True)
-            (forecast_loss + confidence_loss).backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+            loss = self._scaler.scale(forecast_loss + confidence_loss)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+            self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
-            self._optimizer.step()
-            averaged.update_parameters(self.model)
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+            averaged.update(self.model)
             self._steps += 1
-            losses.append(forecast_loss.item())
+            losses.append(forecast_loss.detach())
             self._progress(self._steps, self._expected_steps)
-        return float(np.mean(losses))
+        return float(torch.stack(losses).cpu().double().numpy().mean())
 
     def _batches(self, epoch: int) -> Iterator[Samples]:
         """Yield batches drawn without replacement; the place of a window depends only on seed, epoch and its cell."""
@@ -314,15 +334,16 @@ class _Run:
 
     def _losses(self, samples: Samples) -> tuple[Tensor, Tensor]:
         """Return the mean squared error of the forecasts and the cross-entropy of the confidences."""
-        targets = self._tensor(self.split.targets(samples))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            mean = self.model.states(self._tensor(self.split.windows(samples))).mean(1)
-            forecast = self.model.pred_head(mean)
-            doubt = self.model.confidence_head(mean.detach())
-        known = torch.isfinite(targets)
-        right = (torch.sign(forecast.detach()) == torch.sign(targets)).float()
-        error = functional.mse_loss(forecast.float()[known], targets[known])
-        return error, functional.binary_cross_entropy_with_logits(doubt.float()[known], right[known])
+        targets = self.split.targets(samples).reshape(-1)
+        known = np.flatnonzero(np.isfinite(targets))  # on the host: a mask of the device would wait for it
+        with torch.autocast(self.device.type, dtype=self._half, enabled=self._half is not None):
+            mean = self.model.states(self._inputs(samples)).mean(1)
+            outputs = self.model.pred_head(mean), self.model.confidence_head(mean.detach())
+        at, wanted = self._tensor(known), self._tensor(targets[known])
+        forecast, doubt = (output.float().flatten().index_select(0, at) for output in outputs)
+        right = (torch.sign(forecast.detach()) == torch.sign(wanted)).float()
+        error = functional.mse_loss(forecast, wanted)
+        return error, functional.binary_cross_entropy_with_logits(doubt, right)
 
     def _daily(self) -> Float64:
         """Return the mean rank correlation over the horizons in each choosing session; NaN if there is none."""
@@ -344,10 +365,40 @@ class _Run:
         """Yield the windows of samples in batches for evaluation."""
         for at in range(0, len(samples), EVALUATION_BATCH):
             part = samples.take(np.arange(at, min(at + EVALUATION_BATCH, len(samples))))
-            yield self._tensor(self.split.windows(part))
+            yield self._inputs(part)
 
-    def _tensor(self, array: Float32) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+    def _inputs(self, samples: Samples) -> Tensor:
+        """Return the windows of samples on the device, gathered there if it holds the rows."""
+        if self._rows is None:
+            return self._tensor(self.split.windows(samples))
+        starts = self._tensor(window_starts(self.split.rows, samples.end_rows, self.split.lookback))
+        return self._rows[starts[:, None] + torch.arange(self.split.lookback, device=self.device)]
+
+    def _tensor(self, array: Float32 | Int64) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":  # pinned, so that the copy runs beside the step before
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+
+class _AveragedWeights:
+    """Moving averages of the weights of a model."""
+
+    def __init__(self, model: ReferenceTransformer):
+        self.module = copy.deepcopy(model)
+        self._average = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]  # torch has no type for it
+        self._updates = 0  # a number of the host, where AveragedModel copies one to the device in every step
+
+    @torch.no_grad()
+    def update(self, model: ReferenceTransformer) -> None:
+        """Include the present weights; the first ones are taken as they are."""
+        ours, theirs = list(self.module.parameters()), list(model.parameters())
+        if self._updates:
+            self._average(ours, theirs, self._updates)
+        else:
+            for our, their in zip(ours, theirs, strict=True):
+                our.copy_(their)
+        self._updates += 1
 
 
 def _evidence(run: _Run, linear: LinearFit, *, trained: bool) -> list[Evidence]:
@@ -377,6 +428,14 @@ def _start(layout: Layout, split: Split, linear: LinearFit, seed: int) -> Refere
     return start_model(layout, seed, forecast, tokens.std(axis=0))
 
 
+def _rows_on_device(split: Split, device: torch.device) -> Tensor | None:
+    """Return all feature rows on an accelerator, if they take at most a quarter of its free memory."""
+    free = free_memory(device)
+    if free is None or split.rows.values.nbytes > ROWS_SHARE * free:
+        return None
+    return torch.from_numpy(split.rows.values).to(device)
+
+
 def _copy(model: ReferenceTransformer) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -404,7 +463,7 @@ def _figures(run: _Run, baseline: LinearForecast, expected: Sequence[ExpectedSlo
     known = np.isfinite(targets)
     right = right_signs(forecast, targets)
     return {
-        "result": _result(skill, ridge, mean, expected),
+        "result": _result(skill, ridge, mean, expected) + run.how,
         "val_loss": skill.loss,
         "val_loss_error": skill.loss_error,
         "rank_ic": skill.rank_ic,

@@ -1,7 +1,9 @@
-"""Run tasks in one thread of this process."""
+"""Run tasks in threads of this process, on one device or on all that the encoder has replicas on."""
 
 from __future__ import annotations
 
+import queue
+import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 from encash.cache.executors.base import Executor
@@ -10,28 +12,41 @@ from encash.encoders.base import Encoder
 
 
 class LocalExecutor(Executor):
-    """Runs tasks one after the other in a thread, while the caller reads and writes.
+    """Runs tasks in threads, while the caller reads and writes.
 
-    There is one worker, because an encoder already uses all cores, or the whole device.
+    On a CPU there is one worker, because an encoder already uses all cores. On accelerators there are as many per
+    device as its encoder can serve at the same time (`Encoder.callers`).
     """
 
-    workers = 1
-
     def __init__(self, encoder: Encoder):
-        self._encoder = encoder
+        replicas = encoder.replicas()
+        free = [replica for _ in range(encoder.callers) for replica in replicas]
+        self.workers = len(free)
+        self._free: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
+        for replica in free:
+            self._free.put(replica)
         self._stopping = False
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="encash-encode")
+        self._counting = threading.Lock()
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="encash-encode")
 
     def submit(self, task: Task) -> Future[TaskResult]:
-        """Queue a task."""
-        return self._pool.submit(run_task, task, self._encoder, self._on_batch)
+        """Queue a task for the next encoder that is free."""
+        return self._pool.submit(self._run, task)
 
     def shutdown(self) -> None:
         """Stop after the current batch."""
         self._stopping = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _run(self, task: Task) -> TaskResult:
+        encoder = self._free.get()
+        try:
+            return run_task(task, encoder, self._on_batch)
+        finally:
+            self._free.put(encoder)
+
     def _on_batch(self, windows: int) -> None:
         if self._stopping:
             raise CancelledError("the executor was shut down")
-        self.encoded += windows
+        with self._counting:
+            self.encoded += windows

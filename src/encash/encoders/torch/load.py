@@ -16,7 +16,8 @@ from encash.encoders.checkpoint import ENGINES, HORIZONS, choose_lookback
 from encash.encoders.options import AUTO, LoadOptions
 from encash.encoders.pooling import check_pooling
 from encash.encoders.torch.choice import Candidate, LoadProgress, fastest, run_text
-from encash.encoders.torch.encoder import TorchEncoder, choose_device
+from encash.encoders.torch.devices import choose_device, equal_devices
+from encash.encoders.torch.encoder import TorchEncoder
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
 from encash.encoders.torch.precision import check_precision, offered
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
@@ -57,10 +58,14 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
         encoder = runtime_encoder(plain, options.device)
         progress.complete(EXPORT_STEPS)
     elif options.precision == AUTO:
-        fixed_batch = options.batch_size is not None or device.type != "cpu"
+        fixed_batch = options.batch_size is not None or device.type != "cpu"  # a batch of an accelerator is tuned below
         others = list(_other_candidates(plain, make, engine=options.engine))
         encoder = fastest(plain, others, options.sample, fixed_batch=fixed_batch, progress=progress)
     encoder.choice = encoder.choice or f"{precision}, {run_text(encoder)}: as requested"
+    if isinstance(encoder, TorchEncoder) and device.type != "cpu":
+        encoder.also_on = equal_devices(device)
+        if options.batch_size is None:
+            encoder.choice += f"; {encoder.settle()}"
     encoder.source_digest = file_digest(path)
     return encoder
 

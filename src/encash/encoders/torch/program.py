@@ -20,7 +20,7 @@ from torch.export import ExportedProgram
 from encash.arrays import Float32
 from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
-from encash.encoders.torch.encoder import choose_device, is_memory_error
+from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
 from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint

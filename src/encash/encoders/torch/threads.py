@@ -58,6 +58,13 @@ def matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def only_matmul_precision(precision: str) -> Iterator[None]:
+    """Set it within a block like `matmul_precision`, while no other thread changes it."""
+    with _settings, matmul_precision(precision):
+        yield
+
+
 def _on_one_core(function: Callable[[P], R], part: P) -> R:
     torch.get_num_threads()  # makes this thread adopt the number that is set at this moment: one
     return function(part)
