@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 
 from encash.arrays import Float64
 from encash.backtest.simulation.costs.base import BUY, CostModel
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError
+from encash.text_files import read_csv, to_whole
 
 _COLUMNS = ["ticker", "shares"]
 _SHRINK = 1e-9
@@ -56,22 +56,15 @@ def read_positions(path: str | Path) -> dict[str, int]:
         MissingFileError: no such file.
         FormatError: other columns, a number of shares that is not whole and 0 or more, or a ticker twice.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"no positions {path}; expected a CSV file with the columns ticker,shares")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if header != _COLUMNS:
-        raise FormatError(f"{path} has the columns {','.join(header)!r}; expected ticker,shares")
     held: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        if len(row) != 2 or not row[0] or not row[1].isdecimal():
+    for number, (ticker, shares) in read_csv(path, _COLUMNS, kind="file of positions")[1]:
+        if not ticker or not shares.isdecimal():
             raise FormatError(
-                f"{path}, line {number}: {','.join(row)!r}; expected a ticker and whole shares, such as AAPL,120"
+                f"{path}, line {number}: {ticker},{shares}; expected a ticker and whole shares, such as AAPL,120"
             )
-        if row[0] in held:
-            raise FormatError(f"{path}, line {number}: {row[0]} is given twice; expected one line per ticker")
-        held[row[0]] = int(row[1])
+        if ticker in held:
+            raise FormatError(f"{path}, line {number}: {ticker} is given twice; expected one line per ticker")
+        held[ticker] = to_whole(shares)
     return held
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Days, Float32, Float64, Text, day_text, to_day
-from encash.clusters.files import check_seal, read_arrays, read_json, write_arrays, write_json
+from encash.clusters.files import SEAL, check_seal, read_arrays, read_json, write_arrays, write_json
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint
 from encash.heads.registry import Predictor, predictor_of
@@ -161,7 +161,7 @@ class Head:
             fits.append({"end": one.end, "first_day": day_text(one.first_day), "skill": skill})
         facts = {name: getattr(self, name) for name in _FACTS}
         content = {**facts, "head": self.fingerprint, "fits": fits, "notes": dict(self.notes)}
-        write_json(folder / _FACTS_FILE, content, sealed=True)
+        write_json(folder / _FACTS_FILE, content, seal=SEAL)
         for left in folder.glob("[0-9][0-9][0-9][0-9].npz"):
             if int(left.stem) >= len(self.periods):
                 left.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 
 from encash import clusters
 from encash.arrays import Days, day_text, to_day
-from encash.errors import FormatError, InputError, MissingFileError
+from encash.errors import FormatError, InputError
 from encash.pipeline.filters import FilterChoice, load_periods
 from encash.pipeline.sources import Sources
+from encash.text_files import read_toml
 
 if TYPE_CHECKING:
     from encash.cache import Lookup, LookupByPeriod
@@ -50,12 +50,7 @@ def read_encoders(path: Path) -> tuple[EncoderPeriod, ...]:
         MissingFileError: no such file.
         FormatError: not TOML, an unknown key, or an encoder without a cache.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no list of encoders {path}; expected TOML with a table [[encoder]] for each")
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path} is not TOML ({error})") from None
+    document = read_toml(path, kind="list of encoders", expected="TOML with a table [[encoder]] for each")
     tables = document.get(_TABLE)
     if set(document) != {_TABLE} or not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise FormatError(f"{path} holds {', '.join(document) or 'nothing'}; expected a table [[encoder]] for each")
