@@ -76,7 +76,7 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         read_positions(tmp_path / "none.csv")
     for text, expected in (
-        ("symbol,qty\nA,1\n", "expected ticker,shares"),
+        ("symbol,qty\nA,1\n", "expected the columns ticker,shares"),
         ("ticker,shares\nA,1.5\n", "line 2"),
         ("ticker,shares\nA,-3\n", "line 2"),
         ("ticker,shares\nA,1\nA,2\n", "given twice"),
