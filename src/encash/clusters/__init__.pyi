@@ -1,4 +1,3 @@
-from .assignment_cache import CacheEntries as CacheEntries
 from .assignment_cache import covers as covers
 from .assignment_cache import load_cached_assignments as load_cached_assignments
 from .assignment_cache import update_assignment_cache as update_assignment_cache
@@ -7,6 +6,7 @@ from .assignments import assign_batches as assign_batches
 from .assignments import load_assignments as load_assignments
 from .choose import KSelection as KSelection
 from .choose import choose_k as choose_k
+from .entry_values import CacheEntries as CacheEntries
 from .filters.base import CandidateFilter as CandidateFilter
 from .filters.hard import Hard as Hard
 from .filters.nearest import Nearest as Nearest

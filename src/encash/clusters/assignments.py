@@ -15,7 +15,7 @@ from encash.clusters.files import array_folder, check_types, read_array_folder
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError
 
-_REMAKE = "encash clusters assign --clusters … --cache …"
+REASSIGN = "encash clusters assign --clusters … --cache …"
 _ARRAYS = ("days", "tickers", "cluster", "distance")
 _OPTIONAL = ("digest", "distances")
 _FACTS = {"k": int, "model": str, "cache": str, "version": int | str}
@@ -125,7 +125,7 @@ class Assignments:
                     new_array(name, array.shape, array.dtype)[...] = array
 
 
-def load_assignments(folder: str | Path, *, distances: bool = False, remake: str = _REMAKE) -> Assignments:
+def load_assignments(folder: str | Path, *, distances: bool = False, remake: str = REASSIGN) -> Assignments:
     """Load what `Assignments.save` wrote, as memory-mapped arrays.
 
     Args:

@@ -14,7 +14,7 @@ from encash.clusters.model import ClusterModel
 from encash.errors import FormatError
 
 if TYPE_CHECKING:
-    from encash.clusters.assignment_cache import CacheEntries
+    from encash.clusters.entry_values import CacheEntries
     from encash.clusters.walk import WalkModel
 
 MAPPED_ENTRIES = 1_500

@@ -12,8 +12,8 @@ import numpy as np
 
 from encash.arrays import Float64, to_day
 from encash.atomic_write import whole_folder
-from encash.clusters.assignment_cache import CacheEntries, cell_digests
 from encash.clusters.assignments import load_assignments
+from encash.clusters.entry_values import CacheEntries, cell_digests
 from encash.clusters.files import check_types, read_json, write_json
 from encash.clusters.model import load_clusters
 from encash.clusters.periods import ModelPeriod
