@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import encash
+import encash.heads
+import encash.pipeline
 from encash.cli import main
+from encash.store.lance.snapshot import LanceSnapshot
 from encash.testing import MeanEncoder
-from tests.cli.commands import LOOKBACK, answer, refusal, runs
+from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
 
 HORIZONS = ["--horizon", "1", "5"]
 
@@ -66,6 +70,35 @@ def test_a_backtest_ranks_by_the_head_without_loading_a_model(
         forecast, confidence = loaded.forecast(day, np.array([row["ticker"]]), vectors)
         assert (row["forecast"], row["confidence"]) == (forecast[0, 1], confidence[0, 1])
     assert json.loads((folder / "run" / "result.json").read_text())["head"]["held_out_ic"].keys() == {"1", "5"}
+
+
+def test_stored_forecasts_save_the_vectors_and_change_nothing(
+    folder: Path, head: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them no vector is read; without them, or with half of them stale, every byte is the same."""
+    command = cached(folder, "--head", str(head), "--filter", "none", "--no-report")
+    picks, read = folder / "run" / "picks.parquet", []
+    vectors = LanceSnapshot.vectors
+    monkeypatch.setattr(LanceSnapshot, "vectors", lambda self, rows: read.append(len(rows)) or vectors(self, rows))
+    answer(capsys, *command)
+    assert not read
+    first = picks.read_bytes()
+    shutil.copytree(head, tmp_path / "bare", ignore=shutil.ignore_patterns("forecasts"))
+    bare = [*command[: command.index("--head")], "--head", str(tmp_path / "bare"), "--filter", "none", "--no-report"]
+    answer(capsys, *bare)
+    assert sum(read) > 0
+    assert picks.read_bytes() == first
+    part, read[:] = str(tmp_path / "part.lance"), []
+    days = (folder / "days.txt").read_text().split()
+    answer(capsys, "build", *models(folder), "--cache", part, "--end", days[120])
+    update = [*command[: command.index("--cache") + 1], part, "--head", str(tmp_path / "bare"), "--filter", "none"]
+    loaded = encash.heads.load_head(tmp_path / "bare")
+    encash.pipeline.update_forecasts(encash.open_cache(part), tmp_path / "bare", loaded)
+    answer(capsys, "build", *models(folder), "--cache", part)
+    read[:] = []
+    answer(capsys, *update, "--no-report")
+    assert sum(read) > 0
+    assert picks.read_bytes() == first
 
 
 def test_sweeps_picks_and_comparisons_rank_by_the_head(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from encash.arrays import Days, Float32, Text
+from encash.arrays import Bool, Days, Float32, Text
 
 
 class ForecastSource(Protocol):
@@ -32,6 +32,13 @@ class ForecastSource(Protocol):
     @property
     def needs_vectors(self) -> bool:
         """True if forecasts are made from embeddings."""
+
+    def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
+        """Look up the forecasts of n entries of the cache that need no vectors.
+
+        Returns:
+            which are known, (n,); forecasts and confidences, (n, H), NaN if not known.
+        """
 
     def forecast(self, days: Days, tickers: Text, vectors: Float32 | None) -> tuple[Float32, Float32]:
         """Forecast n cells (day i, ticker i).

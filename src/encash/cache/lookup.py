@@ -215,12 +215,12 @@ class Lookup:
         source = self.forecasts if forecasts else None
         own = forecasts and source is None
         wanted = _Wanted(
-            embeddings=embeddings or (source is not None and source.needs_vectors),
+            embeddings=embeddings,
             forecasts=own,
             cached_forecasts=own and self._encoder.choose_forecasts(),
             source=source,
         )
-        size = self._chunk_cells(wanted.embeddings)
+        size = self._chunk_cells(embeddings or (source is not None and source.needs_vectors))
         for start in range(0, len(cells), size):
             chunk = _Chunk(cells.take(slice(start, start + size)), start, len(cells), snapshot)
             yield self._read_chunk(chunk, wanted, progress)
@@ -236,6 +236,8 @@ class Lookup:
 
     def _read_chunk(self, chunk: _Chunk, wanted: _Wanted, progress: Progress | None) -> Signals:
         """Read one chunk: first the hits, then what has to be encoded."""
+        if wanted.source is not None and not wanted.embeddings:
+            wanted = replace(wanted, embeddings=self._needs_vectors(wanted.source, chunk.cells))
         signals, kind = self._read_hits(chunk, wanted), chunk.cells.kind
         encode_all = wanted.forecasts and not wanted.cached_forecasts
         encode = np.flatnonzero((kind != Kind.UNAVAILABLE) & (encode_all | ~signals.found))
@@ -271,17 +273,31 @@ class Lookup:
             found=chunk.cells.kind == Kind.HIT,
         )
 
+    def _needs_vectors(self, source: ForecastSource, cells: LocatedCells) -> bool:
+        """Return True if some forecast of a chunk is made from a vector."""
+        if not source.needs_vectors:
+            return False
+        known, _, _ = source.known(cells.cells.days, cells.cells.tickers)
+        encoded = np.isin(cells.kind, (Kind.MISS, Kind.STALE)) & self._encoder.given
+        return bool((encoded | ((cells.kind == Kind.HIT) & ~known)).any())
+
     def _with_forecasts(self, source: ForecastSource, signals: Signals, chunk: _Chunk) -> Signals:
         """Take the forecasts of a chunk from a source; a cell without one is not found."""
-        cells, count = chunk.cells.cells, len(chunk.cells)
+        cells, kind = chunk.cells.cells, chunk.cells.kind
+        known, forecast, confidence = source.known(cells.days, cells.tickers)
         alone = self._snapshot is None and not self._encoder.given
-        asked = np.arange(count) if alone else np.flatnonzero(signals.found)
-        vectors = signals.embedding[asked] if source.needs_vectors and signals.embedding is not None else None
-        made = source.forecast(cells.days[asked], cells.tickers[asked], vectors)
-        forecast, confidence = (_scatter(values, asked, count, values.shape[1]) for values in made)
-        found: Bool = np.isfinite(np.concatenate([forecast, confidence], axis=1)).all(axis=1)
+        if source.needs_vectors:
+            known &= kind == Kind.HIT
+            asked = np.flatnonzero(signals.found & ~known)
+            if len(asked):
+                assert signals.embedding is not None
+                made = source.forecast(cells.days[asked], cells.tickers[asked], signals.embedding[asked])
+                forecast[asked], confidence[asked] = made
+        finite: Bool = np.isfinite(np.concatenate([forecast, confidence], axis=1)).all(axis=1)
         if alone:
-            chunk.cells.kind[:] = np.where(found, Kind.HIT, Kind.UNAVAILABLE)
+            kind[:] = np.where(finite, Kind.HIT, Kind.UNAVAILABLE)
+        found = finite if alone else finite & signals.found
+        forecast[~found], confidence[~found] = np.nan, np.nan
         return replace(signals, forecast=forecast, confidence=confidence, found=found)
 
     def _encode(self, chunk: _Chunk, cells: Int64, signals: Signals, progress: Progress | None) -> None:

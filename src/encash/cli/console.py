@@ -269,5 +269,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
     ('a b?', 2003)
     """
-    line = "".join(letter if letter.isprintable() else "?" for letter in re.sub(r"\s*[\n\r\t\v\f]\s*", " ", text).strip())
+    line = "".join(
+        letter if letter.isprintable() else "?" for letter in re.sub(r"\s*[\n\r\t\v\f]\s*", " ", text).strip()
+    )
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"

@@ -69,6 +69,8 @@ def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     cache, prices = encash.open_cache(arguments.cache), encash.open_prices(arguments.prices)
     with console.progress("fit", "fits") as progress:
         head = pipeline.fit_head(cache, prices, config, arguments.out, progress=progress)
+    with console.progress("forecasts", "entries") as progress:
+        pipeline.update_forecasts(cache, arguments.out, head, progress=progress)
     values, text = describe(head)
     console.result({**values, "out": str(arguments.out)}, [*text, f"head {arguments.out}"])
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import Days, Float32, Float64, Text, day_text, to_day
+from encash.arrays import Bool, Days, Float32, Float64, Text, day_text, positions, to_day
+from encash.clusters.entry_values import StoredValues
 from encash.clusters.files import SEAL, check_seal, read_arrays, read_json, write_arrays, write_json
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint
@@ -70,6 +71,8 @@ class Head:
     """Fingerprint of the prices from `price_start` to `price_end`, which all fits together knew."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Settings, for people; not a part of the identity."""
+    stored: StoredValues | None = None
+    """Forecasts of a cache, so that its vectors need not be read; not a part of the identity."""
     source: str = field(default="head", init=False)
     needs_vectors: bool = field(default=True, init=False)
 
@@ -117,6 +120,28 @@ class Head:
             rows = active == number
             expected[rows], confidence[rows] = self.periods[number].forecast(vectors[rows])
         return expected, confidence
+
+    def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
+        """Look up the stored forecasts of n entries of the cache.
+
+        Args:
+            days: shape (n,).
+            tickers: shape (n,).
+
+        Returns:
+            which have one, (n,); forecasts and confidences, (n, H), NaN without one.
+        """
+        shape = (len(days), len(self.horizons))
+        if self.stored is None:
+            nothing = np.full(shape, np.nan, dtype=np.float32)
+            return np.zeros(len(days), dtype=np.bool_), nothing, nothing.copy()
+        row, column = positions(self.stored.days, days), positions(self.stored.tickers, tickers)
+        there = (row >= 0) & (column >= 0) & self.stored.valid[row, column]
+        forecast, confidence = (
+            np.where(there[:, None], self.stored.arrays[name][row, column], np.float32(np.nan))
+            for name in ("forecast", "confidence")
+        )
+        return there, forecast, confidence
 
     def check_encoder(self, encoder: str) -> None:
         """Refuse embeddings of a different encoder; an empty fingerprint on either side is unknown and passes.

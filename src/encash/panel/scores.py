@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from encash.arrays import Days, Float32, Float64, Text, day_text, positions
+from encash.arrays import Bool, Days, Float32, Float64, Text, day_text, positions
 from encash.errors import FormatError, MissingFileError
 from encash.fingerprint import fingerprint
 from encash.panel.tables.dates import DateRules, read_days
@@ -59,6 +59,10 @@ class ScoreTable:
         found = (np.where(there, grid[row, column], np.float32(np.nan)) for grid in (self.score, self.confidence))
         score, confidence = (values[:, None].astype(np.float32) for values in found)
         return score, confidence
+
+    def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
+        """Return that all n cells are known, (n,), and their scores and confidences as `forecast` does, (n, 1)."""
+        return np.ones(len(days), dtype=np.bool_), *self.forecast(days, tickers)
 
     def check_encoder(self, encoder: str) -> None:
         """Accept any encoder: scores are not made from embeddings."""

@@ -11,7 +11,7 @@ from encash import clusters
 from encash.arrays import DayLike, Int32
 from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
-from encash.pipeline.sources import cached_batches, encoder_fingerprint
+from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
 
@@ -62,7 +62,7 @@ def fit_clusters(
     model = clusters.fit_sample(sample, **settings) if selection is None else selection.best
     model.save(out)
     clusters.remove_rankings(out, keep_model=model.fingerprint)
-    clusters.map_entries(model, _entries(cache)).save(out)
+    clusters.map_entries(model, entries_of(cache)).save(out)
     return model, selection
 
 
@@ -94,7 +94,7 @@ def update_assignment_cache(cache: Cache, folder: Path, *, progress: Progress | 
             f"{cache.path} does not record which model made it, so its assignments are not cached; run "
             "`encash cache verify` with the model"
         )
-    return clusters.update_assignment_cache(folder, assigner, _entries(cache), progress=progress)
+    return clusters.update_assignment_cache(folder, assigner, entries_of(cache), progress=progress)
 
 
 def assignments_to_rank(
@@ -148,7 +148,7 @@ def write_walk(
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give a different folder for the walk (--out)")
     with sole_writer(out, "walk"):  # two walks would remove each other's checkpoints and mix their files
-        checkpoints = clusters.WalkCheckpoints(out, _entries(cache)) if cache.verified else None
+        checkpoints = clusters.WalkCheckpoints(out, entries_of(cache)) if cache.verified else None
         try:
             walk = clusters.walk_forward(
                 prices,
@@ -165,7 +165,7 @@ def write_walk(
                 f"{checkpoints.stored} refits are stored: the same walk into {out} resumes from there"
             ) from None
         walk.save(out)
-        clusters.map_entries(walk.periods[-1].model, _entries(cache)).save(out)
+        clusters.map_entries(walk.periods[-1].model, entries_of(cache)).save(out)
         if checkpoints is not None:
             checkpoints.clear()
         return walk
@@ -205,11 +205,4 @@ def cached_assignments(
     """Load the cached assignments of a cache under a model, as far as they are still valid."""
     if cache is None or not cache.verified:
         return None
-    return clusters.load_cached_assignments(folder, model, _entries(cache), distances=distances)
-
-
-def _entries(cache: Cache) -> clusters.CacheEntries:
-    """Return the entries of a cache as the clusters read them."""
-    snapshot = cache.snapshot()
-    fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.vectors
-    return clusters.CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)
+    return clusters.load_cached_assignments(folder, model, entries_of(cache), distances=distances)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from encash import heads
 from encash.atomic_write import check_folder
-from encash.pipeline.sources import cached_batches, encoder_fingerprint
+from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
 
@@ -43,3 +43,13 @@ def fit_head(
         )
         head.save(out)
         return head
+
+
+def update_forecasts(cache: Cache, folder: Path, head: heads.Head, *, progress: Progress | None = None) -> None:
+    """Store the forecasts of a head for every entry of a cache in the folder of the head.
+
+    Only entries that have changed since the last time are read. Without a record of the model that made the cache
+    nothing is stored.
+    """
+    if cache.verified:
+        heads.update_forecasts(folder, head, entries_of(cache), progress=progress)

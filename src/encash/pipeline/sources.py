@@ -18,6 +18,7 @@ from encash.progress import Progress
 
 if TYPE_CHECKING:
     from encash.cache import Cache, CacheReader, ForecastSource, Lookup
+    from encash.clusters import CacheEntries
     from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
 
@@ -181,7 +182,7 @@ class Sources:
         """
         from encash.cache import Lookup
 
-        forecasts = self.forecasts()
+        forecasts = self.forecasts(cache)
         read = partial(Lookup, cache=cache, panel=panel, forecasts=forecasts)
         if self.model is None:
             found = read()
@@ -196,19 +197,22 @@ class Sources:
             forecasts.check_encoder(spec.fingerprint)
         return found
 
-    def forecasts(self) -> ForecastSource | None:
-        """Open the head or the scores that replace the forecasts of the encoder; None without any.
+    def forecasts(self, cache: Cache | None) -> ForecastSource | None:
+        """Open the head, with its stored forecasts of a cache, or the scores that replace the forecasts of the encoder.
 
         Raises:
             InputError: both are named.
         """
-        from encash.heads import load_head
+        from encash.heads import load_head, with_stored_forecasts
         from encash.panel import read_scores
 
         if self.head is not None and self.scores is not None:
             raise InputError("both --head and --scores give forecasts; give one of them")
         if self.head is not None:
-            return load_head(self.head)
+            head = load_head(self.head)
+            if cache is None or not cache.exists or not cache.verified:
+                return head
+            return with_stored_forecasts(self.head, head, entries_of(cache))
         return None if self.scores is None else read_scores(self.scores)
 
     def like(self, spec: EncoderSpec) -> Sources:
@@ -274,3 +278,12 @@ def cached_batches(
             progress(done, total)
         entry_days = np.repeat(np.array(sessions, dtype="datetime64[D]"), counts)
         yield entry_days, np.concatenate(tickers), np.concatenate(vectors)
+
+
+def entries_of(cache: Cache) -> CacheEntries:
+    """Return the entries of a cache as clusters and heads read them."""
+    from encash.clusters import CacheEntries
+
+    snapshot = cache.snapshot()
+    fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.vectors
+    return CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)
