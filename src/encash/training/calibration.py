@@ -63,19 +63,19 @@ class ExpectedSlope:
     """Slope of realized on forecast values to expect of the next two years."""
 
     probability: float
-    """Probability of any skill; 0.5 without evidence."""
+    """Probability that the slope is not zero; 0.5 without evidence."""
     mean: float
     """Expected slope if there is skill."""
 
     @property
     def factor(self) -> float:
-        """Factor that calibrates the forecasts: the expected slope, no skill included."""
+        """Factor that calibrates the forecasts: the expected slope over both hypotheses, within limits."""
         return min(max(self.probability * self.mean, LEAST_SLOPE), MOST_FACTOR)
 
     @property
     def found(self) -> bool:
-        """True if the evidence is clearly better explained by skill than by none."""
-        return self.probability >= CLEAR_SKILL
+        """True if the evidence is clearly better explained by skill than by none, and forecasts do not mislead."""
+        return self.probability >= CLEAR_SKILL and self.mean > LEAST_SLOPE
 
 
 def expect_slopes(evidence: Sequence[Evidence], horizons: Sequence[int]) -> list[ExpectedSlope]:
