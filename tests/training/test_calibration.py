@@ -45,6 +45,23 @@ def test_noise_is_shrunk_to_nearly_nothing(seed):
         assert not one.found
 
 
+def test_forecasts_that_mislead_are_shrunk_like_noise():
+    """If returns go against the forecasts, as little is left of them as of noise, and no skill is found."""
+    for one in expect_slopes([evidence(np.full(2000, -0.5))], HORIZONS):
+        assert one.factor == LEAST_SLOPE
+        assert not one.found
+
+
+def test_a_wrong_price_moves_no_factor():
+    """One forecast and one return that are a thousand times too large change the factors by less than 2%."""
+    clean = evidence(np.full(1000, 0.7))
+    forecast, target = clean.forecast.copy(), clean.target.copy()
+    forecast[5000], target[20_000] = 1000.0, -1000.0
+    wrong = Evidence(forecast=forecast, target=target, session=clean.session)
+    for a, b in zip(expect_slopes([clean], HORIZONS), expect_slopes([wrong], HORIZONS), strict=True):
+        assert b.factor == pytest.approx(a.factor, rel=0.02)
+
+
 def test_skill_that_decays_counts_by_its_latest_years():
     """If the slope falls from 1 to 0.2, what is expected lies below the mean, and above the latest."""
     decaying = np.linspace(1.0, 0.2, 2500)

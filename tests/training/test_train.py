@@ -154,7 +154,7 @@ def test_a_planted_signal_is_learnt(tmp_path):
         (report.cross_section_slope["1"], report.cross_section_slope_error["1"]),
     ):
         assert slope == pytest.approx(1.0, abs=0.1 + 2 * error)
-        assert error < 0.1
+        assert error < 0.2
 
 
 def test_noise_is_reported_as_noise(tmp_path):

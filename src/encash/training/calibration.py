@@ -23,21 +23,23 @@ CHANCE = 8.0
 NORMAL_SLOPE = 1.6
 """Log odds of a right sign per standard deviation of a forecast, if returns are normal: logit Φ(x) ≈ 1.6 x."""
 NEWTON_STEPS = 20
-SLOPE_PRIOR = (0.6, 0.3)
+SLOPE_PRIOR = (0.6, 0.25)
 """Mean and standard deviation of the long-run slope of forecasts with skill, before any session is tested."""
 FLUCTUATIONS = (0.0, 0.1, 0.2, 0.3, 0.5)
 """Candidates for the standard deviation of the slope around its long-run mean."""
-HALF_LIFE = 252.0
+HALF_LIFE = 504.0
 """Sessions after which half of a deviation from the long-run mean is left."""
 PERIOD = 126
 """Sessions over which a slope is measured."""
 AHEAD = 252.0
 """Sessions from the last evidence to the middle of the time that a calibration is made for."""
-DIFFERENT_MODEL = 0.3
+DIFFERENT_MODEL = 0.25
 """Standard deviation of the slope of a model around that of all models that started as the same regression."""
 LEAST_SLOPE = 0.02
 """Forecasts without skill keep this share of their size, so that they still have an order."""
 LEAST_VARIANCE = 1e-6
+WINSORIZED_TO = (0.005, 0.995)
+"""Quantiles that forecasts and realized values are limited to when their slope is measured."""
 CLEAR_SKILL = 0.9
 """Probability of skill from which on it counts as found."""
 
@@ -61,19 +63,19 @@ class ExpectedSlope:
     """Slope of realized on forecast values to expect of the next two years."""
 
     probability: float
-    """Probability of any skill; 0.5 without evidence."""
+    """Probability that the slope is not zero; 0.5 without evidence."""
     mean: float
     """Expected slope if there is skill."""
 
     @property
     def factor(self) -> float:
-        """Factor that calibrates the forecasts: the expected slope, no skill included."""
+        """Factor that calibrates the forecasts: the expected slope over both hypotheses, within limits."""
         return min(max(self.probability * self.mean, LEAST_SLOPE), MOST_FACTOR)
 
     @property
     def found(self) -> bool:
-        """True if the evidence is clearly better explained by skill than by none."""
-        return self.probability >= CLEAR_SKILL
+        """True if the evidence is clearly better explained by skill than by none, and forecasts do not mislead."""
+        return self.probability >= CLEAR_SKILL and self.mean > LEAST_SLOPE
 
 
 def expect_slopes(evidence: Sequence[Evidence], horizons: Sequence[int]) -> list[ExpectedSlope]:
@@ -135,8 +137,7 @@ def _periods(evidence: Evidence, at: int, horizon: int) -> Periods:
     nothing = np.empty(0), np.empty(0), np.empty(0)
     if independent < 2:
         return nothing
-    x, y = evidence.forecast[known, at], evidence.target[known, at]
-    x, y = x - x.mean(), y - y.mean()
+    x, y = _within(evidence.forecast[known, at]), _within(evidence.target[known, at])
     along, square = np.bincount(place, weights=x * y), np.bincount(place, weights=x * x)
     if not square.sum() > 0:
         return nothing
@@ -151,6 +152,14 @@ def _periods(evidence: Evidence, at: int, horizon: int) -> Periods:
     slope = np.add.reduceat(along, cuts[:-1])[kept] / total[kept]
     variance = error**2 * len(sessions) * size[kept] / total[kept] ** 2
     return middle[kept].astype(np.float64), slope, np.maximum(np.nan_to_num(variance), LEAST_VARIANCE)
+
+
+def _within(values: Float64) -> Float64:
+    """Return values around their mean, the extreme ones limited, so that a wrong price moves no slope."""
+    low, high = np.quantile(values, WINSORIZED_TO)
+    limited = np.clip(values, low, high)
+    result: Float64 = limited - limited.mean()
+    return result
 
 
 def session_step(sessions: Int64) -> int:

@@ -7,8 +7,9 @@ and the deviation are folded into the last layer, so that the checkpoint forecas
 a session of average return.
 
 The confidence of a forecast is the probability that it is right about the sign of the return relative to the average of
-its session. Forecasts and confidences are calibrated on sessions that were held out of the fit, the latest last: their
-scale is that of the expected return, and of 100 forecasts with a confidence of 0.55 about 55 are right.
+its session. Forecasts and confidences are calibrated on sessions after those of their fit (walk-forward within the
+training sessions, then those that choose and report): their scale is that of the expected return, and of 100 forecasts
+with a confidence of 0.55 about 55 are right. Without skill, forecasts are nearly constant.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ CERTAINTY = 2.0
 class TrainReport:
     """Summary of a completed training run.
 
-    All figures are of the validation sessions, on which nothing was chosen. After they are measured, the scale of the
-    checkpoint is fitted on these sessions too, because they are the latest: see `recalibration`.
+    All figures are of the validation sessions, on which nothing was chosen. After they are measured, the checkpoint is
+    calibrated on these sessions too, because they are the latest: see `recalibration`.
     """
 
     result: str
