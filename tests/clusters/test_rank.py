@@ -439,7 +439,7 @@ def test_values_of_a_ranking_without_a_fingerprint_have_their_types(planted, tmp
     path = write_ranking(tmp_path, ranking, select_best(ranking, rule), rule=rule)[2]
     old = {key: one for key, one in json.loads(path.read_text()).items() if key not in ("prices", "fingerprint")}
     path.write_text(json.dumps({**old, name: value}))
-    with pytest.raises(FormatError, match="ranking_5d.json"):
+    with pytest.raises(FormatError, match=r"ranking_5d\.json"):
         load_ranking(tmp_path, 5)
 
 
