@@ -297,8 +297,14 @@ def test_a_membership_file_reads_as_it_was_meant(tmp_path):
     path.write_text("ticker,from,until\nAAA,2024-01-02,2024-01-03\nBBB,2024-01-03,\n")
     days = np.array(["2024-01-02", "2024-01-03", "2024-01-04"], dtype="datetime64[D]")
     assert read_membership(path).mask(days, ("AAA", "BBB")).tolist() == [[True, False], [True, True], [False, True]]
+    path.write_bytes(b"\xef\xbb\xbfTicker,From,Until\r\n AAA , 2024-01-02,2024-01-03 \r\n\r\nAAA,2024-01-03,\r\n")
+    assert read_membership(path).mask(days, ("AAA",)).all()
     for text, message in (
-        ("name,from,until\n", "expected ticker,from,until"),
+        ("name,from,until\n", "expected the columns ticker,from,until"),
+        ("ticker,from,until\n", "has no stays"),
+        ("ticker,from,until\nAAA,2024-01-02,\nAAA,02/01/2024,\n", "line 3: '02/01/2024' is not a day"),
+        ("ticker,from,until\nAAA,12024-01-02,\n", "line 2"),
+        ("ticker,from,until\n,2024-01-02,\n", "line 2"),
         ("ticker,from,until\nAAA\n", "line 2"),
         ("ticker,from,until\nAAA,2024-01-03,2024-01-02\n", "ends before it begins"),
     ):

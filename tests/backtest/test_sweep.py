@@ -2,13 +2,18 @@
 
 import csv
 import json
+import re
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest
 from encash.backtest.evaluation.overfitting import judge
@@ -403,6 +408,33 @@ def test_a_grid_is_every_combination_and_a_draw_is_reproducible(tmp_path):
         ("[grid]\nhorizon = [3]\nphase = [4]\n", InputError, "phase is 4"),
         ("[random]\ntop_k = [1]\n", InputError, "random.runs is None"),
         ("[random]\nruns = 2\ntop_k = 3\n", InputError, "random.top_k is 3"),
+        ("[gird]\nhorizon = [1]\n", FormatError, r"did you mean 'grid'\?"),
+        ("[grid]\ntopk = [1]\n", InputError, r"unknown setting 'topk'.*did you mean 'top_k'\?"),
+        ("grid = 3\n", FormatError, "grid is not a table"),
+        ("[[grid]]\ntop_k = [1]\n", FormatError, "grid is not a table"),
+        ("[grid]\ntop_k = [1]\ntop_k = [2]\n", FormatError, "is not TOML"),
+        ("[grid]\ntop_k = []\n", InputError, "expected a list of values"),
+        ("[grid]\ntop_k = {a = 1}\n", InputError, "expected a list of values"),
+        ("[grid]\ntop_k = [[1]]\n", InputError, r"top_k is \[1\]; expected a whole number"),
+        ("[grid]\ntop_k = [true]\n", InputError, "top_k is True"),
+        ("[grid]\ntop_k = [3000000000]\n", InputError, "at most 2,147,483,647"),
+        ("[grid]\ntop_k = [99999999999999999999]\n", FormatError, "more than 64 bits"),
+        ("[grid]\ninitial_capital = [inf, nan]\n", InputError, "initial_capital is inf"),
+        ('[grid]\ntranches = ["false"]\n', InputError, "tranches is 'false'; expected true or false"),
+        ("[base]\ntranches = [true]\n[grid]\nseed = [1]\n", InputError, r"tranches is \[True\]"),
+        ("[base]\nallow_lookahead = [1]\n[grid]\nseed = [1]\n", InputError, "allow_lookahead is"),
+        ("[base]\nstart = 12:00:00\n[grid]\nseed = [1]\n", InputError, "is not a day"),
+        ("[base]\nstart = 2020-01-01T12:00:00\n[grid]\nseed = [1]\n", InputError, "has a time of day"),
+        ("[grid]\nfilter = [3]\n", InputError, "filter is 3"),
+        ("[grid]\nkeep = [true]\n", InputError, "keep is True"),
+        ("[random]\nruns = true\n", InputError, "random.runs is True"),
+        ("[random]\nruns = 2\nseed = true\n", InputError, "random.seed is True"),
+        ("[random]\nruns = 1000000000\n", InputError, "1,000,000,000 runs"),
+        ("[random]\nruns = 2\ntop_k = {low = 3, high = 1}\n", InputError, "low ≤ high"),
+        ('[random]\nruns = 2\ntop_k = {low = "1", high = 3}\n', InputError, "expected two numbers"),
+        ("[random]\nruns = 2\nbuy_fee = {low = nan, high = 0.1}\n", InputError, "expected two numbers"),
+        ("[random]\nruns = 2\nbuy_fee = {low = 0.0, high = 0.1, log = true}\n", InputError, "true only above 0"),
+        ("[grid]\ntop_k = [1]\n[random]\nruns = 2\ntop_k = [2]\n", InputError, "give it in one of them"),
         ("[base]\nkeep = 0.5\n[grid]\nseed = [1]\n", InputError, "keep is 0.5, but the filter is none"),
     ],
 )
@@ -415,6 +447,107 @@ def test_a_grid_that_makes_no_sense_is_refused(tmp_path, make_prices, make_looku
         run_sweep(read_grid(path), BacktestInputs(prices=prices, lookup=make_lookup(prices)), tmp_path / "out")
     with pytest.raises(MissingFileError):
         read_grid(tmp_path / "nothing.toml")
+
+
+def test_a_grid_of_absurd_size_is_refused_before_it_is_expanded():
+    """Nine lists of ten values would be a billion runs."""
+    names = ("top_k", "horizon", "lag", "phase", "seed", "volatility_sessions", "subset_size", "num_test_stocks")
+    grid = {name: list(range(1, 11)) for name in names} | {"fixed_fee": list(range(10))}
+    with pytest.raises(InputError, match=r"1,000,000,000 runs \(10 × 10 .* at most 100,000"):
+        make_points({}, grid)
+
+
+def test_days_of_toml_are_days(make_prices, make_lookup, tmp_path):
+    """Dates with and without quotation marks, flags in lists, and a byte order mark: the same runs, in the journal."""
+    text = "[base]\ntop_k = 2\n[grid]\nstart = [{0}]\ntranches = [true, false]\n"
+    prices, points = make_prices(), []
+    for number, day in enumerate(("2024-01-03", '"2024-01-03"')):
+        path = tmp_path / f"{number}.toml"
+        path.write_bytes(b"\xef\xbb\xbf"[: 3 * number] + text.format(day).encode())
+        points.append(read_grid(path))
+    assert points[0] == points[1]
+    assert points[0][0].varied == (("start", "2024-01-03"), ("tranches", True))
+    inputs = BacktestInputs(prices=prices, lookup=make_lookup(prices))
+    run_sweep(points[0], inputs, tmp_path / "out", workers=1)
+    assert run_sweep(points[1], inputs, tmp_path / "out", workers=1).computed == 0
+
+
+def test_a_logarithmic_scale_of_whole_numbers_favors_small_ones():
+    """Each factor of ten gets the same share of the draws, and both ends are drawn."""
+    points = make_points({}, {}, {"runs": 400, "seed": 1, "top_k": {"low": 1, "high": 100, "log": True}})
+    drawn = [dict(point.varied)["top_k"] for point in points]
+    assert min(drawn) == 1
+    assert max(drawn) <= 100
+    again = make_points({}, {}, {"runs": 400, "seed": 1, "top_k": {"low": 1, "high": 2, "log": True}})
+    assert {point.config.top_k for point in again} == {1, 2}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep of six runs and what repeats it: (folder, repeat in a folder)."""
+    from tests.backtest.conftest import random_lookup, random_prices
+
+    prices = random_prices(num_sessions=41)
+    points = make_points({"top_k": 2, "subset_size": 6}, {"seed": [1, 2, 3], "horizon": [1, 5]})
+
+    def repeat(folder):
+        return run_sweep(points, BacktestInputs(prices=prices, lookup=random_lookup(prices)), folder, workers=1)
+
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    repeat(folder)
+    return folder, repeat
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(["runs.jsonl", "returns.f8"]), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7)
+)
+def test_no_flipped_bit_of_a_journal_changes_a_figure(swept, tmp_path_factory, name, place, bit):
+    """It is refused, or the run is computed again: the table has the same bytes."""
+    folder = shutil.copytree(swept[0], tmp_path_factory.mktemp("flip") / "sweep")
+    content = bytearray((folder / name).read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    (folder / name).write_bytes(content)
+    with suppress(FormatError):
+        result = swept[1](folder)
+        assert (result.trials, result.unchecked) == (6, 0)
+        assert result.table.read_bytes() == (swept[0] / "sweep.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("change", ["swap", "repeat", "drop", "merge"])
+def test_lines_of_a_journal_keep_their_places(swept, tmp_path, change):
+    """Lines in a different order, twice, or without one in between are not what was written."""
+    folder = shutil.copytree(swept[0], tmp_path / "sweep")
+    lines = (folder / "runs.jsonl").read_text().splitlines(keepends=True)
+    lines = {
+        "swap": [*lines[:2], lines[3], lines[2], *lines[4:]],
+        "repeat": [*lines[:3], *lines[2:]],
+        "drop": [*lines[:2], *lines[3:]],
+        "merge": [*lines[:2], lines[2].rstrip("\n"), *lines[3:]],
+    }[change]
+    (folder / "runs.jsonl").write_text("".join(lines))
+    with pytest.raises(FormatError, match=r"runs\.jsonl, line [34]"):
+        swept[1](folder)
+
+
+def test_a_journal_without_checksums_is_read_and_counted(swept, tmp_path):
+    """Earlier versions wrote none: its runs count, their figures must be those of their returns, and new lines have a
+    checksum that cannot be left out later."""
+    folder = shutil.copytree(swept[0], tmp_path / "sweep")
+    path = folder / "runs.jsonl"
+    lines = path.read_text().splitlines()
+    plain = [re.sub(r', "checksum": "\w+"', "", line) for line in lines]
+    path.write_text("\n".join(plain) + "\n")
+    result = swept[1](folder)
+    assert (result.computed, result.unchecked) == (0, 6)
+    row = json.loads(plain[2])
+    for change in ({"sharpe": 9.0}, {"total_return": 0.5}, {"sessions": row["sessions"] - 1}, {"key": 3}):
+        path.write_text("\n".join([*plain[:2], json.dumps({**row, **change}), *plain[3:]]) + "\n")
+        with pytest.raises(FormatError, match=r"runs\.jsonl, line [34]"):
+            swept[1](folder)
+    path.write_text("\n".join([*plain[:3], lines[3], *plain[4:]]) + "\n")
+    with pytest.raises(FormatError, match="line 5, or its returns were changed"):
+        swept[1](folder)
 
 
 def test_a_heat_map_is_the_mean_over_the_other_settings():

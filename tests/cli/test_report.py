@@ -31,3 +31,24 @@ def test_a_report_shows_the_clusters_it_is_given(
         assert "had the highest win rate" in text
         assert "each kept cluster is chosen in" in text
         assert ("From one refit to the next" in text) == refits
+
+
+def test_a_run_that_was_edited_is_refused_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Comparisons, trials and the ledger for spreadsheets belong to a run; without its record it is shown unchecked."""
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    more = ("--num-trials", "2", "--compare", "3", "--spreadsheet", "--run-dir", str(run))
+    answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), *more))
+    report = ["report", str(run), "--out", str(page)]
+    answer(capsys, *report)
+    assert "as the backtest wrote them" in page.read_text()
+    for name in ("result.json", "ledger.csv", "ledger_spreadsheet.csv", "trials.csv", "comparisons.json"):
+        before = (run / name).read_bytes()
+        (run / name).write_bytes(before.replace(b"1", b"2", 1))
+        assert f"{run / name} was changed" in refusal(capsys, *report)
+        (run / name).write_bytes(before)
+    (run / "trials.csv").write_bytes((run / "trials.csv").read_bytes().replace(b"\n", b"\r\n"))
+    (run / "digests.json").unlink()
+    answer(capsys, *report)
+    assert "not checked: the folder has no digests.json" in page.read_text()

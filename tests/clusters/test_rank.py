@@ -358,6 +358,14 @@ def test_best_clusters_are_read_with_care(tmp_path):
     path.write_text("3\nseven\n")
     with pytest.raises(FormatError, match=r"line 2 .*'seven'"):
         read_best_clusters(path)
+    path.write_text("1_0\n")
+    with pytest.raises(FormatError, match=r"line 1 .*'1_0'"):
+        read_best_clusters(path)
+    path.write_text("99999999999\n")
+    with pytest.raises(UnknownKeyError, match="which no model has"):
+        read_best_clusters(path)
+    path.write_bytes(b"\xef\xbb\xbf# best\r\n7\r\n")
+    assert read_best_clusters(path).tolist() == [7]
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FormatError, match="not UTF-8"):
         read_best_clusters(path)
@@ -397,6 +405,57 @@ def test_an_edited_ranking_is_refused_and_an_old_one_is_not(planted, tmp_path):
             load_ranking(tmp_path, 5)
     path.write_text(json.dumps({name: value for name, value in without.items() if name != "prices"}))
     assert load_ranking(tmp_path, 5).prices == ""
+
+
+def test_every_value_of_a_ranking_counts_and_its_layout_does_not(planted, tmp_path):
+    """Any value that is changed, removed or reordered is refused; spaces, the order of keys and a byte order mark are
+    not a part of the content; a key that is given twice is."""
+    truth = planted(drift=(0.004, -0.004, 0.0))
+    ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth, horizon=5, embargo=7))
+    rule = SelectionRule(top_k=2)
+    path = write_ranking(tmp_path, ranking, select_best(ranking, rule), rule=rule)[2]
+    text = path.read_text()
+    written = json.loads(text)
+
+    def places(value, above=()):
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, part in parts:
+            yield (*above, key)
+            yield from places(part, (*above, key))
+
+    for *above, last in places(written):
+        for change in (lambda part, key: part.pop(key), lambda part, key: part.__setitem__(key, "2019-01-01")):
+            edited = json.loads(text)
+            part = edited
+            for key in above:
+                part = part[key]
+            change(part, last)
+            path.write_text(json.dumps(edited))
+            with pytest.raises(FormatError):
+                load_ranking(tmp_path, 5)
+    path.write_text(json.dumps({**written, "best": written["best"][::-1]}))
+    with pytest.raises(FormatError, match="edited"):
+        load_ranking(tmp_path, 5)
+    path.write_text(text.replace('"embargo": 7', '"embargo": 7, "embargo": 7'))
+    with pytest.raises(FormatError, match="given twice"):
+        load_ranking(tmp_path, 5)
+    path.write_text("\ufeff" + json.dumps(dict(sorted(written.items(), reverse=True)), indent=7))
+    assert load_ranking(tmp_path, 5).best == tuple(written["best"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("embargo", "7"), ("rank_end", 3), ("best", "12"), ("bootstrap_draws", -1), ("ranking", {})]
+)
+def test_values_of_a_ranking_without_a_fingerprint_have_their_types(planted, tmp_path, name, value):
+    """An old file is not sealed; what could not have been written is still refused."""
+    truth = planted(drift=(0.004, -0.004, 0.0))
+    ranking = rank_clusters(truth.assignments(), truth.prices, config=config(truth, horizon=5, embargo=7))
+    rule = SelectionRule(top_k=2)
+    path = write_ranking(tmp_path, ranking, select_best(ranking, rule), rule=rule)[2]
+    old = {key: one for key, one in json.loads(path.read_text()).items() if key not in ("prices", "fingerprint")}
+    path.write_text(json.dumps({**old, name: value}))
+    with pytest.raises(FormatError, match=r"ranking_5d\.json"):
+        load_ranking(tmp_path, 5)
 
 
 def test_prices_that_have_grown_are_the_same_and_restated_ones_are_not(planted):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -209,6 +210,26 @@ def test_a_damaged_walk_is_refused(planted, tmp_path):
     (tmp_path / "walk.json").write_text('{"refits": 3}')
     with pytest.raises(FormatError, match="does not describe a walk"):
         load_walk(tmp_path)
+
+
+def test_an_edited_walk_is_refused(planted, tmp_path):
+    """What a walk says of its refits decides on which days they may be used."""
+    truth = planted()
+    walk_forward(truth.prices, truth.read, config=config(), encoder="").save(tmp_path)
+    path = tmp_path / "walk.json"
+    text = path.read_text()
+    for name, value in (("rank_end", "2000-01-01"), ("embargo", 1), ("fit_end", "2000-01-01"), ("agreement", 0.5)):
+        facts = json.loads(text)
+        facts["refits"][1][name] = value
+        path.write_text(json.dumps(facts))
+        with pytest.raises(FormatError, match=r"walk\.json was edited"):
+            load_walk(tmp_path)
+    for name, value in (("embargo", "1"), ("best", [2**40]), ("drift", "far")):
+        facts = {key: value for key, value in json.loads(text).items() if key != "checksum"}
+        facts["refits"][1][name] = value
+        path.write_text(json.dumps(facts))
+        with pytest.raises(FormatError):
+            load_walk(tmp_path)
 
 
 @pytest.mark.parametrize(

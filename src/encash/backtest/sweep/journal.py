@@ -7,6 +7,7 @@ itself and of its returns: a line that was changed is refused, and the last one,
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from bisect import bisect_right
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from encash import metrics
 from encash.arrays import Float64
 from encash.atomic_write import writing
 from encash.errors import FormatError, MismatchError
@@ -25,7 +27,8 @@ from encash.text_files import parse_json
 
 _CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n')
 _AGAIN = "restore it from a copy, or sweep into a different folder, where every run is computed again"
-_FIGURES = ("sharpe", "final_capital")
+_FIGURES = ("sharpe", "final_capital", "total_return")
+_MOST_RETURN, _MOST_SESSIONS = 1e6, 2**31
 _DAYS = ("first_session", "last_session")
 
 
@@ -142,6 +145,8 @@ class Journal:
     def _check(self, lines: Sequence[bytes]) -> None:
         """Compare each line and its returns with its checksum; count the first lines, if they have none.
 
+        The return and the Sharpe ratio of a line without a checksum are compared with its returns.
+
         Raises:
             FormatError: a line that was changed, or one without a checksum after one with a checksum.
         """
@@ -156,7 +161,12 @@ class Journal:
                 raise FormatError(
                     f"{self._lines}, line {number}, or its returns were changed: the checksum differs; {_AGAIN}"
                 )
-            self.unchecked += not checked and row is not None
+            if not checked and row is not None:
+                if not _belong_together(row, np.frombuffer(own, dtype="<f8")):
+                    raise FormatError(
+                        f"{self._lines}, line {number}: its figures are not those of its returns; {_AGAIN}"
+                    )
+                self.unchecked += 1
 
 
 def _with_checksum(line: Mapping[str, Any], returns: bytes) -> bytes:
@@ -172,13 +182,29 @@ def _checksum(body: bytes, returns: bytes) -> bytes:
     return hasher.hexdigest().encode()
 
 
+def _belong_together(row: Mapping[str, Any], returns: Float64) -> bool:
+    """Return whether the return and the Sharpe ratio of a row are those of its daily returns, up to rounding."""
+    if not (np.isfinite(returns) & (returns >= -1.0) & (returns < _MOST_RETURN)).all():
+        return False
+    year = row.get("sessions_per_year", metrics.SESSIONS_PER_YEAR)
+    found = {
+        "total_return": float(np.prod(1.0 + returns) - 1.0),
+        "sharpe": metrics.sharpe(returns, sessions_per_year=year),
+    }
+    recorded = {name: row[name] for name in found if row.get(name) is not None}
+    return all(math.isclose(found[name], value, rel_tol=1e-6, abs_tol=1e-9) for name, value in recorded.items())
+
+
 def _is_row(row: Mapping[str, Any]) -> bool:
     """Return whether a line has what every row has, with the right types."""
     counts = [row.get(name) for name in ("offset", "sessions")]
     figures = [row.get(name) for name in _FIGURES]
     texts = [row.get(name) for name in ("key", *_DAYS)]
+    year = row.get("sessions_per_year", metrics.SESSIONS_PER_YEAR)
     return (
-        all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**48 for count in counts)
+        isinstance(year, int)
+        and 0 < year <= _MOST_SESSIONS
+        and all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**48 for count in counts)
         and all(
             figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool)) for figure in figures
         )

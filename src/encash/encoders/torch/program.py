@@ -128,7 +128,7 @@ def _all_plain(config: bytes, constants: bool) -> bool:
     """Return whether each entry of a table of weights or constants is a tensor of raw bytes."""
     try:
         entries = json.loads(config)["config"].values()
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return False
     return all(
         entry.get("use_pickle") is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))

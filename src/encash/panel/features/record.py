@@ -60,7 +60,7 @@ def from_record(
     """
     try:
         record = msgspec.json.decode(text, type=_Record)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         if isinstance(error, msgspec.ValidationError):
             return None
         raise FormatError(

@@ -114,5 +114,5 @@ def _read_record(path: Path) -> dict[str, int]:
     """Return when each unreferenced file was first seen; nothing if that is not recorded or not readable."""
     try:
         return {str(name): int(seen) for name, seen in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}

@@ -97,7 +97,7 @@ def _read_checksum(root: Path, name: str) -> tuple[int, list[Range], str] | None
         return int(stored["bytes"]), [(int(first), int(stop)) for first, stop in stored["open"]], stored["xxh3"]
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise FormatError(f"the checksum of {root / name} is damaged; {_repair_hint(root, name)}") from None
 
 
