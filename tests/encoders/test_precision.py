@@ -169,13 +169,13 @@ def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, 
 class Paced(BatchedEncoder):
     """An encoder that takes a fixed time per window and counts the windows."""
 
-    def __init__(self, seconds, *, seed=0):
+    def __init__(self, seconds, *, seed=0, cold=0.0):
         self.encoder = MeanEncoder(2, lookback=4, dim=128, seed=seed)
         super().__init__(self.encoder.spec, batch_size=8, smallest_call=1)
-        self.seconds, self.windows = seconds, 0
+        self.seconds, self.windows, self.cold = seconds, 0, [cold] * 2
 
     def call(self, windows):
-        time.sleep(self.seconds * len(windows))
+        time.sleep(self.seconds * len(windows) + (self.cold.pop() if self.cold else 0.0))
         self.windows += len(windows)
         return self.encoder.encode(windows)
 
@@ -192,8 +192,9 @@ class TestTheMeasurement:
         chosen, trials = try_candidates(plain, ways, self.windows, LoadProgress())
         assert chosen is fast
         assert [each.agreement is None for each in trials] == [True, True, False]
-        assert slow.windows == choice.SLOW_WINDOWS
-        assert plain.windows == choice.FEWEST_WINDOWS, "what was timed is not encoded again for the comparison"
+        calls = choice.WARM_UPS + choice.ROUNDS
+        assert slow.windows <= calls * choice.FEW_WINDOWS
+        assert fast.windows == 2 * calls * choice.FEW_WINDOWS + len(self.windows), "measured twice, compared once"
 
     def test_a_fast_way_that_says_something_else_is_not_taken(self):
         """Other weights: compared, found to disagree, left, and named with its fault."""
@@ -202,6 +203,66 @@ class TestTheMeasurement:
         encoder = fastest(plain, [Candidate(make=lambda: other, engine="onnxruntime")], lambda _: self.windows)
         assert encoder is plain
         assert re.search(r"float32 \(onnxruntime\) \S+ \(disagrees", encoder.choice)
+
+    def test_slow_first_calls_do_not_decide(self):
+        """A device whose first two calls take 0.1 s more, as code and kernels are loaded, is measured when warm."""
+        plain, device = Paced(0.001), Paced(0.0001, cold=0.1)
+        chosen, trials = try_candidates(
+            plain, [Candidate(make=lambda: device, precision="bfloat16")], self.windows, LoadProgress()
+        )
+        assert chosen is device
+        assert trials[1].entries_per_second > 5 * trials[0].entries_per_second
+
+    def test_a_way_must_be_faster_in_both_measurements(self, monkeypatch):
+        """1.4 times as fast at first and 1.2 times in the second measurement: not taken; 1.4 and 1.35 times: taken."""
+        for second, taken in ((12.0, False), (13.5, True)):
+            plain, other = Paced(0), Paced(0)
+            rates = {plain: iter([10.0, 10.0]), other: iter([14.0, second])}
+            monkeypatch.setattr(
+                choice._Measured, "rate", lambda _, encoder, at_least=0.0, now=rates: next(now[encoder])
+            )
+            chosen, trials = try_candidates(
+                plain, [Candidate(make=lambda other=other: other, precision="medium")], self.windows, LoadProgress()
+            )
+            assert (chosen is other) is taken
+            assert (choose(trials) is trials[1]) is taken
+
+    def test_a_precision_that_the_device_lacks_is_left_out(self):
+        """An error of the device, in making or in running, is named in the line; the next candidate is tried."""
+
+        def refuse():
+            raise RuntimeError("BFloat16 is not supported on MPS\nand more")
+
+        broken, fast = Paced(0.001), Paced(0.0002)
+        broken.call = lambda _: refuse()
+        ways = [
+            Candidate(make=refuse, precision="bfloat16"),
+            Candidate(make=lambda: broken, precision="medium"),
+            Candidate(make=lambda: fast, engine="onnxruntime"),
+        ]
+        encoder = fastest(Paced(0.002), ways, lambda _: self.windows)
+        assert encoder is fast
+        said = "not available (BFloat16 is not supported on MPS)"
+        assert f"bfloat16 (torch) {said}, medium (torch) {said}" in encoder.choice
+
+    @pytest.mark.parametrize("wrong", ["embedding", "forecast"])
+    def test_the_gate_sees_what_sixteen_windows_do_not(self, wrong):
+        """Right on the first 64 windows and wrong on some later ones, in clusters or in picks: not taken."""
+        many = np.random.default_rng(0).standard_normal((2048, 4, 2)).astype(np.float32)
+        marked = {window.tobytes() for window in many[100::20]}
+
+        class Wrong(Paced):
+            def call(self, windows):
+                result = super().call(windows)
+                for number, window in enumerate(windows):
+                    if window.tobytes() in marked:
+                        getattr(result, wrong)[number] *= -1
+                return result
+
+        fast = Wrong(0.00001)
+        encoder = fastest(Paced(0.0005), [Candidate(make=lambda: fast, engine="onnxruntime")], lambda _: many)
+        assert encoder.spec.engine == "torch" or encoder is not fast
+        assert re.search(r"disagrees: .* of 2,048 windows", encoder.choice)
 
     def test_what_cannot_pay_is_not_made(self):
         """A limit below 1.3 times what was taken spares the making; the line says the limit."""
