@@ -115,7 +115,7 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     """The spec holds the precision that was found best, and the line names all that were tried."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     measured = load_encoder(path, device="cpu")
-    available = precision.offered("cpu")
+    available = ("float32", *precision.worth_measuring("cpu"))
     assert measured.spec.precision in available
     assert all(name in measured.choice for name in (*available, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
@@ -312,15 +312,73 @@ def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
         load_encoder(path, device="cpu", precision="int8")
 
 
-def test_torchs_own_switch_stays_as_it_was(tmp_path):
-    """The process-wide precision of torch neither changes our results nor is changed by us."""
+SETTINGS = {
+    "name": lambda: torch.set_float32_matmul_precision("medium"),
+    "everything": lambda: setattr(torch.backends, "fp32_precision", "bf16"),
+    "cuda": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    "cpu": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+    "all of mkldnn": lambda: setattr(torch.backends.mkldnn, "fp32_precision", "bf16"),
+    "allow": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+}
+"""What a program may have set before it calls encash."""
+
+
+def _torchs_state():
+    """Every setting of the precision of products; an error of torch, where old and new ones contradict, as its text."""
+    try:
+        name = torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        name = str(error)
+    backends = torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn, torch.backends.mkldnn.matmul
+    return name, *(backend.fp32_precision for backend in backends)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="a torch without these settings")
+@pytest.mark.parametrize("when", ["before loading", "after loading"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_torchs_own_switches_stay_as_they_were(tmp_path, setting, when):
+    """The process-wide precision of torch, old or new, neither changes our results nor is changed by us."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64)
     windows = np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)
-    encoder = load_encoder(path, device="cpu", precision="float32")
-    before = encoder.encode(windows).embedding
-    torch.set_float32_matmul_precision("medium")
+    names = "float32", "medium"
+    encoders = [load_encoder(path, device="cpu", precision=name) for name in names]
+    expected = [encoder.encode(windows).embedding for encoder in encoders]
     try:
-        np.testing.assert_array_equal(encoder.encode(windows).embedding, before)
-        assert torch.get_float32_matmul_precision() == "medium"
+        SETTINGS[setting]()
+        before = _torchs_state()
+        if when == "before loading":
+            encoders = [load_encoder(path, device="cpu", precision=name) for name in names]
+        for encoder, embedding in zip(encoders, expected, strict=True):
+            np.testing.assert_array_equal(encoder.encode(windows).embedding, embedding)
+        assert _torchs_state() == before
     finally:
+        torch.backends.fp32_precision = "none"
+        torch.backends.cuda.matmul.fp32_precision = torch.backends.mkldnn.matmul.fp32_precision = "none"
         torch.set_float32_matmul_precision("highest")
+
+
+def test_medium_is_bfloat16_products_on_every_cpu(tmp_path):
+    """Its distance from float32 is that of rounded factors, also on a CPU that does not multiply in bfloat16."""
+    path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64, num_layers=2, lookback=20)
+    windows = np.random.default_rng(0).normal(size=(40, 20, 8)).astype(np.float32)
+    plain, medium = (
+        load_encoder(path, device="cpu", precision=name).encode(windows).embedding for name in ("float32", "medium")
+    )
+    distance = abs(plain - medium).max() / abs(plain).max()
+    assert 1e-5 < distance < 1e-2
+    assert compare_embeddings(plain, medium).cosine > 0.999
+
+
+def test_a_device_has_the_precisions_that_it_can_compute(tmp_path, monkeypatch):
+    """Medium and int8 are of CPUs, float16 of accelerators; a GPU before Ampere measures float16, others bfloat16."""
+    for device in ("cuda", "mps", "xpu"):
+        assert precision.offered(device) == ("float32", "float16", "bfloat16")
+        with pytest.raises(InputError, match=f"'medium' is not available on {device} here; give auto or float32, fl"):
+            precision.check_precision("medium", device)
+    assert "float16" not in precision.offered("cpu")
+    for new, expected in ((True, "bfloat16"), (False, "float16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, new=new: new)
+        assert precision.worth_measuring("cuda") == (expected,)
+    path = write_checkpoint(tmp_path / "m.pt", num_features=3)
+    with pytest.raises(InputError, match="'float16' is not available on cpu here"):
+        load_encoder(path, device="cpu", precision="float16")
