@@ -183,7 +183,7 @@ def test_sampled_windows_are_windows_of_the_panel():
     values = [panel.rows((ticker,)).values for ticker in panel.tickers]
     known = {own[end - 8 : end].tobytes() for own in values for end in range(8, len(own) + 1)}
     sample = sample_windows(panel, 8)
-    assert len(sample) == 16
+    assert 16 < len(sample) <= 2048
     assert np.isfinite(sample).all()
     assert all(window.tobytes() in known for window in sample)
     assert sample_windows(panel, 10_000).shape == (0, 10_000, panel.num_features)

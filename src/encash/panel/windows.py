@@ -17,8 +17,8 @@ from encash.panel.panel import FeatureRows, Panel, check_lookback
 
 _CHUNK_BYTES = 1 << 18
 """Bytes of feature values that are checked at a time; they fit into the processor's cache."""
-_SAMPLE = 16
-"""Most windows of a sample, and most tickers that they come from."""
+_SAMPLE_TICKERS, _SAMPLE_WINDOWS, _SAMPLE_BYTES = 32, 2048, 64 * 2**20
+"""Most tickers of a sample of windows, and most windows; fewer if they are long."""
 
 
 class Reason(IntEnum):
@@ -146,11 +146,12 @@ def gather_windows(rows: FeatureRows, end_rows: Int64, lookback: int) -> Float32
 def sample_windows(panel: Panel, lookback: int) -> Float32:
     """Return windows of several tickers and days for measuring an encoder; shape (n, lookback, F), n may be 0."""
     random = np.random.default_rng(0)
-    names = random.choice(np.asarray(panel.tickers), size=min(_SAMPLE, len(panel.tickers)), replace=False)
+    names = random.choice(np.asarray(panel.tickers), size=min(_SAMPLE_TICKERS, len(panel.tickers)), replace=False)
     rows = panel.rows(tuple(np.sort(names).tolist()), lookback=lookback)
     ends = window_grid(rows, panel.sessions, lookback).end_row
     ends = ends[ends >= 0]
-    chosen = random.choice(ends, size=min(_SAMPLE, len(ends)), replace=False)
+    fitting = max(16, _SAMPLE_BYTES // (4 * lookback * panel.num_features))
+    chosen = random.choice(ends, size=min(_SAMPLE_WINDOWS, fitting, len(ends)), replace=False)
     return gather_windows(rows, chosen, lookback)
 
 

@@ -5,28 +5,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from encash.arrays import Float32
-from encash.encoders.agreement import EncodingAgreement, compare_embeddings
-from encash.encoders.base import Encoder, EncoderSpec
+from encash.encoders.agreement import EncodingAgreement, compare_encodings
+from encash.encoders.base import Encoded, Encoder, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.options import Sample
+from encash.errors import InputError
 from encash.progress import Progress, rate_text
 
 LEAST_SPEEDUP = 1.3
 """A candidate replaces the fastest one so far only if it is at least this many times as fast."""
 SMALLEST_DIM = 128
 """A smaller model spends too little time in matrix products for the choice to matter."""
-MEASURED_SECONDS = 0.1
-"""The time for which a candidate is measured, or one pass if that takes longer."""
-MOST_WINDOWS = 16
-FEWEST_WINDOWS = 12
+WARM_UPS, ROUNDS = 2, 5
+"""Calls before a measurement, and calls of which the fastest counts: a first call allocates memory, loads code and
+chooses kernels, which takes a GPU 0.1 s and more."""
+LONG_CALL = 1.0
+"""Seconds of a call for which one call before the measurement and two in it are enough."""
+SHORT_CALL = 0.05
+"""Seconds below which a call is too short to measure: it gets more windows."""
+FEW_WINDOWS, MANY_WINDOWS = 8, 64
+"""Least windows of a measured call, and those of a call that would be too short."""
+GATE_SECONDS = 3.0
+"""Time in which float32 encodes the windows on which agreement is measured."""
+FEWEST_WINDOWS, MOST_WINDOWS = 12, 2048
 """Windows on which agreement is measured."""
-SLOW_WINDOWS = 8
-"""Windows per pass of a model for which these take longer than `MEASURED_SECONDS`."""
 LEAST_SPEEDUP_OF_HALF = 1.05
 """A batch is halved only if that is at least this many times as fast."""
 
@@ -55,13 +62,17 @@ class Trial:
     """With float32; None if the candidate was too slow for it to matter."""
     made: bool = True
     """False if its speed limit was too slow already; `entries_per_second` is that limit then."""
+    fault: str = ""
+    """Error by which the device refused it; `entries_per_second` is 0 then."""
 
     def line(self, chosen: str) -> str:
         """Return its speed, its disagreement if there is any, and its engine if that is not the chosen one."""
         engine = "" if self.engine == chosen else f" ({self.engine})"
+        if self.fault:
+            return f"{self.precision}{engine} not available ({self.fault})"
         most = "" if self.made else " at most"
         bad = self.agreement is not None and not self.agreement.sufficient
-        fault = f" (disagrees: cosine {self.agreement.cosine:.4f})" if self.agreement and bad else ""
+        fault = f" (disagrees: {self.agreement.line()})" if self.agreement and bad else ""
         return f"{self.precision}{engine}{most} {rate_text(self.entries_per_second)}{fault}"
 
 
@@ -95,8 +106,9 @@ def fastest(
 ) -> BatchedEncoder:
     """Return the fastest encoder whose embeddings agree with float32, with the faster of two batches.
 
-    A candidate is chosen only if it is 1.3 times as fast as the one chosen before it and agrees with float32
-    (`EncodingAgreement.sufficient`). `Encoder.choice` records the measurements.
+    A candidate is chosen only if it is 1.3 times as fast as the one chosen before it, in two measurements, and agrees
+    with float32 (`EncodingAgreement.sufficient`). One that the device does not have is left out. `Encoder.choice`
+    records the measurements.
 
     Args:
         plain: the encoder in torch and float32.
@@ -118,11 +130,9 @@ def fastest(
         chosen.entries_per_second = settle_batch(chosen, windows)
         progress.complete()
     tried = ", ".join(trial.line(best.engine) for trial in trials if trial is not best)
-    cosine = 1.0 if best.agreement is None else best.agreement.cosine
-    chosen.choice = (
-        f"{best.precision}, {run_text(chosen)}: {rate_text(chosen.entries_per_second)} entries/s; {tried}; "
-        f"cosine to float32 {cosine:.5f}"
-    )
+    agreed = "cosine to float32 1.00000" if best.agreement is None else best.agreement.line()
+    rate = rate_text(chosen.entries_per_second)
+    chosen.choice = f"{best.precision}, {run_text(chosen)}: {rate} entries/s; {tried}; {agreed}"
     return chosen
 
 
@@ -133,13 +143,8 @@ def try_candidates(
 
     The first trial is `plain`. A candidate that is too slow is not compared, one that must be too slow is not made.
     """
-    count = SLOW_WINDOWS
-    rate, embedding = _speed(plain, windows, count)
-    if count / rate < MEASURED_SECONDS:
-        count = len(windows)
-        rate, embedding = _speed(plain, windows, count)
-    reference = _completed(plain, embedding, windows)
-    chosen, trials = plain, [Trial(entries_per_second=rate)]
+    measured = _Measured(plain, windows)
+    chosen, trials = plain, [Trial(entries_per_second=measured.rate(plain))]
     progress.complete()
     for one in others:
         best = choose(trials)
@@ -148,15 +153,9 @@ def try_candidates(
             progress.complete()
             continue
         progress.add(one.steps - 1)
-        encoder = one.make()
-        rate, embedding = _speed(encoder, windows, count)
-        found = None
-        if _is_faster(rate, best):
-            other = _completed(encoder, embedding, windows)
-            both = min(len(reference), len(other))
-            found = compare_embeddings(reference[:both], other[:both])
-        trials.append(Trial(engine=one.engine, precision=one.precision, entries_per_second=rate, agreement=found))
-        chosen = encoder if choose(trials) is trials[-1] else chosen
+        encoder, trial = _try(one, chosen, best, measured)
+        trials.append(trial)
+        chosen = encoder if encoder is not None and choose(trials) is trial else chosen
         progress.complete(one.steps)
     return chosen, trials
 
@@ -182,15 +181,27 @@ def settle_batch(encoder: Encoder, windows: Float32) -> float:
     return rates[encoder.batch_size]
 
 
-def seconds_of(call: Callable[[], object]) -> float:
-    """Return the shortest time of as many calls as fit into `MEASURED_SECONDS`; a mean would include other programs."""
-    best, spent = math.inf, 0.0
-    while spent < MEASURED_SECONDS:
-        started = time.perf_counter()
-        call()
-        best = min(best, seconds := time.perf_counter() - started)
-        spent += seconds
+def seconds_of(call: Callable[[], object], at_most: float = math.inf) -> float:
+    """Return the shortest time of five calls after two that do not count; a mean would include other programs.
+
+    Args:
+        call: returns when its work is done, on any device.
+        at_most: seconds above which the exact time does not matter: a warm call of twice that is not repeated.
+    """
+    first = _seconds(call)
+    is_long = min(first, _seconds(call)) > LONG_CALL
+    best = _seconds(call)
+    for _ in range(1 if is_long else ROUNDS - 1):
+        if best > 2 * at_most:
+            break
+        best = min(best, _seconds(call))
     return best
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 def run_text(encoder: Encoder) -> str:
@@ -203,18 +214,61 @@ def _is_faster(rate: float, best: Trial) -> bool:
     return rate >= LEAST_SPEEDUP * best.entries_per_second
 
 
-def _speed(encoder: BatchedEncoder, windows: Float32, count: int) -> tuple[float, Float32]:
-    """Return the entries per second in passes of at least `count` windows, and the embeddings of one pass."""
-    size = max(count, encoder.busy_call)
-    many, found = np.resize(windows, (size, *windows.shape[1:])), []
-    seconds = seconds_of(lambda: found.append(encoder.encode(many).embedding))
-    return size / seconds, found[0][: len(windows)]
+class _Measured:
+    """Measurements of several encoders on the same windows, beside an encoder in float32."""
+
+    def __init__(self, plain: BatchedEncoder, windows: Float32):
+        self._plain, self._windows = plain, windows
+        self._count = max(FEW_WINDOWS, plain.busy_call)
+        self._encoded: Encoded | None = None
+        self._seconds = math.inf
+
+    def rate(self, encoder: BatchedEncoder, at_least: float = 0.0) -> float:
+        """Return the entries per second of an encoder; they are rough if they are far below `at_least`."""
+        rate = self._rate(encoder, at_least)
+        if encoder is self._plain:
+            if self._count / rate < SHORT_CALL:
+                self._count = max(self._count, MANY_WINDOWS)
+                rate = self._rate(encoder, at_least)
+            self._seconds = 1 / rate
+        return rate
+
+    def agreement(self, encoder: BatchedEncoder) -> EncodingAgreement:
+        """Compare the output of an encoder with that in float32, on up to 2,048 windows."""
+        if self._encoded is None:
+            count = min(max(FEWEST_WINDOWS, int(GATE_SECONDS / self._seconds)), len(self._windows))
+            self._windows = self._windows[:count]
+            self._encoded = self._plain.encode(self._windows)
+        return compare_encodings(self._encoded, encoder.encode(self._windows))
+
+    def _rate(self, encoder: BatchedEncoder, at_least: float) -> float:
+        size = max(self._count, encoder.busy_call)
+        many = np.resize(self._windows, (size, *self._windows.shape[1:]))
+        at_most = size / at_least if at_least else math.inf
+        return size / seconds_of(lambda: encoder.encode(many), at_most)
 
 
-def _completed(encoder: Encoder, embedding: Float32, windows: Float32) -> Float32:
-    """Return the embeddings of the windows on which agreement is measured, given those of the first ones."""
-    rest = windows[len(embedding) : FEWEST_WINDOWS]
-    return np.concatenate([embedding, encoder.encode(rest).embedding]) if len(rest) else embedding
+def _try(
+    one: Candidate, chosen: BatchedEncoder, best: Trial, measured: _Measured
+) -> tuple[BatchedEncoder | None, Trial]:
+    """Make and measure a candidate; return None with the reason if the device refuses it.
+
+    A candidate that seems fast enough is measured again, after the one that it would replace.
+    """
+    trial = Trial(engine=one.engine, precision=one.precision, entries_per_second=0.0)
+    try:
+        encoder = one.make()
+        rate = measured.rate(encoder, at_least=LEAST_SPEEDUP * best.entries_per_second)
+        trial = replace(trial, entries_per_second=rate)
+        if not _is_faster(rate, best):
+            return encoder, trial
+        before = max(best.entries_per_second, measured.rate(chosen))
+        again = measured.rate(encoder, at_least=LEAST_SPEEDUP * before)
+        if again < LEAST_SPEEDUP * before:
+            return encoder, replace(trial, entries_per_second=min(again, LEAST_SPEEDUP * best.entries_per_second))
+        return encoder, replace(trial, agreement=measured.agreement(encoder))
+    except (RuntimeError, InputError) as error:  # also NotImplementedError, and an encoder that ran out of memory
+        return None, replace(trial, entries_per_second=0.0, fault=str(error).strip().split("\n")[0][:80])
 
 
 def _windows(spec: EncoderSpec, sample: Sample | None) -> Float32:
@@ -223,5 +277,5 @@ def _windows(spec: EncoderSpec, sample: Sample | None) -> Float32:
     if len(found) >= FEWEST_WINDOWS:
         spec.check_features(found.shape[2], None)
         return found
-    shape = MOST_WINDOWS, spec.lookback, spec.num_features
+    shape = MANY_WINDOWS, spec.lookback, spec.num_features
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)

@@ -19,7 +19,7 @@ from encash.encoders.torch.choice import Candidate, LoadProgress, fastest, run_t
 from encash.encoders.torch.devices import choose_device, equal_devices
 from encash.encoders.torch.encoder import TorchEncoder
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
-from encash.encoders.torch.precision import check_precision, offered
+from encash.encoders.torch.precision import check_precision, worth_measuring
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
 from encash.errors import InputError
 from encash.fingerprint import file_digest
@@ -99,7 +99,7 @@ def _other_candidates(plain: TorchEncoder, make: Callable[[str], TorchEncoder], 
 
     ONNX Runtime is the last, so it must be faster than everything in torch, because it exports the model at every load.
     """
-    for precision in offered(plain.device.type)[1:]:
+    for precision in worth_measuring(plain.device.type):
         yield Candidate(make=partial(make, precision), precision=precision)
     if engine == AUTO and plain.device.type == "cpu" and is_installed():
         yield Candidate(

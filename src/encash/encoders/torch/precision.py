@@ -1,9 +1,12 @@
 """The precisions in which torch runs the transformer.
 
 float32    the precision of the weights
-medium     float32 in and out; the processor may multiply in bfloat16 within a matrix product
+medium     float32 in and out; the factors of matrix products are rounded to bfloat16, on a CPU
+float16    weights and states of the transformer in float16, on an accelerator; the rest as for bfloat16
 bfloat16   weights and states of the transformer in bfloat16; projection, positions, pooling and heads in float32
 int8       products of the transformer in 8-bit integers, on a CPU; everything else in float32
+
+A name means the same on every device that has it, because it is part of the identity of a cache.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import torch
 from torch import Tensor
 
 from encash.encoders.torch.int8 import Int8Transformer, products_are_exact
+from encash.encoders.torch.matmul import Bfloat16Products, multiplies_in_bfloat16
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import InputError
 
-PRECISIONS: Final = ("float32", "medium", "bfloat16", "int8")
+PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8")
 """In order of their deviation from float32."""
+HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def check_precision(precision: str, device: str) -> str:
@@ -37,8 +42,23 @@ def check_precision(precision: str, device: str) -> str:
 
 
 def offered(device: str) -> tuple[str, ...]:
-    """Return the precisions of a device: int8 only on a CPU whose integer products are exact."""
-    return PRECISIONS if device == "cpu" and products_are_exact() else PRECISIONS[:-1]
+    """Return the precisions of a kind of device: int8 only on a CPU whose integer products are exact."""
+    if device != "cpu":
+        return "float32", *HALF
+    exact = ("int8",) if products_are_exact() else ()
+    return "float32", "medium", "bfloat16", *exact
+
+
+def worth_measuring(device: str) -> tuple[str, ...]:
+    """Return the precisions that may be faster than float32.
+
+    On CUDA these are bfloat16 where its products are fast (compute capability 8.0 and above), else float16, whose range
+    is narrow.
+    """
+    if device == "cuda":
+        return ("bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16",)
+    emulated = ("float32",) if device != "cpu" or multiplies_in_bfloat16() else ("float32", "medium")
+    return tuple(name for name in offered(device) if name not in emulated)
 
 
 def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Tensor], Tensor]:
@@ -46,14 +66,22 @@ def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Te
 
     For medium, the caller sets the precision of matrix products around the call.
     """
-    if precision == "bfloat16":
-        transformer = copy.deepcopy(model.transformer).to(torch.bfloat16)
+    if precision in HALF:
+        half = HALF[precision]
+        transformer = copy.deepcopy(model.transformer).to(half)
 
-        def in_bfloat16(windows: Tensor) -> Tensor:
-            states: Tensor = transformer(model.projected(windows).to(torch.bfloat16))
+        def in_half(windows: Tensor) -> Tensor:
+            states: Tensor = transformer(model.projected(windows).to(half))
             return states.to(torch.float32)
 
-        return in_bfloat16
+        return in_half
+    if precision == "medium" and not multiplies_in_bfloat16():
+
+        def in_rounded_products(windows: Tensor) -> Tensor:
+            with Bfloat16Products():
+                return model.states(windows)
+
+        return in_rounded_products
     if precision == "int8":
         integers = Int8Transformer(model.transformer)
         return lambda windows: integers(model.projected(windows))

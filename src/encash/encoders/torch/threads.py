@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import torch
 
+from encash.encoders.torch.matmul import save_products
 from encash.encoders.torch.memory import keep_freed_memory
 
 P = TypeVar("P")
@@ -49,13 +50,13 @@ def map_on_threads(function: Callable[[P], R], parts: Sequence[P], *, matmul: st
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Set ``torch.set_float32_matmul_precision`` within a block."""
-    before = torch.get_float32_matmul_precision()
+    """Set ``torch.set_float32_matmul_precision`` within a block; whatever was set before neither counts nor is lost."""
+    restore = save_products()
     torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        restore()
 
 
 @contextmanager
