@@ -1,5 +1,5 @@
 """P2 and P1 on an accelerator: entries per second of the 100m model, its share of the card's peak, and how much of the
-bare encoder's rate a build keeps. Skipped where there is none."""
+bare encoder's rate a build keeps. Skipped if there is none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from encash.testing import write_checkpoint
 
 Row = dict[str, Any]
 LOOKBACK, FEATURES = 60, 64
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "100m": {"hidden_dim": 1024, "num_layers": 10, "num_heads": 16},
     "tiny": {"hidden_dim": 64, "num_layers": 2, "num_heads": 4},
 }
@@ -113,7 +113,8 @@ def load_on(path: Path, device: torch.device, **options: Any) -> TorchEncoder:
     """Load a checkpoint as `encash` does on an accelerator; a CPU stands in with the calls of one."""
     if device.type != "cpu":
         loaded: Any = load_encoder(path, device=str(device), engine="torch", **options)
-        return loaded  # type: ignore[no-any-return]  # a torch encoder
+        assert isinstance(loaded, TorchEncoder)
+        return loaded
     batch = options.pop("batch_size", None)
     plain: Any = load_encoder(path, device="cpu", **{"precision": "float32", **options})
     encoder = TorchEncoder(plain.model, plain.spec, lanes=PlainLanes(), batch_size=batch)
@@ -159,7 +160,7 @@ def product_flops(device: torch.device, layout: Layout, rows: int = 256 * LOOKBA
 
 
 def bare_rate(encoder: BatchedEncoder, seconds: float) -> float:
-    """Entries per second of the encoder alone, with as many callers as it has, for at least some seconds."""
+    """Entries per second of only the encoder, with as many callers as it has, for at least some seconds."""
     rows, starts = _rows(encoder, 4 * encoder.batch_size)
     _encode_all(encoder, rows, starts, 1)
     calls = 1
