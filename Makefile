@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECKED := src tests benchmarks tools
 
-.PHONY: help setup demo test test-slow check hooks release-check bench clean
+.PHONY: help setup demo test test-slow check hooks release-check bench bench-gpu clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -54,6 +54,10 @@ release-check: .venv/dev      ## version, tag and changelog agree, and the built
 
 bench: .venv/dev              ## all benchmarks → benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+bench-gpu: .venv/dev          ## measure and check everything on the accelerator of this machine, in a few minutes
+	mkdir -p build
+	$(BIN)/python -m benchmarks.first_gpu_day --out build/first_gpu_day.json
 
 clean:                        ## remove what the targets made
 	rm -rf .venv demo build dist src/*.egg-info

@@ -14,6 +14,7 @@ from typing import Any
 
 PARTS = (
     "bench_encoders",
+    "bench_accelerator",
     "bench_store",
     "bench_cache",
     "bench_clusters",

@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.arrays import runs_of_rows
+from encash.cache import Selection, open_cache
 from encash.encoders import load_encoder
 from encash.encoders.torch import TorchEncoder
 from encash.encoders.torch.device_feed import IN_FLIGHT, DeviceFeed, Lane, Lanes, PlainLanes, StreamLanes
 from encash.errors import MismatchError, WorkError
+from encash.panel import ArraySource, Panel
 from encash.testing import EncoderContract, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -336,3 +338,19 @@ class TestTheEncoder:
         """Rows with a feature too many are not encoded."""
         with pytest.raises(MismatchError, match="shape"):
             next(on_device(path).encode_rows(numbers(10, 5), np.array([0])))
+
+    def test_a_build_on_the_device_is_verified_on_the_cpu(self, path, tmp_path):
+        """Two tasks at a time in lanes that lag: the same entries as on the CPU up to rounding; verification passes
+        for the model."""
+        days = np.datetime64("2024-01-01", "D") + np.arange(30)
+        panel = Panel(ArraySource({name: (days, numbers(30, 4) + number) for number, name in enumerate("ABCDEF")}))
+        device, plain = (
+            on_device(path, LateLanes(), batch_size=16),
+            load_encoder(path, device="cpu", precision="float32"),
+        )
+        cache = open_cache(tmp_path / "c.lance")
+        report = cache.build(panel, device, Selection())
+        assert (report.computed, report.failed) == (6 * 25, 0)
+        checked = cache.verify(panel, plain, sample="all")
+        assert checked.passed
+        assert checked.sampled == 150

@@ -242,7 +242,7 @@ class _Run:
 
     @property
     def how(self) -> str:
-        """What the result says about the device, if a repeated run need not give the same bytes."""
+        """Remark of the result on the device, if a repeated run need not give the same bytes."""
         if self._half is None:
             return ""
         precision = str(self._half).removeprefix("torch.")
