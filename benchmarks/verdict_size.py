@@ -2,7 +2,7 @@
 
 Null worlds have no skill, so a 5% test should reject in 5% of the seeds. The functions are those of the package, on
 arrays: 200 stocks, 1,500 sessions, a rebalance of the 5 highest of random forecasts every 5 sessions, a filter that
-keeps one of 8 clusters, 59 random filters per seed. Same seeds, same file; about a quarter of an hour on one core.
+keeps one of 8 clusters, 59 random filters per seed. Same seeds, same file; some minutes on one core.
 """
 
 from __future__ import annotations

@@ -124,3 +124,33 @@ def test_a_running_sum_is_the_sum_of_each_window(window):
                 assert np.isnan(found[row, column])
             else:
                 np.testing.assert_allclose(found[row, column], given.sum() / np.sqrt(len(given)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e6, np.nan])
+@pytest.mark.parametrize("tickers", [1, 6])
+def test_features_that_do_not_vary_are_not_judged(value, tickers):
+    """Constant features and missing ones have no correlation: nothing is tested, and no t of one degree is printed."""
+    data = clean("noise", 300, tickers)
+    rows = {}
+    for ticker in data.tickers:
+        own = data.panel.rows((ticker,))
+        rows[ticker] = (own.days, np.full_like(own.values, value))
+    data = AlarmPanel(panel=Panel(ArraySource(rows, feature_names=NAMES), data.prices), prices=data.prices)
+    assert worst_of_cross_sections(data) is None
+    assert worst_of_tickers(data) is None
+
+
+def test_what_is_printed_was_tested():
+    """One feature varies for one ticker only: the finding is about it, with the critical t of its own sessions."""
+    data = clean("noise", 300, 6)
+    rows = {}
+    for number, ticker in enumerate(data.tickers):
+        own = data.panel.rows((ticker,))
+        values = np.ones_like(own.values)
+        values[:, 3] = own.values[:, 3] if number == 2 else 1.0
+        rows[ticker] = (own.days, values)
+    data = AlarmPanel(panel=Panel(ArraySource(rows, feature_names=NAMES), data.prices), prices=data.prices)
+    found = worst_of_tickers(data)
+    assert found is not None
+    assert (found.feature, found.ticker) == (3, 2)
+    assert found.critical < 10

@@ -295,6 +295,10 @@ def winsorized_over_the_sample(close: np.ndarray) -> np.ndarray:
     return np.clip(steps, *np.quantile(steps, [0.05, 0.95]))
 
 
+def mean_of_the_sample(close: np.ndarray) -> np.ndarray:
+    return np.full(len(close), np.log(close[-1] / close[0]) / len(close))
+
+
 def restated_quarter(close: np.ndarray) -> np.ndarray:
     """A figure of the quarter that is known at its end, filled back to its beginning."""
     price, quarter = np.log(close), np.arange(len(close)) // 60
@@ -414,6 +418,16 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     ),
     "a quarter's figure, filled back to its beginning": ("caught", lambda _: by_function(leaky(restated_quarter))),
     "a rank in tomorrow's universe": ("caught", lambda _: by_function(rank_in_tomorrows_universe, with_deaths())),
+    "a quarter's figure, without its function": (
+        "reported",
+        lambda _: features(leaky(restated_quarter)(bars_of(PRICES))),
+    ),
+    "tomorrow's return on every 20th session, without its function": (
+        "reported",
+        lambda _: features(with_column(HONEST, PRICES, in_sessions(np.arange(420) % 20 == 0))),
+    ),
+    "each ticker's mean return over the whole sample": ("caught", lambda _: by_function(leaky(mean_of_the_sample))),
+    "the same, without its function": ("reported", lambda _: features(leaky(mean_of_the_sample)(bars_of(PRICES)))),
     "the mean of the whole calendar month": ("caught", lambda _: column(mean_of_the_month())),
     "tomorrow's return in 20 of 420 sessions": (
         "caught",
@@ -465,6 +479,20 @@ def test_the_table_of_planted_leaks() -> None:
     """At least 24 leaks, none of them silent."""
     assert len(PLANTED) >= 24
     assert {expected for expected, _ in PLANTED.values()} == {"refused", "caught", "reported", "undetectable"}
+
+
+def needs_history(bars: Mapping[str, Bars]) -> Rows:
+    """Honest features of a function that fails on a short history."""
+    if max(len(own.days) for own in bars.values()) < 200:
+        raise ValueError("too short")
+    return honest(bars)
+
+
+def test_a_function_that_needs_history_is_tried_in_the_test_period() -> None:
+    """The extra days at which a function is cut may be too early for it: that is no finding."""
+    listed = replace(PRICES, close=PRICES.close.copy())
+    listed.close[:90, :4] = np.nan
+    assert [check.status for check in by_function(needs_history, listed)] == ["passed"] * 3
 
 
 def test_nothing_is_found_in_the_same_market_without_a_leak(world: World) -> None:

@@ -332,6 +332,28 @@ def test_too_many_holes_are_refused_and_few_are_counted(make_prices, make_lookup
     assert not picks.kept[np.isin(picks.ticker, ["T00", "T01"])].any()
 
 
+@pytest.mark.parametrize("built_late", [False, True])
+def test_listings_that_are_too_young_are_not_told_to_build(make_prices, make_lookup, built_late):
+    """If all missing candidates have fewer prices than any with an entry, the line leads with what to do if no build
+    helps; days without any entry, and older tickers without one, are a matter of building first."""
+    prices = make_prices(num_sessions=80)
+    prices.close[:40, :4] = np.nan
+    absent = np.zeros(prices.close.shape, bool)
+    absent[:20] = True
+    absent[40:60, :4] = True
+    if built_late:
+        absent[:50] = True
+        absent[50:, 11] = True
+    config = BacktestConfig(start=prices.days[20], top_k=2, horizon=1, max_missing=0.01)
+    with pytest.raises(InputError) as caught:
+        run_backtest(config, BacktestInputs(prices=prices, lookup=make_lookup(prices, absent=absent)))
+    line = str(caught.value)
+    young = "fewer prices than any candidate with an entry (21): if too few for a window, no build helps"
+    assert (f"all have {young}; start later, give a --membership" in line) == (not built_late)
+    assert (f"40 have {young}" in line) == built_late
+    assert (line.index("build the cache") < line.index("no build helps")) == built_late
+
+
 def test_a_model_trained_on_the_run_is_refused(make_prices, make_lookup):
     """The training period and an embargo of the longest horizon are compared with the first signal; a reason lets it
     through and marks the result."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import answer, models
+from tests.cli.commands import answer, models, refusal
 
 
 def test_an_audit_that_names_no_start_begins_where_its_clusters_may_be_used(
@@ -18,3 +18,19 @@ def test_an_audit_that_names_no_start_begins_where_its_clusters_may_be_used(
     assert {"name": "data to picks: poison", "passed": True} in [
         {key: check[key] for key in ("name", "passed")} for check in found["checks"]
     ]
+
+
+def test_an_audit_picks_among_the_tickers_it_is_given(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A list and a membership narrow the picks that are compared; figures of one ticker that are undefined are a dash;
+    a ticker without prices is refused."""
+    days = (folder / "days.txt").read_text().split()
+    given = ["audit", *models(folder), "--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    given += ["--start", days[100], "--days", "2", "--sample", "8", "--top-k", "1", "--allow-untried"]
+    (tmp_path / "m.csv").write_text(f"ticker,from,until\nT0001,{days[0]},\n")
+    for universe in (["--tickers", "T0001"], ["--membership", str(tmp_path / "m.csv")]):
+        checks = {check["name"]: check["detail"] for check in answer(capsys, *given, *universe)["checks"]}
+        assert checks["data to picks: poison"].startswith("2 candidates on 2 days")
+        assert "rank IC –" in checks["figures: too good to be true"]
+    assert "no prices for 'ABSENT'" in refusal(capsys, *given, "--tickers", "T0001,ABSENT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import h5py
@@ -134,7 +135,8 @@ def test_a_run_on_other_prices_than_the_ranking_warns(
         with h5py.File(tmp_path / "p.h5", "r+") as file:
             group = next(iter(file.values()))
             group["prices"][rows] = group["prices"][rows] * 1.01
-        assert answer(capsys, *run)["ranking_prices"] == expected
+        found = answer(capsys, *run)
+        assert (found["ranking_prices"], len(found["warnings"])) == (expected, int(expected == "other"))
     (tmp_path / "p.h5").write_bytes((folder / "p.h5").read_bytes())
     with h5py.File(tmp_path / "p.h5", "r+") as file:
         group = next(iter(file.values()))
@@ -163,3 +165,10 @@ def test_picks_give_the_orders_of_a_nightly_job(
     assert "give that too" in refusal(capsys, "picks", "--date", "latest", *inputs, "--cash", "5")
     assert main([*command, "--cash", "9", "--quiet"]) == 0
     assert "account " in capsys.readouterr().out
+
+    picks = ["picks", "--date", days[150], *run[1:5], "--top-k", "2", "--prices", str(tmp_path / "p.h5")]
+    for command, quiet in product((run, picks), ([], ["--quiet"])):
+        assert main([*command, *quiet]) == 0
+        shown = capsys.readouterr()
+        assert ("RANKING        made on other prices" in shown.out) == (command is run)
+        assert shown.err.count("rank again with these prices") == 1

@@ -9,6 +9,12 @@ import pytest
 from tests.cli.commands import answer, refusal, runs
 
 
+def test_groups_belong_to_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run folder has no prices: the refusal names the command that takes groups."""
+    line = refusal(capsys, "report", str(folder / "run"), "--groups", "sectors.csv")
+    assert "encash backtest … --compare 200 --groups sectors.csv" in line
+
+
 def test_a_report_shows_the_clusters_it_is_given(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from encash.audit.subject import Check, Subject
 from encash.backtest import BacktestInputs, measure_forecast_skill, run_backtest
+from encash.backtest.evaluation.groups import text_of
 from encash.backtest.evaluation.plausibility import implausible_figures
 from encash.cache import Lookup
 from encash.errors import InputError, MismatchError
@@ -30,7 +31,7 @@ def _judge(subject: Subject, lookup: Lookup) -> Check:
     config = replace(subject.config, start=subject.first_day, max_missing=1.0)
     if config.signal_horizon not in lookup.horizons:
         return Check.not_applicable(NAME, f"the cache has no forecasts of {config.signal_horizon} sessions")
-    candidates = tuple(sorted(set(subject.panel.tickers) & set(subject.prices.tickers)))
+    candidates = subject.candidates(subject.panel)
     inputs = BacktestInputs(prices=subject.prices, lookup=lookup, filter=subject.filter, candidates=candidates)
     run = run_backtest(config, inputs)
     outcome = run.outcome
@@ -47,7 +48,7 @@ def _judge(subject: Subject, lookup: Lookup) -> Check:
         holdings=len(outcome.simulation.holdings.entry),
     )
     figures = (
-        f"rank IC {skill.rank_ic:.3f}, Sharpe ratio {run.summary['sharpe']:.2f}, winning holdings "
-        f"{run.summary['win_rate']:.1%} in {len(run.days):,} sessions"
+        f"rank IC {text_of(skill.rank_ic, '.3f')}, Sharpe ratio {text_of(run.summary['sharpe'], '.2f')}, "
+        f"winning holdings {text_of(run.summary['win_rate'], '.1%')} in {len(run.days):,} sessions"
     )
     return Check.judged(NAME, not found, "; ".join([figures, *(one.sentence for one in found)]))

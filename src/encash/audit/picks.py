@@ -42,6 +42,6 @@ def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
     """Pick on a day, encoded live from a panel."""
     assert panel.prices is not None
     lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec)
-    candidates = tuple(sorted(set(panel.tickers) & set(subject.panel.tickers) & set(panel.prices.tickers)))
+    candidates = subject.candidates(panel)
     inputs = BacktestInputs(prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates)
     return picks_of_day(subject.config, inputs, day)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, to_day
-from encash.backtest import BacktestConfig
+from encash.backtest import BacktestConfig, Membership
 from encash.cache import Cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
@@ -103,6 +103,8 @@ class Subject:
     encoder: Encoder
     config: BacktestConfig
     filter: CandidateFilter | None = None
+    universe: tuple[str, ...] | Membership | None = None
+    """Tickers that may be picked, or their membership by day; None for all. Features are tested of all tickers."""
     cache: Cache | None = None
     clusters: Path | None = None
     """The folder of the filter's clusters and ranking."""
@@ -126,6 +128,13 @@ class Subject:
         """
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
+
+    def candidates(self, panel: Panel) -> tuple[str, ...] | Membership:
+        """Return the universe, so far as a panel (whole, cut off or poisoned) has features and prices of it."""
+        if isinstance(self.universe, Membership):
+            return self.universe
+        known = set(self.panel.tickers) & set(panel.tickers) & set((panel.prices or self.prices).tickers)
+        return tuple(sorted(known if self.universe is None else known.intersection(self.universe)))
 
     @property
     def prices(self) -> PriceTable:

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING
 from encash import audit, pipeline
 from encash.cli.backtest import configuration, filter_choice
 from encash.cli.console import FOUND, Console, Parser
-from encash.cli.flags import command, day, read_options, reading_flags, setting_flags, source_flags, universe_flags
+from encash.cli.flags import (
+    command,
+    day,
+    read_options,
+    reading_flags,
+    setting_flags,
+    source_flags,
+    ticker_list,
+    universe_flags,
+)
 from encash.errors import InputError
 
 if TYPE_CHECKING:
-    from encash.panel import Bars
+    from encash.backtest import Membership
+    from encash.panel import Bars, Panel
 
 
 def register(parser: Parser) -> None:
@@ -71,6 +81,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         encoder=encoder,
         config=configuration(arguments),
         filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
+        universe=_universe(arguments, panel),
         cache=cache,
         clusters=arguments.clusters,
         days=arguments.days,
@@ -101,6 +112,18 @@ def _summary(report: audit.Audit) -> str:
     outcome = "passed" if report.passed else "FAILED: a result depends on the future"
     tests = "test" if len(untried) == 1 else "tests"
     return f"{outcome}, {len(untried)} {tests} not tried: {'; '.join(untried)}" if untried else outcome
+
+
+def _universe(arguments: argparse.Namespace, panel: Panel) -> tuple[str, ...] | Membership | None:
+    """Return the tickers that the flags name, or their membership by day; None for all."""
+    from encash.backtest import read_membership
+
+    if arguments.membership is not None:
+        return read_membership(arguments.membership)
+    tickers = ticker_list(arguments.tickers)
+    if tickers is not None and panel.prices is not None:
+        panel.prices.select(tickers)  # refuses one without prices
+    return tickers
 
 
 def _raw(arguments: argparse.Namespace) -> tuple[Mapping[str, Bars], bool]:

@@ -39,7 +39,9 @@ class Console:
     warnings: list[str] = field(default_factory=list)
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """Print the result: `values` with ``--json``, otherwise `lines`."""
+        """Print `values` with ``--json``, otherwise `lines`, and on stderr the warnings that ``--quiet`` held back."""
+        if self.quiet and self.warnings:
+            print("\n".join(self.warnings), file=sys.stderr, flush=True)
         if self.as_json:
             print(json.dumps(values, ensure_ascii=False, allow_nan=False))
         else:
@@ -56,9 +58,9 @@ class Console:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
-        """Print a warning on stderr, with ``--quiet`` too, and keep it for ``--json``."""
+        """Print a warning on stderr, with ``--quiet`` beside the result, and keep it for ``--json``."""
         self.warnings.append(text)
-        print(text, file=sys.stderr, flush=True)
+        self.note(text)
 
     def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""

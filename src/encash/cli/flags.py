@@ -28,7 +28,7 @@ def command(parser: Parser, handler: Handler, example: str, *, about: str | None
 def common(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every command has."""
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr; warnings and errors only")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr: warnings and errors only")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 

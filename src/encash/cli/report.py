@@ -8,6 +8,7 @@ from pathlib import Path
 from encash import pipeline
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command
+from encash.errors import InputError
 
 
 def register(parser: Parser) -> None:
@@ -20,10 +21,16 @@ def register(parser: Parser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--clusters", type=Path, metavar="DIR", help="also show these clusters (with one run)")
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
+    parser.add_argument("--groups", type=Path, help=argparse.SUPPRESS)  # of backtest, refused with its name
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 
 
 def run_report(arguments: argparse.Namespace, console: Console) -> None:
     """Write the page."""
+    if arguments.groups is not None:
+        raise InputError(
+            "a run folder has no prices, so its return cannot be divided into groups; give them to the run: "
+            f"encash backtest … --compare 200 --groups {arguments.groups}"
+        )
     page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
     console.result({"report": str(page)}, [f"report  {page}"])

@@ -41,7 +41,7 @@ class Verdict:
     """The first sentence of the page."""
 
     statement: str
-    """What an investor would have had otherwise, and the run: return and Sharpe ratio."""
+    """Return and Sharpe ratio of all candidates, the alternative of an investor, and of the run."""
     details: str
     """The sentences after the first: the run without a filter, drawdowns, the spread over seeds."""
     finding: str
@@ -105,7 +105,7 @@ def return_text(one: Performance) -> str:
 
 
 def _state(run: Run, extras: Extras) -> str:
-    """Describe what an investor would have had otherwise, and the run: over all seeds, if there are several."""
+    """Describe the alternative of an investor, and the run: over all seeds, if there are several."""
     subject = "the filter" if run.has_filter else "the strategy without a filter"
     own = return_text(run.performance)
     if extras.seed_spreads:

@@ -115,7 +115,7 @@ class FilterTest:
 
     @property
     def lead(self) -> str:
-        """What an investor would have had otherwise, and the run, in one short sentence."""
+        """The alternative of an investor (all candidates), and the run, in one short sentence."""
         other, own = (_return_text(self.performance[name]) for name in ("all candidates", "this run"))
         return f"Holding all candidates returned {other}; this run, after costs, {own}."
 
@@ -137,7 +137,7 @@ class FilterTest:
 
     @property
     def sentence(self) -> str:
-        """Verdict in short sentences: what an investor would have had otherwise, the finding, and its numbers."""
+        """Verdict in short sentences: the alternative of an investor, the run, the finding, and its numbers."""
         verb, they = ("is", "it does") if self.subject == "filter" else ("are", "they do")
         finding = f"the {self.subject} {verb} {self.finding}" if self.judged else self.finding
         finding = FORESEEN if self.lookahead else finding
