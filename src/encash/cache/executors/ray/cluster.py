@@ -23,7 +23,7 @@ PROBE_SECONDS = 5.0
 """How long a cluster may take to answer before it counts as gone."""
 _LOCAL = "local"
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a gRPC client sends first (RFC 9113, section 3.4), with empty settings; a server answers with its settings."""
+"""Opening bytes of a gRPC client (RFC 9113, section 3.4), with empty settings; a server answers with its settings."""
 _SETTINGS = 4
 
 
