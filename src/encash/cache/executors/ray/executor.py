@@ -35,8 +35,8 @@ class RayExecutor(Executor):
     """Runs tasks on workers with one encoder each, one task per worker at a time.
 
     If a worker or its node dies, its task is repeated on a different worker, and the worker is replaced if a node has
-    enough free for it. A worker that cannot start or cannot run the model as the others do is left out with a notice; if none
-    is left, the remaining tasks fail.
+    enough free for it. A worker that cannot start, or cannot run the model as the others do, is left out with a notice;
+    if none is left, the remaining tasks fail.
     """
 
     def __init__(
