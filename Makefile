@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKED := src tests benchmarks tools
+# An index with a different build of torch, for example its CPU build: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 
 .PHONY: help setup demo test test-slow check hooks release-check bench bench-gpu clean
 
@@ -13,6 +15,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "encash needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) torch)
 	$(INSTALL) -e '.[torch]'
 	$(INSTALL) --no-deps skfolio  # the demo's prices; its code is not used
 	$(BIN)/python -m compileall -q src  # once, instead of at every start
@@ -22,7 +25,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	$(INSTALL) -e '.[torch,onnx,chronos,ray,stats,xarray,dev]'
 	touch .venv/dev
 
-setup: .venv/dev              ## the environment alone, in .venv
+setup: .venv/dev              ## the environment alone, in .venv; TORCH_INDEX=URL takes torch from there
 
 demo: .venv/ready             ## the whole story on real prices, in demo/
 	$(BIN)/encash demo --out demo

@@ -7,7 +7,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,8 @@ from encash.testing import write_checkpoint
 Row = dict[str, Any]
 Rates = dict[str, float]
 FEATURES, LOOKBACK, ROUNDS = 64, 60, 3
-WAYS = (
-    *(("torch", precision) for precision in offered("cpu")),
-    *([("onnxruntime", "float32")] if runtime.is_installed() else []),
-)
-"""Engines and precisions that this machine has."""
-LACKING = (
-    *(f"torch {precision}: this processor lacks it" for precision in PRECISIONS if precision not in offered("cpu")),
-    *([] if runtime.is_installed() else ["onnxruntime float32: not installed"]),
-)
-"""What is skipped, and why."""
-PRODUCTS = tuple(name for name in ("float32", "bfloat16", "int8") if name in offered("cpu"))
-"""Types of which the bare matrix products are measured."""
+TYPES = ("float32", "bfloat16", "int8")
+"""Types of which the bare matrix products are measured, if the processor has them."""
 HAS_BFLOAT16 = 1.5
 """Products in bfloat16 are at least this many times as fast as in float32 on a processor that has them."""
 MODELS = {
@@ -58,13 +48,43 @@ def run(scale: float = 1.0) -> list[Row]:
         if name != BIGGEST or scale >= 0.5:
             with tempfile.TemporaryDirectory() as folder:
                 rows += _model_rows(Path(folder), name, sizes, windows)
-    return [*rows, *({"id": "P2t", "what": f"skipped: {text}", "figure": None} for text in LACKING)]
+    return [*rows, *({"id": "P2t", "what": f"skipped: {text}", "figure": None} for text in _lacking().values())]
+
+
+@cache
+def _lacking() -> dict[str, str]:
+    """Return the precisions and engines that are skipped, and why."""
+    lacking = {name: f"torch {name}: not on this processor" for name in PRECISIONS if name not in offered("cpu")}
+    rates = _side_by_side({name: partial(_product, name) for name in ("float32", "bfloat16")}, 1)
+    if (slower := rates["float32"] / rates["bfloat16"]) > 1:
+        lacking["bfloat16"] = (
+            f"torch bfloat16: not on this processor, which emulates it, {slower:.1f}× slower than float32"
+        )
+    if not runtime.is_installed():
+        lacking["onnxruntime"] = "onnxruntime float32: not installed"
+    return lacking
+
+
+def _product(dtype: str) -> None:
+    rows, weight = (torch.ones(shape, dtype=getattr(torch, dtype)) for shape in ((960, 256), (1024, 256)))
+    for _ in range(10):
+        torch.nn.functional.linear(rows, weight)
+
+
+def _ways() -> list[tuple[str, str]]:
+    """Engines and precisions that this machine has."""
+    ways = [*(("torch", precision) for precision in PRECISIONS), ("onnxruntime", "float32")]
+    return [way for way in ways if not {*way} & {*_lacking()}]
+
+
+def _types() -> list[str]:
+    return [name for name in TYPES if name not in _lacking()]
 
 
 def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -> list[Row]:
     path = write_checkpoint(folder / "model.pt", num_features=FEATURES, lookback=LOOKBACK, **sizes)
     windows = np.random.default_rng(0).standard_normal((count, LOOKBACK, FEATURES)).astype(np.float32)
-    encoders = {f"{e} {p}": load_encoder(path, engine=e, precision=p) for e, p in WAYS}
+    encoders = {f"{e} {p}": load_encoder(path, engine=e, precision=p) for e, p in _ways()}
     embeddings = {way: encoder.encode(windows).embedding for way, encoder in encoders.items()}
     _check(path, windows, embeddings)
     ways = {way: _encoding(encoder, windows) for way, encoder in encoders.items()}
@@ -72,7 +92,7 @@ def _model_rows(folder: Path, name: str, sizes: Mapping[str, Any], count: int) -
     rates = _side_by_side(ways | _products(sizes, count), count)
     limits = {
         precision: max(rate for way, rate in rates.items() if way.startswith(f"products {precision}"))
-        for precision in PRODUCTS
+        for precision in _types()
     }
     rows = [
         _table_row(name, way, rates, limits, compare_embeddings(embeddings["torch float32"], found).cosine)
@@ -101,12 +121,12 @@ def _goal_row(chosen: Encoder, rates: Rates, limits: Rates) -> Row:
     rate, precision = rates[f"{chosen.spec.engine} {chosen.spec.precision}"], chosen.spec.precision
     limit = limits.get(precision, limits["float32"])
     faster, share = rate / rates[EAGER], rate / limit
-    speedups = {name: limits[name] / limits["float32"] for name in PRODUCTS[1:]}
-    needed = 3.0 if speedups["bfloat16"] >= HAS_BFLOAT16 else 0.0
+    speedups = {name: limits[name] / limits["float32"] for name in _types()[1:]}
+    needed = 3.0 if speedups.get("bfloat16", 0.0) >= HAS_BFLOAT16 else 0.0
     return {
         "id": "P2",
         "what": f"bare encoder, 100m, as chosen at load ({chosen.choice}). Matrix products beside float32 on this "
-        f"processor: {', '.join(f'{name} {speedup:.2f}×' for name, speedup in speedups.items())}",
+        f"processor: {', '.join(f'{name} {speedup:.2f}×' for name, speedup in speedups.items()) or 'no other type'}",
         "figure": rate,
         "unit": "entries/s",
         "baseline": rates[EAGER],
@@ -172,7 +192,7 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
         "int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
     }
     found: dict[str, Callable[[], object]] = {}
-    for name in PRODUCTS:
+    for name in _types():
         found[f"products {name}"] = partial(_one_after_another, ways[name], calls)
         found[f"products {name}, one core per call"] = partial(map_on_threads, ways[name], calls)
     return found

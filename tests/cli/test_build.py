@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,5 +145,8 @@ def test_workers_of_ray_encode_with_the_window_of_the_cache(
     model = write_checkpoint(tmp_path / "m.pt", num_features=19, **named)
     where = ["--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
-    ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
+    assert main(["build", *where, "--months", "1", "--executor", "ray", "--workers", "1", "--json"]) == 0
+    out, said = capsys.readouterr()
+    ours = json.loads(out)
     assert ours["failed"] == 0 < ours["computed"]
+    assert re.search(r"^Ray at [0-9.]+:\d+, started on this machine \(1 node, \d+ CPUs?\): 1 worker with ", said, re.M)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,21 @@ def test_the_files_that_the_documents_name_exist():
         text = (ROOT / document).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (ROOT / target).exists(), f"{document} names {target}"
+
+
+def test_the_readme_weighs_every_extra():
+    """Each extra that a user may install has its line."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    weighed = set(re.findall(r"^\| `([a-z-]+)` \| .* \| \+ [\d,]+", README, flags=re.MULTILINE))
+    assert weighed == set(project["optional-dependencies"]) - {"dev"}
+
+
+@pytest.mark.parametrize("index", ["", "https://example.org/cpu"])
+def test_make_takes_torch_from_the_index_that_is_named(index):
+    """Without one, torch comes from the default index with the rest; with one, torch comes from there, before it."""
+    make = shutil.which("make") or pytest.skip("make is not installed")
+    call = [make, "--dry-run", "--always-make", "setup", f"TORCH_INDEX={index}"]
+    lines = subprocess.run(call, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    installs = [line.split("constraints.txt ")[1] for line in lines if "pip install" in line]
+    assert installs[:-3] == ([f"--index-url {index} torch"] if index else [])
+    assert installs[-3] == "-e '.[torch]'"

@@ -117,6 +117,20 @@ def test_a_cache_in_a_bucket_equals_a_local_one(tmp_path, prefix, panel, encoder
     assert [version.tags for version in remote.versions() if version.tags] == [("before",)]
 
 
+def test_ray_builds_into_a_bucket(tmp_path, prefix, panel, encoder):
+    """Workers encode and this process commits: the entries equal those of a local build, bit for bit."""
+    pytest.importorskip("ray", reason="ray comes with the dev install")
+    from encash.cache.executors.ray import RayExecutor
+
+    remote, local = (open_cache(f"{where}/c.lance") for where in (prefix, tmp_path))
+    local.build(panel, encoder)
+    features, encoder.windows_encoded = panel.num_features, 0
+    with RayExecutor(lambda: MeanEncoder(features, lookback=8), workers=1) as executor:
+        report = remote.build(panel, encoder, executor=executor)
+    assert (report.computed, report.failed, encoder.windows_encoded) == (local.index().entries, 0, 0)
+    assert same(open_cache(remote.path), local)
+
+
 def restated(panel: Panel) -> Panel:
     """Return the panel with one row of its first ticker changed."""
     parts = {name: panel.rows((name,)) for name in panel.tickers}

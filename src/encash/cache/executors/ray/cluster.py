@@ -10,11 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from encash.cache.executors.ray.demand import Node, amounts
-from encash.errors import InputError, MissingExtraError, reason
+from encash.errors import InputError, MissingExtraError, WorkError, reason
 
 try:
     import ray
-    from ray.exceptions import RayError
 except ImportError:
     raise MissingExtraError("ray is not installed; pip install 'encash[ray]', or use --executor local") from None
 
@@ -23,7 +22,7 @@ PROBE_SECONDS = 5.0
 """How long a cluster may take to answer before it counts as gone."""
 _LOCAL = "local"
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a gRPC client sends first (RFC 9113, section 3.4), with empty settings; a server answers with its settings."""
+"""Opening bytes of a gRPC client (RFC 9113, section 3.4), with empty settings; a server answers with its settings."""
 _SETTINGS = 4
 
 
@@ -40,6 +39,7 @@ class Cluster:
 
         Raises:
             InputError: the cluster does not answer, or Ray does not join it.
+            WorkError: a new cluster does not start.
         """
         self._owned = not ray.is_initialized()
         self.started = False
@@ -133,7 +133,11 @@ def _connect(address: str) -> None:
             # Ray's forked process at once executes a different program, which does not use lance.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
             ray.init(address=address, log_to_driver=False, configure_logging=False, **new)
-    except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  Ray raises plain exceptions too
+        if address == _LOCAL:
+            raise WorkError(
+                f"Ray does not start on this machine{reason(error)}; try again, or use --executor local"
+            ) from None
         raise InputError(
             f"Ray does not join {address}{reason(error)}; check that this machine is a node of the cluster, with the "
             f"same versions of Ray and Python, or set {ADDRESS}={_LOCAL}"

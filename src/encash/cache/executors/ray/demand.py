@@ -1,4 +1,4 @@
-"""What each worker demands, so that all of them fit the nodes that a cluster has."""
+"""Demands of workers that fit, all at the same time, the nodes that a cluster has."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ class _Job:
 class RayExecutor(Executor):
     """Runs tasks on workers with one encoder each, one task per worker at a time.
 
-    If a worker or its node dies, its task is repeated on a different worker and the worker is replaced if a node has
-    room for it. A worker that cannot start or cannot run the model as the others do is left out with a notice; if none
-    is left, the remaining tasks fail.
+    If a worker or its node dies, its task is repeated on a different worker, and the worker is replaced if a node has
+    enough free for it. A worker that cannot start, or cannot run the model as the others do, is left out with a notice;
+    if none is left, the remaining tasks fail.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ class CallFailedError(WorkError):
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a worker says about the encoder that it loaded."""
+    """Description of the encoder that a worker loaded."""
 
     node: str
     """Address of the worker's node."""
