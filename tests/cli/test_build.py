@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from encash.cache.build import BuildReport, Failure
 from encash.cli import main
+from encash.cli.build import report_build
+from encash.cli.console import Console
 from encash.panel import toy_panel
 from encash.testing import write_checkpoint
 from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
@@ -145,3 +149,18 @@ def test_workers_of_ray_encode_with_the_window_of_the_cache(
     answer(capsys, "build", *where, "--months", "1", "--num-stocks", "2", "--lookback", "9")
     ours = answer(capsys, "build", *where, "--months", "1", "--executor", "ray", "--workers", "1")
     assert ours["failed"] == 0 < ours["computed"]
+
+
+def test_a_build_that_fails_says_so_in_one_line_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, the counts on stdout, and one line on stderr."""
+    failures = (
+        Failure(tickers=("A",), first="2024-01-02", last="2024-01-03", entries=2, cause="NaN"),
+        Failure(tickers=("B",), first="2024-01-02", last="2024-01-02", entries=1, cause="NaN"),
+    )
+    counts = {"computed": 0, "reused": 0, "unavailable": 0, "failed": 3}
+    times = {"seconds": 1.0, "encode_seconds": 1.0, "entries_per_second": 0.0}
+    report = BuildReport(**counts, **times, engine="torch", precision="float32", device="cpu", failures=failures)
+    assert report_build(report, Console(as_json=True, quiet=True)) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["failed"] == 3
+    assert printed.err == "3 entries failed; the first: 2 entries failed (A; 2024-01-02 to 2024-01-03): NaN\n"

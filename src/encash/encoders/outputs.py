@@ -17,21 +17,34 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import numpy as np
 
-from encash.arrays import Float32
+from encash.arrays import Float32, to_day
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.checkpoint import HORIZONS
 from encash.encoders.options import LoadOptions
 from encash.encoders.pooling import check_pooling, pool
-from encash.errors import FormatError, InputError
+from encash.errors import EncashError, FormatError, InputError, reason
 
 METADATA_KEY = "encash"
 NAMES = ("embedding", "forecast", "confidence")
 DEFAULT_BATCH = 16
+
+
+class Metadata(TypedDict, total=False):
+    """The metadata of a model file; each may be left out, or null."""
+
+    horizons: list[Annotated[int, msgspec.Meta(ge=1)]] | None
+    feature_names: list[str] | None
+    feature_set: str | None
+    train_end: str | None
+    pooling: str | None
+    forecast_rule: str | None
+    architecture: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +105,14 @@ class ModelFileEncoder(BatchedEncoder):
     def _with_outputs(self, facts: ModelFacts) -> EncoderSpec:
         """Return the spec completed by the output for one batch of zeros."""
         shape = self.batch_size, self.spec.lookback, self.spec.num_features
-        found = _by_name(self.run(np.zeros(shape, dtype=np.float32)))
+        try:
+            found = _by_name(self.run(np.zeros(shape, dtype=np.float32)))
+        except (EncashError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the exceptions of engines have no common base but Exception
+            raise FormatError(
+                f"{facts.path} fails on windows of shape {shape}{reason(error)}; export it again"
+            ) from None
         _check_shapes(found, shape[:2], facts.path)
         horizons = _horizons(found, facts)
         return replace(
@@ -119,16 +139,20 @@ def read_metadata(text: str | None, path: str) -> dict[str, Any]:
     """Return the metadata of a model file; empty if there are none.
 
     Raises:
-        FormatError: not a JSON object.
+        FormatError: not a JSON object, or values of different types.
     """
     if not text:
         return {}
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object; export it again")
+        found: dict[str, Any] = json.loads(text)
+        msgspec.convert(found, Metadata)
+        if found.get("train_end") is not None:
+            to_day(found["train_end"])
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object of the expected values{reason(error)}; "
+            "export it again"
+        ) from None
     return found
 
 
@@ -157,7 +181,7 @@ def _by_name(outputs: list[tuple[str, Any]]) -> dict[str, Float32]:
 
 def _check_shapes(found: Mapping[str, Float32], windows: tuple[int, int], path: str) -> None:
     embedding, forecast = found.get("embedding"), found.get("forecast")
-    if embedding is None or embedding.shape[:-1] not in (windows[:1], windows):
+    if embedding is None or not embedding.size or embedding.shape[:-1] not in (windows[:1], windows):
         shape = None if embedding is None else embedding.shape
         raise FormatError(
             f"{path}: its first output has shape {shape} for {windows[0]} windows of {windows[1]} sessions; "
@@ -176,7 +200,7 @@ def _check_shapes(found: Mapping[str, Float32], windows: tuple[int, int], path: 
 def _horizons(found: Mapping[str, Float32], facts: ModelFacts) -> tuple[int, ...]:
     if "forecast" not in found:
         return ()
-    horizons = tuple(int(horizon) for horizon in facts.metadata.get("horizons", HORIZONS))
+    horizons = tuple(facts.metadata.get("horizons") or HORIZONS)
     if found["forecast"].shape[1] != len(horizons):
         raise FormatError(
             f"{facts.path} forecasts {found['forecast'].shape[1]} horizons; its metadata (or the usual 1, 5, 10, 20) "
