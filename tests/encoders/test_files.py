@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from encash.encoders import load_encoder
-from encash.encoders.outputs import read_metadata
 from encash.encoders.torch import TorchEncoder
 from encash.encoders.torch.export import export_onnx, export_program
 from encash.errors import FormatError, InputError, MissingFileError
@@ -139,23 +138,6 @@ def test_horizons_of_its_own_stand_in_the_metadata(tmp_path):
         load_encoder(broken)
     with pytest.raises(FormatError, match="do not belong together"):
         load_encoder(save_program(tmp_path / "f.pt2", _States(2)))
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        *({"horizons": value} for value in ("1", 5, ["a"], [0], [1.5], {})),
-        *({"feature_names": value} for value in (3, [1, 2, 3], "abc")),
-        *({"train_end": value} for value in (2015, "2015-02-30", ["2015-12-31"])),
-        *({name: [1]} for name in ("feature_set", "pooling", "forecast_rule", "architecture")),
-        *([], "text", None),
-    ],
-)
-def test_metadata_of_a_different_type_are_refused(metadata):
-    """Each value has the type that is documented, or is null."""
-    with pytest.raises(FormatError, match="not a JSON object of the expected values"):
-        read_metadata(json.dumps(metadata), "m.onnx")
-    assert read_metadata('{"train_end": null, "other": 1}', "m.onnx") == {"train_end": None, "other": 1}
 
 
 def test_a_damaged_program_is_one_line(folder, tmp_path, caplog):

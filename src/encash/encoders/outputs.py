@@ -17,12 +17,11 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
-import msgspec
 import numpy as np
 
-from encash.arrays import Float32, to_day
+from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.checkpoint import HORIZONS
@@ -33,18 +32,6 @@ from encash.errors import EncashError, FormatError, InputError, reason
 METADATA_KEY = "encash"
 NAMES = ("embedding", "forecast", "confidence")
 DEFAULT_BATCH = 16
-
-
-class Metadata(TypedDict, total=False):
-    """The metadata of a model file; each may be left out, or null."""
-
-    horizons: list[Annotated[int, msgspec.Meta(ge=1)]] | None
-    feature_names: list[str] | None
-    feature_set: str | None
-    train_end: str | None
-    pooling: str | None
-    forecast_rule: str | None
-    architecture: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,20 +126,16 @@ def read_metadata(text: str | None, path: str) -> dict[str, Any]:
     """Return the metadata of a model file; empty if there are none.
 
     Raises:
-        FormatError: not a JSON object, or values of different types.
+        FormatError: not a JSON object.
     """
     if not text:
         return {}
     try:
-        found: dict[str, Any] = json.loads(text)
-        msgspec.convert(found, Metadata)
-        if found.get("train_end") is not None:
-            to_day(found["train_end"])
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object of the expected values{reason(error)}; "
-            "export it again"
-        ) from None
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise FormatError(f"{path}: its metadata under {METADATA_KEY!r} are not a JSON object; export it again")
     return found
 
 
