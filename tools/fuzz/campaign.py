@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -15,12 +16,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import encash
 from tools.fuzz import case as cases
 from tools.fuzz.case import BAD, GOOD, Case, Verdict
 from tools.fuzz.kinds import Kind, needs
 from tools.fuzz.pool import Ended, Job, Pool
 from tools.fuzz.results import result_of
-from tools.fuzz.world import days, make_world
+from tools.fuzz.world import STEPS, days, make_world
 
 TIME_LIMIT = 60.0
 """Seconds after which a command counts as hanging."""
@@ -97,11 +99,15 @@ class Campaign:
                 number += 1
 
     def make_files(self) -> None:
-        """Make the whole files, unless an earlier run did."""
+        """Make the whole files, unless an earlier run of the same code did."""
         done = self.folder / "days.json"
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        if done.exists():
+        texts = " ".join(" ".join((*kind.commands, *kind.files)) for kind in self.kinds)
+        wanted = {name for name in STEPS if re.search(rf"\b{re.escape(name)}\b", texts) or not self.kinds}
+        stamp = self.folder / "sources.txt"
+        same = stamp.exists() and stamp.read_text() == _sources()
+        if same and done.exists() and all((self.world / name).exists() for name in wanted):
             return
         shutil.rmtree(self.world, ignore_errors=True)
         self.world.mkdir()
@@ -109,8 +115,9 @@ class Campaign:
         def make(_: str) -> None:
             os.chdir(self.world)
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
-            make_world(self.world)
+            make_world(self.world, wanted)
             done.write_text(json.dumps(days()))
+            stamp.write_text(_sources())
 
         require(Pool(work=make, processes=1, seconds=600), ["make the files"])
 
@@ -225,6 +232,12 @@ def require(pool: Pool[Job], jobs: Iterable[Job]) -> None:
     """
     if failed := [ended for ended in pool.run(jobs) if ended.status]:
         raise RuntimeError(f"{len(failed)} of the jobs above failed, such as {failed[0]}")
+
+
+def _sources() -> str:
+    """List the sources with their times, to tell whether the code has changed."""
+    roots = (Path(encash.__file__).parent, Path(__file__).parent)
+    return "\n".join(f"{path} {path.stat().st_mtime_ns}" for root in roots for path in sorted(root.rglob("*.py")))
 
 
 def _resident() -> int:
