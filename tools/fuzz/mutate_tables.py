@@ -138,7 +138,7 @@ def _tree(file: h5py.File, name: str, random: np.random.Generator) -> str:
         return "a group added"
     if what == "renamed":
         file.move(name, name + "é")
-        return what
+        return "renamed"
     del file[name]
     match what:
         case "a dangling link":
