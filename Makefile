@@ -5,7 +5,7 @@ CHECKED := src tests benchmarks tools
 # An index with a different build of torch, for example its CPU build: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
-.PHONY: help setup demo test test-slow check hooks release-check bench bench-gpu clean
+.PHONY: help setup demo test test-slow fuzz check hooks release-check bench bench-gpu clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -33,8 +33,11 @@ demo: .venv/ready             ## the whole story on real prices, in demo/
 test: .venv/dev               ## all tests and their coverage, under 10 minutes on 2 cores
 	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-fail-under=90
 
-test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn files, replay in other engines
+test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn files, 10 minutes of mutations, replay in other engines
 	$(BIN)/pytest -m slow -s
+
+fuzz: .venv/dev               ## mutated files of every kind through the commands; MINUTES=10 SEED=0 ARGS=…
+	$(BIN)/python -m tools.fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0) $(ARGS)
 
 check: .venv/dev              ## what a commit needs: format, lint, types, layers, phrases, links
 	$(BIN)/ruff format --check $(CHECKED)

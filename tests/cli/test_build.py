@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from encash.cache.build import BuildReport, Failure
 from encash.cli import main
+from encash.cli.build import report_build
+from encash.cli.console import Console
 from encash.panel import toy_panel
 from encash.testing import write_checkpoint
 from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
@@ -150,3 +153,18 @@ def test_workers_of_ray_encode_with_the_window_of_the_cache(
     ours = json.loads(out)
     assert ours["failed"] == 0 < ours["computed"]
     assert re.search(r"^Ray at [0-9.]+:\d+, started on this machine \(1 node, \d+ CPUs?\): 1 worker with ", said, re.M)
+
+
+def test_a_build_that_fails_says_so_in_one_line_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, the counts on stdout, and one line on stderr."""
+    failures = (
+        Failure(tickers=("A",), first="2024-01-02", last="2024-01-03", entries=2, cause="NaN"),
+        Failure(tickers=("B",), first="2024-01-02", last="2024-01-02", entries=1, cause="NaN"),
+    )
+    counts = {"computed": 0, "reused": 0, "unavailable": 0, "failed": 3}
+    times = {"seconds": 1.0, "encode_seconds": 1.0, "entries_per_second": 0.0}
+    report = BuildReport(**counts, **times, engine="torch", precision="float32", device="cpu", failures=failures)
+    assert report_build(report, Console(as_json=True, quiet=True)) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["failed"] == 3
+    assert printed.err == "3 entries failed; the first: 2 entries failed (A; 2024-01-02 to 2024-01-03): NaN\n"

@@ -140,6 +140,49 @@ def test_horizons_of_its_own_stand_in_the_metadata(tmp_path):
         load_encoder(save_program(tmp_path / "f.pt2", _States(2)))
 
 
+def test_a_damaged_program_is_one_line(folder, tmp_path, caplog):
+    """A graph that torch cannot parse, of whatever kind the damage is, is refused without a word from torch's logs."""
+    with zipfile.ZipFile(folder / "m.pt2") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    graph = next(name for name in members if name.endswith("models/model.json"))
+    document = members[graph]
+    for damaged in (
+        document.replace(b"Symbol(", b"Symbol"),
+        document[:5000],
+        document.replace(b"aten", b"atem"),
+        b"[]",
+    ):
+        with zipfile.ZipFile(tmp_path / "d.pt2", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, damaged if name == graph else content)
+        with pytest.raises(FormatError, match="is not an exported program that torch"):
+            load_encoder(tmp_path / "d.pt2")
+    assert caplog.records == []
+
+
+def test_damaged_names_of_an_onnx_model_are_refused(onnx_folder, tmp_path):
+    """Metadata that are not UTF-8 are refused in one line."""
+    content = (onnx_folder / "m.onnx").read_bytes()
+    assert content.count(b"forecast_rule") == 1
+    (tmp_path / "d.onnx").write_bytes(content.replace(b"forecast_rule", b"forecast_rul\xff"))
+    with pytest.raises(FormatError, match="names that are not UTF-8"):
+        load_encoder(tmp_path / "d.onnx")
+
+
+class _Failing(nn.Module):
+    def forward(self, windows):
+        return torch.linalg.cholesky(windows[:, :3, :3])
+
+
+def test_a_model_that_fails_on_its_first_batch_is_refused(tmp_path):
+    """An engine's error on a batch of zeros is one line that names the file."""
+    path = tmp_path / "c.pt2"
+    program = torch.export.export(_Failing(), (torch.eye(5, 3)[None].repeat(4, 1, 1),))
+    torch.export.save(program, path)
+    with pytest.raises(FormatError, match="fails on windows of shape"):
+        load_encoder(path)
+
+
 class _Flat(nn.Module):
     def forward(self, windows):
         return windows.sum()

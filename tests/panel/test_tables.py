@@ -375,3 +375,13 @@ def test_options_are_checked_before_any_file_is_opened():
     """A wrong statement about text is an error of input, whatever the file is."""
     with pytest.raises(InputError, match="--sep"):
         read_bars("nowhere.csv", ReadOptions(sep=""))
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_a_table_without_rows_is_refused(tmp_path, dictionary):
+    """A Parquet file with columns and no rows, plain or dictionary-encoded, has no rows."""
+    keys = {"date": pa.array([], pa.date32()), "ticker": pa.array([], pa.string())}
+    columns = {name: column.dictionary_encode() if dictionary else column for name, column in keys.items()}
+    pq.write_table(pa.table({**columns, "close": pa.array([], pa.float64())}), tmp_path / "t.parquet")
+    with pytest.raises(FormatError, match="has no rows"):
+        read_bars(tmp_path / "t.parquet")

@@ -65,6 +65,22 @@ def contend(path: str, number: str) -> None:
     announce("done")
 
 
+def disjoint(path: str, number: str) -> None:
+    """Write 12 days of tickers that no other builder has, a day per block; announce each block once it is there."""
+    store = ensure_store(path, SPEC)
+    announce("ready")
+    sys.stdin.readline()
+    for day in range(12):
+        store.write(own_entries(int(number), day), skip_valid=True)
+        announce(day)
+
+
+def own_entries(number: int, day: int):
+    """Return the entries of one builder's tickers on one day."""
+    names = [f"B{number}-{ticker:03}" for ticker in range(20 + number)]
+    return make_entries(SPEC, [f"2024-01-{day + 1:02}"], names, seed=100 * number + day, digest=day + 1)
+
+
 def announce(what: object) -> None:
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
@@ -76,6 +92,7 @@ JOBS: dict[str, Callable[..., None]] = {
     "merge": join,
     "export": export,
     "contend": contend,
+    "disjoint": disjoint,
 }
 
 if __name__ == "__main__":

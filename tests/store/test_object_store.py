@@ -25,7 +25,7 @@ from encash.testing import MeanEncoder, MemoryStore, StoreContract
 from encash.testing.store_contract import everything, make_entries, make_spec
 from tests.store.faulty_proxy import FAULTS, FaultyProxy
 from tests.store.processes import read_line, send_go
-from tests.store.survival_worker import SPEC, TICKERS, step_entries
+from tests.store.survival_worker import SPEC, TICKERS, own_entries, step_entries
 
 moto = pytest.importorskip("moto.server", reason="the S3 server comes with moto[s3], flask and flask-cors")
 boto3 = pytest.importorskip("boto3", reason="likewise")
@@ -313,3 +313,48 @@ def test_concurrent_writers_over_a_bad_connection(prefix, endpoint, monkeypatch,
         truth.write(make_entries(SPEC, [f"2024-01-{day + 1:02}"], TICKERS, seed=day, digest=day + 1))
     assert everything(store) == everything(truth)
     assert store.snapshot().verify().passed
+
+
+BUILDERS = 7
+"""Processes that build at the same time; the first is killed."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_builders_of_disjoint_tickers(prefix, endpoint, monkeypatch, fault):
+    """Seven processes build tickers of their own and one is killed: of the others every entry is there once, of the
+    killed one every announced block; a store that ignores If-None-Match is refused before anything is written."""
+    with FaultyProxy(endpoint, fault) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url if fault != "no conditions" else endpoint)
+        ensure_store(f"{prefix}/a.lance", SPEC)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        command = [sys.executable, str(WORKER), "disjoint", f"{prefix}/a.lance"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        workers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(BUILDERS)]
+        assert [read_line(worker) for worker in workers] == ["ready\n"] * BUILDERS
+        for worker in workers:
+            send_go(worker)
+        read_line(workers[0])
+        workers[0].kill()
+        ended = [worker.communicate(timeout=400) for worker in workers]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    snapshot = open_store(f"{prefix}/a.lance").snapshot()
+    seen, said = everything(snapshot), [[] if fault == "no conditions" else out.split() for out, _ in ended]
+    due, allowed = MemoryStore(SPEC), MemoryStore(SPEC)
+    for number in range(BUILDERS):
+        for day in range(12):
+            allowed.write(own_entries(number, day))
+            if str(day) in said[number] or (number == 0 and day == 0 and fault != "no conditions"):
+                due.write(own_entries(number, day))
+    lost, foreign = everything(due).items() - seen.items(), seen.items() - everything(allowed).items()
+    refused = sum("If-None-Match" in error for _, error in ended)
+    sys.stdout.write(
+        f"\n{fault}: {BUILDERS} builders, one killed, {sum(map(len, said))} blocks announced, {refused} refused: "
+        f"{len(seen):,} entries, {len(lost)} lost, {snapshot.index().duplicates} doubled, {len(foreign)} wrong\n"
+    )
+    assert (lost, foreign, snapshot.index().duplicates) == (set(), set(), 0)
+    assert snapshot.verify().passed
+    if fault == "no conditions":
+        assert (len(seen), refused) == (0, BUILDERS - 1)
+    else:
+        assert said[1:] == [[*map(str, range(12))]] * (BUILDERS - 1)

@@ -38,7 +38,8 @@ def main() -> int:
     bad = campaign.run()
     print(campaign.table())
     for one in bad:
-        print(f"{one.verdict}: --replay {one.case.kind}-{one.case.seed}: {one.case.file}: {one.case.story[:100]}: {one.case.command}")
+        case = one.case
+        print(f"{one.verdict}: --replay {case.kind}-{case.seed}: {case.file}: {case.story[:100]}: {case.command}")
     return 1 if bad else 0
 
 

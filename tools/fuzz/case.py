@@ -75,7 +75,7 @@ def draw(world: Path, kind: Kind, seed: int, days: dict[str, str]) -> tuple[Case
 
 def prepare(world: Path, folder: Path, case: Case, random: np.random.Generator) -> Case:
     """Copy what the command needs into an empty folder, and mutate the file there."""
-    copy(world, folder, case)
+    copy(world, folder, *(needs(case.command, world) | {case.file.split("/", maxsplit=1)[0]}))
     path, kind = folder / case.file, kind_of(case.kind)
     siblings = kind.files_below(world)
     other = world / siblings[int(random.integers(len(siblings)))]
@@ -95,9 +95,9 @@ def prepare(world: Path, folder: Path, case: Case, random: np.random.Generator) 
     return Case(**{**asdict(case), "story": f"{story} (other: {other.relative_to(world)})"})
 
 
-def copy(world: Path, folder: Path, case: Case) -> None:
-    """Copy what the command of a case needs."""
-    for name in needs(case.command, world) | {case.file.split("/", maxsplit=1)[0]}:
+def copy(world: Path, folder: Path, *names: str) -> None:
+    """Copy files and folders of the world."""
+    for name in names:
         source = world / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
 
@@ -176,31 +176,37 @@ def _captured() -> Any:
 def judge(world: Path, case: Case, expected: dict[str, str]) -> Verdict:
     """Run the command of a prepared case in the working folder, and class what happened."""
     kind = kind_of(case.kind)
-    explains = not kind.checked and _says_otherwise(world, Path(case.file))
+    gone = kind.removable and not Path(case.file).exists()
+    explains = gone or (not kind.checked and _says_otherwise(world, Path(case.file)))
     ran = run_command(case.command)
+    name, detail = _failure(ran) if ran.code or ran.uncaught else _success(ran, case, kind, expected, explains=explains)
+    return Verdict(case=case, verdict=name, code=ran.code, detail=detail[-3000:])
 
-    def verdict(name: str, detail: str) -> Verdict:
-        return Verdict(case=case, verdict=name, code=ran.code, detail=detail[-3000:])
 
+def _failure(ran: Ran) -> tuple[str, str]:
+    """Class a command that did not succeed."""
     if ran.uncaught:
-        return verdict("traceback", ran.uncaught)
+        return "traceback", ran.uncaught
     if "not enough memory" in ran.err:
-        return verdict("memory", ran.err)
+        return "memory", ran.err
     if ran.code == 3:
-        return verdict("found", ran.out)
-    if ran.code:
-        lines = ran.err.strip().count("\n") + 1
-        return verdict("refused" if lines == 1 and ran.err.strip() else "several lines", ran.err)
+        return "found", ran.out
+    said = ran.err.strip()
+    return ("refused" if said and "\n" not in said else "several lines"), ran.err
+
+
+def _success(ran: Ran, case: Case, kind: Kind, expected: dict[str, str], *, explains: bool) -> tuple[str, str]:
+    """Class a command that succeeded."""
     found = result_of(ran.out, Path.cwd(), case.command)
     different = [name for name in expected if found.get(name) != expected[name]]
-    if not different:
-        return verdict("same result", "")
     detail = "; ".join(f"{name}: {expected[name][:60]} → {found.get(name, '')[:60]}" for name in different[:6])
+    if not different:
+        return "same result", ""
     if explains:
-        return verdict("explained", detail)
+        return "explained", detail
     if kind.verify and run_command(kind.verify).code in (2, 3):
-        return verdict("found", detail)
-    return verdict("other result", detail + ran.err)
+        return "found", detail
+    return "other result", detail + ran.err
 
 
 def _says_otherwise(world: Path, file: Path) -> bool:

@@ -31,6 +31,8 @@ class Kind:
     """One is run per case: the words after ``encash``, or a module of the guide and its flags."""
     checked: bool = False
     """Whether the content has checksums or is ours alone, so that no reading of it explains a different result."""
+    removable: bool = False
+    """Whether a file may be missing, so that its removal explains a different result."""
     verify: str | None = None
     """The command that finds damage which the others may overlook."""
 
@@ -107,7 +109,8 @@ KINDS = (
         name="guide-cache",
         files=("guide.h5",),
         commands=(SIMULATE, SIMULATE, "cache import guide.h5 out.lance --trust", "cache info guide.h5",
-                  "cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 --num-months 3"),
+                  "cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 "
+                  "--num-months 3"),
         verify="cache verify guide.h5",
     ),
     Kind(
@@ -142,6 +145,7 @@ KINDS = (
         files=("run/*.json", "run/*.parquet", "run/*.csv"),
         commands=("report run --out out.html", "report run s/best --out out.html"),
         checked=True,
+        removable=True,
     ),
     Kind(
         name="sweep",

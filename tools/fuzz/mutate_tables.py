@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from tools.fuzz.mutate_bytes import BYTES, Mutation
 
 ATTRIBUTES: tuple[Any, ...] = (
-    0, -1, 2**62, 1.5, np.nan, "", "text", b"\xff\xfe", "{}", '{"format": 99}', "[]", "null", np.zeros(0), np.zeros((3, 3)),
-    np.arange(5), "2020-02-30", np.array([b"a", b"b"]), True, "x" * 30_000,
+    0, -1, 2**62, 1.5, np.nan, "", "text", b"\xff\xfe", "{}", '{"format": 99}', "[]", "null", np.zeros(0),
+    np.zeros((3, 3)), np.arange(5), "2020-02-30", np.array([b"a", b"b"]), True, "x" * 30_000,
 )  # fmt: skip
 
 
@@ -130,31 +130,26 @@ def _shape(file: h5py.File, name: str, random: np.random.Generator) -> str:
 def _tree(file: h5py.File, name: str, random: np.random.Generator) -> str:
     """Remove, rename, link or add an object."""
     name = name if name != "/" else _draw(random, list(file))
-    match _draw(random, ("removed", "renamed", "soft", "external", "group", "added", "loop")):
-        case "removed":
-            del file[name]
-            return "removed"
-        case "renamed":
-            file.move(name, name + "é")
-            return "renamed"
-        case "soft":
-            del file[name]
+    what = _draw(
+        random, ("removed", "renamed", "a dangling link", "an external link", "an empty group", "a loop", "added")
+    )
+    if what == "added":
+        file.create_group("ADDED")["x"] = np.zeros(3)
+        return "a group added"
+    if what == "renamed":
+        file.move(name, name + "é")
+        return "renamed"
+    del file[name]
+    match what:
+        case "a dangling link":
             file[name] = h5py.SoftLink("/nowhere")
-            return "a dangling link"
-        case "external":
-            del file[name]
+        case "an external link":
             file[name] = h5py.ExternalLink("nowhere.h5", "/a")
-            return "an external link"
-        case "group":
-            del file[name]
+        case "an empty group":
             file.create_group(name)
-            return "an empty group"
-        case "loop":
-            del file[name]
+        case "a loop":
             file[name] = h5py.SoftLink("/")
-            return "a link to the root"
-    file.create_group("ADDED")["x"] = np.zeros(3)
-    return "a group added"
+    return str(what)
 
 
 def change_parquet(data: bytes, other: bytes, random: np.random.Generator) -> tuple[bytes, str]:
@@ -166,6 +161,7 @@ def change_parquet(data: bytes, other: bytes, random: np.random.Generator) -> tu
     size = len(column)
     nulls = pa.array([None if place == size // 2 else one for place, one in enumerate(column.to_pylist())], column.type)
     text = pa.array([str(one) for one in column.to_pylist()])
+    instants = pa.array(range(size), pa.int64()).cast(pa.timestamp("ns", "Asia/Tokyo"))
     changes: dict[str, Any] = {
         "removed": lambda: table.drop_columns([name]),
         "renamed": lambda: table.rename_columns([one + "x" if one == name else one for one in table.column_names]),
@@ -181,7 +177,7 @@ def change_parquet(data: bytes, other: bytes, random: np.random.Generator) -> tu
         "half": lambda: table.slice(0, size // 2),
         "no metadata": lambda: table.replace_schema_metadata(None),
         "nan": lambda: table.set_column(at, name, pa.array([float("nan")] * size)),
-        "zone": lambda: table.set_column(at, name, pa.array(range(size), pa.int64()).cast(pa.timestamp("ns", "Asia/Tokyo"))),
+        "zone": lambda: table.set_column(at, name, instants),
     }  # fmt: skip
     what = _draw(random, sorted(changes))
     buffer = io.BytesIO()

@@ -60,7 +60,7 @@ def _output(path: Path) -> Any:
         for one in sorted(path.rglob("*")):
             if one.name in WRITTEN:
                 yield str(one.relative_to(path.parent)), hashlib.sha256(one.read_bytes()).hexdigest()
-    elif path.suffix == ".h5":
+    elif path.suffix in (".h5", ".pt"):
         yield path.name, content(path)
     elif path.suffix == ".html":
         yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()

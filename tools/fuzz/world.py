@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -19,6 +17,7 @@ import pyarrow.parquet
 import cluster.cache_embeddings
 from encash import cli
 from encash.encoders import load_encoder
+from encash.encoders.torch import TorchEncoder
 from encash.encoders.torch.export import export_onnx, export_program
 from encash.panel import Panel, open_panel, toy_panel, write_panel
 from encash.testing import write_checkpoint
@@ -26,42 +25,65 @@ from encash.testing import write_checkpoint
 LOOKBACK = 8
 DAYS = {"fit": 70, "start": 95, "end": 130}
 """Sessions at which clusters end, and between which backtests trade."""
-CLUSTERS = "-k 3 --end {fit}"
-FILES = "--data f.h5 --prices p.h5"
-STEPS = (
-    "build --model m.pt --data f.h5 --cache c.lance --end {start}",
-    "build --model m.pt --data f.h5 --cache c.lance",
-    "cache export c.lance x.h5",
-    "clusters fit --cache c.lance -k 3 --end {fit} --out k",
-    "clusters rank --clusters k --cache c.lance --prices p.h5 --end {fit} --horizon 5 --top 2",
-    "clusters walk --cache c.lance --prices p.h5 --every 20 --horizon 5 --embargo 5 -k 3 --history 60 --top 1 --out w",
-    "backtest --data f.h5 --prices p.h5 --cache c.lance --clusters k --start {start} --end {end} --top-k 2 --compare 5 "
-    "--num-trials 2 --run-dir run",
-    "sweep g.toml --prices p.h5 --cache c.lance --clusters k --workers 1 --out s",
-)
-"""Commands that make the files, in order."""
+STEPS = {
+    "m.onnx": "",
+    "m.pt2": "",
+    "c.lance": "build --model m.pt --data f.h5 --cache c.lance",
+    "x.h5": "cache export c.lance x.h5",
+    "guide.h5": "cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 --num-months 3",
+    "k": "clusters fit --cache c.lance -k 3 --end {fit} --out k",
+    "w": "clusters walk --cache c.lance --prices p.h5 --every 20 --horizon 5 --embargo 5 -k 3 --history 60 --top 1 "
+    "--out w",
+    "run": "backtest --data f.h5 --prices p.h5 --cache c.lance --clusters k --start {start} --end {end} --top-k 2 "
+    "--compare 5 --num-trials 2 --run-dir run",
+    "s": "sweep g.toml --prices p.h5 --cache c.lance --clusters k --workers 1 --out s",
+}
+"""The command that makes each file or folder, in order; those without a command are exported."""
+BEFORE = {"c.lance": "build --model m.pt --data f.h5 --cache c.lance --end {start}"}
+"""Commands that come first, so that a cache has several versions."""
+AFTER = {"k": "clusters rank --clusters k --cache c.lance --prices p.h5 --end {fit} --horizon 5 --top 2"}
 
 
-def make_world(folder: Path) -> None:
+def make_world(folder: Path, wanted: set[str]) -> None:
     """Write all files into an empty folder that is the working folder.
+
+    Args:
+        folder: the working folder.
+        wanted: those of `STEPS` that are made, with what they are made from.
 
     Raises:
         RuntimeError: a command failed.
     """
     panel = toy_panel(seed=1, num_tickers=6, num_sessions=140)
     write_panel(panel, folder / "f.h5", folder / "p.h5")
-    _write_models(panel)
+    write_checkpoint("m.pt", num_features=panel.num_features, lookback=LOOKBACK)
+    shutil.copy("m.pt", "m.pth")
     _write_lists(panel)
     _write_raw_prices(panel, Path("raw"))
-    for step in STEPS:
-        words = step.format(**days(panel)).split()
-        if cli.main([*words, "--quiet"]):
-            raise RuntimeError(f"encash {step} failed")
-    guide = ["--model-path", "m.pt", "--dataset-path", "f.h5", "--output-path", "guide.h5", "--num-months", "3"]
-    if cluster.cache_embeddings.main([*guide, "--quiet"]):
-        raise RuntimeError("cache_embeddings failed")
+    needed = with_sources(wanted)
+    for name in filter(needed.__contains__, STEPS):
+        for steps in (BEFORE, STEPS, AFTER):
+            if step := steps.get(name):
+                _run(step.format(**days(panel)))
+    _export_models(needed)
     for lock in folder.rglob("*.lock"):
         lock.unlink()
+
+
+def with_sources(wanted: set[str]) -> set[str]:
+    """Return names of `STEPS`, and of those that they are made from."""
+    found = set(wanted)
+    for name in reversed(STEPS):
+        if name in found:
+            found |= set(f"{STEPS[name]} {AFTER.get(name, '')}".split()) & set(STEPS)
+    return found & set(STEPS)
+
+
+def _run(step: str) -> None:
+    words = step.split()
+    called = cluster.cache_embeddings if words[0] == "cluster.cache_embeddings" else cli
+    if called.main([*words[called is not cli :], "--quiet"]):
+        raise RuntimeError(f"{step} failed")
 
 
 def days(panel: Panel | None = None) -> dict[str, str]:
@@ -70,12 +92,12 @@ def days(panel: Panel | None = None) -> dict[str, str]:
     return {name: str(sessions[at]) for name, at in DAYS.items()}
 
 
-def _write_models(panel: Panel) -> None:
-    write_checkpoint("m.pt", num_features=panel.num_features, lookback=LOOKBACK)
-    shutil.copy("m.pt", "m.pth")
-    encoder = load_encoder("m.pt", device="cpu", precision="float32", engine="torch")
-    export_onnx(encoder, "m.onnx")
-    export_program(encoder, "m.pt2")
+def _export_models(needed: set[str]) -> None:
+    for name, export in {"m.onnx": export_onnx, "m.pt2": export_program}.items():
+        if name in needed:
+            encoder = load_encoder("m.pt", device="cpu", precision="float32", engine="torch")
+            assert isinstance(encoder, TorchEncoder)
+            export(encoder, name)
 
 
 def _write_lists(panel: Panel) -> None:
@@ -115,7 +137,7 @@ def _write_raw_prices(panel: Panel, folder: Path) -> None:
     (folder / "long.csv.gz").write_bytes(gzip.compress((folder / "long.csv").read_bytes(), mtime=0))
     with zipfile.ZipFile(folder / "long.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(folder / "long.csv", "long.csv")
-    wide = {bar[0]: {} for bar in bars}  # type: dict[str, dict[str, float]]
+    wide: dict[str, dict[str, float]] = {bar[0]: {} for bar in bars}
     for bar in bars:
         wide[bar[0]][bar[1]] = bar[5]
     rows = [",".join([day, *(str(price) for price in closes.values())]) for day, closes in wide.items()]
@@ -139,17 +161,3 @@ def _write_vendors(bars: list[tuple[str, str, float, float, float, float, int]],
     (folder / "yahoo").mkdir()
     for name, lines in yahoo.items():
         (folder / "yahoo" / f"{name}.csv").write_text("\n".join(lines) + "\n")
-
-
-def describe_world(folder: Path) -> str:
-    """List the files with their sizes, as JSON."""
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    return json.dumps(sizes, indent=1)
-
-
-def names_of(path: Path) -> list[str]:
-    """Return the names of all objects of an HDF5 file."""
-    found: list[str] = []
-    with h5py.File(path) as file:
-        file.visit(found.append)
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def report_build(report: cache.BuildReport, console: Console) -> int:
     """Print the report of a build; return 1 if a block failed."""
     for failure in report.failures:
         console.note(str(failure))
+    if report.failed and console.quiet:
+        print(f"{report.failed:,} entries failed; the first: {report.failures[0]}", file=sys.stderr)
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
     console.result({**values, "warnings": console.warnings}, lines(values))
     return 1 if report.failed else 0

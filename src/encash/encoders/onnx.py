@@ -72,9 +72,12 @@ class Session:
         runtime: Any = import_optional("onnxruntime", package="onnxruntime", extra="onnx")
         self._session = _session(runtime, model, device)
         self.device = "cuda" if self._session.get_providers()[0] == PROVIDERS["cuda"] else "cpu"
-        self.inputs: list[Any] = self._session.get_inputs()
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self._names = [output.name for output in self._session.get_outputs()]
+        try:
+            self.inputs: list[Any] = self._session.get_inputs()
+            self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            self._names = [output.name for output in self._session.get_outputs()]
+        except UnicodeDecodeError:
+            raise FormatError(f"{_shown(model)} holds names that are not UTF-8; export it again") from None
 
     def run(self, values: Float32) -> list[tuple[str, Any]]:
         """Return the name and value of each output for the value of the only input.
@@ -115,5 +118,10 @@ def _session(runtime: Any, model: Path | bytes, device: str) -> Any:
     try:
         return runtime.InferenceSession(model, options, [name for name in wanted if name in available])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common base but Exception
-        what = model if isinstance(model, Path) else "the model"
-        raise FormatError(f"{what} is truncated or not an ONNX model{reason(error)}; export it again") from None
+        raise FormatError(
+            f"{_shown(model)} is truncated or not an ONNX model{reason(error)}; export it again"
+        ) from None
+
+
+def _shown(model: Path | bytes) -> str:
+    return str(model) if isinstance(model, Path) else "the model"

@@ -27,7 +27,7 @@ from encash.encoders.batches import BatchedEncoder
 from encash.encoders.checkpoint import HORIZONS
 from encash.encoders.options import LoadOptions
 from encash.encoders.pooling import check_pooling, pool
-from encash.errors import FormatError, InputError
+from encash.errors import EncashError, FormatError, InputError, reason
 from encash.text_files import parse_json
 
 METADATA_KEY = "encash"
@@ -105,7 +105,14 @@ class ModelFileEncoder(BatchedEncoder):
     def _with_outputs(self, facts: ModelFacts) -> EncoderSpec:
         """Return the spec completed by the output for one batch of zeros."""
         shape = self.batch_size, self.spec.lookback, self.spec.num_features
-        found = _by_name(self.run(np.zeros(shape, dtype=np.float32)))
+        try:
+            found = _by_name(self.run(np.zeros(shape, dtype=np.float32)))
+        except (EncashError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the exceptions of engines have no common base but Exception
+            raise FormatError(
+                f"{facts.path} fails on windows of shape {shape}{reason(error)}; export it again"
+            ) from None
         _check_shapes(found, shape[:2], facts.path)
         horizons = _horizons(found, facts)
         return replace(
@@ -172,7 +179,7 @@ def _by_name(outputs: list[tuple[str, Any]]) -> dict[str, Float32]:
 
 def _check_shapes(found: Mapping[str, Float32], windows: tuple[int, int], path: str) -> None:
     embedding, forecast = found.get("embedding"), found.get("forecast")
-    if embedding is None or embedding.shape[:-1] not in (windows[:1], windows):
+    if embedding is None or not embedding.size or embedding.shape[:-1] not in (windows[:1], windows):
         shape = None if embedding is None else embedding.shape
         raise FormatError(
             f"{path}: its first output has shape {shape} for {windows[0]} windows of {windows[1]} sessions; "
@@ -191,7 +198,7 @@ def _check_shapes(found: Mapping[str, Float32], windows: tuple[int, int], path: 
 def _horizons(found: Mapping[str, Float32], facts: ModelFacts) -> tuple[int, ...]:
     if "forecast" not in found:
         return ()
-    horizons = tuple(int(horizon) for horizon in facts.metadata.get("horizons", HORIZONS))
+    horizons = tuple(facts.metadata.get("horizons") or HORIZONS)
     if found["forecast"].shape[1] != len(horizons):
         raise FormatError(
             f"{facts.path} forecasts {found['forecast'].shape[1]} horizons; its metadata (or the usual 1, 5, 10, 20) "

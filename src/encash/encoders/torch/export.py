@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from torch import Tensor, nn
 from encash.atomic_write import whole_file, writing
 from encash.encoders.outputs import METADATA_KEY, NAMES
 from encash.encoders.torch.encoder import TorchEncoder
+from encash.encoders.torch.quiet import quiet
 from encash.errors import InputError, MissingExtraError
 
 LARGEST_FILE = 2**31 - 2**20
@@ -92,7 +89,7 @@ def _onnx_program(encoder: TorchEncoder) -> Any:
     if find_spec("onnxscript") is None:
         raise MissingExtraError("this needs onnxscript, which is not installed; run: pip install onnxscript")
     module, example, shapes = _prepared(encoder)
-    with _quiet():
+    with quiet("torch.onnx._internal.exporter"):
         program: Any = torch.onnx.export(
             module,
             (example,),
@@ -104,20 +101,6 @@ def _onnx_program(encoder: TorchEncoder) -> Any:
         )
     program.model.metadata_props[METADATA_KEY] = _metadata(encoder)
     return program
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence torch's messages about missing packages and its own deprecated names."""
-    logger = logging.getLogger("torch.onnx._internal.exporter")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _prepared(encoder: TorchEncoder) -> tuple[_Outputs, Tensor, Any]:

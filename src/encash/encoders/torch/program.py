@@ -22,6 +22,7 @@ from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
 from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
+from encash.encoders.torch.quiet import quiet
 from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
 from encash.input_files import check_members
@@ -44,19 +45,23 @@ def load_program_encoder(path: str | Path, options: LoadOptions) -> ProgramEncod
     check_archive(path)
     metadata = {METADATA_KEY: ""}
     try:
-        program = torch.export.load(path, extra_files=metadata)
-    except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
+        with quiet("torch.export"):
+            program = torch.export.load(path, extra_files=metadata)
+            weights, module = program_fingerprint(program), program.module()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # torch raises whatever its parsers raise on a damaged graph
         raise FormatError(
             f"{path} is not an exported program that torch {torch.__version__} can read{reason(error)}; export it again"
         ) from None
     facts = ModelFacts(
         path=str(path),
         engine="torch.export",
-        weights=program_fingerprint(program),
+        weights=weights,
         shape=_input_shape(program, path),
         metadata=read_metadata(metadata[METADATA_KEY], str(path)),
     )
-    encoder = ProgramEncoder(program, facts, options)
+    encoder = ProgramEncoder(module, facts, options)
     encoder.source_digest = file_digest(path)
     return encoder
 
@@ -100,9 +105,9 @@ def check_archive(path: Path) -> None:
 class ProgramEncoder(ModelFileEncoder):
     """An exported program that encodes windows."""
 
-    def __init__(self, program: ExportedProgram, facts: ModelFacts, options: LoadOptions):
+    def __init__(self, module: torch.nn.Module, facts: ModelFacts, options: LoadOptions):
         self.device = choose_device(options.device)
-        self._module = program.module().to(self.device)
+        self._module = module.to(self.device)
         super().__init__(facts, options)
 
     def run(self, windows: Float32) -> list[tuple[str, Any]]:

@@ -143,11 +143,12 @@ def _is_key(kind: pa.DataType) -> bool:
 
 def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, Int32]:
     """Return the distinct values of a column, and the position of the value of each row that has one."""
-    if not pa.types.is_dictionary(column.type):
+    kind = column.type
+    if len(column) == 0:
+        return pa.array([], kind.value_type if pa.types.is_dictionary(kind) else kind), np.zeros(0, dtype=np.int32)
+    if not pa.types.is_dictionary(kind):
         column = column.dictionary_encode()
     encoded = column.unify_dictionaries().combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # without any chunk
-        encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], column.type.value_type))
     codes: Int32 = encoded.indices.drop_null().to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     return encoded.dictionary, codes
 
