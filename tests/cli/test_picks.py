@@ -141,10 +141,12 @@ def test_a_run_on_other_prices_than_the_ranking_warns(
     with h5py.File(tmp_path / "p.h5", "r+") as file:
         group = next(iter(file.values()))
         group["prices"][60:] = group["prices"][60:] * 0.5
-    assert main(run) == 0
-    shown = capsys.readouterr()
-    assert "RANKING        made on other prices" in shown.out
-    assert "rank again with these prices" in shown.err
+    picks = ["picks", "--date", days[150], *run[1:5], "--top-k", "2", "--prices", str(tmp_path / "p.h5")]
+    for command, quiet in product((run, picks), ([], ["--quiet"])):
+        assert main([*command, *quiet]) == 0
+        shown = capsys.readouterr()
+        assert ("RANKING        made on other prices" in shown.out) == (command is run)
+        assert shown.err.count("rank again with these prices") == 1
 
 
 def test_picks_give_the_orders_of_a_nightly_job(
@@ -165,10 +167,3 @@ def test_picks_give_the_orders_of_a_nightly_job(
     assert "give that too" in refusal(capsys, "picks", "--date", "latest", *inputs, "--cash", "5")
     assert main([*command, "--cash", "9", "--quiet"]) == 0
     assert "account " in capsys.readouterr().out
-
-    picks = ["picks", "--date", days[150], *run[1:5], "--top-k", "2", "--prices", str(tmp_path / "p.h5")]
-    for command, quiet in product((run, picks), ([], ["--quiet"])):
-        assert main([*command, *quiet]) == 0
-        shown = capsys.readouterr()
-        assert ("RANKING        made on other prices" in shown.out) == (command is run)
-        assert shown.err.count("rank again with these prices") == 1
