@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import encash
+from encash.cli import main
 from tests.cli.commands import answer, models, refusal
 
 
@@ -34,3 +38,26 @@ def test_an_audit_picks_among_the_tickers_it_is_given(
         assert checks["data to picks: poison"].startswith("2 candidates on 2 days")
         assert "rank IC –" in checks["figures: too good to be true"]
     assert "no prices for 'ABSENT'" in refusal(capsys, *given, "--tickers", "T0001,ABSENT")
+
+
+def test_scores_are_audited_alone(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Scores that are tomorrow's return are found, exit 3; yesterday's return and noise pass."""
+    prices = encash.open_prices(folder / "p.h5")
+    returns = prices.close[1:] / prices.close[:-1] - 1.0
+    days, noise = [str(day) for day in prices.days], np.random.default_rng(0).normal(size=returns.shape)
+    outcomes = {}
+    for name, values, first in (("future", returns, 0), ("past", returns, 1), ("noise", noise, 1)):
+        lines = [
+            f"{days[row + first]},{ticker},{float(values[row, at])}"
+            for row in range(len(values))
+            for at, ticker in enumerate(prices.tickers)
+            if np.isfinite(values[row, at])
+        ]
+        (tmp_path / "s.csv").write_text(
+            "\n".join(["date,ticker,score", *lines]).replace("np.float64(", "").replace(")", "")
+        )
+        command = ["audit", "--prices", str(folder / "p.h5"), "--scores", str(tmp_path / "s.csv"), "--json", "--quiet"]
+        outcomes[name] = main(command)
+        found = json.loads(capsys.readouterr().out)
+        assert [check["name"].split(":")[0] for check in found["checks"]] == ["scores", "scores"]
+    assert outcomes == {"future": 3, "past": 0, "noise": 0}

@@ -3,6 +3,7 @@ from .clusters import fit_check as fit_check
 from .clusters import ranking_check as ranking_check
 from .clusters import walk_check as walk_check
 from .correlations import correlation_checks as correlation_checks
+from .correlations import score_checks as score_checks
 from .entries import hit_is_miss as hit_is_miss
 from .entries import staleness_check as staleness_check
 from .entries import vintage_check as vintage_check

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from encash.audit.alarms import (
     FEWEST_SESSIONS,
     FEWEST_TICKERS,
@@ -16,26 +18,55 @@ from encash.audit.alarms import (
     worst_of_tickers,
 )
 from encash.audit.subject import Check, Subject
+from encash.errors import InputError
+from encash.panel import ArraySource, Panel, PriceTable, ScoreTable
 from encash.progress import Progress
 
-_ACROSS, _WITHIN = "features: correlation with future returns", "features: each ticker's own future"
+_ACROSS, _WITHIN = "correlation with future returns", "each ticker's own future"
 
 
 def correlation_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
     """Correlate each feature with later sessions, across the tickers of a day and over time within each ticker."""
-    data = AlarmPanel(panel=subject.panel, prices=subject.prices)
+    yield from _checks("features", AlarmPanel(panel=subject.panel, prices=subject.prices))
+
+
+def score_checks(scores: ScoreTable, prices: PriceTable) -> Iterator[Check]:
+    """Correlate a table of scores with later sessions, as features are.
+
+    Raises:
+        InputError: no ticker has both scores and prices.
+    """
+    finite = np.isfinite(scores.score)
+    rows = {
+        ticker: (scores.days[finite[:, at]], scores.score[finite[:, at], at, None])
+        for at, ticker in enumerate(scores.tickers.tolist())
+        if finite[:, at].any() and ticker in set(prices.tickers)
+    }
+    if not rows:
+        raise InputError("no ticker has both scores and prices; give files of the same tickers")
+    yield from _checks("scores", AlarmPanel(panel=Panel(ArraySource(rows, ("score",))), prices=prices))
+
+
+def forecast_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
+    """Test the scores that rank, if the forecasts are scores."""
+    if isinstance(subject.forecasts, ScoreTable):
+        yield from score_checks(subject.forecasts, subject.prices)
+
+
+def _checks(what: str, data: AlarmPanel) -> Iterator[Check]:
+    across, within = (f"{what}: {rest}" for rest in (_ACROSS, _WITHIN))
     found = worst_of_cross_sections(data)
     if found is None:
-        detail = f"fewer than {FEWEST_SESSIONS} days on which a feature of {FEWEST_TICKERS} tickers varies"
-        yield Check.not_applicable(_ACROSS, detail)
+        detail = f"fewer than {FEWEST_SESSIONS} days on which {FEWEST_TICKERS} tickers vary"
+        yield Check.not_applicable(across, detail)
     else:
-        yield _judged(_ACROSS, data, found)
+        yield _judged(across, data, found)
     found = worst_of_tickers(data)
     if found is None:
-        detail = f"no ticker has {FEWEST_SESSIONS} sessions over which a feature varies; give a longer history"
-        yield Check.not_tried(_WITHIN, detail)
+        detail = f"no ticker has {FEWEST_SESSIONS} sessions over which it varies; give a longer history"
+        yield Check.not_tried(within, detail)
     else:
-        yield _judged(_WITHIN, data, found)
+        yield _judged(within, data, found)
 
 
 def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:

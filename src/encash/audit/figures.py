@@ -18,18 +18,18 @@ NAME = "figures: too good to be true"
 
 def figure_check(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
     """Run the backtest of the cached forecasts, and refuse a rank IC, Sharpe ratio or hit rate beyond the plausible."""
-    if subject.cache is None:
+    if subject.cache is None and subject.forecasts is None:
         yield Check.not_applicable(NAME, "no cache of forecasts was given")
         return
     try:
-        yield _judge(subject, Lookup(cache=subject.cache, panel=subject.panel))
+        yield _judge(subject, Lookup(cache=subject.cache, panel=subject.panel, forecasts=subject.forecasts))
     except (InputError, MismatchError) as error:
         yield Check.not_tried(NAME, f"no backtest of the cached forecasts: {error}")
 
 
 def _judge(subject: Subject, lookup: Lookup) -> Check:
     config = replace(subject.config, start=subject.first_day, max_missing=1.0)
-    if config.signal_horizon not in lookup.horizons:
+    if lookup.horizons and config.signal_horizon not in lookup.horizons:
         return Check.not_applicable(NAME, f"the cache has no forecasts of {config.signal_horizon} sessions")
     candidates = subject.candidates(subject.panel)
     inputs = BacktestInputs(prices=subject.prices, lookup=lookup, filter=subject.filter, candidates=candidates)

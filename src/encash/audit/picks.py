@@ -41,7 +41,8 @@ def chain_checks(subject: Subject, progress: Progress | None = None) -> Iterator
 def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
     """Pick on a day, encoded live from a panel."""
     assert panel.prices is not None
-    lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec)
+    head = subject.forecasts if subject.forecasts is not None and subject.forecasts.needs_vectors else None
+    lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec, forecasts=head)
     candidates = subject.candidates(panel)
     inputs = BacktestInputs(prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates)
     return picks_of_day(subject.config, inputs, day)

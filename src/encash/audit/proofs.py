@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from encash.audit.clusters import cluster_checks
-from encash.audit.correlations import correlation_checks
+from encash.audit.correlations import correlation_checks, forecast_checks
 from encash.audit.entries import hit_is_miss, staleness_check, vintage_check
 from encash.audit.features import feature_checks
 from encash.audit.figures import figure_check
@@ -19,6 +19,7 @@ from encash.progress import Progress
 
 PROOFS: tuple[Callable[[Subject, Progress | None], Iterable[Check]], ...] = (
     correlation_checks,
+    forecast_checks,
     feature_checks,
     chain_checks,
     cluster_checks,

@@ -11,7 +11,7 @@ import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, to_day
 from encash.backtest import BacktestConfig, Membership
-from encash.cache import Cache
+from encash.cache import Cache, ForecastSource
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError
@@ -106,6 +106,8 @@ class Subject:
     universe: tuple[str, ...] | Membership | None = None
     """Tickers that may be picked, or their membership by day; None for all. Features are tested of all tickers."""
     cache: Cache | None = None
+    forecasts: ForecastSource | None = None
+    """A head or scores that rank, in place of the forecasts of the encoder."""
     clusters: Path | None = None
     """The folder of the filter's clusters and ranking."""
     days: int = 5

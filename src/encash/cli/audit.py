@@ -68,21 +68,45 @@ def register(parser: Parser) -> None:
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Run every check; return 3 if one fails, or was not tried without leave."""
     sources = console.sources(arguments)
-    if sources.model is None or sources.data is None:
-        raise InputError("an audit encodes entries again; give --model M and --data F")
+    if sources.scores is not None and sources.model is None:
+        report = _audit_scores(sources)
+    elif sources.model is None or sources.data is None:
+        raise InputError("an audit encodes entries again; give --model M and --data F, or --scores to audit only those")
+    else:
+        subject = _subject(arguments, sources)
+        with console.progress("from data to picks", "runs") as progress:
+            report = audit.audit(subject, progress=progress)
+    text = [f"{_MARKS[check.status]:<14}  {check.name}: {check.detail}" for check in report.checks]
+    warnings = [f"{'REPORTED':<14}  {warning}" for warning in report.warnings]
+    console.result(report.to_json(), [*text, *warnings, "", _summary(report)])
+    return 0 if report.passed and (not report.untried or arguments.allow_untried) else FOUND
+
+
+def _audit_scores(sources: pipeline.Sources) -> audit.Audit:
+    """Test a table of scores alone."""
+    from encash.panel import ScoreTable
+
+    scores = sources.forecasts(None)
+    assert isinstance(scores, ScoreTable)
+    return audit.Audit(checks=tuple(audit.score_checks(scores, sources.price_table())))
+
+
+def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.Subject:
+    """Open everything that an audit tests."""
     panel, cache = sources.the_panel(), sources.open_cache()
     encoder = sources.encoder(cache)
     if cache is not None:
         cache.check(encoder.spec)
     assert panel.prices is not None
     bars, adjusted = (None, False) if arguments.raw is None else _raw(arguments)
-    subject = audit.Subject(
+    return audit.Subject(
         panel=panel,
         encoder=encoder,
         config=configuration(arguments),
         filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
         universe=_universe(arguments, panel),
         cache=cache,
+        forecasts=sources.forecasts(cache),
         clusters=arguments.clusters,
         days=arguments.days,
         sample=arguments.sample,
@@ -91,12 +115,6 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
         make_features=None if arguments.features_by is None else audit.named_maker(arguments.features_by),
         seed=arguments.seed,
     )
-    with console.progress("from data to picks", "runs") as progress:
-        report = audit.audit(subject, progress=progress)
-    text = [f"{_MARKS[check.status]:<14}  {check.name}: {check.detail}" for check in report.checks]
-    warnings = [f"{'REPORTED':<14}  {warning}" for warning in report.warnings]
-    console.result(report.to_json(), [*text, *warnings, "", _summary(report)])
-    return 0 if report.passed and (not report.untried or arguments.allow_untried) else FOUND
 
 
 _MARKS = {"passed": "passed", "failed": "FAILED", "not_tried": "NOT TRIED", "not_applicable": "not applicable"}
