@@ -153,6 +153,8 @@ def test_a_planted_signal_is_learnt(tmp_path):
         (report.calibration_slope["1"], report.calibration_slope_error["1"]),
         (report.cross_section_slope["1"], report.cross_section_slope_error["1"]),
     ):
+        assert slope is not None
+        assert error is not None
         assert slope == pytest.approx(1.0, abs=0.1 + 2 * error)
         assert error < 0.2
 

@@ -349,7 +349,7 @@ class _Candidate:
 
 def _candidates(kernels: list[Kernel], sums: _Sums, features: int) -> list[_Candidate]:
     """Fit the regressions on all features in some summaries of the window."""
-    return [_candidate(name, np.kron(kernel, np.eye(features)), sums) for name, kernel in kernels]
+    return [_candidate(name, np.kron(kernel, np.eye(features)).astype(np.float64), sums) for name, kernel in kernels]
 
 
 def _combined(candidates: list[_Candidate], weights: Float64) -> Float64:
