@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from encash.errors import AccessError, EncashError, FormatError, InputError, MissingFileError
 from encash.text_files import MOST_BYTES, parse_json, read_csv, read_json, read_lines, read_text, read_toml, to_number
 
-STAYS = {"columns": ("ticker", "from", "until"), "kind": "membership file"}
+STAYS = ("ticker", "from", "until")
 
 
 def written(path: Path, content: bytes) -> Path:
@@ -29,7 +29,7 @@ def test_marks_line_ends_and_spaces_do_not_matter(tmp_path, mark, end):
     """A byte order mark, any line end, blank lines and spaces around cells are not content."""
     lines = [b"Ticker , from,until", b"", b" AAA ,2020-01-01, ", b"BBB,2020-01-01,2021-01-01", b""]
     path = written(tmp_path / "m.csv", mark + end.join(lines))
-    header, rows = read_csv(path, **STAYS)
+    header, rows = read_csv(path, STAYS, kind="membership file")
     assert header == ["Ticker", "from", "until"]
     assert [cells for _, cells in rows] == [["AAA", "2020-01-01", ""], ["BBB", "2020-01-01", "2021-01-01"]]
     assert [number for number, _ in rows] == [3, 4]
@@ -51,7 +51,7 @@ def test_marks_line_ends_and_spaces_do_not_matter(tmp_path, mark, end):
 def test_a_csv_file_that_can_be_read_in_two_ways_is_refused(tmp_path, content, message):
     """Different separators and encodings, unclosed quotes and invisible characters are named with their line."""
     with pytest.raises(FormatError, match=message):
-        read_csv(written(tmp_path / "m.csv", content), **STAYS)
+        read_csv(written(tmp_path / "m.csv", content), STAYS, kind="membership file")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     """No content raises anything else than an error of this package, in one line."""
     path = written(tmp_path_factory.mktemp("bytes") / "file", content)
     for read in (
-        lambda: read_csv(path, **STAYS),
+        lambda: read_csv(path, STAYS, kind="membership file"),
         lambda: read_json(path, kind="file", fix="make it again"),
         lambda: read_toml(path, kind="file", expected="TOML"),
         lambda: read_lines(path, kind="file", expected="lines"),
@@ -124,7 +124,12 @@ def test_a_pipe_is_read_to_its_end_and_never_waited_for(tmp_path):
     os.mkfifo(pipe)
     assert read_text(pipe, kind="pipe", expected="y") == ""
     reading, writing = os.pipe()
-    writer = threading.Thread(target=lambda: (os.write(writing, b"AAA\n"), os.close(writing)))
+
+    def write() -> None:
+        os.write(writing, b"AAA\n")
+        os.close(writing)
+
+    writer = threading.Thread(target=write)
     writer.start()
     assert read_lines(f"/dev/fd/{reading}", kind="pipe", expected="y") == ["AAA", ""]
     writer.join()

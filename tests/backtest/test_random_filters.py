@@ -194,14 +194,14 @@ def test_groups_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b"", "one line per candidate"),
-        (b"ticker,group\n", "one line per candidate"),
+        (b"", "expected the columns ticker,group"),
+        (b"ticker,group\n", "for each candidate"),
         (b"name,group\nA,B\n", "expected the columns ticker,group"),
         (b"ticker,group,more\nA,B,C\n", "expected the columns ticker,group"),
         (b"ticker,group\nA\n", "line 2: 'A'"),
         (b"ticker,group\nA,\n", "line 2: 'A,'"),
         (b"ticker,group\nA,B\nA,C\n", "line 3: A is in 'B' and in 'C'"),
-        (b"\xff\xfe\x00ticker", "is not a CSV file"),
+        (b"\xff\xfe\x00ticker", "is UTF-16"),
     ],
 )
 def test_bad_groups_are_refused(tmp_path, content, error):

@@ -224,9 +224,9 @@ def test_an_edited_walk_is_refused(planted, tmp_path):
         path.write_text(json.dumps(facts))
         with pytest.raises(FormatError, match=r"walk\.json was edited"):
             load_walk(tmp_path)
-    for name, value in (("embargo", "1"), ("best", [2**40]), ("drift", "far")):
+    for name, wrong in (("embargo", "1"), ("best", [2**40]), ("drift", "far")):
         facts = {key: value for key, value in json.loads(text).items() if key != "checksum"}
-        facts["refits"][1][name] = value
+        facts["refits"][1][name] = wrong
         path.write_text(json.dumps(facts))
         with pytest.raises(FormatError):
             load_walk(tmp_path)

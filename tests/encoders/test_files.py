@@ -134,7 +134,7 @@ def test_horizons_of_its_own_stand_in_the_metadata(tmp_path):
     assert load_encoder(own).spec.horizons == (1, 2, 3, 4)
     with pytest.raises(FormatError, match="forecasts 4 horizons"):
         load_encoder(wrong)
-    with pytest.raises(FormatError, match="not a JSON object"):
+    with pytest.raises(FormatError, match="is not JSON"):
         load_encoder(broken)
     with pytest.raises(FormatError, match="do not belong together"):
         load_encoder(save_program(tmp_path / "f.pt2", _States(2)))

@@ -32,7 +32,7 @@ _TYPES = {
     "agreement": float | None,
     "drift": list[float | None],
 }
-"""What `Refit.describe` returns and `load_refit` reads."""
+"""Types of the values that `Refit.describe` returns and `load_refit` reads."""
 _STATIC_FOLDER, _FACTS_FILE = "static", "refit.json"
 
 

@@ -35,7 +35,7 @@ _SECTIONS_OF_NUMBERS = ("stages", "final_capital_by_delisting")
 _SECTIONS = ("configuration", "fingerprints", "versions", "health", *_SECTIONS_OF_NUMBERS)
 _SETTINGS = ("initial_capital", "horizon", "forecast_horizon", "phase", "lag", "top_k")
 """Settings that a report calculates with."""
-_LIMITS = {"initial_capital": (1e-30, _MOST_MONEY), "sessions_per_year": (1.0, 400.0)}
+_LIMITS = {"initial_capital": (1e-9, 1e15), "sessions_per_year": (1, 366)}
 """Least and most of numbers that others are divided by, or that must be positive."""
 
 

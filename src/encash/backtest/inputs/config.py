@@ -154,11 +154,12 @@ class BacktestConfig:
         Setting("equal, in proportion to the scores above 0, or to 1 / volatility", "stocks"),
     ] = "equal"
     volatility_sessions: Annotated[
-        int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2)
+        int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2, most=10_000)
     ] = 60
     seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0, most=2**63 - 1)] = 42
     initial_capital: Annotated[
-        float, Setting("currency units", metavar="AMOUNT", least=math.nextafter(0.0, 1.0), expected="more than 0")
+        float,
+        Setting("currency units", metavar="AMOUNT", least=1e-9, most=1e15, expected="more than 0 and at most 1e15"),
     ] = 100_000.0
     buy_fee: Annotated[float, _fraction("fraction of the amount bought")] = 0.0005
     sell_fee: Annotated[float, _fraction("fraction of the proceeds")] = 0.0005
@@ -200,9 +201,9 @@ class BacktestConfig:
     cost_model: Annotated[
         str, Setting(f"{', '.join(COSTS)} or module:attribute; …?field=value", metavar="NAME", expected="a name")
     ] = added_in(2, default="proportional")
-    sessions_per_year: Annotated[int | None, _count("that annualize the figures (measured from the data)")] = added_in(
-        3, default=None
-    )
+    sessions_per_year: Annotated[
+        int | None, _count("that annualize the figures (measured from the data)", most=366)
+    ] = added_in(3, default=None)
 
     def __post_init__(self) -> None:
         for name, declared in settings().items():

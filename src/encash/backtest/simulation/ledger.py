@@ -14,7 +14,7 @@ from encash.backtest.simulation.simulation_types import Trades
 
 _HEADER = ("date", "ticker", "side", "shares", "price", "fee")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-"""What a cell begins with that a spreadsheet takes for a formula, after OWASP's "CSV Injection"."""
+"""Beginnings of a cell that a spreadsheet takes for a formula, after OWASP's "CSV Injection"."""
 
 
 @dataclass(frozen=True, kw_only=True)

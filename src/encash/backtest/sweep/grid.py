@@ -81,6 +81,8 @@ def read_grid(path: str | Path, *, filter: str = "none") -> tuple[Point, ...]:
         InputError: an unknown setting, an invalid combination, or more than `MOST_RUNS` runs.
     """
     document = read_toml(path, kind="grid file", expected="TOML with [base], [grid] or [random]")
+    if not document:
+        raise FormatError(f"{path} is empty; expected [base], [grid] or [random]")
     if unknown := sorted(set(document) - set(_SECTIONS)):
         raise FormatError(
             f"{path} has a section [{unknown[0]}]; expected [base], [grid] and [random]{_meant(unknown[0], _SECTIONS)}"

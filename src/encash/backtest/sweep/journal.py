@@ -28,7 +28,7 @@ from encash.text_files import parse_json
 _CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n')
 _AGAIN = "restore it from a copy, or sweep into a different folder, where every run is computed again"
 _FIGURES = ("sharpe", "final_capital", "total_return")
-_MOST_RETURN, _MOST_SESSIONS = 1e6, 2**31
+_MOST_RETURN, _MOST_SESSIONS = 1e6, 366
 _DAYS = ("first_session", "last_session")
 
 
