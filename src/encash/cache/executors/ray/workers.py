@@ -173,7 +173,8 @@ def _in_worker(cause: Exception, node: str) -> Exception:
     """Return an error of loading a model, with the node where it happened."""
     if isinstance(cause, EncashError):
         return type(cause)(f"{cause} (on node {node})")
-    return WorkError(f"node {node} could not load the model: {type(cause).__name__}: {cause}")
+    text = str(cause).partition("\n")[0]
+    return WorkError(f"node {node} could not load the model: {type(cause).__name__}: {text}")
 
 
 def _way(spec: EncoderSpec) -> str:
