@@ -26,6 +26,7 @@ from encash.cache import Selection, open_cache
 from encash.encoders import load_encoder
 from encash.encoders.torch import TorchEncoder, choose_device
 from encash.encoders.torch.devices import free_memory, half_dtype
+from encash.encoders.torch.precision import offered
 from encash.errors import MismatchError
 from encash.panel import toy_panel
 from encash.testing import write_checkpoint
@@ -104,7 +105,7 @@ class Day:
         reference = load_encoder(self.path, device="cpu", precision="float32", batch_size=4)
         expected = np.concatenate([part.embedding for part in reference.encode_rows(rows, starts)])
         found: Found = {}
-        for precision in ("float32", "medium", "bfloat16"):
+        for precision in offered(self.device.type):
             encoder = bench.load_on(self.path, self.device, precision=precision, batch_size=self.batch)
             embedding = np.concatenate([part.embedding for part in encoder.encode_rows(rows, starts)])
             difference = float(np.abs(embedding - expected).max() / np.abs(expected).max())

@@ -47,7 +47,8 @@ class LateLanes(Lanes):
         self.delays = delays or dict.fromkeys(Lane, 0.001)
         self.queues = {lane: queue.SimpleQueue[Any]() for lane in Lane}
         self.threads = [threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in Lane]
-        self.uploads = 0
+        self.uploads = self.buffers = 0
+        self.marks = list[Reached]()
         for thread in self.threads:
             thread.start()
         self.running.append(self)
@@ -64,7 +65,7 @@ class LateLanes(Lanes):
     def submit(self, lane, work, after=()):
         """Queue the work."""
         self.uploads += lane is Lane.UPLOAD
-        mark = Reached()
+        self.marks.append(mark := Reached())
         self.queues[lane].put((work, after, mark))
         return mark
 
@@ -81,6 +82,11 @@ class LateLanes(Lanes):
             except BaseException as error:  # noqa: BLE001  the caller raises it
                 mark.error = error
             mark.set()
+
+    def host_buffer(self, shape, dtype):
+        """Count the memory that is taken."""
+        self.buffers += 1
+        return super().host_buffer(shape, dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +164,7 @@ def test_the_device_has_its_next_batches_before_the_host_takes_one():
 
 def test_a_closed_feed_waits_for_the_device():
     """A caller that stops in the middle, or an error, leaves no work on memory that is freed."""
-    lanes = LateLanes({lane: 0.01 for lane in Lane})
+    lanes = LateLanes({lane: 0.05 if lane is Lane.FETCH else 0.0 for lane in Lane})
     done = list[int]()
 
     def compute(windows):
@@ -170,7 +176,16 @@ def test_a_closed_feed_waits_for_the_device():
     outputs = feed.run(numbers(60), np.arange(50), lambda left: 4, lambda size: None)
     next(outputs)
     outputs.close()
+    assert all(mark.is_set() for mark in lanes.marks)
     assert len(done) == IN_FLIGHT
+
+
+def test_memory_of_the_host_does_not_grow_with_the_task():
+    """A ring of output buffers serves any number of calls, beside the rows and their starts."""
+    lanes = LateLanes(dict.fromkeys(Lane, 0.0))
+    feed = DeviceFeed(lanes, CPU, sums, lookback=2, width=2)
+    run(feed, numbers(300), np.arange(290), lambda left: 4)
+    assert lanes.buffers <= 2 + IN_FLIGHT + 1
 
 
 def test_memory_that_runs_out_in_a_call_loses_nothing():
