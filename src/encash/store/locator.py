@@ -159,6 +159,8 @@ def _refuse_writing(text: str) -> NoReturn:
 
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
+    if suffix in LANCE_SUFFIXES and not text.isprintable():
+        raise InputError(f"{text!r} has a line break or bytes that are not UTF-8; give a path that Lance can name")
     if suffix not in SUFFIXES and os.path.isdir(text):
         raise InputError(f"{text} is a folder, not a cache; `encash cache list {text}` names the caches in it")
     if suffix not in SUFFIXES:
