@@ -313,7 +313,7 @@ def tolerate_any_console() -> None:
 
 
 def one_line(text: str) -> str:
-    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text in the middle.
+    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text.
 
     >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
     ('a b?', 2003)

@@ -18,6 +18,7 @@ import numpy as np
 from encash.arrays import Float64
 from encash.atomic_write import writing
 from encash.errors import FormatError, MismatchError
+from encash.input_files import check_regular
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Journal:
         """
         self.folder = folder
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
+        for path in (self._lines, self._returns):
+            check_regular(path)
         self.rows: list[dict[str, Any]] = []
         with writing(folder):
             self._load(data)
