@@ -304,7 +304,7 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
     """Types, shapes, empty arrays, columns first, and arrays that are compressed."""
     from encash.clusters.files import read_arrays, write_arrays
 
-    arrays = {
+    arrays: dict[str, Any] = {
         "a": np.arange(6, dtype="i8").reshape(2, 3),
         "b": np.asfortranarray(np.arange(6, dtype="f4").reshape(2, 3)),
         "c": np.empty((0, 4)),
@@ -367,7 +367,7 @@ def test_a_weight_is_as_large_as_it_is_stored(tmp_path):
     name = next(iter(content["model_state_dict"]))
     for odd, match in (
         (torch.zeros(1, 1).expand(1 << 30, 1 << 20), "would take"),
-        (torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 30, 1 << 30)), "sparse"),
+        (torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.tensor([1.0]), (1 << 30, 1 << 30)), "sparse"),
     ):
         torch.save({**content, "model_state_dict": {**content["model_state_dict"], name: odd}}, tmp_path / "odd.pt")
         with refused(match):

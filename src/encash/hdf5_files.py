@@ -124,7 +124,7 @@ def check_storage(dataset: Any, what: str, present: int) -> None:
 
 def declared_bytes(dataset: Any) -> int:
     """Return the bytes that all values of a dataset or an attribute take, given its low-level identifier."""
-    return math.prod(dataset.shape) * int(dataset.get_type().get_size())
+    return int(math.prod(dataset.shape) * dataset.get_type().get_size())
 
 
 def _refuse_link(name: bytes, path: str | os.PathLike[str]) -> None:

@@ -13,10 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from encash import pipeline
 from encash.cli.progress import Bar
+from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
 _LONGEST_LINE = 2000
+_POLL_SECONDS = 0.02
+_OUT_OF_MEMORY = "failed to map segment|[Cc]annot allocate memory|bad_alloc|can't start new thread"
 FOUND = 3
 """The exit code of a check with findings."""
 
@@ -187,7 +191,9 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
         return 1
     except KeyboardInterrupt as stop:
         message, code = f"stopped; {one_line(str(stop)) or 'what was committed is kept'}", 1
-    except (EncashError, OSError, MemoryError) as error:
+    except (EncashError, OSError, MemoryError, ImportError, RuntimeError, UnicodeEncodeError) as error:
+        if not is_expected(error):
+            raise
         if getattr(arguments, "debug", False):
             import traceback
 
@@ -201,6 +207,15 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     return code
 
 
+def is_expected(error: BaseException) -> bool:
+    """Return whether an error is one of ours or of the system, in the words of any library, rather than a defect.
+
+    >>> is_expected(ImportError("libtorch.so: failed to map segment from shared object")), is_expected(KeyError("x"))
+    (True, False)
+    """
+    return isinstance(error, EncashError | OSError | MemoryError | UnicodeEncodeError) or _is_out_of_memory(error)
+
+
 def failure(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code of an error.
 
@@ -209,38 +224,72 @@ def failure(error: BaseException) -> tuple[str, int]:
     >>> failure(OSError(28, "No space left on device", "c.lance"))
     ('c.lance: No space left on device; what was committed is kept', 1)
     """
+    text, code = str(error), 1
     match error:
         case EncashError():
-            return one_line(str(error)), error.exit_code
+            code = error.exit_code
         case PermissionError(filename=str(name)):
-            return one_line(
-                f"no permission to read or write {name}; let its owner grant it, or run this as a user who has it"
-            ), 2
+            text, code = (
+                f"no permission to read or write {name}; let its owner grant it, or run this as a user who has it",
+                2,
+            )
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
-            return one_line(f"{error.filename}: {error.strerror}; give the path of a file that exists"), 2
-        case MemoryError():
-            return f"not enough memory{reason(error)}; what was committed is kept: close other programs, or do less", 1
+            text, code = f"{error.filename}: {error.strerror}; give the path of a file that exists", 2
+        case UnicodeEncodeError():
+            text, code = f"{error.object} is not UTF-8, which a library needs; give a path or a name in UTF-8", 2
+        case _ if _is_out_of_memory(error):
+            text = f"not enough memory{reason(error)}; what was committed is kept: close other programs, or do less"
         case OSError():
-            return one_line(f"{error.filename or 'output'}: {error.strerror or error}; what was committed is kept"), 1
-    return one_line(str(error)), 1
+            text = f"{error.filename or 'output'}: {error.strerror or error}; what was committed is kept"
+    return one_line(text), code
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out; libraries that are being loaded say so in their own words."""
+    return isinstance(error, MemoryError) or re.search(_OUT_OF_MEMORY, str(error)) is not None
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop a command as Ctrl-C does: what is committed is kept, and temporary files go."""
+    """Let SIGTERM and SIGHUP stop a command as Ctrl-C does: what is committed is kept, and temporary files go.
 
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
+    A signal that was ignored before, as that of a closed terminal by nohup, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
+    report, sys.unraisablehook = sys.unraisablehook, _interrupt_later
     try:
         yield
     finally:
+        sys.unraisablehook = report
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`; during an import, at its end: there, libraries turn it into a different error."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return _poll()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _interrupt_later(error: sys.UnraisableHookArgs) -> None:
+    """Raise a `KeyboardInterrupt` again that came in a callback, which cannot raise; print other errors as usual."""
+    if error.exc_type is KeyboardInterrupt:
+        _poll()
+    else:
+        sys.__unraisablehook__(error)
+
+
+def _poll() -> None:
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, _POLL_SECONDS)
 
 
 def _print_error(message: str) -> None:
@@ -266,7 +315,7 @@ def tolerate_any_console() -> None:
 
 
 def one_line(text: str) -> str:
-    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text in the middle.
+    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text.
 
     >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
     ('a b?', 2003)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from encash import __version__
-from encash.cli.console import Parser, run, tolerate_any_console
+from encash.cli.console import Parser, failure, is_expected, run, tolerate_any_console
+from encash.errors import EncashError, WorkError
 
 COMMANDS = {
     "demo": "run the whole workflow on real prices",
@@ -61,9 +64,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("encash: stopped before the command began", file=sys.stderr)
         return 1
+    except (EncashError, OSError, MemoryError, ImportError) as error:  # while the command was imported
+        if not is_expected(error):
+            raise
+        message, code = failure(error)
+        print(f"encash: {message}", file=sys.stderr)
+        return code
+
+
+def _check_address_space() -> None:
+    """Refuse a limit under which libraries fail when they start threads: some print their own lines, some never end.
+
+    Raises:
+        WorkError: the limit is below 1 GiB and 64 MiB per core.
+    """
+    needed = (1 << 30) + (os.cpu_count() or 1) * (64 << 20)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise WorkError(
+            f"not enough memory: this process may address {limit >> 20:,} MiB, and needs at least {needed >> 20:,} "
+            "MiB; raise the limit (ulimit -v)"
+        )
 
 
 def _main(words: list[str]) -> int:
+    _check_address_space()
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))

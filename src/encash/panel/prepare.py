@@ -7,6 +7,7 @@ computes and `write` writes. What is slow to import is imported on the first cal
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +129,8 @@ def prepare(
 
     config = config or FeatureConfig()
     sources = [Path(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
-    outputs = {Path(path).resolve() for path in (features_out, prices_out)}
-    if len(outputs) < 2 or outputs & {path.resolve() for path in sources}:
+    outputs = {os.path.realpath(path) for path in (features_out, prices_out)}
+    if len(outputs) < 2 or outputs & set(map(os.path.realpath, sources)):
         raise InputError("the table, the features and the prices are three files; give each its own path")
     options = options or NOTHING_STATED
     table = read_bars(sources, options, drop_bad=drop_bad)

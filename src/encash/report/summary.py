@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Run:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return self.folder.resolve().name
+        return Path(os.path.realpath(self.folder)).name
 
     @property
     def config(self) -> Mapping[str, Any]:

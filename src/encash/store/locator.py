@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from typing import NoReturn
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
+from encash.input_files import check_regular
 from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Rollback, StoreSnapshot, StoreSpec
 
@@ -36,6 +38,8 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
     if _suffix(text) in LANCE_SUFFIXES:
         from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 
+        for manifest in glob.glob(f"{glob.escape(text)}/_versions/*"):
+            check_regular(manifest)
         return LanceStore.open(text, version)
     from encash.store.hdf5 import Hdf5Store  # noqa: PLC0415 - likewise h5py
 
@@ -159,6 +163,8 @@ def _refuse_writing(text: str) -> NoReturn:
 
 def _suffix(text: str) -> str:
     suffix = PurePosixPath(text.rstrip("/")).suffix.lower()
+    if suffix in LANCE_SUFFIXES and not text.isprintable():
+        raise InputError(f"{text!r} has a line break or bytes that are not UTF-8; give a path that Lance can name")
     if suffix not in SUFFIXES and os.path.isdir(text):
         raise InputError(f"{text} is a folder, not a cache; `encash cache list {text}` names the caches in it")
     if suffix not in SUFFIXES:

@@ -23,6 +23,7 @@ from encash import metrics
 from encash.arrays import Float64
 from encash.atomic_write import writing
 from encash.errors import FormatError, MismatchError
+from encash.input_files import check_regular
 from encash.text_files import parse_json
 
 _CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n')
@@ -58,6 +59,8 @@ class Journal:
         """
         self.folder = folder
         self._lines, self._returns = folder / "runs.jsonl", folder / "returns.f8"
+        for path in (self._lines, self._returns):
+            check_regular(path)
         self.rows: list[dict[str, Any]] = []
         self.unchecked = 0
         """Number of rows without a checksum, which an earlier version wrote."""
