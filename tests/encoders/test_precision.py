@@ -219,7 +219,7 @@ class TestTheMeasurement:
             plain, [Candidate(make=lambda: device, precision="bfloat16")], self.windows, LoadProgress()
         )
         assert chosen is device
-        assert trials[1].entries_per_second > 5 * trials[0].entries_per_second
+        assert choose(trials) is trials[1]
 
     def test_a_way_must_be_faster_in_both_measurements(self, monkeypatch):
         """1.4 times as fast at first and 1.2 times in the second measurement: not taken; 1.4 and 1.35 times: taken."""
@@ -251,8 +251,9 @@ class TestTheMeasurement:
         assert f"bfloat16 (torch) {said}, medium (torch) {said}" in encoder.choice
 
     @pytest.mark.parametrize("wrong", ["embedding", "forecast"])
-    def test_the_gate_sees_what_sixteen_windows_do_not(self, wrong):
+    def test_the_gate_sees_what_sixteen_windows_do_not(self, wrong, monkeypatch):
         """Right on the first 64 windows and wrong on some later ones, in clusters or in picks: not taken."""
+        monkeypatch.setattr(choice, "GATE_SECONDS", 1e9)  # so that a busy machine does not compare fewer
         many = np.random.default_rng(0).standard_normal((2048, 4, 2)).astype(np.float32)
         marked = {window.tobytes() for window in many[100::20]}
 
@@ -266,7 +267,7 @@ class TestTheMeasurement:
 
         fast = Wrong(0.00001)
         encoder = fastest(Paced(0.0005), [Candidate(make=lambda: fast, engine="onnxruntime")], lambda _: many)
-        assert encoder.spec.engine == "torch" or encoder is not fast
+        assert encoder is not fast
         assert re.search(r"disagrees: .* of 2,048 windows", encoder.choice)
 
     def test_what_cannot_pay_is_not_made(self):
