@@ -67,7 +67,7 @@ class SelfAttention(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return the output, shape (n, L, hidden), for an input of the same shape."""
         if not self.training and rows.device.type == "cpu" and rows.dtype == torch.float32:
-            mixed = functional.linear(rows, self.in_proj_weight) + self.in_proj_bias
+            mixed = functional.linear(rows, self.in_proj_weight).add_(self.in_proj_bias)
             attended = _attend(*self._by_head(mixed))
         else:
             mixed = functional.linear(rows, self.in_proj_weight, self.in_proj_bias)
