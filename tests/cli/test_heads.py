@@ -14,6 +14,7 @@ import pytest
 import encash
 import encash.heads
 import encash.pipeline
+from encash.arrays import Float32, Int64
 from encash.cli import main
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.testing import MeanEncoder
@@ -77,9 +78,15 @@ def test_stored_forecasts_save_the_vectors_and_change_nothing(
 ) -> None:
     """With them no vector is read; without them, or with half of them stale, every byte is the same."""
     command = cached(folder, "--head", str(head), "--filter", "none", "--no-report")
-    picks, read = folder / "run" / "picks.parquet", []
+    picks = folder / "run" / "picks.parquet"
+    read: list[int] = []
     vectors = LanceSnapshot.vectors
-    monkeypatch.setattr(LanceSnapshot, "vectors", lambda self, rows: read.append(len(rows)) or vectors(self, rows))
+
+    def counted(self: LanceSnapshot, rows: Int64) -> Float32:
+        read.append(len(rows))
+        return vectors(self, rows)
+
+    monkeypatch.setattr(LanceSnapshot, "vectors", counted)
     answer(capsys, *command)
     assert not read
     first = picks.read_bytes()

@@ -3,6 +3,8 @@
 import re
 import time
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +159,8 @@ def test_a_precision_that_loses_what_tells_windows_apart_is_not_taken(tmp_path, 
     monkeypatch.setattr(choice, "LEAST_SPEEDUP", 0)
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     model = build_model(read_checkpoint(path))
-    for layer in model.transformer.layers:  # the weights do not care for it, so float32 is as it was
+    layers: Any = model.transformer.layers
+    for layer in layers:  # the weights do not care for it, so float32 is as it was
         layer.norm2.weight[0] = 1e5
         layer.linear1.weight[:, 0] = 0
     save_checkpoint(path, model, {"config": {"seq_len": 8}})
@@ -180,6 +183,10 @@ class Paced(BatchedEncoder):
         return self.encoder.encode(windows)
 
 
+def _same(encoder):
+    return encoder
+
+
 class TestTheMeasurement:
     """What is tried, on what, and what of it is spared."""
 
@@ -194,7 +201,8 @@ class TestTheMeasurement:
         assert [each.agreement is None for each in trials] == [True, True, False]
         calls = choice.WARM_UPS + choice.ROUNDS
         assert slow.windows <= calls * choice.FEW_WINDOWS
-        assert fast.windows == 2 * calls * choice.FEW_WINDOWS + len(self.windows), "measured twice, compared once"
+        twice = calls + choice.ROUNDS
+        assert fast.windows == twice * choice.FEW_WINDOWS + len(self.windows), "measured twice, compared once"
 
     def test_a_fast_way_that_says_something_else_is_not_taken(self):
         """Other weights: compared, found to disagree, left, and named with its fault."""
@@ -211,30 +219,27 @@ class TestTheMeasurement:
             plain, [Candidate(make=lambda: device, precision="bfloat16")], self.windows, LoadProgress()
         )
         assert chosen is device
-        assert trials[1].entries_per_second > 5 * trials[0].entries_per_second
+        assert choose(trials) is trials[1]
 
     def test_a_way_must_be_faster_in_both_measurements(self, monkeypatch):
         """1.4 times as fast at first and 1.2 times in the second measurement: not taken; 1.4 and 1.35 times: taken."""
         for second, taken in ((12.0, False), (13.5, True)):
             plain, other = Paced(0), Paced(0)
-            rates = {plain: iter([10.0, 10.0]), other: iter([14.0, second])}
-            monkeypatch.setattr(
-                choice._Measured, "rate", lambda _, encoder, at_least=0.0, now=rates: next(now[encoder])
-            )
-            chosen, trials = try_candidates(
-                plain, [Candidate(make=lambda other=other: other, precision="medium")], self.windows, LoadProgress()
-            )
+            rates: dict[BatchedEncoder, Any] = {plain: iter([10.0, 10.0]), other: iter([14.0, second])}
+            monkeypatch.setattr(choice._Measured, "rate", lambda _, encoder, *_a, now=rates, **_k: next(now[encoder]))
+            way = Candidate(make=partial(_same, other), precision="medium")
+            chosen, trials = try_candidates(plain, [way], self.windows, LoadProgress())
             assert (chosen is other) is taken
             assert (choose(trials) is trials[1]) is taken
 
-    def test_a_precision_that_the_device_lacks_is_left_out(self):
+    def test_a_precision_that_the_device_lacks_is_left_out(self, monkeypatch):
         """An error of the device, in making or in running, is named in the line; the next candidate is tried."""
 
         def refuse():
             raise RuntimeError("BFloat16 is not supported on MPS\nand more")
 
         broken, fast = Paced(0.001), Paced(0.0002)
-        broken.call = lambda _: refuse()
+        monkeypatch.setattr(broken, "call", lambda _: refuse())
         ways = [
             Candidate(make=refuse, precision="bfloat16"),
             Candidate(make=lambda: broken, precision="medium"),
@@ -246,8 +251,9 @@ class TestTheMeasurement:
         assert f"bfloat16 (torch) {said}, medium (torch) {said}" in encoder.choice
 
     @pytest.mark.parametrize("wrong", ["embedding", "forecast"])
-    def test_the_gate_sees_what_sixteen_windows_do_not(self, wrong):
+    def test_the_gate_sees_what_sixteen_windows_do_not(self, wrong, monkeypatch):
         """Right on the first 64 windows and wrong on some later ones, in clusters or in picks: not taken."""
+        monkeypatch.setattr(choice, "GATE_SECONDS", 1e9)  # so that a busy machine does not compare fewer
         many = np.random.default_rng(0).standard_normal((2048, 4, 2)).astype(np.float32)
         marked = {window.tobytes() for window in many[100::20]}
 
@@ -261,7 +267,7 @@ class TestTheMeasurement:
 
         fast = Wrong(0.00001)
         encoder = fastest(Paced(0.0005), [Candidate(make=lambda: fast, engine="onnxruntime")], lambda _: many)
-        assert encoder.spec.engine == "torch" or encoder is not fast
+        assert encoder is not fast
         assert re.search(r"disagrees: .* of 2,048 windows", encoder.choice)
 
     def test_what_cannot_pay_is_not_made(self):
@@ -312,13 +318,14 @@ def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
         load_encoder(path, device="cpu", precision="int8")
 
 
+BACKENDS: Any = torch.backends  # torch has no types for these settings
 SETTINGS = {
     "name": lambda: torch.set_float32_matmul_precision("medium"),
-    "everything": lambda: setattr(torch.backends, "fp32_precision", "bf16"),
-    "cuda": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
-    "cpu": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
-    "all of mkldnn": lambda: setattr(torch.backends.mkldnn, "fp32_precision", "bf16"),
-    "allow": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "everything": lambda: setattr(BACKENDS, "fp32_precision", "bf16"),
+    "cuda": lambda: setattr(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "cpu": lambda: setattr(BACKENDS.mkldnn.matmul, "fp32_precision", "bf16"),
+    "all of mkldnn": lambda: setattr(BACKENDS.mkldnn, "fp32_precision", "bf16"),
+    "allow": lambda: setattr(BACKENDS.cuda.matmul, "allow_tf32", True),
 }
 """What a program may have set before it calls encash."""
 
@@ -329,11 +336,11 @@ def _torchs_state():
         name = torch.get_float32_matmul_precision()
     except RuntimeError as error:
         name = str(error)
-    backends = torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn, torch.backends.mkldnn.matmul
+    backends = BACKENDS, BACKENDS.cuda.matmul, BACKENDS.mkldnn, BACKENDS.mkldnn.matmul
     return name, *(backend.fp32_precision for backend in backends)
 
 
-@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="a torch without these settings")
+@pytest.mark.skipif(not hasattr(BACKENDS, "fp32_precision"), reason="a torch without these settings")
 @pytest.mark.parametrize("when", ["before loading", "after loading"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_torchs_own_switches_stay_as_they_were(tmp_path, setting, when):
@@ -352,8 +359,8 @@ def test_torchs_own_switches_stay_as_they_were(tmp_path, setting, when):
             np.testing.assert_array_equal(encoder.encode(windows).embedding, embedding)
         assert _torchs_state() == before
     finally:
-        torch.backends.fp32_precision = "none"
-        torch.backends.cuda.matmul.fp32_precision = torch.backends.mkldnn.matmul.fp32_precision = "none"
+        BACKENDS.fp32_precision = "none"
+        BACKENDS.cuda.matmul.fp32_precision = BACKENDS.mkldnn.matmul.fp32_precision = "none"
         torch.set_float32_matmul_precision("highest")
 
 

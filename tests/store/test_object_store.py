@@ -329,7 +329,10 @@ def test_builders_of_disjoint_tickers(prefix, endpoint, monkeypatch, fault):
         ensure_store(f"{prefix}/a.lance", SPEC)
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         command = [sys.executable, str(WORKER), "disjoint", f"{prefix}/a.lance"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes: dict[str, Any] = {
+            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+            "text": True,
+        }
         workers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(BUILDERS)]
         assert [read_line(worker) for worker in workers] == ["ready\n"] * BUILDERS
         for worker in workers:

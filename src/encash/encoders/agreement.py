@@ -15,7 +15,7 @@ LEAST_CLUSTERS = LEAST_PICKS = 0.99
 MOST_CLUSTERS, ROUNDS = 50, 10
 """Clusters that are fitted on the embeddings in float32, at least 8 windows each, and rounds of the fit."""
 PICKED = 20
-"""One window of so many is picked, by the forecast of a horizon."""
+"""One window of 20 is picked, by the forecast of a horizon."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ SMALLEST_DIM = 128
 WARM_UPS, ROUNDS = 2, 5
 """Calls before a measurement, and calls of which the fastest counts: a first call allocates memory, loads code and
 chooses kernels, which takes a GPU 0.1 s and more."""
-LONG_CALL = 1.0
-"""Seconds of a call for which one call before the measurement and two in it are enough."""
+LONG_CALL = 0.5
+"""Seconds of a call that is warm after one, and measured by one: what a first call costs matters little to it."""
 SHORT_CALL = 0.05
 """Seconds below which a call is too short to measure: it gets more windows."""
 FEW_WINDOWS, MANY_WINDOWS = 8, 64
@@ -144,7 +144,7 @@ def try_candidates(
     The first trial is `plain`. A candidate that is too slow is not compared, one that must be too slow is not made.
     """
     measured = _Measured(plain, windows)
-    chosen, trials = plain, [Trial(entries_per_second=measured.rate(plain))]
+    chosen, trials = plain, [Trial(entries_per_second=measured.first_rate())]
     progress.complete()
     for one in others:
         best = choose(trials)
@@ -176,23 +176,25 @@ def settle_batch(encoder: Encoder, windows: Float32) -> float:
     rates = {}
     for size in (whole, half):
         encoder.batch_size = size
-        rates[size] = whole / seconds_of(lambda: encoder.encode(many))
+        rates[size] = whole / seconds_of(lambda: encoder.encode(many), warm=True)
     encoder.batch_size = half if rates[half] >= LEAST_SPEEDUP_OF_HALF * rates[whole] else whole
     return rates[encoder.batch_size]
 
 
-def seconds_of(call: Callable[[], object], at_most: float = math.inf) -> float:
+def seconds_of(call: Callable[[], object], at_most: float = math.inf, *, warm: bool = False) -> float:
     """Return the shortest time of five calls after two that do not count; a mean would include other programs.
 
     Args:
         call: returns when its work is done, on any device.
         at_most: seconds above which the exact time does not matter: a warm call of twice that is not repeated.
+        warm: such calls were made before.
     """
-    first = _seconds(call)
-    is_long = min(first, _seconds(call)) > LONG_CALL
+    for _ in range(0 if warm else WARM_UPS):
+        if _seconds(call) > LONG_CALL:
+            break
     best = _seconds(call)
-    for _ in range(1 if is_long else ROUNDS - 1):
-        if best > 2 * at_most:
+    for _ in range(ROUNDS - 1):
+        if best > min(2 * at_most, LONG_CALL):
             break
         best = min(best, _seconds(call))
     return best
@@ -223,15 +225,21 @@ class _Measured:
         self._encoded: Encoded | None = None
         self._seconds = math.inf
 
-    def rate(self, encoder: BatchedEncoder, at_least: float = 0.0) -> float:
-        """Return the entries per second of an encoder; they are rough if they are far below `at_least`."""
-        rate = self._rate(encoder, at_least)
-        if encoder is self._plain:
-            if self._count / rate < SHORT_CALL:
-                self._count = max(self._count, MANY_WINDOWS)
-                rate = self._rate(encoder, at_least)
-            self._seconds = 1 / rate
+    def first_rate(self) -> float:
+        """Return the entries per second in float32, which decide how many windows are encoded from then on."""
+        rate = self.rate(self._plain)
+        if self._count / rate < SHORT_CALL:
+            self._count = max(self._count, MANY_WINDOWS)
+            rate = self.rate(self._plain)
+        self._seconds = 1 / rate
         return rate
+
+    def rate(self, encoder: BatchedEncoder, at_least: float = 0.0, *, warm: bool = False) -> float:
+        """Return the entries per second of an encoder; they are rough if they are far below `at_least`."""
+        size = max(self._count, encoder.busy_call)
+        many = np.resize(self._windows, (size, *self._windows.shape[1:]))
+        at_most = size / at_least if at_least else math.inf
+        return size / seconds_of(lambda: encoder.encode(many), at_most, warm=warm)
 
     def agreement(self, encoder: BatchedEncoder) -> EncodingAgreement:
         """Compare the output of an encoder with that in float32, on up to 2,048 windows."""
@@ -240,12 +248,6 @@ class _Measured:
             self._windows = self._windows[:count]
             self._encoded = self._plain.encode(self._windows)
         return compare_encodings(self._encoded, encoder.encode(self._windows))
-
-    def _rate(self, encoder: BatchedEncoder, at_least: float) -> float:
-        size = max(self._count, encoder.busy_call)
-        many = np.resize(self._windows, (size, *self._windows.shape[1:]))
-        at_most = size / at_least if at_least else math.inf
-        return size / seconds_of(lambda: encoder.encode(many), at_most)
 
 
 def _try(
@@ -262,8 +264,8 @@ def _try(
         trial = replace(trial, entries_per_second=rate)
         if not _is_faster(rate, best):
             return encoder, trial
-        before = max(best.entries_per_second, measured.rate(chosen))
-        again = measured.rate(encoder, at_least=LEAST_SPEEDUP * before)
+        before = max(best.entries_per_second, measured.rate(chosen, warm=True))
+        again = measured.rate(encoder, at_least=LEAST_SPEEDUP * before, warm=True)
         if again < LEAST_SPEEDUP * before:
             return encoder, replace(trial, entries_per_second=min(again, LEAST_SPEEDUP * best.entries_per_second))
         return encoder, replace(trial, agreement=measured.agreement(encoder))

@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from encash.encoders.torch.transformer import Transformer
 
 LARGEST = 127
 ZERO = 128
@@ -40,7 +42,7 @@ def products_are_exact() -> bool:
 class Int8Transformer:
     """A transformer of pre-norm layers with weights rounded to 8 bits."""
 
-    def __init__(self, transformer: nn.TransformerEncoder):
+    def __init__(self, transformer: Transformer):
         self._layers = [_Layer(layer) for layer in transformer.layers]
 
     def __call__(self, projected: Tensor) -> Tensor:

@@ -57,8 +57,9 @@ class Bfloat16Products(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _backends() -> tuple[Any, Any]:
-    return torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+def _backends() -> tuple[Any, ...]:
+    backends: Any = torch.backends
+    return tuple(getattr(backend, "matmul", None) for backend in (backends.cuda, backends.mkldnn))
 
 
 def _name(backends: list[Any]) -> str:

@@ -23,6 +23,7 @@ from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, 
 from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
 from encash.encoders.torch.quiet import quiet
+from encash.encoders.torch.threads import matmul_precision
 from encash.errors import FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
 from encash.input_files import check_members
@@ -113,7 +114,7 @@ class ProgramEncoder(ModelFileEncoder):
     def run(self, windows: Float32) -> list[tuple[str, Any]]:
         """Return the name and value of each output for one batch."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), matmul_precision("highest"):
                 result = self._module(torch.tensor(windows, device=self.device))
         except RuntimeError as error:
             if not is_memory_error(error):

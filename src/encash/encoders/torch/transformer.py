@@ -48,7 +48,8 @@ class Layer(nn.Module):
         """Return the output, shape (n, L, hidden), for an input of the same shape."""
         rows = rows + self.dropout(self.self_attn(self.norm1(rows)))
         wide = functional.gelu(self.linear1(self.norm2(rows)), approximate="none")
-        return rows + self.dropout(self.linear2(self.dropout(wide)))
+        output: Tensor = rows + self.dropout(self.linear2(self.dropout(wide)))
+        return output
 
 
 class SelfAttention(nn.Module):
@@ -66,7 +67,7 @@ class SelfAttention(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return the output, shape (n, L, hidden), for an input of the same shape."""
         if not self.training and rows.device.type == "cpu" and rows.dtype == torch.float32:
-            mixed = functional.linear(rows, self.in_proj_weight) + self.in_proj_bias
+            mixed = functional.linear(rows, self.in_proj_weight).add_(self.in_proj_bias)
             attended = _attend(*self._by_head(mixed))
         else:
             mixed = functional.linear(rows, self.in_proj_weight, self.in_proj_bias)
@@ -78,7 +79,7 @@ class SelfAttention(nn.Module):
     def _by_head(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split queries, keys and values side by side, (n, L, 3·hidden), into three of shape (n, heads, L, d)."""
         size = mixed.shape[-1] // (3 * self.num_heads)
-        query, key, value = mixed.unflatten(-1, (3, self.num_heads, size)).permute(2, 0, 3, 1, 4)
+        query, key, value = mixed.view(*mixed.shape[:2], 3, self.num_heads, size).permute(2, 0, 3, 1, 4)
         return query, key, value
 
 
