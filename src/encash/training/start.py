@@ -83,7 +83,8 @@ def start_model(layout: Layout, seed: int, linear: LinearForecast, token_deviati
     random = torch.Generator().manual_seed(seed)
     _start_input(model, places, linear, token_deviation, random)
     _start_positions(model, places, linear, random)
-    for number, layer in enumerate(model.transformer.layers):
+    layers: Any = model.transformer.layers
+    for number, layer in enumerate(layers):
         for part in (layer.self_attn.out_proj, layer.linear2):
             part.weight[: places.outputs.stop] = 0.0
             part.bias[: places.outputs.stop] = 0.0
