@@ -341,6 +341,6 @@ def test_builders_of_disjoint_tickers(prefix, endpoint, monkeypatch, fault):
     assert (lost, foreign, snapshot.index().duplicates) == (set(), set(), 0)
     assert snapshot.verify().passed
     if fault == "no conditions":
-        assert (len(seen), refused) == (0, BUILDERS - 1)
+        assert (len(seen), refused) == (0, BUILDERS)
     else:
         assert said[1:] == [[*map(str, range(12))]] * (BUILDERS - 1)

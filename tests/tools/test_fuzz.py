@@ -130,8 +130,8 @@ def fuzz(*words: str, module: str = "tools.fuzz") -> subprocess.CompletedProcess
 
 
 def test_a_few_dozen_cases(tmp_path):
-    """Prices, a model and a list of members: no traceback, no hang, no different result without an explanation."""
-    kinds = ("prices-text", "prices-columns", "members", "model.pt")
+    """Prices, a model and a list of tickers: no traceback, no hang, no different result without an explanation."""
+    kinds = ("prices-text", "prices-columns", "tickers", "model.pt")
     only = [word for kind in kinds for word in ("--only", kind)]
     done = fuzz(*only, "--cases", "40", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stdout
