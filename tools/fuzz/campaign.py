@@ -159,7 +159,7 @@ class Campaign:
         os.chdir(folder)
         ran = cases.run_command(job.command)
         result = result_of(ran.out, folder, job.command)
-        shutil.rmtree(folder)
+        self._remove(folder)
         return ran, result
 
     def _work(self, job: Case, expected: dict[str, str]) -> None:
@@ -195,10 +195,14 @@ class Campaign:
         bad = name in BAD
         if bad:
             self._keep(verdict)
+        self._remove(base)
+        return verdict if bad else None
+
+    def _remove(self, base: Path) -> None:
+        """Remove the folder of a case and the files beside it."""
         for left in self.work.glob(f"{base.name}*"):
             if left.name.removeprefix(base.name)[:1] in ("", "."):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        return verdict if bad else None
 
     def _keep(self, verdict: Verdict) -> None:
         """Prepare a case once more, for a replay."""
