@@ -18,7 +18,7 @@ from pathlib import Path
 
 import encash
 from tools.fuzz import case as cases
-from tools.fuzz.case import BAD, GOOD, Case, Verdict
+from tools.fuzz.case import BAD, GOOD, Case, Ran, Verdict
 from tools.fuzz.kinds import Kind, needs
 from tools.fuzz.pool import Ended, Job, Pool
 from tools.fuzz.results import result_of
@@ -152,7 +152,7 @@ class Campaign:
             equal[command] = {name: value for name, value in first.items() if second.get(name) == value}
         return {(job.kind, job.command): equal[job.command] for job in jobs}
 
-    def _result(self, job: Case, name: str) -> tuple[cases.Ran, dict[str, str]]:
+    def _result(self, job: Case, name: str) -> tuple[Ran, dict[str, str]]:
         folder = self.work / name
         folder.mkdir()
         cases.copy(self.world, folder, *needs(job.command, self.world))
