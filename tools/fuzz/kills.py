@@ -25,7 +25,7 @@ from encash.panel.load import ArraySource
 from encash.panel.panel import Panel
 from tools.fuzz import case as cases
 from tools.fuzz.campaign import Campaign, import_all, require
-from tools.fuzz.kinds import GUIDE, needs
+from tools.fuzz.kinds import needs
 from tools.fuzz.pool import Pool
 from tools.fuzz.results import result_of
 
@@ -54,11 +54,6 @@ OPERATIONS = (
     ),
     Operation(name="build", command="build --model m.pt --data f.h5 --cache out.lance", probe="cache verify out.lance"),
     Operation(name="update", command="update --model m.pt --data f2.h5 --cache c.lance", probe="cache verify c.lance"),
-    Operation(
-        name="guide's cache",
-        command="cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path out.h5",
-        probe=f"inference.backtest_simulation {GUIDE} --embeddings-cache out.h5 --test-months 2 --top-k 2 --output run",
-    ),
     Operation(name="merge", command="cache merge x.h5 c.lance --into out.lance", probe="cache verify out.lance"),
     Operation(name="import", command="cache import x.h5 out.lance", probe="cache verify out.lance"),
     Operation(name="export", command="cache export c.lance out.h5", probe="cache verify out.h5"),
