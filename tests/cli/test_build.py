@@ -161,9 +161,19 @@ def test_a_build_that_fails_says_so_in_one_line_when_quiet(capsys: pytest.Captur
         Failure(tickers=("A",), first="2024-01-02", last="2024-01-03", entries=2, cause="NaN"),
         Failure(tickers=("B",), first="2024-01-02", last="2024-01-02", entries=1, cause="NaN"),
     )
-    counts: dict[str, Any] = {"computed": 0, "reused": 0, "unavailable": 0, "failed": 3}
-    times = {"seconds": 1.0, "encode_seconds": 1.0, "entries_per_second": 0.0}
-    report = BuildReport(**counts | times, engine="torch", precision="float32", device="cpu", failures=failures)
+    report = BuildReport(
+        computed=0,
+        reused=0,
+        unavailable=0,
+        failed=3,
+        seconds=1.0,
+        encode_seconds=1.0,
+        entries_per_second=0.0,
+        engine="torch",
+        precision="float32",
+        device="cpu",
+        failures=failures,
+    )
     assert report_build(report, Console(as_json=True, quiet=True)) == 1
     printed = capsys.readouterr()
     assert json.loads(printed.out)["failed"] == 3

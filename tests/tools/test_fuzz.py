@@ -130,8 +130,8 @@ def fuzz(*words: str, module: str = "tools.fuzz") -> subprocess.CompletedProcess
 
 
 def test_a_few_dozen_cases(tmp_path):
-    """Prices, a model and a list of members: no traceback, no hang, no different result without an explanation."""
-    kinds = ("prices-text", "prices-columns", "members", "model.pt")
+    """Prices, a model and a list of tickers: no traceback, no hang, no different result without an explanation."""
+    kinds = ("prices-text", "prices-columns", "tickers", "model.pt")
     only = [word for kind in kinds for word in ("--only", kind)]
     done = fuzz(*only, "--cases", "40", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stdout
@@ -151,7 +151,7 @@ def test_minutes_of_mutations(tmp_path):
 def test_commands_are_killed(tmp_path):
     """After a kill at a random instant other commands read what is whole or refuse it in one line, and the same command
     ends with the result of a run that was not killed."""
-    kills = os.environ.get("ENCASH_KILLS_PER_COMMAND", "13")
+    kills = os.environ.get("ENCASH_KILLS_PER_COMMAND", "14")
     done = fuzz("--kills", kills, "--folder", str(tmp_path), module="tools.fuzz.kills")
     sys.stdout.write(f"\n{done.stdout}")
     assert done.returncode == 0, done.stdout

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import encash
 from tools.fuzz import case as cases
-from tools.fuzz.case import BAD, GOOD, Case, Verdict
+from tools.fuzz.case import BAD, GOOD, Case, Ran, Verdict
 from tools.fuzz.kinds import Kind, needs
 from tools.fuzz.pool import Ended, Job, Pool
 from tools.fuzz.results import result_of
@@ -152,14 +152,14 @@ class Campaign:
             equal[command] = {name: value for name, value in first.items() if second.get(name) == value}
         return {(job.kind, job.command): equal[job.command] for job in jobs}
 
-    def _result(self, job: Case, name: str) -> tuple[cases.Ran, dict[str, str]]:
+    def _result(self, job: Case, name: str) -> tuple[Ran, dict[str, str]]:
         folder = self.work / name
         folder.mkdir()
         cases.copy(self.world, folder, *needs(job.command, self.world))
         os.chdir(folder)
         ran = cases.run_command(job.command)
         result = result_of(ran.out, folder, job.command)
-        shutil.rmtree(folder)
+        self._remove(folder)
         return ran, result
 
     def _work(self, job: Case, expected: dict[str, str]) -> None:
@@ -195,10 +195,14 @@ class Campaign:
         bad = name in BAD
         if bad:
             self._keep(verdict)
+        self._remove(base)
+        return verdict if bad else None
+
+    def _remove(self, base: Path) -> None:
+        """Remove the folder of a case and the files beside it."""
         for left in self.work.glob(f"{base.name}*"):
             if left.name.removeprefix(base.name)[:1] in ("", "."):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        return verdict if bad else None
 
     def _keep(self, verdict: Verdict) -> None:
         """Prepare a case once more, for a replay."""

@@ -25,7 +25,7 @@ from encash.panel.load import ArraySource
 from encash.panel.panel import Panel
 from tools.fuzz import case as cases
 from tools.fuzz.campaign import Campaign, import_all, require
-from tools.fuzz.kinds import GUIDE, needs
+from tools.fuzz.kinds import needs
 from tools.fuzz.pool import Pool
 from tools.fuzz.results import result_of
 
@@ -54,11 +54,6 @@ OPERATIONS = (
     ),
     Operation(name="build", command="build --model m.pt --data f.h5 --cache out.lance", probe="cache verify out.lance"),
     Operation(name="update", command="update --model m.pt --data f2.h5 --cache c.lance", probe="cache verify c.lance"),
-    Operation(
-        name="guide's cache",
-        command="cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path out.h5",
-        probe=f"inference.backtest_simulation {GUIDE} --embeddings-cache out.h5 --test-months 2 --top-k 2 --output run",
-    ),
     Operation(name="merge", command="cache merge x.h5 c.lance --into out.lance", probe="cache verify out.lance"),
     Operation(name="import", command="cache import x.h5 out.lance", probe="cache verify out.lance"),
     Operation(name="export", command="cache export c.lance out.h5", probe="cache verify out.h5"),
@@ -112,8 +107,8 @@ class Row:
     """What must not occur."""
 
 
-def run_kills(folder: Path, kills: int, seed: int, processes: int) -> list[Row]:
-    """Kill each operation some times; several operations at the same time."""
+def run_kills(folder: Path, kills: int, seed: int, processes: int, only: list[str] | None = None) -> list[Row]:
+    """Kill each operation, or those that are named, some times; several operations at the same time."""
     import_all()
     campaign = Campaign(folder=folder, kinds=(), minutes=0)
     campaign.make_files()
@@ -131,8 +126,9 @@ def run_kills(folder: Path, kills: int, seed: int, processes: int) -> list[Row]:
         (rows / f"{number}.json").write_text(json.dumps(asdict(row)))
         print(table([row]).splitlines()[1], *row.wrong[:1], file=sys.stderr, flush=True)
 
-    require(Pool(work=work, processes=processes, seconds=3600), range(len(OPERATIONS)))
-    return [Row(**json.loads((rows / f"{number}.json").read_text())) for number in range(len(OPERATIONS))]
+    numbers = [number for number, one in enumerate(OPERATIONS) if not only or one.name in only]
+    require(Pool(work=work, processes=processes, seconds=3600), numbers)
+    return [Row(**json.loads((rows / f"{number}.json").read_text())) for number in numbers]
 
 
 def _more_files(world: Path) -> None:
@@ -166,7 +162,9 @@ class Killer:
         runs = [self._whole_run() for _ in range(2)]
         files = {name: value for name, value in runs[0]["files"].items() if runs[1]["files"].get(name) == value}
         duration = min(run["seconds"] for run in runs)
-        wrong = [run["wrong"] for run in runs] if files else ["no file of it is the same in two runs"]
+        wrong = [run["wrong"] for run in runs]
+        if not files:
+            wrong.append(f"no file of it is the same in two runs: {[run['files'] for run in runs]}")
         early = refused = 0
         for _ in range(kills):
             self._prepare()
@@ -252,9 +250,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=14, help="per operation (14)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("build/kills"))
+    parser.add_argument("--only", action="append", choices=[one.name for one in OPERATIONS], help="repeatable")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
-    rows = run_kills(asked.folder.resolve(), asked.kills, asked.seed, asked.processes)
+    rows = run_kills(asked.folder.resolve(), asked.kills, asked.seed, asked.processes, asked.only)
     print(table(rows))
     for row in rows:
         for wrong in row.wrong:

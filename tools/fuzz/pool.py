@@ -65,11 +65,15 @@ class Pool(Generic[Job]):
         self._running[process] = job, time.monotonic()
 
     def _ended(self) -> Iterator[Ended[Job]]:
-        process, status, used = os.wait4(-1, os.WNOHANG)
-        if process:
-            job, began = self._running.pop(process)
+        """Yield the processes that have ended; otherwise kill those that are late, and wait a little."""
+        running = list(self._running.items())
+        for process, (job, began) in running:
+            if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process, signal.SIGKILL)  # what it left behind
+            _, status, used = os.wait4(process, 0)
+            del self._running[process]
             yield Ended(
                 job=job,
                 status=os.waitstatus_to_exitcode(status),
@@ -77,12 +81,13 @@ class Pool(Generic[Job]):
                 peak_bytes=used.ru_maxrss * 1024,
                 seconds=time.monotonic() - began,
             )
+        if len(self._running) < len(running):
             return
-        for one, (_, began) in self._running.items():
-            if _cpu_seconds(one) > self.seconds or time.monotonic() - began > 10 * self.seconds:
-                self._late.add(one)
+        for process, (_, began) in running:
+            if _cpu_seconds(process) > self.seconds or time.monotonic() - began > 10 * self.seconds:
+                self._late.add(process)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(one, signal.SIGKILL)
+                    os.killpg(process, signal.SIGKILL)
         time.sleep(0.02)
 
 

@@ -13,7 +13,16 @@ from tools.fuzz.readers import content
 
 VOLATILE = ("seconds", "stages", "memory", "bytes", "per_second", "versions", "run_dir", "created", "written", "torch")
 """Parts of names of values that differ between two runs of one command."""
-WRITTEN = ("equity.parquet", "ledger.csv", "picks.parquet", "sweep.parquet", "clusters.npz", "cluster.npy")
+WRITTEN = (
+    "equity.parquet",
+    "ledger.csv",
+    "picks.parquet",
+    "sweep.parquet",
+    "clusters.npz",
+    "cluster.npy",
+    "ranking_5d.json",
+    "cluster_ranking_5d.csv",
+)
 """Files of folders whose bytes are the result; of the others only the JSON of the command is compared."""
 
 
@@ -48,9 +57,9 @@ def _files(folder: Path, command: str) -> Any:
         yield from _output(folder / "c.lance")
     if "cache_embeddings" in words[0]:
         yield from _output(folder / words[words.index("--output-path") + 1])
-    for name in {"--out s": "s", "--out w": "w"}.items():
-        if name[0] in command:
-            yield from _output(folder / name[1])
+    for flag, name in {"--out s": "s", "--out w": "w", "rank --clusters k": "k", "assign --clusters k": "k"}.items():
+        if flag in command:
+            yield from _output(folder / name)
 
 
 def _output(path: Path) -> Any:

@@ -83,7 +83,7 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _audit_scores(sources: pipeline.Sources) -> audit.Audit:
-    """Test a table of scores alone."""
+    """Test only a table of scores."""
     from encash.panel import ScoreTable
 
     scores = sources.forecasts(None)
