@@ -91,7 +91,7 @@ def measure_world(world: World, *, draws: int = DRAWS, seed: int = 0) -> dict[st
         for held, into in ((picked, runs), (ranked, kept)):
             into[number] = np.matmul(returns, equal(held)[:, :, None]).ravel()
     statistics = np.column_stack(
-        [alpha_statistics(series, benchmark) for series in (runs - runs[1:].mean(axis=0), kept - benchmark)]
+        [alpha_statistics(series, benchmark) for series in (runs - runs.mean(axis=0), kept - benchmark)]
     )
     redrawn = np.concatenate([runs[:1], _redrawn(by_rebalance, draws, seed)])
     return {

@@ -379,7 +379,8 @@ def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Litera
     benchmark = metrics.simple_returns(base.benchmark)
     paths = np.concatenate([base.path[None, :], variants.paths(random.equity)])
     run = np.nan_to_num(paths[:, 1:] / paths[:, :-1] - 1.0)
-    run -= run[1:].mean(axis=0)
+    over_random = run[0] - run[1:].mean(axis=0)
+    run -= run.mean(axis=0)  # of all of them: without skill, the run and the draws are exchangeable
     selection = _selections(variants)
     statistics = np.column_stack([alpha_statistics(series, benchmark) for series in (run, selection)])
     p_better, p_worse = permutation_p(statistics)
@@ -395,7 +396,7 @@ def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Litera
         draws=len(random.labels),
         p_better=p_better,
         p_worse=p_worse,
-        run=contrast(run[0], benchmark, year),
+        run=contrast(over_random, benchmark, year),
         selection=contrast(selection[0], benchmark, year),
         percentiles={
             name: percentile_among(random.figures[name], float(figures[name]))
