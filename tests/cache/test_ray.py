@@ -160,6 +160,7 @@ class TestRayExecutor(ExecutorContract):
         return RayExecutor(make_encoder, workers=2)
 
 
+@pytest.mark.slow
 def test_it_joins_the_cluster_of_the_environment(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     """The first line has its address, its nodes, and what each worker gets; at the end it is left."""
     ray.shutdown()
@@ -179,6 +180,7 @@ def test_a_connection_of_the_process_is_kept(connected: Any):
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_three_workers_share_two_gpus():
     """All three run at the same time, with half a GPU and a CPU each."""
@@ -188,6 +190,7 @@ def test_three_workers_share_two_gpus():
         assert all(worker.wait(60) for worker in running)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_workers_of_a_cpu_encoder_leave_the_gpus_alone():
     """Without GPUs, there is a worker per two CPUs."""
@@ -195,6 +198,7 @@ def test_workers_of_a_cpu_encoder_leave_the_gpus_alone():
         assert (workers.demand.workers, workers.demand.cpus, workers.demand.gpus) == (2, 2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_a_demand_that_is_not_met_ends_with_its_name(monkeypatch: pytest.MonkeyPatch):
     """If other workers have all GPUs, notices say so while it waits, and the error names the demand and the cluster."""
@@ -216,6 +220,7 @@ def test_a_demand_that_is_not_met_ends_with_its_name(monkeypatch: pytest.MonkeyP
         assert len(busy) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_results_do_not_stay_in_the_object_store():
     """They are the driver's own arrays: a view would keep Ray's memory until a block is committed."""
@@ -257,6 +262,7 @@ def assert_same(ours: Cache, theirs: Cache) -> None:
             assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_a_dead_worker_changes_nothing(panel: Panel, cache: Cache, encoder: MeanEncoder, tmp_path: Path):
     """Its task is repeated; entries equal those of the local executor, bit for bit."""
@@ -277,6 +283,7 @@ class AlwaysDies(MeanEncoder):
         os._exit(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("connected")
 def test_a_task_over_which_workers_always_die_fails():
     """It is tried on three workers; a build reports it and goes on."""

@@ -139,7 +139,9 @@ def test_a_build_without_forecasts_says_so(folder: Path, capsys: pytest.CaptureF
         assert answer(capsys, *other)["warnings"] == []
 
 
-@pytest.mark.parametrize("named", [{"extras": {"config": {}}}, {"lookback": LOOKBACK}])
+@pytest.mark.parametrize(
+    "named", [{"extras": {"config": {}}}, pytest.param({"lookback": LOOKBACK}, marks=pytest.mark.slow)]
+)
 def test_workers_of_ray_encode_with_the_window_of_the_cache(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, named: dict[str, Any]
 ) -> None:

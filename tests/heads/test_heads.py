@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,17 @@ from encash.heads.samples import make_targets, samples, session_blocks
 from encash.metrics import rank_ic
 from tests.heads.worlds import World, make_world
 
+
+def has_lightgbm() -> bool:
+    """Import it: it may be installed without the system's OpenMP library."""
+    try:
+        import_module("lightgbm")
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+needs_lightgbm = pytest.mark.skipif(not has_lightgbm(), reason="lightgbm or libgomp is not installed")
 END = 300
 """Session at whose close a head is fitted."""
 
@@ -38,7 +50,7 @@ def later_ic(world: World, head: Head, horizon: int = 0) -> float:
     return float(np.nanmean(rank_ic(forecast[:, horizon].reshape(len(days), -1).astype(float), world.signal[first:])))
 
 
-@pytest.mark.parametrize("kind", ["ridge", "boosted"])
+@pytest.mark.parametrize("kind", ["ridge", pytest.param("boosted", marks=needs_lightgbm)])
 def test_a_planted_signal_is_found_with_the_expected_ic(kind: str) -> None:
     """The rank IC that is reported is that of the signal with the next return; the forecasts order as the signal."""
     world = make_world(1, strength=0.003)
@@ -148,7 +160,7 @@ def test_a_walk_uses_the_newest_fit_that_may_be_used() -> None:
         assert all(np.array_equal(value, after.arrays()[name]) for name, value in before.arrays().items())
 
 
-@pytest.mark.parametrize("kind", ["ridge", "boosted"])
+@pytest.mark.parametrize("kind", ["ridge", pytest.param("boosted", marks=needs_lightgbm)])
 def test_a_head_is_the_same_from_its_folder(tmp_path: Path, kind: str) -> None:
     """Fingerprint and forecasts survive; a shorter walk leaves no old fit; a changed byte or number is refused."""
     world = make_world(7, strength=0.003)

@@ -117,6 +117,7 @@ def test_a_cache_in_a_bucket_equals_a_local_one(tmp_path, prefix, panel, encoder
     assert [version.tags for version in remote.versions() if version.tags] == [("before",)]
 
 
+@pytest.mark.slow
 def test_ray_builds_into_a_bucket(tmp_path, prefix, panel, encoder):
     """Workers encode and this process commits: the entries equal those of a local build, bit for bit."""
     pytest.importorskip("ray", reason="ray comes with the dev install")

@@ -19,9 +19,9 @@ from encash.heads.skill import HeldOut
 
 try:
     import lightgbm
-except ImportError:
+except (ImportError, OSError) as error:  # OSError: the system lacks OpenMP's library (libgomp)
     raise MissingExtraError(
-        "a boosted head needs LightGBM; pip install 'encash[boosted]', or fit a ridge head (--kind ridge)"
+        f"a boosted head needs LightGBM ({error}); pip install 'encash[boosted]', or fit a ridge head (--kind ridge)"
     ) from None
 
 MOST_TREES, PATIENCE = 300, 30
