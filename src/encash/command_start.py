@@ -8,8 +8,8 @@ import _signal  # type: ignore[import-not-found]  # no stubs; `signal` itself ta
 import os
 import sys
 
-STOPPING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-"""The signals that stop a command."""
+STOPPING = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
+"""The signals that stop a command; Windows has no SIGHUP."""
 
 
 def is_command() -> bool:
