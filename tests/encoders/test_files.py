@@ -260,19 +260,19 @@ CODE = "__import__('pathlib').Path('ran').touch()"
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("\"expr_str\": \"Symbol('s", f'"expr_str": "{CODE} or Symbol(\'s'),
-        ("\"expr_str\": \"Symbol('", "\"expr_str\": \"Add('1', \\\"" + CODE + "\\\") + Symbol('"),
+        ('"expr_str": "Symbol(\'s', f'"expr_str": "{CODE} or Symbol(\'s'),
+        ('"expr_str": "Symbol(\'', '"expr_str": "Add(\'1\', \\"' + CODE + "\\\") + Symbol('"),
         ("integer=True)", f"integer={CODE})"),
         ("integer=True)", "integer=True).__class__"),
         ('"guards_code": []', f'"guards_code": ["{CODE}"]'),
-        ('"guards_code": []', "\"guards_code\": [\"L['windows'].touch()\"]"),
+        ('"guards_code": []', '"guards_code": ["L[\'windows\'].touch()"]'),
         ('"windows"', f'"windows=({CODE},)"'),
         ('"torch.ops.aten.linear.default"', '"torch.os.system"'),
         ('"torch.ops.aten.linear.default"', '"torch.ops.aten.save.default"'),
         ('"torch.ops.aten.linear.default"', '"_operator.attrgetter"'),
         ('\\"context\\": \\"[]\\"', '\\"context\\": {\\"__enum__\\": 1, \\"fqn\\": \\"this:a\\", \\"name\\": \\"b\\"}'),
         ("builtins.dict", "collections.defaultdict"),
-        ("linear_1", 'linear_1\\\")\\nraise SystemExit #'),
+        ("linear_1", 'linear_1\\")\\nraise SystemExit #'),
     ],
 )
 def test_text_of_a_program_never_runs(folder, tmp_path, monkeypatch, old, new):

@@ -32,6 +32,8 @@ BAD = ("traceback", "crash", "several lines", "other result", "hang", "memory")
 """Classes: the same result as without a mutation; a different one that an independent reading of the file explains;
 refused in one line; found by a check. Never: an uncaught exception; a signal; several lines on stderr; a different
 result without an explanation; no end within the time limit; more memory than the limit."""
+SET_ASIDE = "/set_aside#"
+"""Number of damaged versions that `cache rollback` says it set aside."""
 EXTRA_ADDRESS_SPACE = 6 * 2**30
 """Bytes of address space that a case may add to those of the process that starts it."""
 
@@ -204,6 +206,8 @@ def _success(ran: Ran, case: Case, kind: Kind, expected: dict[str, str], *, expl
         return "same result", ""
     if explains:
         return "explained", detail
+    if SET_ASIDE in different:
+        return "found", detail
     if kind.verify and run_command(kind.verify).code in (2, 3):
         return "found", detail
     return "other result", detail + ran.err

@@ -11,7 +11,6 @@ import json
 import pickle
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from encash.encoders.torch.files import load_plain
 from encash.encoders.torch.program_text import first_code
 from encash.encoders.torch.quiet import quiet
 from encash.encoders.torch.threads import matmul_precision
-from encash.errors import FormatError, MissingFileError, reason, unreadable
+from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
-from encash.input_files import check_members
+from encash.input_files import ARCHIVE_ERRORS, check_members
 
 PLAIN_CONSTANT = "tensor_"
 """The prefix of the name of a constant that is a tensor rather than a pickled object."""
@@ -89,7 +88,9 @@ def check_archive(path: Path) -> None:
             members = {info.filename.lower(): info for info in archive.infolist()}  # torch ignores the case of names
             parts = {name.split("/", 1)[-1]: archive.read(info) for name, info in members.items() if _is_read(name)}
             count, start = len(archive.infolist()), min((info.header_offset for info in members.values()), default=0)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+    except EncashError:
+        raise
+    except ARCHIVE_ERRORS as error:
         message = f"{path} is truncated or not an exported program ({error}); export it again"
         raise unreadable(path, error, message) from None
     if parts.get("archive_format", b"").strip() != b"pt2" or start or len(members) != count:
@@ -104,8 +105,7 @@ def check_archive(path: Path) -> None:
     for name, content in parts.items():
         if name.startswith("models/") and (code := first_code(content)) is not None:
             raise FormatError(
-                f"{path} holds {code[:80]!r}, which could run code when it is read; export a program of the operators of "
-                "torch only"
+                f"{path} holds {code[:80]!r}, which could run code when it is read; export a program of tensors only"
             )
 
 
@@ -147,13 +147,12 @@ def _is_plain(name: str, content: bytes) -> bool:
 def _all_plain(config: bytes, constants: bool) -> bool:
     """Return whether each entry of a table of weights or constants is a tensor of raw bytes."""
     try:
-        entries = json.loads(config)["config"].values()
+        return all(
+            entry["use_pickle"] is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))
+            for entry in json.loads(config)["config"].values()
+        )
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return False
-    return all(
-        entry.get("use_pickle") is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))
-        for entry in entries
-    )
 
 
 def _unpickles_plainly(content: bytes) -> bool:

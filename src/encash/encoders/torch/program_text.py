@@ -1,8 +1,8 @@
 """Check of the text in the JSON of an exported program (.pt2) before torch turns it into Python.
 
-Reading a program, torch evaluates its expressions of sizes (`sympy.sympify`), executes its guards, resolves its operators
-below the module ``torch``, writes its names into the source of a function and imports the types of its inputs and
-outputs. Each of these texts is compared with what `torch.export.save` writes; everything else is refused.
+When torch reads a program, it evaluates the expressions of sizes (`sympy.sympify`), executes the guards, resolves the
+operators below the module ``torch``, writes the names into the source of a function and imports the types of inputs
+and outputs. Each of these texts is compared with what `torch.export.save` writes; everything else is refused.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ OPERATOR = re.compile(
     re.ASCII,
 )
 """Operators of tensors and sizes that touch no file."""
-FUNCTIONS = frozenset(
-    "Symbol Integer Float Rational Add Mul Pow Max Min Mod Abs floor ceiling And Or Not Eq Ne Lt Le Gt Ge Equality "
-    "Unequality LessThan StrictLessThan GreaterThan StrictGreaterThan FloorDiv ModularIndexing Where PythonMod CleanDiv "
-    "CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural FloatPow FloatTrueDiv IntTrueDiv TruncToFloat TruncToInt "
-    "IsNonOverlappingAndDenseIndicator RoundToInt RoundDecimal ToFloat Identity".split()
-)
+FUNCTIONS = frozenset((
+    "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Mod", "Abs", "floor",
+    "ceiling", "And", "Or", "Not", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "Equality", "Unequality", "LessThan",
+    "StrictLessThan", "GreaterThan", "StrictGreaterThan", "FloorDiv", "ModularIndexing", "Where", "PythonMod",
+    "CleanDiv", "CeilToInt", "FloorToInt", "CeilDiv", "LShift", "RShift", "PowByNatural", "FloatPow",
+    "FloatTrueDiv", "IntTrueDiv", "TruncToFloat", "TruncToInt", "IsNonOverlappingAndDenseIndicator",
+    "RoundToInt", "RoundDecimal", "ToFloat", "Identity",
+))  # fmt: skip
 """Functions that torch writes into expressions of sizes."""
 DEEPEST = 200
 """Most containers within one another."""
