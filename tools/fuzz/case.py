@@ -14,6 +14,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def _captured() -> Any:
 def judge(world: Path, case: Case, expected: dict[str, str]) -> Verdict:
     """Run the command of a prepared case in the working folder, and class what happened."""
     kind = kind_of(case.kind)
-    gone = kind.removable and not Path(case.file).exists()
+    gone = fnmatch(case.file, kind.removable) and not Path(case.file).exists()
     explains = gone or (not kind.checked and _says_otherwise(world, Path(case.file)))
     ran = run_command(case.command)
     name, detail = _failure(ran) if ran.code or ran.uncaught else _success(ran, case, kind, expected, explains=explains)

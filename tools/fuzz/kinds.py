@@ -35,8 +35,8 @@ class Kind:
     """One is run per case: the words after ``encash``, or a module of the guide and its flags."""
     checked: bool = False
     """Whether the content has checksums or is ours alone, so that no reading of it explains a different result."""
-    removable: bool = False
-    """Whether a file may be missing, so that its removal explains a different result."""
+    removable: str = ""
+    """Pattern of the files that may be missing, so that their removal explains a different result."""
     verify: str | None = None
     """The command that finds damage which the others may overlook."""
 
@@ -123,6 +123,7 @@ KINDS = (
         commands=(BACKTEST, RANK, PICKS, "clusters show k", "clusters assign --clusters k --cache c.lance",
                   "report run --clusters k --out out.html"),
         checked=True,
+        removable="k/map.npz",
     ),
     Kind(
         name="rankings",
@@ -149,7 +150,7 @@ KINDS = (
         files=("run/*.json", "run/*.parquet", "run/*.csv"),
         commands=("report run --out out.html", "report run s/best --out out.html"),
         checked=True,
-        removable=True,
+        removable="*",
     ),
     Kind(
         name="sweep",
