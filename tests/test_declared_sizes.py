@@ -6,7 +6,8 @@ import shutil
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,52 @@ def test_arrays_that_declare_more_than_they_hold_are_refused(tmp_path, member):
     del member
     with refused("would take|damaged"):
         read_arrays(tmp_path / "a.npz", remake="encash clusters fit")
+
+
+def test_a_flipped_bit_of_the_header_of_an_array_is_refused(tmp_path):
+    """The header is a Python literal; every bit of it, with the checksum of the archive made right again."""
+    from encash.clusters.files import read_arrays
+
+    whole, path = npy((2,), data=bytes(8)), tmp_path / "a.npz"
+    for place in range(8 * (len(whole) - 8)):
+        member = bytearray(whole)
+        member[place // 8] ^= 1 << place % 8
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", bytes(member))
+        try:
+            assert read_arrays(path, remake="fit")["a"].nbytes == 8
+        except FormatError as error:
+            assert "damaged" in str(error)  # noqa: PT017 - most bits are refused, some give a different type
+
+
+def archives():
+    """Return the names of archives of each kind, and what reads them."""
+    from encash.clusters.files import read_arrays
+    from encash.encoders.torch.files import load_tensors
+    from encash.encoders.torch.program import check_archive
+    from encash.panel.scores import read_scores
+
+    return {
+        "a.npz": partial(read_arrays, remake="fit"),
+        "a.pt": load_tensors,
+        "a.pt2": check_archive,
+        "a.zip": read_scores,
+    }
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.pt", "a.pt2", "a.zip"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_damaged_archive_of_any_compression_is_one_line(tmp_path, name, method):
+    """Names that are no UTF-8, damaged packed bytes, and every byte of the directory."""
+    read, path = archives()[name], tmp_path / name
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("ä/archive_format", b"pt2" * 50)
+        archive.writestr("b.npy", npy((2,), data=bytes(8)))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xD5]) + whole[place + 1 :])
+        with suppress(InputError):
+            read(path)
 
 
 def test_arrays_come_back_as_they_were_written(tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +18,11 @@ ALWAYS_BYTES = 64 << 20
 LARGEST_RATIO = 256
 """Unpacked bytes per byte of a larger file. Prices and weights compress by a factor of 1 to 20, repeated text by 100.
 """
+
+ARCHIVE_ERRORS: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What the standard library raises for a damaged archive; a name that is no UTF-8 is a ValueError."""
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -95,7 +103,7 @@ def check_members(archive: zipfile.ZipFile, path: str | os.PathLike[str]) -> Non
 
     Raises:
         FormatError: as `check_declared`; or the checksum of a member differs.
-        zipfile.BadZipFile, OSError, EOFError, NotImplementedError: the archive cannot be read.
+        Exception: one of `ARCHIVE_ERRORS`, if the archive cannot be read.
     """
     members = archive.infolist()
     check_declared(f"{path}: its members", sum(member.file_size for member in members), os.path.getsize(path))

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -214,6 +215,26 @@ def test_scores_that_do_not_say_what_they_mean_are_refused(
     line = refusal(capsys, *runs(folder, "--filter", "none", "--scores", str(tmp_path / "s.csv")))
     assert expected in line
     assert "s.csv" in line
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+def test_scores_with_damaged_text_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
+) -> None:
+    """Bytes that are no UTF-8, and in Feather offsets outside of the text, are one line and never end the process."""
+    path = tmp_path / f"s{suffix}"
+    text = pa.array(["2024-01-02", "2024-01-03"]).buffers()
+    offsets = {"bytes": text[1], "offsets": pa.py_buffer(np.array([0, -194, 20], "<i4").tobytes())}
+    for name, kept in offsets.items():
+        content = text[2] if name == "offsets" else pa.py_buffer(b"\xff" * 20)
+        dates = pa.StringArray.from_buffers(2, kept, content)
+        table = pa.table({"date": dates, "ticker": ["A", "B"], "score": [1.0, 2.0]})
+        if suffix == ".feather":
+            with pa.OSFile(str(path), "w") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+        elif name == "bytes":
+            pq.write_table(table, path)
+        assert "cannot be read" in refusal(capsys, *runs(folder, "--filter", "none", "--scores", str(path)))
 
 
 def test_an_encoder_without_forecasts_gets_to_a_backtest_through_a_head(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from encash.cli import main
 from tests.cli.commands import answer, refusal, runs
 
 
@@ -47,8 +50,9 @@ def test_a_run_that_was_edited_is_refused_by_name(
     more = ("--num-trials", "2", "--compare", "3", "--spreadsheet", "--run-dir", str(run))
     answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), *more))
     report = ["report", str(run), "--out", str(page)]
-    answer(capsys, *report)
+    assert answer(capsys, *report)["unchecked"] == []
     assert "as the backtest wrote them" in page.read_text()
+    shutil.copytree(run, tmp_path / "whole")
     for name in ("result.json", "ledger.csv", "ledger_spreadsheet.csv", "trials.csv", "comparisons.json"):
         before = (run / name).read_bytes()
         (run / name).write_bytes(before.replace(b"1", b"2", 1))
@@ -56,5 +60,10 @@ def test_a_run_that_was_edited_is_refused_by_name(
         (run / name).write_bytes(before)
     (run / "trials.csv").write_bytes((run / "trials.csv").read_bytes().replace(b"\n", b"\r\n"))
     (run / "digests.json").unlink()
-    answer(capsys, *report)
+    assert answer(capsys, *report)["unchecked"] == [str(run)]
     assert "not checked: the folder has no digests.json" in page.read_text()
+    assert main(report) == 0
+    assert f"not checked: {run} has no digests.json" in capsys.readouterr().out
+    both = answer(capsys, "report", str(tmp_path / "whole"), str(run), "--out", str(page))
+    assert both["unchecked"] == [str(run)]
+    assert re.search(r"Not checked, because the folder has no digests\.json: [^,]*run\.", page.read_text())

@@ -67,6 +67,22 @@ def test_a_map_survives_its_file(tmp_path, planted):
         load_map(tmp_path)
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("name", ["centroids", "entries", "cluster"])
+def test_a_changed_map_is_refused(tmp_path, planted, sealed, name):
+    """A value is compared with the checksum; without one, as in maps of earlier versions, shapes and ranges are."""
+    days, tickers, vectors = planted(num_sessions=30).batch()
+    cluster_map(fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder=""), vectors).save(tmp_path)
+    with np.load(tmp_path / "map.npz") as file:
+        arrays = {key: file[key] for key in file.files if sealed or key != "checksum"}
+    np.savez(tmp_path / "map.npz", **arrays)
+    load_map(tmp_path)
+    changed = arrays[name] + 3 if sealed or name == "cluster" else arrays[name][1:, :1]
+    np.savez(tmp_path / "map.npz", **arrays | {name: changed})
+    with pytest.raises(FormatError, match="is not what was written"):
+        load_map(tmp_path)
+
+
 def test_two_clusters_have_a_map_too(planted):
     """With one direction between centroids the second axis is flat, not an error."""
     days, tickers, vectors = planted(num_sessions=30).batch()

@@ -147,9 +147,9 @@ def test_a_damaged_program_is_one_line(folder, tmp_path, caplog):
     graph = next(name for name in members if name.endswith("models/model.json"))
     document = members[graph]
     for damaged in (
-        document.replace(b"Symbol(", b"Symbol"),
         document[:5000],
-        document.replace(b"aten", b"atem"),
+        document.replace(b"aten.linear", b"aten.lineal"),
+        document.replace(b'"as_tensor"', b'"as_text"'),
         b"[]",
     ):
         with zipfile.ZipFile(tmp_path / "d.pt2", "w") as archive:
@@ -251,6 +251,85 @@ def test_code_in_an_archive_never_runs(folder, tmp_path):
         with pytest.raises(FormatError, match="could run code"):
             load_encoder(path)
     assert not ran.exists()
+
+
+CODE = "__import__('pathlib').Path('ran').touch()"
+"""What a text must not do: it would write a file."""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"expr_str": "Symbol(\'s', f'"expr_str": "{CODE} or Symbol(\'s'),
+        ('"expr_str": "Symbol(\'', '"expr_str": "Add(\'1\', \\"' + CODE + "\\\") + Symbol('"),
+        ("integer=True)", f"integer={CODE})"),
+        ("integer=True)", "integer=True).__class__"),
+        ('"guards_code": []', f'"guards_code": ["{CODE}"]'),
+        ('"guards_code": []', '"guards_code": ["L[\'windows\'].touch()"]'),
+        ('"windows"', f'"windows=({CODE},)"'),
+        ('"torch.ops.aten.linear.default"', '"torch.os.system"'),
+        ('"torch.ops.aten.linear.default"', '"torch.ops.aten.save.default"'),
+        ('"torch.ops.aten.linear.default"', '"_operator.attrgetter"'),
+        ('\\"context\\": \\"[]\\"', '\\"context\\": {\\"__enum__\\": 1, \\"fqn\\": \\"this:a\\", \\"name\\": \\"b\\"}'),
+        ("builtins.dict", "collections.defaultdict"),
+        ("linear_1", 'linear_1\\")\\nraise SystemExit #'),
+    ],
+)
+def test_text_of_a_program_never_runs(folder, tmp_path, monkeypatch, old, new):
+    """Expressions, guards, operators, names and trees of inputs that are code are refused before torch reads them."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(files):
+        document = files["archive/models/model.json"].decode()
+        assert old in document
+        files["archive/models/model.json"] = document.replace(old, new).encode()
+        json.loads(files["archive/models/model.json"])
+
+    with pytest.raises(FormatError, match="could run code"):
+        load_encoder(_rewritten(folder / "m.pt2", tmp_path / "m.pt2", change))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_names_in_other_letters_and_archives_behind_others_are_read_as_torch_does(folder, tmp_path):
+    """Example inputs whose name torch finds whatever its case is are checked; bytes before the archive are refused."""
+    torch.save(_Runs(tmp_path / "ran"), tmp_path / "bad.pt")
+
+    def other_case(files):
+        del files["archive/data/sample_inputs/model.pt"]
+        files["archive/data/SAMPLE_inputs/model.pt"] = (tmp_path / "bad.pt").read_bytes()
+
+    def twice(files):
+        files["archive/models/MODEL.json"] = files["archive/models/model.json"]
+
+    with pytest.raises(FormatError, match="could run code"):
+        load_encoder(_rewritten(folder / "m.pt2", tmp_path / "o.pt2", other_case))
+    with pytest.raises(FormatError, match=r"not a \.pt2 archive"):
+        load_encoder(_rewritten(folder / "m.pt2", tmp_path / "t.pt2", twice))
+    (tmp_path / "b.pt2").write_bytes(b"before" + (folder / "m.pt2").read_bytes())
+    with pytest.raises(FormatError, match=r"not a \.pt2 archive"):
+        load_encoder(tmp_path / "b.pt2")
+    assert not (tmp_path / "ran").exists()
+
+
+class _Sizes(nn.Module):
+    def forward(self, windows):
+        days = windows.shape[1]
+        torch._check(days % 2 == 0)
+        halves = windows.reshape(windows.shape[0], 2, days // 2, -1).mean(2)
+        with torch.no_grad():
+            scaled = halves * (days - 1) + max(days, 3) / 2
+        return torch.einsum("nhf,nhf->nf", scaled, scaled)
+
+
+def test_programs_with_sizes_guards_and_blocks_still_load(tmp_path):
+    """Expressions, guards and blocks that torch writes for a program whose days may vary are no code."""
+    sizes = {"windows": {0: torch.export.Dim("n", min=2, max=64), 1: 2 * torch.export.Dim("half", min=2, max=64)}}
+    program = torch.export.export(_Sizes(), (torch.zeros(4, 6, 3),), dynamic_shapes=sizes)
+    torch.export.save(program, tmp_path / "s.pt2")
+    encoder = load_encoder(tmp_path / "s.pt2", lookback=6)
+    windows = np.random.default_rng(0).normal(size=(5, 6, 3)).astype(np.float32)
+    expected = _Sizes()(torch.tensor(windows)).numpy()
+    np.testing.assert_allclose(encoder.encode(windows).embedding, expected, rtol=1e-5)
 
 
 def test_a_rewritten_archive_without_a_change_still_loads(folder, tmp_path):

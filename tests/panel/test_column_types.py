@@ -10,6 +10,7 @@ import pytest
 from pyarrow import csv, feather, parquet
 
 from encash.errors import FormatError
+from encash.panel.scores import read_scores
 from encash.panel.tables import read_bars
 
 DAYS = np.busday_offset("2024-01-02", np.arange(120), roll="forward")
@@ -43,6 +44,45 @@ def test_a_date_with_a_fraction_is_refused(tmp_path: Path, value: float) -> None
     parquet.write_table(table().set_column(0, "date", pa.array([value] * 120)), tmp_path / "p.parquet")
     with pytest.raises(FormatError, match="is not a date"):
         read_bars(tmp_path / "p.parquet")
+
+
+EXTREME = {
+    "date": [
+        pa.array([1e300] * 120), pa.array([np.inf] * 120), pa.array([2**62] * 120),
+        pa.array([-(2**31)] * 120, pa.int32()).cast(pa.date32()), pa.array([2**62] * 120, pa.date64()),
+        pa.array([2**62] * 120, pa.timestamp("ms")), pa.array([5] * 120, pa.timestamp("ns", "Nowhere/City")),
+        pa.array([b"\xff"] * 120),
+    ],
+    "ticker": [pa.array([b"\xff"] * 120)],
+    "close": [pa.array([True] * 120), pa.array([-(2**63)] * 120)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "values"), [(name, one) for name, values in EXTREME.items() for one in values])
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+def test_a_value_that_cannot_be_computed_with_is_refused(
+    tmp_path: Path, column: str, values: pa.Array, suffix: str
+) -> None:
+    """Dates that are too far away, unknown time zones, numbers out of range and bytes that are no text are one line, in
+    tables of prices and of scores."""
+    path, given = tmp_path / f"p{suffix}", table()
+    given = given.set_column(given.column_names.index(column), column, values)
+    for shown, read in ((given, read_bars), (given.rename_columns(["date", "ticker", "score"]), read_scores)):
+        if suffix == ".parquet":
+            parquet.write_table(shown, path)
+        else:
+            with pa.OSFile(str(path), "w") as file, pa.ipc.new_file(file, shown.schema) as writer:
+                writer.write_table(shown)
+        if column == "close" and read is read_scores and pa.types.is_integer(values.type):
+            continue  # any finite score is one
+        with pytest.raises(FormatError):
+            read(path)
+
+
+def test_large_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    """Integers above 2⁵³ become the nearest float."""
+    parquet.write_table(table().append_column("volume", pa.array([2**63 - 1] * 120)), tmp_path / "p.parquet")
+    assert set(read_bars(tmp_path / "p.parquet").bars["A"].volume.tolist()) == {2.0**63}
 
 
 def test_views_of_text_are_numbers_as_text_is(tmp_path: Path) -> None:

@@ -100,6 +100,18 @@ def test_classes(tmp_path, monkeypatch, ran, expected, checked):
     assert cases.from_json(cases.to_json(found)) == found
 
 
+def test_a_rollback_that_sets_a_version_aside_has_found_damage(tmp_path, monkeypatch):
+    """The list of versions set aside is what the command is for; any other difference needs an explanation."""
+    monkeypatch.chdir(tmp_path)
+    case, kind = Case(kind="k", seed=0, file="a", command="cache rollback c"), Kind(name="k", files=(), commands=())
+    ran = Ran(code=0, out='{"set_aside": [1], "entries": 2}', err="")
+    for expected, verdict in (
+        ({"/set_aside#": "0", "/entries": "3"}, "found"),
+        ({"/set_aside#": "1", "/entries": "3"}, "other result"),
+    ):
+        assert cases._success(ran, case, kind, expected, explains=False)[0] == verdict
+
+
 def test_a_process_that_crashes_or_hangs_is_reported():
     """A signal is the status, an exception is not 0, and CPU time has a limit."""
 

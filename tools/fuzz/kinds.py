@@ -13,6 +13,10 @@ BACKTEST = f"backtest --data f.h5 {WITH} --clusters k {TRADE}"
 WALKED = f"backtest {WITH} --clusters w {TRADE}"
 SWEEP = f"sweep g.toml {WITH} --clusters k --workers 1 --out s"
 PICKS = f"picks --date latest {WITH} --clusters k --top-k 2"
+HEAD = f"backtest --data f.h5 {WITH} --horizon 5 --filter none {TRADE}"
+SCORES = f"backtest --prices p.h5 --scores {{file}} --horizon 5 {TRADE}"
+ENCODERS = f"backtest --data f.h5 --prices p.h5 --encoders e.toml {TRADE}"
+ORDERS = f"{PICKS} --orders out.csv --positions positions.csv --cash 25000"
 BUILD = "build --model m.pt --data f.h5 --cache out.lance --months 1"
 RANK = f"clusters rank --clusters k {WITH} --end {{fit}} --horizon 5 --top 2"
 FIT = "clusters fit --cache c.lance -k 3 --end {fit} --out out"
@@ -31,8 +35,8 @@ class Kind:
     """One is run per case: the words after ``encash``, or a module of the guide and its flags."""
     checked: bool = False
     """Whether the content has checksums or is ours alone, so that no reading of it explains a different result."""
-    removable: bool = False
-    """Whether a file may be missing, so that its removal explains a different result."""
+    removable: str = ""
+    """Pattern of the files that may be missing, so that their removal explains a different result."""
     verify: str | None = None
     """The command that finds damage which the others may overlook."""
 
@@ -119,6 +123,7 @@ KINDS = (
         commands=(BACKTEST, RANK, PICKS, "clusters show k", "clusters assign --clusters k --cache c.lance",
                   "report run --clusters k --out out.html"),
         checked=True,
+        removable="k/map.npz",
     ),
     Kind(
         name="rankings",
@@ -145,7 +150,7 @@ KINDS = (
         files=("run/*.json", "run/*.parquet", "run/*.csv"),
         commands=("report run --out out.html", "report run s/best --out out.html"),
         checked=True,
-        removable=True,
+        removable="*",
     ),
     Kind(
         name="sweep",
@@ -160,15 +165,40 @@ KINDS = (
         commands=(BACKTEST + " --membership members.csv", PICKS + " --membership members.csv",
                   PREPARE.replace("{file}", "raw/long.csv") + " --membership members.csv"),
     ),
+    Kind(
+        name="heads",
+        files=("h/**/*", "hb/**/*"),
+        commands=(
+            *(HEAD + f" --head {name}" for name in ("h", "h", "hb")), "head show h", "head show hb",
+            f"picks --date latest {WITH} --head h --horizon 5 --top-k 2", ENCODERS,
+        ),
+        checked=True,
+    ),
+    Kind(
+        name="scores",
+        files=("scores.csv", "scores.parquet", "scores.feather"),
+        commands=(SCORES, SCORES, "picks --date {end} --prices p.h5 --scores {file} --horizon 5 --top-k 2"),
+    ),
+    Kind(
+        name="encoders.toml",
+        files=("e.toml",),
+        commands=(ENCODERS, "picks --date latest --data f.h5 --prices p.h5 --encoders e.toml --top-k 2"),
+    ),
+    Kind(name="positions", files=("positions.csv",), commands=(ORDERS,)),
     Kind(name="groups", files=("groups.csv",), commands=(BACKTEST + " --compare 5 --groups groups.csv",)),
     Kind(name="tickers", files=("t.txt",), commands=(BACKTEST + " --tickers @t.txt",
          "plan --model m.pt --data f.h5 --cache c.lance --tickers @t.txt", BUILD + " --tickers @t.txt")),
 )  # fmt: skip
 
 
+LISTED = {"e.toml": ("c.lance", "k", "h", "m.pt")}
+"""What a file names that a command reads."""
+
+
 def needs(command: str, world: Path) -> set[str]:
-    """Return the files and folders at the top of the world that a command names."""
+    """Return the files and folders at the top of the world that a command needs."""
     if " . " in f"{command} ":
         return {path.name for path in world.iterdir()}
+    command = " ".join([command, *(name for file in LISTED if file in command for name in LISTED[file])])
     named = {re.sub(r"^@", "", word).split("/")[0] for word in command.split()}
     return {path.name for path in world.iterdir() if path.name in named}

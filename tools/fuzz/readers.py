@@ -100,6 +100,13 @@ def members_of(path: Path) -> Any:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def arrays_of(path: Path) -> Any:
+    """Return type, shape and values of each array."""
+    loaded = np.load(path, allow_pickle=False)
+    arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    return [(name, one.dtype.str, one.shape, one.tobytes()) for name, one in arrays.items()]
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     ".csv": lines_of,
     ".txt": lines_of,
@@ -113,6 +120,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": tensors_of,
     ".onnx": graph_of,
     ".pt2": members_of,
+    ".npz": arrays_of,
+    ".npy": arrays_of,
 }
 """The reader of files with this suffix."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from encash.store import open_store
 from encash.testing.store_contract import everything
-from tools.fuzz.readers import content
+from tools.fuzz.readers import content, objects_of
 
 VOLATILE = ("seconds", "stages", "memory", "bytes", "per_second", "versions", "run_dir", "created", "written", "torch")
 """Parts of names of values that differ between two runs of one command."""
@@ -23,7 +24,7 @@ WRITTEN = (
     "ranking_5d.json",
     "cluster_ranking_5d.csv",
 )
-"""Files of folders whose bytes are the result; of the others only the JSON of the command is compared."""
+"""Files of folders whose bytes, or arrays, are the result; of the others only the JSON of the command is compared."""
 
 
 def result_of(stdout: str, folder: Path, command: str) -> dict[str, str]:
@@ -33,6 +34,8 @@ def result_of(stdout: str, folder: Path, command: str) -> dict[str, str]:
         document = json.loads(stdout)
     except ValueError:
         return {**found, "stdout": stdout}
+    if command.startswith("sweep "):
+        document.pop("computed", None)  # a line that a crash cut short is computed again, to the same result
     return found | {name: json.dumps(value) for name, value in _flat(document, "")}
 
 
@@ -68,11 +71,21 @@ def _output(path: Path) -> Any:
     elif path.is_dir():
         for one in sorted(path.rglob("*")):
             if one.name in WRITTEN:
-                yield str(one.relative_to(path.parent)), hashlib.sha256(one.read_bytes()).hexdigest()
-    elif path.suffix in (".h5", ".pt"):
+                yield (
+                    str(one.relative_to(path.parent)),
+                    content(one) if one.suffix in (".npz", ".npy") else _digest(one),
+                )
+    elif path.suffix == ".h5":
+        said = re.sub(r'"sources": \[[^]]*\]', "", repr(objects_of(path)))  # digests of the bytes of the models
+        yield path.name, hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
+    elif path.suffix == ".pt":
         yield path.name, content(path)
-    elif path.suffix == ".html":
-        yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+    elif path.suffix in (".html", ".csv"):
+        yield path.name, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _entries(path: Path) -> str:

@@ -34,6 +34,8 @@ STEPS = {
     "k": "clusters fit --cache c.lance -k 3 --end {fit} --out k",
     "w": "clusters walk --cache c.lance --prices p.h5 --every 20 --horizon 5 --embargo 5 -k 3 --history 60 --top 1 "
     "--out w",
+    "h": "head fit --cache c.lance --prices p.h5 --end {fit} --horizon 1 5 --every 5 --history 60 --out h",
+    "hb": "head fit --cache c.lance --prices p.h5 --end {fit} --horizon 5 --kind boosted --out hb",
     "run": "backtest --data f.h5 --prices p.h5 --cache c.lance --clusters k --start {start} --end {end} --top-k 2 "
     "--compare 5 --num-trials 2 --run-dir run",
     "s": "sweep g.toml --prices p.h5 --cache c.lance --clusters k --workers 1 --out s",
@@ -59,6 +61,7 @@ def make_world(folder: Path, wanted: set[str]) -> None:
     write_checkpoint("m.pt", num_features=panel.num_features, lookback=LOOKBACK)
     shutil.copy("m.pt", "m.pth")
     _write_lists(panel)
+    _write_scores(panel)
     _write_raw_prices(panel, Path("raw"))
     needed = with_sources(wanted)
     for name in filter(needed.__contains__, STEPS):
@@ -110,6 +113,30 @@ def _write_lists(panel: Panel) -> None:
         f'[base]\nstart = "{day["start"]}"\nend = {day["end"]}\nfilter = "hard"\nbuy_fee = 0.001\n'
         "[grid]\ntop_k = [1, 2]\nlag = [0, 1]\n"
     )
+    Path("e.toml").write_text(
+        f'[[encoder]]\ncache = "c.lance"\nclusters = "k"\ntrain_end = "{panel.sessions[40]}"\n'
+        f'[[encoder]]\ncache = "c.lance"\nclusters = "k"\nhead = "h"\nmodel = "m.pt"\ntrain_end = {day["fit"]}\n'
+    )
+
+
+def _write_scores(panel: Panel) -> None:
+    """Write scores of all tickers and days, with a confidence, in three formats, and shares that are held."""
+    days, tickers = [str(day) for day in panel.sessions], panel.tickers
+    random = np.random.default_rng(0)
+    count = len(days) * len(tickers)
+    scores = pa.table(
+        {
+            "date": [day for day in days for _ in tickers],
+            "ticker": list(tickers) * len(days),
+            "score": np.round(random.normal(0, 0.02, count), 5),
+            "confidence": np.round(random.uniform(0.4, 1, count), 3),
+        }
+    )
+    pa.csv.write_csv(scores, "scores.csv")
+    pa.parquet.write_table(scores, "scores.parquet", row_group_size=200)
+    pa.feather.write_feather(scores, "scores.feather")
+    held = [f"{name},{10 * number}" for number, name in enumerate(tickers[:4], 1)]
+    Path("positions.csv").write_text("\n".join(["ticker,shares", *held]) + "\n")
 
 
 def _bars(panel: Panel) -> Iterator[tuple[str, str, float, float, float, float, int]]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from encash import pipeline
+from encash.backtest.run_record import RECORD
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command
 from encash.errors import InputError
@@ -33,4 +34,6 @@ def run_report(arguments: argparse.Namespace, console: Console) -> None:
             f"encash backtest … --compare 200 --groups {arguments.groups}"
         )
     page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
-    console.result({"report": str(page)}, [f"report  {page}"])
+    unchecked = [str(run) for run in arguments.runs if not (run / RECORD).exists()]
+    lines = [f"report  {page}", *(f"not checked: {run} has no {RECORD}" for run in unchecked)]
+    console.result({"report": str(page), "unchecked": unchecked}, lines)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ import xxhash
 from encash.atomic_write import whole_file, whole_folder, write_whole
 from encash.errors import EncashError, FormatError, MissingFileError, unreadable
 from encash.fingerprint import fingerprint
-from encash.input_files import check_members, check_regular
+from encash.input_files import ARCHIVE_ERRORS, check_members, check_regular
 from encash.serialization import FORMAT
 from encash.text_files import read_json as read_object
 
@@ -134,7 +134,7 @@ def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
         raise
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except (ValueError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (TypeError, *ARCHIVE_ERRORS) as error:
         message = f"{path} is damaged, or not a file of plain arrays; make it again: {remake}"
         raise unreadable(path, error, message) from None
 
@@ -149,7 +149,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
             raise ValueError(f"version {version} of the format")
-        shape, in_columns, dtype = _HEADERS[version](file)
+        try:
+            shape, in_columns, dtype = _HEADERS[version](file)
+        except (TokenError, SyntaxError) as error:  # the header is a Python literal
+            raise ValueError("a damaged header") from error
         if dtype.hasobject or min(shape, default=0) < 0:
             raise ValueError("objects, or a negative size")
         size = math.prod(shape) * dtype.itemsize

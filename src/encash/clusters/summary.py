@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32
-from encash.clusters.files import read_arrays, write_arrays
+from encash.clusters.files import CHECKSUM, read_arrays, write_arrays
 from encash.clusters.model import ClusterModel
 from encash.errors import FormatError
+from encash.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from encash.clusters.entry_values import CacheEntries
@@ -36,9 +37,18 @@ class ClusterMap:
     explained: float
     """Share of the entries' variance in the plane."""
 
+    def _fits(self) -> bool:
+        """Return whether each entry has a place in the plane and one of the clusters."""
+        known = np.issubdtype(self.cluster.dtype, np.integer) and (
+            (self.cluster >= 0) & (self.cluster < len(self.centroids))
+        )
+        shapes = (self.centroids.shape[1:], self.entries.shape, self.cluster.shape)
+        return shapes == ((2,), (len(self.entries), 2), (len(self.entries),)) and bool(np.all(known))
+
     def save(self, folder: Path) -> None:
-        """Write `map.npz` beside the clusters, atomically."""
-        write_arrays(folder / _MAP_FILE, {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)})
+        """Write `map.npz` beside the clusters, atomically, with a checksum of its arrays."""
+        arrays = {one.name: np.asarray(getattr(self, one.name)) for one in fields(self)}
+        write_arrays(folder / _MAP_FILE, {**arrays, CHECKSUM: np.asarray(fingerprint(arrays))})
 
 
 def load_map(folder: Path) -> ClusterMap:
@@ -46,15 +56,20 @@ def load_map(folder: Path) -> ClusterMap:
 
     Raises:
         MissingFileError: no map in this folder.
-        FormatError: damaged.
+        FormatError: damaged. Maps of earlier versions have no checksum; only their shapes are checked.
     """
     arrays = read_arrays(folder / _MAP_FILE, remake=_REFIT)
+    checksum = arrays.pop(CHECKSUM, None)
     try:
-        return ClusterMap(**{**arrays, "explained": float(arrays["explained"])})
-    except (KeyError, TypeError, ValueError) as error:
+        found = ClusterMap(**{**arrays, "explained": float(arrays["explained"])})
+        fits = found._fits() and (checksum is None or checksum.tolist() == fingerprint(arrays))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(
             f"{folder / _MAP_FILE} is not a map of clusters ({error!r}); make it again: {_REFIT}"
         ) from None
+    if not fits:
+        raise FormatError(f"{folder / _MAP_FILE} is not what was written; make it again: {_REFIT}")
+    return found
 
 
 def map_entries(model: ClusterModel, entries: CacheEntries) -> ClusterMap:

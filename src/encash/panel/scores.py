@@ -106,8 +106,9 @@ def _read(source: Source) -> ScoreTable:
     text = {columns["date"], columns["ticker"]}
     with readable(source):
         table = source.format.read(source.path, header, list(columns.values()), text)
+        names = table.column(columns["ticker"]).cast(pa.string())
     dates = table.column(columns["date"]).combine_chunks().dictionary_encode()
-    tickers = np.asarray(table.column(columns["ticker"]).cast(pa.string()).fill_null("").to_pylist(), dtype=np.str_)
+    tickers = np.asarray(names.fill_null("").to_pylist(), dtype=np.str_)
     rules = DateRules(shown=source.shown, column=columns["date"])
     (distinct,), _, _ = read_days([dates.dictionary], rules)
     if dates.null_count or (tickers == "").any():

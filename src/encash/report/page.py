@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from encash.atomic_write import write_whole
+from encash.backtest.run_record import RECORD
 from encash.errors import InputError
 from encash.report import formatting, tables
 from encash.report.charts import growth, run_charts
@@ -76,6 +77,8 @@ def _page_of_many(runs: Sequence[Run]) -> str:
         columns=["Sessions", *tables.FIGURES],
         chart=growth(runs, names),
         differences=tables.differences(runs),
+        unchecked=[name for name, run in zip(names, runs, strict=True) if not run.checked],
+        record=RECORD,
         best=None if best is None else runs[best],
         best_name="" if best is None else names[best],
         same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,

@@ -8,7 +8,6 @@ import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,23 +22,18 @@ from encash.encoders.checkpoint import Layout, plain_names, read_layout
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import fingerprint
-from encash.input_files import check_declared, check_members
+from encash.input_files import ARCHIVE_ERRORS, check_declared, check_members
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name of a file of bin edges in the folder of a checkpoint."""
 _UNREADABLE = (
     pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
     KeyError,
     AttributeError,
     IndexError,
     TypeError,
-    OSError,
     OverflowError,
-    zipfile.BadZipFile,
-    zlib.error,
+    *ARCHIVE_ERRORS,
 )
 """The errors that torch raises for unreadable files."""
 

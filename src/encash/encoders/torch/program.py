@@ -1,7 +1,7 @@
 """Encoders that are programs exported by torch (.pt2).
 
-An archive that would run code when it is unpickled is refused before torch reads it. `encash.encoders.outputs` defines
-the outputs of a program.
+An archive that would run code when torch reads it, pickled or as text, is refused before. `encash.encoders.outputs`
+defines the outputs of a program.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
 from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import load_plain
+from encash.encoders.torch.program_text import first_code
 from encash.encoders.torch.quiet import quiet
 from encash.encoders.torch.threads import matmul_precision
-from encash.errors import FormatError, MissingFileError, reason, unreadable
+from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
 from encash.fingerprint import file_digest, fingerprint
-from encash.input_files import check_members
+from encash.input_files import ARCHIVE_ERRORS, check_members
 
 PLAIN_CONSTANT = "tensor_"
 """The prefix of the name of a constant that is a tensor rather than a pickled object."""
@@ -78,29 +79,34 @@ def check_archive(path: Path) -> None:
     """Refuse an archive in which anything but plain tensors and JSON would be read.
 
     Raises:
-        FormatError: not an archive of torch.export, compiled code, pickled weights or objects, or inputs with code.
+        FormatError: not an archive of torch.export, compiled code, pickled weights or objects, inputs with code, or
+            text in the program that torch could run.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, path)
-            names = archive.namelist()
-            parts = {name.split("/", 1)[-1]: archive.read(name) for name in names if _is_read(name)}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+            members = {info.filename.lower(): info for info in archive.infolist()}  # torch ignores the case of names
+            parts = {name.split("/", 1)[-1]: archive.read(info) for name, info in members.items() if _is_read(name)}
+            count, start = len(archive.infolist()), min((info.header_offset for info in members.values()), default=0)
+    except EncashError:
+        raise
+    except ARCHIVE_ERRORS as error:
         message = f"{path} is truncated or not an exported program ({error}); export it again"
         raise unreadable(path, error, message) from None
-    if parts.get("archive_format", b"").strip() != b"pt2" or len(set(names)) != len(names):
+    if parts.get("archive_format", b"").strip() != b"pt2" or start or len(members) != count:
         raise FormatError(f"{path} is not a .pt2 archive; write it with torch.export.save of torch 2.9 or newer")
-    bad = [name for name in names if "/data/aotinductor/" in name or "/data/executorch/" in name]
-    bad += [name for name in names if name.endswith(".pt") and ("/data/weights/" in name or "/data/constants/" in name)]
-    for name, content in parts.items():
-        if name.endswith("_config.json") and not _all_plain(content, "constants" in name):
-            bad.append(name)
-        if name.startswith("data/sample_inputs/") and not _is_plain(content):
-            bad.append(name)
+    bad = [name for name in members if "/data/aotinductor/" in name or "/data/executorch/" in name]
+    bad += [name for name in members if name.endswith(".pt") and re.search("/data/(weights|constants)/", name)]
+    bad += [name for name, content in parts.items() if not _is_plain(name, content)]
     if bad:
         raise FormatError(
             f"{path} holds {bad[0]}, which could run code when it is read; export a program of tensors only"
         )
+    for name, content in parts.items():
+        if name.startswith("models/") and (code := first_code(content)) is not None:
+            raise FormatError(
+                f"{path} holds {code[:80]!r}, which could run code when it is read; export a program of tensors only"
+            )
 
 
 class ProgramEncoder(ModelFileEncoder):
@@ -127,22 +133,29 @@ class ProgramEncoder(ModelFileEncoder):
 
 def _is_read(name: str) -> bool:
     inner = name.split("/", 1)[-1]
-    return inner == "archive_format" or inner.endswith("_config.json") or inner.startswith("data/sample_inputs/")
+    read = inner.startswith(("data/sample_inputs/", "models/")) or inner.endswith("_config.json")
+    return read or inner == "archive_format"
+
+
+def _is_plain(name: str, content: bytes) -> bool:
+    """Return whether torch runs no code when it reads a part of an archive."""
+    if name.endswith("_config.json"):
+        return _all_plain(content, "constants" in name)
+    return not name.startswith("data/sample_inputs/") or _unpickles_plainly(content)
 
 
 def _all_plain(config: bytes, constants: bool) -> bool:
     """Return whether each entry of a table of weights or constants is a tensor of raw bytes."""
     try:
-        entries = json.loads(config)["config"].values()
+        return all(
+            entry["use_pickle"] is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))
+            for entry in json.loads(config)["config"].values()
+        )
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return False
-    return all(
-        entry.get("use_pickle") is False and (not constants or entry["path_name"].startswith(PLAIN_CONSTANT))
-        for entry in entries
-    )
 
 
-def _is_plain(content: bytes) -> bool:
+def _unpickles_plainly(content: bytes) -> bool:
     """Return whether torch reads some content without running code."""
     try:
         load_plain(io.BytesIO(content))

@@ -21,6 +21,12 @@ class Parquet(TableFormat):
         return list(parquet.read_schema(path).names)
 
     def read(self, path: Path, header: list[str], kept: list[str], text: set[str]) -> pa.Table:
-        """Read the columns."""
+        """Read the columns.
+
+        Raises:
+            pyarrow.ArrowInvalid: damaged, or text that is not UTF-8.
+        """
         check_parquet(path, parquet.read_metadata(path), len(kept))
-        return parquet.read_table(path, columns=kept, partitioning=None)
+        table = parquet.read_table(path, columns=kept, partitioning=None)
+        table.validate(full=True)
+        return table

@@ -119,7 +119,7 @@ def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days]
     """
     if rules.timezone is not None:
         _check_zone(rules.timezone)
-    found = [_instants(_as_text(column), rules) for column in columns]
+    found = [_computed(column, rules) for column in columns]
     written = np.concatenate([part.written for part in found]) if found else np.empty(0, np.int64)
     offset = np.concatenate([part.offset for part in found]) if found else np.empty(0)
     days, notes = _trading_days(written, offset, rules)
@@ -127,6 +127,15 @@ def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days]
     ends = np.cumsum([len(column) for column in columns])[:-1]
     midnight = written % _DAY == 0
     return np.split(days, ends), np.split(midnight, ends), notes
+
+
+def _computed(column: pa.Array, rules: DateRules) -> _Instants:
+    """Return what one column says; refuse dates that are too far away to compute with, and unknown time zones."""
+    try:
+        return _instants(_as_text(column), rules)
+    except pa.ArrowInvalid as error:
+        reason = str(error).splitlines()[0]
+        raise rules.refuse("a value", f"cannot be read as a date ({reason}); write dates YYYY-MM-DD") from None
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -145,7 +154,7 @@ def _instants(column: pa.Array, rules: DateRules) -> _Instants:
     if pa.types.is_date(kind):
         return _dated(column.cast(pa.date32()).cast(pa.timestamp("us")))
     if pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+        column = column.cast(pa.timestamp("us", tz=kind.tz), safe=kind.unit != "ns")  # only ns are rounded
         if kind.tz is None:
             return _dated(column)
         local = _microseconds(pc.local_timestamp(column))

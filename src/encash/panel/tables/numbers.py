@@ -42,7 +42,7 @@ def read_numbers(
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
             text[name] = _trimmed(column.cast(pa.string()))
         elif pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or kind == pa.null():
-            floats[name] = _floats(column.cast(pa.float64()))
+            floats[name] = _floats(column.cast(pa.float64(), safe=False))  # integers above 2⁵³ are rounded
         else:
             raise FormatError(f"{shown}: the column {name!r} is {kind}; expected numbers")
     if not text:
@@ -62,7 +62,8 @@ def whole_numbers(column: pa.Array) -> pa.Array:
     >>> whole_numbers(pa.array([20240117.0])).type, whole_numbers(pa.array([0.5])).type
     (DataType(int64), DataType(double))
     """
-    return column.cast(pa.int64()) if pc.all(pc.equal(pc.trunc(column), column)).as_py() else column
+    whole = pc.and_(pc.equal(pc.trunc(column), column), pc.less(pc.abs(column), 2.0**53))
+    return column.cast(pa.int64()) if pc.all(whole).as_py() else column
 
 
 def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.ChunkedArray) -> None:

@@ -167,7 +167,8 @@ def _tickers(
     distinct, codes = _coded(_column(source, table, meaning.ticker))
     if pa.types.is_floating(distinct.type):
         distinct = whole_numbers(distinct)
-    names = [_plain_ticker(name) for name in distinct.cast(pa.string()).to_pylist() if name is not None]
+    with readable(source):
+        names = [_plain_ticker(name) for name in distinct.cast(pa.string()).to_pylist() if name is not None]
     if "" in names or len(codes) < rows or len(names) < len(distinct):
         raise FormatError(_no_ticker(source, meaning, table))
     if odd := [number for number, name in enumerate(names) if "\0" in name]:

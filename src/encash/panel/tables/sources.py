@@ -7,7 +7,6 @@ import gzip
 import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import pyarrow as pa
 
 from encash.atomic_write import writing
 from encash.errors import EncashError, FormatError, MissingFileError
-from encash.input_files import check_declared, check_regular
+from encash.input_files import ARCHIVE_ERRORS, check_declared, check_regular
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
 
@@ -128,7 +127,7 @@ def _unpacked(found: _Found, temporary: ExitStack) -> list[_Found]:
             _copy(packed, inner, found)
     except EncashError:
         raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(
             f"{found.shown} cannot be read ({reason}); expected a table compressed as {suffix}; write it again"
