@@ -41,9 +41,10 @@ disk first, and give its path
     """
     url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", os.fspath(path))
     if url and not os.path.exists(path):
+        whole = f"{url[1]}://{os.fspath(path)[url.end() :]}"
         raise InputError(
-            f"{url[1]}://{os.fspath(path)[url.end() :]} is a URL, and only caches (.lance) may be at one; copy the file "
-            "to a disk first, and give its path"
+            f"{whole} is a URL, and only caches (.lance) may be at one; copy the file to a disk first, and give its "
+            "path"
         )
 
 
