@@ -423,7 +423,10 @@ def main() -> None:
     """Print both tables, or those of the named commands, and each line that is not as it should be."""
     if sys.argv[1:2] == ["--world"]:
         return write_world(Path(sys.argv[2]))
+    from tools.fuzz.campaign import import_all  # before the first fork; nothing of it is used in this process
+
     chosen = set(sys.argv[1:]) or {*READS, "writes"}
+    import_all()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="border-world-") as folder:
         world = make_world(Path(folder))
