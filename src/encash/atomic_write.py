@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.errors import EncashError, WorkError
+from encash.input_files import refuse_url
 
 _ASIDE = ".old"
 """Ends the hidden name of a folder that is being replaced."""
@@ -216,6 +217,7 @@ def _reason(error: OSError) -> str:
 @contextmanager
 def _hidden_part(target: str | os.PathLike[str], make: Callable[[Path], int]) -> Iterator[tuple[Path, Path]]:
     """Give the real path of a target and a new, locked part beside it; `make` makes the part and opens it."""
+    refuse_url(target)
     with writing(target):
         path = Path(os.path.realpath(target))
         if path.is_symlink():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -34,8 +35,29 @@ _OWN_STREAMS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _BLOCK_BYTES = 1 << 20
 
 
+def refuse_url(path: str | os.PathLike[str]) -> None:
+    """Refuse a URL, also one that lost a slash as a `Path`; a file or folder of this name passes.
+
+    Raises:
+        InputError: it is a URL.
+
+    >>> from pathlib import Path
+    >>> refuse_url(Path("s3://bucket/p.h5"))
+    Traceback (most recent call last):
+    encash.errors.InputError: s3://bucket/p.h5 is a URL, and only caches (.lance) may be at one; copy the file to a \
+disk first, and give its path
+    """
+    url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", os.fspath(path))
+    if url and not os.path.exists(path):
+        whole = f"{url[1]}://{os.fspath(path)[url.end() :]}"
+        raise InputError(
+            f"{whole} is a URL, and only caches (.lance) may be at one; copy the file to a disk first, and give its "
+            "path"
+        )
+
+
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse a pipe, a socket or a device: reading it could wait forever, or never end.
+    """Refuse a URL; and a pipe, a socket or a device: reading it could wait forever, or never end.
 
     A missing path and a folder pass; so does a stream of this process, such as that of ``<(command)``.
 
@@ -48,6 +70,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """
     if os.fspath(path).startswith(_OWN_STREAMS):
         return
+    refuse_url(path)
     with suppress(OSError):  # the reader reports it
         mode = os.stat(path).st_mode
         if kind := next((name for is_kind, name in _KINDS if is_kind(mode)), None):

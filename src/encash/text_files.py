@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.errors import FormatError, InputError, MissingFileError, reason, unreadable
+from encash.input_files import refuse_url
 
 MOST_BYTES = 64 << 20
 """Longest text file that is read."""
@@ -44,6 +45,7 @@ def read_text(path: str | Path, *, kind: str, expected: str) -> str:
     try:
         content = _read_bytes(path)
     except FileNotFoundError:
+        refuse_url(path)
         raise MissingFileError(f"no {kind} {path}; expected {expected}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,17 @@ WRITES = {
 """Commands by what they write into a folder."""
 
 
+STREAMS = {
+    "stdin closed": "<&-",
+    "stdout closed": ">&-",
+    "stderr closed": "2>&-",
+    "all closed": "<&- >&- 2>&-",
+    "stdout full": ">/dev/full",
+    "stderr full": "2>/dev/full",
+}
+"""Conditions of the standard streams, as a shell writes them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a command did."""
@@ -83,8 +95,9 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Exit code 0, or 1 or 2 with one line; nothing lost."""
-        one_line = self.said.count("\n") == 1 and "Traceback" not in self.said
-        return not self.lost and (self.code == 0 or (self.code in (1, 2) and one_line))
+        if self.lost or "Traceback" in self.said or "Exception ignored" in self.said:
+            return False
+        return self.code == 0 or (self.code in (1, 2) and self.said.count("\n") == 1)
 
     @property
     def cell(self) -> str:
@@ -312,6 +325,31 @@ def write_case(world: Path, command: str, place: str) -> Outcome:
         return Outcome(code=code, said=said, lost=_lost(copy, before, ("c.lance/",)) + left)
 
 
+def stream_case(world: Path, command: str, streams: str) -> Outcome:
+    """Run a command of `WRITES` in a process of its own whose standard streams are in a condition."""
+    with tempfile.TemporaryDirectory(prefix="border-") as folder:
+        copy = Path(folder) / "world"
+        shutil.copytree(world, copy, symlinks=True)
+        before = _contents(copy)
+        line = shlex.join([sys.executable, "-m", "encash", *words(WRITES[command], world, "new")])
+        try:
+            done = subprocess.run(
+                ["sh", "-c", f"{line} {STREAMS[streams]}"],
+                cwd=copy,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(code=None, said="", lost=())
+        said, lost = done.stderr, _lost(copy, before, ("c.lance/", "new/"))
+        if "Traceback" not in said and "Exception ignored" not in said:
+            said = "".join(said.splitlines(keepends=True)[-1:]) or "\n"  # before it are progress and warnings
+        return Outcome(code=done.returncode, said=said, lost=lost)
+
+
 def run(command: list[str], where: Path) -> tuple[int | None, str]:
     """Run a command as a user to whom permissions apply, in a fork: most of its time would go to imports."""
     with tempfile.TemporaryFile() as said:
@@ -423,7 +461,10 @@ def main() -> None:
     """Print both tables, or those of the named commands, and each line that is not as it should be."""
     if sys.argv[1:2] == ["--world"]:
         return write_world(Path(sys.argv[2]))
-    chosen = set(sys.argv[1:]) or {*READS, "writes"}
+    from tools.fuzz.campaign import import_all  # before the first fork; nothing of it is used in this process
+
+    chosen = set(sys.argv[1:]) or {*READS, "writes", "streams"}
+    import_all()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="border-world-") as folder:
         world = make_world(Path(folder))
@@ -433,6 +474,9 @@ def main() -> None:
                 wrong += _print_row(f"{command:16} {name[:40]:40}", found)
         for command in WRITES if "writes" in chosen else ():
             wrong += _print_row(f"write {command:51}", {place: write_case(world, command, place) for place in PLACES})
+    for command in WRITES if "streams" in chosen else ():
+        found = {streams: stream_case(world, command, streams) for streams in STREAMS}
+        wrong += _print_row(f"streams {command:49}", found)
     sys.stdout.write("\n".join(wrong) + "\n")
 
 

@@ -14,10 +14,12 @@ from tests.cli.border_table import (
     CONDITIONS,
     PLACES,
     READS,
+    STREAMS,
     WRITES,
     can_mount,
     make_world,
     read_case,
+    stream_case,
     subjects,
     write_case,
 )
@@ -85,6 +87,17 @@ def test_the_whole_table_of_places(world, command, place):
     found = write_case(world, command, place)
     assert found.passed, found
     if place == "sound":
+        assert found.code == 0, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("command", WRITES)
+def test_the_whole_table_of_streams(world, command, streams):
+    """A closed stream changes nothing; a full one is at most one line; files are whole in any case."""
+    found = stream_case(world, command, streams)
+    assert found.passed, found
+    if "closed" in streams:
         assert found.code == 0, found
 
 

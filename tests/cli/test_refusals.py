@@ -192,3 +192,51 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(
     assert str(tmp_path / "file") in line
     assert "a file stands where a folder is needed" in line
     assert not (tmp_path / "p.h5").exists()
+
+
+FILES_BY_URL = (
+    "build --model m.pt --data URL/f.h5 --cache c.lance",
+    "build --model URL/m.pt --data f.h5 --cache c.lance",
+    "build --model m.pt --data f.h5 --cache c.lance --bin-edges URL/e.pt",
+    "build --model m.pt --data f.h5 --cache c.lance --tickers @URL/t.txt",
+    "train --data f.h5 --prices p.h5 --train-end 2020-03-31 --out URL/m.pt",
+    "prepare URL/t.csv --features-out g.h5 --prices-out q.h5",
+    "prepare t.csv --features-out URL/g.h5 --prices-out q.h5",
+    "backtest --data f.h5 --prices URL/p.h5 --cache c.lance",
+    "backtest --data f.h5 --prices p.h5 --cache URL/c.h5 --no-model",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --clusters URL/k",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --head URL/h",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --scores URL/s.csv",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --membership URL/m.csv",
+    "clusters fit --cache c.lance -k 3 --end 2020-03-31 --out URL/k",
+    "report URL/run",
+    "sweep URL/g.toml --prices p.h5 --cache c.lance --out s",
+    "cache export c.lance URL/x.h5",
+    "cache import URL/x.h5 d.lance",
+    "cache merge URL/x.h5 --into d.lance",
+)
+
+
+@pytest.mark.parametrize("command", FILES_BY_URL)
+def test_a_url_in_the_place_of_a_file_is_refused(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only caches may be at a URL: the line repeats the URL as it was given and says to copy the file; nothing is
+    written."""
+    for name in ("f.h5", "p.h5", "m.pt"):
+        (tmp_path / name).symlink_to(folder / name)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    line = refusal(capsys, *command.replace("URL", "s3://bucket/a").split())
+    assert "s3://bucket/a/" in line
+    assert "only caches (.lance) may be at one; copy the file to a disk first" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_may_look_like_a_url(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A path that exists is a path, with a colon or not."""
+    (tmp_path / "s3:").mkdir()
+    data = tmp_path / "s3:" / "f.h5"
+    data.symlink_to(folder / "f.h5")
+    cache = str(tmp_path / "c.lance")
+    assert main(["build", "--model", str(folder / "m.pt"), "--data", str(data), "--cache", cache, "--quiet"]) == 0

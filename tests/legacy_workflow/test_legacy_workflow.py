@@ -14,6 +14,8 @@ import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash import legacy_workflow
+from encash.legacy_workflow import caches as legacy_caches
+from encash.store.lance import LanceStore
 from encash.store.local.lock import file_writer
 from inference import backtest_simulation
 
@@ -253,6 +255,51 @@ def test_a_refused_build_leaves_nothing_beside_the_file(cache, files, tmp_path, 
     for command in (wrong, [*files.cache_command(path), "--tickers", "S00,NOBODY"]):
         assert cache_embeddings.main([*command, "--quiet"]) == 2
         assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("method", ["create", "write"])
+def test_a_build_that_stops_while_it_reads_the_file_loses_no_entry(method, cache, files, tmp_path, monkeypatch):
+    """Stopped before the cache beside the file has its entries, then repeated for fewer months: the older ones stay,
+    and the file has the same bytes."""
+    path = tmp_path / "cache.h5"
+    command = [*files.cache_command(path), "--quiet", "--num-months"]
+    path.write_bytes(cache.read_bytes())
+    assert cache_embeddings.main([*command, "1"]) == 0
+    before = path.read_bytes()
+    real = getattr(LanceStore, method)
+
+    def stop(*values: object, **more: object) -> None:
+        if method == "create":
+            real(*values, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LanceStore, method, stop)
+        assert cache_embeddings.main([*command, "1"]) == 1
+    assert path.read_bytes() == before
+    assert cache_embeddings.main([*command, "1"]) == 0
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["cache.h5"]
+
+
+def test_a_build_that_stops_while_it_removes_its_cache_is_repeated(cache, files, tmp_path, monkeypatch):
+    """Stopped when a part of the cache beside the file is gone: the next build starts from the file."""
+    path = tmp_path / "cache.h5"
+    path.write_bytes(cache.read_bytes())
+    command = [*files.cache_command(path), "--quiet", "--num-months", "1"]
+
+    def stop(folder: Path, **_: object) -> None:
+        if (folder / "data").exists():
+            (folder / "data").rename(folder / "gone")
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(legacy_caches.shutil, "rmtree", stop)
+        assert cache_embeddings.main(command) == 1
+    before = path.read_bytes()
+    assert cache_embeddings.main(command) == 0
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["cache.h5"]
 
 
 def test_a_second_build_of_the_same_file_is_refused_while_the_first_runs(cache, files, tmp_path, capsys):

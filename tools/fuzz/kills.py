@@ -25,7 +25,7 @@ from encash.panel.load import ArraySource
 from encash.panel.panel import Panel
 from tools.fuzz import case as cases
 from tools.fuzz.campaign import Campaign, import_all, require
-from tools.fuzz.kinds import needs
+from tools.fuzz.kinds import GUIDE, needs
 from tools.fuzz.pool import Pool
 from tools.fuzz.results import result_of
 
@@ -54,6 +54,17 @@ OPERATIONS = (
     ),
     Operation(name="build", command="build --model m.pt --data f.h5 --cache out.lance", probe="cache verify out.lance"),
     Operation(name="update", command="update --model m.pt --data f2.h5 --cache c.lance", probe="cache verify c.lance"),
+    Operation(
+        name="guide's cache",
+        command="cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path out.h5",
+        probe=f"inference.backtest_simulation {GUIDE} --embeddings-cache out.h5 --test-months 2 --top-k 2 --output run",
+    ),
+    Operation(
+        name="guide's, continued",
+        command="cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 --num-months 1",
+        probe=f"inference.backtest_simulation {GUIDE} --embeddings-cache guide.h5 --test-months 2 --top-k 2 "
+        "--output run",
+    ),
     Operation(name="merge", command="cache merge x.h5 c.lance --into out.lance", probe="cache verify out.lance"),
     Operation(name="import", command="cache import x.h5 out.lance", probe="cache verify out.lance"),
     Operation(name="export", command="cache export c.lance out.h5", probe="cache verify out.h5"),
@@ -89,7 +100,7 @@ OPERATIONS = (
     Operation(name="report", command="report run --out out.html", probe="report run --out page.html"),
 )  # fmt: skip
 """Commands whose results begin with ``out``, or are in their inputs."""
-UNTOUCHED = ("rank", "assign", "update", "compact")
+UNTOUCHED = ("rank", "assign", "update", "compact", "guide's, continued")
 """Operations on what exists, so that the probe must succeed after every kill."""
 
 
@@ -238,10 +249,10 @@ def _wrong_run(ran: cases.Ran, different: list[str]) -> str:
 
 def table(rows: list[Row]) -> str:
     """Format the counts."""
-    lines = [f"{'':<14}{'kills':>7}{'before its end':>16}{'probe refused':>15}{'wrong':>7}"]
-    lines += [f"{row.name:<14}{row.kills:>7}{row.early:>16}{row.refused:>15}{len(row.wrong):>7}" for row in rows]
+    lines = [f"{'':<20}{'kills':>7}{'before its end':>16}{'probe refused':>15}{'wrong':>7}"]
+    lines += [f"{row.name:<20}{row.kills:>7}{row.early:>16}{row.refused:>15}{len(row.wrong):>7}" for row in rows]
     sums = [sum(values) for values in zip(*((r.kills, r.early, r.refused, len(r.wrong)) for r in rows), strict=True)]
-    return "\n".join([*lines, f"{'all':<14}{sums[0]:>7}{sums[1]:>16}{sums[2]:>15}{sums[3]:>7}"])
+    return "\n".join([*lines, f"{'all':<20}{sums[0]:>7}{sums[1]:>16}{sums[2]:>15}{sums[3]:>7}"])
 
 
 def main() -> int:

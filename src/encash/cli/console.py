@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,6 +21,7 @@ from encash import pipeline
 from encash.cli.progress import Bar
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
+from encash.input_files import refuse_url
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -183,6 +185,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
         with _stopped_by_signals():
+            _refuse_urls(arguments)
             code = handler(arguments, console) or 0
             sys.stdout.flush()
             return code
@@ -205,6 +208,14 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     if console.as_json:
         _print_error(message)
     return code
+
+
+def _refuse_urls(arguments: argparse.Namespace) -> None:
+    """Refuse a URL in the place of a file; caches and models are no paths here."""
+    for value in vars(arguments).values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Path):
+                refuse_url(one)
 
 
 def is_expected(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from encash.encoders.checkpoint import DEFAULT_LOOKBACK
 from encash.encoders.optional_import import import_optional
 from encash.encoders.options import AUTO, LoadOptions, Sample
 from encash.encoders.registry import loader_of
+from encash.input_files import refuse_url
 from encash.progress import Progress
 
 
@@ -73,6 +74,8 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         sample=sample,
         progress=progress,
     )
+    if "://" in str(path) or isinstance(path, Path):
+        refuse_url(path)
     loader = loader_of(str(path))
     if loader.engine:
         options.refuse("bin_edges", "bin_unit", own={"engine": loader.engine, "precision": "float32"})

@@ -49,27 +49,50 @@ def build_cache(
 
 def _build_hdf5(target: Path, sources: Sources, selection: Selection, progress: Progress | None) -> BuildReport:
     """Build an HDF5 cache through a Lance cache beside it; the caller holds the lock of the file."""
-    from encash.cache import export_hdf5, import_hdf5, open_cache
+    from encash.cache import export_hdf5, open_cache
 
-    beside = target.with_name(target.name + ".lance")
+    beside = target.with_name(f"{target.name}.lance")
+    shutil.rmtree(_part(beside), ignore_errors=True)
     continued = beside.exists()
     if target.exists() and not continued:
-        if open_cache(target).encoder_spec is None:
-            raise MismatchError(
-                f"{target} exists and does not record which model made it, so it is neither continued nor overwritten; "
-                "give a different --output-path, or move it away"
-            )
-        import_hdf5(target, beside)
+        _import_whole(target, beside)
     try:
         report = pipeline.build_cache(replace(sources, cache=str(beside)), selection, progress=progress)
     except InputError:
         if not continued:
-            shutil.rmtree(beside, ignore_errors=True)
+            _remove_whole(beside)
         raise
     if not report.failed:
         export_hdf5(open_cache(beside), target)
-        shutil.rmtree(beside)
+        _remove_whole(beside)
     return report
+
+
+def _import_whole(target: Path, beside: Path) -> None:
+    """Import a file into the cache beside it, which has all its entries or does not exist: a build would continue from
+    a part of them, and then replace the file."""
+    from encash.cache import import_hdf5, open_cache
+
+    if open_cache(target).encoder_spec is None:
+        raise MismatchError(
+            f"{target} exists and does not record which model made it, so it is neither continued nor overwritten; "
+            "give a different --output-path, or move it away"
+        )
+    import_hdf5(target, _part(beside))
+    if _part(beside).exists():  # a file without entries makes no cache
+        _part(beside).rename(beside)
+
+
+def _remove_whole(beside: Path) -> None:
+    """Remove a cache so that no build continues from a part of it."""
+    if beside.exists():
+        beside.rename(_part(beside))
+        shutil.rmtree(_part(beside), ignore_errors=True)
+
+
+def _part(beside: Path) -> Path:
+    """Return the name of a cache that is not whole yet, or no longer."""
+    return beside.with_name(f".{beside.stem}.part.lance")
 
 
 def with_defaults(sources: Sources) -> Sources:

@@ -74,7 +74,11 @@ class _Export:
         access.set_libver_bounds(h5f.LIBVER_LATEST, h5f.LIBVER_LATEST)
         access.set_fclose_degree(h5f.CLOSE_STRONG)
         access.set_file_locking(False, True)  # whole_file locks the temporary file
-        self._file = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)
+        root = h5p.create(h5p.FILE_CREATE)
+        root.set_obj_track_times(False)  # the same entries give the same bytes
+        self._file = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fcpl=root, fapl=access)
+        self._group = h5p.create(h5p.GROUP_CREATE)
+        self._group.set_obj_track_times(False)
         self._spec = spec
         self._space = h5s.create_simple((spec.dim,))
         self._layout = h5p.create(h5p.DATASET_CREATE)
@@ -99,7 +103,7 @@ class _Export:
         tickers, days = batch.tickers.tolist(), batch.days.astype(str).tolist()
         for name, day, chunk in zip(tickers, days, chunks, strict=True):
             if name not in self._groups:
-                self._groups[name] = h5g.create(self._file, escape_ticker(name).encode())
+                self._groups[name] = h5g.create(self._file, escape_ticker(name).encode(), gcpl=self._group)
             self._write_vector(name, day, chunk)
         self.count += len(batch)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pyarrow as pa
 from lance.commit import CommitConflictError
@@ -13,9 +15,40 @@ from encash.errors import ConflictError, EncashError, FormatError, MissingFileEr
 from encash.store.lance.location import Location
 from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
+T = TypeVar("T")
+REMOTE_FAILURES = 10
+"""Attempts at what an object store fails each time. Most requests are repeated below, too, but no answer that ends
+early."""
+_LONGEST_PAUSE = 1.0
+
 
 class ObjectStoreError(WorkError):
     """A request to an object store that failed for a reason that may pass."""
+
+
+def pause(failures: int) -> float:
+    """Return the most seconds to wait after so many failures in a row.
+
+    >>> [pause(failures) for failures in range(4)]
+    [0.0, 0.05, 0.1, 0.2]
+    """
+    return min(_LONGEST_PAUSE, 0.05 * 2 ** (failures - 1)) if failures else 0.0
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Repeat what changes nothing while the object store fails.
+
+    Raises:
+        ObjectStoreError: it failed each time.
+    """
+    for failures in itertools.count(1):
+        try:
+            return work()
+        except ObjectStoreError:
+            if failures == REMOTE_FAILURES:
+                raise
+        time.sleep(pause(failures))
+    raise AssertionError
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from encash.errors import InputError, WorkError
+from encash.store.lance.errors import ObjectStoreError
 from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
 _WITHOUT_NETWORK = ("memory", "file-object-store")
@@ -49,7 +50,8 @@ def check_overwrites_refused(url: str) -> None:
                 obstore.delete(store, name)
     except (BaseError, OSError, ValueError) as error:
         reason = unreachable(str(error)) or f"the object store failed ({str(error).splitlines()[0]}); {TRY_AGAIN}"
-        raise WorkError(f"could not write to {url}: {reason}") from None
+        kind = ObjectStoreError if reason.endswith(TRY_AGAIN) else WorkError
+        raise kind(f"could not write to {url}: {reason}") from None
     raise WorkError(
         f"{url}: this object store overwrites objects in spite of If-None-Match, so that concurrent writers would lose "
         "entries silently; nothing was written: use a store that supports conditional PUT, or build a local cache and "

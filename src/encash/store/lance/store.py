@@ -28,7 +28,7 @@ from encash.store.index import check_rows
 from encash.store.lance.columns import schema, table
 from encash.store.lance.commit import batch_rows, commit_empty, commit_rows, commit_spec
 from encash.store.lance.compact import remove_leftovers, remove_old_versions, rows_to_rewrite, sorted_rows
-from encash.store.lance.errors import ObjectStoreError, lance_errors
+from encash.store.lance.errors import REMOTE_FAILURES, ObjectStoreError, lance_errors, patiently, pause
 from encash.store.lance.fragments import FragmentFiles
 from encash.store.lance.location import Location
 from encash.store.lance.overwrite_probe import check_overwrites_refused
@@ -40,8 +40,6 @@ from encash.store.rows import encode_entries
 _CHECKED_ROWS = 4096
 _REMOTE_ATTEMPTS = 60
 """Attempts at a commit without a lock; of several rivals one succeeds each time."""
-_REMOTE_FAILURES = 5
-"""Attempts at a commit to an object store that fails; each request is repeated below, too."""
 
 
 class LanceStore(EmbeddingStore):
@@ -88,8 +86,7 @@ class LanceStore(EmbeddingStore):
         where = Location(location)
         where.refuse_other()
         try:
-            with lance_errors(where, "open", version):
-                dataset = where.dataset(version)
+            dataset = patiently(lambda: _opened(where, version))
             return cls(where, dataset, pinned=version is not None)
         except FormatError as error:
             if version is None and where.local:
@@ -178,14 +175,14 @@ class LanceStore(EmbeddingStore):
                 self._check_after_conflict(conflicts)
                 return self.version
             except ConflictError:
-                conflicts += 1
+                conflicts, failures = conflicts + 1, 0
                 if conflicts == attempts:
                     raise
             except ObjectStoreError:  # also if the commit succeeded and its answer was lost: the same keys again
                 failures += 1
-                if failures == _REMOTE_FAILURES:
+                if failures == REMOTE_FAILURES:
                     raise
-            time.sleep(0.02 * random.random() * (conflicts + failures))  # noqa: S311 - lets rivals fall out of step
+            time.sleep((0.02 * conflicts + pause(failures)) * random.random())  # noqa: S311 - rivals fall out of step
 
     def _write(
         self, newest: LanceSnapshot, entries: Entries, codes: np.ndarray, scale: Float32 | None, skip_valid: bool
@@ -267,6 +264,11 @@ class LanceStore(EmbeddingStore):
     def _check_writable(self) -> None:
         if not self.writable:
             raise InputError(f"{self.location} was opened as of version {self.version}; open the newest to write")
+
+
+def _opened(where: Location, version: int | str | None) -> Any:
+    with lance_errors(where, "open", version):
+        return where.dataset(version)
 
 
 def _check_sound(snapshot: LanceSnapshot, rows: Int64, progress: Progress | None) -> None:
