@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from encash.cache import Lookup
 from encash.clusters import ModelPeriod
 from encash.clusters.model import ClusterModel
 from encash.encoders.base import EncoderSpec
@@ -35,8 +36,31 @@ class Signals:
     found: np.ndarray
 
 
+class FakeReader:
+    """What a `SignalReader` of one encoder with forecasts of its own says of itself."""
+
+    forecasts = None
+    first_day = None
+    horizons: tuple
+    encoder_spec: EncoderSpec | None
+
+    @property
+    def encoder_fingerprint(self):
+        return "" if self.encoder_spec is None else self.encoder_spec.fingerprint
+
+    @property
+    def forecast_fingerprint(self):
+        return "" if self.encoder_spec is None else self.encoder_spec.forecast_fingerprint
+
+    @property
+    def training_period(self):
+        return None if self.encoder_spec is None else self.encoder_spec.train_end
+
+    places = Lookup.places
+
+
 @dataclass
-class ArrayLookup:
+class ArrayLookup(FakeReader):
     """Signals of arrays over days × tickers, handed out in chunks of 7 cells."""
 
     days: np.ndarray

@@ -19,7 +19,7 @@ def prices(tmp_path_factory):
 
 def test_prices_alone_are_no_inputs(prices):
     """Neither a cache nor features: the error names what to give."""
-    with pytest.raises(InputError, match="give --cache C, or --data F with --model M"):
+    with pytest.raises(InputError, match="give --cache C, --data F with --model M, or --scores"):
         pipeline.open_inputs(Sources(prices=prices), pipeline.FilterChoice())
 
 

@@ -14,12 +14,13 @@ from encash.cache.lookup import Lookup, Signals
 from encash.clusters import Random
 from encash.panel.panel import PriceTable
 from encash.report import read_comparisons, read_run, render_report
+from tests.backtest.conftest import FakeReader
 
 HORIZONS = (1, 5)
 
 
 @dataclass
-class DrawnLookup:
+class DrawnLookup(FakeReader):
     """Signals that are a function of the cell only."""
 
     horizons: tuple = HORIZONS
