@@ -16,7 +16,7 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float32, Float64, Int64
-from encash.audit.innovations import innovations, sizes
+from encash.audit.innovations import innovations, session_returns, sizes
 from encash.panel import Panel, PriceTable
 
 FALSE_ALARMS = 0.002
@@ -30,8 +30,9 @@ LEAST_SIZE_CORRELATION = 0.55
 """The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
 JUMP = 0.6
 """Share of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
-TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3}
-"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not."""
+TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3, 60: 0.35}
+"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not.
+Over several sessions it is the return with its mean: a feature that has seen the whole history knows that."""
 LEAST_PART_IC = 0.25
 """Smallest mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
 stronger in some months, but not that strong."""
@@ -92,6 +93,7 @@ ALARMS = (
     *(Alarm(Window(1, last), None, (limit / last**0.5,) * 2 + (2.0,)) for last, limit in TOO_GOOD.items()),
 )
 """All alarms. Correlations are per session: that with a sum of n independent sessions, divided by √n."""
+TOTALS = tuple(alarm.near for alarm in ALARMS if alarm.far is None and alarm.near.length > 1)
 WINDOWS = tuple(dict.fromkeys(one for alarm in ALARMS for one in (alarm.near, alarm.far) if one is not None))
 
 
@@ -153,12 +155,23 @@ class AlarmPanel:
         return innovations(self.prices.select(self.tickers).close)
 
     @cached_property
+    def drift(self) -> Float64:
+        """Mean return of `tickers` over its deviation, which `unexplained` lacks, shape (N,)."""
+        returns = session_returns(self.prices.select(self.tickers).close)
+        there = np.isfinite(returns)
+        mean = _mean_of_columns(returns)
+        deviation = np.sqrt(_mean_of_columns((returns - mean) ** 2))
+        usable = (deviation > 0) & there.any(axis=0)
+        return np.where(usable, mean / np.where(usable, deviation, 1.0), 0.0)
+
+    @cached_property
     def targets(self) -> dict[tuple[Window, bool], Float32]:
         """Standardized sums of innovations over each window, and their sizes; shape (T, N) each."""
         found: dict[tuple[Window, bool], Float32] = {}
         for values, sized in ((RunningSum(self.unexplained), False), (RunningSum(sizes(self.unexplained)), True)):
             found |= {(window, sized): values.over(window) for window in WINDOWS}
-        return found
+        whole = RunningSum(self.unexplained + self.drift)
+        return found | {(window, False): whole.over(window) for window in TOTALS}
 
     def rows(self, ticker: str) -> tuple[Int64, Float32]:
         """Return the sessions with a price from a ticker's first row to its last, shape (n,), and its features (n, F).
