@@ -50,6 +50,12 @@ def clustered(_: np.random.Generator, steps: np.ndarray) -> np.ndarray:
     return steps
 
 
+def late(random: np.random.Generator, steps: np.ndarray) -> np.ndarray:
+    """Half of the tickers follow the market a session later: exchanges that close earlier."""
+    market = random.standard_normal((len(steps) + 1, 1))
+    return steps + np.where(np.arange(steps.shape[1]) % 2, market[:-1], market[1:])
+
+
 KINDS: dict[str, Callable[[np.random.Generator, np.ndarray], np.ndarray]] = {
     "noise": lambda _, steps: steps,
     "momentum": lambda _, steps: chained(steps, 0.15),
@@ -57,6 +63,7 @@ KINDS: dict[str, Callable[[np.random.Generator, np.ndarray], np.ndarray]] = {
     "sectors": sectors,
     "regimes": regimes,
     "clusters of volatility": clustered,
+    "late markets": late,
     "heavy tails": lambda random, steps: random.standard_t(3, size=steps.shape),
 }
 
@@ -154,3 +161,14 @@ def test_what_is_printed_was_tested():
     assert found is not None
     assert (found.feature, found.ticker) == (3, 2)
     assert found.critical < 10
+
+
+def test_markets_that_close_earlier_ring_no_alarm():
+    """The market's last return predicts half of the tickers, and it is of the past."""
+    data = clean("late markets", 600, 24)
+    market = np.repeat(np.nan_to_num(data.unexplained).mean(axis=1, keepdims=True), 24, axis=1)
+    rows = {ticker: (data.prices.days, market[:, [at]]) for at, ticker in enumerate(data.tickers)}
+    own = AlarmPanel(panel=Panel(ArraySource(rows), data.prices), prices=data.prices)
+    found = worst_of_tickers(own)
+    assert found is not None
+    assert found.excess <= 1

@@ -20,6 +20,7 @@ from encash.audit import (
     feature_checks,
     figure_check,
     fit_check,
+    score_checks,
     staleness_check,
     survivor_check,
     vintage_check,
@@ -28,7 +29,7 @@ from encash.backtest import BacktestInputs, BacktestResult, run_backtest
 from encash.cache import Cache, Lookup, open_cache
 from encash.encoders import EncoderSpec
 from encash.errors import EncashError
-from encash.panel import Bars, Panel, PriceTable
+from encash.panel import Bars, Panel, PriceTable, ScoreTable
 from encash.testing import MeanEncoder
 from tests.audit.worlds import (
     LOOKBACK,
@@ -419,7 +420,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     "a quarter's figure, filled back to its beginning": ("caught", lambda _: by_function(leaky(restated_quarter))),
     "a rank in tomorrow's universe": ("caught", lambda _: by_function(rank_in_tomorrows_universe, with_deaths())),
     "a quarter's figure, without its function": (
-        "reported",
+        "caught",
         lambda _: features(leaky(restated_quarter)(bars_of(PRICES))),
     ),
     "tomorrow's return on every 20th session, without its function": (
@@ -503,3 +504,38 @@ def test_nothing_is_found_in_the_same_market_without_a_leak(world: World) -> Non
     checks = [*staleness_check(replace(world.subject, cache=world.cache)), fit_check(world.cache, world.folder)]
     assert {check.status for check in checks} == {"passed"}
     assert world.run().facts["ranking_prices"] == "same"
+
+
+def _scores(score: np.ndarray, confidence: np.ndarray | None = None) -> list[Check]:
+    """The checks of a table of scores."""
+    table = ScoreTable(
+        days=PRICES.days,
+        tickers=np.asarray(PRICES.tickers),
+        score=score.astype(np.float32),
+        confidence=(np.ones(score.shape) if confidence is None else confidence).astype(np.float32),
+    )
+    return list(score_checks(table, PRICES))
+
+
+def test_scores_and_confidences_of_the_past_ring_no_alarm():
+    """Noise in all three: the score, the confidence, and the tickers that are left out."""
+    random = np.random.default_rng(2)
+    score = np.where(random.random(NOISE.shape) < 0.2, np.nan, NOISE)
+    assert not any(check.passed is False for check in _scores(score, random.random(NOISE.shape)))
+
+
+def test_a_table_of_scores_is_said_to_be_tested_by_correlation_only():
+    """What it knows of the whole history, such as a mean over it, makes no jump: reported, never silent."""
+    assert any("not computed again" in check.warning for check in _scores(NOISE))
+
+
+def test_a_confidence_that_knows_tomorrow_is_caught():
+    """A run ranks by score × confidence: both know what the score does not."""
+    found = _scores(np.abs(NOISE), 1 / (1 + np.exp(-later_returns(PRICES))))
+    assert any(check.passed is False and "confidence" in check.detail for check in found)
+
+
+def test_leaving_out_what_will_fall_is_caught():
+    """The score is noise; its gaps know tomorrow."""
+    found = _scores(np.where(later_returns(PRICES) < -0.5, np.nan, NOISE))
+    assert any(check.passed is False and "presence of a row" in check.detail for check in found)

@@ -241,3 +241,15 @@ def test_a_run_without_a_filter_has_a_verdict_on_its_forecasts(make_prices, make
     assert {row.name for row in found.rows} == {
         "no filter", "random forecasts", "lag + 1", "delisting", "gross", "benchmark"
     }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_accounts_that_end_at_zero_are_compared(make_prices, make_lookup, two_clusters):
+    """Fees take all of it, in the run and in every draw: figures without a warning of the arithmetic."""
+    prices = make_prices(seed=3, num_sessions=80, num_tickers=12)
+    lookup = lookup_with_clusters(make_lookup, prices, np.random.default_rng(4).normal(size=prices.close.shape))
+    config = BacktestConfig(top_k=3, initial_capital=10.0, fixed_fee=2.0)
+    inputs = BacktestInputs(prices=prices, lookup=lookup, filter=Hard(periods=(two_clusters(),)))
+    found = run_comparisons(config, inputs, settings=CompareConfig(draws=20))
+    assert row_of(found, "filter").mean("final_capital") == 0.0
+    assert 0 < found.verdict.p_better <= 1

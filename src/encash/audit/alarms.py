@@ -16,7 +16,7 @@ import numpy as np
 
 from encash import metrics
 from encash.arrays import Bool, Days, Float32, Float64, Int64
-from encash.audit.innovations import innovations
+from encash.audit.innovations import innovations, session_returns, sizes
 from encash.panel import Panel, PriceTable
 
 FALSE_ALARMS = 0.002
@@ -30,8 +30,9 @@ LEAST_SIZE_CORRELATION = 0.55
 """The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
 JUMP = 0.6
 """Share of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
-TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3}
-"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not."""
+TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3, 60: 0.35}
+"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not.
+Over several sessions it is the return with its mean: a feature that has seen the whole history knows that."""
 LEAST_PART_IC = 0.25
 """Smallest mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
 stronger in some months, but not that strong."""
@@ -46,9 +47,8 @@ FEWEST_SESSIONS = 60
 FEWEST_WINDOWS = 5
 """Windows that do not overlap, below which their correlation is not tested: no t of so few is significant."""
 MOST_CELLS = 10_000_000
-"""Cells (days × tickers × features) that are ranked: of a larger panel every m-th day, m as small as possible."""
-USUAL_SIZE = (2 / np.pi) ** 0.5
-"""Mean size of a standard normal variable."""
+"""Cells (days × tickers × features of the panel) that are ranked: of a larger panel every m-th day, m as small as
+possible."""
 PROFILE = 10
 """Sessions before and after the day in the profile of a finding."""
 
@@ -93,6 +93,7 @@ ALARMS = (
     *(Alarm(Window(1, last), None, (limit / last**0.5,) * 2 + (2.0,)) for last, limit in TOO_GOOD.items()),
 )
 """All alarms. Correlations are per session: that with a sum of n independent sessions, divided by √n."""
+TOTALS = tuple(alarm.near for alarm in ALARMS if alarm.far is None and alarm.near.length > 1)
 WINDOWS = tuple(dict.fromkeys(one for alarm in ALARMS for one in (alarm.near, alarm.far) if one is not None))
 
 
@@ -130,6 +131,18 @@ class AlarmPanel:
         cells = len(self.prices.days) * len(self.tickers) * self.panel.num_features
         self.sampled = np.arange(0, len(self.prices.days), max(1, -(-cells // MOST_CELLS)))
 
+    @property
+    def num_features(self) -> int:
+        """The features of the panel, and the presence of a row."""
+        return self.panel.num_features + 1
+
+    def name_of(self, feature: int) -> str:
+        """Return the name of a feature by its number."""
+        if feature == self.panel.num_features:
+            return "the presence of a row"
+        names = self.panel.feature_names
+        return names[feature] if names else f"feature {feature}"
+
     @cached_property
     def tickers(self) -> tuple[str, ...]:
         """Tickers with features and prices."""
@@ -142,21 +155,40 @@ class AlarmPanel:
         return innovations(self.prices.select(self.tickers).close)
 
     @cached_property
+    def drift(self) -> Float64:
+        """Mean return of `tickers` over its deviation, which `unexplained` lacks, shape (N,)."""
+        returns = session_returns(self.prices.select(self.tickers).close)
+        there = np.isfinite(returns)
+        mean = _mean_of_columns(returns)
+        deviation = np.sqrt(_mean_of_columns((returns - mean) ** 2))
+        usable = (deviation > 0) & there.any(axis=0)
+        return np.where(usable, mean / np.where(usable, deviation, 1.0), 0.0)
+
+    @cached_property
     def targets(self) -> dict[tuple[Window, bool], Float32]:
         """Standardized sums of innovations over each window, and their sizes; shape (T, N) each."""
         found: dict[tuple[Window, bool], Float32] = {}
-        sizes = np.abs(self.unexplained) - USUAL_SIZE
-        for values, sized in ((RunningSum(self.unexplained), False), (RunningSum(sizes), True)):
+        for values, sized in ((RunningSum(self.unexplained), False), (RunningSum(sizes(self.unexplained)), True)):
             found |= {(window, sized): values.over(window) for window in WINDOWS}
-        return found
+        whole = RunningSum(self.unexplained + self.drift)
+        return found | {(window, False): whole.over(window) for window in TOTALS}
 
     def rows(self, ticker: str) -> tuple[Int64, Float32]:
-        """Return the sessions of a ticker's features, shape (n,), and their values (n, F)."""
+        """Return the sessions with a price from a ticker's first row to its last, shape (n,), and its features (n, F).
+
+        The last feature is 1 where the panel has a row and 0 where it has none, and all others are NaN: whoever leaves
+        out the tickers that will fall knows their future.
+        """
         rows = self.panel.rows((ticker,))
-        session = np.searchsorted(self.prices.days, rows.days)
-        there = session < len(self.prices.days)
-        there[there] = self.prices.days[session[there]] == rows.days[there]
-        return session[there], rows.values[there]
+        traded = np.flatnonzero(np.isfinite(self.prices.close[:, self.prices.tickers.index(ticker)]))
+        place = np.searchsorted(rows.days, self.prices.days[traded])
+        inside = (place < len(rows.days)) & ((place > 0) | (self.prices.days[traded] == rows.days[:1]))
+        session, place = traded[inside], place[inside]
+        there = rows.days[place] == self.prices.days[session]
+        values = np.full((len(session), self.num_features), np.nan, dtype=np.float32)
+        values[there, :-1] = rows.values[place[there]]
+        values[:, -1] = there
+        return session, values
 
 
 class RunningSum:
@@ -189,7 +221,7 @@ class RunningSum:
 def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
     """Find the feature whose daily rank correlations with later sessions are the most suspicious; None without a
     cross-section of `FEWEST_TICKERS` on `FEWEST_SESSIONS` days in which a feature varies."""
-    grid = np.full((len(data.sampled), data.panel.num_features, len(data.tickers)), np.nan, dtype=np.float32)
+    grid = np.full((len(data.sampled), data.num_features, len(data.tickers)), np.nan, dtype=np.float32)
     place = np.full(len(data.prices.days), -1)
     place[data.sampled] = np.arange(len(data.sampled))
     for column, ticker in enumerate(data.tickers):
@@ -200,7 +232,7 @@ def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
     if int(wide.sum()) < FEWEST_SESSIONS:
         return None
     ranked, step = _centered_ranks(grid[wide]), int(data.sampled[1] - data.sampled[0])
-    tests = 2 * data.panel.num_features * len(ALARMS)
+    tests = 2 * data.num_features * len(ALARMS)
     found: dict[tuple[Window, bool], tuple[Float64, Float64, Float64]] = {}
     by_day: dict[Window, Float64] = {}
     for (window, sized), target in data.targets.items():
@@ -215,7 +247,7 @@ def worst_of_cross_sections(data: AlarmPanel) -> Finding | None:
 def worst_of_tickers(data: AlarmPanel) -> Finding | None:
     """Find the ticker and feature whose correlations with the ticker's own later sessions are the most suspicious;
     None if no ticker has `FEWEST_SESSIONS` rows in which a feature varies."""
-    tests = 2 * data.panel.num_features * len(ALARMS) * max(1, len(data.tickers))
+    tests = 2 * data.num_features * len(ALARMS) * max(1, len(data.tickers))
     keys, worst = list(data.targets), None
     for column, ticker in enumerate(data.tickers):
         session, values = data.rows(ticker)

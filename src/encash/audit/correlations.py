@@ -31,20 +31,30 @@ def correlation_checks(subject: Subject, progress: Progress | None = None) -> It
 
 
 def score_checks(scores: ScoreTable, prices: PriceTable) -> Iterator[Check]:
-    """Correlate a table of scores with later sessions, as features are.
+    """Correlate a table of scores with later sessions, as features are, and its confidences if they vary.
 
     Raises:
         InputError: no ticker has both scores and prices.
     """
-    finite = np.isfinite(scores.score)
+    columns = {"score": scores.score}
+    if (scores.confidence[np.isfinite(scores.score)] != 1).any():
+        columns |= {"confidence": scores.confidence, "score × confidence": scores.score * scores.confidence}
+    values, finite, priced = np.stack(list(columns.values()), axis=-1), np.isfinite(scores.score), set(prices.tickers)
     rows = {
-        ticker: (scores.days[finite[:, at]], scores.score[finite[:, at], at, None])
+        ticker: (scores.days[finite[:, at]], values[finite[:, at], at])
         for at, ticker in enumerate(scores.tickers.tolist())
-        if finite[:, at].any() and ticker in set(prices.tickers)
+        if finite[:, at].any() and ticker in priced
     }
     if not rows:
         raise InputError("no ticker has both scores and prices; give files of the same tickers")
-    yield from _checks("scores", AlarmPanel(panel=Panel(ArraySource(rows, ("score",))), prices=prices))
+    yield from _checks("scores", AlarmPanel(panel=Panel(ArraySource(rows, tuple(columns))), prices=prices))
+    yield Check(
+        name="scores: truncation and poison",
+        status="not_applicable",
+        detail="a table does not say how its scores are computed",
+        warning="scores were not computed again on prices that end earlier: what they know of the whole history, such "
+        "as a mean over it, or of a few days, correlates too little to be found",
+    )
 
 
 def forecast_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
@@ -71,8 +81,7 @@ def _checks(what: str, data: AlarmPanel) -> Iterator[Check]:
 
 def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:
     """Describe the finding that comes nearest to its limits, and the profile of one that exceeds them."""
-    names = data.panel.feature_names
-    feature = names[found.feature] if names else f"feature {found.feature}"
+    feature = data.name_of(found.feature)
     owner = "" if found.ticker is None else f" of {data.tickers[found.ticker]}"
     target = "the size of the return" if found.sized else "the return"
     kind = "mean daily rank correlation" if found.ticker is None else "correlation"

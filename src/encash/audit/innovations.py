@@ -10,10 +10,16 @@ OWN_LAGS = 5
 """Single past sessions that explain a return."""
 SPANS = (10, 20, 60, 120, 250)
 """Past sums of returns, in sessions, that explain a return."""
+SIZE_SPANS = (1, 5, 20, 60)
+"""Past means of sizes that explain the size of a return, in sessions."""
+USUAL_SIZE = (2 / np.pi) ** 0.5
+"""Mean size of a standard normal variable."""
 MOST_FACTORS = 12
 """Principal components whose past explains a return: the market, sectors, styles."""
 FEWEST_OF_FACTORS = 20
 """Fewest tickers that have principal components."""
+MOST_LEADERS = 3
+"""Principal components whose last session explains a return by the ticker's own weight: markets that close earlier."""
 ROWS_PER_TERM = 30
 """Fewest observations per estimated coefficient."""
 
@@ -38,8 +44,9 @@ def innovations(close: Float64) -> Float64:
 
     Returns are divided by the ticker's deviation and clipped at ±4. One regression over all tickers takes `OWN_LAGS`
     past sessions, past sums over `SPANS`, and the same of the part that principal components explain; a second one
-    gives each ticker its own weights of the past sessions. Terms that the data are too short for are left out. Under
-    honest linear predictability nothing known at t correlates with the result at t + 1.
+    gives each ticker its own weights of its past sessions and of the last one of the first components. Terms that the
+    data are too short for are left out. Under honest linear predictability nothing known at t correlates with the
+    result at t + 1.
 
     Args:
         close: shape (T, N), NaN where a ticker did not trade.
@@ -59,7 +66,8 @@ def innovations(close: Float64) -> Float64:
     left = _residual(scaled, terms[: int(there.sum()) // ROWS_PER_TERM], there)
     own = [_shift(scaled, lag) for lag in range(1, OWN_LAGS + 1)]
     shared = [_shift(values, lag) for values in common for lag in (1, 2, 3)]
-    left = _own_residual(left, [*own, *shared], there)
+    leaders = [_shift(values, 1) for values in _leaders(scaled)]
+    left = _own_residual(left, [own[0], *leaders, *shared[:1], *own[1:], *shared[1:]], there)
     spread = np.sqrt((left**2).sum(axis=0) / count)
     return np.where(there & (spread > 0), left / np.where(spread > 0, spread, 1.0), np.nan)
 
@@ -87,6 +95,35 @@ def _common(values: Float64) -> Float64:
     return result
 
 
+def _leaders(values: Float64) -> list[Float64]:
+    """Return the first principal components of (T, N), the same for every ticker, each of shape (T, N)."""
+    _, vectors = np.linalg.eigh(values.T @ values)
+    scores = values @ vectors[:, ::-1][:, : min(MOST_LEADERS, values.shape[1] - 1)]
+    deviation = np.sqrt((scores**2).mean(axis=0))
+    scores /= np.where(deviation > 0, deviation, 1.0)
+    return [np.broadcast_to(score[:, None], values.shape) for score in scores.T]
+
+
+def sizes(unexplained: Float64) -> Float64:
+    """Return the sizes of innovations less what past sizes explain: those of the ticker, and of all; shape (T, N).
+
+    Volatility comes in regimes, so a size is predictable by far more than a return (the terms are those of Corsi
+    2009: the last session, week, month and quarter).
+    """
+    there = np.isfinite(unexplained)
+    size = np.where(there, np.abs(unexplained) - USUAL_SIZE, 0.0)
+    mean = size.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    terms = [term for values in (size, np.broadcast_to(mean, size.shape)) for term in _past_means(values)]
+    left = _residual(size, terms[: int(there.sum()) // ROWS_PER_TERM], there)
+    return np.where(there, left, np.nan)
+
+
+def _past_means(values: Float64) -> list[Float64]:
+    """Return the means of the past `SIZE_SPANS` sessions, each of shape (T, N); zero before the first session."""
+    total = np.cumsum(values, axis=0)
+    return [(_shift(total, 1) - _shift(total, span + 1)) / span for span in SIZE_SPANS if span < len(values)]
+
+
 def _residual(values: Float64, terms: list[Float64], there: np.ndarray) -> Float64:
     """Return values less their least-squares fit by all terms over all cells, 0 for a missing one; shape (T, N)."""
     if not terms:
@@ -102,13 +139,18 @@ def _residual(values: Float64, terms: list[Float64], there: np.ndarray) -> Float
 
 
 def _own_residual(left: Float64, terms: list[Float64], there: np.ndarray) -> Float64:
-    """Return what is left of each ticker less its own fit by these terms, if it has enough sessions; shape (T, N)."""
+    """Return what is left of each ticker less its own fit by these terms, the first ones that most tickers have enough
+    sessions for; shape (T, N)."""
+    count = there.sum(axis=0)
+    terms = terms[: int(np.median(count)) // ROWS_PER_TERM]
+    if not terms:
+        return left
     stacked = np.stack([np.where(there, term, 0.0) for term in terms])
     gram = np.einsum("atn,btn->nab", stacked, stacked, optimize=True)
     moment = np.einsum("atn,tn->na", stacked, left, optimize=True)
     small = 1e-9 * np.trace(gram, axis1=1, axis2=2) + 1e-12
     gram = gram + small[:, None, None] * np.eye(len(terms))
-    enough = there.sum(axis=0) >= ROWS_PER_TERM * len(terms)
+    enough = count >= ROWS_PER_TERM * len(terms)
     weight = np.where(enough[:, None], np.linalg.solve(gram, moment[:, :, None])[:, :, 0], 0.0)
     result: Float64 = np.where(there, left - np.einsum("na,atn->tn", weight, stacked, optimize=True), 0.0)
     return result

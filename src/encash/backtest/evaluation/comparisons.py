@@ -378,7 +378,7 @@ def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Litera
     random = rows["random filter" if subject == "filter" else "random forecasts"]
     benchmark = metrics.simple_returns(base.benchmark)
     paths = np.concatenate([base.path[None, :], variants.paths(random.equity)])
-    run = np.nan_to_num(paths[:, 1:] / paths[:, :-1] - 1.0)
+    run = np.nan_to_num([metrics.simple_returns(path) for path in paths])  # an account at 0 earns nothing
     over_random = run[0] - run[1:].mean(axis=0)
     run -= run.mean(axis=0)  # of all of them: without skill, the run and the draws are exchangeable
     selection = _selections(variants)
