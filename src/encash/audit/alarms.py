@@ -176,8 +176,8 @@ class AlarmPanel:
     def rows(self, ticker: str) -> tuple[Int64, Float32]:
         """Return the sessions with a price from a ticker's first row to its last, shape (n,), and its features (n, F).
 
-        The last feature is 1 where the panel has a row and 0 where it has none, and all others are NaN: whoever leaves
-        out the tickers that will fall knows their future.
+        The last feature is 1 where the panel has a row and 0 where it has none, and all others are NaN: a table that
+        leaves out the tickers that will fall knows their future.
         """
         rows = self.panel.rows((ticker,))
         traded = np.flatnonzero(np.isfinite(self.prices.close[:, self.prices.tickers.index(ticker)]))
