@@ -48,12 +48,11 @@ def score_checks(scores: ScoreTable, prices: PriceTable) -> Iterator[Check]:
     if not rows:
         raise InputError("no ticker has both scores and prices; give files of the same tickers")
     yield from _checks("scores", AlarmPanel(panel=Panel(ArraySource(rows, tuple(columns))), prices=prices))
-    yield Check(
-        name="scores: truncation and poison",
-        status="not_applicable",
-        detail="a table does not say how its scores are computed",
-        warning="scores were not computed again on prices that end earlier: what they know of the whole history, such "
-        "as a mean over it, or of a few days, correlates too little to be found",
+    yield Check.not_tried(
+        "scores: truncation and poison",
+        "a table does not say how its scores are computed, so they were not computed again on prices that end earlier: "
+        "what they know of the whole history, such as a mean over it, or of a few days, correlates too little to be "
+        "found (--allow-untried)",
     )
 
 
