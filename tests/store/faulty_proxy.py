@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = ("none", "no conditions", "busy", "cut", "slow", "truncated", "lost answers")
@@ -21,6 +22,7 @@ class FaultyProxy:
         self.target, self.fault = target.removeprefix("http://"), fault
         self._count = itertools.count(1)
         self._puts = itertools.count(1)
+        self._conditional = threading.Lock()  # moto compares and stores in two steps; an object store in one
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -47,7 +49,8 @@ class FaultyProxy:
             time.sleep(0.03)
         if self.fault == "no conditions":
             headers = {name: value for name, value in headers.items() if name.lower() != "if-none-match"}
-        status, answered, content = self._forward(handler.command, handler.path, body, headers)
+        with self._conditional if "if-none-match" in map(str.lower, headers) else nullcontext():
+            status, answered, content = self._forward(handler.command, handler.path, body, headers)
         if self.fault == "lost answers" and handler.command == "PUT" and status < 300 and next(self._puts) % 4 == 0:
             handler.close_connection = True
             return
