@@ -20,7 +20,7 @@ LARGEST_RATIO = 256
 """Unpacked bytes per byte of a larger file. Prices and weights compress by a factor of 1 to 20, repeated text by 100.
 """
 
-ARCHIVE_ERRORS: tuple[type[Exception], ...] = (
+ARCHIVE_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError,
 )  # fmt: skip
 """What the standard library raises for a damaged archive; a name that is no UTF-8 is a ValueError."""
