@@ -23,7 +23,7 @@ LARGEST_RATIO = 256
 ARCHIVE_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError,
 )  # fmt: skip
-"""What the standard library raises for a damaged archive; a name that is no UTF-8 is a ValueError."""
+"""The errors that the standard library raises for a damaged archive; ValueError for a name that is not UTF-8."""
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),

@@ -82,9 +82,7 @@ def test_a_value_that_cannot_be_computed_with_is_refused(
 def test_large_whole_numbers_are_numbers(tmp_path: Path) -> None:
     """Integers above 2⁵³ become the nearest float."""
     parquet.write_table(table().append_column("volume", pa.array([2**63 - 1] * 120)), tmp_path / "p.parquet")
-    volume = read_bars(tmp_path / "p.parquet").bars["A"].volume
-    assert volume is not None
-    assert set(volume.tolist()) == {2.0**63}
+    assert np.asarray(read_bars(tmp_path / "p.parquet").bars["A"].volume).tolist() == [2.0**63] * 120
 
 
 def test_views_of_text_are_numbers_as_text_is(tmp_path: Path) -> None:

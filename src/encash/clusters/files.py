@@ -26,6 +26,7 @@ _HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_UNREADABLE: tuple[type[Exception], ...] = (TypeError, *ARCHIVE_ERRORS)
 _FORMAT = 1
 """Format of the JSON files. A reader refuses a higher one; a file without a format has format 1."""
 
@@ -134,7 +135,7 @@ def read_arrays(path: Path, *, remake: str) -> dict[str, Any]:
         raise
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name} in {path.parent}; make it: {remake}") from None
-    except (TypeError, *ARCHIVE_ERRORS) as error:
+    except _UNREADABLE as error:
         message = f"{path} is damaged, or not a file of plain arrays; make it again: {remake}"
         raise unreadable(path, error, message) from None
 

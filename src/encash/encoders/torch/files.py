@@ -26,7 +26,7 @@ from encash.input_files import ARCHIVE_ERRORS, check_declared, check_members
 
 EDGES_FILE = "adaptive_bin_edges.pt"
 """The name of a file of bin edges in the folder of a checkpoint."""
-_UNREADABLE = (
+_UNREADABLE: tuple[type[Exception], ...] = (
     pickle.UnpicklingError,
     KeyError,
     AttributeError,

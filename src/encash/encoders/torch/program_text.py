@@ -50,7 +50,7 @@ _SYNTAX = (
 
 
 def first_code(program: bytes) -> str | None:
-    """Return the first text in the JSON of a program that torch could run as code; None if it is no JSON document."""
+    """Return the first text in the JSON of a program that torch could run as code; None if it cannot be parsed."""
     try:
         document = json.loads(program.decode("utf-8"))  # as torch does
     except ValueError:
