@@ -211,7 +211,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
 
 
 def _refuse_urls(arguments: argparse.Namespace) -> None:
-    """Refuse a URL in the place of a file; caches and models are no paths here."""
+    """Refuse a URL in the place of a file; names of caches and models are text, not paths."""
     for value in vars(arguments).values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Path):

@@ -27,7 +27,7 @@ class ObjectStoreError(WorkError):
 
 
 def pause(failures: int) -> float:
-    """Return the most seconds to wait after so many failures in a row.
+    """Return the longest pause in seconds after a number of failures in a row.
 
     >>> [pause(failures) for failures in range(4)]
     [0.0, 0.05, 0.1, 0.2]
