@@ -14,7 +14,6 @@ import pytest
 
 from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash import legacy_workflow
-from encash.legacy_workflow import caches as legacy_caches
 from encash.store.lance import LanceStore
 from encash.store.local.lock import file_writer
 from inference import backtest_simulation
@@ -294,7 +293,7 @@ def test_a_build_that_stops_while_it_removes_its_cache_is_repeated(cache, files,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(legacy_caches.shutil, "rmtree", stop)
+        patch.setattr("encash.legacy_workflow.caches.shutil.rmtree", stop)
         assert cache_embeddings.main(command) == 1
     before = path.read_bytes()
     assert cache_embeddings.main(command) == 0
