@@ -32,7 +32,8 @@ def ordinary_user() -> list[str]:
 
 UNIGNORE = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # jobs in the background ignore it
+for number in (signal.SIGINT, signal.SIGHUP):  # jobs in the background, or of nohup, ignore them
+    signal.signal(number, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "encash", *sys.argv[1:]])
 """
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-os.environ |= {"OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE", "RAYON_NUM_THREADS": "1"}
+if __name__ == "__main__":  # not where tests collect this file
+    os.environ |= {"OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE", "RAYON_NUM_THREADS": "1"}
 
 import argparse
 import contextlib
