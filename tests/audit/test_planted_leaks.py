@@ -490,7 +490,7 @@ def needs_history(bars: Mapping[str, Bars]) -> Rows:
 
 
 def test_a_function_that_needs_history_is_tried_in_the_test_period() -> None:
-    """The extra days at which a function is cut may be too early for it: that is no finding."""
+    """The extra days at which a function is cut may be too early for it: nothing is reported."""
     listed = replace(PRICES, close=PRICES.close.copy())
     listed.close[:90, :4] = np.nan
     assert [check.status for check in by_function(needs_history, listed)] == ["passed"] * 3

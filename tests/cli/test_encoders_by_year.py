@@ -160,6 +160,7 @@ def test_a_cache_beside_the_list_and_foreign_clusters_are_refused(
 ) -> None:
     """The list names everything of each encoder."""
     cache = str(folder / "c.lance")
+    assert "leave the key model out" in refusal(capsys, *run(folder, several, "--no-model"))
     assert "leave --cache out" in refusal(capsys, *run(folder, several, "--cache", cache))
     text = (several / "encoders.toml").read_text()
     (several / "mixed.toml").write_text(text.replace('"k1"', '"k0"', 1))

@@ -189,6 +189,9 @@ def test_scores_are_counted_and_a_gap_is_refused(
     assert found["scores"]["other_days"] == ["2031-01-01"]
     picks = pq.read_table(folder / "run" / "picks.parquet").to_pylist()
     assert {row["ticker"] for row in picks if row["weight"] > 0} == set(tickers[-2:])
+    latest = ["picks", "--date", "latest", "--prices", str(folder / "p.h5"), "--scores", str(scores), "--top-k", "2"]
+    write_scores(scores, full)
+    assert answer(capsys, *latest)["date"] == days[150]
     write_scores(scores, [row for row in full if row[1] != tickers[3]])
     assert "have a price but no entry" in refusal(capsys, *command)
 

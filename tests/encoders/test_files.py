@@ -322,7 +322,7 @@ class _Sizes(nn.Module):
 
 
 def test_programs_with_sizes_guards_and_blocks_still_load(tmp_path):
-    """Expressions, guards and blocks that torch writes for a program whose days may vary are no code."""
+    """Expressions, guards and blocks that torch writes for a program whose days may vary are accepted."""
     sizes = {"windows": {0: torch.export.Dim("n", min=2, max=64), 1: 2 * torch.export.Dim("half", min=2, max=64)}}
     program = torch.export.export(_Sizes(), (torch.zeros(4, 6, 3),), dynamic_shapes=sizes)
     torch.export.save(program, tmp_path / "s.pt2")

@@ -164,7 +164,7 @@ def _captured() -> Any:
         opened = os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(opened, number)
         os.close(opened)
-    sys.stdout, sys.stderr = (io.TextIOWrapper(open(number, "wb", closefd=False), "utf-8") for number in (1, 2))  # noqa: SIM115
+    sys.stdout, sys.stderr = (io.TextIOWrapper(open(number, "wb", closefd=False), "utf-8") for number in (1, 2))  # noqa: SIM115  # until the process ends
     try:
         yield names
     finally:

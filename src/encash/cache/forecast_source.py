@@ -30,6 +30,10 @@ class ForecastSource(Protocol):
         """First day on which the forecasts may be used; None if it is unknown."""
 
     @property
+    def newest_day(self) -> np.datetime64 | None:
+        """Last day of the forecasts; None if they are made for any entry."""
+
+    @property
     def needs_vectors(self) -> bool:
         """True if forecasts are made from embeddings."""
 

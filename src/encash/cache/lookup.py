@@ -141,11 +141,14 @@ class Lookup:
 
     @property
     def newest_day(self) -> np.datetime64 | None:
-        """Last day that can be read: of the cache's entries, or of the panel's features if a model was given."""
+        """Last day that can be read: of the cache's entries, or of the panel's features if a model was given; and not
+        after the last of the forecasts from elsewhere."""
         days = [] if self._snapshot is None else [*self._snapshot.index().days[-1:]]
         if self._encoder.given:
             days += [*self._encoder.panel.feature_days()[-1:]]
-        return max(days, default=None)
+        forecast = None if self.forecasts is None else self.forecasts.newest_day
+        ends = [end for end in (max(days, default=None), forecast) if end is not None]
+        return min(ends, default=None)
 
     @property
     def encoder_spec(self) -> EncoderSpec | None:

@@ -58,6 +58,8 @@ def open_inputs(
     arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
 ) -> backtest.BacktestInputs:
     """Open the inputs that the flags name; `choice` replaces the filter of the flags."""
+    if arguments.no_model and arguments.encoders is not None:
+        raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
     sources = console.sources(arguments, **({"model": None} if arguments.no_model else {}))
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
     return pipeline.open_inputs(sources, choice or filter_choice(arguments), universe)

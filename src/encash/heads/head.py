@@ -75,6 +75,8 @@ class Head:
     """Forecasts of a cache, so that its vectors need not be read; not a part of the identity."""
     source: str = field(default="head", init=False)
     needs_vectors: bool = field(default=True, init=False)
+    newest_day: np.datetime64 | None = field(default=None, init=False)
+    """None: it forecasts any entry."""
 
     @property
     def dim(self) -> int:

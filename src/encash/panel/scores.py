@@ -47,6 +47,12 @@ class ScoreTable:
     first_day: np.datetime64 | None = None
     """Unknown: a table does not say what its model has seen."""
 
+    @property
+    def newest_day(self) -> np.datetime64:
+        """Last day with a score."""
+        day: np.datetime64 = self.days[-1]
+        return day
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity (64 hexadecimal digits)."""

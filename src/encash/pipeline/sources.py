@@ -203,17 +203,20 @@ class Sources:
         Raises:
             InputError: both are named.
         """
-        from encash.heads import load_head, with_stored_forecasts
-        from encash.panel import read_scores
-
         if self.head is not None and self.scores is not None:
             raise InputError("both --head and --scores give forecasts; give one of them")
         if self.head is not None:
+            from encash.heads import load_head, with_stored_forecasts
+
             head = load_head(self.head)
             if cache is None or not cache.exists or not cache.verified:
                 return head
             return with_stored_forecasts(self.head, head, entries_of(cache))
-        return None if self.scores is None else read_scores(self.scores)
+        if self.scores is not None:
+            from encash.panel import read_scores
+
+            return read_scores(self.scores)
+        return None
 
     def like(self, spec: EncoderSpec) -> Sources:
         """Return the same sources with engine, precision, window, pooling and bin unit of a spec, if no flag sets
