@@ -107,6 +107,64 @@ def judge(path: Path, truth) -> str:
     return "right" if right else "wrong and passed" if passed else "found"
 
 
+@pytest.mark.parametrize("engine", ["lance", "h5"])
+@pytest.mark.parametrize("part", ["forecasts", "vectors"])
+def test_a_flipped_bit_never_changes_what_a_backtest_reads(store, tmp_path, engine, part):
+    """After any bit of the data flips, forecasts, and vectors that are checked at reading, are those that were written,
+    or are refused."""
+    source = Path(store.location, "data")
+    if engine == "h5":
+        source = tmp_path / "a.h5"
+        export_hdf5(store.snapshot(), source)
+    home = Path(store.location) if engine == "lance" else source
+    truth, rng, outcomes = what_is_read(home, part), random.Random(1), set()
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    for _ in range(150):
+        path = rng.choice(files)
+        sound = path.read_bytes()
+        at = rng.randrange(len(sound))
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 1 << rng.randrange(8)]) + sound[at + 1 :])
+        try:
+            assert what_is_read(home, part) == truth, f"byte {at} of {path.name}"
+            outcomes.add("right")
+        except EncashError:
+            outcomes.add("refused")
+        path.write_bytes(sound)
+    assert "refused" in outcomes
+
+
+def what_is_read(path: Path, part: str) -> dict[tuple[str, str], bytes]:
+    """Return the bytes that a backtest reads of each entry."""
+    snapshot = open_store(path).snapshot()
+    rows = snapshot.index().rows()
+    days, tickers = snapshot.index().keys(rows)
+    if part == "vectors":
+        values = snapshot.reader_of_vectors(checked=True)(rows)
+    else:
+        values = np.concatenate(snapshot.forecasts(rows), axis=1)
+    keys = zip(days.astype(str).tolist(), tickers.tolist(), strict=True)
+    return dict(zip(keys, [row.tobytes() for row in values], strict=True))
+
+
+def test_one_damaged_forecast_costs_no_other_entry(store):
+    """Of a file with one damaged forecast, only that entry is refused; once it is removed, the others can be read."""
+    path, snapshot = data_files(store)[0], store.snapshot()
+    row = snapshot.index().locate(np.array([DAYS[1]], "datetime64[D]"), np.array(["C"]))
+    data, code = path.read_bytes(), snapshot.forecasts(row)[0].tobytes()
+    at = data.index(code)
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    damaged = open_store(store.location)
+    others = np.setdiff1d(damaged.snapshot().index().rows(), row)
+    expected = snapshot.stored_forecasts(others)
+    for found, written in zip(damaged.snapshot().forecasts(others), expected, strict=True):
+        np.testing.assert_array_equal(found, written)
+    with pytest.raises(FormatError, match=r"1 of 8 entries read are not what was written.*2024-01-03, 'C'"):
+        damaged.snapshot().forecasts(damaged.snapshot().index().rows())
+    damaged.remove(damaged.snapshot().verify().damaged)
+    kept = open_store(store.location).snapshot()
+    assert kept.forecasts(kept.index().rows())[0].shape == (9, 2)
+
+
 def test_verify_names_the_vector_that_changed(store):
     """A flipped bit of one vector is found by its row's checksum, with day and ticker; all other rows pass."""
     path = data_files(store)[0]
@@ -147,7 +205,9 @@ def test_damaged_entries_are_not_copied(store, tmp_path, copy):
     flip_in_vector(store, DAYS[1], "C")
     flip_in_vector(store, DAYS[2], "D")
     damaged = open_store(store.location)
-    with pytest.raises(FormatError, match=r"2 entries are not what was written, the first \(2024-01-03, 'C'\).*--drop"):
+    with pytest.raises(
+        FormatError, match=r"2 of 10 entries read are not what was written, the first \(2024-01-03, 'C'\).*--drop"
+    ):
         COPIES[copy](damaged, tmp_path)
     assert open_store(store.location).version == store.version
     assert open_store(store.location).snapshot().verify().corrupt == 2

@@ -264,8 +264,11 @@ class Lookup:
         if chunk.snapshot is not None and len(hits):
             store, rows = chunk.snapshot.store, chunk.cells.rows[hits]
             if wanted.embeddings:
-                vectors = store.vectors(rows)
-            if wanted.cached_forecasts:
+                entries = store.read_sound(rows)
+                vectors = entries.embedding
+                if wanted.cached_forecasts:
+                    forecast, confidence = entries.forecast, entries.confidence
+            elif wanted.cached_forecasts:
                 forecast, confidence = store.forecasts(rows)
         return Signals(
             start=chunk.start,

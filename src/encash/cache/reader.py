@@ -99,26 +99,28 @@ class CacheReader(ABC):
         """Return keys and digests of all entries."""
         return self.snapshot().store.index()
 
-    def get(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Bool]:
+    def get(self, day: DayLike, tickers: Sequence[str], *, checked: bool = False) -> tuple[Float32, Bool]:
         """Read the embeddings of some tickers on one day.
 
         Args:
             day: any calendar day.
             tickers: n of them, in any order.
+            checked: compare each entry with its checksum, which takes several times as long.
 
         Returns:
             Vectors, shape (n, dim), NaN if not found, and which were found, shape (n,).
 
         Raises:
             InputError: an invalid day, or one text instead of a list of tickers.
+            FormatError: an entry that was checked is not what was written.
         """
         snapshot = self.snapshot()
         rows = snapshot.row_lookup.rows(day, tickers)
-        found = rows >= 0
+        found, read = rows >= 0, snapshot.store.reader_of_vectors(checked)
         if found.all():
-            return snapshot.store.vectors(rows), found
+            return read(rows), found
         vectors = np.full((len(rows), snapshot.store.spec.dim), np.nan, dtype=np.float32)
-        vectors[found] = snapshot.store.vectors(rows[found])
+        vectors[found] = read(rows[found])
         return vectors, found
 
     def forecasts(self, day: DayLike, tickers: Sequence[str]) -> tuple[Float32, Float32, Bool]:
@@ -132,16 +134,22 @@ class CacheReader(ABC):
         return forecast, confidence, found
 
     def days(
-        self, start: DayLike | None = None, end: DayLike | None = None
+        self, start: DayLike | None = None, end: DayLike | None = None, *, checked: bool = False
     ) -> Iterator[tuple[np.datetime64, Text, Float32]]:
         """Iterate over cross-sections: a day, its tickers (n,), embeddings (n, dim). The next days are prefetched.
 
+        Args:
+            start: first day; None for the first of the cache.
+            end: last day; None for the last of the cache.
+            checked: compare each entry with its checksum.
+
         Raises:
             InputError: the start is after the end.
+            FormatError: an entry that was checked is not what was written.
         """
         store = self.snapshot().store
         first, stop = store.index().span(start, end)
-        with closing(prefetch(_cross_sections(store, first, stop), _PREFETCHED_DAYS)) as sections:
+        with closing(prefetch(_cross_sections(store, first, stop, checked), _PREFETCHED_DAYS)) as sections:
             yield from sections
 
     @property
@@ -168,13 +176,16 @@ class CacheReader(ABC):
         rows = index.row[:, column]
         return index.days[rows >= 0], store.vectors(rows[rows >= 0].astype(np.int64))
 
-    def nearest(self, vector: Float32, count: int, *, last_day: DayLike) -> tuple[Days, Text, Float64]:
+    def nearest(
+        self, vector: Float32, count: int, *, last_day: DayLike, checked: bool = False
+    ) -> tuple[Days, Text, Float64]:
         """Find the entries up to a day whose embeddings are nearest to a vector, with the engine's own search.
 
         Args:
             vector: shape (dim,).
             count: how many, 1 or more; fewer are found if the cache has fewer.
             last_day: later days are excluded.
+            checked: compare every entry that may be found with its checksum.
 
         Returns:
             Days (n,), tickers (n,) and Euclidean distances (n,), nearest first, ties by day, then ticker.
@@ -182,12 +193,15 @@ class CacheReader(ABC):
         Raises:
             InputError: a count below 1.
             MismatchError: a vector of a different length.
+            FormatError: an entry that was checked is not what was written.
         """
         store = self.snapshot().store
         if count < 1:
             raise InputError(f"{count} neighbors were requested; expected 1 or more")
         if vector.shape != (store.spec.dim,):
             raise MismatchError(f"the vector has shape {vector.shape}, the entries have length {store.spec.dim}")
+        if checked:
+            store.check_rows(store.index().rows(None, last_day))
         rows, distance = store.nearest(vector, count, last_day=to_day(last_day))
         return *store.index().keys(rows), distance
 
@@ -249,10 +263,12 @@ class CacheSnapshot(CacheReader):
         return self.store.vectors(rows), *self.store.forecasts(rows)
 
 
-def _cross_sections(store: StoreSnapshot, first: int, stop: int) -> Iterator[tuple[np.datetime64, Text, Float32]]:
+def _cross_sections(
+    store: StoreSnapshot, first: int, stop: int, checked: bool
+) -> Iterator[tuple[np.datetime64, Text, Float32]]:
     """Iterate over the days first … stop − 1 of a snapshot."""
-    index = store.index()
+    index, read = store.index(), store.reader_of_vectors(checked)
     for day in range(first, stop):
         row = index.row[day]
         held = np.flatnonzero(row >= 0)
-        yield index.days[day], index.tickers[held], store.vectors(row[held].astype(np.int64))
+        yield index.days[day], index.tickers[held], read(row[held].astype(np.int64))

@@ -178,10 +178,10 @@ def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, co
         UnknownKeyError: the cache has no such entry.
         InputError: no entry that early.
     """
-    vectors, found = cache.get(day, [ticker])
+    vectors, found = cache.get(day, [ticker], checked=True)
     if not found[0]:
         raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or give a different one")
-    days, tickers, distance = cache.nearest(vectors[0], count, last_day=before)
+    days, tickers, distance = cache.nearest(vectors[0], count, last_day=before, checked=True)
     if not len(days):
         raise InputError(f"no entry on or before {before}; give a later day, or build more of the past")
     return clusters.Neighbors(days=days, tickers=tickers, distance=distance)

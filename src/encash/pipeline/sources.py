@@ -270,8 +270,12 @@ def encoder_fingerprint(cache: Cache) -> str:
 def cached_batches(
     cache: CacheReader, start: DayLike | None, end: DayLike | None, *, progress: Progress | None = None
 ) -> Iterator[tuple[Days, Text, Float32]]:
-    """Yield the entries of a range as (days, tickers, vectors), many days at a time; progress counts entries."""
-    days = iter(cache.days(start, end))
+    """Yield the entries of a range as (days, tickers, vectors), many days at a time; progress counts entries.
+
+    Raises:
+        FormatError: an entry is not what was written.
+    """
+    days = iter(cache.days(start, end, checked=True))
     done, total = 0, 0 if progress is None else cache.count(start, end)
     while batch := list(islice(days, BATCH_DAYS)):
         sessions, tickers, vectors = zip(*batch, strict=True)
@@ -288,5 +292,5 @@ def entries_of(cache: Cache) -> CacheEntries:
     from encash.clusters import CacheEntries
 
     snapshot = cache.snapshot()
-    fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.vectors
+    fingerprint, vectors = snapshot.spec.fingerprint, snapshot.store.reader_of_vectors(checked=True)
     return CacheEntries(index=snapshot.index(), vectors=vectors, cache=fingerprint, version=snapshot.version)

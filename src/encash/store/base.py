@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from encash.progress import Progress
 from encash.serialization import FORMAT, describe, from_description, identity
 from encash.store.index import EntryIndex
 
-_SEARCH_ROWS = 4096
+_SEARCH_ROWS = _CHECKED_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,12 @@ class StoreSnapshot(ABC):
 
         Raises:
             InputError: a row that this version does not have.
+            FormatError: forecasts that are not what was written.
         """
+
+    def stored_forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
+        """Read forecasts as they are stored, for `read_checked` to check; by default like `forecasts`."""
+        return self.forecasts(rows)
 
     @abstractmethod
     def scan(self, batch_rows: int) -> Iterator[Entries]:
@@ -230,7 +235,7 @@ class StoreSnapshot(ABC):
     def by_day(self, batch_rows: int) -> Iterator[Entries]:
         """Iterate over all entries in batches of at most `batch_rows`, sorted by day, then ticker, each key once.
 
-        Entries are copied only through this method: a damaged row would get a new checksum and pass for sound.
+        Entries are copied only through this method: a damaged row would get a new checksum and pass as sound.
 
         Raises:
             FormatError: an entry is not what was written.
@@ -247,12 +252,29 @@ class StoreSnapshot(ABC):
         """Read these rows in the order requested.
 
         Raises:
-            FormatError: one of them is not what was written; says how many rows of the store are not.
+            FormatError: one of them is not what was written; says how many.
         """
         entries, sound = self.read_checked(rows)
         if not sound.all():
-            self._refuse_damaged(entries.take(~sound))
+            damaged = entries.take(~sound)
+            raise FormatError(
+                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are not what was written, the first "
+                f"({damaged.days[0]}, {str(damaged.tickers[0])!r}); " + self.repair_hint.format(location=self.location)
+            )
         return entries
+
+    def reader_of_vectors(self, checked: bool) -> Callable[[Int64], Float32]:
+        """Return `vectors`, or the same with each row checked as `read_sound` does."""
+        return (lambda rows: self.read_sound(rows).embedding) if checked else self.vectors
+
+    def check_rows(self, rows: Int64) -> None:
+        """Compare these rows with their checksums.
+
+        Raises:
+            FormatError: see `read_sound`.
+        """
+        for first in range(0, len(rows), _CHECKED_ROWS):
+            self.read_sound(rows[first : first + _CHECKED_ROWS])
 
     def nearest(self, vector: Float32, count: int, *, last_day: np.datetime64) -> tuple[Int64, Float64]:
         """Find the entries up to a day whose embeddings are nearest to a vector.
@@ -284,17 +306,10 @@ class StoreSnapshot(ABC):
     def entries_with(self, rows: Int64, embedding: Float32) -> Entries:
         """Return these rows with the given embeddings, which may have width 0."""
         days, tickers = self.index().keys(rows)
-        forecast, confidence = self.forecasts(rows)
+        forecast, confidence = self.stored_forecasts(rows)
         digest = self.index().digest[rows]
         return Entries(
             days=days, tickers=tickers, digest=digest, embedding=embedding, forecast=forecast, confidence=confidence
-        )
-
-    def _refuse_damaged(self, entries: Entries) -> NoReturn:
-        raise FormatError(
-            f"{self.location}: {self.verify().corrupt:,} entries are not what was written, the first "
-            f"({entries.days[0]}, {str(entries.tickers[0])!r}), and are not copied; "
-            + self.repair_hint.format(location=self.location)
         )
 
 

@@ -22,7 +22,7 @@ from encash.atomic_write import whole_file
 from encash.errors import EncashError, InputError, WorkError, reason
 from encash.progress import Progress
 from encash.store.base import Entries, StoreSpec
-from encash.store.hdf5.layout import ENTRIES_KEY, SPEC_KEY, TICKERS_KEY, escape_ticker
+from encash.store.hdf5.layout import ENTRIES_KEY, SIGNALS_KEY, SPEC_KEY, TICKERS_KEY, escape_ticker, signals_checksum
 from encash.store.rows import row_checksums
 
 _COMPRESS_ROWS = 256
@@ -111,8 +111,11 @@ class _Export:
         """Write the attributes: the columns of each ticker, and at the root the spec and how much was written."""
         for ticker, columns in self._columns.items():
             order = np.argsort(np.concatenate(columns.pop("days")))
-            for name, parts in columns.items():
-                values = np.concatenate(parts)[order]
+            sorted_columns = {name: np.concatenate(parts)[order] for name, parts in columns.items()}
+            if sorted_columns["forecast"].size:
+                signals = sorted_columns["forecast"], sorted_columns["confidence"]
+                sorted_columns[SIGNALS_KEY] = np.array(signals_checksum(*signals))
+            for name, values in sorted_columns.items():
                 if values.size:
                     _write_attribute(self._groups[ticker], name, values)
         text = np.array(json.dumps(self._spec.describe(), sort_keys=True).encode())

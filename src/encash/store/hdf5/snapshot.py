@@ -17,7 +17,7 @@ from encash.hdf5_files import check_storage, declared_bytes, link_names, open_hd
 from encash.input_files import check_declared
 from encash.progress import Progress
 from encash.store.base import Entries, StoreCheck, StoreSnapshot, StoreSpec, VersionRows
-from encash.store.hdf5.layout import ENTRIES_KEY, SPEC_KEY, TICKERS_KEY, unescape_ticker
+from encash.store.hdf5.layout import ENTRIES_KEY, SIGNALS_KEY, SPEC_KEY, TICKERS_KEY, signals_checksum, unescape_ticker
 from encash.store.index import EntryIndex, RowKeys, check_rows, join_keys
 from encash.store.rows import row_checksums
 from encash.text_files import parse_json
@@ -86,7 +86,7 @@ class Hdf5Snapshot(StoreSnapshot):
         rows = check_rows(rows, len(self.index().digest))
         with self._lock, reading(self.location, _EXPORT_AGAIN):
             if self._signals is None:
-                self._signals = (self._signal("forecast"), self._signal("confidence"))
+                self._signals = self._read_signals()
         return self._signals[0][rows], self._signals[1][rows]
 
     def scan(self, batch_rows: int) -> Iterator[Entries]:
@@ -240,13 +240,29 @@ class Hdf5Snapshot(StoreSnapshot):
         attribute.read(values)
         return values
 
-    def _signal(self, name: str) -> Float32:
-        """Read forecasts or confidences of all rows, shape (n, H)."""
+    def _read_signals(self) -> tuple[Float32, Float32]:
+        """Read forecasts and confidences of all rows, shape (n, H) each."""
+        if not self.spec.horizons:
+            without = np.empty((len(self.index().digest), 0), dtype=np.float32)
+            return without, without
+        none = np.empty((0, len(self.spec.horizons)), dtype=np.float32)
+        parts = [self._signals_of(ticker) for ticker in self._group_names]
+        forecast = np.concatenate([none, *(part[0] for part in parts)])
+        confidence = np.concatenate([none, *(part[1] for part in parts)])
+        return self._one_per_entry("forecast", forecast), self._one_per_entry("confidence", confidence)
+
+    def _signals_of(self, ticker: str) -> tuple[Float32, Float32]:
+        """Read forecasts and confidences of a ticker, and compare them with their checksum; older files have none."""
+        group = self._group(ticker)
+        forecast, confidence = (self._attribute(group, name) for name in ("forecast", "confidence"))
+        if h5a.exists(group, SIGNALS_KEY.encode()):
+            written = self._attribute(group, SIGNALS_KEY)
+            if written.shape != () or int(written) != signals_checksum(forecast, confidence):
+                raise FormatError(
+                    f"{self.location}: the forecasts of {ticker!r} are not what was written; {_EXPORT_AGAIN}"
+                )
         width = len(self.spec.horizons)
-        if not width:
-            return np.empty((len(self.index().digest), 0), dtype=np.float32)
-        parts = [self._attribute(self._group(ticker), name).reshape(-1, width) for ticker in self._group_names]
-        return self._one_per_entry(name, np.concatenate(parts or [np.empty((0, width))])).astype(np.float32)
+        return forecast.reshape(-1, width).astype(np.float32), confidence.reshape(-1, width).astype(np.float32)
 
     def _one_per_entry(self, name: str, values: np.ndarray) -> np.ndarray:
         """Refuse values of all rows that are not one per entry."""

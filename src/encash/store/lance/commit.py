@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import lance
@@ -148,7 +149,9 @@ def _write_checksums(base: LanceSnapshot, added: list[Any], updated: list[Any]) 
     root, names = base.where.root, list[str]()
     for file in (file for fragment in added for file in fragment.files):
         names.append(f"data/{file.path}")
-        write_checksum(root, names[-1], value_ranges(base.where, base.dataset, file, base.spec))
+        ranges = value_ranges(base.where, base.dataset, file, base.spec)
+        forecasts = sorted([*ranges.get("forecast", ()), *ranges.get("confidence", ())])
+        write_checksum(root, names[-1], sorted(chain.from_iterable(ranges.values())), forecasts)
     for fragment in updated:
         names.append(fragment.deletion_file.path(fragment.id))
         write_checksum(root, names[-1])

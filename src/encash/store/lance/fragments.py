@@ -21,7 +21,7 @@ from encash.store.lance.columns import column_type, value_columns
 from encash.store.lance.errors import lance_errors
 from encash.store.lance.location import Location
 from encash.store.lance.plain_pages import plain_pages
-from encash.store.local.file_checksums import Range, check_file
+from encash.store.local.file_checksums import Range, check_file, has_sound_forecasts
 from encash.store.local.mapped_columns import MappedFile, Page, PagedColumn, join_pages
 
 SCAN_ROWS = 1 << 18
@@ -70,6 +70,7 @@ class FragmentFiles:
         self._lock = threading.RLock()
         self._mapped: OrderedDict[tuple[str, ...], dict[str, PagedColumn] | None] = OrderedDict()
         self._checked: set[str] = set()
+        self._sound: dict[tuple[str, ...], bool] = {}
 
     def check(self, fragment: Fragment, *, again: bool = False) -> None:
         """Compare a fragment's files with their checksums before Lance decodes them; once each unless `again`.
@@ -83,6 +84,17 @@ class FragmentFiles:
             if again or name not in self._checked:
                 check_file(self._location.root, name)
                 self._checked.add(name)
+
+    def sound_forecasts(self, fragment: Fragment) -> bool:
+        """Return whether the forecasts of a fragment are those that were written, replaced rows included; read once.
+
+        True as well for files without such a checksum: at a URL, or written before there was one.
+        """
+        if not self._location.local:
+            return True
+        if fragment.files not in self._sound:
+            self._sound[fragment.files] = all(has_sound_forecasts(self._location.root, one) for one in fragment.files)
+        return self._sound[fragment.files]
 
     def columns(self, dataset: Any, fragment: Fragment, spec: StoreSpec) -> dict[str, PagedColumn] | None:
         """Return the mapped columns of a fragment; None if only Lance can read it."""
@@ -150,15 +162,15 @@ def batches(
     yield from scanner.to_batches()
 
 
-def value_ranges(location: Location, dataset: Any, file: Any, spec: StoreSpec) -> list[Range]:
-    """Return the byte ranges of a data file that hold values in plain pages, ascending."""
-    ranges = []
+def value_ranges(location: Location, dataset: Any, file: Any, spec: StoreSpec) -> dict[str, list[Range]]:
+    """Return the byte ranges of a data file that hold values in plain pages, by column."""
+    ranges = {}
     for name, pages in _value_pages(location, dataset, file, spec).items():
         dtype, width = column_type(spec, name)
         row_bytes = dtype.itemsize * max(width, 1)
-        for page in join_pages(pages or [], row_bytes):
-            ranges.append((page.position, page.position + page.rows * row_bytes))
-    return sorted(ranges)
+        joined = join_pages(pages or [], row_bytes)
+        ranges[name] = [(page.position, page.position + page.rows * row_bytes) for page in joined]
+    return ranges
 
 
 def _map_columns(

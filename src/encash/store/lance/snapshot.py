@@ -125,12 +125,38 @@ class LanceSnapshot(StoreSnapshot):
         return decode(self._read("embedding", rows), self._scale(rows))
 
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
-        """Read forecasts and confidences of these rows in the order requested, shape (n, H) each."""
+        """Read forecasts and confidences of these rows in the order requested, shape (n, H) each.
+
+        They are proven by a checksum of each file's forecasts; in a file that does not match it, by that of each row.
+
+        Raises:
+            FormatError: one of these rows is not what was written.
+        """
+        found = self.stored_forecasts(rows)
+        self._check_forecasts(np.asarray(rows, dtype=np.int64))
+        return found
+
+    def stored_forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
+        """Read forecasts and confidences of these rows unchecked, shape (n, H) each."""
         rows = np.asarray(rows, dtype=np.int64)
         if not self.spec.horizons:
             row_bounds(rows, self.count)
             return np.empty((len(rows), 0), dtype=np.float32), np.empty((len(rows), 0), dtype=np.float32)
         return self._read("forecast", rows), self._read("confidence", rows)
+
+    def _check_forecasts(self, rows: Int64) -> None:
+        """Refuse rows with damaged forecasts.
+
+        Raises:
+            FormatError: see `forecasts`.
+        """
+        if not (self.where.local and self.spec.horizons and len(rows)):
+            return
+        first, last = page_of(self._start_list, int(rows.min())), page_of(self._start_list, int(rows.max()))
+        damaged = [at for at in range(first, last + 1) if not self.files.sound_forecasts(self.fragments[at])]
+        if damaged:
+            here = np.isin(np.searchsorted(self.starts, rows, side="right") - 1, damaged)
+            self.check_rows(rows[here])
 
     def scan(self, batch_rows: int) -> Iterator[Entries]:
         """Iterate over all rows in batches of at most `batch_rows`, row 0 first."""
@@ -142,8 +168,11 @@ class LanceSnapshot(StoreSnapshot):
 
     def read_checked(self, rows: Int64) -> tuple[Entries, Bool]:
         """Read these rows, and check each against its checksum."""
-        entries, codes, scale = self.stored(np.asarray(rows, dtype=np.int64))
-        sound: Bool = row_checksums(codes, scale, entries) == self.checksums()[rows]
+        rows = np.asarray(rows, dtype=np.int64)
+        entries, codes, scale = self.stored(rows)
+        distinct, code = np.unique(self.index().ticker[rows], return_inverse=True)
+        found = row_checksums(codes, scale, entries, self.index().tickers[distinct], code)
+        sound: Bool = found == self.checksums()[rows]
         return replace(entries, embedding=decode(codes, scale)), sound
 
     def stored(self, rows: Int64) -> tuple[Entries, np.ndarray, Float32 | None]:

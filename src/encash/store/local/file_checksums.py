@@ -1,16 +1,19 @@
 """A checksum file beside each file of a store, so that damage is noticed before a decoder meets it.
 
 A checksum covers all bytes of a file except those of vectors and forecasts, which have one checksum per row: whatever a
-decoder trusts blindly (lengths, offsets, keys) is known to be intact before it is decoded. A file without a checksum
-was written by a different tool, or its writer was killed before it could write one; it is read unchecked.
+decoder trusts blindly (lengths, offsets, keys) is known to be intact before it is decoded. A second one covers the
+forecasts of all rows, so that reading them proves them without reading the vectors. A file without a checksum was
+written by a different tool, or its writer was killed before it could write one; it is read unchecked.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -25,19 +28,25 @@ Range = tuple[int, int]
 """First byte, and one past the last."""
 
 
-def write_checksum(root: Path, name: str, open_ranges: list[Range] | None = None) -> None:
+def write_checksum(
+    root: Path, name: str, open_ranges: Sequence[Range] = (), forecast_ranges: Sequence[Range] = ()
+) -> None:
     """Write the checksum of a file, durably.
 
     Args:
         root: the store's folder.
         name: the file's path below it.
         open_ranges: byte ranges, ascending, to leave out.
+        forecast_ranges: byte ranges, ascending, with a checksum of their own.
     """
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
-    path, ranges = root / name, open_ranges or []
+    path = root / name
     size = path.stat().st_size
-    text = json.dumps({"bytes": size, "open": ranges, "xxh3": _digest(path, size, ranges)})
+    content = {"bytes": size, "open": open_ranges, "xxh3": _digest(path, _gaps(size, open_ranges))}
+    if forecast_ranges:
+        content["forecasts"] = {"ranges": forecast_ranges, "xxh3": _digest(path, forecast_ranges)}
+    text = json.dumps(content)
     part = folder / f".{os.path.basename(name)}.{os.getpid()}"
     part.write_text(text)
     sync(part)
@@ -59,16 +68,28 @@ def check_file(root: Path, name: str) -> None:
     path, expected = root / name, _read_checksum(root, name)
     if expected is None:
         return
-    size, ranges, digest = expected
-    hint = _repair_hint(root, name)
+    hint, size = _repair_hint(root, name), expected.size
     try:
         found = path.stat().st_size
     except FileNotFoundError:
         raise FormatError(f"{path} is gone; {hint}") from None
     if found != size:
         raise FormatError(f"{path} has {found:,} bytes, {size:,} were written; {hint}")
-    if _digest(path, size, ranges) != digest:
+    if _digest(path, _gaps(size, expected.open_ranges)) != expected.digest:
         raise FormatError(f"{path} does not have the bytes that were written; {hint}")
+
+
+def has_sound_forecasts(root: Path, name: str) -> bool:
+    """Return whether the forecasts in a file are those that were written; True if they have no checksum.
+
+    Raises:
+        FormatError: the checksum itself is damaged.
+    """
+    expected = _read_checksum(root, name)
+    if expected is None or expected.forecasts is None:
+        return True
+    ranges, digest = expected.forecasts
+    return _digest(root / name, ranges) == digest
 
 
 def missing_files(root: Path, folder: str, suffix: str) -> list[str]:
@@ -90,15 +111,34 @@ def _checksum_path(root: Path, name: str) -> Path:
     return root / FOLDER / f"{os.path.basename(name)}.json"
 
 
-def _read_checksum(root: Path, name: str) -> tuple[int, list[Range], str] | None:
-    """Return size, open ranges and digest of a file; None if it has no checksum."""
+@dataclass(frozen=True, kw_only=True)
+class _Checksum:
+    size: int
+    open_ranges: list[Range]
+    digest: str
+    forecasts: tuple[list[Range], str] | None
+    """Byte ranges of the forecasts, and the digest of these; None if not recorded."""
+
+
+def _read_checksum(root: Path, name: str) -> _Checksum | None:
+    """Return the checksum of a file; None if it has none."""
     try:
         stored = json.loads(_checksum_path(root, name).read_text())
-        return int(stored["bytes"]), [(int(first), int(stop)) for first, stop in stored["open"]], stored["xxh3"]
+        forecasts = stored.get("forecasts")
+        return _Checksum(
+            size=int(stored["bytes"]),
+            open_ranges=_ranges(stored["open"]),
+            digest=stored["xxh3"],
+            forecasts=None if forecasts is None else (_ranges(forecasts["ranges"]), forecasts["xxh3"]),
+        )
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise FormatError(f"the checksum of {root / name} is damaged; {_repair_hint(root, name)}") from None
+
+
+def _ranges(stored: Any) -> list[Range]:
+    return [(int(first), int(stop)) for first, stop in stored]
 
 
 def _repair_hint(root: Path, name: str) -> str:
@@ -110,18 +150,18 @@ def _repair_hint(root: Path, name: str) -> str:
     )
 
 
-def _digest(path: Path, size: int, open_ranges: list[Range]) -> str:
-    """Return the XXH3 of the bytes outside the open ranges."""
+def _digest(path: Path, ranges: Iterable[Range]) -> str:
+    """Return the XXH3 of the bytes within some ranges."""
     hasher = xxhash.xxh3_64()
     with open(path, "rb") as file:
-        for first, stop in _gaps(size, open_ranges):
+        for first, stop in ranges:
             file.seek(first)
             for place in range(first, stop, _READ_BYTES):
                 hasher.update(file.read(min(_READ_BYTES, stop - place)))
     return hasher.hexdigest()
 
 
-def _gaps(size: int, ranges: list[Range]) -> Iterator[Range]:
+def _gaps(size: int, ranges: Sequence[Range]) -> Iterator[Range]:
     """Return what is between ranges.
 
     >>> list(_gaps(10, [(2, 4), (4, 7)]))
