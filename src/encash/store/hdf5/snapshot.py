@@ -54,6 +54,8 @@ class Hdf5Snapshot(StoreSnapshot):
             self._bytes = self.size_bytes()
             text = self._file.attrs.get(SPEC_KEY)
             self._ours = text is not None
+            if not self._ours and ENTRIES_KEY in self._file.attrs:
+                raise FormatError(f"{self.location} is an export of encash without its description; {_EXPORT_AGAIN}")
             self._group_names = self._list_tickers()
             self.spec = self._foreign_spec() if text is None else _own_spec(self.location, text)
         self._groups: dict[str, Any] = {}

@@ -72,7 +72,14 @@ class Location:
             raise FormatError(f"{self.text} is not a cache; give a folder that `encash build` made")
 
     def dataset(self, version: int | str | None = None) -> Any:
-        """Open the newest version, or the one with a number or tag."""
+        """Open the newest version, or the one with a number or tag.
+
+        Raises:
+            FormatError: its manifest is not what was committed (Lance would print lines of its own about it).
+        """
+        numbers = self.version_numbers() if self.local and not isinstance(version, str) else []
+        if (number := max(numbers, default=None) if version is None else version) in numbers:
+            self.check_version(int(number))
         return lance.dataset(self.text, version=version, session=self.session)
 
     def has_dataset(self) -> bool:
