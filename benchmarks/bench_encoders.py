@@ -26,7 +26,7 @@ from encash.testing import write_checkpoint
 Row = dict[str, Any]
 Rates = dict[str, float]
 FEATURES, LOOKBACK, ROUNDS = 64, 60, 3
-TYPES = ("float32", "bfloat16", "int8")
+TYPES = ("float32", "bfloat16", "int8", "int7")
 """Types of which the bare matrix products are measured, if the processor has them."""
 HAS_BFLOAT16 = 1.5
 """Products in bfloat16 are at least this many times as fast as in float32 on a processor that has them."""
@@ -183,13 +183,17 @@ def _products(sizes: Mapping[str, int], count: int) -> dict[str, Callable[[], ob
         return multiply_all
 
     def integers(*shape: int) -> torch.Tensor:
-        return torch.randint(-127, 128, shape, dtype=torch.int8)
+        return torch.randint(-63, 64, shape, dtype=torch.int8)
+
+    def multiply_integers(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return torch._int_mm(rows, weight.t())
 
     linear, calls = torch.nn.functional.linear, range(count // EAGER_BATCH)
     ways = {
         "float32": products(torch.randn, linear),
         "bfloat16": products(lambda *shape: torch.randn(*shape, dtype=torch.bfloat16), linear),
-        "int8": products(integers, lambda rows, weight: torch._int_mm(rows, weight.t())),
+        "int8": products(integers, multiply_integers),
+        "int7": products(integers, multiply_integers),
     }
     found: dict[str, Callable[[], object]] = {}
     for name in _types():

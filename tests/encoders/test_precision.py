@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from encash.encoders import load_encoder
-from encash.encoders.agreement import EncodingAgreement, compare_embeddings
+from encash.encoders import Encoded, load_encoder
+from encash.encoders.agreement import EncodingAgreement, compare_embeddings, compare_encodings
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
 from encash.encoders.torch.choice import Candidate, LoadProgress, Trial, choose, fastest, settle_batch, try_candidates
@@ -41,6 +41,11 @@ class TestBfloat16(EncoderContract):
 class TestMedium(TestBfloat16):
     def make_encoder(self):
         return load_encoder(self.path, device="cpu", precision="medium")
+
+
+class TestInt7(TestBfloat16):
+    def make_encoder(self):
+        return load_encoder(self.path, device="cpu", precision="int7")
 
 
 @needs_int8
@@ -92,7 +97,21 @@ def test_agreement_sees_what_a_plain_cosine_hides():
     ).sufficient
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize(
+    ("windows", "changed", "agree"), [(12, 1, True), (12, 2, False), (2_000, 4, True), (2_000, 5, False)]
+)
+def test_one_in_a_hundred_picks_may_change_or_a_single_one(windows, changed, agree):
+    """Among few windows, one near tie does not decide; among many, 1% of the picks may change."""
+    embedding = np.random.default_rng(0).normal(size=(windows, 8)).astype(np.float32)
+    forecast = np.tile(np.arange(windows, 0, -1, dtype=np.float32)[:, None], 4)
+    picked, other = max(1, windows // 20), forecast.copy()
+    for place in range(changed):
+        other[[place // 4, picked + place // 4], place % 4] = other[[picked + place // 4, place // 4], place % 4]
+    sides = (Encoded(embedding=embedding, forecast=one, confidence=one) for one in (forecast, other))
+    assert compare_encodings(*sides).sufficient == agree
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int7", pytest.param("int8", marks=needs_int8)])
 def test_a_faster_precision_says_what_float32_says(tmp_path, precision):
     """Same neighbors, cosine near 1, forecasts close; yet another identity, for the bits differ."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=8, hidden_dim=64, num_layers=4, lookback=20)
@@ -309,11 +328,12 @@ def test_half_the_batch_is_taken_where_it_is_faster(slow, kept):
 
 
 def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
-    """A processor whose integers saturate, or a GPU, has the other precisions; asking for it there is an error."""
+    """A processor whose integers saturate measures int7 instead, a GPU neither; asking for int8 is an error there."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3)
-    monkeypatch.setattr(precision, "products_are_exact", lambda: False)
+    monkeypatch.setattr(precision, "products_are_exact", lambda name: name == "int7")
     assert "int8" not in precision.offered("cpu")
-    assert "int8" not in precision.offered("cuda")
+    assert precision.offered("cpu")[-1] == precision.worth_measuring("cpu")[-1] == "int7"
+    assert not {"int8", "int7"} & {*precision.offered("cuda")}
     with pytest.raises(InputError, match="not available on cpu here"):
         load_encoder(path, device="cpu", precision="int8")
 

@@ -354,7 +354,9 @@ class TestThreads:
         yield torch.set_num_threads
         torch.set_num_threads(before)
 
-    @pytest.mark.parametrize("precision", ["float32", "medium", "bfloat16", pytest.param("int8", marks=needs_int8)])
+    @pytest.mark.parametrize(
+        "precision", ["float32", "medium", "bfloat16", "int7", pytest.param("int8", marks=needs_int8)]
+    )
     def test_the_bits_do_not_depend_on_the_number_of_cores(self, tmp_path, threads, precision):
         """One, two or three cores, whole batches or odd ones: the same bytes."""
         path = write_checkpoint(tmp_path / "m.pt", num_features=5, lookback=20, hidden_dim=64, num_layers=2)

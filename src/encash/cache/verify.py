@@ -31,7 +31,7 @@ encash computes float32 products with float32 factors and sums on every device (
 the order of sums: by 3e-7 in models of 256 × 4 and 1,024 × 3. TF32 would differ by 5e-4, a model after one more
 training step with a learning rate of 1e-5 by 3e-2.
 """
-COARSE = {"medium": 2e-2, "float16": 1e-2, "bfloat16": 3e-2, "int8": 5e-2}
+COARSE = {"medium": 2e-2, "float16": 1e-2, "bfloat16": 3e-2, "int8": 5e-2, "int7": 5e-2}
 """Further difference by the precision of an encoder: different sums are rounded to different neighbors, which differ by
 6e-4 (medium), 4e-4 (float16) and 4e-3 (bfloat16) in these models, and by more in deeper ones."""
 _CELLS = 8_192

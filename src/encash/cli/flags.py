@@ -119,8 +119,8 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="auto",
-        help="float32, medium, float16, bfloat16, int8 (auto: the cache's, else the fastest that agrees with float32; "
-        "if given, the engine of auto is torch)",
+        help="float32, medium, float16, bfloat16, int8, int7 (auto: the cache's, else the fastest that agrees with "
+        "float32; if given, the engine of auto is torch)",
     )
     parser.add_argument(
         "--lookback",

@@ -11,7 +11,9 @@ from encash.encoders.base import Encoded
 
 LEAST_COSINE = 0.999
 LEAST_NEIGHBORS = 0.95
-LEAST_CLUSTERS = LEAST_PICKS = 0.99
+LEAST_CLUSTERS = 0.99
+MOST_CHANGED_PICKS = 0.01
+"""Share of the picks that may change. One may always: among few windows, a near tie is a large share."""
 MOST_CLUSTERS, ROUNDS = 50, 10
 """Clusters that are fitted on the embeddings in float32, at least 8 windows each, and rounds of the fit."""
 PICKED = 20
@@ -31,6 +33,8 @@ class EncodingAgreement:
     """Share of the windows that stay in their cluster, of clusters that are fitted on the embeddings in float32."""
     picks: float = 1.0
     """Share of the windows with the highest forecasts that stay among them, over all horizons; 1 without forecasts."""
+    changed_picks: int = 0
+    """Number of windows with the highest forecasts that do not stay among them."""
     windows: int = 0
     """Number of windows compared."""
 
@@ -41,7 +45,7 @@ class EncodingAgreement:
             self.cosine >= LEAST_COSINE
             and self.neighbors >= LEAST_NEIGHBORS
             and self.clusters >= LEAST_CLUSTERS
-            and self.picks >= LEAST_PICKS
+            and (self.picks >= 1 - MOST_CHANGED_PICKS or self.changed_picks == 1)
         )
 
     def line(self) -> str:
@@ -58,6 +62,7 @@ def compare_encodings(reference: Encoded, other: Encoded) -> EncodingAgreement:
     ours, theirs = _centered(reference.embedding), _centered(other.embedding)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosine = (ours * theirs).sum(axis=1) / np.where(norms > 0, norms, 1.0)
+    picks, changed = _equal_picks(reference.forecast, other.forecast)
     same = _nearest_other(ours) == _nearest_other(theirs)
     centroids = _fit_centroids(ours)
     stayed = _assign(ours, centroids) == _assign(theirs, centroids)
@@ -65,7 +70,8 @@ def compare_encodings(reference: Encoded, other: Encoded) -> EncodingAgreement:
         cosine=float(cosine.min()),
         neighbors=float(same.mean()),
         clusters=float(stayed.mean()),
-        picks=_equal_picks(reference.forecast, other.forecast),
+        picks=picks,
+        changed_picks=changed,
         windows=len(ours),
     )
 
@@ -122,19 +128,20 @@ def _assign(values: Float64, centroids: Float64) -> Int64:
     return cluster
 
 
-def _equal_picks(reference: Float32, other: Float32) -> float:
-    """Return the share of the highest values of each column that stay among the highest.
+def _equal_picks(reference: Float32, other: Float32) -> tuple[float, int]:
+    """Return the share of the highest values of each column that stay among the highest, and how many do not.
 
     >>> low = np.arange(40, dtype=np.float32)[:, None]
     >>> _equal_picks(low, low), _equal_picks(low, -low)
-    (1.0, 0.0)
+    ((1.0, 0), (0.0, 2))
     """
     count = max(1, len(reference) // PICKED)
     kept = [
         len(np.intersect1d(_highest(ours, count), _highest(theirs, count)))
         for ours, theirs in zip(reference.T, other.T, strict=True)
     ]
-    return sum(kept) / (count * len(kept)) if kept else 1.0
+    picked = count * len(kept)
+    return (sum(kept) / picked if picked else 1.0), picked - sum(kept)
 
 
 def _highest(values: Float32, count: int) -> Int64:

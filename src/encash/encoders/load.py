@@ -39,9 +39,9 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         device: cpu, cuda, …; auto uses a GPU if there is one.
         engine: the engine of a checkpoint: torch or onnxruntime (in float32, exported at each load). auto includes the
             engine in the measurement if the precision is auto too, and else is torch.
-        precision: float32, medium, float16, bfloat16 or int8; auto uses the fastest that agrees with float32, by a
-            short measurement (see `Encoder.choice`). A cache records engine and precision: pass them to load the same
-            encoder again.
+        precision: float32, medium, float16, bfloat16, int8 or int7; auto uses the fastest that agrees with float32,
+            by a short measurement (see `Encoder.choice`). A cache records engine and precision: pass them to load the
+            same encoder again.
         batch_size: windows per call; None chooses by the size of the model, and with auto by that measurement.
         lookback: sessions in a window; None uses the model's own, else `default_lookback`.
         default_lookback: sessions in a window if the model does not set them.

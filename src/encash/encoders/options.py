@@ -26,7 +26,7 @@ class LoadOptions:
     engine: str = AUTO
     """torch or onnxruntime; auto measures if the precision is auto too, and else is torch."""
     precision: str = "float32"
-    """float32, medium, float16, bfloat16 or int8; auto measures."""
+    """float32, medium, float16, bfloat16, int8 or int7; auto measures."""
     batch_size: int | None = None
     lookback: int | None = None
     default_lookback: int = DEFAULT_LOOKBACK

@@ -20,6 +20,7 @@ from encash.encoders.torch.batch_tuning import SMALLEST_TUNED, measure_call, sam
 from encash.encoders.torch.cuda_graphs import recorder
 from encash.encoders.torch.device_feed import IN_FLIGHT, DeviceFeed, Lanes, lanes_of
 from encash.encoders.torch.devices import free_memory, memory_errors, release_memory, synchronize
+from encash.encoders.torch.int8 import LARGEST_WEIGHT
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import states_function
 from encash.encoders.torch.threads import map_on_threads, only_matmul_precision
@@ -233,8 +234,8 @@ def fewest_windows(spec: EncoderSpec) -> int:
 def default_batch_size(spec: EncoderSpec) -> int:
     """Return the windows per core in a call, 16 to 64: as many as keep the widest activation in the cache (4 MB).
 
-    In int8 it is half as many: the steps between the products read and write activations more often.
+    In integers it is half as many: the steps between the products read and write activations more often.
     """
     fitting = 4 * 2**20 // (4 * 4 * spec.dim * spec.lookback)
     batch: int = 1 << (min(max(fitting, 16), 64).bit_length() - 1)
-    return batch // 2 if spec.precision == "int8" else batch
+    return batch // 2 if spec.precision in LARGEST_WEIGHT else batch

@@ -1,13 +1,17 @@
 """The transformer with matrix products in 8-bit integers.
 
-A product y = x·Wᵀ + b is computed in integers: each row of x (one session of one window) and each row of W (one output)
-is divided by its largest magnitude over 127 and rounded. The integer product is exact, so a window's result does not
-depend on the other windows of its batch. The two products of attention are in bfloat16; norms, softmax, GELU and the
-sums in float32.
+A product y = x·Wᵀ + b is computed in integers: each row of x (one session of one window) is divided by its largest
+magnitude over 127 and rounded, and each row of W (one output) by its own over 127 or 63. The integer product is exact,
+so a window's result does not depend on the other windows of its batch. Norms, softmax, GELU and sums are in float32.
+
+int8   weights up to 127, the two products of attention in bfloat16: for processors with 8-bit products (VNNI)
+int7   weights up to 63, attention in float32: a processor without them adds pairs of products in 16 bits, and
+       2 · 255 · 63 is the largest such sum that these hold
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +21,8 @@ from torch.nn import functional
 from encash.encoders.torch.transformer import Transformer
 
 LARGEST = 127
+LARGEST_WEIGHT = {"int8": 127, "int7": 63}
+ATTENTION = {"int8": torch.bfloat16, "int7": torch.float32}
 ZERO = 128
 """The zero point of the unsigned integers in which the processor's instructions take the rows of x."""
 TINY = 1e-12
@@ -25,25 +31,26 @@ DEEPEST_GELU = 0.17
 """No value of GELU is below −0.17, so that only the largest value of a row can have a larger magnitude."""
 
 
-def products_are_exact() -> bool:
-    """Return whether torch has exact integer products here; older processors saturate at 16 bits."""
+@cache
+def products_are_exact(precision: str) -> bool:
+    """Return whether torch has exact integer products in a precision here; older processors saturate at 16 bits."""
     if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         return False
-    extreme = torch.full((64, 64), float(LARGEST))
+    extreme, weight = torch.full((64, 64), float(LARGEST)), LARGEST_WEIGHT[precision]
     try:
-        product = _Product(extreme, torch.zeros(64))
+        product = _Product(torch.full((64, 64), float(weight)), torch.zeros(64), weight)
         signs = (1, -1)
         found = [product(sign * extreme, extreme[:, :1].clone()) for sign in signs]
     except RuntimeError:  # a build of torch without such a product for this processor
         return False
-    return all(bool((rows == sign * 64 * LARGEST**2).all()) for sign, rows in zip(signs, found, strict=True))
+    return all(bool((rows == sign * 64 * LARGEST * weight).all()) for sign, rows in zip(signs, found, strict=True))
 
 
 class Int8Transformer:
-    """A transformer of pre-norm layers with weights rounded to 8 bits."""
+    """A transformer of pre-norm layers with weights rounded to 8 or 7 bits, sign included."""
 
-    def __init__(self, transformer: Transformer):
-        self._layers = [_Layer(layer) for layer in transformer.layers]
+    def __init__(self, transformer: Transformer, precision: str):
+        self._layers = [_Layer(layer, precision) for layer in transformer.layers]
 
     def __call__(self, projected: Tensor) -> Tensor:
         """Return the states (n, L, hidden) of projected windows of the same shape; both float32."""
@@ -56,8 +63,8 @@ class Int8Transformer:
 class _Product:
     """A linear map."""
 
-    def __init__(self, weight: Tensor, bias: Tensor):
-        self._scale = weight.abs().amax(1).clamp(min=TINY) / LARGEST
+    def __init__(self, weight: Tensor, bias: Tensor, largest: int):
+        self._scale = weight.abs().amax(1).clamp(min=TINY) / largest
         integers = torch.round(weight / self._scale[:, None]).to(torch.int8)
         self._weight = torch.ops.onednn.qlinear_prepack(integers, None)
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
@@ -77,14 +84,15 @@ class _Product:
 class _Layer:
     """A layer; it works in place, because new memory costs more time than the arithmetic."""
 
-    def __init__(self, layer: Any):
-        attention = layer.self_attn
+    def __init__(self, layer: Any, precision: str):
+        attention, largest = layer.self_attn, LARGEST_WEIGHT[precision]
         self._norms = layer.norm1, layer.norm2
         self._heads: int = attention.num_heads
-        self._mix = _Product(attention.in_proj_weight, attention.in_proj_bias)
-        self._out = _Product(attention.out_proj.weight, attention.out_proj.bias)
-        self._widen = _Product(layer.linear1.weight, layer.linear1.bias)
-        self._narrow = _Product(layer.linear2.weight, layer.linear2.bias)
+        self._attention = ATTENTION[precision]
+        self._mix = _Product(attention.in_proj_weight, attention.in_proj_bias, largest)
+        self._out = _Product(attention.out_proj.weight, attention.out_proj.bias, largest)
+        self._widen = _Product(layer.linear1.weight, layer.linear1.bias, largest)
+        self._narrow = _Product(layer.linear2.weight, layer.linear2.bias, largest)
 
     def add_to(self, rows: Tensor, lookback: int) -> None:
         """Add the output of the layer for the rows (n·L, hidden) to them."""
@@ -99,10 +107,10 @@ class _Layer:
         """Return the attention of concatenated queries, keys and values, (n·L, 3·hidden) → (n·L, hidden)."""
         width = mixed.shape[1] // 3
         head = width // self._heads
-        by_head = mixed.view(-1, lookback, 3, self._heads, head).permute(2, 0, 3, 1, 4).to(torch.bfloat16)
+        by_head = mixed.view(-1, lookback, 3, self._heads, head).permute(2, 0, 3, 1, 4).to(self._attention)
         query, key, value = by_head.reshape(3, -1, lookback, head)
         scores = torch.bmm(query, key.transpose(1, 2)).to(torch.float32).mul_(head**-0.5)
-        attended = torch.bmm(torch.softmax(scores, -1).to(torch.bfloat16), value)
+        attended = torch.bmm(torch.softmax(scores, -1).to(self._attention), value)
         return attended.view(-1, self._heads, lookback, head).transpose(1, 2).reshape(-1, width).to(torch.float32)
 
 

@@ -4,7 +4,8 @@ float32    the precision of the weights
 medium     float32 in and out; the factors of matrix products are rounded to bfloat16, on a CPU
 float16    weights and states of the transformer in float16, on an accelerator; the rest as for bfloat16
 bfloat16   weights and states of the transformer in bfloat16; projection, positions, pooling and heads in float32
-int8       products of the transformer in 8-bit integers, on a CPU; everything else in float32
+int8       products of the transformer in 8-bit integers, on a CPU that has them; everything else in float32
+int7       the same with weights of 7 bits, whose products are exact on any x86 CPU
 
 A name means the same on every device that has it, because it is part of the identity of a cache.
 """
@@ -18,12 +19,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from encash.encoders.torch.int8 import Int8Transformer, products_are_exact
+from encash.encoders.torch.int8 import LARGEST_WEIGHT, Int8Transformer, products_are_exact
 from encash.encoders.torch.matmul import Bfloat16Products, multiplies_in_bfloat16
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import InputError
 
-PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8")
+PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8", "int7")
 """In order of their deviation from float32."""
 HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -42,10 +43,10 @@ def check_precision(precision: str, device: str) -> str:
 
 
 def offered(device: str) -> tuple[str, ...]:
-    """Return the precisions of a kind of device: int8 only on a CPU whose integer products are exact."""
+    """Return the precisions of a kind of device: integers only on a CPU whose products of them are exact."""
     if device != "cpu":
         return "float32", *HALF
-    exact = ("int8",) if products_are_exact() else ()
+    exact = [name for name in LARGEST_WEIGHT if products_are_exact(name)]
     return "float32", "medium", "bfloat16", *exact
 
 
@@ -53,12 +54,17 @@ def worth_measuring(device: str) -> tuple[str, ...]:
     """Return the precisions that may be faster than float32.
 
     On CUDA these are bfloat16 where its products are fast (compute capability 8.0 and above), else float16, whose range
-    is narrow.
+    is narrow. On a CPU int7 is one only without int8.
     """
     if device == "cuda":
         return ("bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16",)
-    emulated = ("float32",) if device != "cpu" or multiplies_in_bfloat16() else ("float32", "medium")
-    return tuple(name for name in offered(device) if name not in emulated)
+    names = offered(device)
+    slower = {"float32"}
+    if device == "cpu" and not multiplies_in_bfloat16():
+        slower.add("medium")
+    if "int8" in names:
+        slower.add("int7")
+    return tuple(name for name in names if name not in slower)
 
 
 def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Tensor], Tensor]:
@@ -82,7 +88,7 @@ def states_function(model: ReferenceTransformer, precision: str) -> Callable[[Te
                 return model.states(windows)
 
         return in_rounded_products
-    if precision == "int8":
-        integers = Int8Transformer(model.transformer)
+    if precision in LARGEST_WEIGHT:
+        integers = Int8Transformer(model.transformer, precision)
         return lambda windows: integers(model.projected(windows))
     return model.states
