@@ -15,8 +15,15 @@ def table_bytes(columns: Mapping[str, np.ndarray]) -> bytes:
     import pyarrow.parquet as pq  # noqa: PLC0415 likewise
 
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: _arrow(column) for name, column in columns.items()}), sink, compression="zstd")
+    pq.write_table(arrow_table(columns), sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def arrow_table(columns: Mapping[str, np.ndarray]) -> Any:
+    """Return a table as a ``pyarrow.Table``."""
+    import pyarrow as pa  # noqa: PLC0415 likewise
+
+    return pa.table({name: _arrow(column) for name, column in columns.items()})
 
 
 def json_value(value: Any) -> Any:

@@ -147,6 +147,10 @@ class Panel:
         last = to_day(day) if self._last is None else min(to_day(day), self._last)
         return Panel(self._source, self.prices, last_day=last)
 
+    def with_prices(self, prices: PriceTable) -> Panel:
+        """Return the panel with other prices."""
+        return Panel(self._source, prices, last_day=self._last)
+
     def rows(
         self,
         tickers: tuple[str, ...] | None = None,

@@ -25,6 +25,7 @@ from .heads import update_forecasts as update_forecasts
 from .page import PageExtras as PageExtras
 from .page import write_report as write_report
 from .sources import Sources as Sources
+from .sources import run_here as run_here
 from .sources import cached_batches as cached_batches
 from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest

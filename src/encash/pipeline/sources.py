@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -180,19 +180,27 @@ class Sources:
             MismatchError: the cache was built with a different model, or the head fitted on a different encoder.
             InputError: both a head and scores.
         """
+        if self.model is None:
+            return self._lookup(panel, cache)
+        if cache is not None and not self._differs(cache) and cache.recognizes(self.model):
+            return self._lookup(panel, cache, encoder=lambda: self.encoder(cache))
+        return self.lookup_through(self.encoder(cache), panel, cache)
+
+    def lookup_through(self, encoder: Encoder, panel: Panel | None, cache: Cache | None) -> Lookup:
+        """Return the lookup through a loaded encoder.
+
+        Raises:
+            MismatchError: as `lookup`.
+        """
+        if cache is not None:
+            cache.check(encoder.spec)
+        return self._lookup(panel, cache, encoder=lambda: encoder, spec=encoder.spec)
+
+    def _lookup(self, panel: Panel | None, cache: Cache | None, **options: Any) -> Lookup:
         from encash.cache import Lookup
 
         forecasts = self.forecasts(cache)
-        read = partial(Lookup, cache=cache, panel=panel, forecasts=forecasts)
-        if self.model is None:
-            found = read()
-        elif cache is not None and not self._differs(cache) and cache.recognizes(self.model):
-            found = read(encoder=lambda: self.encoder(cache))
-        else:
-            encoder = self.encoder(cache)
-            if cache is not None:
-                cache.check(encoder.spec)
-            found = read(encoder=lambda: encoder, spec=encoder.spec)
+        found = Lookup(cache=cache, panel=panel, forecasts=forecasts, **options)
         if forecasts is not None and (spec := found.encoder_spec) is not None:
             forecasts.check_encoder(spec.fingerprint)
         return found

@@ -1,0 +1,261 @@
+"""Clusters from Python: fit, rank and walk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash import clusters, pipeline
+from encash.api.inputs import Bars, folder_of, no_bars, spec_of, take, the_cache, the_prices
+from encash.api.results import Home, Shown
+from encash.api.tables import Table
+from encash.arrays import DayLike
+from encash.cache import Cache
+from encash.panel import PriceTable
+
+AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
+"""Numbers of clusters that ``k="auto"`` tries, up to the number of entries."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Clusters(Shown):
+    """Clusters in a folder, and their rankings."""
+
+    home: Home
+    model: clusters.ClusterModel
+    rankings: tuple[clusters.Ranking, ...] = ()
+    choice: clusters.KSelection | None = None
+    """The numbers of clusters that were tried, if several were given."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.home.folder
+
+    @property
+    def ranking(self) -> Table | None:
+        """The first ranking, best cluster first; None before `rank_clusters`."""
+        return Table(_columns(self.rankings[0].rows())) if self.rankings else None
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """Clusters that the hard filter keeps, best first; empty before `rank_clusters`."""
+        return tuple(self.rankings[0].best or ()) if self.rankings else ()
+
+    def title(self) -> str:
+        """Return one sentence."""
+        model = self.model
+        return f"{model.k} clusters of {int(model.counts.sum()):,} entries, {model.fit_start} to {model.fit_end}"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return what was fitted and ranked."""
+        ranked = [
+            (f"best over {one.horizon} sessions", f"{_listed(one.best or ())}, on returns that ended by {one.rank_end}")
+            for one in self.rankings
+        ]
+        return [("smallest, largest", f"{self.model.counts.min():,}, {self.model.counts.max():,}"), *ranked]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Walk(Shown):
+    """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
+
+    home: Home
+    walk: clusters.WalkModel
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.home.folder
+
+    @property
+    def refits(self) -> Table:
+        """One row per refit: the first day on which it may be used, and what it knew."""
+        refits = self.walk.refits
+        return Table(
+            {
+                "first_day": np.array([one.period.first_day for one in refits], dtype="datetime64[D]"),
+                "fit_end": np.array([one.period.model.fit_end for one in refits], dtype="datetime64[D]"),
+                "rank_end": np.array([one.period.rank_end for one in refits], dtype="datetime64[D]"),
+                "agreement": np.array([one.agreement for one in refits], dtype=np.float64),
+            }
+        )
+
+    def title(self) -> str:
+        """Return one sentence."""
+        return f"{len(self.walk.refits)} refits of {self.walk.k} clusters, from {self.walk.refits[0].period.first_day}"
+
+
+def fit_clusters(
+    cache: Cache | str | Path,
+    *,
+    end: DayLike,
+    start: DayLike | None = None,
+    k: int | Sequence[int] | str = 50,
+    out: str | Path | None = None,
+    progress: Bars = no_bars,
+    **settings: Any,
+) -> Clusters:
+    """Fit clusters on the embeddings of a cache up to a day.
+
+    Args:
+        cache: a cache or its path.
+        end: last day of entries.
+        start: first day of entries; None for the first of the cache.
+        k: number of clusters; several, or "auto", choose the one with the highest Calinski–Harabasz index.
+        out: folder of the clusters; None keeps them in a temporary one as long as the result exists.
+        progress: returns a progress bar of a title and a unit.
+        settings: other fields of `encash.clusters.FitConfig`, such as ``seed`` and ``standardize``.
+
+    Raises:
+        InputError: an unknown setting, an invalid number of clusters, or no entries.
+    """
+    counts = AUTO_COUNTS if k == "auto" else (k,) if isinstance(k, int) else tuple(int(one) for one in k)
+    config, opened, home = _fit_config(counts, settings), the_cache(cache), Home.at(out)
+    with progress("read", "entries") as bar:
+        sample = pipeline.draw_sample(opened, config, start=start, end=end, progress=bar)
+    fitting = tuple(one for one in counts if one < len(sample.days)) if k == "auto" else counts
+    several = fitting if len(counts) > 1 else ()
+    with progress("fit", "numbers of clusters" if several else "entries × iterations") as bar:
+        model, choice = pipeline.fit_clusters(opened, sample, config, home.folder, counts=several, progress=bar)
+    return Clusters(home=home, model=model, choice=choice)
+
+
+def rank_clusters(
+    fitted: Clusters | str | Path,
+    cache: Cache | str | Path,
+    prices: PriceTable | str | Path,
+    *,
+    end: DayLike,
+    horizon: int | Sequence[int],
+    embargo: int | None = None,
+    start: DayLike | None = None,
+    top: int | None = None,
+    winsorize: bool = True,
+    progress: Bars = no_bars,
+    **settings: Any,
+) -> Clusters:
+    """Rank clusters by the forward returns of their entries, and choose the best of them.
+
+    Nothing after `end` is known: an entry counts only if its return has ended by then.
+
+    Args:
+        fitted: clusters, or their folder.
+        cache: a cache or its path.
+        prices: prices or their path.
+        end: last day whose price may be known.
+        horizon: sessions held; several make a ranking each.
+        embargo: sessions between the ranking and the first trade; None is the horizon, which is also the least.
+        start: first day of entries; None for all.
+        top: how many of the best; 5 if no other criterion is given.
+        winsorize: limit returns to the quantiles 0.005 and 0.995.
+        progress: returns a progress bar of a title and a unit.
+        settings: other fields of `encash.clusters.SelectionRule` (``coverage``, ``min_return``, …) and of
+            `encash.clusters.RankConfig` (``metric``, ``delisting``, …).
+
+    Returns:
+        The clusters with these rankings, which are also written into their folder.
+    """
+    folder, opened, table = folder_of("clusters", fitted), the_cache(cache), the_prices(prices)
+    assert folder is not None
+    rule = _rule(top, settings)
+    horizons = (horizon,) if isinstance(horizon, int) else tuple(horizon)
+    configs = [
+        spec_of(
+            clusters.RankConfig,
+            {
+                "horizon": one,
+                "end": end,
+                "start": start,
+                "embargo": one if embargo is None else embargo,
+                "winsorize": clusters.RankConfig.winsorize if winsorize else None,
+                **settings,
+            },
+            "a setting of a ranking",
+        )
+        for one in horizons
+    ]
+    with progress("assign", "entries") as bar:
+        assignments = pipeline.assignments_to_rank(opened, folder, start=start, end=end, progress=bar)
+    for config in configs:
+        pipeline.rank_clusters(assignments, table, folder, config=config, rule=rule)
+    home = fitted.home if isinstance(fitted, Clusters) else Home(folder=folder)
+    rankings = tuple(clusters.load_ranking(folder, one) for one in horizons)
+    return Clusters(home=home, model=clusters.load_clusters(folder), rankings=rankings)
+
+
+def walk_clusters(
+    cache: Cache | str | Path,
+    prices: PriceTable | str | Path,
+    *,
+    every: int,
+    horizon: int,
+    embargo: int,
+    k: int | Sequence[int] = 50,
+    top: int | None = None,
+    winsorize: bool = True,
+    out: str | Path | None = None,
+    progress: Bars = no_bars,
+    **settings: Any,
+) -> Walk:
+    """Fit and rank clusters every N sessions, each time on the past.
+
+    Args:
+        cache: a cache or its path.
+        prices: prices or their path.
+        every: sessions from one refit to the next.
+        horizon: sessions held.
+        embargo: sessions from the end of what a refit knows to its first use; at least the horizon.
+        k: number of clusters; of several, the best at the first refit.
+        top: how many of the best clusters; 5 if no other criterion is given.
+        winsorize: limit returns to the quantiles 0.005 and 0.995.
+        out: folder of the walk; None keeps it in a temporary one as long as the result exists.
+        progress: returns a progress bar of a title and a unit.
+        settings: other fields of `encash.clusters.WalkConfig` (``window``, ``history``, …), of `FitConfig` and of
+            `SelectionRule`.
+    """
+    opened, home = the_cache(cache), Home.at(out)
+    counts = (k,) if isinstance(k, int) else tuple(k)
+    fit = _fit_config(counts, take(clusters.FitConfig, settings))
+    config = spec_of(
+        clusters.WalkConfig,
+        {
+            "every": every,
+            "horizon": horizon,
+            "embargo": embargo,
+            "fit": fit,
+            "counts": counts if len(counts) > 1 else (),
+            "rule": _rule(top, settings),
+            "winsorize": clusters.WalkConfig.winsorize if winsorize else None,
+            **settings,
+        },
+        "a setting of a walk",
+    )
+    with progress("walk", "fits" if config.counts else "refits") as bar:
+        found = pipeline.write_walk(opened, the_prices(prices), config, home.folder, progress=bar)
+    if opened.verified:
+        with progress("assign", "entries") as bar:
+            pipeline.update_assignment_cache(opened, home.folder, progress=bar)
+    return Walk(home=home, walk=found)
+
+
+def _fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitConfig:
+    return spec_of(clusters.FitConfig, {"k": counts[0], **settings}, "a setting of a fit")
+
+
+def _rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
+    """Return the criteria among some settings, which lose them; without any, the best five."""
+    rule = clusters.SelectionRule(top_k=top, **take(clusters.SelectionRule, settings))
+    return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,168 @@
+"""Inputs of the functions in Python: paths, or what was opened from them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from encash import pipeline
+from encash.cache import Cache, open_cache
+from encash.encoders import Encoder
+from encash.errors import InputError
+from encash.panel import Panel, PriceTable, open_panel, open_prices
+from encash.panel.scores import ScoreTable
+from encash.progress import Progress
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from encash.cache import ForecastSource, Lookup
+
+Spec = TypeVar("Spec", bound="DataclassInstance")
+Bars: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | None]]
+"""Returns a progress bar of a title and a unit."""
+
+
+def no_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
+    """Show no progress."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSources(pipeline.Sources):
+    """Sources of which some are open already."""
+
+    opened_panel: Panel | None = None
+    opened_prices: PriceTable | None = None
+    opened_cache: Cache | None = None
+    opened_encoder: Encoder | None = None
+    opened_scores: ScoreTable | None = None
+
+    def panel(self) -> Panel | None:
+        """Return the features, with prices if they are named."""
+        if self.opened_panel is None:
+            if self.data is None or self.opened_prices is None:
+                return super().panel()
+            return open_panel(self.data).with_prices(self.opened_prices)
+        if self.prices is None and self.opened_prices is None:
+            return self.opened_panel
+        return self.opened_panel.with_prices(self.price_table())
+
+    def price_table(self) -> PriceTable:
+        """Return the prices: those that are named, or those of the panel."""
+        if self.opened_prices is not None:
+            return self.opened_prices
+        if self.prices is None and self.opened_panel is not None and self.opened_panel.prices is not None:
+            return self.opened_panel.prices
+        return super().price_table()
+
+    def open_cache(self) -> Cache | None:
+        """Return the cache; None if none was named."""
+        return super().open_cache() if self.opened_cache is None else self.opened_cache
+
+    def encoder(
+        self, cache: Cache | None = None, where: Callable[[Callable[[], Encoder]], Encoder] = pipeline.run_here
+    ) -> Encoder:
+        """Return the encoder."""
+        return super().encoder(cache, where) if self.opened_encoder is None else self.opened_encoder
+
+    def lookup(self, panel: Panel | None, cache: Cache | None) -> Lookup:
+        """Return the lookup that a backtest reads through."""
+        if self.opened_encoder is None:
+            return super().lookup(panel, cache)
+        return self.lookup_through(self.opened_encoder, panel, cache)
+
+    def forecasts(self, cache: Cache | None) -> ForecastSource | None:
+        """Return the head or the scores that replace the forecasts of the encoder."""
+        if self.opened_scores is None:
+            return super().forecasts(cache)
+        if self.head is not None or self.scores is not None:
+            raise InputError("both a head and scores give forecasts; give one of them")
+        return self.opened_scores
+
+
+def sources_of(
+    *,
+    prices: Any = None,
+    panel: Any = None,
+    cache: Any = None,
+    model: Any = None,
+    head: Any = None,
+    scores: Any = None,
+    **options: Any,
+) -> OpenSources:
+    """Return the inputs of a function, whether they are paths or open.
+
+    Raises:
+        InputError: a value that is neither; it names what was expected.
+    """
+    opened: dict[str, Any] = {}
+    for name, value, kind, field, convert in (
+        ("prices", prices, PriceTable, "prices", Path),
+        ("panel", panel, Panel, "data", Path),
+        ("cache", cache, Cache, "cache", str),
+        ("model", model, Encoder, "model", str),
+        ("scores", scores, ScoreTable, "scores", Path),
+        ("head", head, (), "head", Path),
+    ):
+        if isinstance(value, kind):
+            opened[{"model": "opened_encoder"}.get(name, f"opened_{name}")] = value
+        elif value is not None:
+            opened[field] = convert(path_of(name, value))
+    return spec_of(OpenSources, {**options, **opened}, "an input")
+
+
+def path_of(name: str, value: Any) -> str:
+    """Return the path of an input: text, a path, or a result that is in a folder.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = getattr(value, "folder", value)
+    if not isinstance(found, str | Path):
+        raise InputError(f"{name} is a {type(value).__name__}; expected a path, or what encash opened from one")
+    return str(found)
+
+
+def folder_of(name: str, value: Any) -> Path | None:
+    """Return the folder of an input, or None for None; see `path_of`."""
+    return None if value is None else Path(path_of(name, value))
+
+
+def the_cache(cache: Any) -> Cache:
+    """Return a cache, given itself or its path."""
+    return cache if isinstance(cache, Cache) else open_cache(path_of("cache", cache))
+
+
+def the_prices(prices: Any) -> PriceTable:
+    """Return prices, given themselves or their path."""
+    return prices if isinstance(prices, PriceTable) else open_prices(path_of("prices", prices))
+
+
+def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
+    """Build a dataclass from keyword arguments.
+
+    Raises:
+        InputError: a name that is not one of its fields; the message has the nearest one.
+
+    >>> from encash.backtest import BacktestConfig
+    >>> spec_of(BacktestConfig, {"topk": 3}, "a setting of a backtest")
+    Traceback (most recent call last):
+    encash.errors.InputError: 'topk' is not a setting of a backtest; did you mean 'top_k'?
+    """
+    names = [one.name for one in fields(kind)]
+    for name in settings:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+            raise InputError(f"{name!r} is not {what}; {meant}")
+    return kind(**settings)
+
+
+def take(kind: type[DataclassInstance], settings: dict[str, Any]) -> dict[str, Any]:
+    """Remove the fields of a dataclass from keyword arguments, and return them."""
+    return {one.name: settings.pop(one.name) for one in fields(kind) if one.name in settings}

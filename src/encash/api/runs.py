@@ -1,0 +1,254 @@
+"""Backtests from Python: run, compare, and write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encash import backtest as engine
+from encash import pipeline
+from encash.api.inputs import Bars, folder_of, no_bars, path_of, sources_of, spec_of, take
+from encash.api.plots import Plots
+from encash.api.results import Shown, number, percent
+from encash.api.signatures import with_settings
+from encash.api.tables import Table
+from encash.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Run(Shown):
+    """A backtest: its figures, tables and folder."""
+
+    folder: Path
+    config: engine.BacktestConfig
+    result: engine.BacktestResult
+    inputs: engine.BacktestInputs
+    clusters: Path | None = field(default=None)
+
+    @property
+    def summary(self) -> dict[str, float | int]:
+        """Figures of the run: ``sharpe``, ``cagr``, ``max_drawdown``, …"""
+        return self.result.summary
+
+    @cached_property
+    def equity(self) -> Table:
+        """Equity at the close of each session: date, gross, net, benchmark."""
+        return Table(self.result.equity_columns())
+
+    @cached_property
+    def ledger(self) -> Table:
+        """Orders: date, ticker, side, shares, price, fee."""
+        return Table(self.result.ledger.columns())
+
+    @cached_property
+    def picks(self) -> Table:
+        """Candidates of every rebalance: what was kept, its forecast, cluster, score and weight."""
+        return Table(self.result.picks.columns())
+
+    @property
+    def returns(self) -> Table:
+        """Daily net returns as fractions: date, net; the first session has none."""
+        net = self.result.net
+        return Table({"date": self.result.days[1:], "net": net[1:] / net[:-1] - 1})
+
+    @property
+    def plot(self) -> Plots:
+        """Charts of the page as figures of matplotlib: ``run.plot.equity()``; ``dir(run.plot)`` lists them."""
+        return Plots(self.folder, self.clusters, self.config.horizon)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``encash backtest --json`` prints of the run."""
+        return {**self.result.to_json(), "run_dir": str(self.folder)}
+
+    def title(self) -> str:
+        """Return one sentence."""
+        found, days = self.summary, self.result.days
+        return (
+            f"${self.config.initial_capital:,.0f} became ${found['final_capital']:,.0f} from {days[0]} to {days[-1]}: "
+            f"{percent(found['cagr'])} a year, Sharpe {number(found['sharpe'])}, max drawdown "
+            f"{percent(found['max_drawdown'])}"
+        )
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return what the figures rest on."""
+        found = self.to_json()
+        rows = [
+            ("alpha", f"{percent(found['alpha'])} a year, t {number(found['alpha_t'], 1)}, to {found['benchmark']}"),
+            ("trades", f"{found['trades']:,}, {number(found['turnover'])} × the capital a year"),
+            ("entries", f"{found['hits']:,} from the cache, {found['computed']:,} computed, {found['unavailable']:,} "
+             f"unavailable; staleness {found['staleness']}"),
+            ("trained to", found["training_period"]),
+            ("folder", str(self.folder)),
+        ]  # fmt: skip
+        warning = [("LOOK-AHEAD", found["lookahead"])] if found["lookahead"] else []
+        verdict = [] if (told := pipeline.verdict_sentence(self.folder)) is None else [("verdict", told)]
+        return [*warning, *verdict, *rows]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunComparison(Shown):
+    """A run beside no filter, random filters, a delay and other start days."""
+
+    folder: Path
+    """Folder of the run, which holds the comparisons."""
+    values: dict[str, Any]
+    """``verdict``: p, alpha and the sentence."""
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What the comparison with random filters says."""
+        found: dict[str, Any] = self.values["verdict"]
+        return found
+
+    def title(self) -> str:
+        """Return the verdict."""
+        return str(self.verdict["sentence"])
+
+
+@with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
+def backtest(
+    *,
+    prices: Any,
+    cache: Any = None,
+    panel: Any = None,
+    clusters: Any = None,
+    filter: Any = None,
+    head: Any = None,
+    scores: Any = None,
+    model: Any = None,
+    tickers: Sequence[str] | None = None,
+    membership: str | Path | None = None,
+    reference: str | Path | None = None,
+    run_dir: str | Path | None = None,
+    progress: Bars = no_bars,
+    **settings: Any,
+) -> Run:
+    """Run one backtest, and write its run folder.
+
+    Inputs are paths, or what was opened from them.
+
+    Args:
+        prices: prices.
+        cache: the cache with the forecasts.
+        panel: features: entries are compared with them.
+        clusters: clusters with a ranking, or a walk.
+        filter: hard (if there are clusters), nearest, static, random, none, ``module:attribute``, or a
+            `encash.clusters.CandidateFilter`.
+        head: a head whose forecasts replace those of the encoder.
+        scores: a table of scores that replace them.
+        model: encodes what the cache does not have.
+        tickers: candidates; all with prices if None.
+        membership: a file of the days on which each ticker may be bought, in place of `tickers`.
+        reference: a CSV file of ``date,value`` to compare with.
+        run_dir: the run folder; None is a folder below ``runs`` that is named after the run.
+        progress: returns a progress bar of a title and a unit.
+        settings: fields of `encash.backtest.BacktestConfig`, of `encash.pipeline.FilterChoice` and options of
+            `encash.pipeline.Sources`.
+
+    Raises:
+        InputError: an unknown setting, or one that these inputs do not allow.
+        LookaheadError: the clusters, head or encoder have seen days of the run.
+    """
+    config, inputs = open_run(
+        settings, filter=filter, clusters=clusters, tickers=tickers, membership=membership,
+        prices=prices, cache=cache, panel=panel, head=head, scores=scores, model=model,
+    )  # fmt: skip
+    with progress("entries", "cells") as bar:
+        result, folder = pipeline.backtest(
+            inputs,
+            config,
+            run_dir=None if run_dir is None else Path(run_dir),
+            reference=None if reference is None else Path(reference),
+            progress=bar,
+        )
+    return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=folder_of("clusters", clusters))
+
+
+def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Bars = no_bars) -> RunComparison:
+    """Compare a run with random filters, no filter, a delay of a session and other start days.
+
+    Args:
+        run: of `backtest`.
+        draws: random filters.
+        num_trials: seeds to run, the run's own included.
+        progress: returns a progress bar of a title and a unit.
+    """
+    with progress("comparisons", "steps") as bar:
+        values = pipeline.evaluate_run(
+            run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
+        )
+    return RunComparison(folder=run.folder, values=values)
+
+
+def report(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    *,
+    out: str | Path = "report.html",
+    clusters: Any = None,
+    horizon: int = 5,
+) -> Path:
+    """Write the page of one or several runs.
+
+    Args:
+        runs: runs, or their folders.
+        out: the HTML file.
+        clusters: also show these clusters, with one run; None takes those of the run.
+        horizon: of the ranking that is shown.
+
+    Returns:
+        The path of the page.
+    """
+    several = list(runs) if isinstance(runs, list | tuple) else [runs]
+    only = several[0] if len(several) == 1 and isinstance(several[0], Run) else None
+    if only is not None and clusters is None:
+        clusters, horizon = only.clusters, only.config.horizon
+    extras = pipeline.PageExtras(clusters=folder_of("clusters", clusters), horizon=horizon)
+    return pipeline.write_report([Path(path_of("a run", one)) for one in several], Path(out), extras)
+
+
+def open_run(
+    settings: dict[str, Any],
+    *,
+    filter: Any,
+    clusters: Any,
+    tickers: Sequence[str] | None = None,
+    membership: str | Path | None = None,
+    **given: Any,
+) -> tuple[engine.BacktestConfig, engine.BacktestInputs]:
+    """Return the configuration and the inputs of a run from keyword arguments.
+
+    Raises:
+        InputError: a setting that nothing has, or both tickers and a membership.
+    """
+    if tickers is not None and membership is not None:
+        raise InputError("both tickers and a membership were given; give one of them")
+    options, choice = _split(settings)
+    config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
+    own = isinstance(filter, str) or filter is None
+    choice |= {"clusters": folder_of("clusters", clusters), "name": filter if own else None}
+    choice |= {"horizon": config.horizon, "seed": config.seed}
+    universe = Path(membership) if membership is not None else None if tickers is None else tuple(tickers)
+    inputs = pipeline.open_inputs(sources_of(**given, **options), pipeline.FilterChoice(**choice), universe)
+    return config, inputs if own else replace_filter(inputs, filter)
+
+
+def replace_filter(inputs: engine.BacktestInputs, filter: Any) -> engine.BacktestInputs:
+    """Return the same inputs with a filter of the caller's own."""
+    from dataclasses import replace
+
+    return replace(inputs, filter=filter)
+
+
+def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Remove what is not of the configuration: options of the inputs, and of the filter."""
+    choice = {name: settings.pop(name) for name in ("keep", "best_file") if name in settings}
+    own = {one for one in engine.BacktestConfig.__dataclass_fields__}
+    options = {name: value for name, value in take(pipeline.Sources, dict(settings)).items() if name not in own}
+    for name in options:
+        del settings[name]
+    return options, choice
