@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash.cli.main import parser
-from inference import backtest_simulation
+from encash.guide import analyze_clusters, backtest_simulation, cache_embeddings, create_clusters
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": "run hundreds of backtests on one cache",
     "picks": "list the filtered, ranked top-k of one day",
     "report": "write the page of one or several runs",
+    "guide": "write the files that give the guide's commands their own names in a folder",
     "audit": "test that results do not depend on the future; exit 3 if they do",
 }
 """Each command and its line in ``encash --help``. The module ``encash.cli.<command>`` has a function ``register`` that
