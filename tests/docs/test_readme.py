@@ -81,4 +81,4 @@ def test_make_takes_torch_from_the_index_that_is_named(index):
     lines = subprocess.run(call, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     installs = [line.split("constraints.txt ")[1] for line in lines if "pip install" in line]
     assert installs[:-3] == ([f"--index-url {index} torch"] if index else [])
-    assert installs[-3] == "-e '.[torch]'"
+    assert installs[-3] == "-e '.[torch,report,clusters]'"
