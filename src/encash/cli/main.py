@@ -93,6 +93,6 @@ def _main(words: list[str]) -> int:
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))
-    if unknown:  # reported by the subcommand, whose help lists its flags
-        Parser(prog=name).error(f"unrecognized arguments: {' '.join(unknown)}")
+    if unknown:  # reported by the parser of the subcommand, which knows its flags
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return run(arguments.handler, arguments, name)
