@@ -11,6 +11,7 @@ from encash import backtest, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
 from encash.cli.flags import beside_flags, command, setting_flags, source_flags, ticker_list, universe_flags
 from encash.errors import InputError
+from encash.extras import require
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -74,6 +75,8 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
     if arguments.groups is not None and not arguments.compare:
         raise InputError("--groups explains the verdict of --compare; give both")
+    if arguments.page:
+        require("report", "report.html (without it: --no-report)")
     groups = None if arguments.groups is None else backtest.read_groups(arguments.groups)
     config, inputs = configuration(arguments), open_inputs(arguments, console)
     with console.progress("entries", "cells") as progress:

@@ -22,7 +22,7 @@ def command(parser: Parser, handler: Handler, example: str, *, about: str | None
     """Set up the parser of one command: its handler, an example without ``encash``, and the flags of all commands."""
     parser.description, parser.epilog = about, f"example:\n  encash {example}"
     common(parser)
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
 
 
 def common(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from encash.backtest.run_record import RECORD
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command
 from encash.errors import InputError
+from encash.extras import require
 
 
 def register(parser: Parser) -> None:
@@ -28,6 +29,7 @@ def register(parser: Parser) -> None:
 
 def run_report(arguments: argparse.Namespace, console: Console) -> None:
     """Write the page."""
+    require("report", "a page")
     if arguments.groups is not None:
         raise InputError(
             "a run folder has no prices, so its return cannot be divided into groups; give them to the run: "

@@ -14,6 +14,7 @@ from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser, figure
 from encash.cli.flags import command, count, keep_flag, source_flags, ticker_flags
+from encash.extras import require
 
 SETTINGS = (*settings(), "filter", "keep")
 """Settings of a grid: the fields of `BacktestConfig`, and the filter."""
@@ -39,11 +40,14 @@ def register(parser: Parser) -> None:
     keep_flag(parser)
     ticker_flags(parser.add_argument_group("stocks"))
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
+    parser.add_argument("--no-report", dest="page", action="store_false", help="no page of the best run, no heat maps")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
+    if arguments.page:
+        require("report", "the page of the best run (without it: --no-report)")
     choice = filter_choice(arguments)
     inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
     points = backtest.read_grid(
@@ -56,7 +60,8 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
-        pipeline.write_heat_maps(result, points)
+        if arguments.page:
+            pipeline.write_heat_maps(result, points)
     if result.unchecked:
         console.warn(
             f"{result.unchecked:,} runs in {arguments.out} were written by an earlier version without checksums: a "
@@ -73,7 +78,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         "report": None,
     }
     warn_of_prices(values, console)
-    if best is not None:
+    if best is not None and arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-import faiss
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, day_text
@@ -15,6 +14,7 @@ from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError, MismatchError
+from encash.extras import require
 from encash.fingerprint import row_digests
 from encash.progress import Progress
 from encash.serialization import from_description, identity
@@ -365,7 +365,7 @@ def _lloyd(
 
     Each call of faiss runs one iteration, so that progress can be reported."""
     options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": 1}
-    kmeans = faiss.Kmeans(space.shape[1], config.k, seed=config.seed % 2**31, **options)
+    kmeans = _faiss().Kmeans(space.shape[1], config.k, seed=config.seed % 2**31, **options)
     inertia = np.inf
     with _one_thread():
         for _ in range(iterations):
@@ -375,9 +375,17 @@ def _lloyd(
     return centroids, inertia
 
 
+def _faiss() -> Any:
+    require("clusters", "k-means")
+    import faiss  # noqa: PLC0415 - a model that is loaded needs none
+
+    return faiss
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Limit faiss to one thread: it splits products by the number of threads, which changes the last bits."""
+    faiss = _faiss()
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:

@@ -19,13 +19,13 @@ from torch import Tensor
 from encash.arrays import Float32
 from encash.encoders.base import Encoded, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.optional_import import import_optional
 from encash.encoders.options import LoadOptions
 from encash.encoders.outputs import DEFAULT_BATCH
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.devices import choose_device, is_memory_error
 from encash.encoders.torch.files import weights_fingerprint
 from encash.errors import FormatError, InputError, MissingFileError, reason
+from encash.extras import import_optional
 from encash.fingerprint import file_digest
 
 SCHEME = "chronos:"

@@ -8,9 +8,9 @@ from typing import cast
 from encash.arrays import Float32
 from encash.encoders.base import Encoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
-from encash.encoders.optional_import import import_optional
 from encash.encoders.options import AUTO, LoadOptions, Sample
 from encash.encoders.registry import loader_of
+from encash.extras import import_optional
 from encash.input_files import refuse_url
 from encash.progress import Progress
 
