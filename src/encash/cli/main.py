@@ -91,6 +91,7 @@ def _main(words: list[str]) -> int:
     _check_address_space()
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
+    arguments.words = words
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))
     if unknown:  # reported by the subcommand, whose help lists its flags
         Parser(prog=name).error(f"unrecognized arguments: {' '.join(unknown)}")
