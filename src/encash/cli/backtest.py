@@ -89,6 +89,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
             spreadsheet=arguments.spreadsheet,
             progress=progress,
         )
+    pipeline.record_command(folder, arguments.words)
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
         values |= pipeline.evaluate_run(

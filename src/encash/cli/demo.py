@@ -77,7 +77,10 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     same = same_picks(out / "live", out / "cached")
     compared = demo.step("compare", "backtest", **test, cache=cache, run_dir=out / "cached", compare=True)
     extras = pipeline.PageExtras(
-        clusters=clusters, timings={"live": live.seconds, "cached": cached.seconds}, same_picks=same
+        clusters=clusters,
+        timings={"live": live.result["seconds"], "cached": compared.result["seconds"]},
+        same_picks=same,
+        same_as=out / "live",
     )
     page = pipeline.write_report([out / "cached"], out / "report.html", extras)
     summary = {

@@ -93,6 +93,7 @@ def _main(words: list[str]) -> int:
     _check_address_space()
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
+    arguments.words = words
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))
     if unknown:  # reported by the parser of the subcommand, which knows its flags
         arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -30,4 +30,5 @@ from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest
 from .trading import evaluate_run as evaluate_run
 from .trading import open_inputs as open_inputs
+from .trading import record_command as record_command
 from .trading import write_heat_maps as write_heat_maps

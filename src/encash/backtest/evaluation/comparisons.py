@@ -15,6 +15,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Bool, Days, Float64, Int32, Int64
 from encash.atomic_write import write_whole
+from encash.backtest.evaluation.cluster_behavior import ClusterBehavior, describe_clusters
 from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
 from encash.backtest.evaluation.groups import Groups, explain_by_groups
 from encash.backtest.evaluation.persistent_draws import continued, permutations, persistent_filters, volatility_strata
@@ -37,8 +38,12 @@ from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
 from encash.backtest.outcome import Outcome, run_strategy
 from encash.backtest.run_record import add_to_record
+from encash.backtest.simulation.costs.proportional import NO_COSTS, Costs
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
+
+COST_LEVELS = (0.0, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
+"""Fractions of the amount of a trade that the row ``costs`` pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,10 @@ class Comparisons:
     """Of the filter, or of the forecasts of a run without one."""
     forecast_skill: tuple[ForecastSkill, ...]
     """Skill of each horizon of the forecasts, on all candidates of every session."""
+    clusters: tuple[ClusterBehavior, ...] = ()
+    """Behavior of each cluster in the sessions of the run."""
+    groups: Mapping[str, str] | None = None
+    """Group of each ticker; None if not given."""
 
     @property
     def days(self) -> Days:
@@ -94,6 +103,8 @@ class Comparisons:
             "verdict": self.verdict.to_json(),
             "rows": [row.to_json() for row in self.rows],
             "evidence": [row.to_json() for row in self.forecast_skill],
+            "clusters": [one.to_json() for one in self.clusters],
+            "groups": None if self.groups is None else dict(self.groups),
         }
 
 
@@ -120,7 +131,8 @@ def run_comparisons(
     ``random filter`` (as many candidates on each day, for as long, drawn at random), ``random forecasts`` (of a run
     without a filter: its forecasts, given to other tickers), ``shuffled clusters`` (the same clusters, of which the
     best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one session
-    later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
+    later), ``delisting`` (each policy), ``costs`` (each cost of a trade), ``gross`` and ``no filter, gross`` (no
+    costs) and ``benchmark`` (the universe).
 
     Args:
         config: as for `run_backtest`.
@@ -161,11 +173,14 @@ def run_comparisons(
         forecast_skill=tuple(
             measure_forecast_skill(sessions, signals, horizon, delisting=config.delisting) for horizon in horizons
         ),
+        clusters=describe_clusters(sessions, signals, config.horizon, delisting=config.delisting),
+        groups=None if groups is None else {ticker: groups.of_ticker[ticker] for ticker in sessions.tickers},
     )
 
 
 def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
-    """Write `comparisons.json` (figures) and `comparisons.parquet` (low, median and high equity by date and name).
+    """Write `comparisons.json` (figures), `comparisons.parquet` (low, median and high equity by date and name) and
+    `skill.parquet` (rank IC and quintile returns by date and horizon).
 
     Returns:
         The folder.
@@ -182,9 +197,22 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
     write_whole(folder / "comparisons.parquet", table_bytes(columns))
     document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
     write_whole(folder / "comparisons.json", document.encode())
-    for name in ("comparisons.parquet", "comparisons.json"):
+    write_whole(folder / "skill.parquet", table_bytes(_skill_columns(comparisons.forecast_skill)))
+    for name in ("comparisons.parquet", "comparisons.json", "skill.parquet"):
         add_to_record(folder / name)
     return folder
+
+
+def _skill_columns(skill: tuple[ForecastSkill, ...]) -> dict[str, np.ndarray]:
+    """Return the daily skill of all horizons as columns."""
+    daily = [one.daily for one in skill]
+    quintiles = np.concatenate([one.quantile_returns for one in daily])
+    return {
+        "date": np.concatenate([one.days for one in daily]),
+        "horizon": np.concatenate([np.full(len(one.daily.days), one.horizon, dtype=np.int32) for one in skill]),
+        "rank_ic": np.concatenate([one.rank_ic for one in daily]),
+        **{f"quintile_{place}": quintiles[:, place - 1].copy() for place in range(1, quintiles.shape[1] + 1)},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +364,32 @@ def _delistings(variants: _Variants) -> Comparison:
     )
 
 
+def _costs(variants: _Variants) -> Comparison:
+    rules = (Costs(buy_fee=cost, sell_fee=cost) for cost in COST_LEVELS)
+    equities = (variants.base.simulate_with(costs=one).equity for one in rules)
+    return variants.compare("costs", "the same picks with each cost of a trade", map(cost_label, COST_LEVELS), equities)
+
+
+def cost_label(cost: float) -> str:
+    """Name a cost of a trade.
+
+    >>> cost_label(0.0005)
+    '5 bp'
+    """
+    return f"{cost * 1e4:g} bp"
+
+
+def _no_filter_gross(variants: _Variants) -> Comparison | None:
+    if variants.filter is None:
+        return None
+    base = variants.base
+    run = run_strategy(variants.config, base.setup, variants.signals, kept=base.setup.candidates)
+    equity = run.simulate_with(costs=NO_COSTS).equity
+    return variants.compare(
+        "no filter, gross", "the same picks from all candidates, without any cost", ["no filter, gross"], [equity]
+    )
+
+
 def _gross(variants: _Variants) -> Comparison:
     return variants.compare("gross", "the same picks without any cost", ["gross"], [variants.base.gross])
 
@@ -354,6 +408,8 @@ _COMPARISONS = (
     _phases,
     _lagged,
     _delistings,
+    _costs,
+    _no_filter_gross,
     _gross,
     _benchmark,
 )
