@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from encash.backtest.simulation.liquidation import trade_by_liquidation
 from encash.backtest.simulation.lots import trade_by_lots
 from encash.backtest.simulation.market import Market
 from encash.backtest.simulation.simulation_types import Rules, Targets
+from encash.errors import InputError
+from encash.panel.panel import PriceTable
 
 TICKERS = 12
 GROUPS = Groups(of_ticker={f"T{number:02d}": f"S{number % 3}" for number in range(TICKERS)})
@@ -31,7 +35,7 @@ def inverse_deviation(picks, returns):
     return (1 / deviation) / (1 / deviation).sum()
 
 
-BOOKS = {
+BOOKS: dict[str, dict[str, Any]] = {
     "plain": {},
     "groups": {"group_neutral": True, "top_k": 4},
     "max per group": {"max_per_group": 1, "top_k": 3},
@@ -189,3 +193,105 @@ def test_nothing_changes_before_a_day_whose_future_is_edited(seed, book, cut, ma
     common = seen.date <= truncated.date.max()
     assert seen.weight[common].tobytes() == truncated.weight.tobytes()
     assert seen.ticker[common].tolist() == truncated.ticker.tolist()
+
+
+def flat_prices(sessions=14, dollars=1000.0):
+    """One stock at 10 with a traded value of 1,000 a day."""
+    days = np.busday_offset("2024-01-01", np.arange(sessions), roll="forward").astype("datetime64[D]")
+    close = np.full((sessions, 1), 10.0)
+    return PriceTable(days=days, tickers=("A",), close=close, dollars=np.full((sessions, 1), dollars))
+
+
+def test_a_limit_of_volume_by_hand(make_lookup):
+    """A tenth of the mean of two sessions: 10 shares are bought, 7.5 of them sold, and the others a session later."""
+    prices = flat_prices()
+    prices.dollars[5:] = 500.0
+    config = BacktestConfig(
+        top_k=1, horizon=4, forecast_horizon=1, max_volume_share=0.1, volume_sessions=2, start=prices.days[2]
+    )
+    found = run_backtest(config, BacktestInputs(prices=prices, lookup=make_lookup(prices)))
+    rows = np.searchsorted(prices.days, found.ledger.date).tolist()
+    assert list(zip(rows, found.ledger.side.tolist(), found.ledger.shares.round(9).tolist(), strict=True)) == [
+        (2, "buy", 10.0),
+        (6, "sell", 7.5),  # sessions 4 and 5 traded 750 on average
+        (6, "buy", 7.5),
+        (7, "sell", 2.5),
+        (10, "sell", 5.0),
+        (11, "sell", 2.5),
+    ]
+    assert found.summary["limited_by_volume"] == 4
+    assert found.summary["deferred_sales"] == 2
+
+
+def test_candidates_need_the_least_dollar_volume_up_to_the_signal(make_prices, make_lookup):
+    """The mean of N sessions up to the day of the signal, with 0 for sessions without a trade, decides."""
+    prices, lookup = world(make_prices, make_lookup)
+    result = run(prices, lookup, min_dollar_volume=150_000.0, volume_sessions=3)
+    setup, known = result.outcome.setup, np.nan_to_num(prices.dollars)
+    for row, day in enumerate(setup.signal_days):
+        at = int(np.searchsorted(prices.days, day))
+        liquid = known[at - 2 : at + 1].mean(axis=0) >= 150_000.0
+        there = ~np.isnan(prices.close[at])
+        assert setup.candidates[row].tolist() == (liquid & there).tolist()
+
+
+def test_prices_without_dollar_volumes_are_refused(make_prices, make_lookup):
+    """In one line that says how to prepare them; so is a single ticker without."""
+    prices, lookup = world(make_prices, make_lookup)
+    for changes in ({"max_volume_share": 0.1}, {"min_dollar_volume": 1.0}):
+        with pytest.raises(InputError, match=r"no dollar volume.*--columns close=close,volume=volume,raw_close=close"):
+            run(replace(prices, dollars=None), lookup, **changes)
+        dollars = prices.dollars.copy()
+        dollars[:, 2] = np.nan
+        with pytest.raises(InputError, match=r"no dollar volume for 'T02' \(1 of 12 tickers have none\)"):
+            run(replace(prices, dollars=dollars), lookup, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"max_weight": 0.3, "top_k": 3}, "invest 90% at most; give a max_weight of 0.3333 or more"),
+        ({"max_weight": 0.0}, "expected a fraction above 0 and at most 1"),
+        ({"max_weight": 1.5}, "expected a fraction above 0 and at most 1"),
+        ({"max_volume_share": 0.0}, "expected a fraction above 0"),
+        ({"max_volume_share": float("nan")}, "expected a fraction above 0"),
+        ({"min_dollar_volume": 0.0}, "expected more than 0"),
+        ({"group_neutral": True, "top_k": 2}, "top_k 2 over 3 groups; give a top_k of 3 or more"),
+        ({"max_per_group": 1, "top_k": 4}, "allows 3 picks; give a max_per_group of 2 or more"),
+        ({"short": "top"}, "expected one of none, bottom, worst-clusters"),
+        ({"margin": 0.3}, "margin is for a book with shorts"),
+        ({"borrow_rate": 0.3}, "borrow_rate is for a book with shorts"),
+        ({"short_weight": 0.3}, "short_weight is for a book with shorts"),
+        ({"short": "bottom", "margin": 0.6}, "begins with equity of 0.50 of its positions"),
+        ({"short": "bottom", "short_weight": 1.2}, "expected a fraction above 0 and at most 1"),
+        ({"short": "bottom", "rebalance": "net"}, "rebalance net does not know short"),
+        ({"max_volume_share": 0.1, "rebalance": "net"}, "rebalance net does not know max_volume_share"),
+    ],
+)
+def test_books_that_cannot_be_are_refused(make_prices, make_lookup, changes, says):
+    """In one line that says what to give instead."""
+    prices, lookup = world(make_prices, make_lookup)
+    with pytest.raises(InputError, match=re.escape(says)) as refused:
+        run(prices, lookup, **changes)
+    assert "\n" not in str(refused.value)
+
+
+def test_tickers_without_a_group_are_refused(make_prices, make_lookup):
+    """And so is a limit by group without any groups."""
+    prices, lookup = world(make_prices, make_lookup)
+    config, few = BacktestConfig(max_per_group=2, top_k=3), Groups(of_ticker={"T00": "a"})
+    with pytest.raises(InputError, match=r"no group for 'T01' \(11 of 12 tickers have none\)"):
+        run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, groups=few))
+    with pytest.raises(InputError, match="give --groups FILE"):
+        run_backtest(config, BacktestInputs(prices=prices, lookup=lookup))
+
+
+def test_groups_are_part_of_the_identity_of_a_run_that_uses_them(make_prices, make_lookup):
+    """Other groups make another run, unless nothing depends on them."""
+    prices, lookup = world(make_prices, make_lookup)
+    other = Groups(of_ticker={**GROUPS.of_ticker, "T00": "S1"})
+    inputs = [BacktestInputs(prices=prices, lookup=lookup, groups=groups) for groups in (GROUPS, other, None)]
+    plain = [run_backtest(BacktestConfig(top_k=3), one).fingerprint for one in inputs]
+    assert len(set(plain)) == 1
+    limited = [run_backtest(BacktestConfig(top_k=3, max_per_group=2), one).fingerprint for one in inputs[:2]]
+    assert len(set(limited)) == 2

@@ -72,12 +72,29 @@ def open_inputs(
     """Open the inputs that the flags name and some configurations need; `choice` replaces the filter of the flags."""
     if arguments.no_model and arguments.encoders is not None:
         raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
-    columns = ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
     overrides: dict[str, Any] = {"model": None} if arguments.no_model else {}
-    sources = console.sources(arguments, price_columns=columns, **overrides)
-    groups = None if arguments.groups is None else backtest.read_groups(arguments.groups)
+    sources = console.sources(arguments, price_columns=price_columns(needed), **overrides)
+    groups = read_groups(arguments, needed)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
     return replace(pipeline.open_inputs(sources, choice or filter_choice(arguments), universe), groups=groups)
+
+
+def price_columns(needed: Sequence[backtest.BacktestConfig]) -> tuple[str, ...]:
+    """Return the columns of the prices that some configurations need beside the closes."""
+    return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
+
+
+def read_groups(arguments: argparse.Namespace, needed: Sequence[backtest.BacktestConfig]) -> backtest.Groups | None:
+    """Read the groups of the flags; None without them.
+
+    Raises:
+        InputError: nothing uses them.
+    """
+    if arguments.groups is None:
+        return None
+    if not (getattr(arguments, "compare", 0) or any(config.needs_groups for config in needed)):
+        raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
+    return backtest.read_groups(arguments.groups)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -88,8 +105,6 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
     config = configuration(arguments)
-    if arguments.groups is not None and not (arguments.compare or config.needs_groups):
-        raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
     inputs = open_inputs(arguments, console, needed=(config,))
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(

@@ -106,7 +106,7 @@ def function_weights(
         returns = -returns if short else returns
         day, size = day_text(past.table.days[row]), f"{len(names)} picks and {len(returns)} returns"
         where = f"{text.partition('@')[0]} on {day} with {size}"
-        weights[number][held] = _checked(_call(function, names, returns, where), len(names), where)
+        weights[number][held] = _checked(_call(function, names, returns, where), names, where)
     return weights
 
 
@@ -117,18 +117,25 @@ def _call(function: WeightFunction, names: tuple[str, ...], returns: Float64, wh
         raise InputError(f"{where} raised {type(error).__name__}: {error}; correct the function") from error
 
 
-def _checked(found: Any, count: int, where: str) -> Float64:
+def _checked(found: Any, names: tuple[str, ...], where: str) -> Float64:
     """Return what a function returned as weights."""
     try:
-        weights = np.array(found, dtype=np.float64)
-    except (TypeError, ValueError):
-        weights = np.full(0, np.nan)
-    if weights.shape != (count,):
-        raise InputError(f"{where} returned {_shown(found)}; expected one number per pick")
+        weights = np.asarray(found)
+    except ValueError:
+        weights = np.zeros(0)
+    if weights.shape != (len(names),) or weights.dtype.kind not in "fiu":
+        raise InputError(f"{where} returned {_shown(found)}; expected one real number per pick")
+    labels = getattr(found, "index", None)  # of a table; that of a list is a method
+    if labels is not None and not callable(labels) and {*labels} == {*names} and tuple(labels) != names:
+        raise InputError(
+            f"{where} returned weights of {_shown(list(labels))}; expected the order {_shown(list(names))}"
+        )
+    weights = np.array(weights, dtype=np.float64)
     if not (np.isfinite(weights).all() and (weights >= -_ROUNDING).all() and weights.sum() <= 1.0 + _ROUNDING):
         raise InputError(f"{where} returned {_shown(found)}; expected finite weights, 0 or more, at most 1 in sum")
     weights = np.maximum(weights, 0.0)
-    return weights / max(1.0, float(weights.sum()))
+    scaled: Float64 = weights / max(1.0, float(weights.sum()))
+    return scaled
 
 
 def _shown(found: Any) -> str:
