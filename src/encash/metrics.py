@@ -33,14 +33,14 @@ DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
 
 
 def simple_returns(equity: Float64) -> Float64:
-    """Return the return of each session, shape (n − 1,); NaN once the equity is 0.
+    """Return the return of each session, shape (n − 1,); NaN once the equity is 0 or, in debt, below.
 
     >>> simple_returns(np.array([100.0, 110.0, 99.0])).round(6).tolist()
     [0.1, -0.1]
     """
     equity = np.asarray(equity, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        result: Float64 = equity[1:] / equity[:-1] - 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: Float64 = np.where(equity[:-1] <= 0, np.nan, equity[1:] / equity[:-1] - 1.0)
     return result
 
 
@@ -112,14 +112,15 @@ def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
     (last / first) ^ (sessions per year / (values − 1)) − 1.
 
     One return is not a growth rate: 1% in a session is 1,130% a year. It counts sessions; a library that counts 365.25
-    calendar days per year has a different result.
+    calendar days per year has a different result. A debt counts as a loss of everything.
 
     >>> round(cagr(np.array([100.0] + [0.0] * 125 + [110.0])), 6)
     0.21
     """
     if len(equity) < 3:
         return float("nan")
-    return float((equity[-1] / equity[0]) ** (sessions_per_year / (len(equity) - 1)) - 1.0)
+    growth = np.maximum(equity[-1] / equity[0], 0.0)
+    return float(growth ** (sessions_per_year / (len(equity) - 1)) - 1.0)
 
 
 def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:

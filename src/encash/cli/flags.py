@@ -218,6 +218,16 @@ def universe_flags(universe: Any) -> None:
     ticker_flags(universe)
 
 
+def groups_flag(parser: Any) -> None:
+    """Add the flag that names the group of each ticker."""
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="CSV",
+        help="ticker,group, such as sectors: for --group-neutral, --max-per-group, and what bets on them explain",
+    )
+
+
 def ticker_flags(universe: Any) -> None:
     """Add the flags that choose the tickers of the universe."""
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
@@ -249,7 +259,9 @@ def setting_flags(parser: Any, group: str, *, only: tuple[str, ...] = ()) -> Non
             continue
         default = getattr(BacktestConfig, name)
         shown = "" if default is None or setting.kind == "switch" else f" ({default})"
-        options = dict(options_of_kind.get(setting.kind, {"choices": setting.choices or None}))
+        options = dict(
+            options_of_kind.get(setting.kind, {"choices": None if setting.open else setting.choices or None})
+        )
         if setting.metavar:
             options["metavar"] = setting.metavar
         if setting.bare:

@@ -41,6 +41,8 @@ class Sources:
     """Features, HDF5."""
     prices: Path | None = None
     """Prices, HDF5."""
+    price_columns: tuple[str, ...] = ("open",)
+    """Columns of the prices to read beside the closes, if the file has them."""
     cache: str | None = None
     as_of: int | str | None = None
     """Version or tag of the cache to read; None for the newest."""
@@ -73,7 +75,7 @@ class Sources:
         """Open the features, with prices if both are named; None without features."""
         from encash.panel import open_panel
 
-        return None if self.data is None else open_panel(self.data, prices=self.prices)
+        return None if self.data is None else open_panel(self.data, self.prices, price_columns=self.price_columns)
 
     def the_panel(self) -> Panel:
         """Open the panel.
@@ -95,7 +97,7 @@ class Sources:
 
         if self.prices is None:
             raise InputError("no prices were named; give --prices P")
-        return open_prices(self.prices)
+        return open_prices(self.prices, columns=self.price_columns)
 
     def open_cache(self) -> Cache | None:
         """Open the cache; None if none was named."""

@@ -233,11 +233,16 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
 
 
 def _data_fingerprint(inputs: BacktestInputs) -> str:
-    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates."""
+    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates, and what only some
+    books need, if it was read: groups and dollar volumes."""
     prices, candidates, forecasts = inputs.prices, inputs.candidates, inputs.lookup.forecast_fingerprint
     listed: Any = None
     if candidates is not None and not isinstance(candidates, Sequence):
         listed = [candidates.tickers.tolist(), candidates.first.astype(np.int64), candidates.last.astype(np.int64)]
     elif candidates is not None:
         listed = "\n".join(candidates)
-    return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, forecasts, listed])
+    book: list[Any] = [] if inputs.groups is None else [inputs.groups.fingerprint]
+    book += [] if prices.dollars is None else [prices.dollars]
+    return fingerprint(
+        [prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, forecasts, listed, *book]
+    )

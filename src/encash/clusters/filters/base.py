@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -180,6 +180,25 @@ class CandidateFilter(ABC):
     def _stored(self, assignments: Assignments, days: Days, tickers: Text) -> tuple[Int32, Float32]:
         """Read cluster (n,) and distance (n,) of some cells."""
         return assignments.lookup(days, tickers)
+
+    def reversed(self) -> Self:
+        """Return the same filter with the worst clusters of the ranking in place of the best.
+
+        Raises:
+            InputError: a filter that does not only ask which clusters are the best, or clusters without a ranking.
+        """
+        if not (self.decides_by_cluster or self.needs_static):
+            raise InputError(
+                f"the filter {self.name} does not choose by cluster, so that it has no worst clusters; give --filter "
+                "hard or static, or --short bottom"
+            )
+        if any(period.worst is None or not len(period.worst) for period in self.periods):
+            raise InputError(
+                "it is not recorded which clusters are the worst, or all of them are among the best; rank again, with "
+                "fewer best clusters, or give --short bottom"
+            )
+        periods = tuple(replace(period, best=period.worst, worst=period.best) for period in self.periods)
+        return replace(self, periods=periods)
 
     def in_best(self, days: Days, cluster: Int32) -> Bool:
         """Mark cells whose cluster is among the best of the active period, shape (R, N)."""
