@@ -35,6 +35,10 @@ class LoadOptions:
     bin_unit: str | None = None
     """Unit of the bin edges: return, ratio or percent; None infers return or ratio."""
     pooling: str = "mean"
+    model_config: str | Path | None = None
+    """A JSON file with the config of weights that have none."""
+    ignore_keys: tuple[str, ...] | None = None
+    """Names of weights of a checkpoint, or of parts of the model, that are left out."""
     sample: Sample | None = None
     """The windows on which auto measures; None measures on random ones."""
     progress: Progress | None = None

@@ -121,8 +121,9 @@ def _ray_executor(sources: Sources, encoder: Encoder, workers: RayWorkers, optio
 def _anywhere(sources: Sources) -> Sources:
     """Return the same sources for a process with a different working folder, without progress."""
     model, others = sources.model and _absolute(sources.model), tuple(map(_absolute, sources.ensemble_models))
-    data, edges = (None if path is None else Path(path).resolve() for path in (sources.data, sources.bin_edges))
-    return replace(sources, model=model, ensemble_models=others, data=data, bin_edges=edges, loading=nullcontext)
+    given = {name: getattr(sources, name) for name in ("data", "bin_edges", "model_config")}
+    paths: dict[str, Any] = {name: Path(path).resolve() for name, path in given.items() if path is not None}
+    return replace(sources, model=model, ensemble_models=others, loading=nullcontext, **paths)
 
 
 def _absolute(model: str) -> str:
