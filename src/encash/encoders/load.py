@@ -30,6 +30,7 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
     pooling: str = "mean",
     model_config: str | Path | None = None,
     ignore_keys: Sequence[str] = (),
+    feature_names: Sequence[str] | None = None,
     sample: Sample | None = None,
     progress: Progress | None = None,
 ) -> Encoder:
@@ -39,7 +40,8 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         path: a checkpoint of the reference transformer (``.pt``, ``.ckpt``, ``.safetensors`` or a folder with
             ``model.safetensors``), an ONNX model (``.onnx``), a program exported by torch (``.pt2``),
             ``module:attribute`` of your own class, called without arguments, the name of an entry point
-            ``encash.encoders``, or ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
+            ``encash.encoders``, or ``chronos:FOLDER?features=F&feature=I``, ``timesfm:…`` or ``transformers:…`` for a
+            pretrained time-series model.
         device: cpu, cuda, …; auto uses a GPU if there is one.
         engine: the engine of a checkpoint: torch or onnxruntime (in float32, exported at each load). auto includes the
             engine in the measurement if the precision is auto too, and else is torch.
@@ -57,6 +59,7 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         model_config: a JSON file with the config of weights that have none; None takes ``config.json`` beside them.
         ignore_keys: weights of a checkpoint, or parts of the model such as ``aux_head``, that are left out; all others
             must be accounted for.
+        feature_names: of the data in order, so that the name of a pretrained model may name those that it reads.
         sample: returns windows of your data (n, L, F) for a lookback L, on which auto measures speed and agreement;
             None measures on random windows.
         progress: called with (done, total) steps if a checkpoint is measured or exported; the first step is reading
@@ -80,6 +83,7 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         pooling=pooling,
         model_config=model_config,
         ignore_keys=tuple(ignore_keys) or None,
+        feature_names=None if feature_names is None else tuple(feature_names),
         sample=sample,
         progress=progress,
     )

@@ -24,11 +24,15 @@ class EncoderLoader(NamedTuple):
 
 CHECKPOINT = EncoderLoader("encash.encoders.torch:load_torch_encoder", extra="torch")
 """The loader of weights of the reference transformer in any file, and in a folder."""
+_TRANSFORMERS = EncoderLoader(
+    "encash.encoders.pretrained.transformers_models:load_transformers_encoder", "transformers", "transformers"
+)
 LOADERS = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".safetensors"), CHECKPOINT),
     ".onnx": EncoderLoader("encash.encoders.onnx:load_onnx_encoder", "onnxruntime"),
     ".pt2": EncoderLoader("encash.encoders.torch.program:load_program_encoder", "torch.export", "torch"),
-    "chronos:": EncoderLoader("encash.encoders.chronos:load_chronos_encoder", "chronos", "chronos"),
+    "chronos:": EncoderLoader("encash.encoders.pretrained.chronos:load_chronos_encoder", "chronos", "chronos"),
+    **dict.fromkeys(("timesfm:", "transformers:"), _TRANSFORMERS),
 }
 """Add your encoder here: one line per suffix, or per scheme with its colon."""
 

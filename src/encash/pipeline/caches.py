@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from encash.encoders.registry import LOADERS
 from encash.errors import EncashError, MismatchError
 from encash.pipeline.sources import Sources, run_here
 from encash.progress import Progress, rate_text
@@ -127,8 +128,11 @@ def _anywhere(sources: Sources) -> Sources:
 
 
 def _absolute(model: str) -> str:
-    """Return the absolute path of a model that is a file, and any other name as it is."""
-    return str(Path(model).resolve()) if Path(model).exists() else model
+    """Return a model that is a file or a folder, or names one after its scheme, by absolute path; others as they are."""
+    if Path(model).exists():
+        return str(Path(model).resolve())
+    scheme, colon, folder = model.partition(":")
+    return f"{scheme}:{Path(folder).resolve()}" if scheme + colon in LOADERS else model
 
 
 def verify_cache(

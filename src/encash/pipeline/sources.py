@@ -170,6 +170,7 @@ class Sources:
                     pooling=self.pooling or "mean",
                     model_config=self.model_config,
                     ignore_keys=self.ignore_keys,
+                    feature_names=self.the_panel().feature_names if sampled and "?" in model else None,
                     sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if sampled else None,
                     progress=progress,
                 )

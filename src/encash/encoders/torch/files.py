@@ -8,7 +8,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -175,13 +176,26 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         MissingFileError: no such file.
         FormatError: truncated, or a header that does not describe exactly the bytes of the file.
     """
+    with _open_safetensors(path) as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping; not mapped
+        return tensors, file.metadata() or {}
+
+
+def safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a safetensors file, from its header; the errors are those of
+    `read_safetensors`."""
+    with _open_safetensors(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}; give the path of a checkpoint (.safetensors)")
     safetensors: Any = import_optional("safetensors", package="safetensors", extra="torch")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping; not mapped
-            return tensors, file.metadata() or {}
+            yield file
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
         message = f"{path} is truncated or not a safetensors file{reason(error)}; copy or save it again"
         raise unreadable(path, error, message) from None
