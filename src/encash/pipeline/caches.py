@@ -128,7 +128,7 @@ def _anywhere(sources: Sources) -> Sources:
 
 
 def _absolute(model: str) -> str:
-    """Return a model that is a file or a folder, or names one after its scheme, by absolute path; others as they are."""
+    """Return a model that is a file or a folder, or names one after its scheme, by absolute path."""
     if Path(model).exists():
         return str(Path(model).resolve())
     scheme, colon, folder = model.partition(":")
