@@ -11,9 +11,10 @@ from encash.errors import MissingExtraError
 EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "clusters": ("faiss",),
-    "torch": ("torch",),
+    "torch": ("torch", "safetensors"),
     "onnx": ("onnxruntime",),
     "chronos": ("chronos",),
+    "transformers": ("transformers",),
     "boosted": ("lightgbm",),
     "ray": ("ray",),
     "stats": ("purgedcv",),

@@ -132,6 +132,19 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bin-edges", type=Path, help="bin edges of a classification checkpoint")
     bin_unit_flag(parser)
     parser.add_argument(
+        "--model-config",
+        type=Path,
+        metavar="JSON",
+        help="config of weights that have none: hidden_dim, num_layers, num_heads, pred_mode (config.json beside them)",
+    )
+    parser.add_argument(
+        "--ignore-keys",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="weights of a checkpoint, or parts of its model like aux_head, that are left out (refused, if there are)",
+    )
+    parser.add_argument(
         "--ensemble-models", nargs="+", default=[], metavar="M", help="more models; their forecasts are averaged"
     )
 

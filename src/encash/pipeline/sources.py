@@ -69,6 +69,10 @@ class Sources:
     bin_edges: str | Path | None = None
     bin_unit: str | None = None
     """Unit of the bin edges; None infers it, or takes that of the cache."""
+    model_config: Path | None = None
+    """A JSON file with the config of weights that have none."""
+    ignore_keys: tuple[str, ...] = ()
+    """Weights of a checkpoint, or parts of the model, that are left out."""
     loading: Loading = nullcontext
 
     def panel(self) -> Panel | None:
@@ -166,6 +170,9 @@ class Sources:
                     bin_edges=self.bin_edges,
                     bin_unit=self.bin_unit,
                     pooling=self.pooling or "mean",
+                    model_config=self.model_config,
+                    ignore_keys=self.ignore_keys,
+                    feature_names=self.the_panel().feature_names if sampled and "?" in model else None,
                     sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if sampled else None,
                     progress=progress,
                 )
@@ -248,7 +255,8 @@ class Sources:
             "pooling": self.pooling,
         }
         changed = [name for name, value in options.items() if value not in (None, "auto", getattr(known, name, None))]
-        return bool(self.ensemble_models or self.bin_edges or self.bin_unit or changed)
+        given = self.ensemble_models or self.bin_edges or self.bin_unit or self.model_config or self.ignore_keys
+        return bool(given or changed)
 
 
 def the_only_cache() -> str:
