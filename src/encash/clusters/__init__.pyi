@@ -35,6 +35,7 @@ from .rank import METRICS as METRICS
 from .rank import RankConfig as RankConfig
 from .rank import Ranking as Ranking
 from .rank import SelectionRule as SelectionRule
+from .rank import price_fingerprint as price_fingerprint
 from .rank import rank_clusters as rank_clusters
 from .rank import select_best as select_best
 from .rank import selection_frequency as selection_frequency
