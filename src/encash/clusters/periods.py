@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -38,12 +37,6 @@ class ModelPeriod:
     """`price_fingerprint` of the prices that it used, from `rank_start` to `rank_end`; empty if unknown."""
     static: Assignments | None = None
     """The cluster of each ticker at the end of the fit, from `static_clusters`; for filters that need it."""
-
-    @cached_property
-    def best_model(self) -> ClusterModel:
-        """A model with only the best centroids, in the same space."""
-        model = self.model
-        return replace(model, centroids=model.centroids[self.best], counts=model.counts[self.best])
 
 
 def make_period(
