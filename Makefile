@@ -22,7 +22,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	touch .venv/ready
 
 .venv/dev: .venv/ready
-	$(INSTALL) -e '.[torch,report,clusters,onnx,chronos,transformers,boosted,ray,stats,xarray,dev]'
+	$(INSTALL) -e '.[torch,report,clusters,onnx,chronos,transformers,boosted,clusterers,ray,stats,xarray,dev]'
 	touch .venv/dev
 
 setup: .venv/dev              ## the environment alone, in .venv; TORCH_INDEX=URL takes torch from there

@@ -16,6 +16,7 @@ EXTRAS = {
     "chronos": ("chronos",),
     "transformers": ("transformers",),
     "boosted": ("lightgbm",),
+    "clusterers": ("sklearn",),
     "ray": ("ray",),
     "stats": ("purgedcv",),
     "object-storage": ("obstore",),

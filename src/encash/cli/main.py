@@ -22,6 +22,7 @@ COMMANDS = {
     "cache": "inspect, verify, merge, convert and compact caches",
     "clusters": "fit and rank clusters on the past",
     "head": "fit forecasts on cached embeddings, so that any encoder gives a backtest",
+    "walk": "train encoders over the years, each with its cache and clusters, for backtest --encoders",
     "similar": "find the nearest past entries by embedding, and with --prices what happened next",
     "backtest": "run one backtest and write a run folder",
     "sweep": "run hundreds of backtests on one cache",

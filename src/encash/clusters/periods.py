@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -40,12 +39,6 @@ class ModelPeriod:
     """The cluster of each ticker at the end of the fit, from `static_clusters`; for filters that need it."""
     worst: Int32 | None = None
     """Ids of as many clusters from the end of the ranking, none of them among the best; None without a ranking."""
-
-    @cached_property
-    def best_model(self) -> ClusterModel:
-        """A model with only the best centroids, in the same space."""
-        model = self.model
-        return replace(model, centroids=model.centroids[self.best], counts=model.counts[self.best])
 
 
 def make_period(

@@ -229,7 +229,7 @@ def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterMo
     squares = np.stack([np.square(old[cluster] - new).sum(axis=1) for cluster in range(before.k)])
     place = match_rows(squares)
     drift: Float64 = np.sqrt(squares[np.arange(before.k), place] / after.dim)
-    return replace(after, centroids=after.centroids[place], counts=after.counts[place]), drift
+    return after.reordered(place), drift
 
 
 def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:

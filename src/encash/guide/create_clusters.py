@@ -26,7 +26,7 @@ def parser(program: str = PROGRAM) -> Parser:
         "--dataset-path", dest="data", type=Path, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)"
     )
     flags.add_argument("--n-clusters", dest="k", type=int, default=50, metavar="N", help="number of clusters (50)")
-    flags.add_argument("--method", default="kmeans", help="only kmeans: other methods cannot assign new entries")
+    flags.add_argument("--method", default="kmeans", help="kmeans, or as of encash clusters fit --clusterer")
     flags.add_argument(
         "--standardize",
         action=argparse.BooleanOptionalAction,

@@ -234,6 +234,11 @@ def _loaded(
     return encoder
 
 
+def load_measured(sources: Sources) -> Encoder:
+    """Load a model for no cache, and measure its entries per second if that was not done."""
+    return sources.encoder(None, lambda load: run_here(partial(_measured, load)))
+
+
 def _measured(load: Callable[[], Encoder]) -> Encoder:
     """Load a model, and measure it if that was not done."""
     encoder = load()

@@ -127,11 +127,12 @@ def run_sweep(
         journal = Journal(Path(out), _data_fingerprint(inputs))
         keys = [point.key(point.chosen(filters)) for point in points]
         _refuse_unchecked(journal, set(keys), inputs)
-        todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
+        todo = [(key, point) for point, key in zip(points, keys, strict=True) if key not in journal.keys]
         if todo:
-            data = read_sweep_data(todo, inputs, filters)
-            for done, row in enumerate(run_points(todo, data, workers), start=len(points) - len(todo) + 1):
-                journal.append(row)
+            left = [point for _, point in todo]
+            rows = run_points(left, read_sweep_data(left, inputs, filters), workers)
+            for done, ((key, _), row) in enumerate(zip(todo, rows, strict=True), start=len(points) - len(todo) + 1):
+                journal.append(replace(row, key=key))
                 if progress is not None:
                     progress(done, len(points))
         return _finish(journal, keys, len(todo), began)

@@ -143,7 +143,7 @@ def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: Candi
         "first_session": str(outcome.days[0]),
         "last_session": str(outcome.days[-1]),
     }
-    return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
+    return Row(values=values, returns=metrics.simple_returns(outcome.path))
 
 
 def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInputs) -> list[RunSetup]:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encash.extras import import_optional
 from encash.encoders.options import LoadOptions
 from encash.encoders.pretrained.folder import ModelFolder, account_for_weights, loading, open_folder
 from encash.encoders.pretrained.names import parse_source
@@ -21,6 +20,7 @@ from encash.encoders.pretrained.series import OWN_SCALING, SeriesEncoder, Series
 from encash.encoders.torch.devices import choose_device
 from encash.encoders.torch.files import weights_fingerprint
 from encash.errors import FormatError, InputError
+from encash.extras import import_optional
 
 FIRST = "ChronosPipeline"
 SECOND = "Chronos2Pipeline"

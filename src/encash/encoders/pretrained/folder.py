@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from encash.encoders.checkpoint_forms import CONFIG_FILE, WEIGHTS_FILE
-from encash.extras import import_optional
 from encash.encoders.torch.files import safetensors_shapes
 from encash.errors import EncashError, FormatError, MissingFileError, reason
+from encash.extras import import_optional
 from encash.fingerprint import file_digest, fingerprint
 from encash.text_files import read_json
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encash.extras import import_optional
 from encash.encoders.options import LoadOptions
 from encash.encoders.pretrained.folder import ModelFolder, account_for_weights, loading, open_folder
 from encash.encoders.pretrained.names import SeriesSource, parse_source
@@ -22,6 +21,7 @@ from encash.encoders.pretrained.series import OWN_SCALING, SeriesEncoder, Series
 from encash.encoders.torch.devices import choose_device
 from encash.encoders.torch.files import weights_fingerprint
 from encash.errors import FormatError, InputError
+from encash.extras import import_optional
 
 MOST_CHANNELS = 65_536
 

@@ -30,9 +30,9 @@ from encash.encoders.checkpoint_forms import (
     plain_names,
     with_config,
 )
-from encash.extras import import_optional
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
+from encash.extras import import_optional
 from encash.fingerprint import file_digest, fingerprint
 from encash.input_files import ARCHIVE_ERRORS, check_declared, check_members
 
