@@ -16,13 +16,13 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "encash needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) torch)
-	$(INSTALL) -e '.[torch]'
+	$(INSTALL) -e '.[torch,report,clusters]'
 	$(INSTALL) --no-deps skfolio  # the demo's prices; its code is not used
 	$(BIN)/python -m compileall -q src  # once, instead of at every start
 	touch .venv/ready
 
 .venv/dev: .venv/ready
-	$(INSTALL) -e '.[torch,onnx,chronos,boosted,ray,stats,xarray,dev]'
+	$(INSTALL) -e '.[torch,report,clusters,onnx,chronos,transformers,boosted,clusterers,ray,stats,xarray,dev]'
 	touch .venv/dev
 
 setup: .venv/dev              ## the environment alone, in .venv; TORCH_INDEX=URL takes torch from there

@@ -3,7 +3,6 @@ in a second way."""
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import numpy as np
 
 from encash.cache import Cache, Lookup, Selection, make_plan, open_cache
 from encash.cache.identity import store_spec
+from encash.cache.plan import process_peak_bytes
 from encash.cache.window_digests import window_digests
 from encash.encoders import load_encoder
 from encash.encoders.base import Encoder
@@ -312,9 +312,9 @@ def _scan(path: str) -> None:
     """Print by how many MiB a scan raises the most memory that the process ever held."""
     cache = open_cache(path)
     cache.index()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = process_peak_bytes()
     _total(cache.scan())
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((process_peak_bytes() - before) / 2**20)
 
 
 def _grow(entries: int) -> None:

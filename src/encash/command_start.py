@@ -4,18 +4,27 @@ Until then nothing is written, so a signal ends the process at once: an exceptio
 into a different error by the libraries that are being imported. Nothing happens where `encash` is a library.
 """
 
+from __future__ import annotations
+
 import _signal  # type: ignore[import-not-found]  # no stubs; `signal` itself takes a hundredth of a second to import
 import os
 import sys
+
+TYPE_CHECKING = False  # `typing` too takes time to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
 
 STOPPING = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
 """The signals that stop a command; Windows has no SIGHUP."""
 
 
 def is_command() -> bool:
-    """Return whether this process was started as ``encash`` or ``python -m encash``."""
+    """Return whether this process was started as ``encash``, ``python -m encash``, or a command of the guide."""
     name = sys.argv[0] if getattr(sys, "argv", None) else ""
-    return os.path.basename(name) == "encash" or (name == "-m" and "encash" in sys.orig_argv[1:4])
+    if name == "-m":
+        return bool({"encash", "encash.guide"} & set(sys.orig_argv[1:4]))
+    return os.path.basename(name) == "encash" or getattr(sys.modules.get("__main__"), "ENCASH_COMMAND", False)
 
 
 def stop_at_once() -> None:
@@ -25,10 +34,20 @@ def stop_at_once() -> None:
             _signal.signal(number, _stop)
 
 
-def ignore_signals() -> None:
-    """Ignore further signals: the result is out, and only the interpreter has yet to end."""
-    for number in STOPPING:
-        _signal.signal(number, _signal.SIG_IGN)
+def finish(run: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code; while the interpreter ends, signals are ignored."""
+    try:
+        code = run()
+    finally:
+        for number in STOPPING:
+            _signal.signal(number, _signal.SIG_IGN)
+    if code == 1:  # after Ctrl-C in a library's `exec`, the interpreter would end by a signal of its own
+        from contextlib import suppress  # noqa: PLC0415 - not at the start
+
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _stop(number: int, frame: object) -> None:

@@ -33,14 +33,14 @@ DELISTING_POLICIES: tuple[Delisting, ...] = get_args(Delisting)
 
 
 def simple_returns(equity: Float64) -> Float64:
-    """Return the return of each session, shape (n − 1,); NaN once the equity is 0.
+    """Return the return of each session, shape (n − 1,); NaN once the equity is 0 or, in debt, below.
 
     >>> simple_returns(np.array([100.0, 110.0, 99.0])).round(6).tolist()
     [0.1, -0.1]
     """
     equity = np.asarray(equity, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        result: Float64 = equity[1:] / equity[:-1] - 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: Float64 = np.where(equity[:-1] <= 0, np.nan, equity[1:] / equity[:-1] - 1.0)
     return result
 
 
@@ -112,14 +112,15 @@ def cagr(equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
     (last / first) ^ (sessions per year / (values − 1)) − 1.
 
     One return is not a growth rate: 1% in a session is 1,130% a year. It counts sessions; a library that counts 365.25
-    calendar days per year has a different result.
+    calendar days per year has a different result. A debt counts as a loss of everything.
 
     >>> round(cagr(np.array([100.0] + [0.0] * 125 + [110.0])), 6)
     0.21
     """
     if len(equity) < 3:
         return float("nan")
-    return float((equity[-1] / equity[0]) ** (sessions_per_year / (len(equity) - 1)) - 1.0)
+    growth = np.maximum(equity[-1] / equity[0], 0.0)
+    return float(growth ** (sessions_per_year / (len(equity) - 1)) - 1.0)
 
 
 def volatility(returns: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
@@ -177,6 +178,64 @@ def max_drawdown(equity: Float64) -> float:
     -0.25
     """
     return float(drawdowns(equity).min()) if len(equity) else float("nan")
+
+
+class Fall(NamedTuple):
+    """A drawdown, as places in the equity."""
+
+    peak: int
+    """The last value before it."""
+    trough: int
+    """The lowest value."""
+    recovery: int | None
+    """The first value back at the peak; None if it was not reached."""
+    depth: float
+    """Negative: −0.2 is 20% below the peak."""
+
+
+def worst_drawdowns(equity: Float64, most: int) -> tuple[Fall, ...]:
+    """Return the N deepest drawdowns that do not overlap, deepest first.
+
+    >>> worst_drawdowns(np.array([100.0, 90.0, 101.0, 99.99, 80.8]), 2)[0].depth.__round__(6)
+    -0.2
+    >>> [(fall.peak, fall.trough, fall.recovery) for fall in worst_drawdowns(np.array([10.0, 8.0, 10.0, 9.0]), 3)]
+    [(0, 1, 2), (2, 3, None)]
+    """
+    below = drawdowns(equity)
+    under = np.concatenate([[False], below < 0, [False]])
+    starts, ends = (np.flatnonzero(edge) for edge in (~under[:-1] & under[1:], under[:-1] & ~under[1:]))
+    found = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        trough = start + int(below[start:end].argmin())
+        recovery = end if end < len(equity) else None
+        found.append(Fall(peak=start - 1, trough=trough, recovery=recovery, depth=float(below[trough])))
+    return tuple(sorted(found, key=lambda fall: (fall.depth, fall.peak))[:most])
+
+
+def value_at_risk(returns: Float64, level: float = 0.05) -> float:
+    """Return the quantile of the returns at a level: the best of the worst 5%, negative for a loss; NaN without values.
+
+    The historical estimate, with linear interpolation between returns.
+
+    >>> round(value_at_risk(np.linspace(-0.1, 0.1, 21)), 6)
+    -0.09
+    """
+    returns = _without_nan(returns)
+    return float(np.quantile(returns, level)) if len(returns) else float("nan")
+
+
+def skewness(returns: Float64) -> float:
+    """Return the third standardized moment (divisor n); negative if losses are larger than gains, NaN below three.
+
+    >>> round(skewness(np.array([-0.02, 0.01, 0.01])), 6)
+    -0.707107
+    """
+    returns = _without_nan(returns)
+    if len(returns) < 3:
+        return float("nan")
+    centered = returns - returns.mean()
+    deviation = float(np.sqrt(np.mean(centered**2)))
+    return float(np.mean(centered**3)) / deviation**3 if deviation > ROUNDING else float("nan")
 
 
 def ulcer_index(equity: Float64) -> float:
@@ -461,6 +520,18 @@ PATH_METRICS = {
         "Ulcer index",
         "percent",
         "Root mean square of the drawdowns of all sessions (Martin and McCann 1989).",
+    ),
+    "value_at_risk": PathMetric(
+        lambda net, *_: value_at_risk(simple_returns(net)),
+        "Value at risk",
+        "percent",
+        "The 5% quantile of the daily net returns: on one session in twenty the loss is at least as large.",
+    ),
+    "skewness": PathMetric(
+        lambda net, *_: skewness(simple_returns(net)),
+        "Skewness",
+        "number",
+        "Third standardized moment of the daily net returns: below 0 if large losses outweigh large gains.",
     ),
 }
 """Key in `result.json` → figure. Add yours here: results, sweeps, the page and its glossary follow from it."""

@@ -163,8 +163,17 @@ def student_quantile(probability: float, freedom: int) -> float:
     >>> round(student_quantile(0.975, 8), 2), round(student_quantile(0.975, 1000), 2)
     (2.31, 1.96)
     """
+    return float(student_quantiles(probability, np.float64(freedom)))
+
+
+def student_quantiles(probability: float, freedom: Float64 | np.float64) -> Float64:
+    """Return a quantile of Student's t for each number of degrees of freedom; as `student_quantile`.
+
+    Far in the tails it errs to larger values: at a probability of 1e-8, by 3% with 9 degrees of freedom, by 14% with 5.
+    """
     stretched = NormalDist().inv_cdf(probability) * (8.0 * freedom + 3.0) / (8.0 * freedom + 1.0)
-    return float(np.sign(stretched) * np.sqrt(freedom * np.expm1(stretched**2 / freedom)))
+    quantiles: Float64 = np.sign(stretched) * np.sqrt(freedom * np.expm1(stretched**2 / freedom))
+    return quantiles
 
 
 @lru_cache(maxsize=4)

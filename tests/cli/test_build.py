@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from encash.cache.build import BuildReport, Failure
 from encash.cli import main
@@ -180,3 +181,18 @@ def test_a_build_that_fails_says_so_in_one_line_when_quiet(capsys: pytest.Captur
     printed = capsys.readouterr()
     assert json.loads(printed.out)["failed"] == 3
     assert printed.err == "3 entries failed; the first: 2 entries failed (A; 2024-01-02 to 2024-01-03): NaN\n"
+
+
+def test_the_weights_of_a_model_are_the_same_model_in_any_file(folder, tmp_path, capsys, monkeypatch):
+    """A cache serves the weights of its model from a plain state dict with a config of its own and an extra head, read
+    relative to the working folder; without the flags that name them it is refused in one line."""
+    content = torch.load(folder / "m.pt", weights_only=True)
+    state = {f"module.{name}": value for name, value in content["model_state_dict"].items()}
+    torch.save(state | {"module.aux.weight": torch.ones(2)}, tmp_path / "w.pth")
+    (tmp_path / "sizes.json").write_text(json.dumps(content["config"]))
+    monkeypatch.chdir(tmp_path)
+    plan = ["plan", "--model", "w.pth", "--data", str(folder / "f.h5"), "--cache", str(folder / "c.lance")]
+    assert "has no config" in refusal(capsys, *plan)
+    assert "--ignore-keys aux" in refusal(capsys, *plan, "--model-config", "sizes.json")
+    found = answer(capsys, *plan, "--model-config", "sizes.json", "--ignore-keys", "aux")
+    assert (found["missing"], found["stale"]) == (0, 0)

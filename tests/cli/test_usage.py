@@ -22,12 +22,50 @@ def test_people_read_rounded_figures_and_no_python(folder: Path, capsys: pytest.
 
 
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown flag, a bad day, no command."""
-    for command in (["build", "--nonsense"], ["backtest", "--prices", "p.h5", "--start", "yesterday"], []):
+    """An unknown flag, a bad day, flags without a command."""
+    for command in (["build", "--nonsense"], ["backtest", "--prices", "p.h5", "--start", "yesterday"], ["--json"]):
         with pytest.raises(SystemExit) as stop:
             main(command)
         assert stop.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["cache"], ["clusters"], ["head"], ["guide"]])
+def test_without_a_subcommand_help_is_shown(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout, with exit code 0: who types no more than the name asks what there is."""
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(" ".join(["usage: encash", *command]))
+    assert not said.err
+
+
+MEANT = [
+    ("bild", "unknown command 'bild'; did you mean build?"),
+    ("cache inof c", "unknown command 'inof'; did you mean info?"),
+    ("clusters ranks", "unknown command 'ranks'; did you mean rank?"),
+    ("build --modle m --data f --cache c", "--modle; did you mean --model?"),
+    ("build --model m --data f --cache c --batchsize=3", "--batchsize=3; did you mean --batch-size?"),
+    ("backtest --prices p --top_k 5 --buyfee 0", "--top_k 5 --buyfee 0; did you mean --top-k, --buy-fee?"),
+    ("plan --model-path m --dataset-path d", "--model-path --dataset-path; did you mean --model?"),
+    ("train --data f --prices p --out m --train-end 2020-01-01 --preset smal", "did you mean small?"),
+    ("backtest --prices p --precis int8", "did you mean --precision?"),
+    ("--versoin", "did you mean --version?"),
+    ("build --model m --data f --cache c -- --modle", "unrecognized arguments: -- --modle (see"),
+    ("qwertz", "unknown command 'qwertz': expected demo, "),
+]
+
+
+@pytest.mark.parametrize(("line", "meant"), MEANT)
+def test_what_was_meant_is_suggested(line: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For commands, flags and values, also if a misspelled flag is a required one; exit 2, one line."""
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert meant in said
 
 
 def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 
 from encash.cli import main
 from encash.cli.main import parser
+from encash.training import PRESETS
+from tests.encoders.pretrained_models import save_bolt, save_patchtst, save_second, save_timesfm
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 
@@ -40,10 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_commands_of_the_page_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_page_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every command but the one on three encoders, which has tests of its own, as it stands."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], samples_per_epoch=256, epochs=1))
     lines = [line for block in blocks("bash") for line in block.splitlines() if line]
-    assert len(lines) == 7
+    assert len(lines) == 14
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "encash"
@@ -52,3 +60,48 @@ def test_the_commands_of_the_page_run(folder: Path, capsys: pytest.CaptureFixtur
             assert main([*words[1:], "--quiet"]) == 0, capsys.readouterr().err
     assert list(folder.glob("runs/*/report.html"))
     assert Path("orders.csv").read_text().startswith("ticker,side,shares,price")
+
+
+def test_a_foundation_model_goes_from_prices_to_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands of the section run as they stand, on a Chronos-Bolt with random weights."""
+    pytest.importorskip("chronos", reason="chronos-forecasting is not installed (extra chronos)")
+    save_bolt(folder / "chronos-bolt")
+    lines = [line for line in blocks("sh")[0].splitlines() if line]
+    assert len(lines) == 3
+    for line in lines:
+        assert main([*shlex.split(line)[1:], "--quiet"]) == 0, capsys.readouterr().err
+    (report,) = folder.glob("runs/*/report.html")
+    assert "training period" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "save"), [("chronos", save_second), ("timesfm", save_timesfm), ("transformers", save_patchtst)]
+)
+def test_each_kind_of_foundation_model_fills_a_cache(
+    folder: Path, scheme: str, save: Callable[[Path], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two features by name, from the features of `prepare`; a second build finds all entries valid."""
+    pytest.importorskip("chronos", reason="chronos-forecasting is not installed (extra chronos)")
+    save(folder / "model")
+    model = f"{scheme}:model?feature=return_1,volume_20"
+    build = [
+        "build",
+        "--model",
+        model,
+        "--data",
+        "features.h5",
+        "--cache",
+        "c.lance",
+        "--months",
+        "2",
+        "--json",
+        "--quiet",
+    ]
+    assert main(build) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(build) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert (first["failed"], second["computed"]) == (0, 0)
+    assert first["computed"] == second["reused"] > 0
+    captured = capsys.readouterr()
+    assert captured.err == ""

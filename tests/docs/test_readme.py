@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash.cli.main import parser
-from inference import backtest_simulation
+from encash.guide import analyze_clusters, backtest_simulation, cache_embeddings, create_clusters
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,4 +81,4 @@ def test_make_takes_torch_from_the_index_that_is_named(index):
     lines = subprocess.run(call, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     installs = [line.split("constraints.txt ")[1] for line in lines if "pip install" in line]
     assert installs[:-3] == ([f"--index-url {index} torch"] if index else [])
-    assert installs[-3] == "-e '.[torch]'"
+    assert installs[-3] == "-e '.[torch,report,clusters]'"

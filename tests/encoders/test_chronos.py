@@ -12,83 +12,11 @@ import torch
 from encash.encoders import load_encoder
 from encash.errors import InputError, MissingFileError
 from encash.testing import EncoderContract
+from tests.encoders.pretrained_models import save_bolt, save_first, save_second
 
 needs_chronos = pytest.mark.skipif(
     importlib.util.find_spec("chronos") is None, reason="chronos-forecasting is not installed (extra chronos)"
 )
-SMALL: dict[str, Any] = {
-    "d_model": 16,
-    "d_kv": 8,
-    "d_ff": 32,
-    "num_layers": 1,
-    "num_heads": 2,
-    "vocab_size": 64,
-    "decoder_start_token_id": 0,
-}
-
-
-def save_bolt(folder, seed=0):
-    from chronos.chronos_bolt import ChronosBoltModelForForecasting
-    from transformers import T5Config
-
-    settings = {
-        "context_length": 64,
-        "prediction_length": 4,
-        "input_patch_size": 4,
-        "input_patch_stride": 4,
-        "quantiles": [0.1, 0.5, 0.9],
-        "use_reg_token": True,
-    }
-    torch.manual_seed(seed)
-    config = T5Config(**SMALL, pad_token_id=0)
-    config.chronos_config, config.chronos_pipeline_class = settings, "ChronosBoltPipeline"
-    ChronosBoltModelForForecasting(config).save_pretrained(folder)
-    return folder
-
-
-def save_first(folder, seed=0):
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    settings = {
-        "tokenizer_class": "MeanScaleUniformBins",
-        "tokenizer_kwargs": {"low_limit": -15.0, "high_limit": 15.0},
-        "context_length": 64,
-        "prediction_length": 4,
-        "n_tokens": 64,
-        "n_special_tokens": 2,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "use_eos_token": True,
-        "model_type": "seq2seq",
-        "num_samples": 2,
-        "temperature": 1.0,
-        "top_k": 5,
-        "top_p": 1.0,
-    }
-    torch.manual_seed(seed)
-    config = T5Config(**SMALL, pad_token_id=0, eos_token_id=1)
-    config.chronos_config = settings
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    return folder
-
-
-def save_second(folder, seed=0):
-    from chronos.chronos2 import Chronos2Model
-    from chronos.chronos2.config import Chronos2CoreConfig
-
-    settings = {
-        "context_length": 64,
-        "output_patch_size": 4,
-        "input_patch_size": 4,
-        "input_patch_stride": 4,
-        "quantiles": [0.1, 0.5, 0.9],
-        "use_reg_token": True,
-    }
-    torch.manual_seed(seed)
-    config = Chronos2CoreConfig(**{**SMALL, "vocab_size": 2})
-    config.chronos_config, config.chronos_pipeline_class = settings, "Chronos2Pipeline"
-    Chronos2Model(config).save_pretrained(folder)
-    return folder
 
 
 @needs_chronos

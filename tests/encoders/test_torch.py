@@ -163,7 +163,7 @@ def _with_config(content, **changes):
         (lambda c: _with_config(c, pred_mode="ranking"), "pred_mode = 'ranking'"),
         (lambda c: _with_config(c, pred_mode="classification"), "head has 4 outputs"),
         (lambda c: {"model_state_dict": c["model_state_dict"]}, "has no config"),
-        (lambda c: c["model_state_dict"], "expected a model_state_dict"),
+        (lambda c: c["model_state_dict"], "has no config.*expected a model_state_dict"),
         (lambda c: {**c, "model_state_dict": {**c["model_state_dict"], "note": "text"}}, "is not a tensor"),
         (lambda c: torch.ones(3), "expected a model_state_dict"),
     ],

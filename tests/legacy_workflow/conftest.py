@@ -104,7 +104,7 @@ def write_data(folder: Path, *, num_tickers: int = 12, num_days: int = 300, seed
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Data, model, clusters and rankings, made by the guide's commands."""
-    from cluster import analyze_clusters, create_clusters
+    from encash.guide import analyze_clusters, create_clusters
 
     found = Files(tmp_path_factory.mktemp("guide"))
     write_data(found.folder)
@@ -120,7 +120,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture(scope="session")
 def cache(files: Files) -> Path:
     """The embeddings cache of the guide, HDF5."""
-    from cluster import cache_embeddings
+    from encash.guide import cache_embeddings
 
     path = files.folder / "embeddings_cache.h5"
     assert cache_embeddings.main([*files.cache_command(path), "--num-months", "8", "--quiet"]) == 0

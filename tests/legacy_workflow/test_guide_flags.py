@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from cluster import analyze_clusters, cache_embeddings, create_clusters
-from inference import backtest_simulation
+from encash.guide import analyze_clusters, backtest_simulation, cache_embeddings, create_clusters
 
 from .conftest import LOOKBACK, Files, SeedModel, write_data, write_model
 

@@ -12,11 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
-from cluster import analyze_clusters, cache_embeddings, create_clusters
 from encash import legacy_workflow
+from encash.guide import analyze_clusters, backtest_simulation, cache_embeddings, create_clusters
 from encash.store.lance import LanceStore
 from encash.store.local.lock import file_writer
-from inference import backtest_simulation
 
 from .conftest import HIDDEN, LOOKBACK, Files, write_data, write_model
 

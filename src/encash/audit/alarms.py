@@ -18,6 +18,7 @@ from encash import metrics
 from encash.arrays import Bool, Days, Float32, Float64, Int64
 from encash.audit.innovations import innovations, session_returns, sizes
 from encash.panel import Panel, PriceTable
+from encash.significance import student_quantiles
 
 FALSE_ALARMS = 0.002
 """Probability that any statistic of a clean panel is significant."""
@@ -417,11 +418,9 @@ def _standardized(values: Float32) -> Float32:
 
 
 def critical_t(degrees: Float64, tests: int) -> Float64:
-    """Return the two-sided t that one of some tests exceeds with the probability `FALSE_ALARMS`."""
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # noqa: PLC0415  0.2 s; scipy ships no types
-
-    result: Float64 = -stdtrit(degrees, FALSE_ALARMS / tests / 2)
-    return result
+    """Return the two-sided t that one of some tests exceeds with the probability `FALSE_ALARMS`, or less if few degrees
+    of freedom."""
+    return -student_quantiles(FALSE_ALARMS / tests / 2, degrees)
 
 
 def _worst(

@@ -13,6 +13,7 @@ from encash.arrays import Days, Float32, Text, day_text
 from encash.audit.poison import poisoned_prices
 from encash.audit.subject import Check, Subject
 from encash.cache import Cache
+from encash.errors import MismatchError
 from encash.progress import Progress
 
 
@@ -37,7 +38,10 @@ def fit_check(cache: Cache, folder: Path) -> Check:
     if held != seen:
         detail = f"the fit used {seen} entries up to {model.fit_end}, the cache now has {held}"
         return Check.not_tried(name, detail)
-    config = clusters.FitConfig.of_model(model)
+    try:
+        config = clusters.FitConfig.of_model(model)
+    except MismatchError as error:
+        return Check.not_tried(name, str(error))
     sample = pipeline.draw_sample(cache, config, start=model.fit_start, end=model.fit_end)
     again = clusters.fit_sample(sample, config=config, encoder=model.encoder)
     same = again.fingerprint == model.fingerprint
@@ -58,7 +62,10 @@ def walk_check(subject: Subject, cache: Cache, folder: Path) -> Check:
     def read(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[Days, Text, Float32]]:
         return pipeline.cached_batches(cache, start, min(end, day))
 
-    config = replace(clusters.WalkConfig.of_walk(walk), end=None)
+    try:
+        config = replace(clusters.WalkConfig.of_walk(walk), end=None)
+    except MismatchError as error:
+        return Check.not_tried(name, str(error))
     again = clusters.walk_forward(known, read, config=config, encoder=walk.periods[0].model.encoder)
     pairs = list(zip(walk.periods, again.periods, strict=False))
     if not pairs:

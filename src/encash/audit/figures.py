@@ -32,7 +32,9 @@ def _judge(subject: Subject, lookup: Lookup) -> Check:
     if lookup.horizons and config.signal_horizon not in lookup.horizons:
         return Check.not_applicable(NAME, f"the cache has no forecasts of {config.signal_horizon} sessions")
     candidates = subject.candidates(subject.panel)
-    inputs = BacktestInputs(prices=subject.prices, lookup=lookup, filter=subject.filter, candidates=candidates)
+    inputs = BacktestInputs(
+        prices=subject.prices, lookup=lookup, filter=subject.filter, candidates=candidates, groups=subject.groups
+    )
     run = run_backtest(config, inputs)
     outcome = run.outcome
     skill = measure_forecast_skill(

@@ -44,5 +44,7 @@ def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
     head = subject.forecasts if subject.forecasts is not None and subject.forecasts.needs_vectors else None
     lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec, forecasts=head)
     candidates = subject.candidates(panel)
-    inputs = BacktestInputs(prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates)
+    inputs = BacktestInputs(
+        prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates, groups=subject.groups
+    )
     return picks_of_day(subject.config, inputs, day)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from encash.arrays import DayLike, Days, Float32, to_day
-from encash.backtest import BacktestConfig, Membership
+from encash.backtest import BacktestConfig, Groups, Membership
 from encash.cache import Cache, ForecastSource
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
@@ -105,6 +105,8 @@ class Subject:
     filter: CandidateFilter | None = None
     universe: tuple[str, ...] | Membership | None = None
     """Tickers that may be picked, or their membership by day; None for all. Features are tested of all tickers."""
+    groups: Groups | None = None
+    """Group of each ticker, for a configuration that picks by group."""
     cache: Cache | None = None
     forecasts: ForecastSource | None = None
     """A head or scores that rank, in place of the forecasts of the encoder."""

@@ -5,14 +5,14 @@ from .evaluation.comparisons import run_comparisons as run_comparisons
 from .evaluation.comparisons import write_comparisons as write_comparisons
 from .evaluation.forecast_skill import ForecastSkill as ForecastSkill
 from .evaluation.forecast_skill import measure_forecast_skill as measure_forecast_skill
-from .evaluation.groups import Groups as Groups
-from .evaluation.groups import read_groups as read_groups
 from .evaluation.overfitting import Overfitting as Overfitting
 from .evaluation.random_filter_test import FilterTest as FilterTest
 from .evaluation.trials import Trials as Trials
 from .evaluation.trials import run_trials as run_trials
 from .inputs.backtest_inputs import BacktestInputs as BacktestInputs
 from .inputs.config import BacktestConfig as BacktestConfig
+from .inputs.groups import Groups as Groups
+from .inputs.groups import read_groups as read_groups
 from .inputs.lookahead import ranking_prices_of as ranking_prices_of
 from .inputs.universe import Candidates as Candidates
 from .inputs.universe import Membership as Membership

@@ -34,6 +34,7 @@ class PickTable:
     """forecast × confidence, NaN if not ranked."""
     picked: Bool
     weight: Float64
+    """Below 0 if sold short."""
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the columns by name."""
@@ -55,9 +56,6 @@ def pick_table(allocation: Allocation, horizon: int) -> PickTable:
     setup, signals = allocation.setup, allocation.signals
     row, column = np.nonzero(setup.candidates)
     forecast, confidence = signals.of_horizon(horizon)
-    weight = np.zeros(setup.candidates.shape)
-    rebalance, rank = np.nonzero(allocation.picks.column >= 0)
-    weight[rebalance, allocation.picks.column[rebalance, rank]] = allocation.weight[rebalance, rank]
     cells = (row, column)
     return PickTable(
         date=setup.signal_days[row],
@@ -69,7 +67,7 @@ def pick_table(allocation: Allocation, horizon: int) -> PickTable:
         confidence=confidence[cells],
         score=allocation.picks.score[cells],
         picked=allocation.picks.chosen()[cells],
-        weight=weight[cells],
+        weight=allocation.weights_by_ticker()[cells],
     )
 
 
@@ -104,7 +102,7 @@ def picks_of_day(config: BacktestConfig, inputs: BacktestInputs, day: DayLike) -
         MismatchError: clusters of a different encoder.
     """
     own = replace(config, start=to_day(day), end=to_day(day), test_sessions=None)
-    sessions = open_sessions(own, inputs.prices, inputs.candidates)
+    sessions = open_sessions(own, inputs.prices, inputs.candidates, inputs.groups)
     now = np.zeros(1, dtype=np.int64)
     setup = set_up_run(own, sessions, Schedule(signal=now, fill=now, exit=now, tranche=now, num_tranches=1))
     check_lookahead(own, inputs, sessions.days[0])

@@ -118,7 +118,8 @@ class BacktestResult:
     def ledger(self) -> Ledger:
         """Orders of the run."""
         names = np.asarray(self.outcome.setup.sessions.tickers)[self.outcome.columns]
-        return make_ledger(self.outcome.simulation.trades, self.days, names)
+        simulation = self.outcome.simulation
+        return make_ledger(simulation.trades, self.days, names, simulation.borrowed)
 
     @cached_property
     def picks(self) -> PickTable:

@@ -69,7 +69,7 @@ def run_backtest(
     """
     lookup, filter, watch = inputs.lookup, inputs.filter, Stopwatch()
     with watch.stage("prices"):
-        sessions = open_sessions(config, inputs.prices, inputs.candidates)
+        sessions = open_sessions(config, inputs.prices, inputs.candidates, inputs.groups)
         setup = set_up_run(config, sessions)
         if reference is not None:
             reference.on(sessions.days, config.initial_capital)
@@ -119,14 +119,19 @@ def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, A
 
 def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestInputs) -> dict[str, str]:
     """Return the fingerprints of the inputs, empty if unknown."""
-    filter = inputs.filter
+    filter, book = inputs.filter, dict[str, str]()
+    if config.needs_groups and inputs.groups is not None:
+        book["groups"] = inputs.groups.fingerprint
+    if config.needs_dollars and (dollars := sessions.history.dollars) is not None:
+        book["dollars"] = fingerprint([dollars])
     return {
         "configuration": fingerprint(identity(config)),
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
         "encoder": inputs.lookup.encoder_fingerprint,
         "forecast": inputs.lookup.forecast_fingerprint,
-        "filter": "" if filter is None else filter.fingerprint,
+        "filter": "" if filter is None else filter.fingerprint_of(sessions.days[0], sessions.days[-1]),
         "clusters": "" if filter is None else filter.clusters,
+        **book,
     }
 
 

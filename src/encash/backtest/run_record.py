@@ -12,7 +12,15 @@ from encash.fingerprint import file_digest
 
 RECORD = "digests.json"
 """Name of the record in a run folder. Folders of earlier versions have none, and are not checked."""
-OPTIONAL = ("comparisons.json", "comparisons.parquet", "trials.csv", "chosen.json", "ledger_spreadsheet.csv")
+OPTIONAL = (
+    "comparisons.json",
+    "comparisons.parquet",
+    "skill.parquet",
+    "trials.csv",
+    "chosen.json",
+    "command.json",
+    "ledger_spreadsheet.csv",
+)
 """Files that may be added to a run after it was written."""
 _FIX = f"run the backtest again, restore the file from a copy, or remove {RECORD} to show the folder unchecked"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 
@@ -264,7 +266,13 @@ def _count_reasons(reason: Int8) -> dict[str, int]:
 
 
 def process_peak_bytes() -> int:
-    """Return the peak memory of this process so far; 0 if the system does not report it."""
+    """Return the peak memory of this process so far; 0 if the system does not report it.
+
+    On Linux it is VmHWM: ``ru_maxrss`` of a new process begins with that of the process that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(found[1]) * 1024
     try:
         import resource  # noqa: PLC0415 - not on every system
     except ImportError:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encash import audit, pipeline
-from encash.cli.backtest import configuration, filter_choice
+from encash.cli.backtest import configuration, filter_choice, price_columns, read_groups
 from encash.cli.console import FOUND, Console, Parser
 from encash.cli.flags import (
     command,
     day,
+    groups_flag,
     read_options,
     reading_flags,
     setting_flags,
@@ -36,7 +37,9 @@ def register(parser: Parser) -> None:
         "      --clusters clusters --start 2016-02-01",
     )
     source_flags(parser.add_argument_group("inputs"))
-    universe_flags(parser.add_argument_group("stocks"))
+    stocks = parser.add_argument_group("stocks")
+    universe_flags(stocks)
+    groups_flag(stocks)
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     parser.add_argument(
         "--start",
@@ -67,7 +70,7 @@ def register(parser: Parser) -> None:
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Run every check; return 3 if one fails, or was not tried without leave."""
-    sources = console.sources(arguments)
+    sources = console.sources(arguments, price_columns=price_columns((configuration(arguments),)))
     if sources.scores is not None and sources.model is None:
         report = _audit_scores(sources)
     elif sources.model is None or sources.data is None:
@@ -103,6 +106,7 @@ def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.
         panel=panel,
         encoder=encoder,
         config=configuration(arguments),
+        groups=read_groups(arguments, (configuration(arguments),)),
         filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
         universe=_universe(arguments, panel),
         cache=cache,

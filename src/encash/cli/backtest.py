@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from encash import backtest, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
-from encash.cli.flags import beside_flags, command, setting_flags, source_flags, ticker_list, universe_flags
+from encash.cli.flags import (
+    beside_flags,
+    command,
+    groups_flag,
+    setting_flags,
+    source_flags,
+    ticker_list,
+    universe_flags,
+)
 from encash.errors import InputError
+from encash.extras import require
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -35,9 +46,7 @@ def register(parser: Parser) -> None:
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
-    parser.add_argument(
-        "--groups", type=Path, metavar="CSV", help="with --compare: ticker,group; what bets on groups explain"
-    )
+    groups_flag(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
         "--spreadsheet",
@@ -55,14 +64,38 @@ def configuration(arguments: argparse.Namespace) -> backtest.BacktestConfig:
 
 
 def open_inputs(
-    arguments: argparse.Namespace, console: Console, choice: pipeline.FilterChoice | None = None
+    arguments: argparse.Namespace,
+    console: Console,
+    choice: pipeline.FilterChoice | None = None,
+    *,
+    needed: Sequence[backtest.BacktestConfig],
 ) -> backtest.BacktestInputs:
-    """Open the inputs that the flags name; `choice` replaces the filter of the flags."""
+    """Open the inputs that the flags name and some configurations need; `choice` replaces the filter of the flags."""
     if arguments.no_model and arguments.encoders is not None:
         raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
-    sources = console.sources(arguments, **({"model": None} if arguments.no_model else {}))
+    overrides: dict[str, Any] = {"model": None} if arguments.no_model else {}
+    sources = console.sources(arguments, price_columns=price_columns(needed), **overrides)
+    groups = read_groups(arguments, needed)
     universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return pipeline.open_inputs(sources, choice or filter_choice(arguments), universe)
+    return replace(pipeline.open_inputs(sources, choice or filter_choice(arguments), universe), groups=groups)
+
+
+def price_columns(needed: Sequence[backtest.BacktestConfig]) -> tuple[str, ...]:
+    """Return the columns of the prices that some configurations need beside the closes."""
+    return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
+
+
+def read_groups(arguments: argparse.Namespace, needed: Sequence[backtest.BacktestConfig]) -> backtest.Groups | None:
+    """Read the groups of the flags; None without them.
+
+    Raises:
+        InputError: nothing uses them.
+    """
+    if arguments.groups is None:
+        return None
+    if not (getattr(arguments, "compare", 0) or any(config.needs_groups for config in needed)):
+        raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
+    return backtest.read_groups(arguments.groups)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
@@ -72,10 +105,10 @@ def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
 
 def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
-    if arguments.groups is not None and not arguments.compare:
-        raise InputError("--groups explains the verdict of --compare; give both")
-    groups = None if arguments.groups is None else backtest.read_groups(arguments.groups)
-    config, inputs = configuration(arguments), open_inputs(arguments, console)
+    if arguments.page:
+        require("report", "report.html (without it: --no-report)")
+    config = configuration(arguments)
+    inputs = open_inputs(arguments, console, needed=(config,))
     with console.progress("entries", "cells") as progress:
         result, folder = pipeline.backtest(
             inputs,
@@ -86,6 +119,7 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
             spreadsheet=arguments.spreadsheet,
             progress=progress,
         )
+    pipeline.record_command(folder, arguments.words)
     values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
     with console.progress("comparisons", "steps") as progress:
         values |= pipeline.evaluate_run(
@@ -94,7 +128,6 @@ def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
             folder,
             num_trials=arguments.num_trials,
             draws=arguments.compare,
-            groups=groups,
             progress=progress,
         )
     warn_of_prices(values, console)
@@ -175,10 +208,29 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"max drawdown   {figure(values['max_drawdown'], '.2%')}",
         f"trades         {values['trades']:,}   win rate {figure(values['win_rate'], '.1%')}, "
         f"kept by the filter {figure(values['keep_rate'], '.1%')}",
+        *book_lines(values),
         f"model          {training if 'unknown' in training else f'trained up to {training}'}",
         f"seconds        {values['seconds']:.3f}",
         f"run            {values['run_dir']}",
     ]
+
+
+def book_lines(values: dict[str, Any]) -> list[str]:
+    """Format what only a book with shorts, or with limits of volume, has.
+
+    >>> book_lines({"limited_by_volume": 3})
+    ['volume         3 orders cut or put off']
+    """
+    found = []
+    if "short_exposure" in values:
+        found.append(
+            f"exposure       long {figure(values['long_exposure'], '.1%')}, short "
+            f"{figure(values['short_exposure'], '.1%')} of the equity; borrow fees ${values['borrow_fees']:,.2f}, "
+            f"margin calls {values['margin_calls']:,}"
+        )
+    if "limited_by_volume" in values:
+        found.append(f"volume         {values['limited_by_volume']:,} orders cut or put off")
+    return found
 
 
 def trials_line(spreads: dict[str, list[float | None]], seeds: int) -> str:

@@ -11,6 +11,7 @@ import encash
 from encash import cache, pipeline, store
 from encash.cli.console import FOUND, Console, Parser, lines, plain
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
+from encash.extras import require
 
 
 def register(parser: Parser) -> None:
@@ -84,6 +85,8 @@ def _coverage(commands: Any) -> None:
 
 def run_coverage(arguments: argparse.Namespace, console: Console) -> None:
     """Print the state of every (day, ticker)."""
+    if arguments.out is not None:
+        require("report", "a picture (--out)")
     opened = encash.open_cache(arguments.cache, version=arguments.as_of)
     coverage = opened.coverage(encash.open_panel(arguments.data), selection(arguments))
     counts, by_ticker = coverage.counts(), coverage.by_ticker()

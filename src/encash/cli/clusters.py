@@ -11,6 +11,7 @@ import encash
 from encash import clusters, pipeline
 from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
 from encash.cli.flags import command, day, delisting_flag
+from encash.clusters.clusterers.registry import CLUSTERERS
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
@@ -29,7 +30,7 @@ def register(parser: Parser) -> None:
 
 
 def _fit(commands: Any) -> None:
-    parser = commands.add_parser("fit", help="k-means on the embeddings up to a day")
+    parser = commands.add_parser("fit", help="group the embeddings up to a day")
     command(parser, run_fit, "clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters")
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
@@ -106,7 +107,16 @@ def fit_flags(parser: Any) -> None:
         f"first refit; auto tries {','.join(map(str, AUTO_COUNTS))}",
     )
     how.add_argument("--seed", type=int, default=0)
-    how.add_argument("--method", default="kmeans", help="only kmeans: other methods cannot assign new entries (kmeans)")
+    how.add_argument(
+        "--clusterer",
+        "--method",
+        dest="method",
+        default="kmeans",
+        metavar="NAME[?field=value]",
+        help="how entries are grouped; a new one belongs to "
+        + "; ".join(f"{name}: {one.assigns}" for name, one in CLUSTERERS.items())
+        + "; or your own, module:attribute (kmeans)",
+    )
     how.add_argument(
         "--samples-per-stock",
         dest="samples_per_ticker",
@@ -344,6 +354,7 @@ def describe(model: clusters.ClusterModel) -> dict[str, Any]:
         "smallest": int(model.counts.min()),
         "largest": int(model.counts.max()),
         "method": model.method,
+        "assigns": "nearest centroid" if model.rule is None else model.rule.name,
         "seed": model.seed,
         "encoder": model.encoder,
     }

@@ -15,9 +15,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from encash import pipeline
+from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands import it from here
+from encash.cli.parser import one_line
 from encash.cli.progress import Bar
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
-_LONGEST_LINE = 2000
 _POLL_SECONDS = 0.02
 _OUT_OF_MEMORY = "failed to map segment|[Cc]annot allocate memory|bad_alloc|can't start new thread"
 FOUND = 3
@@ -77,19 +78,6 @@ class Console:
         return spec_of(
             pipeline.Sources, arguments, loading=lambda: self.progress("loading the model", "steps"), **overrides
         )
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser with one-line errors, and help that keeps the layout of examples."""
-
-    def __init__(self, *args: Any, **keywords: Any):
-        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        keywords.setdefault("allow_abbrev", False)
-        super().__init__(*args, **keywords)
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line on stderr and exit with code 2."""
-        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def spec_of(kind: type[Spec], arguments: argparse.Namespace, /, **overrides: Any) -> Spec:
@@ -323,15 +311,3 @@ def tolerate_any_console() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def one_line(text: str) -> str:
-    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text.
-
-    >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
-    ('a b?', 2003)
-    """
-    line = "".join(
-        letter if letter.isprintable() else "?" for letter in re.sub(r"\s*[\n\r\t\v\f]\s*", " ", text).strip()
-    )
-    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"

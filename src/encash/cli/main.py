@@ -22,11 +22,14 @@ COMMANDS = {
     "cache": "inspect, verify, merge, convert and compact caches",
     "clusters": "fit and rank clusters on the past",
     "head": "fit forecasts on cached embeddings, so that any encoder gives a backtest",
+    "walk": "train encoders over the years, each with its cache and clusters, for backtest --encoders",
     "similar": "find the nearest past entries by embedding, and with --prices what happened next",
     "backtest": "run one backtest and write a run folder",
     "sweep": "run hundreds of backtests on one cache",
     "picks": "list the filtered, ranked top-k of one day",
     "report": "write the page of one or several runs",
+    "guide": "write the files that give the guide's commands their own names in a folder",
+    "completion": "print the script that completes commands and flags in bash, zsh or fish",
     "audit": "test that results do not depend on the future; exit 3 if they do",
 }
 """Each command and its line in ``encash --help``. The module ``encash.cli.<command>`` has a function ``register`` that
@@ -91,7 +94,8 @@ def _main(words: list[str]) -> int:
     _check_address_space()
     called = next((word for word in words if not word.startswith("-")), "")
     arguments, unknown = parser(called).parse_known_args(words)
+    arguments.words = words
     name = " ".join(filter(None, ("encash", arguments.command, getattr(arguments, "subcommand", None))))
-    if unknown:  # reported by the subcommand, whose help lists its flags
-        Parser(prog=name).error(f"unrecognized arguments: {' '.join(unknown)}")
+    if unknown:  # reported by the parser of the subcommand, which knows its flags
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return run(arguments.handler, arguments, name)

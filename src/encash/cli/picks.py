@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encash import backtest
 from encash.cli.backtest import configuration, entries_line, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser
-from encash.cli.flags import command, day, setting_flags, source_flags, universe_flags
+from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
 from encash.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 SHOWN_ONLY = Path("-")
 COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee", "cost_model")
+SHORT_SETTINGS = ("short", "short_weight")
 _SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
 
 
@@ -36,7 +37,10 @@ def register(parser: Parser) -> None:
         "--date", type=_date, required=True, metavar="DAY", help="a session, or latest: the last one with entries"
     )
     source_flags(parser.add_argument_group("inputs"))
-    universe_flags(parser.add_argument_group("stocks"))
+    stocks = parser.add_argument_group("stocks")
+    universe_flags(stocks)
+    groups_flag(stocks)
+    setting_flags(stocks, "money", only=SHORT_SETTINGS)
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     trades = parser.add_argument_group("orders", "in whole shares, at the prices of the day")
     trades.add_argument(
@@ -56,9 +60,12 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     """Print the picks of one day."""
     from encash.cache import staleness
 
-    inputs = open_inputs(arguments, console)
+    config = configuration(arguments)
+    if config.short != "none" and arguments.orders is not None:
+        raise InputError("--orders does not sell short; leave --orders or --short out")
+    inputs = open_inputs(arguments, console, needed=(config,))
     date = backtest.latest_session(inputs) if isinstance(arguments.date, str) else arguments.date
-    table, stats = backtest.picks_of_day(configuration(arguments), inputs, date), inputs.lookup.stats
+    table, stats = backtest.picks_of_day(config, inputs, date), inputs.lookup.stats
     chosen = table.picked_first()
     columns = (getattr(chosen, name).tolist() for name in _SHOWN)
     values: dict[str, Any] = {

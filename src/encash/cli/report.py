@@ -10,6 +10,7 @@ from encash.backtest.run_record import RECORD
 from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command
 from encash.errors import InputError
+from encash.extras import require
 
 
 def register(parser: Parser) -> None:
@@ -17,23 +18,34 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_report,
-        "report runs/a --clusters clusters --out report.html\n  encash report runs/a runs/b --out report.html",
+        "report runs/a --clusters clusters --out report.html\n  encash report runs/a runs/b --out report.html\n"
+        "  encash report sweep --out report.html",
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or that of a sweep")
     parser.add_argument("--clusters", type=Path, metavar="DIR", help="also show these clusters (with one run)")
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
     parser.add_argument("--groups", type=Path, help=argparse.SUPPRESS)  # of backtest, refused with its name
+    parser.add_argument(
+        "--same-as",
+        type=Path,
+        metavar="RUN",
+        help="compare the ledger with that of this run, such as one without cache",
+    )
+    parser.add_argument("--audit", type=Path, metavar="JSON", help="show what encash audit --json printed")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 
 
 def run_report(arguments: argparse.Namespace, console: Console) -> None:
     """Write the page."""
+    require("report", "a page")
     if arguments.groups is not None:
         raise InputError(
             "a run folder has no prices, so its return cannot be divided into groups; give them to the run: "
             f"encash backtest … --compare 200 --groups {arguments.groups}"
         )
     page = pipeline.write_report(arguments.runs, arguments.out, spec_of(pipeline.PageExtras, arguments))
-    unchecked = [str(run) for run in arguments.runs if not (run / RECORD).exists()]
+    unchecked = [
+        str(run) for run in arguments.runs if not any((run / name).exists() for name in (RECORD, "sweep.json"))
+    ]
     lines = [f"report  {page}", *(f"not checked: {run} has no {RECORD}" for run in unchecked)]
     console.result({"report": str(page), "unchecked": unchecked}, lines)

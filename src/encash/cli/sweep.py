@@ -13,7 +13,8 @@ from encash import backtest, clusters, pipeline
 from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser, figure
-from encash.cli.flags import command, count, keep_flag, source_flags, ticker_flags
+from encash.cli.flags import command, count, groups_flag, keep_flag, source_flags, ticker_flags
+from encash.extras import require
 
 SETTINGS = (*settings(), "filter", "keep")
 """Settings of a grid: the fields of `BacktestConfig`, and the filter."""
@@ -37,18 +38,24 @@ def register(parser: Parser) -> None:
     source_flags(parser.add_argument_group("inputs"))
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="use the ranking of this horizon (5)")
     keep_flag(parser)
-    ticker_flags(parser.add_argument_group("stocks"))
+    stocks = parser.add_argument_group("stocks")
+    ticker_flags(stocks)
+    groups_flag(stocks)
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
+    parser.add_argument("--no-report", dest="page", action="store_false", help="no page of the best run, no heat maps")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
+    if arguments.page:
+        require("report", "the page of the best run (without it: --no-report)")
     choice = filter_choice(arguments)
-    inputs = open_inputs(arguments, console, replace(choice, name="none"))  # each run sets its own
     points = backtest.read_grid(
         arguments.grid, filter="none" if arguments.clusters is arguments.encoders is None else "hard"
     )
+    configs = [point.config for point in points]
+    inputs = open_inputs(arguments, console, replace(choice, name="none"), needed=configs)  # each run sets its own
     names = {point.filter for point in points}
     choice = pipeline.with_periods(console.sources(arguments), choice, inputs.prices.days)
     filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
@@ -56,7 +63,8 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
-        pipeline.write_heat_maps(result, points)
+        if arguments.page:
+            pipeline.write_heat_maps(result, points)
     if result.unchecked:
         console.warn(
             f"{result.unchecked:,} runs in {arguments.out} were written by an earlier version without checksums: a "
@@ -73,7 +81,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         "report": None,
     }
     warn_of_prices(values, console)
-    if best is not None:
+    if best is not None and arguments.page:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))

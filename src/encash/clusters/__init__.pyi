@@ -6,6 +6,10 @@ from .assignments import assign_batches as assign_batches
 from .assignments import load_assignments as load_assignments
 from .choose import KSelection as KSelection
 from .choose import choose_k as choose_k
+from .clusterers.base import Clusterer as Clusterer
+from .clusterers.base import Partition as Partition
+from .clusterers.registry import CLUSTERERS as CLUSTERERS
+from .clusterers.registry import make_clusterer as make_clusterer
 from .entry_values import CacheEntries as CacheEntries
 from .filters.base import CandidateFilter as CandidateFilter
 from .filters.hard import Hard as Hard
@@ -35,6 +39,7 @@ from .rank import METRICS as METRICS
 from .rank import RankConfig as RankConfig
 from .rank import Ranking as Ranking
 from .rank import SelectionRule as SelectionRule
+from .rank import price_fingerprint as price_fingerprint
 from .rank import rank_clusters as rank_clusters
 from .rank import select_best as select_best
 from .rank import selection_frequency as selection_frequency
@@ -45,6 +50,9 @@ from .ranking_files import load_rankings as load_rankings
 from .ranking_files import read_best_clusters as read_best_clusters
 from .ranking_files import remove_rankings as remove_rankings
 from .ranking_files import write_ranking as write_ranking
+from .rules import AssignmentRule as AssignmentRule
+from .rules import Mixture as Mixture
+from .rules import NearestPoint as NearestPoint
 from .similar import Neighbors as Neighbors
 from .similar import last_known_day as last_known_day
 from .similar import neighbor_returns as neighbor_returns

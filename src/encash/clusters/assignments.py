@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from encash.clusters.draw import ticker_codes
 from encash.clusters.files import array_folder, check_types, read_array_folder
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError
+from encash.fingerprint import Canonical, fingerprint, row_digests
 
 REASSIGN = "encash clusters assign --clusters … --cache …"
 _ARRAYS = ("days", "tickers", "cluster", "distance")
@@ -115,6 +117,30 @@ class Assignments:
             array = getattr(self, name)
             by_day[name] = None if array is None else array[first:stop]
         return replace(self, **by_day)
+
+    def fingerprint(self, start: DayLike | None = None, end: DayLike | None = None) -> str:
+        """Identify the clusters and distances of a range of days, both ends included (64 hexadecimal digits).
+
+        Empty days and tickers do not count, so that assignments which have grown since are the same. Distances to all
+        centroids count if they are loaded.
+        """
+        if (start, end) not in self._fingerprints:
+            part = self.between(start, end)
+            there = part.cluster >= 0
+            rows, columns = there.any(axis=1), there.any(axis=0)
+            at = np.ix_(rows, columns)
+            arrays = [part.cluster[at], np.where(there[at], part.distance[at], np.float32(np.nan))]
+            if part.distances is not None:
+                arrays.append(np.where(there[at][:, :, None], part.distances[at], np.float32(np.nan)))
+            content = [row_digests(np.ascontiguousarray(array)) for array in arrays]
+            keys: list[Canonical] = [part.days[rows].astype(np.int64), "\n".join(part.tickers[columns])]
+            self._fingerprints[start, end] = fingerprint([*keys, *content])
+        return self._fingerprints[start, end]
+
+    @cached_property
+    def _fingerprints(self) -> dict[tuple[DayLike | None, DayLike | None], str]:
+        """Fingerprints of ranges that were asked for before: a sweep asks once per run."""
+        return {}
 
     def save(self, folder: str | Path) -> None:
         """Write a folder of plain .npy files and `facts.json`, atomically; an existing one is replaced."""

@@ -1,21 +1,22 @@
-"""Fit k-means to embeddings of past entries."""
+"""Fit clusters to embeddings of past entries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-import faiss
 import numpy as np
 
-from encash.arrays import Bool, Days, Float32, Float64, Int32, Int64, Text, day_text
+from encash.arrays import Bool, Days, Float32, Float64, Text, day_text
+from encash.clusters.clusterers.base import Clusterer, too_many_clusters
+from encash.clusters.clusterers.registry import make_clusterer
 from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_keys
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
 from encash.errors import InputError, MismatchError
 from encash.fingerprint import row_digests
+from encash.plugins import is_attribute
 from encash.progress import Progress
 from encash.serialization import from_description, identity
 
@@ -33,6 +34,8 @@ class FitConfig:
     """Number of clusters."""
     seed: int = 0
     method: str = "kmeans"
+    """A clusterer: ``NAME`` or ``NAME?field=value`` as `make_clusterer` takes it. The fields below from `starts` on are
+    those of `kmeans`."""
     standardize: bool = True
     """Scale each dimension to mean 0 and deviation 1 over the fitted entries."""
     pca_components: int | None = None
@@ -58,6 +61,14 @@ class FitConfig:
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
 
+    def clusterer(self) -> Clusterer:
+        """Return the clusterer of these settings.
+
+        Raises:
+            InputError: an unknown one, or an invalid field.
+        """
+        return make_clusterer(self.method, identity(self) if self.method.partition("?")[0] == "kmeans" else {})
+
     def options(self) -> dict[str, Any]:
         """Describe the settings that a `ClusterModel` does not hold itself."""
         return {name: value for name, value in identity(self).items() if name not in ("k", "seed", "method")}
@@ -67,8 +78,13 @@ class FitConfig:
         """Return the settings that a model was fitted with.
 
         Raises:
-            MismatchError: its notes do not hold them.
+            MismatchError: its notes do not hold them, or its clusterer is the code of a module.
         """
+        if is_attribute(model.method.partition("?")[0]):
+            raise MismatchError(
+                f"the clusters were fitted by {model.method}, and code that a file names is not run; fit again with "
+                "--clusterer to compare"
+            )
         if missing := [name for name in cls(k=model.k).options() if name not in model.notes]:
             raise MismatchError(f"the clusters do not record {missing[0]}; fit them again: encash clusters fit …")
         names = {one.name for one in fields(cls)}
@@ -97,8 +113,7 @@ class FitSample:
 def fit_clusters(vectors: Float32, days: Days, tickers: Text, *, config: FitConfig, encoder: str) -> ClusterModel:
     """Fit clusters to entries; the same entries and seed give the same bytes, in any order of the entries.
 
-    k-means (Lloyd, "Least squares quantization in PCM", 1982): the best of a few runs on a subsample is refined on
-    all entries. Clusters are numbered by size, the largest first.
+    Clusters are numbered by size, the largest first.
 
     Args:
         vectors: embeddings, shape (n, d), finite. All of them may be used: pass only the past.
@@ -179,23 +194,15 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
     Raises:
         InputError: like `fit_clusters`.
     """
-    vectors = np.ascontiguousarray(sample.vectors, dtype=np.float32)
+    vectors, clusterer = np.ascontiguousarray(sample.vectors, dtype=np.float32), config.clusterer()
     _check(vectors, config)
     mean, scale = _moments(vectors, standardize=config.standardize)
     components, explained = _principal(vectors, mean, scale, config.pca_components)
     space = _project(vectors, mean, scale, components)
-    centroids = _kmeans(space, config, progress)
-    ids, distances = _nearest(space, centroids)
-    counts = np.bincount(ids, minlength=config.k)
-    if not counts.all():
-        centroids = _distinct_start(space, config)
-        ids, distances = _nearest(space, centroids)
-        counts = np.bincount(ids, minlength=config.k)
-    if not counts.all():
-        raise _too_many_clusters(config.k, int((counts > 0).sum()), len(vectors))
-    by_size = np.argsort(-counts, kind="stable")
+    found = clusterer.fit(space, k=config.k, seed=config.seed, progress=progress).by_size()
     return ClusterModel(
-        centroids=centroids[by_size],
+        centroids=found.centroids,
+        rule=found.rule,
         mean=mean,
         scale=scale,
         components=components,
@@ -204,8 +211,8 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
         fit_end=day_text(sample.last),
         seed=config.seed,
         method=config.method,
-        counts=counts[by_size].astype(np.int64),
-        inertia=float(np.mean(distances.astype(np.float64) ** 2)),
+        counts=np.bincount(found.cluster, minlength=config.k).astype(np.int64),
+        inertia=float(np.mean(found.distance.astype(np.float64) ** 2)),
         explained=explained,
         notes={"entries": len(vectors), "entries_seen": sample.seen, **config.options()},
     )
@@ -231,11 +238,6 @@ def _joined(parts: list[Batch]) -> Batch:
 
 
 def _check(vectors: Float32, config: FitConfig) -> None:
-    if config.method != "kmeans":
-        raise InputError(
-            f"the method is {config.method!r}; expected kmeans: agglomerative and density clusterings cannot "
-            "assign an entry that they were not fitted on, and a filter assigns new entries every day"
-        )
     if config.k < 2:
         raise InputError(f"k is {config.k}; expected 2 clusters or more")
     for rows in _blocks(len(vectors)):
@@ -243,17 +245,9 @@ def _check(vectors: Float32, config: FitConfig) -> None:
             raise InputError(f"a vector among rows {rows.start} to {rows.stop} holds NaN or infinity; verify the cache")
     distinct = len(np.unique(row_digests(vectors)))
     if distinct < config.k:
-        raise _too_many_clusters(config.k, distinct, len(vectors))
+        raise too_many_clusters(config.k, distinct, len(vectors))
     if config.pca_components is not None and not 1 <= config.pca_components <= vectors.shape[1]:
         raise InputError(f"{config.pca_components} components of {vectors.shape[1]} dimensions; expected 1 to all")
-
-
-def _too_many_clusters(k: int, distinct: int, entries: int) -> InputError:
-    """Return the error of a k that the distinct vectors of the entries do not fill."""
-    return InputError(
-        f"k is {k}, but the {entries:,} entries have only {distinct:,} distinguishable vectors, and each cluster needs "
-        f"at least one; give k {distinct:,} or less, or more entries"
-    )
 
 
 def _blocks(num_rows: int) -> list[slice]:
@@ -296,91 +290,3 @@ def _project(vectors: Float32, mean: Float32, scale: Float32, components: Float3
     for rows in _blocks(len(vectors)):
         space[rows] = geometry.project(vectors[rows])
     return space
-
-
-def _kmeans(space: Float32, config: FitConfig, progress: Progress | None) -> Float32:
-    """Compute centroids (k, p): the best start on a subsample, refined on all rows."""
-    rough_rows = config.k * config.rough_entries
-    if len(space) <= 2 * rough_rows:
-        iterations = config.rough_iterations + config.iterations
-        return _best_start(space, config, iterations, _Steps(progress, config.starts * iterations * len(space)))
-    rough = config.starts * config.rough_iterations * rough_rows
-    steps = _Steps(progress, rough + config.iterations * len(space))
-    rows: Int64 = np.sort(np.random.default_rng(config.seed).choice(len(space), rough_rows, replace=False))
-    centroids = _best_start(space[rows], config, config.rough_iterations, steps)
-    return _lloyd(space, centroids, config, config.iterations, steps)[0]
-
-
-@dataclass
-class _Steps:
-    """The progress of a fit, in entries compared with all centroids."""
-
-    progress: Progress | None
-    total: int
-    done: int = 0
-
-    def add(self, entries: int) -> None:
-        """Report an iteration over some entries."""
-        self.done += entries
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
-def _distinct_start(space: Float32, config: FitConfig) -> Float32:
-    """Compute the centroids of one run from distinct rows, none of which leaves its cluster empty at the beginning.
-
-    Equal rows among the random starts make empty clusters if k is close to the number of distinct rows.
-    """
-    _, first = np.unique(row_digests(space + np.float32(0)), return_index=True)  # -0.0 becomes 0.0
-    first.sort()
-    if len(first) < config.k:
-        raise _too_many_clusters(config.k, len(first), len(space))
-    drawn = np.random.default_rng(config.seed).choice(first, config.k, replace=False)
-    iterations = config.rough_iterations + config.iterations
-    return _lloyd(space, space[drawn], config, iterations, _Steps(None, 0))[0]
-
-
-def _nearest(space: Float32, centroids: Float32) -> tuple[Int32, Float32]:
-    """Find the nearest centroid of each row (n,), and its distance (n,); `space` is projected already."""
-    zeros, ones = np.zeros(space.shape[1], dtype=np.float32), np.ones(space.shape[1], dtype=np.float32)
-    return Geometry(centroids, zeros, ones, None).assign(space)
-
-
-def _best_start(space: Float32, config: FitConfig, iterations: int, steps: _Steps) -> Float32:
-    """Compute the centroids of the best of several random starts; among equals, the first."""
-    best: tuple[float, Float32] | None = None
-    for start in range(config.starts):
-        drawn = np.random.default_rng([config.seed, start]).choice(len(space), config.k, replace=False)
-        centroids, inertia = _lloyd(space, space[drawn], config, iterations, steps)
-        if best is None or inertia < best[0]:
-            best = inertia, centroids
-    assert best is not None
-    return best[1]
-
-
-def _lloyd(
-    space: Float32, centroids: Float32, config: FitConfig, iterations: int, steps: _Steps
-) -> tuple[Float32, float]:
-    """Compute centroids after some iterations, and the summed squared distances to those before the last.
-
-    Each call of faiss runs one iteration, so that progress can be reported."""
-    options = {"min_points_per_centroid": 1, "max_points_per_centroid": len(space), "niter": 1}
-    kmeans = faiss.Kmeans(space.shape[1], config.k, seed=config.seed % 2**31, **options)
-    inertia = np.inf
-    with _one_thread():
-        for _ in range(iterations):
-            inertia = float(kmeans.train(space, init_centroids=centroids))
-            centroids = np.asarray(kmeans.centroids, dtype=np.float32).reshape(config.k, -1).copy()
-            steps.add(len(space))
-    return centroids, inertia
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Limit faiss to one thread: it splits products by the number of threads, which changes the last bits."""
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)

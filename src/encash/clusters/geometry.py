@@ -119,6 +119,15 @@ class Geometry:
         return out
 
 
+def check_finite(vectors: Float32) -> None:
+    """Refuse vectors that hold NaN, infinity, or values that overflow when squared.
+
+    Raises:
+        InputError: names the first row.
+    """
+    _norms(vectors, 0)
+
+
 def _norms(vectors: Float32, first: int) -> Float64:
     """Compute the norm of each row.
 

@@ -1,9 +1,9 @@
-"""Cluster models: centroids in a standardized space, and the nearest one to each vector."""
+"""Cluster models: clusters in a standardized space, and the nearest one to each vector."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from encash.arrays import Float32, Int32, Int64
 from encash.clusters.files import CHECKSUM, check_seal, check_types, read_arrays, read_json, write_arrays, write_json
 from encash.clusters.geometry import Geometry
+from encash.clusters.rules import AssignmentRule, rule_of
 from encash.errors import FormatError, MismatchError
 from encash.fingerprint import fingerprint
 
@@ -31,10 +32,11 @@ _ARRAYS = ("centroids", "mean", "scale", "components", "counts")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterModel:
-    """k centroids, and the map from embeddings into their space.
+    """k clusters, and the map from embeddings into their space.
 
-    The distance of an embedding x to centroid c is ``‖components · ((x − mean) / scale) − c‖`` in float64, rounded to
-    float32 once; it has the same bits whatever the other rows of a call are.
+    Without a `rule`, the distance of an embedding x to a cluster is that to its centroid c,
+    ``‖components · ((x − mean) / scale) − c‖`` in float64, rounded to float32 once. It has the same bits whatever the
+    other rows of a call are.
     """
 
     centroids: Float32
@@ -53,6 +55,9 @@ class ClusterModel:
     """Last day of them, YYYY-MM-DD."""
     seed: int
     method: str = "kmeans"
+    """The clusterer, as `FitConfig.method`."""
+    rule: AssignmentRule | None = None
+    """How vectors are assigned; None assigns to the nearest centroid."""
     counts: Int64
     """Fitted entries of each cluster, shape (k,)."""
     inertia: float
@@ -78,7 +83,7 @@ class ClusterModel:
         return fingerprint({**self._facts(), **self._arrays()})
 
     def assign(self, vectors: Float32) -> tuple[Int32, Float32]:
-        """Find the nearest centroid of each vector, like brute force in float64; ties go to the lowest id.
+        """Find the nearest cluster of each vector, like brute force in float64; ties go to the lowest id.
 
         Args:
             vectors: embeddings, shape (n, d), finite.
@@ -96,16 +101,36 @@ class ClusterModel:
         >>> ids.tolist(), distances.round(3).tolist()
         ([1, 0], [1.0, 1.4140000343322754])
         """
-        return self._geometry.assign(self._checked(vectors))
+        checked = self._checked(vectors)
+        return self._geometry.assign(checked) if self.rule is None else self.rule.assign(self._space(checked))
 
     def distances(self, vectors: Float32) -> Float32:
-        """Measure the distance of each vector to each centroid, shape (n, k); same bits as `assign`.
+        """Measure the distance of each vector to each cluster, shape (n, k); same bits as `assign`.
 
         Raises:
             MismatchError: vectors of a different length.
             InputError: a value that is not finite.
         """
-        return self._geometry.distances(self._checked(vectors))
+        checked = self._checked(vectors)
+        return self._geometry.distances(checked) if self.rule is None else self.rule.distances(self._space(checked))
+
+    def distances_to(self, clusters: Int32, vectors: Float32) -> Float32:
+        """Measure the distance of each vector to the nearest of some clusters, shape (n,); same bits as `distances`.
+
+        Raises:
+            MismatchError: vectors of a different length.
+            InputError: a value that is not finite.
+        """
+        if self.rule is None:
+            some = Geometry(self.centroids[clusters], self.mean, self.scale, self.components)
+            return some.assign(self._checked(vectors))[1]
+        nearest: Float32 = self.distances(vectors)[:, clusters].min(axis=1)
+        return nearest
+
+    def reordered(self, order: Int64) -> ClusterModel:
+        """Return the same clusters under different ids: cluster i is the present cluster ``order[i]``."""
+        rule = None if self.rule is None else self.rule.reordered(order)
+        return replace(self, centroids=self.centroids[order], counts=self.counts[order], rule=rule)
 
     def project(self, vectors: Float32) -> Float32:
         """Map vectors into the space of the centroids, shape (n, p).
@@ -113,7 +138,7 @@ class ClusterModel:
         Raises:
             MismatchError: vectors of a different length.
         """
-        return self._geometry.project(self._checked(vectors)).astype(np.float32)
+        return self._space(self._checked(vectors))
 
     def check_encoder(self, encoder: str) -> None:
         """Refuse embeddings of a different encoder; an empty fingerprint on either side is unknown and passes.
@@ -143,7 +168,11 @@ class ClusterModel:
 
     def _arrays(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return {name: array for name, array in arrays.items() if array is not None}
+        found = {name: array for name, array in arrays.items() if array is not None}
+        return found if self.rule is None else found | self.rule.arrays
+
+    def _space(self, checked: Float32) -> Float32:
+        return self._geometry.project(checked).astype(np.float32)
 
     def _checked(self, vectors: Float32) -> Float32:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
@@ -174,9 +203,13 @@ def load_clusters(folder: str | Path) -> ClusterModel:
     try:
         fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
         fields |= {name: arrays[name] for name in _ARRAYS if name != "components" or name in arrays}
-        model = ClusterModel(**fields, notes=facts.get("notes", {}))
+        model = ClusterModel(**fields, rule=rule_of(arrays), notes=facts.get("notes", {}))
+        if model.rule is not None:
+            model.rule.check(*model.centroids.shape)
     except KeyError as missing:
         raise FormatError(f"{folder} lacks {missing}; fit the clusters again: {_REFIT}") from None
+    except (FormatError, TypeError, ValueError) as error:
+        raise FormatError(f"{folder / _ARRAYS_FILE}: {error}; fit the clusters again: {_REFIT}") from None
     if facts.get("fingerprint") != model.fingerprint:
         raise FormatError(
             f"{_FACTS_FILE} and {_ARRAYS_FILE} in {folder} do not belong together, or one was changed; "

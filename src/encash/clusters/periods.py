@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -38,12 +37,8 @@ class ModelPeriod:
     """`price_fingerprint` of the prices that it used, from `rank_start` to `rank_end`; empty if unknown."""
     static: Assignments | None = None
     """The cluster of each ticker at the end of the fit, from `static_clusters`; for filters that need it."""
-
-    @cached_property
-    def best_model(self) -> ClusterModel:
-        """A model with only the best centroids, in the same space."""
-        model = self.model
-        return replace(model, centroids=model.centroids[self.best], counts=model.counts[self.best])
+    worst: Int32 | None = None
+    """Ids of as many clusters from the end of the ranking, none of them among the best; None without a ranking."""
 
 
 def make_period(
@@ -80,7 +75,19 @@ def make_period(
         rank_start=ranking.rank_start,
         prices=ranking.prices,
         static=static,
+        worst=worst_clusters(ranking, best),
     )
+
+
+def worst_clusters(ranking: Ranking, best: Int32) -> Int32:
+    """Return the ids of as many clusters as are the best, from the end of a ranking: the worst first.
+
+    Clusters without entries have no rank and are left out, and so are the best: there may be fewer.
+    """
+    ranked = ranking.order[np.isfinite(getattr(ranking.table, ranking.metric)[ranking.order])]
+    others = ranked[~np.isin(ranked, best)]
+    worst: Int32 = others[::-1][: len(best)].astype(np.int32)
+    return worst
 
 
 def first_allowed_day(sessions: Days, rank_end: DayLike, embargo: int, *, fit_end: DayLike) -> np.datetime64:

@@ -17,6 +17,7 @@ from encash.clusters.assignments import assign_batches
 from encash.clusters.choose import choose_k
 from encash.clusters.files import CHECKSUM, check_seal, read_json, write_json
 from encash.clusters.fit import Batch, FitConfig, fit_sample, sample_vectors
+from encash.clusters.matching import match_rows
 from encash.clusters.model import ClusterModel
 from encash.clusters.periods import Assigner, ModelPeriod, make_period, static_clusters
 from encash.clusters.rank import RankConfig, SelectionRule, rank_clusters, select_best
@@ -211,8 +212,7 @@ def load_walk(folder: str | Path) -> WalkModel:
 def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterModel, Float64]:
     """Renumber the clusters of a later model so that they continue those of an earlier one.
 
-    Solves the assignment problem on squared distances between centroids (Kuhn, "The Hungarian method", 1955), in the
-    later model's deviations.
+    Solves the assignment problem on squared distances between centroids, in the later model's deviations.
 
     Returns:
         The later model with matched ids, and how far each centroid has moved, shape (k,).
@@ -225,14 +225,11 @@ def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterMo
             f"cannot match {before.k} clusters of {before.dim} dimensions with {after.k} of {after.dim}; "
             "a walk keeps one encoder and one number of clusters"
         )
-    # 0.3 s, and only a walk needs it; scipy ships no types
-    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # noqa: PLC0415
-
     old, new = (_centroids_among_embeddings(model) / after.scale for model in (before, after))
     squares = np.stack([np.square(old[cluster] - new).sum(axis=1) for cluster in range(before.k)])
-    _, place = linear_sum_assignment(squares)
+    place = match_rows(squares)
     drift: Float64 = np.sqrt(squares[np.arange(before.k), place] / after.dim)
-    return replace(after, centroids=after.centroids[place], counts=after.counts[place]), drift
+    return after.reordered(place), drift
 
 
 def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:

@@ -16,7 +16,7 @@ from encash.clusters.assignments import load_assignments
 from encash.clusters.entry_values import CacheEntries, cell_digests
 from encash.clusters.files import check_types, read_json, write_json
 from encash.clusters.model import load_clusters
-from encash.clusters.periods import ModelPeriod
+from encash.clusters.periods import ModelPeriod, worst_clusters
 from encash.clusters.rank import Ranking, SelectionRule
 from encash.clusters.ranking_files import load_ranking, write_ranking
 from encash.errors import InputError
@@ -87,15 +87,17 @@ def load_refit(folder: Path, facts: Mapping[str, Any]) -> Refit:
     """
     check_types(folder, facts, _TYPES, remake=REWALK)
     static, ranking = folder / _STATIC_FOLDER, load_ranking(folder, facts["horizon"])
+    best = np.array(facts["best"], dtype=np.int32)
     period = ModelPeriod(
         model=load_clusters(folder),
-        best=np.array(facts["best"], dtype=np.int32),
+        best=best,
         first_day=to_day(facts["first_day"]),
         rank_end=facts["rank_end"],
         embargo=facts["embargo"],
         rank_start=ranking.rank_start,
         prices=ranking.prices,
         static=load_assignments(static) if static.exists() else None,
+        worst=worst_clusters(ranking, best),
     )
     agreement = float("nan") if facts["agreement"] is None else facts["agreement"]
     drift = np.array(facts["drift"], dtype=np.float64)

@@ -29,8 +29,6 @@ DEFAULT_LOOKBACK = 60
 """Sessions in a window if neither the caller nor the checkpoint sets them."""
 ENGINES = ("torch", "onnxruntime")
 """The engines that run a checkpoint."""
-COMPILED_PREFIX = "_orig_mod."
-"""The prefix that torch.compile adds to the name of each weight."""
 
 Shape = tuple[int, ...]
 
@@ -85,11 +83,6 @@ class Layout:
         for layer in range(self.num_layers):
             shapes |= _layer(f"transformer.layers.{layer}", hidden)
         return shapes
-
-
-def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the weights under their own names, without the prefix of a compiled model."""
-    return {name.removeprefix(COMPILED_PREFIX): value for name, value in state.items()}
 
 
 def read_layout(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Layout:
@@ -152,7 +145,9 @@ def check_weights(layout: Layout, shapes: Mapping[str, Shape]) -> None:
             for names, word in ((missing, "missing"), (extra, "unknown"))
             if names
         ]
-        raise FormatError(f"{' and '.join(parts)} for {layout.architecture}; each weight must be accounted for")
+        raise FormatError(
+            f"{' and '.join(parts)} for {layout.architecture}; each weight must be accounted for{_how_to_ignore(extra)}"
+        )
 
 
 def choose_lookback(asked: int | None, config: Mapping[str, Any], default: int = DEFAULT_LOOKBACK) -> int:
@@ -220,6 +215,12 @@ def _num_bins(config: Mapping[str, Any], outputs: int) -> int:
             f"a classifier's head has {outputs} outputs; expected a multiple of its {horizons} horizons, such as 400"
         )
     return outputs // horizons
+
+
+def _how_to_ignore(extra: list[str]) -> str:
+    """Return how to leave out weights that the model does not have."""
+    parts = sorted({name.rsplit(".", 1)[0].split(".")[0] for name in extra})
+    return f": to leave out what this model does not use, give --ignore-keys {' '.join(parts[:3])}" if extra else ""
 
 
 def _some(names: list[str]) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from encash.arrays import Float32
 from encash.encoders.base import Encoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
-from encash.encoders.optional_import import import_optional
 from encash.encoders.options import AUTO, LoadOptions, Sample
-from encash.encoders.registry import loader_of
+from encash.encoders.registry import CHECKPOINT, loader_of
+from encash.extras import import_optional
 from encash.input_files import refuse_url
 from encash.progress import Progress
 
@@ -27,15 +28,20 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
     bin_edges: str | Path | Float32 | None = None,
     bin_unit: str | None = None,
     pooling: str = "mean",
+    model_config: str | Path | None = None,
+    ignore_keys: Sequence[str] = (),
+    feature_names: Sequence[str] | None = None,
     sample: Sample | None = None,
     progress: Progress | None = None,
 ) -> Encoder:
     """Load an encoder.
 
     Args:
-        path: a checkpoint of the reference transformer (``.pt``), an ONNX model (``.onnx``), a program exported by
-            torch (``.pt2``), ``module:attribute`` of your own class, called without arguments, the name of an entry
-            point ``encash.encoders``, or ``chronos:FOLDER?features=F&feature=I`` for a pretrained time-series model.
+        path: a checkpoint of the reference transformer (``.pt``, ``.ckpt``, ``.safetensors`` or a folder with
+            ``model.safetensors``), an ONNX model (``.onnx``), a program exported by torch (``.pt2``),
+            ``module:attribute`` of your own class, called without arguments, the name of an entry point
+            ``encash.encoders``, or ``chronos:FOLDER?features=F&feature=I``, ``timesfm:…`` or ``transformers:…`` for a
+            pretrained time-series model.
         device: cpu, cuda, …; auto uses a GPU if there is one.
         engine: the engine of a checkpoint: torch or onnxruntime (in float32, exported at each load). auto includes the
             engine in the measurement if the precision is auto too, and else is torch.
@@ -50,6 +56,10 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         bin_unit: unit of the bin edges: return (around 0), ratio (around 1) or percent (−25 to 25). None infers return
             or ratio, and refuses edges that could be neither. Forecasts are returns in any case.
         pooling: mean, last or cls.
+        model_config: a JSON file with the config of weights that have none; None takes ``config.json`` beside them.
+        ignore_keys: weights of a checkpoint, or parts of the model such as ``aux_head``, that are left out; all others
+            must be accounted for.
+        feature_names: of the data in order, so that the name of a pretrained model may name those that it reads.
         sample: returns windows of your data (n, L, F) for a lookback L, on which auto measures speed and agreement;
             None measures on random windows.
         progress: called with (done, total) steps if a checkpoint is measured or exported; the first step is reading
@@ -71,6 +81,9 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         bin_edges=bin_edges,
         bin_unit=bin_unit,
         pooling=pooling,
+        model_config=model_config,
+        ignore_keys=tuple(ignore_keys) or None,
+        feature_names=None if feature_names is None else tuple(feature_names),
         sample=sample,
         progress=progress,
     )
@@ -78,7 +91,8 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         refuse_url(path)
     loader = loader_of(str(path))
     if loader.engine:
-        options.refuse("bin_edges", "bin_unit", own={"engine": loader.engine, "precision": "float32"})
+        own = {"engine": loader.engine, "precision": "float32"}
+        options.refuse("bin_edges", "bin_unit", "model_config", "ignore_keys", own=own)
     module, _, function = loader.path.partition(":")
     load = getattr(import_optional(module, package="torch", extra=loader.extra), function)
     return cast(Encoder, load(str(path), options))
@@ -90,4 +104,4 @@ def is_checkpoint(path: str | Path) -> bool:
     >>> is_checkpoint("model.pt"), is_checkpoint("model.onnx")
     (True, False)
     """
-    return Path(path).suffix in (".pt", ".pth")
+    return loader_of(str(path)) is CHECKPOINT

@@ -30,7 +30,7 @@ def load_named(name: str, options: LoadOptions) -> Encoder:
         )
     spec = encoder.spec
     own = {"engine": spec.engine, "precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
-    options.refuse("device", "bin_edges", "bin_unit", own=own)
+    options.refuse("device", "bin_edges", "bin_unit", "model_config", "ignore_keys", own=own)
     encoder.batch_size = options.batch_size or encoder.batch_size
     encoder.choice = encoder.choice or f"{spec.precision}, {spec.engine}, {name}: its own settings"
     return encoder

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from encash.arrays import Float32
-from encash.encoders.optional_import import import_optional
 from encash.encoders.options import AUTO, LoadOptions
 from encash.encoders.outputs import METADATA_KEY, ModelFacts, ModelFileEncoder, read_metadata
 from encash.errors import FormatError, InputError, MissingFileError, reason
+from encash.extras import import_optional
 from encash.fingerprint import file_digest, fingerprint
 
 FATAL = 4

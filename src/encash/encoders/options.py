@@ -35,6 +35,12 @@ class LoadOptions:
     bin_unit: str | None = None
     """Unit of the bin edges: return, ratio or percent; None infers return or ratio."""
     pooling: str = "mean"
+    model_config: str | Path | None = None
+    """A JSON file with the config of weights that have none."""
+    ignore_keys: tuple[str, ...] | None = None
+    """Names of weights of a checkpoint, or of parts of the model, that are left out."""
+    feature_names: tuple[str, ...] | None = None
+    """Names of the features of the data; None if unknown. A pretrained model may name those that it reads."""
     sample: Sample | None = None
     """The windows on which auto measures; None measures on random ones."""
     progress: Progress | None = None

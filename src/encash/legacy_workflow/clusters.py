@@ -12,6 +12,7 @@ import numpy as np
 from encash import clusters, pipeline
 from encash.arrays import Days, day_text
 from encash.errors import InputError
+from encash.extras import require
 from encash.legacy_workflow.caches import with_defaults
 from encash.legacy_workflow.defaults import COVERAGE, HORIZONS, SESSIONS_PER_MONTH, Announce
 from encash.pipeline import Sources
@@ -43,6 +44,9 @@ def create_clusters(
 
     The last `holdout_months` of the data, and a margin for the longest horizon, are not used.
     """
+    require("clusters", "k-means")
+    if options.visualize:
+        require("report", "a picture (--visualize)")
     from encash.cache import Selection
     from encash.cache.window_digests import window_digests
 

@@ -13,6 +13,7 @@ from encash import backtest, pipeline
 from encash.atomic_write import write_whole
 from encash.backtest.inputs.signals import check_clusters
 from encash.errors import InputError, MismatchError, MissingFileError
+from encash.extras import require
 from encash.legacy_workflow.caches import merged_cache, with_bin_edges, with_defaults
 from encash.legacy_workflow.defaults import (
     CLEAN_PRICES,
@@ -65,6 +66,7 @@ def simulate(
         InputError: an output of `.pt` that is a folder; else as `run_backtest`.
         MissingFileError: clusters or prices that were named, or clusters that are not ranked.
     """
+    require("report", "report.html")
     horizon = HORIZONS[options.horizon_idx]
     run_dir, document = _outputs(options.output)
     choice = _filter_choice(options, horizon, say)

@@ -39,7 +39,9 @@ _TEXTS_AT_ONCE = 4096
 """Texts of variable length that are read before their lengths are checked."""
 
 
-def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
+def open_panel(
+    features: str | Path, prices: str | Path | None = None, *, price_columns: Collection[str] = ("open",)
+) -> Panel:
     """Open a features file and, if given, a prices file as a panel.
 
     Names, shapes and widths of all tickers are checked now; feature rows and dates are read and checked on demand. The
@@ -49,12 +51,13 @@ def open_panel(features: str | Path, prices: str | Path | None = None) -> Panel:
     Args:
         features: HDF5, ``/<TICKER>/features`` float32 (rows, F) and ``/<TICKER>/dates`` bytes YYYY-MM-DD (rows,).
         prices: HDF5 as `open_prices` reads it.
+        price_columns: its `columns`.
 
     Raises:
         MissingFileError: a path that does not exist.
         FormatError: a file in a different format; the message names the ticker and the fix.
     """
-    return Panel(HdfSource(features), None if prices is None else open_prices(prices))
+    return Panel(HdfSource(features), None if prices is None else open_prices(prices, columns=price_columns))
 
 
 def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> PriceTable:

@@ -13,6 +13,10 @@ from .clusters import is_walk as is_walk
 from .clusters import rank_clusters as rank_clusters
 from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
+from .encoder_walk import ENCODERS_LIST as ENCODERS_LIST
+from .encoder_walk import EncoderWalk as EncoderWalk
+from .encoder_walk import EncoderWalkConfig as EncoderWalkConfig
+from .encoder_walk import WalkedEncoder as WalkedEncoder
 from .encoders import EncoderPeriod as EncoderPeriod
 from .encoders import read_encoders as read_encoders
 from .encoders import with_periods as with_periods
@@ -31,4 +35,10 @@ from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest
 from .trading import evaluate_run as evaluate_run
 from .trading import open_inputs as open_inputs
+from .trading import record_command as record_command
 from .trading import write_heat_maps as write_heat_maps
+from .walk_costs import EncoderCosts as EncoderCosts
+from .walk_costs import WalkCosts as WalkCosts
+from .walk_costs import plan_walk as plan_walk
+from .walk_schedule import Interval as Interval
+from .walk_schedule import Stretch as Stretch

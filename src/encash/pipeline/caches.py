@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from encash.encoders.registry import LOADERS
 from encash.errors import EncashError, MismatchError
 from encash.pipeline.sources import Sources, run_here
 from encash.progress import Progress, rate_text
@@ -121,13 +122,17 @@ def _ray_executor(sources: Sources, encoder: Encoder, workers: RayWorkers, optio
 def _anywhere(sources: Sources) -> Sources:
     """Return the same sources for a process with a different working folder, without progress."""
     model, others = sources.model and _absolute(sources.model), tuple(map(_absolute, sources.ensemble_models))
-    data, edges = (None if path is None else Path(path).resolve() for path in (sources.data, sources.bin_edges))
-    return replace(sources, model=model, ensemble_models=others, data=data, bin_edges=edges, loading=nullcontext)
+    given = {name: getattr(sources, name) for name in ("data", "bin_edges", "model_config")}
+    paths: dict[str, Any] = {name: Path(path).resolve() for name, path in given.items() if path is not None}
+    return replace(sources, model=model, ensemble_models=others, loading=nullcontext, **paths)
 
 
 def _absolute(model: str) -> str:
-    """Return the absolute path of a model that is a file, and any other name as it is."""
-    return str(Path(model).resolve()) if Path(model).exists() else model
+    """Return a model that is a file or a folder, or names one after its scheme, by absolute path."""
+    if Path(model).exists():
+        return str(Path(model).resolve())
+    scheme, colon, folder = model.partition(":")
+    return f"{scheme}:{Path(folder).resolve()}" if scheme + colon in LOADERS else model
 
 
 def verify_cache(
@@ -227,6 +232,11 @@ def _loaded(
     elif not encoder.spec.horizons:
         warn(f"no forecasts: the model has none ({encoder.spec.forecast_rule}); the cache will hold only embeddings")
     return encoder
+
+
+def load_measured(sources: Sources) -> Encoder:
+    """Load a model for no cache, and measure its entries per second if that was not done."""
+    return sources.encoder(None, lambda load: run_here(partial(_measured, load)))
 
 
 def _measured(load: Callable[[], Encoder]) -> Encoder:

@@ -11,6 +11,7 @@ from encash import clusters
 from encash.arrays import DayLike, Int32
 from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.extras import require
 from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
@@ -28,7 +29,12 @@ def draw_sample(
     end: DayLike,
     progress: Progress | None = None,
 ) -> clusters.FitSample:
-    """Draw the cached entries of a range of days that clusters are fitted on."""
+    """Draw the cached entries of a range of days that clusters are fitted on.
+
+    Raises:
+        MissingExtraError: the library that fits them is not installed.
+    """
+    require("clusters", "k-means")
     return clusters.sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
 
 
@@ -142,8 +148,10 @@ def write_walk(
 
     Raises:
         ConflictError: a different walk is writing into the folder.
+        MissingExtraError: the library that fits clusters is not installed.
         KeyboardInterrupt: says how many refits are stored.
     """
+    require("clusters", "k-means")
     check_folder(out)
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give a different folder for the walk (--out)")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from encash import heads
 from encash.atomic_write import check_folder
+from encash.heads.registry import fit_function
 from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
@@ -31,6 +32,7 @@ def fit_head(
         ConflictError: a different process is writing into the folder.
         MissingExtraError: the library of the kind is not installed.
     """
+    fit_function(config.kind)  # imports its library
     check_folder(out)
     with sole_writer(out, "head"):
         snapshot = cache.snapshot()

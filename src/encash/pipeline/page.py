@@ -22,6 +22,10 @@ class PageExtras:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds that each method takes for the same work."""
     same_picks: bool | None = None
+    same_as: Path | None = None
+    """A run folder that must be equal, such as the same run without a cache: the page shows the hashes of both."""
+    audit: Path | None = None
+    """What ``encash audit --json`` printed."""
 
 
 def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = None) -> Path:
@@ -35,6 +39,10 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
         _check_clusters(runs, given.clusters)
         shown = _cluster_extras(given.clusters, given.horizon)
     shown |= {"timings": given.timings, "same_picks": given.same_picks}
+    if given.same_as is not None:
+        shown["equal_to"] = report.ledger_digests(runs, given.same_as)
+    if given.audit is not None:
+        shown["audit"] = report.read_audit(given.audit)
     return report.render_report(runs, out, extras=report.Extras(**shown))
 
 

@@ -41,6 +41,8 @@ class Sources:
     """Features, HDF5."""
     prices: Path | None = None
     """Prices, HDF5."""
+    price_columns: tuple[str, ...] = ("open",)
+    """Columns of the prices to read beside the closes, if the file has them."""
     cache: str | None = None
     as_of: int | str | None = None
     """Version or tag of the cache to read; None for the newest."""
@@ -67,13 +69,17 @@ class Sources:
     bin_edges: str | Path | None = None
     bin_unit: str | None = None
     """Unit of the bin edges; None infers it, or takes that of the cache."""
+    model_config: Path | None = None
+    """A JSON file with the config of weights that have none."""
+    ignore_keys: tuple[str, ...] = ()
+    """Weights of a checkpoint, or parts of the model, that are left out."""
     loading: Loading = nullcontext
 
     def panel(self) -> Panel | None:
         """Open the features, with prices if both are named; None without features."""
         from encash.panel import open_panel
 
-        return None if self.data is None else open_panel(self.data, prices=self.prices)
+        return None if self.data is None else open_panel(self.data, self.prices, price_columns=self.price_columns)
 
     def the_panel(self) -> Panel:
         """Open the panel.
@@ -95,7 +101,7 @@ class Sources:
 
         if self.prices is None:
             raise InputError("no prices were named; give --prices P")
-        return open_prices(self.prices)
+        return open_prices(self.prices, columns=self.price_columns)
 
     def open_cache(self) -> Cache | None:
         """Open the cache; None if none was named."""
@@ -164,6 +170,9 @@ class Sources:
                     bin_edges=self.bin_edges,
                     bin_unit=self.bin_unit,
                     pooling=self.pooling or "mean",
+                    model_config=self.model_config,
+                    ignore_keys=self.ignore_keys,
+                    feature_names=self.the_panel().feature_names if sampled and "?" in model else None,
                     sample=(lambda sessions: sample_windows(self.the_panel(), sessions)) if sampled else None,
                     progress=progress,
                 )
@@ -254,7 +263,8 @@ class Sources:
             "pooling": self.pooling,
         }
         changed = [name for name, value in options.items() if value not in (None, "auto", getattr(known, name, None))]
-        return bool(self.ensemble_models or self.bin_edges or self.bin_unit or changed)
+        given = self.ensemble_models or self.bin_edges or self.bin_unit or self.model_config or self.ignore_keys
+        return bool(given or changed)
 
 
 def the_only_cache() -> str:

@@ -117,6 +117,22 @@ def backtest(
     return result, write_run(result, run_dir or RUNS / result.fingerprint[:12], spreadsheet=spreadsheet)
 
 
+def record_command(run_dir: Path, words: Sequence[str]) -> None:
+    """Record the command that wrote a run in its folder, `command.json`, so that its page can say how to repeat it.
+
+    Args:
+        run_dir: the run folder.
+        words: the words after ``encash``.
+    """
+    import json
+
+    from encash.atomic_write import write_whole
+    from encash.backtest.run_record import add_to_record
+
+    document = json.dumps({"words": list(words)}, ensure_ascii=False) + "\n"
+    add_to_record(write_whole(run_dir / "command.json", document.encode()))
+
+
 def evaluate_run(
     inputs: BacktestInputs,
     config: BacktestConfig,

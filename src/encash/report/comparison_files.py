@@ -12,16 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from encash.arrays import Float64
+from encash.backtest.evaluation.cluster_behavior import ClusterBehavior
+from encash.backtest.evaluation.forecast_skill import DailySkill
 from encash.backtest.evaluation.random_filter_test import FilterTest
 from encash.backtest.evaluation.replicates import Replicates
 from encash.errors import FormatError
 from encash.report.run_extras import Alternative, Extras, Range, Skill, Spread
-from encash.report.summary import floats, read_object, read_table
+from encash.report.summary import days_of, floats, read_object, read_table
 from encash.text_files import read_text
 
 _SEED_FIGURES = ("cagr", "sharpe", "max_drawdown")
-_SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
+_SHOWN_ELSEWHERE = ("filter", "gross", "no filter, gross", "benchmark", "costs")
 """Rows that the table of comparisons leaves out."""
+_REFERENCES = ("no filter", "benchmark", "shuffled clusters")
+_PATHS = ("no filter", "no filter, gross", "lag + 1")
 
 
 def read_comparisons(folder: str | Path) -> Extras:
@@ -34,11 +39,12 @@ def read_comparisons(folder: str | Path) -> Extras:
     known = _chosen(path.with_name("chosen.json")) | _seeds(path.with_name("trials.csv"))
     if not path.is_file():
         return Extras(**known)
-    document, ranges = read_object(path), _ranges(path.with_suffix(".parquet"))
+    document, equities = read_object(path), _equities(path.with_suffix(".parquet"))
     with _parsing(path, "does not hold comparisons", "compare the run again"):
         rows = {row["name"]: row for row in document["rows"]}
         random = "random forecasts" if "random forecasts" in rows else "random filter"
         verdict = document["verdict"]
+        ranges = {name: found for name, (found, _) in equities.items()}
         return Extras(
             no_filter=_single(rows, "no filter"),
             random_filters=_capitals(rows, random),
@@ -48,6 +54,13 @@ def read_comparisons(folder: str | Path) -> Extras:
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),
+            draws={key: _values(rows[random], key) for key in _SEED_FIGURES} if random in rows else {},
+            references={name: _medians(rows[name]) for name in _REFERENCES if name in rows},
+            paths={name: middle for name, (_, middle) in equities.items() if name in _PATHS},
+            cost_curve=_cost_curve(rows),
+            behavior=tuple(_behavior(one) for one in document.get("clusters", ())),
+            groups={str(ticker): str(group) for ticker, group in (document.get("groups") or {}).items()},
+            daily_skill=_daily_skill(path.with_name("skill.parquet")),
             alternatives=tuple(_alternative(row) for name, row in rows.items() if name not in _SHOWN_ELSEWHERE),
             skill=tuple(_skill(row) for row in document["evidence"]),
             **known,
@@ -100,6 +113,50 @@ def _single(rows: Mapping[str, Any], name: str) -> float | None:
     return values[0] if values else None
 
 
+def _values(row: Mapping[str, Any], figure: str) -> tuple[float, ...]:
+    return tuple(_nan_if_null(value) for value in row[figure]["values"])
+
+
+def _medians(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the median of each figure over the runs of a row."""
+    return {figure: float(np.median(_values(row, figure))) for figure in _SEED_FIGURES}
+
+
+def _cost_curve(rows: Mapping[str, Any]) -> dict[str, dict[float, float]]:
+    """Return final capital and yearly return by the cost of a trade; labels are "0 bp", "5 bp", …"""
+    if "costs" not in rows:
+        return {}
+    row = rows["costs"]
+    costs = [float(label.removesuffix(" bp")) / 1e4 for label in row["labels"]]
+    return {figure: dict(zip(costs, _values(row, figure), strict=True)) for figure in ("final_capital", "cagr")}
+
+
+def _behavior(values: Mapping[str, Any]) -> ClusterBehavior:
+    return ClusterBehavior(
+        cluster=int(values["cluster"]),
+        entries=int(values["entries"]),
+        tickers=tuple((str(name), float(share)) for name, share in values["tickers"]),
+        window=tuple((float(low), float(middle), float(high)) for low, middle, high in values["window"]),
+        **{name: _nan_if_null(values[name]) for name in ("mean_return", "mean_error", "win_rate")},
+    )
+
+
+def _daily_skill(path: Path) -> dict[int, DailySkill]:
+    """Read the skill by day, by horizon; empty without the file, which earlier versions did not write."""
+    if not path.is_file():
+        return {}
+    quintiles = tuple(f"quintile_{place}" for place in range(1, 6))
+    table = read_table(path, ("date", "horizon", "rank_ic", *quintiles))
+    horizon, ic, dates = floats(table, "horizon", path), floats(table, "rank_ic", path), days_of(table, path)
+    groups = np.column_stack([floats(table, name, path) for name in quintiles])
+    return {
+        int(one): DailySkill(
+            days=dates[horizon == one], rank_ic=ic[horizon == one], quantile_returns=groups[horizon == one]
+        )
+        for one in np.unique(horizon)
+    }
+
+
 def _phases(rows: Mapping[str, Any]) -> dict[int, float]:
     """Return the final capital by phase; labels are "phase 0", "phase 1", …"""
     labels = rows["phases"]["labels"] if "phases" in rows else ()
@@ -117,28 +174,34 @@ def _alternative(row: Mapping[str, Any]) -> Alternative:
 def _skill(row: Mapping[str, Any]) -> Skill:
     figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
     groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
+    pairs = {
+        name: tuple((int(lag), _nan_if_null(value)) for lag, value in row.get(name, ()))
+        for name in ("decay", "autocorrelation")
+    }
+    errors = tuple(_nan_if_null(value) for value in row.get("quantile_errors", ()))
     reliability = tuple((float(one[0]), float(one[1]), int(one[2])) for one in row.get("reliability", ()))
     return Skill(
         horizon=int(row["horizon"]),
         days=int(row["days"]),
         quantile_returns=groups,
         settled=int(row.get("settled", 0)),
+        quantile_errors=errors,
         reliability=reliability,
+        **pairs,
         **figures,
     )
 
 
-def _ranges(path: Path) -> dict[str, Range]:
-    """Read the ranges of the random draws and of the phases, by the name of their row."""
+def _equities(path: Path) -> dict[str, tuple[Range, Float64]]:
+    """Read the ranges of the equity and its median over the runs of each row, by the name of the row."""
     if not path.is_file():
         return {}
-    table = read_table(path, ("name", "low", "high"))
+    table = read_table(path, ("name", "low", "median", "high"))
     names = np.array(table["name"].to_pylist())
-    low, high = floats(table, "low", path), floats(table, "high", path)
+    low, middle, high = (floats(table, name, path) for name in ("low", "median", "high"))
     return {
-        name: Range(low=low[names == name], high=high[names == name])
-        for name in ("random filter", "random forecasts", "phases")
-        if (names == name).any()
+        str(name): (Range(low=low[names == name], high=high[names == name]), middle[names == name])
+        for name in np.unique(names)
     }
 
 

@@ -1,7 +1,7 @@
-"""The evidence for and against a run: one row of the page per criterion.
+"""The evidence for and against a run: one statement of the page per criterion, with the chart and command that test it.
 
 To add a criterion, write a function that returns its state and an explanation, or None if it does not apply, and add
-it to `CRITERIA`.
+it to `CRITERIA` with a statement for each state.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from encash.backtest.evaluation.random_filter_test import LEVEL, Performance, permutation_p
+from encash.report.commands import test_command
 from encash.report.formatting import (
     ABSENT,
     count,
@@ -35,6 +36,28 @@ Answer = tuple[State, str]
 """State and explanation."""
 
 
+MARKS: dict[State, str] = {"good": "pass", "doubt": "not significant", "bad": "fail", "unknown": "not tested"}
+"""The word of each state; a doubt about something that is not estimated is a fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One criterion: how it is judged, and what each outcome is called."""
+
+    answer: Callable[[Run, Extras], Answer | None]
+    good: str
+    """Statement of a pass, as of the other states."""
+    bad: str = ""
+    doubt: str = ""
+    unknown: str = ""
+    estimated: bool = False
+    """True if a doubt means that an estimate is not significant; otherwise it means that the run fails."""
+    charts: tuple[str, ...] = ()
+    """Titles of charts that show it; the first that is on the page is linked."""
+    test: tuple[str, ...] = ("--compare", "200")
+    """Words that the command of the run needs besides; a first word that is a command replaces it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One criterion as applied to a run."""
@@ -42,12 +65,32 @@ class Criterion:
     name: str
     state: State
     explanation: str
+    statement: str
+    """Outcome as a statement."""
+    mark: str
+    """pass, fail, not significant or not tested."""
+    charts: tuple[str, ...]
+    command: str
+    """Shell command that tests it."""
 
 
 def assess(run: Run, extras: Extras) -> tuple[Criterion, ...]:
     """Apply all criteria to a run, in the order of the page."""
-    answers = ((name, answer(run, extras)) for name, answer in CRITERIA.items())
-    return tuple(Criterion(name=name, state=found[0], explanation=found[1]) for name, found in answers if found)
+    answers = ((name, check, check.answer(run, extras)) for name, check in CRITERIA.items())
+    return tuple(_criterion(run, name, check, found) for name, check, found in answers if found)
+
+
+def _criterion(run: Run, name: str, check: Check, found: Answer) -> Criterion:
+    state, explanation = found
+    return Criterion(
+        name=name,
+        state=state,
+        explanation=explanation,
+        statement=getattr(check, state) or name,
+        mark="fail" if state == "doubt" and not check.estimated else MARKS[state],
+        charts=check.charts,
+        command=test_command(run, check.test),
+    )
 
 
 def _chance(run: Run, extras: Extras) -> Answer | None:
@@ -288,21 +331,115 @@ def _example(worst: Sequence[Mapping[str, Any]]) -> str:
     return f" (such as {worst[0]['ticker']} on {worst[0]['day']})" if worst else ""
 
 
-CRITERIA: dict[str, Callable[[Run, Extras], Answer | None]] = {
-    "Better than chance": _chance,
-    "Forecasts better than chance": _forecasts,
-    "Alpha, not beta": _beta,
-    "Beyond bets on groups": _groups,
-    "Better than no filter": _no_filter,
-    "Better than the benchmark": _benchmark,
-    "Significantly positive return": _significance,
-    "Corrected for multiple testing": _multiple_testing,
-    "Robust to a one-session delay": _delay,
-    "Sensitivity to the start day": _start_day,
-    "Sensitivity to delistings": _delistings,
-    "Plausible figures": _plausibility,
-    "Look-ahead": _lookahead,
-    "Training period of the encoder": _training,
-    "Data coverage": _coverage,
+CRITERIA: dict[str, Check] = {
+    "Better than chance": Check(
+        answer=_chance,
+        good="Better than random filters",
+        doubt="No better than random filters",
+        bad="Worse than random filters",
+        unknown="Not compared with random filters",
+        estimated=True,
+        charts=("This run among random draws", "Random-filter test"),
+    ),
+    "Forecasts better than chance": Check(
+        answer=_forecasts,
+        good="Forecasts better than random rankings",
+        doubt="Forecasts no better than random rankings",
+        bad="Forecasts worse than random rankings",
+        unknown="Forecasts not compared with random rankings",
+        estimated=True,
+        charts=("This run among random draws", "Random-ranking test"),
+    ),
+    "Alpha, not beta": Check(
+        answer=_beta,
+        good="Positive alpha",
+        doubt="Alpha not distinguishable from zero",
+        bad="Negative alpha",
+        unknown="Alpha not defined",
+        estimated=True,
+        charts=("Beta to the benchmark",),
+        test=(),
+    ),
+    "Beyond bets on groups": Check(
+        answer=_groups,
+        good="Earns beyond bets on groups",
+        doubt="No more than bets on groups",
+        estimated=True,
+        charts=("Profit by group",),
+        test=("--compare", "200", "--groups", "groups.csv"),
+    ),
+    "Better than no filter": Check(
+        answer=_no_filter,
+        good="Better than no filter",
+        doubt="Better than no filter in only one of return and Sharpe ratio",
+        bad="Worse than no filter",
+        unknown="Not compared with no filter",
+        charts=("From equal weights to the net return",),
+    ),
+    "Better than the benchmark": Check(
+        answer=_benchmark,
+        good="Better than all candidates",
+        doubt="Better than all candidates in only one of return and Sharpe ratio",
+        bad="Worse than all candidates",
+        unknown="No benchmark",
+        charts=("Years against the benchmark", "Equity and drawdown"),
+        test=(),
+    ),
+    "Significantly positive return": Check(
+        answer=_significance,
+        good="Sharpe ratio above zero",
+        doubt="Sharpe ratio not distinguishable from zero",
+        bad="Sharpe ratio below zero",
+        estimated=True,
+        charts=("Rolling Sharpe ratio and volatility", "Equity and drawdown"),
+        test=(),
+    ),
+    "Corrected for multiple testing": Check(
+        answer=_multiple_testing,
+        good="Significant among all trials",
+        doubt="Not significant among all trials",
+        estimated=True,
+        test=("sweep",),
+    ),
+    "Robust to a one-session delay": Check(
+        answer=_delay,
+        good="Robust to a one-session delay",
+        doubt="Loses its gain with a one-session delay",
+        unknown="One-session delay not tested",
+        charts=("From equal weights to the net return",),
+    ),
+    "Sensitivity to the start day": Check(
+        answer=_start_day,
+        good="Holds from every start day",
+        doubt="Depends on the start day",
+        unknown="Other start days not tested",
+        charts=("Sensitivity to the start day",),
+    ),
+    "Sensitivity to delistings": Check(
+        answer=_delistings,
+        good="Does not depend on the delisting policy",
+        doubt="Depends on the delisting policy",
+        unknown="Delistings not counted",
+        test=(),
+    ),
+    "Plausible figures": Check(
+        answer=_plausibility, good="Plausible figures", bad="Too good to be true", test=("audit",)
+    ),
+    "Look-ahead": Check(answer=_lookahead, good="No look-ahead", bad="May have used future data", test=("audit",)),
+    "Training period of the encoder": Check(
+        answer=_training,
+        good="Encoder trained before the first session",
+        bad="Encoder trained on these sessions",
+        unknown="Training period of the encoder unknown",
+        test=("audit",),
+    ),
+    "Data coverage": Check(
+        answer=_coverage,
+        good="Complete data",
+        doubt="Incomplete or suspicious data",
+        unknown="Missing entries not counted",
+        charts=("Hits and misses by day", "Coverage of the candidates"),
+        test=("cache", "coverage"),
+    ),
 }
-"""Name → function, in the order of the page."""
+"""Name → criterion, in the order of the page."""

@@ -6,6 +6,8 @@ An undefined value (None, NaN or infinite) becomes "–", never 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 ABSENT = "–"
 _SPACE = "\u00a0"
@@ -22,13 +24,17 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def signed_percent(fraction: float | None, digits: int = 1) -> str:
-    """Format a fraction as a percentage with an explicit sign.
+    """Format a fraction as a percentage with an explicit sign; a small one with up to two more digits, so that its sign
+    is never lost.
 
-    >>> signed_percent(0.05)
-    '+5.0%'
+    >>> signed_percent(0.05), signed_percent(-0.0003), signed_percent(0.0)
+    ('+5.0%', '−0.03%', '0.0%')
     """
-    text = percent(fraction, digits)
-    return text if text == ABSENT or text.startswith("−") else f"+{text}"
+    if undefined(fraction) or not fraction:
+        return percent(fraction, digits)
+    texts = (percent(fraction, more) for more in range(digits, digits + 3))
+    text = next((text for text in texts if any(digit in text for digit in "123456789")), percent(fraction, digits))
+    return text if text.startswith("−") or not any(digit in text for digit in "123456789") else f"+{text}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -129,3 +135,42 @@ def shorten(name: str, most: int) -> str:
 def undefined(value: float | None) -> bool:
     """Report whether a number is None, NaN or infinite."""
     return value is None or not math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Unit of the values of a chart: how one is written on an axis, in a table and by the script of the page."""
+
+    name: str
+    """Name by which the script knows it."""
+    form: Callable[[float | None, int], str]
+    digits: int
+    """Digits of a single value."""
+    scale: float = 1.0
+    """What a value is multiplied by before it is written."""
+
+    def __call__(self, value: float | None) -> str:
+        """Format a single value."""
+        return self.form(value, self.digits)
+
+    def labels(self, ticks: Sequence[float]) -> list[str]:
+        """Format the ticks of an axis with the fewest digits that write each of them exactly.
+
+        >>> PERCENT.labels([0.475, 0.5, 0.525]), MONEY.labels([0.0, 5e5])
+        (['47.5%', '50.0%', '52.5%'], ['0', '500,000'])
+        """
+        scaled = [value * self.scale for value in ticks]
+        slack = 1e-6 * max((abs(value) for value in scaled), default=1.0)
+        exact = (n for n in range(6) if all(abs(round(value, n) - value) <= slack for value in scaled))
+        digits = next(exact, 6)
+        return [self.form(value, digits) for value in ticks]
+
+
+MONEY = Unit("money", number, 0)
+NUMBER = Unit("number", number, 2)
+COEFFICIENT = Unit("coefficient", number, 3)
+COUNT = Unit("count", number, 0)
+PERCENT = Unit("percent", percent, 1, 100.0)
+SIGNED_PERCENT = Unit("signed", signed_percent, 1, 100.0)
+RETURN = Unit("return", signed_percent, 2, 100.0)
+MULTIPLE = Unit("multiple", lambda value, digits: f"{number(value, digits)}×", 1)

@@ -6,28 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from encash.atomic_write import write_whole
 from encash.backtest.run_record import RECORD
 from encash.errors import InputError
+from encash.metrics import SESSIONS_PER_YEAR
 from encash.report import formatting, tables
-from encash.report.charts import growth, run_charts
+from encash.report.alignment import align, identical
+from encash.report.charts import SECTIONS, growth, run_charts, sweep_charts
+from encash.report.commands import run_command
 from encash.report.comparison_files import read_comparisons
 from encash.report.criteria import assess
 from encash.report.glossary import GLOSSARY, conventions
 from encash.report.run_extras import Extras
 from encash.report.summary import Run, read_run
+from encash.report.sweep_files import Sweep, is_sweep, read_sweep
+from encash.report.sweep_summary import best_run, headline, sweep_tiles
+from encash.report.trust import proofs
 from encash.report.verdict import RULES, judge
 
 
 def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Extras | None = None) -> Path:
-    """Write the page of one run, or of several runs side by side.
+    """Write the page of one run, of several runs side by side, or of a sweep.
 
     The page shows the comparisons in a run folder; `extras` takes precedence over them.
 
     Args:
-        run_dirs: run folders.
+        run_dirs: run folders, or the folder of one sweep.
         out: the HTML file, written atomically.
         extras: comparisons, rankings and timings of a single run.
 
@@ -43,6 +50,10 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
         raise InputError("no runs given; expected at least one run folder")
     if extras is not None and extras.given and len(run_dirs) > 1:
         raise InputError(f"extras belong to one run, but {len(run_dirs)} runs were given; give one run, or no extras")
+    if sweeps := [folder for folder in run_dirs if is_sweep(folder)]:
+        if len(run_dirs) > 1 or (extras is not None and extras.given):
+            raise InputError(f"{sweeps[0]} is a sweep, which has a page of its own; give it alone, without extras")
+        return write_whole(Path(out), _page_of_sweep(read_sweep(sweeps[0])).encode())
     runs = [read_run(folder) for folder in run_dirs]
     page = _page_of_one(runs[0], extras or Extras()) if len(runs) == 1 else _page_of_many(runs)
     return write_whole(Path(out), page.encode())
@@ -50,15 +61,22 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
 
 def _page_of_one(run: Run, extras: Extras) -> str:
     extras = extras.with_defaults(read_comparisons(run.folder))
+    charts = run_charts(run, extras)
     return _render(
         "run.html.j2",
-        [run],
+        [run.sessions_per_year],
         run=run,
         verdict=judge(run, extras),
         criteria=assess(run, extras),
         tiles=tables.tiles(run),
         entry_counts=tables.entry_counts(run),
-        charts=run_charts(run, extras),
+        charts=charts,
+        sections=SECTIONS,
+        titles={chart.title: chart.anchor for chart in charts},
+        proofs=proofs(run, extras),
+        equal_to=extras.equal_to,
+        command=run_command(run),
+        health=tables.health(run),
         comparisons=tables.comparison_rows(run, extras),
         skill=tables.skill_rows(extras),
         provenance=tables.provenance(run),
@@ -67,26 +85,44 @@ def _page_of_one(run: Run, extras: Extras) -> str:
 
 def _page_of_many(runs: Sequence[Run]) -> str:
     verdicts = [judge(run, read_comparisons(run.folder)) for run in runs]
-    names = tables.run_names(runs)
+    names, shared = tables.run_names(runs), align(runs)
+    paths = [(one.days, one.path) for one in shared] or [(run.equity.days, run.path / run.capital) for run in runs]
     honest = [place for place, verdict in enumerate(verdicts) if verdict.warning is None]
-    best = max(honest, key=lambda place: float(runs[place].path[-1] / runs[place].capital), default=None)
+    best = max(honest, key=lambda place: float(paths[place][1][-1]), default=None)
     return _render(
         "runs.html.j2",
-        runs,
+        [run.sessions_per_year for run in runs],
         rows=list(zip(names, verdicts, map(tables.run_row, runs), strict=True)),
         columns=["Sessions", *tables.FIGURES],
-        chart=growth(runs, names),
+        chart=growth(paths, names),
+        shared=list(zip(names, map(tables.performance_row, shared), strict=True)) if shared else [],
+        span=None if not shared else (shared[0].days[0], shared[0].days[-1]),
+        identical=identical(runs, names),
         differences=tables.differences(runs),
         unchecked=[name for name, run in zip(names, runs, strict=True) if not run.checked],
         record=RECORD,
-        best=None if best is None else runs[best],
         best_name="" if best is None else names[best],
+        best_growth=0.0 if best is None else float(paths[best][1][-1]),
         same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,
     )
 
 
-def _render(template: str, runs: Sequence[Run], **values: Any) -> str:
-    """Render a page of some runs; text is escaped."""
+def _page_of_sweep(sweep: Sweep) -> str:
+    year = sweep.columns.get("sessions_per_year")
+    return _render(
+        "sweep.html.j2",
+        [] if year is None else np.unique(year).astype(int).tolist(),
+        sweep=sweep,
+        distinct=len(sweep.distinct),
+        headline=headline(sweep),
+        tiles=sweep_tiles(sweep),
+        best=best_run(sweep),
+        charts=sweep_charts(sweep),
+    )
+
+
+def _render(template: str, years: Sequence[int], **values: Any) -> str:
+    """Render a page of runs with these sessions per year; text is escaped."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -94,7 +130,7 @@ def _render(template: str, runs: Sequence[Run], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(signed_percent=formatting.signed_percent, money=formatting.money)
+    templates.filters.update(signed_percent=formatting.signed_percent, number=formatting.number)
     page = templates.get_template(template)
-    annual = conventions(run.sessions_per_year for run in runs)
+    annual = conventions(years or [SESSIONS_PER_YEAR])
     return page.render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from encash.arrays import Float64
+from encash.backtest.evaluation.cluster_behavior import ClusterBehavior
+from encash.backtest.evaluation.forecast_skill import DailySkill
 from encash.backtest.evaluation.random_filter_test import FilterTest
 
 if TYPE_CHECKING:
@@ -49,8 +51,14 @@ class Skill:
     days: int | None = None
     quantile_returns: tuple[float, ...] = ()
     """Mean return of each group of tickers by forecast, lowest first."""
+    quantile_errors: tuple[float, ...] = ()
+    """Standard errors of these means."""
     spread_t: float = float("nan")
     """t-statistic of the highest group minus the lowest."""
+    decay: tuple[tuple[int, float], ...] = ()
+    """(sessions, mean rank IC) of the same forecasts with the returns that begin that many sessions later."""
+    autocorrelation: tuple[tuple[int, float], ...] = ()
+    """(sessions, mean rank correlation) of the forecasts of a day with those that many sessions later."""
     reliability: tuple[tuple[float, float, int], ...] = ()
     """(mean confidence, share of right signs, number) of groups of forecasts, least confident first."""
     settled: int = 0
@@ -112,6 +120,20 @@ class Extras:
     """The middle 95% of the equity of the phases."""
     later: float | None = None
     """The same run with every fill one session later."""
+    draws: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """cagr, sharpe and max_drawdown of each of the random filters."""
+    references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The same figures of "no filter", "benchmark" and "shuffled clusters" (the median)."""
+    paths: Mapping[str, Float64] = field(default_factory=dict)
+    """Equity of variants that were run once ("no filter", "no filter, gross", "lag + 1"), shape (S,)."""
+    cost_curve: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    """final_capital and cagr of the same picks by cost of a trade, a fraction of its amount."""
+    behavior: Sequence[ClusterBehavior] = ()
+    """Entries of each cluster in the sessions of the run."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Group of each ticker."""
+    daily_skill: Mapping[int, DailySkill] = field(default_factory=dict)
+    """Skill of the forecasts by day, by horizon."""
     alternatives: Sequence[Alternative] = ()
     """Rows of the table of comparisons."""
     seeds: Sequence[float] = ()
@@ -140,6 +162,10 @@ class Extras:
     """Seconds that each method takes for the same work, as ``{"live": 61.0, "cached": 0.4}``."""
     same_picks: bool | None = None
     """True if all of these methods made the same picks."""
+    equal_to: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the ledger of this run and of one that should be equal, by the names of the runs."""
+    audit: Sequence[tuple[str, str, str]] = ()
+    """Status, name and detail of each test of an audit."""
 
     def with_defaults(self, other: Extras) -> Extras:
         """Return these extras, with the other's values for the fields that are not given."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from encash.arrays import Days, Float64, Int64
+from encash.report.formatting import Unit
 
 Axes: TypeAlias = mpl_axes.Axes
 Figure: TypeAlias = mpl_figure.Figure
@@ -27,11 +28,15 @@ WIDE, HALF = 1000, 490
 """Widths of charts, in pixels of the page."""
 COLOR = {
     role: f"#0102{place:02x}"
-    for place, role in enumerate(("ink", "muted", "grid", "net", "gross", "bench", "good", "bad"), start=16)
+    for place, role in enumerate(("ink", "muted", "grid", "net", "gross", "bench", "good", "bad", "bg"), start=16)
 }
 """Stand-in of each color of the page, by the name of its CSS variable."""
 SMALL = 11.5
 """Font size inside a drawing."""
+LETTER = 7.2
+"""Width of a digit or a letter of a label, in pixels, with room to spare."""
+AXIS = "data-axis"
+"""Mark of the ticks and labels of an axis, which the script of the page replaces when it zooms."""
 DASHES = (0, (5, 3))
 _RC_PARAMS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -83,21 +88,22 @@ def distinct_colors(number: int) -> Float64:
 
 def y_axis(
     axes: Axes,
-    unit: Callable[[float], str],
+    unit: Unit,
     title: str = "",
     *,
     most: int = 6,
     integer: bool = False,
     logarithmic: bool = False,
 ) -> None:
-    """Draw horizontal grid lines at round values, labeled by `unit`, and the title above, at the left edge."""
+    """Draw horizontal grid lines at round values of equal steps, with exact labels, and the title above them."""
     if logarithmic:
         axes.set_yscale("log")
     limits = axes.get_ylim()
     ticks = round_values(limits, most, integer=integer, logarithmic=logarithmic)
-    axes.hlines(ticks, 0, 1, transform=axes.get_yaxis_transform(), color=COLOR["grid"], linewidth=1.0, zorder=0)
-    for tick in ticks:
-        y_label(axes, tick, unit(float(tick)))
+    transform = axes.get_yaxis_transform()
+    axes.hlines(ticks, 0, 1, transform=transform, color=COLOR["grid"], linewidth=1.0, zorder=0, gid=AXIS)
+    for tick, label in zip(ticks, unit.labels(ticks.tolist()), strict=True):
+        y_label(axes, tick, label, gid=AXIS)
     axes.set_ylim(*limits)
     y_title(axes, title)
 
@@ -117,10 +123,18 @@ def y_label(axes: Axes, place: float, text: str, **style: Any) -> None:
 def x_axis(
     axes: Axes, places: Sequence[float] | Int64 | Float64, labels: Sequence[str], title: str = "", line: bool = True
 ) -> None:
-    """Write labels below their places, a line above them, and the title below them."""
-    down = 1.0 / axes.bbox.height
+    """Write labels below their places, a line above them, and the title below them.
+
+    A label that would touch the one before it is left out.
+    """
+    down, end = 1.0 / axes.bbox.height, -np.inf
     for place, label in zip(places, labels, strict=True):
-        axes.text(place, -8 * down, label, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=12)
+        center, half = float(axes.transData.transform((place, 0.0))[0]), LETTER * len(label) / 2
+        if center - half < end:
+            continue
+        end = center + half + LETTER
+        transform = axes.get_xaxis_transform()
+        axes.text(place, -8 * down, label, transform=transform, ha="center", va="top", fontsize=12, gid=AXIS)
     if line:
         axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=COLOR["muted"], linewidth=1.0, clip_on=False)
     axes.text(0.5, -42 * down, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=12)
@@ -141,6 +155,13 @@ def time_axis(axes: Axes, when: Float64, labeled: bool = True) -> None:
     x_axis(axes, times(chosen) if labeled else [], labels if labeled else [])
 
 
+def dots(axes: Axes, x: Float64, y: Float64, size: float, color: str, alpha: float) -> None:
+    """Draw n dots as one path, whose bytes do not repeat a mark for each; x and y have shape (n,)."""
+    gap = np.full(len(x), np.nan)
+    across, up = (np.column_stack([values, values, gap]).ravel() for values in (x, y))
+    axes.plot(across, up, color=color, alpha=alpha, linewidth=size, solid_capstyle="round", clip_on=False)
+
+
 def centered(axes: Axes, place: Float64, text: str, color: str, **style: Any) -> None:
     """Center a label on a point, shape (2,)."""
     x, y = place
@@ -156,8 +177,20 @@ def round_values(
     limits: tuple[float, float], most: int, *, integer: bool = False, logarithmic: bool = False
 ) -> Float64:
     """Return about N round values between the limits of an axis."""
-    locator = LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(most, integer=integer)
+    locator = (
+        LogLocator(subs=(1.0, 2.0, 5.0))
+        if logarithmic
+        else MaxNLocator(most, integer=integer, steps=[1, 2, 5, 10], min_n_ticks=2)
+    )
     ticks = np.asarray(locator.tick_values(*limits), dtype=np.float64)
     low, high = min(limits), max(limits)
     slack = 1e-9 * (high - low)
-    return ticks[(ticks >= low - slack) & (ticks <= high + slack)]
+    inside = ticks[(ticks >= low - slack) & (ticks <= high + slack)]
+    few = logarithmic and len(inside) < 3  # of less than a decade: equal steps
+    return round_values(limits, most) if few else inside
+
+
+def pixel(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    """Return the place of a value in the drawing, in pixels from its top left corner."""
+    across, up = axes.transData.transform((x, y))
+    return round(float(across), 1), round(float(axes.figure.bbox.height - up), 1)

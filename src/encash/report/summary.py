@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class CandidateTable:
     """−1 without a cluster."""
     kept: Bool
     picked: Bool
+    found: Bool = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    """True if the candidate had an entry."""
+    ticker: Int32 = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    """Place in `names`."""
+    names: tuple[str, ...] = ()
+    """Distinct tickers, ascending."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +83,8 @@ class Run:
     candidates: CandidateTable
     checked: bool = False
     """True if its files are those that the backtest wrote; False if the folder does not record that."""
+    command: tuple[str, ...] = ()
+    """Words after ``encash`` of the command that wrote it; empty if not recorded."""
 
     @property
     def name(self) -> str:
@@ -160,12 +168,12 @@ class Run:
     @cached_property
     def performance(self) -> Performance:
         """Return, Sharpe ratio and drawdown of the net equity."""
-        return _performance(self.path, self.sessions_per_year)
+        return performance_of(self.path, self.sessions_per_year)
 
     @cached_property
     def benchmark_performance(self) -> Performance:
         """Return, Sharpe ratio and drawdown of the benchmark."""
-        return _performance(self.equity.benchmark, self.sessions_per_year)
+        return performance_of(self.equity.benchmark, self.sessions_per_year)
 
     def figure(self, name: str) -> float | None:
         """Return a number of the result; None if it is absent or undefined."""
@@ -221,6 +229,7 @@ def read_run(folder: str | Path) -> Run:
     return Run(
         folder=folder,
         checked=checked,
+        command=_read_command(folder / "command.json"),
         result=_read_result(folder / "result.json"),
         equity=_read_equity(folder / "equity.parquet"),
         candidates=_read_candidates(folder / "picks.parquet"),
@@ -323,12 +332,23 @@ def floats(table: pa.Table, name: str, path: Path) -> Float64:
         raise FormatError(f"{path}: the column {name} does not hold numbers{reason(problem)}; {_AGAIN}") from None
 
 
-def _performance(equity: Float64, sessions_per_year: int) -> Performance:
+def performance_of(equity: Float64, sessions_per_year: int) -> Performance:
+    """Return return, Sharpe ratio and drawdown of an equity."""
     return Performance(
         cagr=metrics.cagr(equity, sessions_per_year),
         sharpe=metrics.sharpe(metrics.simple_returns(equity), sessions_per_year=sessions_per_year),
         max_drawdown=metrics.max_drawdown(equity),
     )
+
+
+def _read_command(path: Path) -> tuple[str, ...]:
+    """Read the words of the command that wrote a run; empty without the file."""
+    if not path.is_file():
+        return ()
+    words = read_object(path).get("words")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise FormatError(f"{path} does not hold the words of a command; {_AGAIN}")
+    return tuple(words)
 
 
 def _read_result(path: Path) -> Mapping[str, Any]:
@@ -369,22 +389,51 @@ def _read_equity(path: Path) -> Equity:
     lines = {name: floats(table, name, path) for name in ("net", "gross", "benchmark")}
     if not all((np.isfinite(lines[name]) & (np.abs(lines[name]) <= _MOST_MONEY)).all() for name in ("net", "gross")):
         raise FormatError(f"{path} holds equity that is NaN, infinite or above {_MOST_MONEY:g}; {_AGAIN}")
-    days = _days(table, path)
+    days = days_of(table, path)
     if (np.diff(days) <= np.timedelta64(0, "D")).any():
         raise FormatError(f"{path}: the days do not ascend; {_AGAIN}")
     return Equity(days=days, **lines)
 
 
 def _read_candidates(path: Path) -> CandidateTable:
-    table = read_table(path, ("date", "cluster", "kept", "picked"))
+    table = read_table(path, ("date", "ticker", "cluster", "kept", "forecast", "picked"))
     cluster = np.nan_to_num(floats(table, "cluster", path), nan=-1.0)
     if not ((cluster >= -1) & (cluster < _MOST_CLUSTERS)).all():
         raise FormatError(f"{path} holds cluster ids other than −1 to {_MOST_CLUSTERS:,}; {_AGAIN}")
     kept, picked = (floats(table, name, path) > 0 for name in ("kept", "picked"))
-    return CandidateTable(days=_days(table, path), cluster=cluster.astype(np.int32), kept=kept, picked=picked)
+    names, ticker = _codes(table, path)
+    return CandidateTable(
+        days=days_of(table, path),
+        cluster=cluster.astype(np.int32),
+        kept=kept,
+        picked=picked,
+        found=np.isfinite(floats(table, "forecast", path)),
+        ticker=ticker,
+        names=names,
+    )
 
 
-def _days(table: pa.Table, path: Path) -> Days:
+def _codes(table: pa.Table, path: Path) -> tuple[tuple[str, ...], Int32]:
+    """Return the distinct tickers of a table, ascending, and the place of each row's ticker among them."""
+    try:
+        coded = table["ticker"].cast(pa.string()).combine_chunks().dictionary_encode()
+    except (pa.ArrowException, ValueError) as problem:
+        raise FormatError(f"{path}: the column ticker does not hold text{reason(problem)}; {_AGAIN}") from None
+    if coded.null_count:
+        raise FormatError(f"{path}: a ticker is missing; {_AGAIN}")
+    names = np.array(coded.dictionary.to_pylist(), dtype=np.str_)
+    order = np.argsort(names, kind="stable")
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return tuple(names[order].tolist()), rank[np.asarray(coded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)]
+
+
+def days_of(table: pa.Table, path: Path) -> Days:
+    """Return the column of dates.
+
+    Raises:
+        FormatError: it does not hold dates of prices.
+    """
     try:
         days = np.asarray(table["date"].cast(pa.date32()).to_numpy(), dtype="datetime64[D]")
     except (pa.ArrowException, ValueError) as problem:

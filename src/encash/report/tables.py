@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from encash.backtest.run_record import RECORD
 from encash.metrics import PATH_METRICS, PathMetric
 from encash.report import formatting
+from encash.report.alignment import Aligned
 from encash.report.formatting import (
     ABSENT,
     count,
@@ -91,6 +92,13 @@ def run_row(run: Run) -> list[str]:
     return [sessions, *(form(run.figure(key)) for key, form in FIGURES.values())]
 
 
+def performance_row(one: Aligned) -> list[str]:
+    """List growth, return, Sharpe ratio and drawdown on the sessions that several runs share."""
+    figures = one.performance
+    growth = number(float(one.path[-1]))
+    return [growth, signed_percent(figures.cagr), number(figures.sharpe), percent(figures.max_drawdown)]
+
+
 def run_names(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return distinct names of runs: those of their folders, or full paths if two folders have the same name."""
     short = tuple(run.name for run in runs)
@@ -101,7 +109,7 @@ def differences(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     """Map each setting or input in which runs differ to its value in every run."""
     settings = [{**run.config, **run.fingerprints, "filter": run.result.get("filter")} for run in runs]
     rows = {
-        name: tuple(_cell_text(values.get(name)) for values in settings)
+        name: tuple(cell_text(values.get(name)) for values in settings)
         for name in sorted({name for values in settings for name in values})
     }
     return {name: values for name, values in rows.items() if len(set(values)) > 1}
@@ -141,7 +149,7 @@ def skill_rows(extras: Extras) -> list[tuple[str, ...]]:
 def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
     """List settings, fingerprints, library versions and all other values of the result."""
     by_policy = run.section("final_capital_by_delisting")
-    shown = {"configuration", "fingerprints", "versions", "stages", "final_capital_by_delisting"}
+    shown = {"configuration", "fingerprints", "versions", "stages", "final_capital_by_delisting", "health"}
     sections: dict[str, Mapping[str, Any]] = {
         "Configuration": run.config,
         "Final capital by delisting policy": by_policy,
@@ -151,11 +159,23 @@ def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
         "All values of result.json": {key: value for key, value in run.result.items() if key not in shown},
     }
     return {
-        title: [(str(key), _cell_text(value)) for key, value in values.items()] for title, values in sections.items()
+        title: [(str(key), cell_text(value)) for key, value in values.items()] for title, values in sections.items()
     }
 
 
-def _cell_text(value: Any) -> str:
+def health(run: Run) -> list[tuple[str, str]]:
+    """List what `encash prepare` found in the prices, if the run records it."""
+    found = []
+    for name, value in run.section("health").items():
+        if isinstance(value, Mapping) and "count" in value:
+            worst = ", ".join(f"{one.get('ticker', '')} {one.get('day', '')}".strip() for one in value.get("worst", ()))
+            found.append((name.replace("_", " "), f"{count(value['count'])}{f' (such as {worst})' if worst else ''}"))
+        else:
+            found.append((name.replace("_", " "), cell_text(value)))
+    return found
+
+
+def cell_text(value: Any) -> str:
     """Format a JSON value for a cell of a table."""
     if value is None:
         return "not set"

@@ -1,4 +1,5 @@
 from .checkpoints import write_checkpoint as write_checkpoint
+from .clusterer_contract import ClustererContract as ClustererContract
 from .cost_model_contract import CostModelContract as CostModelContract
 from .encoder_contract import EncoderContract as EncoderContract
 from .encoders import BrokenEncoder as BrokenEncoder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.encoders.checkpoint import Layout
-from encash.encoders.optional_import import import_optional
+from encash.extras import import_optional
 
 TINY = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "pred_mode": "regression"}
 

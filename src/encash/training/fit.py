@@ -44,7 +44,7 @@ from encash.training.config import TrainConfig
 from encash.training.linear import LinearFit, LinearForecast, fit_baseline, fit_linear, regression
 from encash.training.samples import Samples, Split, split_by_date
 from encash.training.skill import Skill, daily_rank_ic, finite, measure_skill, measure_slopes, within_session
-from encash.training.start import fit_heads, start_model
+from encash.training.start import fit_heads, layout_of, start_model
 
 GRADIENT_NORM = 1.0
 WARM_UP_SHARE = 0.05
@@ -145,14 +145,7 @@ def train(panel: Panel, out: str | Path, *, config: TrainConfig, progress: Progr
     check_folder(Path(out).parent)
     split = split_by_date(panel, config, HORIZONS)
     device = choose_device(config.device)
-    layout = Layout(
-        num_features=panel.num_features,
-        hidden_dim=config.sizes.hidden_dim,
-        num_layers=config.sizes.num_layers,
-        num_heads=config.sizes.num_heads,
-        pred_mode="regression",
-        dropout=config.sizes.dropout,
-    )
+    layout = layout_of(config, panel.num_features)
     data, standardizer = regression(split, HORIZONS)
     linear, baseline = fit_linear(data, standardizer, layout.num_heads), fit_baseline(data, standardizer).forecast
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

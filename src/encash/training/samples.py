@@ -146,7 +146,7 @@ def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) ->
     seen = panel.as_of(config.train_end)
     if seen.prices is None:
         raise InputError("the panel has no prices; training needs them for its targets: open it with prices")
-    tickers = _tickers(seen.tickers, seen.prices.tickers, config)
+    tickers = _tickers(seen, seen.prices, config)
     rows, prices = seen.rows(tickers), seen.prices.select(tickers)
     end_row = window_grid(rows, prices.days, config.lookback).end_row
 
@@ -216,9 +216,13 @@ def find_outliers(prices: PriceTable) -> tuple[tuple[Outlier, ...], Bool]:
     return tuple(one for _, one in ordered), spikes
 
 
-def _tickers(featured: tuple[str, ...], priced: tuple[str, ...], config: TrainConfig) -> tuple[str, ...]:
-    """Return the tickers to train on: those with features and prices, as far as the config selects them."""
-    both = [ticker for ticker in featured if ticker in set(priced)]
+def _tickers(seen: Panel, prices: PriceTable, config: TrainConfig) -> tuple[str, ...]:
+    """Return the tickers to train on: those with features and prices by now, as far as the config selects them.
+
+    One that is listed later must not count: draws depend on the number of tickers and on their order.
+    """
+    priced = {prices.tickers[column] for column in np.flatnonzero((~np.isnan(prices.close)).any(axis=0))}
+    both = [ticker for ticker in seen.tickers if ticker in priced and len(seen.days(ticker))]
     if config.tickers is not None:
         if unknown := sorted(set(config.tickers) - set(both)):
             raise UnknownKeyError(

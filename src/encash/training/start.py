@@ -25,6 +25,7 @@ from torch import Tensor
 from encash.arrays import Float64
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, new_model
+from encash.training.config import TrainConfig
 from encash.training.linear import LinearForecast
 
 POSITION_DEVIATION = 0.5
@@ -64,6 +65,19 @@ class Places:
     def outputs(self) -> slice:
         """Linear forecast of each horizon."""
         return slice(self.positions.stop, self.positions.stop + self.horizons)
+
+
+def layout_of(config: TrainConfig, num_features: int) -> Layout:
+    """Return the layout of the model that a training makes."""
+    sizes = config.sizes
+    return Layout(
+        num_features=num_features,
+        hidden_dim=sizes.hidden_dim,
+        num_layers=sizes.num_layers,
+        num_heads=sizes.num_heads,
+        pred_mode="regression",
+        dropout=sizes.dropout,
+    )
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Bool, Days, Float64, Int32, Int64
+from encash.arrays import Days, Float64, Int32, Int64
 from encash.atomic_write import write_whole
+from encash.backtest.evaluation.cluster_behavior import ClusterBehavior, describe_clusters
 from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
-from encash.backtest.evaluation.groups import Groups, explain_by_groups
+from encash.backtest.evaluation.groups import explain_by_groups
 from encash.backtest.evaluation.persistent_draws import continued, permutations, persistent_filters, volatility_strata
 from encash.backtest.evaluation.random_filter_test import (
     FilterTest,
@@ -32,13 +33,18 @@ from encash.backtest.evaluation.selection import CandidateReturns, candidate_ret
 from encash.backtest.files import json_value, table_bytes
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.groups import Groups
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
-from encash.backtest.outcome import Outcome, run_strategy
+from encash.backtest.outcome import Outcome, Sides, run_strategy, sides_of
 from encash.backtest.run_record import add_to_record
+from encash.backtest.simulation.costs.proportional import NO_COSTS, Costs
 from encash.clusters.filters.base import CandidateFilter
 from encash.progress import Progress
+
+COST_LEVELS = (0.0, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01)
+"""Fractions of the amount of a trade that the row ``costs`` pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,10 @@ class Comparisons:
     """Of the filter, or of the forecasts of a run without one."""
     forecast_skill: tuple[ForecastSkill, ...]
     """Skill of each horizon of the forecasts, on all candidates of every session."""
+    clusters: tuple[ClusterBehavior, ...] = ()
+    """Behavior of each cluster in the sessions of the run."""
+    groups: Mapping[str, str] | None = None
+    """Group of each ticker; None if not given."""
 
     @property
     def days(self) -> Days:
@@ -94,6 +104,8 @@ class Comparisons:
             "verdict": self.verdict.to_json(),
             "rows": [row.to_json() for row in self.rows],
             "evidence": [row.to_json() for row in self.forecast_skill],
+            "clusters": [one.to_json() for one in self.clusters],
+            "groups": None if self.groups is None else dict(self.groups),
         }
 
 
@@ -120,20 +132,23 @@ def run_comparisons(
     ``random filter`` (as many candidates on each day, for as long, drawn at random), ``random forecasts`` (of a run
     without a filter: its forecasts, given to other tickers), ``shuffled clusters`` (the same clusters, of which the
     best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one session
-    later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
+    later), ``delisting`` (each policy), ``costs`` (each cost of a trade), ``gross`` and ``no filter, gross`` (no
+    costs) and ``benchmark`` (the universe).
 
     Args:
         config: as for `run_backtest`.
         inputs: as for `run_backtest`; the lookup is read once, for every session.
         settings: extent of the comparisons.
-        groups: group of each ticker, such as its sector; the random filters keep as many of each group.
+        groups: group of each ticker, such as its sector; the random filters keep as many of each group. None takes
+            those of the inputs.
         progress: called with (done, total) steps; the first one is the reading.
 
     Raises:
         InputError: as `run_backtest`, or a ticker without a group.
         LookaheadError: as `run_backtest`.
     """
-    sessions = open_sessions(config, inputs.prices, inputs.candidates)
+    groups = groups or inputs.groups
+    sessions = open_sessions(config, inputs.prices, inputs.candidates, groups)
     lookahead = check_lookahead(config, inputs, set_up_run(config, sessions).signal_days[0])
     setups = [set_up_run(replace(config, phase=phase), sessions) for phase in _possible_phases(config, sessions)]
     horizons = tuple(sorted({config.signal_horizon, *inputs.lookup.horizons}))
@@ -144,7 +159,6 @@ def run_comparisons(
         sessions=sessions,
         signals=signals,
         filter=inputs.filter,
-        groups=None if groups is None else groups.codes(sessions.tickers),
     )
     base = variants.base
     check_missing(config, base.setup, base.signals)
@@ -161,11 +175,14 @@ def run_comparisons(
         forecast_skill=tuple(
             measure_forecast_skill(sessions, signals, horizon, delisting=config.delisting) for horizon in horizons
         ),
+        clusters=describe_clusters(sessions, signals, config.horizon, delisting=config.delisting),
+        groups=None if groups is None else {ticker: groups.of_ticker[ticker] for ticker in sessions.tickers},
     )
 
 
 def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
-    """Write `comparisons.json` (figures) and `comparisons.parquet` (low, median and high equity by date and name).
+    """Write `comparisons.json` (figures), `comparisons.parquet` (low, median and high equity by date and name) and
+    `skill.parquet` (rank IC and quintile returns by date and horizon).
 
     Returns:
         The folder.
@@ -182,9 +199,22 @@ def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
     write_whole(folder / "comparisons.parquet", table_bytes(columns))
     document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
     write_whole(folder / "comparisons.json", document.encode())
-    for name in ("comparisons.parquet", "comparisons.json"):
+    write_whole(folder / "skill.parquet", table_bytes(_skill_columns(comparisons.forecast_skill)))
+    for name in ("comparisons.parquet", "comparisons.json", "skill.parquet"):
         add_to_record(folder / name)
     return folder
+
+
+def _skill_columns(skill: tuple[ForecastSkill, ...]) -> dict[str, np.ndarray]:
+    """Return the daily skill of all horizons as columns."""
+    daily = [one.daily for one in skill]
+    quintiles = np.concatenate([one.quantile_returns for one in daily])
+    return {
+        "date": np.concatenate([one.days for one in daily]),
+        "horizon": np.concatenate([np.full(len(one.daily.days), one.horizon, dtype=np.int32) for one in skill]),
+        "rank_ic": np.concatenate([one.rank_ic for one in daily]),
+        **{f"quintile_{place}": quintiles[:, place - 1].copy() for place in range(1, quintiles.shape[1] + 1)},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +226,6 @@ class _Variants:
     sessions: Sessions
     signals: SignalGrid
     filter: CandidateFilter | None
-    groups: Int64 | None
-    """Group of each ticker, shape (N,)."""
 
     @cached_property
     def base(self) -> Outcome:
@@ -212,12 +240,23 @@ class _Variants:
     @cached_property
     def strata(self) -> Int64:
         """Tickers that the random draws may exchange, shape (N,)."""
-        return volatility_strata(metrics.forward_returns(self.sessions.close, 1), self.groups)
+        return volatility_strata(metrics.forward_returns(self.sessions.close, 1), self.sessions.groups)
 
-    def random_masks(self) -> Iterator[Bool]:
-        """Yield the candidates that each random filter keeps, shape (R, N)."""
+    def random_sides(self) -> Iterator[Sides]:
+        """Yield the candidates of each side that each random filter keeps.
+
+        Both sides of a draw permute the tickers alike, so that a ticker stands for the same other one on both.
+        """
         base, settings = self.base, self.settings
-        return persistent_filters(base.kept, base.candidates, self.strata, draws=settings.draws, seed=settings.seed)
+        drawn = partial(persistent_filters, strata=self.strata, draws=settings.draws, seed=settings.seed)
+        kept = drawn(base.kept, base.candidates)
+        if base.shorted is None:
+            return (Sides(kept=mask) for mask in kept)
+        if self.config.short == "bottom":
+            return (Sides(kept=mask, shorted=mask) for mask in kept)
+        return (
+            Sides(kept=up, shorted=down) for up, down in zip(kept, drawn(base.shorted, base.candidates), strict=True)
+        )
 
     def random_signals(self) -> Iterator[SignalGrid]:
         """Yield the signals of the run with the forecasts of each ticker given to a different one."""
@@ -235,10 +274,10 @@ class _Variants:
         config = replace(self.config, **changes)
         return run_strategy(config, set_up_run(config, self.sessions), self.signals, self.filter)
 
-    def equities(self, masks: Iterable[Bool]) -> Iterator[Float64]:
-        """Yield the equity of the run for each mask of candidates to keep instead of its filter."""
-        for kept in masks:
-            yield run_strategy(self.config, self.base.setup, self.signals, kept=kept).net
+    def equities(self, chosen: Iterable[Sides]) -> Iterator[Float64]:
+        """Yield the equity of the run for other candidates of its sides, instead of those of its filter."""
+        for sides in chosen:
+            yield run_strategy(self.config, self.base.setup, self.signals, kept=sides.kept, shorted=sides.shorted).net
 
     def compare(self, name: str, meaning: str, labels: Iterable[str], equities: Iterable[Float64]) -> Comparison:
         """Summarize the equities of n runs, each of shape (S,), as one comparison."""
@@ -283,7 +322,9 @@ def _filter(variants: _Variants) -> Comparison | None:
 
 
 def _no_filter(variants: _Variants) -> Comparison:
-    equities = variants.equities([variants.base.setup.candidates])
+    everyone = variants.base.setup.candidates
+    shorted = None if variants.base.shorted is None else everyone
+    equities = variants.equities([Sides(kept=everyone, shorted=shorted)])
     return variants.compare("no filter", "the same picks from all candidates", ["no filter"], equities)
 
 
@@ -291,7 +332,7 @@ def _random_filters(variants: _Variants) -> Comparison | None:
     if variants.filter is None:
         return None
     meaning = "as many candidates on each day, for as long, drawn at random"
-    return variants.compare("random filter", meaning, variants.draw_names(), variants.equities(variants.random_masks()))
+    return variants.compare("random filter", meaning, variants.draw_names(), variants.equities(variants.random_sides()))
 
 
 def _random_forecasts(variants: _Variants) -> Comparison | None:
@@ -336,6 +377,32 @@ def _delistings(variants: _Variants) -> Comparison:
     )
 
 
+def _costs(variants: _Variants) -> Comparison:
+    rules = (Costs(buy_fee=cost, sell_fee=cost) for cost in COST_LEVELS)
+    equities = (variants.base.simulate_with(costs=one).equity for one in rules)
+    return variants.compare("costs", "the same picks with each cost of a trade", map(cost_label, COST_LEVELS), equities)
+
+
+def cost_label(cost: float) -> str:
+    """Name a cost of a trade.
+
+    >>> cost_label(0.0005)
+    '5 bp'
+    """
+    return f"{cost * 1e4:g} bp"
+
+
+def _no_filter_gross(variants: _Variants) -> Comparison | None:
+    if variants.filter is None:
+        return None
+    base = variants.base
+    run = run_strategy(variants.config, base.setup, variants.signals, kept=base.setup.candidates)
+    equity = run.simulate_with(costs=NO_COSTS).equity
+    return variants.compare(
+        "no filter, gross", "the same picks from all candidates, without any cost", ["no filter, gross"], [equity]
+    )
+
+
 def _gross(variants: _Variants) -> Comparison:
     return variants.compare("gross", "the same picks without any cost", ["gross"], [variants.base.gross])
 
@@ -354,21 +421,22 @@ _COMPARISONS = (
     _phases,
     _lagged,
     _delistings,
+    _costs,
+    _no_filter_gross,
     _gross,
     _benchmark,
 )
 """A comparison that does not apply to a run returns None."""
 
 
-def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Bool]:
-    """Yield the candidates that a filter keeps if other clusters of the same model are the best ones."""
+def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Sides]:
+    """Yield the candidates of each side if other clusters of the same model are the best (and the worst) ones."""
     setup, signals = base.setup, base.signals
     num_clusters = max(period.model.k for period in filter.periods)
     for draw in range(settings.draws):
         generator = np.random.Generator(np.random.Philox(key=[settings.seed, draw]))
         other: Int32 = np.append(generator.permutation(num_clusters), -1).astype(np.int32)
-        days, tickers, cluster = setup.signal_days, setup.sessions.tickers, other[signals.cluster]
-        yield filter.keep(days, tickers, base.candidates, cluster, signals.distance)
+        yield sides_of(base.config, setup, signals, filter, other[signals.cluster])
 
 
 def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Literal[False] | str) -> FilterTest:
@@ -385,11 +453,8 @@ def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Litera
     statistics = np.column_stack([alpha_statistics(series, benchmark) for series in (run, selection)])
     p_better, p_worse = permutation_p(statistics)
     groups = None
-    if variants.groups is not None:
-        picks = np.zeros(base.candidates.shape)
-        row, rank = np.nonzero(base.picks.column >= 0)
-        picks[row, base.picks.column[row, rank]] = base.weight[row, rank]
-        groups = explain_by_groups(variants.universe, picks, variants.groups, benchmark, year)
+    if (codes := variants.sessions.groups) is not None:
+        groups = explain_by_groups(variants.universe, base.weights_by_ticker(), codes, benchmark, year)
     figures = base.summary()
     return FilterTest(
         subject=subject,
@@ -411,18 +476,27 @@ def _test(variants: _Variants, rows: Mapping[str, Comparison], lookahead: Litera
 def _selections(variants: _Variants) -> Float64:
     """Return the daily returns of what the run selects, and of what each random draw selects; shape (draws + 1, S − 1).
 
-    Of a filter, the kept candidates less all candidates; of forecasts, their upper less their lower half by rank.
+    Of a filter, the kept candidates less all candidates, or less those in the worst clusters; of forecasts, their upper
+    less their lower half by rank.
     """
     base, universe = variants.base, variants.universe
     if variants.filter is not None:
-        masks = chain([base.kept], variants.random_masks())
-        return np.array([universe.of(universe.excess(equal(kept))) for kept in masks])
+        sides = chain([Sides(kept=base.kept, shorted=base.shorted)], variants.random_sides())
+        return np.array([universe.of(_selected(universe, one, variants.config)) for one in sides])
     score = base.picks.score
     known = ~np.isnan(score)
     everyone = continued(score, known)
     tickers = permutations(variants.strata, draws=variants.settings.draws, seed=variants.settings.seed)
     others = (np.where(known, everyone[:, permuted], np.nan) for permuted in tickers)
     return np.array([universe.of(rank_weights(one)) for one in chain([score], others)])
+
+
+def _selected(universe: CandidateReturns, sides: Sides, config: BacktestConfig) -> Float64:
+    """Return the weights of what a filter selects, shape (R, N): the kept candidates less all of them, or, if others
+    are sold short, less those."""
+    if sides.shorted is None or config.short == "bottom":
+        return universe.excess(equal(sides.kept))
+    return equal(sides.kept) - equal(sides.shorted)
 
 
 def _performances(rows: Mapping[str, Comparison], subject: Subject) -> dict[str, Performance]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from encash import metrics
-from encash.arrays import Bool, Float64
+from encash.arrays import Bool, Days, Float64
 from encash.backtest.files import json_value
 from encash.backtest.inputs.run_setup import Sessions
 from encash.backtest.inputs.signals import SignalGrid
@@ -16,6 +16,18 @@ from encash.significance import mean_of
 
 DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
 """Sessions from the signal to the begin of the return."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DailySkill:
+    """Skill of the forecasts of one horizon on each of D days; NaN if undefined."""
+
+    days: Days
+    """shape (D,)."""
+    rank_ic: Float64
+    """shape (D,)."""
+    quantile_returns: Float64
+    """Mean return of each quintile by forecast, lowest first, shape (D, 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +48,17 @@ class ForecastSkill:
     rank_ic_t: float
     quantile_returns: tuple[float, ...]
     """Mean return of each quintile of the tickers by forecast, lowest first, averaged over the days."""
+    quantile_errors: tuple[float, ...]
+    """Standard errors of these means, robust to returns that overlap."""
     spread: float
     """Return of the highest quintile less that of the lowest."""
     spread_t: float
     decay: tuple[tuple[int, float], ...]
     """(sessions, mean rank IC) of the same forecasts with the returns that begin that many sessions later."""
+    autocorrelation: tuple[tuple[int, float], ...]
+    """(sessions, mean rank correlation) of the forecasts of a day with those of the same tickers that much later."""
+    daily: DailySkill
+    """Day by day; not part of the JSON values."""
     reliability: tuple[tuple[float, float, int], ...] = ()
     """(mean confidence, share of right signs, number) of five groups of forecasts, least confident first. A sign is
     right if forecast and return are on the same side of the mean over the tickers of the day."""
@@ -49,7 +67,8 @@ class ForecastSkill:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; undefined figures are null."""
-        return {name: json_value(value) for name, value in asdict(self).items()}
+        names = (part.name for part in fields(self) if part.name != "daily")
+        return {name: json_value(getattr(self, name)) for name in names}
 
 
 def measure_forecast_skill(
@@ -93,9 +112,12 @@ def measure_forecast_skill(
         rank_icir=metrics.icir(spearman),
         rank_ic_t=mean_of(spearman, overlap).t,
         quantile_returns=tuple(_mean(column) for column in fifths.T),
+        quantile_errors=tuple(mean_of(column, overlap).error for column in fifths.T),
         spread=_mean(spread),
         spread_t=mean_of(spread, overlap).t,
         decay=tuple((later, _mean(_rank_ic_later(forecast, following, rows, later))) for later in DECAY_SESSIONS),
+        autocorrelation=tuple((later, _mean(_with_later(forecast, later // max(step, 1)))) for later in _lags(step)),
+        daily=DailySkill(days=signals.days, rank_ic=spearman, quantile_returns=fifths),
         reliability=_reliability(forecast, confidence, realised),
         settled=int((stopped[rows] & ~np.isnan(forecast)).sum()),
     )
@@ -144,6 +166,18 @@ def _rank_ic_later(forecast: Float64, following: Float64, rows: np.ndarray, late
     """Return the rank IC with the returns that begin some sessions later, shape (days,)."""
     inside = rows + later < len(following)
     return metrics.rank_ic(forecast[inside], following[rows[inside] + later])
+
+
+def _lags(step: int) -> tuple[int, ...]:
+    """Return the lags in sessions at which forecasts of every n-th session are compared."""
+    return tuple(later for later in DECAY_SESSIONS if later and later % max(step, 1) == 0) or (max(step, 1),)
+
+
+def _with_later(forecast: Float64, later: int) -> Float64:
+    """Return the rank correlation of forecasts with those `later` rows later, shape (days − later,)."""
+    if later >= len(forecast):
+        return np.empty(0)
+    return metrics.rank_ic(forecast[:-later], forecast[later:])
 
 
 def _mean(values: Float64) -> float:

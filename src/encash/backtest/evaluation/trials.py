@@ -58,7 +58,7 @@ def run_trials(
         raise InputError(f"num_trials is {num_trials}; expected 1 or more")
     filter = inputs.filter
     configs = [replace(config, seed=config.seed + number) for number in range(num_trials)]
-    sessions = open_sessions(config, inputs.prices, inputs.candidates)
+    sessions = open_sessions(config, inputs.prices, inputs.candidates, inputs.groups)
     setups = [set_up_run(trial, sessions) for trial in configs]
     check_lookahead(config, inputs, setups[0].signal_days[0])
     (signals,) = read_signals(setups, inputs.lookup, horizons=(config.signal_horizon,), filters=(filter,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from encash.backtest.inputs.groups import Groups
 from encash.backtest.inputs.universe import Candidates
 from encash.cache.signal_reader import SignalReader
 from encash.clusters.filters.base import CandidateFilter
@@ -24,3 +25,5 @@ class BacktestInputs:
     """List of tickers, or their membership by day; None for all tickers with prices."""
     tickers_without_features: tuple[str, ...] = ()
     """Tickers with prices and without features, as far as the features are known; a result counts those of its run."""
+    groups: Groups | None = None
+    """Group of each ticker, for `group_neutral` and `max_per_group`; every ticker of a run needs one."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from encash.arrays import DayLike, day_text, to_day
+from encash.backtest.inputs.weight_functions import identified
 from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
 from encash.errors import InputError
@@ -50,7 +51,9 @@ class Setting:
     kind: Kind = "count"
     """Kind of value; from the type of the field."""
     choices: tuple[str, ...] = ()
-    """Valid words of a choice, the default first; from the type of the field."""
+    """Valid words of a choice, the default first; from the type of the field, or stated for one that is open."""
+    open: bool = False
+    """A choice may also be ``module:attribute``."""
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value outside the limits.
@@ -63,7 +66,7 @@ class Setting:
             valid = isinstance(value, types) and not isinstance(value, bool) and self.least <= value <= self.most
             valid = valid and abs(value) <= _LARGEST
         elif self.kind == "choice":
-            valid = value in self.choices
+            valid = value in self.choices or (self.open and isinstance(value, str) and ":" in value)
         elif self.kind == "switch":
             valid = isinstance(value, bool | np.bool_)
         else:
@@ -75,7 +78,7 @@ class Setting:
     def _expected(self) -> str:
         """Describe the valid values."""
         if self.expected or self.choices:
-            return self.expected or f"one of {', '.join(self.choices)}"
+            return self.expected or f"one of {', '.join(self.choices)}{', or module:attribute' if self.open else ''}"
         if self.kind == "switch":
             return "true or false"
         limit = "" if self.most == math.inf else f" and at most {self.most:,}"
@@ -96,6 +99,11 @@ def _count(
 
 def _fraction(help: str) -> Setting:
     return Setting(help, metavar="FRACTION", most=math.nextafter(1.0, 0.0), expected="a fraction in [0, 1)")
+
+
+def _share(help: str, group: Group = "money") -> Setting:
+    expected = "a fraction above 0 and at most 1"
+    return Setting(help, group, metavar="FRACTION", least=1e-9, most=1.0, expected=expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +158,19 @@ class BacktestConfig:
         ),
     ] = restated_in(3, default=0.0)
     weights: Annotated[
-        Literal["equal", "forecast", "inverse_vol"],
-        Setting("equal, in proportion to the scores above 0, or to 1 / volatility", "stocks"),
+        str,
+        Setting(
+            "equal, in proportion to the scores above 0 (forecast), to 1 / volatility (inverse_vol), or your own "
+            "module:function of (picks, past returns)",
+            "stocks",
+            choices=("equal", "forecast", "inverse_vol"),
+            open=True,
+            metavar="NAME",
+        ),
     ] = "equal"
     volatility_sessions: Annotated[
-        int, _count("sessions up to the signal that inverse_vol measures", "stocks", least=2, most=10_000)
+        int,
+        _count("sessions up to the signal that inverse_vol or module:function sees", "stocks", least=2, most=10_000),
     ] = 60
     seed: Annotated[int, _count("seed of daily subsets and random filters", "stocks", least=0, most=2**63 - 1)] = 42
     initial_capital: Annotated[
@@ -204,6 +220,51 @@ class BacktestConfig:
     sessions_per_year: Annotated[
         int | None, _count("that annualize the figures (measured from the data)", most=366)
     ] = added_in(3, default=None)
+    group_neutral: Annotated[bool, Setting("spread picks and weights evenly over the groups of --groups", "stocks")] = (
+        added_in(4, default=False)
+    )
+    max_per_group: Annotated[int | None, _count("most picks of one group of --groups (no limit)", "stocks")] = added_in(
+        4, default=None
+    )
+    max_weight: Annotated[
+        float | None,
+        _share("most of the capital in one name; the excess goes to the others, then stays cash", "stocks"),
+    ] = added_in(4, default=None)
+    min_dollar_volume: Annotated[
+        float | None,
+        Setting(
+            "candidates need this mean dollar volume up to the signal (no limit)",
+            "stocks",
+            "rebalances",
+            metavar="AMOUNT",
+            least=1e-9,
+            expected="more than 0",
+        ),
+    ] = added_in(4, default=None)
+    volume_sessions: Annotated[
+        int,
+        _count(
+            "sessions of the means of --min-dollar-volume and --max-volume-share", "stocks", "rebalances", most=1_000
+        ),
+    ] = added_in(4, default=20)
+    max_volume_share: Annotated[
+        float | None,
+        _share("most of the mean dollar volume of the sessions before a fill that a fill may be (no limit)"),
+    ] = added_in(4, default=None)
+    short: Annotated[
+        Literal["none", "bottom", "worst-clusters"],
+        Setting(
+            "also sell K names short: the lowest-ranked kept candidates, or the lowest-ranked in the worst clusters",
+            bare="bottom",
+        ),
+    ] = added_in(4, default="none")
+    short_weight: Annotated[float, _share("sold short, as a fraction of the capital")] = added_in(4, default=1.0)
+    borrow_rate: Annotated[
+        float, _fraction("a year on the value of shares sold short, for each calendar day / 365")
+    ] = added_in(4, default=0.0)
+    margin: Annotated[
+        float, _share("least equity over long and short positions at a close; below it all of them are closed")
+    ] = added_in(4, default=0.25)
 
     def __post_init__(self) -> None:
         for name, declared in settings().items():
@@ -214,7 +275,10 @@ class BacktestConfig:
                 object.__setattr__(self, name, to_day(value))
             else:
                 declared.check(name, value)
+        if self.weights not in settings()["weights"].choices:
+            object.__setattr__(self, "weights", identified(self.weights))
         self._check_combinations()
+        self._check_book()
         self.costs()
 
     def costs(self) -> CostModel:
@@ -226,6 +290,16 @@ class BacktestConfig:
             elif getattr(self, name) != getattr(type(self), name):
                 raise InputError(f"{name} is not a field of the cost model {self.cost_model}; leave it out")
         return costs
+
+    @property
+    def needs_groups(self) -> bool:
+        """True if picks depend on the groups of the tickers."""
+        return self.group_neutral or self.max_per_group is not None
+
+    @property
+    def needs_dollars(self) -> bool:
+        """True if candidates or fills depend on the traded value."""
+        return self.min_dollar_volume is not None or self.max_volume_share is not None
 
     @property
     def signal_horizon(self) -> int:
@@ -250,6 +324,32 @@ class BacktestConfig:
                 "a signal of the close cannot be filled at the open of the same session; give lag 1 or more"
             )
 
+    def _check_book(self) -> None:
+        """Refuse limits that no book can keep, and settings of shorts without any."""
+        sides = max(1.0, self.short_weight) if self.short != "none" else 1.0
+        if self.max_weight is not None and self.max_weight * self.top_k < sides - 1e-9:
+            raise InputError(
+                f"max_weight {self.max_weight:g} and top_k {self.top_k} invest {self.max_weight * self.top_k:.0%} at "
+                f"most; give a max_weight of {sides / self.top_k:.4g} or more, or a larger top_k"
+            )
+        if self.short == "none":
+            self._check_no_short()
+        elif self.margin * (1.0 + self.short_weight) > 1.0:
+            raise InputError(
+                f"margin is {self.margin:g}, but a book that is 100% long and {self.short_weight:.0%} short begins "
+                f"with equity of {1.0 / (1.0 + self.short_weight):.2f} of its positions; give less of either"
+            )
+        limited = {"short": self.short != "none", "max_volume_share": self.max_volume_share is not None}
+        if self.rebalance == "net" and any(limited.values()):
+            name = next(name for name, given in limited.items() if given)
+            raise InputError(f"rebalance net does not know {name}; leave {name} out, or rebalance by liquidate")
+
+    def _check_no_short(self) -> None:
+        """Refuse settings that only a book with shorts has."""
+        for name in ("short_weight", "borrow_rate", "margin"):
+            if getattr(self, name) != getattr(BacktestConfig, name):
+                raise InputError(f"{name} is for a book with shorts; give short too (bottom or worst-clusters)")
+
 
 @cache
 def settings() -> dict[str, Setting]:
@@ -264,6 +364,8 @@ def settings() -> dict[str, Setting]:
         options = set(get_args(value) or (value,)) - {NoneType}
         if get_origin(value) is Literal:
             found[name] = replace(declared, kind="choice", choices=get_args(value))
+        elif declared.choices:
+            found[name] = replace(declared, kind="choice")
         else:
             found[name] = replace(declared, kind=_KINDS[options.pop()] if len(options) == 1 else "day")
     return found

@@ -9,6 +9,8 @@ import numpy as np
 
 from encash.arrays import Bool, Days, Float64, Int64, UInt64, day_text
 from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.groups import Groups
+from encash.backtest.inputs.traded_value import mean_before, refuse_unknown
 from encash.backtest.inputs.universe import (
     Candidates,
     Membership,
@@ -42,7 +44,10 @@ class Sessions:
     """Row of the first session in `history`."""
     member: Bool | None
     """Membership of the universe, shape (S, N); None if every ticker is always a member."""
+    groups: Int64 | None = None
+    """Group of each ticker, from 0, shape (N,); None if no groups are given."""
     _benchmarks: dict[Delisting, Float64] = field(default_factory=dict, repr=False, compare=False)
+    _mean_dollars: dict[int, Float64] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def per_year(self) -> int:
@@ -76,14 +81,41 @@ class Sessions:
             raise InputError("fill is open, and the prices have no opens; give OHLC prices, or fill at the close")
         return np.where(self.traded, self.history.open[self.first :], np.nan)
 
-    def market(self, columns: Int64, *, fill: str) -> Market:
-        """Return the prices of C tickers as a simulation needs them.
+    def market(self, columns: Int64, config: BacktestConfig) -> Market:
+        """Return the prices of C tickers, and the limits of their fills, as a simulation needs them.
 
         Raises:
-            InputError: fills at the open, and the prices have no opens.
+            InputError: fills at the open, and the prices have no opens; or limits of volume without dollar volumes.
         """
-        close = self.close[:, columns]
-        return Market(close=close, fill=close if fill == "close" else self.open[:, columns])
+        close, share = self.close[:, columns], config.max_volume_share
+        return Market(
+            close=close,
+            fill=close if config.fill == "close" else self.open[:, columns],
+            capacity=None if share is None else share * self._dollars(config.volume_sessions)[:-1, columns],
+            years=None if config.short == "none" else np.diff(self.days, prepend=self.days[:1]).astype(np.int64) / 365,
+        )
+
+    def liquid(self, rows: Int64, config: BacktestConfig) -> Bool | None:
+        """Return the tickers whose mean dollar volume up to each signal is enough, shape (R, N); None without a limit.
+
+        Args:
+            rows: sessions of the signals, shape (R,).
+            config: the limit, and the sessions of the mean.
+
+        Raises:
+            InputError: the prices have no dollar volumes.
+        """
+        if config.min_dollar_volume is None:
+            return None
+        enough: Bool = self._dollars(config.volume_sessions)[rows + 1] >= config.min_dollar_volume
+        return enough
+
+    def _dollars(self, sessions: int) -> Float64:
+        """Return the mean dollar volume before each session of the run, and before the one after; shape (S + 1, N)."""
+        if sessions not in self._mean_dollars:
+            dollars = refuse_unknown(self.history.dollars, self.traded, self.first, self.tickers)
+            self._mean_dollars[sessions] = mean_before(dollars, sessions)[self.first :]
+        return self._mean_dollars[sessions]
 
     def benchmark(self, delisting: Delisting) -> Float64:
         """Return the growth of 1 held in the universe in equal weights, rebalanced every session, without costs.
@@ -118,11 +150,13 @@ class RunSetup:
         return self.sessions.days[self.schedule.signal]
 
 
-def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candidates) -> Sessions:
+def open_sessions(
+    config: BacktestConfig, prices: PriceTable, candidates: Candidates, groups: Groups | None = None
+) -> Sessions:
     """Open the sessions, the universe and its prices; later prices, and tickers without a price in them, are dropped.
 
     Raises:
-        InputError: no session in range, no candidates, fewer than top_k, or an invalid price.
+        InputError: no session in range, no candidates, fewer than top_k, an invalid price, or a ticker without a group.
         UnknownKeyError: a listed candidate has no prices.
     """
     span = session_span(config, prices.days)
@@ -150,7 +184,8 @@ def open_sessions(config: BacktestConfig, prices: PriceTable, candidates: Candid
     _check_prices(history.close[span.start :], days, tickers, "close")
     if config.fill == "open" and history.open is not None:
         _check_prices(history.open[span.start :], days, tickers, "open")
-    return Sessions(days=days, tickers=tickers, history=history, first=span.start, member=member)
+    codes = None if groups is None else groups.codes(tickers)
+    return Sessions(days=days, tickers=tickers, history=history, first=span.start, member=member, groups=codes)
 
 
 def set_up_run(config: BacktestConfig, sessions: Sessions, plan: Schedule | None = None) -> RunSetup:
@@ -166,10 +201,13 @@ def set_up_run(config: BacktestConfig, sessions: Sessions, plan: Schedule | None
     """
     plan = plan or make_schedule(config, len(sessions.days))
     member = None if sessions.member is None else sessions.member[plan.signal]
+    if (liquid := sessions.liquid(plan.signal, config)) is not None:
+        member = liquid if member is None else member & liquid
     candidates = candidate_mask(config, sessions.days[plan.signal], sessions.keys, sessions.traded[plan.signal], member)
     if not candidates.any():
+        traded = "" if config.min_dollar_volume is None else " and the least dollar volume"
         raise InputError(
-            "no candidates: no ticker of the universe has a price on a signal day; give other days or tickers"
+            f"no candidates: no ticker of the universe has a price{traded} on a signal day; give other days or tickers"
         )
     return RunSetup(sessions=sessions, schedule=plan, candidates=candidates)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from encash.arrays import Days, Float64, Text
 from encash.backtest.simulation.costs.base import BUY
-from encash.backtest.simulation.simulation_types import Trades
+from encash.backtest.simulation.simulation_types import BorrowFees, Trades
 
 _HEADER = ("date", "ticker", "side", "shares", "price", "fee")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
@@ -24,10 +24,10 @@ class Ledger:
     date: Days
     ticker: Text
     side: Text
-    """buy or sell."""
+    """buy or sell; borrow for a charge on shares sold short, which trades nothing and costs only its fee."""
     shares: Float64
     price: Float64
-    """Execution price, slippage included; for a delisting, the settled price."""
+    """Execution price, slippage included; for a delisting, the settled price; for a charge, the close before."""
     fee: Float64
     """Currency units."""
 
@@ -54,14 +54,32 @@ class Ledger:
         return text.getvalue()
 
 
-def make_ledger(trades: Trades, days: Days, tickers: Text) -> Ledger:
+def make_ledger(trades: Trades, days: Days, tickers: Text, borrowed: BorrowFees | None = None) -> Ledger:
     """Return the ledger of a simulation.
 
     Args:
         trades: in order of execution.
         days: sessions, shape (S,).
         tickers: columns of the trades, shape (C,).
+        borrowed: charges for shares sold short; they come before the trades of their session.
     """
+    orders = _ledger_of(trades, days, tickers)
+    if borrowed is None or not len(borrowed.row):
+        return orders
+    charges = Ledger(
+        date=days[borrowed.row],
+        ticker=np.asarray(tickers, dtype=np.str_)[borrowed.column],
+        side=np.full(len(borrowed.row), "borrow"),
+        shares=borrowed.shares,
+        price=borrowed.price,
+        fee=borrowed.fee,
+    )
+    order = np.argsort(np.concatenate([borrowed.row, trades.row]), kind="stable")
+    columns = {one.name: (getattr(charges, one.name), getattr(orders, one.name)) for one in fields(Ledger)}
+    return Ledger(**{name: np.concatenate(parts)[order] for name, parts in columns.items()})
+
+
+def _ledger_of(trades: Trades, days: Days, tickers: Text) -> Ledger:
     return Ledger(
         date=days[trades.row],
         ticker=np.asarray(tickers, dtype=np.str_)[trades.column],

@@ -24,6 +24,8 @@ class Cause(IntEnum):
     """No price at the exit: sold at the next price."""
     DELISTED = 2
     """No later price: sold one session after the last price, under the delisting policy."""
+    MARGIN = 3
+    """The equity of the account was below its margin at the close before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,11 @@ class Market:
     """NaN if a ticker did not trade. Shape (S, C)."""
     fill: Float64
     """Prices at which trades are filled: closes or opens. Shape (S, C)."""
+    capacity: Float64 | None = None
+    """Most currency units of a ticker that may be bought, and as many sold, in a session; shape (S, C); None for no
+    limit."""
+    years: Float64 | None = None
+    """Years since the session before, for borrow fees; shape (S,); None if nothing is sold short."""
 
     @cached_property
     def mark(self) -> Float64:

@@ -44,11 +44,16 @@ def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, 
     >>> picks.column.tolist()
     [[1, 2]]
     """
+    score = ranked_scores(forecast, confidence, admitted, percentile=percentile)
+    return RankedPicks(column=_best(score, top_k), score=score)
+
+
+def ranked_scores(forecast: Float32, confidence: Float32, admitted: Bool, *, percentile: float = 0.0) -> Float64:
+    """Return forecast × confidence of the candidates that `pick` ranks, NaN of the others; arguments as for `pick`."""
     ranked = admitted & ~np.isnan(forecast) & ~np.isnan(confidence)
     if percentile > 0:
         ranked = _confident(confidence, ranked, percentile)
-    score = np.where(ranked, forecast.astype(np.float64) * confidence.astype(np.float64), np.nan)
-    return RankedPicks(column=_best(score, top_k), score=score)
+    return np.where(ranked, forecast.astype(np.float64) * confidence.astype(np.float64), np.nan)
 
 
 def equal_weights(column: Int64) -> Float64:

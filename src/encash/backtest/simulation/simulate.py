@@ -12,19 +12,22 @@ Conventions, each with a test:
 - The fee of a sale is at most its proceeds, so that an account is never below zero. A position written off pays none.
 - The equity is cash plus holdings at the close of each session; a buy at the close is worth its market price, so that
   slippage and fees are lost on that session.
+
+Short sales and limits of volume have conventions of their own, in `lots`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from encash.arrays import Float64
 from encash.backtest.simulation.liquidation import trade_by_liquidation
+from encash.backtest.simulation.lots import trade_by_lots
 from encash.backtest.simulation.market import Cause, Market
 from encash.backtest.simulation.netting import trade_net
-from encash.backtest.simulation.simulation_types import Holdings, Rules, Targets, Trades
+from encash.backtest.simulation.simulation_types import BorrowFees, Execution, Holdings, Rules, Targets, Trades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,11 @@ class SimulationResult:
     holdings: Holdings
     unfilled: int
     """Buys without a price, or without enough money for one share or the fixed fee; their capital stayed idle."""
+    borrowed: BorrowFees | None = None
+    """Charges for shares sold short; None if nothing was ever sold short."""
+    margin_calls: int = 0
+    cut: int = 0
+    """Orders that the volume of their session cut or put off."""
 
     def count(self, cause: Cause) -> int:
         """Return the number of positions sold for a cause."""
@@ -60,19 +68,46 @@ def simulate(market: Market, targets: Targets, rules: Rules) -> SimulationResult
     >>> simulate(Market(close=prices, fill=prices), targets, Rules(capital=100.0, costs=NO_COSTS)).equity.tolist()
     [100.0, 110.0, 120.0]
     """
-    execution = (trade_net if rules.net else trade_by_liquidation)(market, targets, rules)
+    execution = _execute(market, targets, rules)
     trades = execution.trades.ordered()
     flow = -trades.side * trades.value() - trades.fee
     flows = np.bincount(trades.row, weights=flow, minlength=len(market.close)).astype(np.float64)
+    if (borrowed := execution.borrowed) is not None:
+        flows -= np.bincount(borrowed.row, weights=borrowed.fee, minlength=len(market.close))
     cash = rules.capital + np.cumsum(flows)
-    equity = cash + _value_of(execution.holdings, market)
+    value = value_of(execution.holdings, market) if execution.value is None else execution.value
+    equity = cash + value
     return SimulationResult(
-        equity=equity, cash=cash, trades=trades, holdings=execution.holdings, unfilled=execution.unfilled
+        equity=equity,
+        cash=cash,
+        trades=trades,
+        holdings=execution.holdings,
+        unfilled=execution.unfilled,
+        borrowed=borrowed,
+        margin_calls=execution.margin_calls,
+        cut=execution.cut,
     )
 
 
-def _value_of(holdings: Holdings, market: Market) -> Float64:
-    """Return the value of all positions at the close of each session, shape (S,)."""
+def _execute(market: Market, targets: Targets, rules: Rules) -> Execution:
+    """Trade by differences, or by liquidation: in one pass over the rebalances if nothing is limited or short."""
+    if rules.net:
+        return trade_net(market, targets, rules)
+    by_session = market.capacity is not None or market.years is not None
+    return (trade_by_lots if by_session else trade_by_liquidation)(market, targets, rules)
+
+
+def value_of(holdings: Holdings, market: Market, *, sign: float | None = None) -> Float64:
+    """Return the value of all positions at the close of each session, shape (S,); shorts count below 0.
+
+    Args:
+        holdings: the positions.
+        market: their prices.
+        sign: 1 for only the longs, −1 for only the shorts.
+    """
+    if sign is not None:
+        chosen = holdings.shares * sign > 0
+        holdings = Holdings(**{one.name: getattr(holdings, one.name)[chosen] for one in fields(Holdings)})
     sessions = holdings.stop - holdings.start
     position = np.repeat(np.arange(len(sessions)), sessions)
     first = np.cumsum(sessions) - sessions

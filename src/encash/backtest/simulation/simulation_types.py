@@ -24,7 +24,8 @@ class Targets:
     column: Int64
     """Column of each name in the market, −1 for none; shape (R, K)."""
     weight: Float64
-    """Fraction of the account's capital, 0 for none; each row sums to at most 1. Shape (R, K)."""
+    """Fraction of the account's capital, 0 for none, negative for a short sale; the positive ones of a row sum to at
+    most 1. Shape (R, K)."""
     num_tranches: int = 1
 
 
@@ -38,6 +39,10 @@ class Rules:
     whole_shares: bool = False
     net: bool = False
     """Trade only the differences instead of selling everything first."""
+    borrow_rate: float = 0.0
+    """A year, of the value of shares sold short."""
+    margin: float = 0.0
+    """Least equity of an account with shorts over the value of all its positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class Trades:
     fee: Float64
     """Currency units."""
     cause: Int8
-    """`Cause` of each sale; buys are always planned."""
+    """`Cause` of each trade that ends a position; others are planned."""
 
     def ordered(self) -> Trades:
         """Return the trades by session, sales first, then by ticker; ties keep their order."""
@@ -81,10 +86,26 @@ class Holdings:
     stop: Int64
     """First session at whose close it is no longer held."""
     shares: Float64
+    """Below 0 if sold short."""
     entry: Float64
-    """Execution price of a buy at the start."""
+    """Execution price of the trade at the start."""
     exit: Float64
-    """Execution price of a sale at the end."""
+    """Execution price of the trade at the end; the last close if it is still held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BorrowFees:
+    """n charges for shares sold short, one per session and position; all arrays have shape (n,)."""
+
+    row: Int64
+    """Session of the charge, for the days since the session before."""
+    column: Int64
+    shares: Float64
+    """Sold short, above 0."""
+    price: Float64
+    """Last close before the session."""
+    fee: Float64
+    """Currency units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +115,12 @@ class Execution:
     trades: Trades
     holdings: Holdings
     unfilled: int
+    value: Float64 | None = None
+    """Of all positions at each close, shape (S,); None to sum it up from the holdings. A position that is sold in parts
+    must not be summed by part: later parts would change the last bits of earlier values."""
+    borrowed: BorrowFees | None = None
+    """None if nothing was ever sold short."""
+    margin_calls: int = 0
+    """Accounts whose positions were closed because their equity fell below the margin, each time it happened."""
+    cut: int = 0
+    """Orders that the volume of their session cut or put off."""

@@ -60,7 +60,8 @@ class Point:
 
     def key(self, filter: CandidateFilter | None) -> str:
         """Return the identity of the settings and the filter (32 hexadecimal digits)."""
-        return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
+        own = "" if filter is None else filter.fingerprint_of(self.config.start, self.config.end)
+        return fingerprint([identity(self.config), own])[:32]
 
 
 def read_grid(path: str | Path, *, filter: str = "none") -> tuple[Point, ...]:

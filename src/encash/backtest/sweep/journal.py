@@ -37,7 +37,8 @@ _DAYS = ("first_session", "last_session")
 class Row:
     """Settings, figures and returns of one run."""
 
-    key: str
+    key: str = ""
+    """`Point.key`; a worker, which has no assignments, leaves it to the sweep."""
     values: dict[str, Any]
     returns: Float64
     """Daily net returns, shape (sessions − 1,)."""

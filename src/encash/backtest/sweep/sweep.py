@@ -127,11 +127,12 @@ def run_sweep(
         journal = Journal(Path(out), _data_fingerprint(inputs))
         keys = [point.key(point.chosen(filters)) for point in points]
         _refuse_unchecked(journal, set(keys), inputs)
-        todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
+        todo = [(key, point) for point, key in zip(points, keys, strict=True) if key not in journal.keys]
         if todo:
-            data = read_sweep_data(todo, inputs, filters)
-            for done, row in enumerate(run_points(todo, data, workers), start=len(points) - len(todo) + 1):
-                journal.append(row)
+            left = [point for _, point in todo]
+            rows = run_points(left, read_sweep_data(left, inputs, filters), workers)
+            for done, ((key, _), row) in enumerate(zip(todo, rows, strict=True), start=len(points) - len(todo) + 1):
+                journal.append(replace(row, key=key))
                 if progress is not None:
                     progress(done, len(points))
         return _finish(journal, keys, len(todo), began)
@@ -233,11 +234,16 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
 
 
 def _data_fingerprint(inputs: BacktestInputs) -> str:
-    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates."""
+    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates, and what only some
+    books need, if it was read: groups and dollar volumes."""
     prices, candidates, forecasts = inputs.prices, inputs.candidates, inputs.lookup.forecast_fingerprint
     listed: Any = None
     if candidates is not None and not isinstance(candidates, Sequence):
         listed = [candidates.tickers.tolist(), candidates.first.astype(np.int64), candidates.last.astype(np.int64)]
     elif candidates is not None:
         listed = "\n".join(candidates)
-    return fingerprint([prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, forecasts, listed])
+    book: list[Any] = [] if inputs.groups is None else [inputs.groups.fingerprint]
+    book += [] if prices.dollars is None else [prices.dollars]
+    return fingerprint(
+        [prices.days.astype(np.int64), "\n".join(prices.tickers), prices.close, forecasts, listed, *book]
+    )

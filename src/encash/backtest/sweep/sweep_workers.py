@@ -15,6 +15,7 @@ from encash import metrics
 from encash.backtest.files import json_value
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
+from encash.backtest.inputs.groups import Groups
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import RunSetup, Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
@@ -35,6 +36,7 @@ class SweepData:
 
     prices: PriceTable
     candidates: Candidates
+    groups: Groups | None
     signals: Mapping[str, SignalGrid]
     """By the name of the filter whose clusters it holds."""
     filters: Mapping[str, CandidateFilter]
@@ -46,7 +48,7 @@ class SweepData:
         """Return the sessions of a run, opened once for all runs that share them."""
         key = config.values_of("sessions")
         if key not in self.opened:
-            self.opened[key] = open_sessions(config, self.prices, self.candidates)
+            self.opened[key] = open_sessions(config, self.prices, self.candidates, self.groups)
         return self.opened[key]
 
 
@@ -60,7 +62,9 @@ def read_sweep_data(
         LookaheadError: the filter or the encoder of a point has seen days of its run.
         MismatchError: clusters of a different encoder.
     """
-    data = SweepData(prices=inputs.prices, candidates=inputs.candidates, signals={}, filters=filters)
+    data = SweepData(
+        prices=inputs.prices, candidates=inputs.candidates, groups=inputs.groups, signals={}, filters=filters
+    )
     setups = _set_up_runs(points, data, inputs)
     tickers = tuple(sorted({ticker for setup in setups for ticker in setup.sessions.tickers}))
     used = sorted({point.filter for point in points})
@@ -139,7 +143,7 @@ def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: Candi
         "first_session": str(outcome.days[0]),
         "last_session": str(outcome.days[-1]),
     }
-    return Row(key=point.key(filter), values=values, returns=metrics.simple_returns(outcome.path))
+    return Row(values=values, returns=metrics.simple_returns(outcome.path))
 
 
 def _set_up_runs(points: Sequence[Point], data: SweepData, inputs: BacktestInputs) -> list[RunSetup]:

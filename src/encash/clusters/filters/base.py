@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -106,11 +106,16 @@ class CandidateFilter(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Identity (64 hexadecimal digits): name, share, seed, the model, best clusters and first day of each period,
-        and the fields that a subclass adds."""
+        the fields that a subclass adds, and the cached assignments if there are any."""
+        return self.fingerprint_of(None, None)
+
+    def fingerprint_of(self, start: DayLike | None, end: DayLike | None) -> str:
+        """Return the identity for a run from one day to another: only the assignments of these days count."""
         periods = [[one.model.fingerprint, one.best.tolist(), str(one.first_day)] for one in self.periods]
         shared = {one.name for one in fields(CandidateFilter)}
         own = {one.name: getattr(self, one.name) for one in described_fields(self) if one.name not in shared}
-        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else [])])
+        cached = [] if self.assignments is None else [{"assignments": self.assignments.fingerprint(start, end)}]
+        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else []), *cached])
 
     @property
     def clusters(self) -> str:
@@ -180,6 +185,25 @@ class CandidateFilter(ABC):
     def _stored(self, assignments: Assignments, days: Days, tickers: Text) -> tuple[Int32, Float32]:
         """Read cluster (n,) and distance (n,) of some cells."""
         return assignments.lookup(days, tickers)
+
+    def reversed(self) -> Self:
+        """Return the same filter with the worst clusters of the ranking in place of the best.
+
+        Raises:
+            InputError: a filter that does not only ask which clusters are the best, or clusters without a ranking.
+        """
+        if not (self.decides_by_cluster or self.needs_static):
+            raise InputError(
+                f"the filter {self.name} does not choose by cluster, so that it has no worst clusters; give --filter "
+                "hard or static, or --short bottom"
+            )
+        if any(period.worst is None or not len(period.worst) for period in self.periods):
+            raise InputError(
+                "it is not recorded which clusters are the worst, or all of them are among the best; rank again, with "
+                "fewer best clusters, or give --short bottom"
+            )
+        periods = tuple(replace(period, best=period.worst, worst=period.best) for period in self.periods)
+        return replace(self, periods=periods)
 
     def in_best(self, days: Days, cluster: Int32) -> Bool:
         """Mark cells whose cluster is among the best of the active period, shape (R, N)."""

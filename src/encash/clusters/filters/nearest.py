@@ -57,7 +57,7 @@ class Nearest(CandidateFilter):
         """Find the cluster of each entry (n,), and its distance to the nearest best centroid (n,)."""
         cluster, distance = super().assign(days, vectors)
         for period, rows in by_period(self.periods, days):
-            distance[rows] = period.best_model.assign(vectors[rows])[1]
+            distance[rows] = period.model.distances_to(period.best, vectors[rows])
         return cluster, distance
 
     def _stored(self, assignments: Assignments, days: Days, tickers: Text) -> tuple[Int32, Float32]:

@@ -8,7 +8,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,10 +19,21 @@ from torch import Tensor
 
 from encash.atomic_write import whole_file
 from encash.encoders.bins import UNIFORM, BinEdges, settle_edges, uniform_edges
-from encash.encoders.checkpoint import Layout, plain_names, read_layout
+from encash.encoders.checkpoint import Layout, read_layout
+from encash.encoders.checkpoint_forms import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Parts,
+    drop_weights,
+    find_parts,
+    find_safetensors_parts,
+    plain_names,
+    with_config,
+)
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
-from encash.fingerprint import fingerprint
+from encash.extras import import_optional
+from encash.fingerprint import file_digest, fingerprint
 from encash.input_files import ARCHIVE_ERRORS, check_declared, check_members
 
 EDGES_FILE = "adaptive_bin_edges.pt"
@@ -47,43 +59,84 @@ class Checkpoint:
     """float32, under their own names."""
     extras: dict[str, Any]
     """The other keys of the file: config, train_end, feature_names, bin_edges, …"""
+    ignored: tuple[str, ...] = ()
+    """Weights of the file that were left out on request."""
+    files: tuple[Path, ...] = ()
+    """The file of the weights, and that of the config if it is a different one."""
+
+    @property
+    def source_digest(self) -> str:
+        """SHA-256 of the file, or of the digests of both."""
+        digests = [file_digest(file) for file in self.files]
+        return digests[0] if len(digests) == 1 else fingerprint(digests)
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, *, config: str | Path | None = None, ignored: Sequence[str] = ()) -> Checkpoint:
     """Read a checkpoint and account for every weight; never run code from it.
+
+    Args:
+        path: a file of torch or of safetensors, or a folder with ``model.safetensors``; see
+            `encash.encoders.checkpoint_forms`.
+        config: a JSON file for weights that have no config; None takes ``config.json`` beside them.
+        ignored: names of weights, or of parts of the model, that are left out, such as an extra head.
 
     Raises:
         MissingFileError: no such file.
         FormatError: not a checkpoint, truncated, with code in it, or with weights that do not fit the config.
+        InputError: a config in vain, or an ignored name that no weight has.
     """
-    content = load_tensors(path)
-    if not isinstance(content, dict) or not isinstance(content.get("model_state_dict"), dict):
-        keys = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
-        raise FormatError(f"{path} is not a checkpoint: it holds {keys}; expected a model_state_dict with weights")
-    if not isinstance(content.get("config"), dict):
-        raise FormatError(f"{path} has no config (hidden_dim, num_layers, num_heads, pred_mode); save it with one")
-    state = plain_names(content["model_state_dict"])
-    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise FormatError(f"{path}: {odd[0]!r} in model_state_dict is not a tensor; save the state dict of the model")
-    _check_sizes(path, state)
+    path = weights_file(path)
+    parts = with_config(_read_parts(path), path, config)
     try:
-        layout = read_layout(content["config"], {name: tuple(value.shape) for name, value in state.items()})
+        named = plain_names(parts.state)
+        state = drop_weights(named, ignored)
+        _check_plain(path, state)
+        assert parts.config is not None
+        layout = read_layout(parts.config, {name: tuple(value.shape) for name, value in state.items()})
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
-    weights = {name: value.detach().to(torch.float32) for name, value in state.items()}
-    extras = {key: value for key, value in content.items() if key != "model_state_dict"}
-    return Checkpoint(layout=layout, weights=weights, extras=extras)
+    return Checkpoint(
+        layout=layout,
+        weights={name: value.detach().to(torch.float32) for name, value in state.items()},
+        extras={**parts.extras, "config": dict(parts.config)},
+        ignored=tuple(sorted(set(named) - set(state))),
+        files=(path, Path(config or path.with_name(CONFIG_FILE))) if parts.from_file else (path,),
+    )
 
 
-def _check_sizes(path: str | Path, weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are larger than their file: sparse ones, and shapes that repeat a few stored values."""
+def weights_file(path: str | Path) -> Path:
+    """Return the file of weights: the path itself, or that in a folder.
+
+    Raises:
+        MissingFileError: a folder without weights, or with weights in several files.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return folder
+    if not (folder / WEIGHTS_FILE).is_file():
+        pieces = "; weights in several files are not read" if any(folder.glob("*.index.json")) else ""
+        raise MissingFileError(f"there is no {WEIGHTS_FILE} in the folder {folder}{pieces}; save the model as one file")
+    return folder / WEIGHTS_FILE
+
+
+def _read_parts(path: Path) -> Parts:
+    if path.suffix == ".safetensors":
+        return find_safetensors_parts(*read_safetensors(path), path)
+    return find_parts(load_tensors(path), path)
+
+
+def _check_plain(path: Path, weights: Mapping[str, Any]) -> None:
+    """Refuse what is not a plain tensor of numbers, and weights that are larger than their file: sparse ones, and
+    shapes that repeat a few stored values."""
     for name, value in weights.items():
-        if value.layout != torch.strided or value.is_quantized:
+        if not isinstance(value, Tensor):
+            raise FormatError(f"{name!r} is not a tensor; save the state dict of the model")
+        if value.layout != torch.strided or value.is_quantized or not value.is_floating_point():
             raise FormatError(
-                f"{path}: the weight {name} is sparse or quantized; save the plain state dict of the model"
+                f"the weight {name} is sparse, quantized or {value.dtype}; save the plain state dict of the model"
             )
     declared = sum(value.numel() * value.element_size() for value in weights.values())
-    check_declared(f"{path}: its weights", declared, os.path.getsize(path))
+    check_declared("its weights", declared, os.path.getsize(path))
 
 
 def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
@@ -114,6 +167,38 @@ def load_tensors(path: str | Path, what: str = "a checkpoint (.pt)") -> Any:
             f"{path} {code}, and code in it is never run; expected tensors and plain values: save the state dict and a "
             "config of plain values with torch.save"
         ) from None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file, which has no checksums and holds no code.
+
+    Raises:
+        MissingFileError: no such file.
+        FormatError: truncated, or a header that does not describe exactly the bytes of the file.
+    """
+    with _open_safetensors(path) as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping; not mapped
+        return tensors, file.metadata() or {}
+
+
+def safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a safetensors file, from its header; the errors are those of
+    `read_safetensors`."""
+    with _open_safetensors(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise MissingFileError(f"there is no file {path}; give the path of a checkpoint (.safetensors)")
+    safetensors: Any = import_optional("safetensors", package="safetensors", extra="torch")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            yield file
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+        message = f"{path} is truncated or not a safetensors file{reason(error)}; copy or save it again"
+        raise unreadable(path, error, message) from None
 
 
 def _code_in(error: Exception) -> str | None:
@@ -200,7 +285,10 @@ def find_edges(path: Path, checkpoint: Checkpoint, asked: Any, unit: str | None 
     if isinstance(asked, str) and asked == UNIFORM:
         return uniform_edges(bins)
     beside = path.with_name(EDGES_FILE)
-    found = asked if asked is not None else checkpoint.extras.get("bin_edges")
+    own = checkpoint.extras.get("bin_edges")
+    if isinstance(own, str):  # a file names no other file
+        raise FormatError(f"{path} has the bin edges {own[:40]!r}; expected a row of numbers: save it with them")
+    found = asked if asked is not None else own
     found = beside if found is None and beside.is_file() else found
     return None if found is None else read_edges(found, num_bins=bins, unit=unit)
 

@@ -22,7 +22,6 @@ from encash.encoders.torch.files import Checkpoint, build_model, find_edges, rea
 from encash.encoders.torch.precision import check_precision, worth_measuring
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
 from encash.errors import InputError
-from encash.fingerprint import file_digest
 
 
 def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder:
@@ -44,8 +43,8 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
         )
     device = torch.device("cpu") if by_runtime else choose_device(options.device)
     precision = "float32" if options.precision == AUTO else check_precision(options.precision, device.type)
-    checkpoint = read_checkpoint(path)
-    edges = find_edges(Path(path), checkpoint, options.bin_edges, options.bin_unit)
+    checkpoint = read_checkpoint(path, config=options.model_config, ignored=options.ignore_keys or ())
+    edges = find_edges(checkpoint.files[0], checkpoint, options.bin_edges, options.bin_unit)
     spec, model = _spec(checkpoint, edges, options), build_model(checkpoint).to(device)
 
     def make(precision: str) -> TorchEncoder:
@@ -66,7 +65,8 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
         encoder.also_on = equal_devices(device)
         if options.batch_size is None:
             encoder.choice += f"; {encoder.settle()}"
-    encoder.source_digest = file_digest(path)
+    encoder.choice += f"; ignored weights: {', '.join(checkpoint.ignored)}" if checkpoint.ignored else ""
+    encoder.source_digest = checkpoint.source_digest
     return encoder
 
 

@@ -16,10 +16,10 @@ from encash.arrays import Float32
 from encash.encoders.base import Encoded
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.onnx import Session
-from encash.encoders.optional_import import import_optional
 from encash.encoders.torch.choice import seconds_of
 from encash.encoders.torch.encoder import TorchEncoder, fewest_windows
 from encash.encoders.torch.export import export_parts
+from encash.extras import import_optional
 
 OPSET, IR_VERSION = 17, 8
 """Of the products: old enough for every supported ONNX Runtime."""

@@ -8,41 +8,81 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from encash.report import style
+from encash.report.charts.attribution import break_even, waterfall
 from encash.report.charts.base import Chart
+from encash.report.charts.cluster_atlas import cluster_atlas
 from encash.report.charts.cluster_map import cluster_map
 from encash.report.charts.cluster_returns import mean_returns, win_rates
 from encash.report.charts.cluster_stability import cluster_stability
+from encash.report.charts.coverage import coverage
 from encash.report.charts.durations import stages, timings
 from encash.report.charts.equity import equity
 from encash.report.charts.final_capital import random_filters, seeds, start_days
 from encash.report.charts.forecast_skill import quintile_returns, rank_ics
 from encash.report.charts.growth import growth
+from encash.report.charts.history import drawdowns, return_distribution, years
 from encash.report.charts.monthly_returns import monthly
 from encash.report.charts.occupancy import cluster_occupancy
 from encash.report.charts.reliability import reliability
+from encash.report.charts.rolling import beta, rolling
+from encash.report.charts.skill_over_time import decay, monthly_ic, quintile_growth, signal_autocorrelation
+from encash.report.charts.strip import strip
+from encash.report.charts.sweeps import sweep_charts
+from encash.report.charts.trading import entries, holdings, profit_by_group, profit_by_ticker, round_trips, turnover
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
-__all__ = ["CHARTS", "Chart", "growth", "run_charts"]
+__all__ = ["CHARTS", "SECTIONS", "Chart", "growth", "run_charts", "sweep_charts"]
 
 CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
+    strip,
     equity,
+    rolling,
+    beta,
+    holdings,
+    turnover,
+    monthly_ic,
+    cluster_occupancy,
+    entries,
     monthly,
+    years,
+    return_distribution,
+    drawdowns,
+    waterfall,
+    break_even,
+    profit_by_ticker,
+    profit_by_group,
+    round_trips,
     random_filters,
-    seeds,
     start_days,
-    mean_returns,
-    win_rates,
-    cluster_map,
+    seeds,
     rank_ics,
     quintile_returns,
     reliability,
-    cluster_occupancy,
+    decay,
+    signal_autocorrelation,
+    quintile_growth,
+    cluster_atlas,
+    mean_returns,
+    win_rates,
+    cluster_map,
     cluster_stability,
+    coverage,
     timings,
     stages,
 )
 """The charts of one run, in the order of the page."""
+
+SECTIONS = {
+    "time": "Over time",
+    "money": "Where the money went",
+    "robustness": "Luck and sensitivity",
+    "skill": "Forecast skill",
+    "clusters": "Clusters",
+    "trust": "Trust",
+    "run": "Time of the run",
+}
+"""Section of a chart → its heading, in the order of the page; the section "verdict" is the first screen."""
 
 
 def run_charts(run: Run, extras: Extras) -> list[Chart]:

@@ -26,7 +26,7 @@ def cluster_map(run: Run, extras: Extras) -> Chart | None:
     kept_entries = kept[shown.cluster]
     for chosen, role in ((~kept_entries, "muted"), (kept_entries, "net")):
         points = shown.entries[chosen].T
-        axes.plot(*points, "o", markersize=3.4, markeredgewidth=0, color=style.COLOR[role], alpha=0.4)
+        style.dots(axes, points[0], points[1], 3.4, style.COLOR[role], 0.4)
     axes.margins(0.03)
     for number in clusters if len(clusters) <= MOST_LABELED else clusters[kept]:
         style.centered(
@@ -36,6 +36,7 @@ def cluster_map(run: Run, extras: Extras) -> Chart | None:
     return Chart(
         title=f"2-D projection of the clusters ({percent(shown.explained, 0)} of the variance)",
         reading=f"{len(clusters)} clusters and {count(len(shown.entries))} entries of {fit}.",
+        section="clusters",
         figure=figure,
         note="The plane maximizes the variance between centroids. Numbers are centroids"
         + ("; blue clusters are kept." if kept.any() else "."),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from encash.report.charts.base import Chart
-from encash.report.charts.elements import IntervalBar, bars
-from encash.report.formatting import percent, pluralize, signed_percent
+from encash.report.charts.elements import IntervalBar, bars, distinguishable
+from encash.report.formatting import PERCENT, SIGNED_PERCENT, percent, pluralize, signed_percent
 from encash.report.run_extras import ClusterReturn, Extras
 from encash.report.summary import Run
 
@@ -20,16 +20,19 @@ def mean_returns(run: Run, extras: Extras) -> Chart | None:
     if not known:
         return None
     best = known[0]
+    average = float(np.mean([cluster.mean_return for cluster in known]))
     what = "earned the most" if best.mean_return > 0 else "lost the least"
     span = f" in {pluralize(extras.ranking_horizon, 'session')}" if extras.ranking_horizon else ""
     values = [_bar(cluster, cluster.mean_return, cluster.error) for cluster in known]
+    found = f"{_when(extras)}, entries of cluster {best.cluster} {what}: {signed_percent(best.mean_return, 2)}{span}"
+    doubt = f", which is not distinguishable from the mean of all clusters, {signed_percent(average, 2)}"
     return Chart(
         title="Mean return by cluster",
-        reading=f"{_when(extras)}, entries of cluster {best.cluster} {what}: {signed_percent(best.mean_return, 2)}"
-        f"{span}.",
-        figure=bars(
+        reading=f"{found}{'' if distinguishable(best.mean_return - average, best.error) else doubt}.",
+        section="clusters",
+        **bars(
             values,
-            lambda value: signed_percent(value) if value else "0%",
+            SIGNED_PERCENT,
             y_title="mean return in the ranking period",
             x_title="cluster, highest return first",
         ),
@@ -44,16 +47,23 @@ def win_rates(run: Run, extras: Extras) -> Chart | None:
     known.sort(key=lambda cluster: -cluster.win_rate)
     if not known:
         return None
-    values = [_bar(cluster, cluster.win_rate - 0.5, cluster.win_error) for cluster in known]
+    best, average = known[0], float(np.mean([cluster.win_rate for cluster in known]))
+    values = [_bar(cluster, cluster.win_rate, cluster.win_error) for cluster in known]
+    found = (
+        f"{_when(extras)}, cluster {best.cluster} had the highest win rate: {percent(best.win_rate)} of its entries "
+        "had a positive return"
+    )
+    doubt = f", which is not distinguishable from the mean of all clusters, {percent(average)}"
     return Chart(
         title="Win rate by cluster",
-        reading=f"{_when(extras)}, cluster {known[0].cluster} had the highest win rate: {percent(known[0].win_rate)} "
-        "of its entries had a positive return.",
-        figure=bars(
+        reading=f"{found}{'' if distinguishable(best.win_rate - average, best.win_error) else doubt}.",
+        section="clusters",
+        **bars(
             values,
-            lambda value: percent(0.5 + value, 0),
+            PERCENT,
             y_title="share of entries with a positive return",
             x_title="cluster, highest win rate first",
+            base=0.5,
         ),
         note=f"{_kept_note(known)}Lines: 95% interval.",
     )

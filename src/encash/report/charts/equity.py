@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from encash import metrics
 from encash.errors import InputError
-from encash.report import style
 from encash.report.charts.base import Chart
-from encash.report.charts.elements import Line, draw_lines, end_labels, fill_band, value_axis
-from encash.report.formatting import money, percent
-from encash.report.run_extras import Extras, Range
-from encash.report.summary import Run, thin
-
-POINTS = 1000
-"""Points of a line at most."""
+from encash.report.charts.elements import Line
+from encash.report.charts.timeline import Band, Panel, timeline
+from encash.report.formatting import MONEY, PERCENT, money
+from encash.report.run_extras import Extras
+from encash.report.summary import Run
 
 
 def equity(run: Run, extras: Extras) -> Chart:
@@ -41,33 +36,28 @@ def equity(run: Run, extras: Extras) -> Chart:
             continue
         if not len(found.low) == len(found.high) == len(run.path):
             raise InputError(f"a range of {len(found.low)} sessions for a run of {len(run.path)}; compare again")
-        bands.append((found, role))
+        bands.append(Band(label=f"middle 95% of the {over}", low=found.low, high=found.high, role=role))
         note += f"{color}: middle 95% of the {over}. "
-    return Chart(
-        title="Equity and drawdown", reading=reading, figure=_draw(run, lines, bands), note=note.strip(), wide=True
-    )
-
-
-def _draw(run: Run, lines: list[Line], bands: list[tuple[Range, str]]) -> style.Figure:
-    points = thin(run.path, POINTS)
-    shown = [replace(line, values=line.values[points]) for line in lines]
-    under = [
-        replace(line, values=metrics.drawdowns(line.values)[points], width=1.2)
+    drawdowns = [
+        Line(label=line.label, values=metrics.drawdowns(line.values), role=line.role, width=1.2)
         for line in lines
         if line.label != "gross"
     ]
-    figure, when = style.new_figure(style.WIDE, 440), style.times(run.equity.days[points])
-    top = style.new_axes(figure, (0.075, 0.36, 0.745, 0.57))
-    below = style.new_axes(figure, (0.075, 0.075, 0.745, 0.195))
-    for band, role in bands:
-        fill_band(top, when, band.low[points], band.high[points], role)
-    draw_lines(top, when, shown)
-    value_axis(top, shown, money, "capital, in the currency of the prices")
-    end_labels(top, shown, money)
-    draw_lines(below, when, under)
-    below.fill_between(when, under[0].values, 0.0, color=style.COLOR["net"], alpha=0.2, linewidth=0)
-    below.set_ylim(top=0.0)
-    style.y_axis(below, lambda value: percent(value, 0), "drawdown", most=3)
-    style.time_axis(top, when, labeled=False)
-    style.time_axis(below, when)
-    return figure
+    panels = [
+        Panel(
+            title="capital, in the currency of the prices",
+            unit=MONEY,
+            lines=lines,
+            bands=bands,
+            height=250,
+            growth=True,
+        ),
+        Panel(title="drawdown", unit=PERCENT, lines=drawdowns, height=90, zero=True, filled=True),
+    ]
+    return Chart(
+        title="Equity and drawdown",
+        reading=reading,
+        section="time",
+        note=note.strip(),
+        **timeline(run.equity.days, panels, run.equity.days),
+    )

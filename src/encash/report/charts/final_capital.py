@@ -6,9 +6,9 @@ import numpy as np
 
 from encash.backtest.evaluation.random_filter_test import percentile_among
 from encash.report import style
-from encash.report.charts.base import Chart
+from encash.report.charts.base import Chart, Column, Point, Table
 from encash.report.charts.elements import Mark, histogram
-from encash.report.formatting import count, money, number, percent
+from encash.report.formatting import MONEY, count, money, number, percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
@@ -32,7 +32,8 @@ def random_filters(run: Run, extras: Extras) -> Chart | None:
     return Chart(
         title="Random-filter test" if run.has_filter else "Random-ranking test",
         reading=f"{below} of {count(len(capitals))} random {what} ended below the run.",
-        figure=histogram(capitals, marks, money, y_title=f"number of random {what}", x_title=_X_TITLE),
+        section="robustness",
+        **histogram(capitals, marks, MONEY, y_title=f"number of random {what}", x_title=_X_TITLE),
         note=""
         if test is None
         else f"{percent(test.percentiles['sharpe'] / 100, 0)} of them had a lower Sharpe ratio, and "
@@ -55,7 +56,8 @@ def seeds(run: Run, extras: Extras) -> Chart | None:
     return Chart(
         title="Sensitivity to the seed",
         reading=f"Over {count(len(capitals))} seeds, the final capital is {money(mean)} ± {money(deviation)}.",
-        figure=histogram(capitals, marks, money, y_title="number of seeds", x_title=_X_TITLE),
+        section="robustness",
+        **histogram(capitals, marks, MONEY, y_title="number of seeds", x_title=_X_TITLE),
         note=f"Middle 95% of the seeds: {money(low)} to {money(high)}.",
     )
 
@@ -80,10 +82,21 @@ def start_days(run: Run, extras: Extras) -> Chart | None:
     for phase, capital in finals.items():
         role, size = ("net", 12) if phase == own else ("muted", 8)
         axes.plot([phase], [capital], "o", markersize=size, markeredgewidth=0, color=style.COLOR[role])
-    style.y_axis(axes, money, y_title)
+    style.y_axis(axes, MONEY, y_title)
     style.x_axis(axes, list(finals), list(map(str, finals)), "sessions from the start to the first signal")
     return Chart(
         title="Sensitivity to the start day",
         reading=f"Depending on the start day, the run ends between {money(low)} and {money(high)}.",
+        section="robustness",
         figure=figure,
+        points=[
+            Point(*style.pixel(axes, phase, capital), f"start day {phase}: {money(capital)}")
+            for phase, capital in finals.items()
+        ],
+        table=Table(
+            columns=(
+                Column(name="sessions from the start to the first signal", values=list(map(str, finals))),
+                Column(name="final capital", values=list(finals.values()), unit=MONEY),
+            )
+        ),
     )

@@ -6,25 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from encash.arrays import Days, Float64
 from encash.report import style
 from encash.report.charts.base import Chart
 from encash.report.charts.elements import Line, draw_lines, end_labels, value_axis
-from encash.report.formatting import number, shorten
-from encash.report.summary import Run, thin
+from encash.report.formatting import NUMBER, number, shorten
+from encash.report.summary import thin
 
-POINTS, POINTS_OF_ALL = 1000, 12_000
+POINTS, POINTS_OF_ALL = 1000, 8_000
 """Points at most, of a line and of all lines."""
 _LABELED = ("net", "bench", "good", "bad", "gross", "ink", "muted", "muted")
 """Colors of the lines that have labels, best run first."""
 
 
-def growth(runs: Sequence[Run], names: Sequence[str]) -> Chart:
-    """Draw the growth of 1 in several runs, each over its own days; only the best ones are labeled."""
+def growth(paths: Sequence[tuple[Days, Float64]], names: Sequence[str]) -> Chart:
+    """Draw the growth of 1 in several runs; only the best ones are labeled.
+
+    Args:
+        paths: days and growth of each run.
+        names: of the runs.
+    """
     best_first = sorted(
-        ((run.path / run.capital, run.equity.days, name) for run, name in zip(runs, names, strict=True)),
-        key=lambda item: -item[0][-1],
+        ((values, days, name) for (days, values), name in zip(paths, names, strict=True)), key=lambda item: -item[0][-1]
     )
-    most = max(40, min(POINTS, POINTS_OF_ALL // len(runs)))
+    most = max(40, min(POINTS, POINTS_OF_ALL // len(paths)))
     lines = []
     for rank, (values, days, name) in enumerate(best_first):
         points, labeled = thin(values, most), rank < len(_LABELED)
@@ -41,8 +46,8 @@ def growth(runs: Sequence[Run], names: Sequence[str]) -> Chart:
         axes = style.new_axes(figure, (0.05, 0.09, 0.73, 0.83))
         for when, line in reversed(lines):
             draw_lines(axes, when, [line])
-        value_axis(axes, drawn, lambda value: number(value).rstrip("0").rstrip("."), "growth of 1, after costs")
-        end_labels(axes, [line for line in drawn if line.label], number)
+        value_axis(axes, drawn, NUMBER, "growth of 1, after costs")
+        end_labels(axes, [line for line in drawn if line.label], NUMBER)
         style.time_axis(axes, np.concatenate([when for when, _ in lines]))
     (most_grown, _, best), (least_grown, _, worst) = best_first[0], best_first[-1]
     reading = f"1 became between {number(least_grown[-1])} ({worst}) and {number(most_grown[-1])} ({best})."

@@ -17,6 +17,7 @@ def monthly(run: Run, extras: Extras) -> Chart:
         title="Monthly returns",
         reading=f"{positive} of {len(months)} months were positive; the best {signed_percent(best)}, the worst "
         f"{signed_percent(worst)}.",
+        section="time",
         template="chart_months.html.j2",
         rows=years,
         note="Net returns of calendar months, in %.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from encash.report import style
-from encash.report.charts.base import Chart
-from encash.report.formatting import percent
+from encash.report.charts.base import Chart, Column, Table
+from encash.report.charts.timeline import LEFT, RIGHT
+from encash.report.formatting import PERCENT, percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Occupancy, Run, occupancy
 
@@ -24,10 +25,20 @@ def cluster_occupancy(run: Run, extras: Extras) -> Chart | None:
         title="Cluster occupancy",
         reading=f"The filter kept most candidates of {kept} of {len(found.clusters)} clusters; cluster "
         f"{found.clusters[largest]} is the largest, with {percent(float(mean[largest]), 0)} of the candidates.",
+        section="time",
         figure=occupancy_figure(found),
+        table=_table(found),
         note=_drift_note(found),
         wide=True,
     )
+
+
+def _table(found: Occupancy) -> Table:
+    shares = [
+        Column(name=f"cluster {cluster}", values=share, unit=PERCENT)
+        for cluster, share in zip(found.clusters.tolist(), found.share, strict=True)
+    ]
+    return Table(columns=(Column(name="from", values=found.labels), *shares))
 
 
 def occupancy_figure(found: Occupancy) -> style.Figure:
@@ -37,7 +48,7 @@ def occupancy_figure(found: Occupancy) -> style.Figure:
     row = max(8, min(21, 900 // len(clusters)))
     height = 66 + row * len(clusters)
     figure = style.new_figure(style.WIDE, height)
-    axes = style.new_axes(figure, (0.05, 34 / height, 0.95, 1 - 66 / height))
+    axes = style.new_axes(figure, (LEFT / style.WIDE, 34 / height, 1 - (LEFT + RIGHT) / style.WIDE, 1 - 66 / height))
     colors = np.zeros((*share.shape, 4), dtype=np.uint8)
     colors[..., :3] = _HEAT
     colors[..., 3] = np.round(255 * np.sqrt(share / share.max()))
@@ -52,9 +63,38 @@ def occupancy_figure(found: Occupancy) -> style.Figure:
     style.x_axis(axes, columns, months[columns].tolist(), line=False)
     if 0 < kept.sum() < len(kept):
         axes.axhline(float(kept.sum()) - 0.5, color=style.COLOR["ink"], linewidth=1.2)
-    darkest = percent(float(share.max()), 0)
-    style.y_title(axes, f"cluster; kept ones bold, on top; the darkest cell is {darkest} of the candidates")
+    style.y_title(axes, "cluster; kept ones bold, on top")
+    _legend(axes, float(share.max()))
     return figure
+
+
+def _legend(axes: style.Axes, most: float) -> None:
+    """Draw the color scale to the right of the cells: the same mapping in light and dark themes."""
+    figure = axes.figure
+    steps = np.linspace(0.0, 1.0, 5)
+    height = float(figure.bbox.height)
+    for place, step in enumerate(steps):
+        left, top = style.WIDE - RIGHT + 16, height - 44 - 20 * place
+        color = tuple(part / 255 for part in _HEAT)
+        figure.text(
+            left / style.WIDE,
+            top / height,
+            "■",
+            color=color,
+            alpha=float(np.sqrt(step)) or 0.04,
+            fontsize=17,
+            va="center",
+        )
+        figure.text(
+            (left + 22) / style.WIDE,
+            top / height,
+            percent(step * most, 0 if most >= 0.1 else 1),
+            va="center",
+            fontsize=12,
+        )
+    figure.text(
+        (style.WIDE - RIGHT + 16) / style.WIDE, (height - 14) / height, "of the candidates", va="center", fontsize=12
+    )
 
 
 def _drift_note(found: Occupancy) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from encash.report import style
-from encash.report.charts.base import Chart
-from encash.report.formatting import count, percent, pluralize
+from encash.report.charts.base import Chart, Column, Point, Table
+from encash.report.formatting import COUNT, PERCENT, count, percent, pluralize
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
@@ -24,18 +24,26 @@ def reliability(run: Run, extras: Extras) -> Chart | None:
     low, high = float(min(claimed.min(), right.min(), 0.48)), float(max(claimed.max(), right.max(), 0.52))
     axes.plot([low, high], [low, high], color=style.COLOR["muted"], linewidth=1.2, linestyle=style.DASHES)
     axes.plot(claimed, right, color=style.COLOR["net"], linewidth=1.9, marker="o")
-    style.y_axis(axes, _percent, "share of right signs")
+    style.y_axis(axes, PERCENT, "share of right signs")
     ticks = style.round_values(axes.get_xlim(), 5)
-    style.x_axis(axes, ticks, list(map(_percent, ticks)), "confidence")
+    style.x_axis(axes, ticks, PERCENT.labels(ticks.tolist()), "confidence")
     return Chart(
         title="Reliability of the confidence",
         reading=f"Over {span}, forecasts with a confidence of {percent(claimed[worst])} were right about the sign in "
         f"{percent(right[worst])} of cases, the largest gap of {len(claimed)} groups.",
+        section="skill",
         figure=figure,
+        points=[
+            Point(*style.pixel(axes, x, y), f"confidence {percent(x)}: right in {percent(y)} of {count(size)}")
+            for x, y, size in zip(claimed.tolist(), right.tolist(), sizes.tolist(), strict=True)
+        ],
+        table=Table(
+            columns=(
+                Column(name="mean confidence", values=claimed, unit=PERCENT),
+                Column(name="share of right signs", values=right, unit=PERCENT),
+                Column(name="forecasts", values=sizes, unit=COUNT),
+            )
+        ),
         note=f"Groups of {count(int(sizes.min()))} forecasts or more, by confidence; on the dashed line, it is the "
         "frequency of right signs, relative to the mean of the tickers of the day.",
     )
-
-
-def _percent(value: float) -> str:
-    return percent(value)

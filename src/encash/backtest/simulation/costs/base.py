@@ -68,3 +68,13 @@ class CostModel(ABC):
     def gain(self, shares: Float64, entry: Float64, exit: Float64) -> Float64:
         """Return the return of each position, fees included: above 0, it counts as a win."""
         return self.received(shares, exit) / (shares * entry + self.fee(BUY, shares, entry)) - 1.0
+
+    def short_gain(self, shares: Float64, entry: Float64, exit: Float64) -> Float64:
+        """Return the gain of each position sold short over the value of the sale, fees included, without borrow fees.
+
+        Args:
+            shares: sold short, above 0.
+            entry: execution prices of the sales.
+            exit: execution prices of the purchases that end them.
+        """
+        return (self.received(shares, entry) - shares * exit - self.fee(BUY, shares, exit)) / (shares * entry)

@@ -9,13 +9,10 @@ import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from encash.cache.executors.ray.demand import Node, amounts
-from encash.errors import InputError, MissingExtraError, WorkError, reason
+import ray
 
-try:
-    import ray
-except ImportError:
-    raise MissingExtraError("ray is not installed; pip install 'encash[ray]', or use --executor local") from None
+from encash.cache.executors.ray.demand import Node, amounts
+from encash.errors import InputError, WorkError, reason
 
 ADDRESS = "RAY_ADDRESS"
 PROBE_SECONDS = 5.0

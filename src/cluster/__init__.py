@@ -1,1 +1,0 @@
-"""Legacy commands: a flag table and a call each, no logic."""

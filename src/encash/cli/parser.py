@@ -1,0 +1,93 @@
+"""The argument parser: errors of one line that suggest what was meant, and help that keeps the layout of examples."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+_CHOICE = re.compile(r"argument (?P<name>[^:]+): invalid choice: (?P<given>'.*') \(choose from (?P<choices>.*)\)")
+_REQUIRED, _UNRECOGNIZED = "the following arguments are required: ", "unrecognized arguments: "
+_LONGEST_LINE = 2000
+_COMMAND = "COMMAND"
+"""The metavar of subcommands."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser with one-line errors that suggest what was meant; without a subcommand it shows its help."""
+
+    def __init__(self, *args: Any, **keywords: Any):
+        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        keywords.setdefault("allow_abbrev", False)
+        super().__init__(*args, **keywords)
+        self._words: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep the words for `error`, then parse them."""
+        self._words = [str(word) for word in args or ()]
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line on stderr and exit with code 2; if only a subcommand is missing, print the help and exit 0."""
+        if message == _REQUIRED + _COMMAND and not self._words:
+            self.print_help()
+            self.exit(0)
+        self.exit(2, f"{self.prog}: {one_line(self._explained(message))} (see {self.prog} --help)\n")
+
+    def _explained(self, message: str) -> str:
+        """Name an unknown flag rather than the required one that it was meant to be, and suggest what was meant."""
+        if found := _CHOICE.fullmatch(message):
+            return _unknown_choice(**found.groupdict())
+        if not message.startswith((_REQUIRED, _UNRECOGNIZED)):
+            return message
+        flags = unknown_flags(self._words, self._option_string_actions)
+        meant = [name for flag in flags if (name := nearest(flag, self._option_string_actions))]
+        if message.startswith(_REQUIRED) and flags:
+            message = f"{_UNRECOGNIZED}{' '.join(flags)}"
+        return f"{message}; did you mean {', '.join(dict.fromkeys(meant))}?" if meant else message
+
+
+def unknown_flags(words: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Return the long flags among words that a parser does not know.
+
+    >>> unknown_flags(["--modle=m.pt", "--data", "f.h5", "--", "--x"], ["--model", "--data"])
+    ['--modle']
+    """
+    ours = words[: words.index("--")] if "--" in words else words
+    names = [word.split("=")[0] for word in ours if word.startswith("--") and " " not in word]
+    return [name for name in names if name not in known]
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a given one nearly is, is the beginning of, or continues.
+
+    >>> nearest("--topk", ["--top-k", "--tickers"]), nearest("--model-path", ["--model"]), nearest("--x", ["--json"])
+    ('--top-k', '--model', None)
+    """
+    names = {name.lstrip("-"): name for name in known}
+    name = given.lstrip("-").replace("_", "-")
+    extended = [one for one in names if len(name) > 1 and (one.startswith(name) or name.startswith(f"{one}-"))]
+    close = get_close_matches(name, names, n=1, cutoff=0.7) or extended[:1]
+    return names[close[0]] if close else None
+
+
+def _unknown_choice(name: str, given: str, choices: str) -> str:
+    """Return the message of a value that is not one of the choices of an argument."""
+    known = re.findall(r"[^\s',]+", choices)
+    what = f"unknown command {given}" if name == _COMMAND else f"argument {name}: unknown value {given}"
+    meant = nearest(given.strip("'"), known)
+    return f"{what}: expected {', '.join(known)}" if meant is None else f"{what}; did you mean {meant}?"
+
+
+def one_line(text: str) -> str:
+    r"""Replace line breaks by spaces and other control characters by ``?``, and shorten a very long text.
+
+    >>> one_line("a\n  b\x00"), len(one_line("x" * 10**6))
+    ('a b?', 2003)
+    """
+    line = "".join(
+        letter if letter.isprintable() else "?" for letter in re.sub(r"\s*[\n\r\t\v\f]\s*", " ", text).strip()
+    )
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"

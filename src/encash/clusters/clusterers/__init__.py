@@ -1,0 +1,1 @@
+"""Clusterers: ways to fit clusters to vectors. `registry` lists them; one file per library."""

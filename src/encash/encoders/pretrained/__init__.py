@@ -1,0 +1,1 @@
+"""Pretrained time-series models from local folders: embeddings of the features of a window as series."""
