@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+import encash.backtest as engine
 from encash import pipeline
+from encash.arrays import Days
 from encash.cache import Cache, open_cache
+from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError
 from encash.panel import Panel, PriceTable, open_panel, open_prices
@@ -161,6 +164,45 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
             meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
             raise InputError(f"{name!r} is not {what}; {meant}")
     return kind(**settings)
+
+
+def split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Remove options of the inputs and of the filter from the settings of a backtest, and return them."""
+    choice: dict[str, Any] = {name: settings.pop(name) for name in ("keep", "best_file") if name in settings}
+    configured = {one.name for one in fields(engine.BacktestConfig)}
+    options = {
+        one.name: settings.pop(one.name)
+        for one in fields(pipeline.Sources)
+        if one.name in settings and one.name not in configured
+    }
+    return options, choice
+
+
+def open_choice(
+    filter: Any,
+    clusters: Any,
+    choice: Mapping[str, Any],
+    config: engine.BacktestConfig,
+    sessions: Days,
+    cache: Cache | None,
+) -> CandidateFilter | None:
+    """Return the filter of a run: one of the caller's own, or the one that is named."""
+    if isinstance(filter, CandidateFilter):
+        return filter
+    return pipeline.open_filter(filter_choice(filter, clusters, choice, config), sessions, cache)
+
+
+def filter_choice(
+    filter: str | None, clusters: Any, choice: Mapping[str, Any], config: engine.BacktestConfig
+) -> pipeline.FilterChoice:
+    """Return the filter that is named, over the horizon of a run."""
+    folder = folder_of("clusters", clusters)
+    return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **choice)
+
+
+def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:
+    """Return the columns of the prices that some configurations need beside the closes."""
+    return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
 
 
 def take(kind: type[DataclassInstance], settings: dict[str, Any]) -> dict[str, Any]:

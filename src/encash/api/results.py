@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ def percent(value: float | None) -> str:
     >>> percent(0.0672), percent(None)
     ('+6.7%', '–')
     """
-    return "–" if value is None or value != value else f"{value:+.1%}"
+    return "–" if value is None or math.isnan(value) else f"{value:+.1%}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -65,4 +66,4 @@ def number(value: float | None, digits: int = 2) -> str:
     >>> number(0.4049), number(float("nan"))
     ('0.40', '–')
     """
-    return "–" if value is None or value != value else f"{value:,.{digits}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:,.{digits}f}"

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from encash import backtest as engine
+import encash.backtest as engine
+import encash.report as pages
 from encash import pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, path_of, sources_of, spec_of, take
+from encash.api.inputs import (
+    Bars,
+    filter_choice,
+    folder_of,
+    no_bars,
+    path_of,
+    price_columns,
+    sources_of,
+    spec_of,
+    split_settings,
+)
 from encash.api.plots import Plots
 from encash.api.results import Shown, number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
+from encash.clusters import CandidateFilter
 from encash.errors import InputError
 
 
@@ -28,7 +38,8 @@ class Run(Shown):
     config: engine.BacktestConfig
     result: engine.BacktestResult
     inputs: engine.BacktestInputs
-    clusters: Path | None = field(default=None)
+    clusters: Path | None = None
+    """Folder of the clusters that filtered it."""
 
     @property
     def summary(self) -> dict[str, float | int]:
@@ -86,7 +97,7 @@ class Run(Shown):
             ("folder", str(self.folder)),
         ]  # fmt: skip
         warning = [("LOOK-AHEAD", found["lookahead"])] if found["lookahead"] else []
-        verdict = [] if (told := pipeline.verdict_sentence(self.folder)) is None else [("verdict", told)]
+        verdict = [] if (told := pages.headline(self.folder)) is None else [("verdict", told)]
         return [*warning, *verdict, *rows]
 
 
@@ -121,6 +132,7 @@ def backtest(
     head: Any = None,
     scores: Any = None,
     model: Any = None,
+    groups: str | Path | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     reference: str | Path | None = None,
@@ -142,6 +154,7 @@ def backtest(
         head: a head whose forecasts replace those of the encoder.
         scores: a table of scores that replace them.
         model: encodes what the cache does not have.
+        groups: a CSV file of ``ticker,group``.
         tickers: candidates; all with prices if None.
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         reference: a CSV file of ``date,value`` to compare with.
@@ -155,7 +168,7 @@ def backtest(
         LookaheadError: the clusters, head or encoder have seen days of the run.
     """
     config, inputs = open_run(
-        settings, filter=filter, clusters=clusters, tickers=tickers, membership=membership,
+        settings, filter=filter, clusters=clusters, groups=groups, tickers=tickers, membership=membership,
         prices=prices, cache=cache, panel=panel, head=head, scores=scores, model=model,
     )  # fmt: skip
     with progress("entries", "cells") as bar:
@@ -216,6 +229,7 @@ def open_run(
     *,
     filter: Any,
     clusters: Any,
+    groups: str | Path | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     **given: Any,
@@ -227,28 +241,12 @@ def open_run(
     """
     if tickers is not None and membership is not None:
         raise InputError("both tickers and a membership were given; give one of them")
-    options, choice = _split(settings)
+    options, choice = split_settings(settings)
     config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
-    own = isinstance(filter, str) or filter is None
-    choice |= {"clusters": folder_of("clusters", clusters), "name": filter if own else None}
-    choice |= {"horizon": config.horizon, "seed": config.seed}
+    sources = sources_of(**given, price_columns=price_columns([config]), **options)
     universe = Path(membership) if membership is not None else None if tickers is None else tuple(tickers)
-    inputs = pipeline.open_inputs(sources_of(**given, **options), pipeline.FilterChoice(**choice), universe)
-    return config, inputs if own else replace_filter(inputs, filter)
-
-
-def replace_filter(inputs: engine.BacktestInputs, filter: Any) -> engine.BacktestInputs:
-    """Return the same inputs with a filter of the caller's own."""
-    from dataclasses import replace
-
-    return replace(inputs, filter=filter)
-
-
-def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Remove what is not of the configuration: options of the inputs, and of the filter."""
-    choice = {name: settings.pop(name) for name in ("keep", "best_file") if name in settings}
-    own = {one for one in engine.BacktestConfig.__dataclass_fields__}
-    options = {name: value for name, value in take(pipeline.Sources, dict(settings)).items() if name not in own}
-    for name in options:
-        del settings[name]
-    return options, choice
+    own = filter if isinstance(filter, CandidateFilter) else None
+    named = filter_choice("none" if own is not None else filter, clusters, choice, config)
+    inputs = pipeline.open_inputs(sources, named, universe)
+    read = None if groups is None else engine.read_groups(groups)
+    return config, replace(inputs, groups=read, filter=inputs.filter if own is None else own)

@@ -64,10 +64,9 @@ class Table:
             MissingExtraError: pandas is not installed.
         """
         try:
-            import pandas as pd  # noqa: PLC0415 - not a dependency
+            return self.to_arrow().to_pandas(date_as_object=False)
         except ImportError:
             raise MissingExtraError("to_pandas needs pandas, which is not installed; run: pip install pandas") from None
-        return pd.DataFrame({name: _for_pandas(column) for name, column in self._columns.items()})
 
     def to_polars(self) -> pl.DataFrame:
         """Return a ``polars.DataFrame``.
@@ -98,13 +97,6 @@ class Table:
     def _first_rows(self) -> list[list[str]]:
         columns = [[_text(value) for value in column[:_SHOWN_ROWS].tolist()] for column in self._columns.values()]
         return [list(self._columns), *map(list, zip(*columns, strict=True))]
-
-
-def _for_pandas(column: np.ndarray) -> Any:
-    """Days in the unit that pandas keeps, text as Python strings."""
-    if column.dtype.kind == "M":
-        return column.astype("datetime64[s]")
-    return column.tolist() if column.dtype.kind == "U" else column
 
 
 def _text(value: Any) -> str:

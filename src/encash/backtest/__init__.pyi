@@ -34,6 +34,7 @@ from .simulation.costs.proportional import Costs as Costs
 from .simulation.market import DELISTING_POLICIES as DELISTING_POLICIES
 from .sweep.grid import Point as Point
 from .sweep.grid import make_points as make_points
+from .sweep.grid import points_of as points_of
 from .sweep.grid import read_grid as read_grid
 from .sweep.sweep import SweepResult as SweepResult
 from .sweep.sweep import run_sweep as run_sweep

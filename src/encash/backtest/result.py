@@ -133,8 +133,15 @@ class BacktestResult:
         Two runs share it only if they have the same configuration, prices, encoder, filter, signals of each candidate
         (which depend on the data, dtype, membership, …) and reference.
         """
-        made = {"equity": _equity_columns(self), "picks": self.picks.columns()}
+        made = {"equity": self.equity_columns(), "picks": self.picks.columns()}
         return fingerprint({**self.facts.get("fingerprints", {}), **made})
+
+    def equity_columns(self) -> dict[str, np.ndarray]:
+        """Return equity at the close of each session by column, shape (S,) each."""
+        columns = {"date": self.days, "gross": self.gross, "net": self.net, "benchmark": self.benchmark}
+        if self.reference is not None:
+            columns["reference"] = self.reference.on(self.days, self.outcome.config.initial_capital)
+        return columns
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except the tables as plain JSON values; undefined figures are null."""
@@ -195,7 +202,7 @@ def write_run(result: BacktestResult, run_dir: str | Path, *, spreadsheet: bool 
         for name in _OF_ONE_RUN:
             (folder / name).unlink(missing_ok=True)
     contents = {
-        "equity.parquet": table_bytes(_equity_columns(result)),
+        "equity.parquet": table_bytes(result.equity_columns()),
         "ledger.csv": result.ledger.to_csv().encode(),
         "picks.parquet": table_bytes(result.picks.columns()),
     }
@@ -221,10 +228,3 @@ def remove_run(run_dir: str | Path) -> None:
             (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
-
-
-def _equity_columns(result: BacktestResult) -> dict[str, np.ndarray]:
-    columns = {"date": result.days, "gross": result.gross, "net": result.net, "benchmark": result.benchmark}
-    if result.reference is not None:
-        columns["reference"] = result.reference.on(result.days, result.outcome.config.initial_capital)
-    return columns

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encash import audit, pipeline
+import encash.audit as proofs
+from encash import pipeline
 from encash.cli.backtest import configuration, filter_choice, price_columns, read_groups
 from encash.cli.console import FOUND, Console, Parser
 from encash.cli.flags import (
@@ -78,23 +79,23 @@ def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     else:
         subject = _subject(arguments, sources)
         with console.progress("from data to picks", "runs") as progress:
-            report = audit.audit(subject, progress=progress)
+            report = proofs.audit(subject, progress=progress)
     text = [f"{_MARKS[check.status]:<14}  {check.name}: {check.detail}" for check in report.checks]
     warnings = [f"{'REPORTED':<14}  {warning}" for warning in report.warnings]
     console.result(report.to_json(), [*text, *warnings, "", _summary(report)])
     return 0 if report.passed and (not report.untried or arguments.allow_untried) else FOUND
 
 
-def _audit_scores(sources: pipeline.Sources) -> audit.Audit:
+def _audit_scores(sources: pipeline.Sources) -> proofs.Audit:
     """Test only a table of scores."""
     from encash.panel import ScoreTable
 
     scores = sources.forecasts(None)
     assert isinstance(scores, ScoreTable)
-    return audit.Audit(checks=tuple(audit.score_checks(scores, sources.price_table())))
+    return proofs.Audit(checks=tuple(proofs.score_checks(scores, sources.price_table())))
 
 
-def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.Subject:
+def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> proofs.Subject:
     """Open everything that an audit tests."""
     panel, cache = sources.the_panel(), sources.open_cache()
     encoder = sources.encoder(cache)
@@ -102,7 +103,7 @@ def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.
         cache.check(encoder.spec)
     assert panel.prices is not None
     bars, adjusted = (None, False) if arguments.raw is None else _raw(arguments)
-    return audit.Subject(
+    return proofs.Subject(
         panel=panel,
         encoder=encoder,
         config=configuration(arguments),
@@ -116,7 +117,7 @@ def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.
         sample=arguments.sample,
         bars=bars,
         adjusted=adjusted,
-        make_features=None if arguments.features_by is None else audit.named_maker(arguments.features_by),
+        make_features=None if arguments.features_by is None else proofs.named_maker(arguments.features_by),
         seed=arguments.seed,
     )
 
@@ -124,10 +125,10 @@ def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> audit.
 _MARKS = {"passed": "passed", "failed": "FAILED", "not_tried": "NOT TRIED", "not_applicable": "not applicable"}
 
 
-def _summary(report: audit.Audit) -> str:
+def _summary(report: proofs.Audit) -> str:
     """Say in one line whether the audit passed, and what it did not try.
 
-    >>> _summary(audit.Audit(checks=(audit.Check.not_tried("hit = miss", "no entries"),)))
+    >>> _summary(proofs.Audit(checks=(proofs.Check.not_tried("hit = miss", "no entries"),)))
     'passed, 1 test not tried: hit = miss'
     """
     untried = [check.name for check in report.checks if check.status == "not_tried"]

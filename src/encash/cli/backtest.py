@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encash import backtest, pipeline
+import encash.backtest as engine
+from encash import pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
 from encash.cli.flags import (
     beside_flags,
@@ -58,9 +59,9 @@ def register(parser: Parser) -> None:
     )
 
 
-def configuration(arguments: argparse.Namespace) -> backtest.BacktestConfig:
+def configuration(arguments: argparse.Namespace) -> engine.BacktestConfig:
     """Return the flags as a configuration."""
-    return spec_of(backtest.BacktestConfig, arguments)
+    return spec_of(engine.BacktestConfig, arguments)
 
 
 def open_inputs(
@@ -68,8 +69,8 @@ def open_inputs(
     console: Console,
     choice: pipeline.FilterChoice | None = None,
     *,
-    needed: Sequence[backtest.BacktestConfig],
-) -> backtest.BacktestInputs:
+    needed: Sequence[engine.BacktestConfig],
+) -> engine.BacktestInputs:
     """Open the inputs that the flags name and some configurations need; `choice` replaces the filter of the flags."""
     if arguments.no_model and arguments.encoders is not None:
         raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
@@ -80,12 +81,12 @@ def open_inputs(
     return replace(pipeline.open_inputs(sources, choice or filter_choice(arguments), universe), groups=groups)
 
 
-def price_columns(needed: Sequence[backtest.BacktestConfig]) -> tuple[str, ...]:
+def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:
     """Return the columns of the prices that some configurations need beside the closes."""
     return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
 
 
-def read_groups(arguments: argparse.Namespace, needed: Sequence[backtest.BacktestConfig]) -> backtest.Groups | None:
+def read_groups(arguments: argparse.Namespace, needed: Sequence[engine.BacktestConfig]) -> engine.Groups | None:
     """Read the groups of the flags; None without them.
 
     Raises:
@@ -95,7 +96,7 @@ def read_groups(arguments: argparse.Namespace, needed: Sequence[backtest.Backtes
         return None
     if not (getattr(arguments, "compare", 0) or any(config.needs_groups for config in needed)):
         raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
-    return backtest.read_groups(arguments.groups)
+    return engine.read_groups(arguments.groups)
 
 
 def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:

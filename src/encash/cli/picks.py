@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encash import backtest
+import encash.backtest as engine
 from encash.cli.backtest import configuration, entries_line, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
@@ -64,8 +64,8 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     if config.short != "none" and arguments.orders is not None:
         raise InputError("--orders does not sell short; leave --orders or --short out")
     inputs = open_inputs(arguments, console, needed=(config,))
-    date = backtest.latest_session(inputs) if isinstance(arguments.date, str) else arguments.date
-    table, stats = backtest.picks_of_day(config, inputs, date), inputs.lookup.stats
+    date = engine.latest_session(inputs) if isinstance(arguments.date, str) else arguments.date
+    table, stats = engine.picks_of_day(config, inputs, date), inputs.lookup.stats
     chosen = table.picked_first()
     columns = (getattr(chosen, name).tolist() for name in _SHOWN)
     values: dict[str, Any] = {
@@ -75,7 +75,7 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
         "staleness": staleness(stats),
         "stale": stats.stale,
         "age_sessions": int((inputs.prices.days > date).sum()),
-        "ranking_prices": backtest.ranking_prices_of(inputs),
+        "ranking_prices": engine.ranking_prices_of(inputs),
         "picks": [dict(zip(_SHOWN, row, strict=True)) for row in zip(*columns, strict=True)],
     }
     warn_of_prices(values, console)
@@ -95,8 +95,8 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _orders(
-    arguments: argparse.Namespace, inputs: backtest.BacktestInputs, date: np.datetime64, weights: dict[str, float]
-) -> backtest.OrderList:
+    arguments: argparse.Namespace, inputs: engine.BacktestInputs, date: np.datetime64, weights: dict[str, float]
+) -> engine.OrderList:
     """Make the orders of a day at its raw prices, as far as they are known, and write them if a file is named."""
     import encash
     from encash.atomic_write import write_whole
@@ -104,9 +104,9 @@ def _orders(
     table = encash.open_prices(arguments.prices, columns=("raw_close",))
     row = int(table.days.searchsorted(date))
     closes = (table.close if table.raw_close is None else table.raw_close)[row].tolist()
-    found = backtest.make_orders(
+    found = engine.make_orders(
         weights,
-        {} if arguments.positions is None else backtest.read_positions(arguments.positions),
+        {} if arguments.positions is None else engine.read_positions(arguments.positions),
         {ticker: price for ticker, price in zip(table.tickers, closes, strict=True) if not math.isnan(price)},
         cash=arguments.cash,
         costs=configuration(arguments).costs(),
@@ -117,7 +117,7 @@ def _orders(
     return found
 
 
-def _order_lines(found: backtest.OrderList) -> list[str]:
+def _order_lines(found: engine.OrderList) -> list[str]:
     """Format the orders of a day."""
     return [
         "",

@@ -9,7 +9,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal
 
-from encash import backtest, clusters, pipeline
+import encash.backtest as engine
+from encash import clusters, pipeline
 from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser, figure
@@ -51,7 +52,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.page:
         require("report", "the page of the best run (without it: --no-report)")
     choice = filter_choice(arguments)
-    points = backtest.read_grid(
+    points = engine.read_grid(
         arguments.grid, filter="none" if arguments.clusters is arguments.encoders is None else "hard"
     )
     configs = [point.config for point in points]
@@ -60,7 +61,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     choice = pipeline.with_periods(console.sources(arguments), choice, inputs.prices.days)
     filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
     with console.progress("sweep", "runs") as progress:
-        result = backtest.run_sweep(
+        result = engine.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
         if arguments.page:
@@ -72,7 +73,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         )
     stale = inputs.lookup.stats.stale if result.computed else None
     with console.progress("best run", "cells") as progress:
-        best = backtest.write_best(result, points, inputs, filters=filters, progress=progress)
+        best = engine.write_best(result, points, inputs, filters=filters, progress=progress)
     values = {
         **result.to_json(),
         "stale": stale,
@@ -88,10 +89,10 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _ranking_prices(
-    inputs: backtest.BacktestInputs, filters: Iterable[clusters.CandidateFilter]
+    inputs: engine.BacktestInputs, filters: Iterable[clusters.CandidateFilter]
 ) -> Literal["same", "other", "unknown"] | None:
     """Compare the prices with those that the clusters of the filters were ranked on; None without clusters."""
-    found = (backtest.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
+    found = (engine.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
     return next((prices for prices in found if prices is not None), None)
 
 

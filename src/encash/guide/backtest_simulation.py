@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from encash import backtest, legacy_workflow
+import encash.backtest as engine
+from encash import legacy_workflow
 from encash.cli.backtest import backtest_lines
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import beside_flags, common, encoder_flags, filter_name
@@ -143,7 +144,7 @@ def simulate(arguments: argparse.Namespace, console: Console) -> None:
     """Run the backtest, write the run folder, print the hit rate and the figures."""
     if idle := [name for name in IDLE if getattr(arguments, name[2:].replace("-", "_"))]:
         console.warn(f"without effect here: {', '.join(idle)}")
-    config = spec_of(backtest.BacktestConfig, arguments)
+    config = spec_of(engine.BacktestConfig, arguments)
     options = spec_of(legacy_workflow.SimulationOptions, arguments, config=config)
     with console.progress("backtest", "steps") as progress:
         values = legacy_workflow.simulate(console.sources(arguments), options, say=console.warn, progress=progress)

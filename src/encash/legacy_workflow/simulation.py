@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from encash import backtest, pipeline
+import encash.backtest as engine
+from encash import pipeline
 from encash.atomic_write import write_whole
 from encash.backtest.inputs.signals import check_clusters
 from encash.errors import InputError, MismatchError, MissingFileError
@@ -42,7 +43,7 @@ _NEAREST = "nearest"
 class SimulationOptions:
     """Options of ``inference.backtest_simulation``, except its sources; None stands for the guide's default."""
 
-    config: backtest.BacktestConfig
+    config: engine.BacktestConfig
     """Settings except the horizon, the sessions and the fees."""
     horizon_idx: int
     test_months: int
@@ -162,7 +163,7 @@ def _asked(options: SimulationOptions) -> bool:
     return any(value is not None for value in flags)
 
 
-def _without_foreign_clusters(inputs: backtest.BacktestInputs, say: Announce) -> backtest.BacktestInputs:
+def _without_foreign_clusters(inputs: engine.BacktestInputs, say: Announce) -> engine.BacktestInputs:
     """Leave out the filter of the default folder, if its clusters are of a different model."""
     try:
         check_clusters(inputs.filter, inputs.lookup.encoder_spec)
@@ -195,7 +196,7 @@ def _check_ranked(folder: Path, best: Path, horizon: int, say: Announce) -> None
         )
 
 
-def _announce_unit(inputs: backtest.BacktestInputs, say: Announce) -> None:
+def _announce_unit(inputs: engine.BacktestInputs, say: Announce) -> None:
     """Say how the bin edges of a classifier are read."""
     from encash.encoders.bins import unit_of_rule
 
@@ -207,11 +208,11 @@ def _announce_unit(inputs: backtest.BacktestInputs, say: Announce) -> None:
 
 def _announce_missing(share: float, say: Announce) -> None:
     """Say how many candidates were left out, if they are many."""
-    if share > backtest.BacktestConfig.max_missing:
+    if share > engine.BacktestConfig.max_missing:
         say(f"{share:.1%} of the candidates have a price but no full window, and are left out (--max-missing)")
 
 
-def _test_sessions(inputs: backtest.BacktestInputs, sources: Sources, months: int, horizon: int, say: Announce) -> int:
+def _test_sessions(inputs: engine.BacktestInputs, sources: Sources, months: int, horizon: int, say: Announce) -> int:
     """Return the number of sessions of a run: those of the months, or all that can be used if there are fewer.
 
     Sessions before the first full window have no candidates. As many of them as are a multiple of the horizon are left
@@ -229,7 +230,7 @@ def _test_sessions(inputs: backtest.BacktestInputs, sources: Sources, months: in
     return used
 
 
-def _idle_sessions(inputs: backtest.BacktestInputs, sources: Sources, first: int, lookback: int) -> int:
+def _idle_sessions(inputs: engine.BacktestInputs, sources: Sources, first: int, lookback: int) -> int:
     """Count the sessions from `first` on before any ticker has a full window; 0 if none has one."""
     from encash.cache.window_digests import window_digests
 

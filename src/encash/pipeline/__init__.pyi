@@ -27,10 +27,11 @@ from .filters import ranked_horizon as ranked_horizon
 from .heads import fit_head as fit_head
 from .heads import update_forecasts as update_forecasts
 from .page import PageExtras as PageExtras
+from .page import draw_chart as draw_chart
 from .page import write_report as write_report
 from .sources import Sources as Sources
-from .sources import run_here as run_here
 from .sources import cached_batches as cached_batches
+from .sources import run_here as run_here
 from .sources import the_only_cache as the_only_cache
 from .trading import backtest as backtest
 from .trading import evaluate_run as evaluate_run

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encash import clusters, report
+import encash.report as pages
+from encash import clusters
 from encash.errors import MismatchError
 from encash.pipeline.clusters import is_walk, load_assigner
 
@@ -40,10 +41,25 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
         shown = _cluster_extras(given.clusters, given.horizon)
     shown |= {"timings": given.timings, "same_picks": given.same_picks}
     if given.same_as is not None:
-        shown["equal_to"] = report.ledger_digests(runs, given.same_as)
+        shown["equal_to"] = pages.ledger_digests(runs, given.same_as)
     if given.audit is not None:
-        shown["audit"] = report.read_audit(given.audit)
-    return report.render_report(runs, out, extras=report.Extras(**shown))
+        shown["audit"] = pages.read_audit(given.audit)
+    return pages.render_report(runs, out, extras=pages.Extras(**shown))
+
+
+def draw_chart(run: Path, name: str, extras: PageExtras) -> Any:
+    """Draw one chart of the page of a run as a figure of matplotlib.
+
+    Raises:
+        InputError: the run has no data for it.
+        MismatchError: the run was filtered by different clusters.
+    """
+    shown = dict[str, Any]()
+    if extras.clusters is not None:
+        _check_clusters([run], extras.clusters)
+        shown = _cluster_extras(extras.clusters, extras.horizon)
+    found = pages.Extras(**shown).with_defaults(pages.read_comparisons(run))
+    return pages.draw_chart(pages.read_run(run), found, name)
 
 
 def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
@@ -55,7 +71,7 @@ def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
     """
     ours = clusters.models_fingerprint(load_assigner(folder).periods)
     for run in runs:
-        theirs = report.read_run(run).fingerprints.get("clusters")
+        theirs = pages.read_run(run).fingerprints.get("clusters")
         if theirs and theirs != ours:
             raise MismatchError(
                 f"{run} was filtered by different clusters than those in {folder}; give the ones it used"
@@ -74,6 +90,6 @@ def _cluster_extras(folder: Path, horizon: int) -> dict[str, Any]:
     elif (folder / f"ranking_{horizon}d.json").is_file():
         ranking = clusters.load_ranking(folder, horizon)
     if ranking is not None:
-        shown["ranking"] = report.cluster_returns(ranking.rows(), ranking.best or (), ranking.selected_share)
+        shown["ranking"] = pages.cluster_returns(ranking.rows(), ranking.best or (), ranking.selected_share)
         shown["ranking_horizon"] = ranking.horizon
     return shown

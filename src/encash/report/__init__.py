@@ -4,9 +4,11 @@ from typing import Any
 
 import lazy_loader
 
+from encash.callable_package import make_callable
 from encash.extras import require
 
 _import_public, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+make_callable(__name__)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,9 @@
+from .charts import chart_names as chart_names
+from .charts import draw_chart as draw_chart
 from .comparison_files import read_comparisons as read_comparisons
 from .criteria import Criterion as Criterion
 from .criteria import assess as assess
+from .headline import headline as headline
 from .image_files import HeatMap as HeatMap
 from .image_files import cluster_picture as cluster_picture
 from .image_files import coverage_picture as coverage_picture

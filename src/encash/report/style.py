@@ -31,6 +31,18 @@ COLOR = {
     for place, role in enumerate(("ink", "muted", "grid", "net", "gross", "bench", "good", "bad", "bg"), start=16)
 }
 """Stand-in of each color of the page, by the name of its CSS variable."""
+PAPER = {
+    "ink": "#15181d",
+    "muted": "#5b6470",
+    "grid": "#e6e9ed",
+    "net": "#1b5fcf",
+    "gross": "#7f9fd6",
+    "bench": "#b45309",
+    "good": "#177245",
+    "bad": "#c0262d",
+    "bg": "#ffffff",
+}
+"""The colors of the page in its light theme, for figures outside of it."""
 SMALL = 11.5
 """Font size inside a drawing."""
 LETTER = 7.2
@@ -58,6 +70,17 @@ def applied(text: str = COLOR["muted"]) -> Iterator[None]:
     with mpl.rc_context({**_RC_PARAMS, "text.color": text}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
+
+
+@contextmanager
+def on_paper() -> Iterator[None]:
+    """Draw in the colors of `PAPER` within a block, instead of the stand-ins."""
+    stand_ins = dict(COLOR)
+    COLOR.update(PAPER)
+    try:
+        yield
+    finally:
+        COLOR.update(stand_ins)
 
 
 def new_figure(width: int, height: int, background: str | None = None) -> Figure:

@@ -35,6 +35,10 @@ class Ledger:
         """Number of orders."""
         return len(self.date)
 
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns by name."""
+        return {name: getattr(self, name) for name in _HEADER}
+
     def to_csv(self, *, spreadsheet: bool = False) -> str:
         """Return the ledger as CSV; every number is the shortest text that reads back to the same float64.
 

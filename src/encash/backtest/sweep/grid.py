@@ -82,14 +82,29 @@ def read_grid(path: str | Path, *, filter: str = "none") -> tuple[Point, ...]:
         InputError: an unknown setting, an invalid combination, or more than `MOST_RUNS` runs.
     """
     document = read_toml(path, kind="grid file", expected="TOML with [base], [grid] or [random]")
+    return points_of(document, filter=filter, what=str(path))
+
+
+def points_of(document: Mapping[str, Any], *, filter: str = "none", what: str = "the grid") -> tuple[Point, ...]:
+    """Return the runs of a grid given as ``{"base": {…}, "grid": {…}, "random": {…}}``; see `read_grid`.
+
+    Args:
+        document: the sections.
+        filter: filter of the runs that name none.
+        what: the subject of an error message.
+
+    Raises:
+        FormatError: no section, an unknown one, or one that is not a mapping.
+        InputError: an unknown setting, an invalid combination, or more than `MOST_RUNS` runs.
+    """
     if not document:
-        raise FormatError(f"{path} is empty; expected [base], [grid] or [random]")
+        raise FormatError(f"{what} is empty; expected [base], [grid] or [random]")
     if unknown := sorted(set(document) - set(_SECTIONS)):
         raise FormatError(
-            f"{path} has a section [{unknown[0]}]; expected [base], [grid] and [random]{_meant(unknown[0], _SECTIONS)}"
+            f"{what} has a section [{unknown[0]}]; expected [base], [grid] and [random]{_meant(unknown[0], _SECTIONS)}"
         )
     if other := [name for name, section in document.items() if not isinstance(section, dict)]:
-        raise FormatError(f"{path}: {other[0]} is not a table; expected a section [{other[0]}] of settings")
+        raise FormatError(f"{what}: {other[0]} is not a table; expected a section [{other[0]}] of settings")
     base = {"filter": filter, **document.get("base", {})}
     return make_points(base, document.get("grid", {}), document.get("random"))
 

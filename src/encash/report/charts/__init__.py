@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from encash.errors import InputError
 from encash.report import style
 from encash.report.charts.attribution import break_even, waterfall
 from encash.report.charts.base import Chart
@@ -32,7 +33,7 @@ from encash.report.charts.trading import entries, holdings, profit_by_group, pro
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
-__all__ = ["CHARTS", "SECTIONS", "Chart", "growth", "run_charts", "sweep_charts"]
+__all__ = ["CHARTS", "SECTIONS", "Chart", "chart_names", "draw_chart", "growth", "run_charts", "sweep_charts"]
 
 CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     strip,
@@ -89,3 +90,24 @@ def run_charts(run: Run, extras: Extras) -> list[Chart]:
     """Draw the charts that apply to a run."""
     with style.applied():
         return [drawn for chart in CHARTS if (drawn := chart(run, extras)) is not None]
+
+
+def chart_names() -> tuple[str, ...]:
+    """List the charts of a run."""
+    return tuple(chart.__name__ for chart in CHARTS)
+
+
+def draw_chart(run: Run, extras: Extras, name: str) -> style.Figure:
+    """Draw one chart of a run as a figure on white.
+
+    Raises:
+        InputError: the run does not have what the chart shows, or the page shows it as a table.
+    """
+    chart = CHARTS[chart_names().index(name)]
+    with style.on_paper(), style.applied(style.PAPER["muted"]):
+        drawn = chart(run, extras)
+    if drawn is None:
+        raise InputError(f"the run has no data for the chart {name}: compare it first, or give its clusters")
+    if drawn.figure is None:
+        raise InputError(f"{name} is a table; the page shows it (encash.report)")
+    return drawn.figure

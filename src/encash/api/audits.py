@@ -1,0 +1,127 @@
+"""The audit from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import encash.audit as proofs
+import encash.backtest as engine
+from encash import pipeline
+from encash.api.inputs import Bars, folder_of, no_bars, open_choice, sources_of, spec_of, split_settings
+from encash.api.results import Shown
+from encash.api.signatures import with_settings
+from encash.api.tables import Table
+from encash.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditReport(Shown):
+    """What was tested, and what was not."""
+
+    audit: proofs.Audit
+
+    @property
+    def passed(self) -> bool:
+        """True if no check failed; look at `untried` too."""
+        return self.audit.passed
+
+    @property
+    def untried(self) -> tuple[str, ...]:
+        """Names of the checks that could not be made."""
+        return tuple(check.name for check in self.audit.checks if check.status == "not_tried")
+
+    @property
+    def checks(self) -> Table:
+        """One row per check: name, status, detail."""
+        checks = self.audit.checks
+        return Table(
+            {
+                "name": np.array([one.name for one in checks]),
+                "status": np.array([one.status for one in checks]),
+                "detail": np.array([one.detail for one in checks]),
+            }
+        )
+
+    def title(self) -> str:
+        """Return one sentence."""
+        outcome = "passed" if self.passed else "FAILED: a result depends on the future"
+        return f"{outcome}, {len(self.untried)} of {len(self.audit.checks)} checks not tried"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return each check that failed or was not tried."""
+        shown = [one for one in self.audit.checks if one.status in ("failed", "not_tried")]
+        return [(one.status.replace("_", " "), f"{one.name}: {one.detail}") for one in shown]
+
+
+@with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
+def audit(
+    *,
+    prices: Any = None,
+    panel: Any,
+    model: Any,
+    cache: Any = None,
+    clusters: Any = None,
+    filter: Any = None,
+    head: Any = None,
+    scores: Any = None,
+    groups: str | Path | None = None,
+    tickers: Sequence[str] | None = None,
+    membership: str | Path | None = None,
+    features_by: Callable[..., Any] | str | None = None,
+    days: int = 5,
+    sample: int = 256,
+    progress: Bars = no_bars,
+    **settings: Any,
+) -> AuditReport:
+    """Test that results do not depend on the future: truncate it, corrupt it, and look for correlations with it.
+
+    Args:
+        prices: prices; those of the panel if None.
+        panel: features.
+        model: encodes entries again.
+        cache: the cache with the entries that are tested.
+        clusters: clusters with a ranking, or a walk.
+        filter: as `encash.backtest` takes it.
+        head: a head whose forecasts replace those of the encoder.
+        scores: a table of scores that replace them.
+        groups: a CSV file of ``ticker,group``.
+        tickers: candidates; all if None.
+        membership: a file of the days on which each ticker may be bought, in place of `tickers`.
+        features_by: the function that computed the features, or ``module:function``.
+        days: random days after which the future is cut off.
+        sample: entries that are encoded again.
+        progress: returns a progress bar of a title and a unit.
+        settings: as `encash.backtest` takes them.
+    """
+    options, choice = split_settings(settings)
+    config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
+    sources = sources_of(prices=prices, panel=panel, cache=cache, head=head, scores=scores, model=model, **options)
+    opened, known = sources.the_panel(), sources.open_cache()
+    if opened.prices is None:
+        raise InputError("an audit needs prices; give prices=…, or a panel with prices")
+    encoder = sources.encoder(known)
+    if known is not None:
+        known.check(encoder.spec)
+    universe: Any = None if tickers is None else tuple(tickers)
+    subject = proofs.Subject(
+        panel=opened,
+        encoder=encoder,
+        config=config,
+        filter=open_choice(filter, clusters, choice, config, opened.prices.days, known),
+        universe=universe if membership is None else engine.read_membership(membership),
+        groups=None if groups is None else engine.read_groups(groups),
+        cache=known,
+        forecasts=sources.forecasts(known),
+        clusters=folder_of("clusters", clusters),
+        days=days,
+        sample=sample,
+        make_features=proofs.named_maker(features_by) if isinstance(features_by, str) else features_by,
+        seed=config.seed,
+    )
+    with progress("from data to picks", "runs") as bar:
+        return AuditReport(audit=proofs.audit(subject, progress=bar))

@@ -1,0 +1,43 @@
+"""Signatures of functions whose settings are the fields of dataclasses, for help and notebooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let the signature of a function list the fields of dataclasses in place of ``**settings``.
+
+    A field that is declared once appears in ``help`` and in the completion of a notebook; fields without a default are
+    arguments of the function itself.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        own = {name: one for name, one in signature.parameters.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
+        for kind in kinds:
+            for one in fields(kind):
+                default = one.default if one.default is not MISSING else None
+                if one.name not in own and (one.default, one.default_factory) != (MISSING, MISSING):
+                    keyword = inspect.Parameter.KEYWORD_ONLY
+                    own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=one.type)
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(*args, **kwargs)
+
+        shown: Any = called
+        shown.__signature__ = signature.replace(parameters=list(own.values()))
+        return called
+
+    return decorate

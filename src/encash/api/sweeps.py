@@ -1,0 +1,148 @@
+"""Sweeps from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import encash.backtest as engine
+from encash import pipeline
+from encash.api.inputs import Bars, folder_of, no_bars, price_columns, sources_of
+from encash.api.results import Home, Shown, number, percent
+from encash.api.tables import Table
+from encash.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sweep(Shown):
+    """The runs of a grid, in a folder."""
+
+    home: Home
+    result: engine.SweepResult
+    points: tuple[engine.Point, ...]
+    best_run: Path | None
+    """Folder of the run with the highest Sharpe ratio; None if no run has one."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal, the table and the best run are."""
+        return self.home.folder
+
+    @cached_property
+    def table(self) -> Table:
+        """One row per run: its settings and its figures."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 - only if the table is read
+
+        found = pq.read_table(self.result.table)
+        return Table({name: found[name].to_numpy() for name in found.column_names})
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Settings and figures of the run with the highest Sharpe ratio."""
+        found: dict[str, Any] | None = self.to_json()["best"]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``encash sweep --json`` prints of the runs."""
+        return self.result.to_json()
+
+    def title(self) -> str:
+        """Return one sentence."""
+        found = self.to_json()
+        return f"{found['runs']:,} runs ({found['computed']:,} computed), {found['trials']:,} tried in this folder"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the best run, and how likely it is luck."""
+        found = self.to_json()
+        best, deflated = found["best"], found["deflated_sharpe"]
+        varied = sorted({name for point in self.points for name, _ in point.varied})
+        rows = []
+        if best is not None:
+            chosen = ", ".join(f"{name} {best[name]}" for name in varied if best.get(name) is not None)
+            figures = f"Sharpe {number(best['sharpe'])}, {percent(best['cagr'])} a year"
+            rows += [("best", f"{chosen}: {figures}" if chosen else figures)]
+        if deflated is not None:
+            text = f"{deflated:.1%} that it beats the best of {found['distinct_trials']:,} worthless runs"
+            rows.append(("deflated Sharpe", text))
+        else:
+            rows.append(("deflated Sharpe", f"not judged: {found['note']}"))
+        return [*rows, ("folder", str(self.folder))]
+
+
+def sweep(
+    grid: Mapping[str, Mapping[str, Any]] | str | Path,
+    *,
+    prices: Any,
+    cache: Any = None,
+    panel: Any = None,
+    clusters: Any = None,
+    head: Any = None,
+    scores: Any = None,
+    model: Any = None,
+    groups: str | Path | None = None,
+    horizon: int = 5,
+    keep: float | None = None,
+    tickers: Sequence[str] | None = None,
+    membership: str | Path | None = None,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    progress: Bars = no_bars,
+    **options: Any,
+) -> Sweep:
+    """Run a grid of backtests on one cache.
+
+    Args:
+        grid: ``{"base": {…}, "grid": {"top_k": [3, 5]}, "random": {…}}``, or a TOML file with these sections. Settings
+            are the fields of `encash.backtest.BacktestConfig`, ``filter`` and ``keep``.
+        prices: prices.
+        cache: the cache with the forecasts.
+        panel: features: entries are compared with them.
+        clusters: clusters with a ranking, or a walk.
+        head: a head whose forecasts replace those of the encoder.
+        scores: a table of scores that replace them.
+        model: encodes what the cache does not have.
+        groups: a CSV file of ``ticker,group``.
+        horizon: of the ranking that is used.
+        keep: share of the candidates that filters keep, if they take one.
+        tickers: candidates; all with prices if None.
+        membership: a file of the days on which each ticker may be bought, in place of `tickers`.
+        workers: processes; None for one per core.
+        out: the folder; a run that is there already is not computed again. None takes a temporary one.
+        progress: returns a progress bar of a title and a unit.
+        options: options of `encash.pipeline.Sources`.
+
+    Raises:
+        InputError: an unknown section or setting.
+    """
+    folder, default = folder_of("clusters", clusters), "none" if clusters is None else "hard"
+    if isinstance(grid, Mapping):
+        points = engine.points_of(grid, filter=default)
+    else:
+        points = engine.read_grid(grid, filter=default)
+    if tickers is not None and membership is not None:
+        raise InputError("both tickers and a membership were given; give one of them")
+    universe = Path(membership) if membership is not None else None if tickers is None else tuple(tickers)
+    sources = sources_of(
+        prices=prices,
+        cache=cache,
+        panel=panel,
+        head=head,
+        scores=scores,
+        model=model,
+        price_columns=price_columns([point.config for point in points]),
+        **options,
+    )
+    choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
+    inputs = pipeline.open_inputs(sources, replace(choice, name="none"), universe)  # each run sets its own
+    inputs = inputs if groups is None else replace(inputs, groups=engine.read_groups(groups))
+    names = {point.filter for point in points}
+    filters = pipeline.open_filters(choice, names, inputs.prices.days, sources.open_cache())
+    home = Home.at(out)
+    with progress("sweep", "runs") as bar:
+        result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=bar)
+    with progress("best run", "cells") as bar:
+        best = engine.write_best(result, points, inputs, filters=filters, progress=bar)
+    return Sweep(home=home, result=result, points=tuple(points), best_run=best)

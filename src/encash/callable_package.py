@@ -1,0 +1,31 @@
+"""Packages that are also functions: ``encash.backtest(…)`` runs one, and ``encash.backtest`` holds its parts."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _CallablePackage(ModuleType):
+    """A package that calls the function of its name in `encash.api`."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Call the function."""
+        return self._function()(*args, **keywords)
+
+    @property
+    def __signature__(self) -> Any:
+        """The signature of the function, for ``help`` and notebooks."""
+        import inspect  # noqa: PLC0415 - only for help
+
+        return inspect.signature(self._function())
+
+    def _function(self) -> Any:
+        return getattr(import_module("encash.api"), self.__name__.rpartition(".")[2])
+
+
+def make_callable(package: str) -> None:
+    """Let a package be called like the function of its name in `encash.api`, which is imported by the first call."""
+    sys.modules[package].__class__ = _CallablePackage

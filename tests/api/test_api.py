@@ -1,0 +1,160 @@
+"""The workflow in Python: the same results as the command line, and results that show themselves."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import encash
+from encash.cli import main
+from encash.errors import InputError
+from encash.panel import write_panel
+from encash.panel.toy import toy_panel
+from encash.testing import write_checkpoint
+
+END, START = "2020-04-08", "2020-05-13"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Features, prices, a model and its cache, made by the command line."""
+    folder = tmp_path_factory.mktemp("api")
+    panel = toy_panel(seed=1, num_tickers=8, num_sessions=180)
+    write_panel(panel, folder / "f.h5", folder / "p.h5")
+    write_checkpoint(folder / "m.pt", num_features=panel.num_features, lookback=8)
+    build = ["build", "--model", "m.pt", "--data", "f.h5", "--cache", "c.lance", "--precision", "float32", "--quiet"]
+    assert main([str(folder / word) if word in ("m.pt", "f.h5", "c.lance") else word for word in build]) == 0
+    return folder
+
+
+@pytest.fixture
+def sources(home, monkeypatch) -> dict[str, str]:
+    """The inputs by name, in the working folder of the test."""
+    monkeypatch.chdir(home)
+    return {"prices": "p.h5", "cache": "c.lance", "panel": "f.h5"}
+
+
+@pytest.fixture
+def ranked(sources):
+    fitted = encash.fit_clusters("c.lance", end=END, k=4, seed=3)
+    return encash.rank_clusters(fitted, "c.lance", "p.h5", end=END, horizon=5, top=2)
+
+
+def test_the_workflow_gives_the_bytes_of_the_command_line(sources, ranked, tmp_path, capsys):
+    """Clusters, their ranking and the run of the functions are those of the commands with the same flags."""
+    for line in (
+        f"clusters fit --cache c.lance --end {END} -k 4 --seed 3 --out {tmp_path / 'k'}",
+        f"clusters rank --clusters {tmp_path / 'k'} --cache c.lance --prices p.h5 --end {END} --horizon 5 --top 2",
+        f"backtest --data f.h5 --prices p.h5 --cache c.lance --clusters {tmp_path / 'k'} --start {START} --top-k 2 "
+        f"--no-report --run-dir {tmp_path / 'cli'}",
+    ):
+        assert main([*line.split(), "--quiet"]) == 0
+    capsys.readouterr()
+    run = encash.backtest(**sources, clusters=ranked, start=START, top_k=2, run_dir=tmp_path / "api")
+    for name in ("equity.parquet", "ledger.csv", "picks.parquet"):
+        assert (tmp_path / "api" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
+    theirs = json.loads((tmp_path / "cli" / "result.json").read_text())
+    assert run.to_json()["fingerprints"] == theirs["fingerprints"]
+
+
+def test_opened_inputs_give_the_same_run_as_their_paths(sources, ranked, tmp_path):
+    """Prices, panel, cache and clusters may be open already."""
+    paths = encash.backtest(**sources, clusters=ranked.folder, start=START, run_dir=tmp_path / "a")
+    prices, cache = encash.open_prices("p.h5"), encash.open_cache("c.lance")
+    panel = encash.open_panel("f.h5")
+    opened = encash.backtest(
+        prices=prices, cache=cache, panel=panel, clusters=ranked, start=START, run_dir=tmp_path / "b"
+    )
+    assert opened.result.fingerprint == paths.result.fingerprint
+
+
+def test_an_encoder_in_memory_encodes_what_the_cache_lacks(sources, tmp_path):
+    """Without a cache every candidate is encoded, and the picks are those from the cache."""
+    encoder = encash.load_encoder("m.pt", precision="float32")
+    live = encash.backtest(prices="p.h5", panel="f.h5", model=encoder, start=START, run_dir=tmp_path / "a")
+    cached = encash.backtest(**sources, start=START, run_dir=tmp_path / "b")
+    assert live.to_json()["computed"] > 0
+    assert cached.to_json()["computed"] == 0
+    assert (tmp_path / "a" / "ledger.csv").read_bytes() == (tmp_path / "b" / "ledger.csv").read_bytes()
+
+
+def test_tables_go_to_pandas_polars_and_arrow(sources, tmp_path):
+    """A table holds what the file of the run holds, in each library."""
+    run = encash.backtest(**sources, start=START, run_dir=tmp_path / "run")
+    file = pq.read_table(tmp_path / "run" / "equity.parquet")
+    assert pa.table(run.equity).equals(file)
+    assert run.equity.to_arrow().equals(file)
+    frame = run.ledger.to_pandas()
+    assert len(frame) == len(run.ledger)
+    assert frame["date"].dtype.kind == "M"
+    assert str(run.ledger).startswith(f"{len(frame):,} rows")
+    polars = pytest.importorskip("polars")
+    assert polars.DataFrame(run.equity)["net"].to_list() == file["net"].to_pylist()
+
+
+def test_results_show_themselves(sources, ranked, tmp_path):
+    """Every result prints what it is, as text and as escaped HTML; none prints an address of memory."""
+    run = encash.backtest(**sources, clusters=ranked, start=START, top_k=2, run_dir=tmp_path / "run")
+    compared = encash.compare(run, draws=20)
+    walk = encash.walk_clusters("c.lance", "p.h5", every=40, horizon=5, embargo=5, k=3, history=60)
+    head = encash.fit_head("c.lance", "p.h5", end=END, horizons=[5])
+    picks = encash.picks(**sources, clusters=ranked, top_k=2)
+    swept = encash.sweep({"grid": {"top_k": [1, 2]}, "base": {"start": START}}, **sources, clusters=ranked, workers=1)
+    for shown in (ranked, run, compared, walk, head, picks, swept, run.equity, ranked.ranking, walk.refits):
+        assert "0x" not in repr(shown)
+        assert "<" in shown._repr_html_()
+    assert compared.verdict["sentence"] in repr(compared)
+    assert "verdict" in repr(run)
+    assert len(swept.table) == 2
+    assert swept.best is not None
+    assert len(picks.table) == 2
+    assert ranked.best
+    page = encash.report(run, out=tmp_path / "report.html")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_charts_are_figures(sources, tmp_path):
+    """`dir(run.plot)` lists the charts of the page; each is a figure in the colors of paper."""
+    run = encash.backtest(**sources, start=START, run_dir=tmp_path / "run")
+    assert "equity" in dir(run.plot)
+    figure = run.plot.equity()
+    figure.savefig(tmp_path / "equity.png")
+    colors = {line.get_color() for axes in figure.axes for line in axes.lines}
+    assert "#1b5fcf" in colors
+    assert not any(str(color).startswith("#0102") for color in colors)
+    with pytest.raises(AttributeError, match="no chart 'equty'; there are"):
+        run.plot.equty()
+    with pytest.raises(InputError, match="compare it first"):
+        run.plot.random_filters()
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_one(sources):
+    """The error names the setting that was probably meant."""
+    with pytest.raises(InputError, match="'topk' is not a setting of a backtest; did you mean 'top_k'"):
+        encash.backtest(**sources, topk=3)
+    with pytest.raises(InputError, match="prices is a int; expected a path"):
+        encash.backtest(prices=3, cache="c.lance")
+
+
+def test_packages_are_called_like_their_functions():
+    """`encash.backtest` is a function with every setting in its signature, and the package of its parts."""
+    import encash.backtest as package
+
+    assert package.BacktestConfig(top_k=3).top_k == 3
+    for function in (encash.backtest, encash.audit, encash.picks, package):
+        names = inspect.signature(function).parameters
+        assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
+
+
+def test_an_audit_reports_what_it_tried(sources, tmp_path):
+    """The proofs of the command line, as a table."""
+    found = encash.audit(**sources, model="m.pt", start=START, days=1, sample=8, precision="float32")
+    assert len(found.checks) > 5
+    assert set(np.unique(found.checks["status"])) <= {"passed", "failed", "not_tried", "not_applicable"}
+    assert "0x" not in repr(found)
