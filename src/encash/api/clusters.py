@@ -13,12 +13,22 @@ from encash import clusters, pipeline
 from encash.api.inputs import Bars, folder_of, no_bars, spec_of, take, the_cache, the_prices
 from encash.api.results import Home, Shown
 from encash.api.tables import Table
-from encash.arrays import DayLike
+from encash.arrays import DayLike, Int32
 from encash.cache import Cache
 from encash.panel import PriceTable
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that ``k="auto"`` tries, up to the number of entries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A ranking over one horizon, and what was chosen from it."""
+
+    ranking: clusters.Ranking
+    best: Int32
+    """Clusters that the hard filter keeps, best first."""
+    rule: clusters.SelectionRule
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -27,7 +37,8 @@ class Clusters(Shown):
 
     home: Home
     model: clusters.ClusterModel
-    rankings: tuple[clusters.Ranking, ...] = ()
+    rankings: tuple[Ranked, ...] = ()
+    """One per horizon; empty before `rank_clusters`."""
     choice: clusters.KSelection | None = None
     """The numbers of clusters that were tried, if several were given."""
 
@@ -39,12 +50,12 @@ class Clusters(Shown):
     @property
     def ranking(self) -> Table | None:
         """The first ranking, best cluster first; None before `rank_clusters`."""
-        return Table(_columns(self.rankings[0].rows())) if self.rankings else None
+        return Table(_columns(self.rankings[0].ranking.rows())) if self.rankings else None
 
     @property
     def best(self) -> tuple[int, ...]:
         """Clusters that the hard filter keeps, best first; empty before `rank_clusters`."""
-        return tuple(self.rankings[0].best or ()) if self.rankings else ()
+        return tuple(self.rankings[0].best.tolist()) if self.rankings else ()
 
     def title(self) -> str:
         """Return one sentence."""
@@ -54,7 +65,10 @@ class Clusters(Shown):
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return what was fitted and ranked."""
         ranked = [
-            (f"best over {one.horizon} sessions", f"{_listed(one.best or ())}, on returns that ended by {one.rank_end}")
+            (
+                f"best over {one.ranking.horizon} sessions",
+                f"{_listed(one.best.tolist())}, on returns that ended by {one.ranking.rank_end}",
+            )
             for one in self.rankings
         ]
         return [("smallest, largest", f"{self.model.counts.min():,}, {self.model.counts.max():,}"), *ranked]
@@ -115,7 +129,7 @@ def fit_clusters(
         InputError: an unknown setting, an invalid number of clusters, or no entries.
     """
     counts = AUTO_COUNTS if k == "auto" else (k,) if isinstance(k, int) else tuple(int(one) for one in k)
-    config, opened, home = _fit_config(counts, settings), the_cache(cache), Home.at(out)
+    config, opened, home = fit_config(counts, settings), the_cache(cache), Home.at(out)
     with progress("read", "entries") as bar:
         sample = pipeline.draw_sample(opened, config, start=start, end=end, progress=bar)
     fitting = tuple(one for one in counts if one < len(sample.days)) if k == "auto" else counts
@@ -162,7 +176,7 @@ def rank_clusters(
     """
     folder, opened, table = folder_of("clusters", fitted), the_cache(cache), the_prices(prices)
     assert folder is not None
-    rule = _rule(top, settings)
+    rule = selection_rule(top, settings)
     horizons = (horizon,) if isinstance(horizon, int) else tuple(horizon)
     configs = [
         spec_of(
@@ -181,10 +195,9 @@ def rank_clusters(
     ]
     with progress("assign", "entries") as bar:
         assignments = pipeline.assignments_to_rank(opened, folder, start=start, end=end, progress=bar)
-    for config in configs:
-        pipeline.rank_clusters(assignments, table, folder, config=config, rule=rule)
+    found = [pipeline.rank_clusters(assignments, table, folder, config=config, rule=rule) for config in configs]
     home = fitted.home if isinstance(fitted, Clusters) else Home(folder=folder)
-    rankings = tuple(clusters.load_ranking(folder, one) for one in horizons)
+    rankings = tuple(Ranked(ranking=ranking, best=best, rule=rule) for ranking, best in found)
     return Clusters(home=home, model=clusters.load_clusters(folder), rankings=rankings)
 
 
@@ -220,7 +233,7 @@ def walk_clusters(
     """
     opened, home = the_cache(cache), Home.at(out)
     counts = (k,) if isinstance(k, int) else tuple(k)
-    fit = _fit_config(counts, take(clusters.FitConfig, settings))
+    fit = fit_config(counts, take(clusters.FitConfig, settings))
     config = spec_of(
         clusters.WalkConfig,
         {
@@ -229,7 +242,7 @@ def walk_clusters(
             "embargo": embargo,
             "fit": fit,
             "counts": counts if len(counts) > 1 else (),
-            "rule": _rule(top, settings),
+            "rule": selection_rule(top, settings),
             "winsorize": clusters.WalkConfig.winsorize if winsorize else None,
             **settings,
         },
@@ -243,11 +256,12 @@ def walk_clusters(
     return Walk(home=home, walk=found)
 
 
-def _fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitConfig:
+def fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitConfig:
+    """Return the settings of a fit; several numbers of clusters are tried from the first on."""
     return spec_of(clusters.FitConfig, {"k": counts[0], **settings}, "a setting of a fit")
 
 
-def _rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
+def selection_rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
     """Return the criteria among some settings, which lose them; without any, the best five."""
     rule = clusters.SelectionRule(top_k=top, **take(clusters.SelectionRule, settings))
     return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule

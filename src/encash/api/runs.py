@@ -137,6 +137,8 @@ def backtest(
     membership: str | Path | None = None,
     reference: str | Path | None = None,
     run_dir: str | Path | None = None,
+    refuse_misses: bool = False,
+    spreadsheet: bool = False,
     progress: Bars = no_bars,
     **settings: Any,
 ) -> Run:
@@ -159,6 +161,8 @@ def backtest(
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         reference: a CSV file of ``date,value`` to compare with.
         run_dir: the run folder; None is a folder below ``runs`` that is named after the run.
+        refuse_misses: fail if a candidate has no valid entry in the cache.
+        spreadsheet: also write the ledger so that a spreadsheet shows every ticker as text.
         progress: returns a progress bar of a title and a unit.
         settings: fields of `encash.backtest.BacktestConfig`, of `encash.pipeline.FilterChoice` and options of
             `encash.pipeline.Sources`.
@@ -177,6 +181,8 @@ def backtest(
             config,
             run_dir=None if run_dir is None else Path(run_dir),
             reference=None if reference is None else Path(reference),
+            refuse_misses=refuse_misses,
+            spreadsheet=spreadsheet,
             progress=bar,
         )
     return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=folder_of("clusters", clusters))

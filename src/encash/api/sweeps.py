@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from encash import pipeline
 from encash.api.inputs import Bars, folder_of, no_bars, price_columns, sources_of
 from encash.api.results import Home, Shown, number, percent
 from encash.api.tables import Table
+from encash.clusters import CandidateFilter
 from encash.errors import InputError
 
 
@@ -25,6 +26,10 @@ class Sweep(Shown):
     points: tuple[engine.Point, ...]
     best_run: Path | None
     """Folder of the run with the highest Sharpe ratio; None if no run has one."""
+    ranking_prices: str | None
+    """Whether the clusters were ranked on these prices: "same", "other" or "unknown"; None without clusters."""
+    stale: int | None
+    """Entries that no longer belong to the data; None if no run was computed, or nothing was compared."""
 
     @property
     def folder(self) -> Path:
@@ -47,7 +52,10 @@ class Sweep(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``encash sweep --json`` prints of the runs."""
-        return self.result.to_json()
+        best = None if self.best_run is None else str(self.best_run)
+        return {
+            **self.result.to_json(), "stale": self.stale, "ranking_prices": self.ranking_prices, "best_run": best
+        }  # fmt: skip
 
     def title(self) -> str:
         """Return one sentence."""
@@ -117,7 +125,8 @@ def sweep(
     Raises:
         InputError: an unknown section or setting.
     """
-    folder, default = folder_of("clusters", clusters), "none" if clusters is None else "hard"
+    folder = folder_of("clusters", clusters)
+    default = "none" if clusters is None and options.get("encoders") is None else "hard"
     if isinstance(grid, Mapping):
         points = engine.points_of(grid, filter=default)
     else:
@@ -138,6 +147,7 @@ def sweep(
     choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
     inputs = pipeline.open_inputs(sources, replace(choice, name="none"), universe)  # each run sets its own
     inputs = inputs if groups is None else replace(inputs, groups=engine.read_groups(groups))
+    choice = pipeline.with_periods(sources, choice, inputs.prices.days)
     names = {point.filter for point in points}
     filters = pipeline.open_filters(choice, names, inputs.prices.days, sources.open_cache())
     home = Home.at(out)
@@ -145,4 +155,17 @@ def sweep(
         result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=bar)
     with progress("best run", "cells") as bar:
         best = engine.write_best(result, points, inputs, filters=filters, progress=bar)
-    return Sweep(home=home, result=result, points=tuple(points), best_run=best)
+    return Sweep(
+        home=home,
+        result=result,
+        points=tuple(points),
+        best_run=best,
+        ranking_prices=_ranking_prices(inputs, filters.values()),
+        stale=inputs.lookup.stats.stale if result.computed else None,
+    )
+
+
+def _ranking_prices(inputs: engine.BacktestInputs, filters: Iterable[CandidateFilter]) -> str | None:
+    """Compare the prices with those that the clusters of the filters were ranked on; None without clusters."""
+    found = (engine.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
+    return next((prices for prices in found if prices is not None), None)

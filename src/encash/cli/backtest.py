@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import encash.backtest as engine
-from encash import pipeline
+from encash import api, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
-from encash.cli.flags import (
-    beside_flags,
-    command,
-    groups_flag,
-    setting_flags,
-    source_flags,
-    ticker_list,
-    universe_flags,
-)
-from encash.errors import InputError
+from encash.cli.flags import beside_flags, command, groups_flag, setting_flags, source_flags, universe_flags
+from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.extras import require
 
 SHOWN = {
@@ -64,77 +54,27 @@ def configuration(arguments: argparse.Namespace) -> engine.BacktestConfig:
     return spec_of(engine.BacktestConfig, arguments)
 
 
-def open_inputs(
-    arguments: argparse.Namespace,
-    console: Console,
-    choice: pipeline.FilterChoice | None = None,
-    *,
-    needed: Sequence[engine.BacktestConfig],
-) -> engine.BacktestInputs:
-    """Open the inputs that the flags name and some configurations need; `choice` replaces the filter of the flags."""
-    if arguments.no_model and arguments.encoders is not None:
-        raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
-    overrides: dict[str, Any] = {"model": None} if arguments.no_model else {}
-    sources = console.sources(arguments, price_columns=price_columns(needed), **overrides)
-    groups = read_groups(arguments, needed)
-    universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return replace(pipeline.open_inputs(sources, choice or filter_choice(arguments), universe), groups=groups)
-
-
-def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:
-    """Return the columns of the prices that some configurations need beside the closes."""
-    return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
-
-
-def read_groups(arguments: argparse.Namespace, needed: Sequence[engine.BacktestConfig]) -> engine.Groups | None:
-    """Read the groups of the flags; None without them.
-
-    Raises:
-        InputError: nothing uses them.
-    """
-    if arguments.groups is None:
-        return None
-    if not (getattr(arguments, "compare", 0) or any(config.needs_groups for config in needed)):
-        raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
-    return engine.read_groups(arguments.groups)
-
-
-def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
-    """Return the filter that the flags name."""
-    return spec_of(pipeline.FilterChoice, arguments, name=getattr(arguments, "filter", None))
-
-
 def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
     if arguments.page:
         require("report", "report.html (without it: --no-report)")
-    config = configuration(arguments)
-    inputs = open_inputs(arguments, console, needed=(config,))
-    with console.progress("entries", "cells") as progress:
-        result, folder = pipeline.backtest(
-            inputs,
-            config,
-            run_dir=arguments.run_dir,
-            reference=arguments.reference,
-            refuse_misses=arguments.no_model,
-            spreadsheet=arguments.spreadsheet,
-            progress=progress,
-        )
-    pipeline.record_command(folder, arguments.words)
-    values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
-    with console.progress("comparisons", "steps") as progress:
-        values |= pipeline.evaluate_run(
-            inputs,
-            config,
-            folder,
-            num_trials=arguments.num_trials,
-            draws=arguments.compare,
-            progress=progress,
-        )
+    check_groups(arguments, configuration(arguments))
+    run = api.backtest(
+        **input_keywords(arguments, console),
+        **setting_keywords(arguments),
+        reference=arguments.reference,
+        run_dir=arguments.run_dir,
+        refuse_misses=arguments.no_model,
+        spreadsheet=arguments.spreadsheet,
+        progress=console.progress,
+    )
+    pipeline.record_command(run.folder, arguments.words)
+    values = {**run.to_json(), "torch_imported": "torch" in sys.modules}
+    compared = api.compare(run, draws=arguments.compare, num_trials=arguments.num_trials, progress=console.progress)
+    values |= compared.values
     warn_of_prices(values, console)
     if arguments.page:
-        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
-        pipeline.write_report([folder], folder / "report.html", extras)
+        api.report(run, out=run.folder / "report.html")
     console.result(values, backtest_lines(values))
 
 
