@@ -276,7 +276,8 @@ LAYERS = {"bolt": "num_layers", "first": "num_layers", "second": "num_layers"}
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_is_accounted_for(tmp_path, folders, name):
-    """Libraries draw missing weights at random and skip unknown ones; here both are refused by name, as is a shape."""
+    """Libraries draw missing weights at random and skip unknown ones; here both are refused by name, as is a wrong
+    shape, and so is a model of NaN."""
     last = sorted(load_file(folders[name] / "model.safetensors"))[-1]
 
     def misshape(state):
@@ -287,6 +288,10 @@ def test_every_weight_is_accounted_for(tmp_path, folders, name):
             (lambda state: state.pop(last), r"weights are missing for its config \("),
             (lambda state: state.update(more=torch.ones(1)), r"1 weights are unknown .* \(more\)"),
             (misshape, "1 weights have a wrong shape"),
+            (
+                lambda state: [value.mul_(torch.nan) for value in state.values() if value.is_floating_point()],
+                "returns NaN or infinity",
+            ),
         )
     ):
         folder = tmp_path / str(number)

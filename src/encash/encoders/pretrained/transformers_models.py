@@ -108,6 +108,7 @@ def load_transformers_encoder(name: str, options: LoadOptions) -> SeriesEncoder:
         device = choose_device(options.device)
         body = _without_masks(model.base_model.to(device).eval().requires_grad_(False))
         series_model = SeriesModel(
+            folder=folder.path,
             states=_states(body, family, channels, device),
             architecture=f"{type(body).__name__} of {features_text(features)}, config {folder.settings_digest}",
             weights=weights_fingerprint({key: value.cpu() for key, value in body.state_dict().items()}),
