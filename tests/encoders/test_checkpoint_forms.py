@@ -121,6 +121,13 @@ def test_notes_on_the_model_are_read_from_every_form(tmp_path, save):
     assert spec.lookback == CONFIG["seq_len"]
 
 
+def test_the_end_of_the_training_may_be_in_the_config_of_a_checkpoint(tmp_path):
+    """It changes no identity, and look-ahead is found."""
+    torch.save(checkpoint(train_end="2015-12-31"), tmp_path / "m.pt")
+    spec = load(tmp_path / "m.pt").spec
+    assert (spec.train_end, spec.fingerprint) == ("2015-12-31", FINGERPRINT)
+
+
 def test_a_compiled_part_of_a_model_is_found(tmp_path):
     """The prefix of torch.compile and of data parallel training may stand within a name."""
     state = {name.replace("transformer.", "transformer._orig_mod.module."): v for name, v in weights("model.").items()}
@@ -211,6 +218,8 @@ SHAPES = {name: tuple(value.shape) for name, value in seed_model().state_dict().
         ({"state_dict": {"a": "b"}, "config": CONFIG}, "'a' is not a tensor"),
         ({"state_dict": {"a": torch.ones(1, dtype=torch.int8)}, "config": CONFIG}, "torch.int8"),
         ({**checkpoint(pred_mode="classification"), "bin_edges": "/etc/passwd"}, "expected a row of numbers"),
+        (checkpoint(train_end="2015-12-31", more={"train_end": "2018-12-31"}), "differ in train_end"),
+        ({"state_dict": weights(), "config": {**CONFIG, "feature_names": "abcde"}}, "expected a list of names"),
     ],
 )
 def test_unclear_files_are_refused_in_one_line(tmp_path, content, said):

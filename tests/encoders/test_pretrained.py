@@ -223,7 +223,7 @@ def test_patchtst_has_its_own_window_and_channels(tmp_path, folders):
     assert load_encoder(f"transformers:{folder}?features=2").spec.fingerprint == encoder.spec.fingerprint
     with pytest.raises(InputError, match="lookback 20 cannot be set for this model: it is 16"):
         load_encoder(f"transformers:{folder}", lookback=20)
-    for query in ("?features=3&feature=1", "?features=5&feature=0,1,2", "?features=1"):
+    for query in ("?features=3&feature=1", "?features=5&feature=0,1,2", "?features=1", "?features=5"):
         with pytest.raises(InputError, match="reads 2 features together"):
             load_encoder(f"transformers:{folder}{query}")
     single = save_patchtst(tmp_path / "one", num_input_channels=1)
@@ -237,6 +237,7 @@ def test_patchtst_has_its_own_window_and_channels(tmp_path, folders):
         ("?features=four", r"expected timesfm:FOLDER\?features=F"),
         ("?features=1_0", "expected timesfm:FOLDER"),
         ("?feature=1", "expected timesfm:FOLDER"),
+        ("?features=0", "expected timesfm:FOLDER"),
         ("?features=4&feature=0,4", "there is no feature 4 among 4"),
         ("?features=4&feature=1,1", "given twice"),
         ("?features=4&feature=close", "expected timesfm:FOLDER"),

@@ -44,7 +44,7 @@ def load_chronos_encoder(name: str, options: LoadOptions) -> SeriesEncoder:
     chronos: Any = import_optional("chronos", package="chronos", extra="chronos")
     source = parse_source(name, options)
     features = source.features or (0,)
-    if source.num_features is None or source.num_features < 1:
+    if source.num_features is None:
         raise InputError(f"{name}: the number of features of the data is unknown; add ?features=F&feature=I")
     folder = open_folder(source.folder)
     with loading(folder.path, "chronos"):
