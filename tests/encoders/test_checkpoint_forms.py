@@ -174,13 +174,24 @@ def test_the_config_of_plain_weights_is_given_or_beside_them(tmp_path):
     write_json(tmp_path / "config.json", CONFIG)
     assert load(path).spec.fingerprint == FINGERPRINT
     assert "heads=2" in load(path, model_config=elsewhere).spec.architecture
-    with pytest.raises(InputError, match="has a config of its own"):
+    with pytest.raises(InputError, match=r"num_heads = 4 in its own config, and .* has 2"):
         load(save_lightning(tmp_path, weights(), {}), model_config=elsewhere)
     with pytest.raises(MissingFileError):
         load(path, model_config=tmp_path / "none.json")
     write_json(tmp_path / "config.json", {"model_type": "patchtst", "d_model": 8})
     with pytest.raises(FormatError, match="patchtst model of transformers"):
         load(path)
+
+
+def test_a_given_config_completes_that_of_the_file(tmp_path):
+    """Hyperparameters that say nothing of the model, or not all of it, are completed by the given file."""
+    elsewhere = write_json(tmp_path / "sizes.json", CONFIG)
+    for number, hyper in enumerate(({"lr": 0.1}, {"lr": 0.1, "hidden_dim": CONFIG["hidden_dim"]})):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save({**LIGHTNING, "state_dict": weights("model."), "hyper_parameters": hyper}, path)
+        with pytest.raises(FormatError, match=r"has no config|num_layers = None"):
+            load(path)
+        assert load(path, model_config=elsewhere).spec.fingerprint == FINGERPRINT
 
 
 def test_weights_with_a_config_elsewhere_are_not_recognized_by_their_file_alone(tmp_path):

@@ -31,6 +31,7 @@ WRAPPERS = ("module", "model", "_orig_mod")
 _OWN_STATE = "model_state_dict"
 _STATES = ("state_dict", "model")
 _CONFIGS = ("config", "hyper_parameters")
+_SETTINGS = {"hidden_dim", "num_layers", "num_heads", "pred_mode"}
 _TEXTS = ("feature_set", "train_end")
 _FIX = "write it as JSON with hidden_dim, num_layers, num_heads and pred_mode"
 
@@ -85,7 +86,7 @@ def find_safetensors_parts(state: Mapping[str, Any], metadata: Mapping[str, str]
 
 
 def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
-    """Return parts that have a config: their own, the given one, or that beside the weights.
+    """Return parts that have a config: their own, completed by the given one, or that beside the weights.
 
     Args:
         parts: of the weights.
@@ -93,13 +94,12 @@ def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
         given: a JSON file; None takes `CONFIG_FILE` beside the weights if they have no config.
 
     Raises:
-        InputError: both the weights and the caller have a config.
+        InputError: the given config contradicts that of the weights.
         MissingFileError: the given file does not exist.
         FormatError: no config anywhere, or not JSON.
     """
-    if parts.config is not None and given is not None:
-        raise InputError(f"{path} has a config of its own; leave out the model config {given}")
-    if parts.config is not None:
+    own = parts.config or {}
+    if given is None and _SETTINGS & set(own):
         return parts
     source = Path(given) if given is not None else path.with_name(CONFIG_FILE)
     if given is None and not source.is_file():
@@ -113,7 +113,15 @@ def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
             f"{source} is the config of a {str(document['model_type'])[:40]} model of transformers; give such a model "
             f"as chronos:{path.parent}?…, timesfm:… or transformers:…"
         )
-    return replace(_with_document(parts, document, str(source)), from_file=True)
+    parts = _with_document(parts, document, str(source))
+    assert parts.config is not None
+    shared = [name for name in parts.config if name in own and name not in NOTES]
+    if odd := [name for name in shared if own[name] != parts.config[name]]:
+        raise InputError(
+            f"{path} has {odd[0]} = {own[odd[0]]!r} in its own config, and {source} has {parts.config[odd[0]]!r}; "
+            "leave the latter out"
+        )
+    return replace(parts, config={**own, **parts.config}, from_file=True)
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
