@@ -223,7 +223,13 @@ def test_patchtst_has_its_own_window_and_channels(tmp_path, folders):
     assert load_encoder(f"transformers:{folder}?features=2").spec.fingerprint == encoder.spec.fingerprint
     with pytest.raises(InputError, match="lookback 20 cannot be set for this model: it is 16"):
         load_encoder(f"transformers:{folder}", lookback=20)
-    for query in ("?features=3&feature=1", "?features=5&feature=0,1,2", "?features=1", "?features=5"):
+    for query in (
+        "?features=3&feature=1",
+        "?features=5&feature=0,1,2",
+        "?features=1",
+        "?features=5",
+        f"?features={10**17}",
+    ):
         with pytest.raises(InputError, match="reads 2 features together"):
             load_encoder(f"transformers:{folder}{query}")
     single = save_patchtst(tmp_path / "one", num_input_channels=1)

@@ -151,17 +151,16 @@ def _features(name: str, source: SeriesSource, channels: Any) -> tuple[tuple[int
     """
     if not isinstance(channels, int) or not 1 <= channels <= MOST_CHANNELS:
         raise FormatError(f"{source.folder}: invalid number of channels {channels!r} in the config")
-    features, count = source.features, source.num_features
-    if features is None:
-        features = (0,) if channels == 1 else tuple(range(count or channels))
+    count = source.num_features
     if count is None and channels == 1:
         raise InputError(f"{name}: the number of features of the data is unknown; add ?features=F&feature=I")
-    if channels not in (1, len(features)):
+    together = (count or channels) if source.features is None else len(source.features)
+    if channels not in (1, together):
         raise InputError(
-            f"{name}: the model reads {channels} features together, and {len(features)} of "
-            f"{count or channels} are given; give as many with ?features=F&feature=I,J,…"
+            f"{name}: the model reads {channels} features together, and {together} of {count or channels} are given; "
+            "give as many with ?features=F&feature=I,J,…"
         )
-    return features, channels
+    return source.features or tuple(range(channels)), channels
 
 
 def _lookback(options: LoadOptions, config: Any, family: Family) -> int:
