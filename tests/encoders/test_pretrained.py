@@ -266,6 +266,15 @@ def test_names_are_those_of_the_data(folders):
         load_encoder(f"timesfm:{folders['timesfm']}?feature=clsoe", feature_names=["close", "volume"])
 
 
+def test_a_weight_under_two_names_is_refused(tmp_path, folders):
+    """TimesFM 2.5 has other names in files than in the library; both at once are two weights for one place."""
+    shutil.copytree(folders["timesfm"], tmp_path / "m")
+    name = next(name for name in load_file(folders["timesfm"] / "model.safetensors") if "ff0" in name)
+    edit_weights(tmp_path / "m", lambda state: state.update({name.replace("ff0", "fc1"): state[name].clone()}))
+    with pytest.raises(FormatError, match="1 weights have the name of another one"):
+        load("timesfm", tmp_path / "m")
+
+
 def edit(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -294,7 +303,8 @@ def test_every_weight_is_accounted_for(tmp_path, folders, name):
         (
             (lambda state: state.pop(last), r"weights are missing for its config \("),
             (lambda state: state.update(more=torch.ones(1)), r"1 weights are unknown .* \(more\)"),
-            (misshape, "1 weights have a wrong shape"),
+            (misshape, "1 weights have a wrong shape or type"),
+            (lambda state: state.update({last: state[last].to(torch.int8)}), "1 weights have a wrong shape or type"),
             (
                 lambda state: [value.mul_(torch.nan) for value in state.values() if value.is_floating_point()],
                 "returns NaN or infinity",
