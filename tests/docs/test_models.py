@@ -14,7 +14,9 @@ import pytest
 
 from encash.cli import main
 from encash.cli.main import parser
+from encash.encoders import load_encoder
 from encash.training import PRESETS
+from tests.encoders.checkpoints import CONFIG, seed_model
 from tests.encoders.pretrained_models import save_bolt, save_patchtst, save_second, save_timesfm
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
@@ -105,3 +107,11 @@ def test_each_kind_of_foundation_model_fills_a_cache(
     assert first["computed"] == second["reused"] > 0
     captured = capsys.readouterr()
     assert captured.err == ""
+
+
+def test_the_weights_are_saved_as_the_page_says(folder: Path) -> None:
+    """The lines of the page that save a model as safetensors make a file that is its encoder."""
+    (block,) = (block for block in blocks("python") if "save_file" in block)
+    exec(compile(block, "models.md", "exec"), {"model": seed_model(), "config": CONFIG, "json": json})
+    spec = load_encoder("model.safetensors").spec
+    assert (spec.train_end, spec.lookback) == ("2015-12-31", CONFIG["seq_len"])
