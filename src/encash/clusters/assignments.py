@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Int32, Text, UInt64, positions, to_day
+from encash.arrays import DayLike, Days, Float32, Int32, Int64, Text, UInt64, positions, to_day
 from encash.clusters.draw import ticker_codes
 from encash.clusters.files import array_folder, check_types, read_array_folder
 from encash.clusters.model import ClusterModel
@@ -126,16 +126,18 @@ class Assignments:
         """
         if (start, end) not in self._fingerprints:
             part = self.between(start, end)
-            there = part.cluster >= 0
-            rows, columns = there.any(axis=1), there.any(axis=0)
-            at = np.ix_(rows, columns)
-            arrays = [part.cluster[at], np.where(there[at], part.distance[at], np.float32(np.nan))]
-            if part.distances is not None:
-                arrays.append(np.where(there[at][:, :, None], part.distances[at], np.float32(np.nan)))
-            content = [row_digests(np.ascontiguousarray(array)) for array in arrays]
-            keys: list[Canonical] = [part.days[rows].astype(np.int64), "\n".join(part.tickers[columns])]
-            self._fingerprints[start, end] = fingerprint([*keys, *content])
+            held = np.flatnonzero((part.cluster >= 0).any(axis=0))
+            there = (part.cluster >= 0)[:, held]
+            days = np.flatnonzero(there.any(axis=1))
+            content = [part._digests_of(day, held[there[day]]) for day in days]  # a day at a time: memory-mapped
+            keys: list[Canonical] = [part.days[days].astype(np.int64), "\n".join(part.tickers[held]), there[days]]
+            self._fingerprints[start, end] = fingerprint([*keys, np.array(content, dtype=np.uint64)])
         return self._fingerprints[start, end]
+
+    def _digests_of(self, day: int, columns: Int64) -> list[int]:
+        """Return the digest of each array of the assigned cells of a day."""
+        arrays = [self.cluster, self.distance, *([] if self.distances is None else [self.distances])]
+        return [int(row_digests(array[day, columns].reshape(1, -1))[0]) for array in arrays]
 
     @cached_property
     def _fingerprints(self) -> dict[tuple[DayLike | None, DayLike | None], str]:

@@ -114,13 +114,13 @@ def compare_forecasts(outcome: Outcome, lookup: SignalReader) -> list[dict[str, 
         Name, number of days and cells, IC and rank IC with their t, of the forecasts that were used and of each other;
         plain JSON values. Empty if there is nothing to compare.
     """
-    signals, horizon, source = outcome.signals, outcome.config.signal_horizon, lookup.forecasts
+    signals, horizon = outcome.signals, outcome.config.signal_horizon
     row, column = np.nonzero(signals.found)
     cells = signals.days[row], np.asarray(signals.tickers)[column]
-    if source is None or not (others := lookup.other_forecasts(*cells, horizon)):
+    if not (others := lookup.other_forecasts(*cells, horizon)):
         return []
     place = signals.horizons.index(horizon)
-    grids = {source.source: signals.forecast[place]}
+    grids = {lookup.forecasts.source if lookup.forecasts else "in use": signals.forecast[place]}
     for name, values in others.items():
         grids[name] = np.full(signals.found.shape, np.nan, dtype=np.float32)
         grids[name][row, column] = values
