@@ -15,6 +15,7 @@ import pytest
 from encash.cli import main
 from encash.cli.main import parser
 from encash.encoders import load_encoder
+from encash.testing import write_checkpoint
 from encash.training import PRESETS
 from tests.encoders.checkpoints import CONFIG, seed_model
 from tests.encoders.pretrained_models import save_bolt, save_patchtst, save_second, save_timesfm
@@ -28,7 +29,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prices of 12 tickers from 2014 to 2016 and their features, scores, positions, and the encoder of the page."""
+    """Prices of 12 tickers from 2014 to 2016 and their features, scores, positions, encoder and two caches."""
     monkeypatch.chdir(tmp_path)
     rng, days = np.random.default_rng(0), np.arange("2014-01-01", "2016-12-31", dtype="datetime64[D]")
     days = days[np.is_busday(days)]
@@ -44,6 +45,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("scores.csv").write_text("\n".join(["date,ticker,score", *scores]) + "\n")
     Path("positions.csv").write_text("ticker,shares\nT00,10\n")
     Path("my_encoder.py").write_text(blocks("python")[0])
+    for seed, name in enumerate(("one", "two")):
+        write_checkpoint(f"{name}.pt", num_features=64, seed=seed)
+        files = ["--model", f"{name}.pt", "--data", "features.h5", "--cache", f"{name}.lance"]
+        assert main(["build", *files, "--start", "2016-01-01", "--quiet"]) == 0
     return tmp_path
 
 
@@ -53,7 +58,7 @@ def test_the_commands_of_the_page_run(
     """Every command but the one on three encoders, which has tests of its own, as it stands."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], samples_per_epoch=256, epochs=1))
     lines = [line for block in blocks("bash") for line in block.splitlines() if line]
-    assert len(lines) == 14
+    assert len(lines) == 15
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "encash"

@@ -129,6 +129,16 @@ KINDS = (
         removable="k/map.npz",
     ),
     Kind(
+        name="clusterers",
+        files=("km/clusters.json", "km/clusters.npz", "kd/clusters.json", "kd/clusters.npz"),
+        commands=tuple(
+            command.replace("clusters k", f"clusters {name}") + more
+            for name in ("km", "kd")
+            for command, more in ((BACKTEST, " --filter nearest"), (RANK, " --min-return -1"), (PICKS, ""))
+        ),
+        checked=True,
+    ),
+    Kind(
         name="rankings",
         files=("k/ranking_5d.json", "k/best_clusters_5d.txt", "k/cluster_ranking_5d.csv"),
         commands=(BACKTEST, BACKTEST, PICKS, "clusters show k", SIMULATE, "report run --clusters k --out out.html"),

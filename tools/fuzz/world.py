@@ -36,6 +36,9 @@ STEPS = {
     "x.h5": "cache export c.lance x.h5",
     "guide.h5": "cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 --num-months 3",
     "k": "clusters fit --cache c.lance -k 3 --end {fit} --out k",
+    "km": "clusters fit --cache c.lance -k 2 --end {fit} --clusterer mixture --pca-components 2 --out km",
+    "kd": "clusters fit --cache c.lance -k 2 --end {fit} --clusterer hdbscan?min_cluster_size=5 --pca-components 2 "
+    "--out kd",
     "w": "clusters walk --cache c.lance --prices p.h5 --every 20 --horizon 5 --embargo 5 -k 3 --history 60 --top 1 "
     "--out w",
     "h": "head fit --cache c.lance --prices p.h5 --end {fit} --horizon 1 5 --every 5 --history 60 --out h",
@@ -47,7 +50,10 @@ STEPS = {
 """The command that makes each file or folder, in order; those without a command are exported."""
 BEFORE = {"c.lance": "build --model m.pt --data f.h5 --cache c.lance --end {start}"}
 """Commands that come first, so that a cache has several versions."""
-AFTER = {"k": "clusters rank --clusters k --cache c.lance --prices p.h5 --end {fit} --horizon 5 --top 2"}
+AFTER = {
+    name: f"clusters rank --clusters {name} --cache c.lance --prices p.h5 --end {{fit}} --horizon 5 --top {top}"
+    for name, top in (("k", 2), ("km", 1), ("kd", 1))
+}
 
 
 def make_world(folder: Path, wanted: set[str]) -> None:

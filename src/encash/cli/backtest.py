@@ -101,10 +101,24 @@ def ranked_by(values: dict[str, Any]) -> str:
     if source == "head":
         facts = values["head"]
         return f"a {facts['kind']} head fitted on returns up to {facts['last_end']}"
+    if source == "average":
+        facts = values["average"]
+        return f"the mean of {len(facts['caches'])} caches, by {facts['by']}"
     if source == "scores":
         facts = values["scores"]
         return f"scores of a file: {facts['joined']:,} of {facts['scores']:,} are of these days and tickers"
     return "forecasts of the encoder"
+
+
+def skill_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Format the rank IC of forecasts beside each other.
+
+    >>> skill_lines([{"name": "head", "rank_ic": 0.031, "rank_ic_t": 2.1}, {"name": "encoder", "rank_ic": None,
+    ...               "rank_ic_t": None}])
+    ['rank IC        head +0.031 (t +2.1), encoder – (t –)']
+    """
+    each = (f"{row['name']} {figure(row['rank_ic'], '+.3f')} (t {figure(row['rank_ic_t'], '+.1f')})" for row in rows)
+    return [f"rank IC        {', '.join(each)}"] if rows else []
 
 
 def warn_of_prices(values: dict[str, Any], console: Console) -> None:
@@ -139,6 +153,7 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"hit rate       {hit_rate:.1%}   ({values['computed']:,} computed{of_hits}, "
         f"model loaded: {'yes' if values['model_loaded'] else 'no'})",
         f"ranked by      {ranked_by(values)}",
+        *skill_lines(values.get("forecast_ic", [])),
         f"period         {values['start']} to {values['end']}, {values['sessions']:,} sessions",
         f"final capital  ${values['final_capital']:,.2f}",
         f"total return   {figure(values['total_return'], '.2%')}",

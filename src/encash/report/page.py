@@ -79,6 +79,7 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         health=tables.health(run),
         comparisons=tables.comparison_rows(run, extras),
         skill=tables.skill_rows(extras),
+        sources=tables.source_rows(run),
         provenance=tables.provenance(run),
     )
 

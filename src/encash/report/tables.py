@@ -146,10 +146,30 @@ def skill_rows(extras: Extras) -> list[tuple[str, ...]]:
     ]
 
 
+def source_rows(run: Run) -> list[tuple[str, ...]]:
+    """List forecasts beside each other, those that were used first: name, days, IC, its t, rank IC, its t."""
+    rows = run.result.get("forecast_ic")
+    if not isinstance(rows, list):
+        return []
+    return [
+        (
+            str(row.get("name")),
+            count(row.get("days")),
+            *(
+                number(row.get(key), digits)
+                for key, digits in (("ic", 3), ("ic_t", 1), ("rank_ic", 3), ("rank_ic_t", 1))
+            ),
+        )
+        for row in rows
+        if isinstance(row, dict)
+    ]
+
+
 def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
     """List settings, fingerprints, library versions and all other values of the result."""
     by_policy = run.section("final_capital_by_delisting")
-    shown = {"configuration", "fingerprints", "versions", "stages", "final_capital_by_delisting", "health"}
+    hidden = ("stages", "final_capital_by_delisting", "health", "forecast_ic")
+    shown = {"configuration", "fingerprints", "versions", *hidden}
     sections: dict[str, Mapping[str, Any]] = {
         "Configuration": run.config,
         "Final capital by delisting policy": by_policy,

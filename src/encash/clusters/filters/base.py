@@ -106,16 +106,14 @@ class CandidateFilter(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Identity (64 hexadecimal digits): name, share, seed, the model, best clusters and first day of each period,
-        the fields that a subclass adds, and the cached assignments if there are any."""
-        return self.fingerprint_of(None, None)
-
-    def fingerprint_of(self, start: DayLike | None, end: DayLike | None) -> str:
-        """Return the identity for a run from one day to another: only the assignments of these days count."""
+        and the fields that a subclass adds; assignments of one's own, too. Those that the folder of the clusters holds
+        follow from the model, and a filter has the same identity with and without them."""
         periods = [[one.model.fingerprint, one.best.tolist(), str(one.first_day)] for one in self.periods]
         shared = {one.name for one in fields(CandidateFilter)}
         own = {one.name: getattr(self, one.name) for one in described_fields(self) if one.name not in shared}
-        cached = [] if self.assignments is None else [{"assignments": self.assignments.fingerprint(start, end)}]
-        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else []), *cached])
+        given = self.assignments
+        other = [] if given is None or given.stored else [{"assignments": given.fingerprint}]
+        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else []), *other])
 
     @property
     def clusters(self) -> str:
