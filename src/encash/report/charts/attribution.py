@@ -10,12 +10,10 @@ from encash import metrics
 from encash.arrays import Float64
 from encash.report import style
 from encash.report.charts.base import Chart, Column, Point, Table
-from encash.report.formatting import SIGNED_PERCENT, Unit, number, signed_percent
+from encash.report.formatting import BASIS_POINTS, SIGNED_PERCENT, number, signed_percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 from encash.significance import Estimate, mean_of
-
-BASIS_POINTS = Unit("number", number, 0, 1e4)
 
 
 class Step(NamedTuple):

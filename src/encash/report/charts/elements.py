@@ -190,7 +190,7 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
         Figure, points and table of the chart.
     """
     figure = style.new_figure(style.HALF, 300)
-    axes = style.new_axes(figure, (0.085, 0.17, 0.9, 0.5))
+    axes = style.new_axes(figure, (0.085, 0.17, 0.9, 0.7 - len(marks) * 20 / 300))
     values = np.concatenate([draws, [mark.value for mark in marks]])
     margin = 0.03 * max(float(np.ptp(values)), 1e-3 * float(np.abs(values).max()))
     bins = max(8, min(40, round(2.0 * len(draws) ** 0.5)))
@@ -202,7 +202,7 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
     ticks = style.round_values(axes.get_xlim(), 5)
     style.x_axis(axes, ticks, unit.labels(ticks.tolist()), x_title)
     for order, mark in enumerate(marks):
-        _mark(axes, mark, unit, order)
+        _mark(axes, mark, unit, level=28 + 20 * (len(marks) - order), first=order == 0)
     above = 1.0 + 16 / axes.bbox.height
     axes.text(-0.09, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
     spans = [(float(low), float(high)) for low, high in pairwise(edges.tolist())]
@@ -221,16 +221,16 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
     return {"figure": figure, "points": points, "table": table}
 
 
-def _mark(axes: style.Axes, mark: Mark, unit: Unit, order: int) -> None:
-    """Draw a vertical line, and its label above the chart."""
+def _mark(axes: style.Axes, mark: Mark, unit: Unit, *, level: float, first: bool) -> None:
+    """Draw a vertical line, and its label some pixels above the chart."""
     line: dict[str, Any] = {
         "color": style.COLOR[mark.role],
-        "linewidth": 2.4 if order == 0 else 1.7,
-        "linestyle": "-" if order == 0 else style.DASHES,
+        "linewidth": 2.4 if first else 1.7,
+        "linestyle": "-" if first else style.DASHES,
         "clip_on": False,
     }
     axes.plot([mark.value] * 2, [0, 1.03], transform=axes.get_xaxis_transform(), **line)
-    level = 1.0 + (92 - 20 * order) / axes.bbox.height
-    axes.plot([-0.09, -0.03], [level, level], transform=axes.transAxes, **line)
+    up = 1.0 + level / axes.bbox.height
+    axes.plot([-0.09, -0.03], [up, up], transform=axes.transAxes, **line)
     label = f"{mark.label} {unit(mark.value)}"
-    axes.text(-0.015, level, label, transform=axes.transAxes, va="center", color=line["color"])
+    axes.text(-0.015, up, label, transform=axes.transAxes, va="center", color=line["color"])

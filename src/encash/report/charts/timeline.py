@@ -101,8 +101,14 @@ def _draw(axes: style.Axes, when: Float64, panel: Panel, columns: list[Column], 
     for order, line in enumerate(panel.lines):
         shown = thin(np.nan_to_num(line.values), POINTS)
         color = style.COLOR[line.role]
-        style_of_line = {"color": color, "linewidth": line.width, "zorder": 3.0 - 0.01 * order, "gid": "data-series"}
-        axes.plot(when[shown], line.values[shown], **style_of_line)
+        axes.plot(
+            when[shown],
+            line.values[shown],
+            color=color,
+            linewidth=line.width,
+            zorder=3.0 - 0.01 * order,
+            gid="data-series",
+        )
         if panel.filled and order == 0:
             axes.fill_between(
                 when[shown], line.values[shown], 0.0, color=color, alpha=0.2, linewidth=0, gid="data-series"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from encash import metrics
@@ -239,7 +241,7 @@ def _extremes(trips: tuple[Trip, ...]) -> str:
     )
 
 
-def _profit_bars(profits: dict[str, float]) -> dict[str, object]:
+def _profit_bars(profits: dict[str, float]) -> dict[str, Any]:
     """Draw profits as horizontal bars."""
     values = [IntervalBar(label=name, value=value, highlighted=value > 0) for name, value in profits.items()]
     return horizontal_bars(values, MONEY, x_title="profit, in the currency of the prices", y_title="ticker or group")
