@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,19 @@ class Tab:
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:1000])
         return answer["result"].get("value")
+
+    def count(self, selector: str) -> int:
+        """Count elements, without a script."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        return len(self.call("DOM.querySelectorAll", nodeId=root, selector=selector)["nodeIds"])
+
+    def wait(self, selector: str) -> None:
+        """Wait until an element is there, without a script; at most ten seconds."""
+        for _ in range(200):
+            if self.count(selector):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{selector} is not there")
 
     def press(self, key: str, times: int = 1) -> None:
         """Press a key as a person does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -111,8 +111,9 @@ class Ledger:
         return tuple(found)
 
 
+@lru_cache(maxsize=2)
 def read_ledger(run: Run) -> Ledger:
-    """Read the ledger of a run.
+    """Read the ledger of a run, once for all charts.
 
     Raises:
         FormatError: it is malformed, or has an order on a day that is not a session of the run.

@@ -37,9 +37,8 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
     figure = style.new_figure(style.WIDE, height)
     left, right = 270, 250
     axes = style.new_axes(figure, (left / style.WIDE, 46 / height, 1 - (left + right) / style.WIDE, 1 - 56 / height))
-    points = []
     for place, step in enumerate(steps):
-        value, end = step.amount.value, step.start + step.amount.value
+        value = step.amount.value
         role = "muted" if step.total else "good" if value > 0 else "bad"
         axes.barh(
             place, value, left=step.start, height=0.62, color=style.COLOR[role], alpha=0.55 if step.total else 0.8
@@ -53,9 +52,12 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
         axes.text(
             1 + 10 / axes.bbox.width, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=12.5
         )
-        points.append(Point(*style.pixel(axes, end, place), f"{step.name}: {text}"))
     axes.set_ylim(len(steps) - 0.4, -0.6)
     axes.axvline(0.0, color=style.COLOR["muted"], linewidth=1.2)
+    points = [
+        Point(*style.pixel(axes, step.start + step.amount.value, place), f"{step.name}: {_amount(step)}")
+        for place, step in enumerate(steps)
+    ]
     ticks = style.round_values(axes.get_xlim(), 6)
     style.x_axis(axes, ticks, SIGNED_PERCENT.labels(ticks.tolist()), "mean daily return, times the sessions of a year")
     ends = [step.amount.interval() for step in steps]

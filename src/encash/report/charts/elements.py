@@ -102,7 +102,15 @@ def end_labels(axes: style.Axes, lines: Sequence[Line], unit: Unit, gap: float =
     for line, at in zip(lines, heights, strict=True):
         text = f"{line.label} {unit(float(line.values[-1]))}"
         place = (1 + 8 / axes.bbox.width, (at - excess) / height)
-        axes.text(*place, text, transform=axes.transAxes, va="center", color=style.COLOR[line.role], fontsize=12)
+        axes.text(
+            *place,
+            text,
+            transform=axes.transAxes,
+            va="center",
+            color=style.COLOR[line.role],
+            fontsize=12,
+            gid=style.AXIS,
+        )
 
 
 def bars(values: Sequence[IntervalBar], unit: Unit, *, y_title: str, x_title: str, base: float = 0.0) -> dict[str, Any]:

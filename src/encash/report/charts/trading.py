@@ -153,7 +153,7 @@ def profit_by_ticker(run: Run, extras: Extras) -> Chart | None:
     top = sum(list(profits.values())[:_SHOWN])
     reading = (
         f"{positive} of {pluralize(len(profits), 'ticker')} brought in money; the best {min(_SHOWN, len(profits))} "
-        f"{money(top)} of {money(total)}."
+        f"brought in {money(top)}, all of them together {money(total)}."
     )
     return Chart(
         title="Profit by ticker",

@@ -128,7 +128,7 @@
     const panels = JSON.parse(drawing.dataset.panels);
     const readout = html("p", "readout");
     figure.querySelector("figcaption").after(readout);
-    return { figure, drawing, svg, panels, readout, live: element("g", {}, svg), over: element("g", { class: "over" }, svg) };
+    return { figure, drawing, svg, panels, readout, live: element("g", { class: "live" }, svg), over: element("g", { class: "over" }, svg) };
   });
   const whole = figures.length ? figures[0].panels[0].span : [0, 1];
   const data = (chart) => {
@@ -202,6 +202,13 @@
     if (panel.fill && low <= 0 && high >= 0) {
       const base = up(0), [column, role] = panel.lines[0];
       element("path", { d: `M${across(panel.box, chart.days[first])} ${base}` + path(column, rows).replaceAll("M", "L") + `L${across(panel.box, chart.days[last])} ${base}Z`, fill: `var(--${role})`, "fill-opacity": 0.2 }, inner);
+    }
+    const ends = panel.lines.map(([column, role]) => [chart.columns[column][last], column, role]).filter(([value]) => Number.isFinite(value));
+    let below = Infinity;
+    for (const [value, column, role] of ends.sort(([one], [other]) => one - other)) {
+      below = Math.min(up(value), below - 16);
+      const label = element("text", { x: left + width + 8, y: below + 4, style: `fill: var(--${role})` }, chart.live);
+      label.textContent = `${chart.names[column].split(",")[0]} ${written(panel.unit, value)}`;
     }
     for (const [column, role, strokeWidth] of [...panel.lines].reverse())
       element("path", { d: path(column, rows), fill: "none", stroke: `var(--${role})`, "stroke-width": strokeWidth }, inner);
