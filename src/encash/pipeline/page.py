@@ -25,7 +25,7 @@ class PageExtras:
     same_as: Path | None = None
     """A run folder that must be equal, such as the same run without a cache: the page shows the hashes of both."""
     audit: Path | None = None
-    """What ``encash audit --json`` printed."""
+    """A file with the output of ``encash audit --json``."""
 
 
 def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = None) -> Path:

@@ -147,7 +147,7 @@ class Unit:
     digits: int
     """Digits of a single value."""
     scale: float = 1.0
-    """What a value is multiplied by before it is written."""
+    """Factor of a value before it is written."""
 
     def __call__(self, value: float | None) -> str:
         """Format a single value."""

@@ -34,7 +34,7 @@ COLOR = {
 SMALL = 11.5
 """Font size inside a drawing."""
 LETTER = 7.2
-"""Width of a digit or a letter of a label, in pixels, with room to spare."""
+"""Width of a digit or a letter of a label, in pixels, a little more than most have."""
 AXIS = "data-axis"
 """Mark of the ticks and labels of an axis, which the script of the page replaces when it zooms."""
 DASHES = (0, (5, 3))

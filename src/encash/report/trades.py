@@ -1,4 +1,4 @@
-"""What follows from the ledger of a run: cash, holdings and turnover by session, round trips, profit by ticker."""
+"""Cash, holdings and turnover by session, round trips and profit by ticker, from the ledger of a run."""
 
 from __future__ import annotations
 

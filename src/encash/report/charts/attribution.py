@@ -1,4 +1,4 @@
-"""Where the money went: from equal weights to the net return, and how much trading may cost."""
+"""Attribution of the return, from equal weights to the net return, and the cost at which nothing is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     amount: Estimate
     """A year, arithmetic."""
     start: float
-    """Where its bar begins; 0 for a total."""
+    """Begin of its bar; 0 for a total."""
     total: bool
 
 

@@ -198,7 +198,7 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
         Figure, points and table of the chart.
     """
     figure = style.new_figure(style.HALF, 300)
-    axes = style.new_axes(figure, (0.085, 0.17, 0.9, 0.7 - len(marks) * 20 / 300))
+    axes = style.new_axes(figure, (0.115, 0.17, 0.87, 0.7 - len(marks) * 20 / 300))
     values = np.concatenate([draws, [mark.value for mark in marks]])
     margin = 0.03 * max(float(np.ptp(values)), 1e-3 * float(np.abs(values).max()))
     bins = max(8, min(40, round(2.0 * len(draws) ** 0.5)))
@@ -212,7 +212,7 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
     for order, mark in enumerate(marks):
         _mark(axes, mark, unit, level=28 + 20 * (len(marks) - order), first=order == 0)
     above = 1.0 + 16 / axes.bbox.height
-    axes.text(-0.09, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
+    axes.text(-0.132, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
     spans = [(float(low), float(high)) for low, high in pairwise(edges.tolist())]
     points = [
         Point(*style.pixel(axes, (low + high) / 2, float(number)), f"{unit(low)} to {unit(high)}: {number}")
@@ -239,6 +239,6 @@ def _mark(axes: style.Axes, mark: Mark, unit: Unit, *, level: float, first: bool
     }
     axes.plot([mark.value] * 2, [0, 1.03], transform=axes.get_xaxis_transform(), **line)
     up = 1.0 + level / axes.bbox.height
-    axes.plot([-0.09, -0.03], [up, up], transform=axes.transAxes, **line)
+    axes.plot([-0.132, -0.072], [up, up], transform=axes.transAxes, **line)
     label = f"{mark.label} {unit(mark.value)}"
-    axes.text(-0.015, up, label, transform=axes.transAxes, va="center", color=line["color"])
+    axes.text(-0.055, up, label, transform=axes.transAxes, va="center", color=line["color"])
