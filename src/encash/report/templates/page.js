@@ -161,7 +161,15 @@
     const [, top, , height] = panel.box, up = panel.log ? Math.log : (value) => value;
     return (value) => top + height * (1 - (up(value) - up(low)) / (up(high) - up(low)));
   };
+  const drawImage = (chart, panel) => {
+    const [left, top, width, height] = panel.box, [low, high] = view;
+    const from = left + (low - whole[0]) / (whole[1] - whole[0]) * width, part = (high - low) / (whole[1] - whole[0]) * width;
+    const inner = element("svg", { x: left, y: top, width, height, viewBox: [from, top, part, height].join(" "), preserveAspectRatio: "none" }, chart.live);
+    inner.append(chart.svg.querySelector("[data-image]").cloneNode());
+    inner.firstChild.removeAttribute("clip-path");
+  };
   const drawPanel = (chart, panel, first, last) => {
+    if (panel.image) return drawImage(chart, panel);
     const seen = [...panel.lines.map(([column]) => column), ...panel.bands.flatMap(([low, high]) => [low, high])];
     let low = Infinity, high = -Infinity;
     for (const column of seen)
@@ -249,11 +257,16 @@
       }
       if (row < 0) continue;
       html("b", "", chart.readout, dayText(days[row]));
-      for (const panel of chart.panels)
+      for (const panel of chart.panels) {
+        if (panel.image) {
+          const largest = columns.map((values, column) => [values[row], names[column]]).slice(1).sort(([one], [other]) => other - one);
+          for (const [share, name] of largest.slice(0, 4)) html("span", "", chart.readout, ` ${name} ${written(panel.unit, share)}`);
+        }
         for (const [column, role] of panel.lines) {
           const value = html("span", "", chart.readout, ` ${names[column]} ${written(panel.unit, columns[column][row])}`);
           value.style.setProperty("--role", `var(--${role})`);
         }
+      }
     }
   };
   const bar = html("div", "zoom"), span = html("b", "", bar), back = html("button", "", bar, "Show the whole run");
