@@ -132,7 +132,7 @@ def x_axis(
         center, half = float(axes.transData.transform((place, 0.0))[0]), LETTER * len(label) / 2
         if center - half < end:
             continue
-        end = center + half + LETTER
+        end = center + half + 4.0
         transform = axes.get_xaxis_transform()
         axes.text(place, -8 * down, label, transform=transform, ha="center", va="top", fontsize=12, gid=AXIS)
     if line:

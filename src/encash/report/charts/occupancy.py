@@ -9,7 +9,7 @@ import numpy as np
 from encash.arrays import Days
 from encash.report import style
 from encash.report.charts.base import Chart, Column, Table
-from encash.report.charts.timeline import LEFT, RIGHT
+from encash.report.charts.timeline import LEFT, RIGHT, month_labels
 from encash.report.formatting import PERCENT, percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Occupancy, Run, occupancy
@@ -90,30 +90,13 @@ def occupancy_figure(found: Occupancy, span: Days | None = None) -> style.Figure
         role, weight = ("net", "bold") if kept[place] else ("muted", "normal")
         text = str(clusters[place])
         style.y_label(axes, place, text, color=style.COLOR[role], fontweight=weight, fontsize=style.SMALL)
-    columns, labels = _months(found.labels)
+    columns, labels = month_labels(found.labels)
     style.x_axis(axes, starts[columns], labels, line=False)
     if 0 < kept.sum() < len(kept):
         axes.axhline(float(kept.sum()) - 0.5, color=style.COLOR["ink"], linewidth=1.2)
     style.y_title(axes, "cluster; kept ones bold, on top")
     _legend(axes, float(share.max()))
     return figure
-
-
-def _months(labels: tuple[str, ...]) -> tuple[list[int], list[str]]:
-    """Return the columns at which months or years begin, at equal steps and ten at most, and their names."""
-    months = np.array([label[:7] for label in labels], dtype="datetime64[M]").astype(np.int64)
-    begins = np.flatnonzero(np.concatenate([[True], months[1:] != months[:-1]]))
-    whole = begins if len(begins) < 2 or months[-1] - months[0] < 12 else begins[1:]  # the first may be cut off
-    numbers = months[whole]
-    for step in (1, 2, 3, 6, 12, 24, 60, 120):
-        _, first = np.unique(numbers // step, return_index=True)
-        first = first[(numbers[first] % step == 0) | (step == 1)]
-        if 2 <= len(first) <= 10:
-            break
-    else:
-        first, step = np.array([0]), 1
-    names = [str(np.datetime64(int(number), "M")) for number in numbers[first]]
-    return whole[first].tolist(), [name[:4] if step >= 12 else name for name in names]
 
 
 def _legend(axes: style.Axes, most: float) -> None:
