@@ -133,7 +133,7 @@ def audit(
         universe=universe if membership is None else engine.read_membership(membership),
         groups=None if groups is None else engine.read_groups(groups),
         cache=known,
-        forecasts=sources.forecasts(known),
+        forecasts=sources.forecasts(known, opened),
         clusters=folder_of("clusters", clusters),
         days=days,
         sample=sample,

@@ -79,12 +79,12 @@ class OpenSources(pipeline.Sources):
             return super().lookup(panel, cache)
         return self.lookup_through(self.opened_encoder, panel, cache)
 
-    def forecasts(self, cache: Cache | None) -> ForecastSource | None:
-        """Return the head or the scores that replace the forecasts of the encoder."""
+    def forecasts(self, cache: Cache | None, panel: Panel | None = None) -> ForecastSource | None:
+        """Return what replaces the forecasts of the encoder."""
         if self.opened_scores is None:
-            return super().forecasts(cache)
-        if self.head is not None or self.scores is not None:
-            raise InputError("both a head and scores give forecasts; give one of them")
+            return super().forecasts(cache, panel)
+        if self.head is not None or self.scores is not None or self.average:
+            raise InputError("scores, a head and an average each give forecasts; give one of them")
         return self.opened_scores
 
 

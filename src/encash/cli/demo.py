@@ -81,6 +81,8 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         timings={"live": live.result["seconds"], "cached": compared.result["seconds"]},
         same_picks=same,
         same_as=out / "live",
+        cache=str(cache),
+        prices=prices,
     )
     page = pipeline.write_report([out / "cached"], out / "report.html", extras)
     summary = {

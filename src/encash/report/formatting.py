@@ -147,7 +147,7 @@ class Unit:
     digits: int
     """Digits of a single value."""
     scale: float = 1.0
-    """What a value is multiplied by before it is written."""
+    """Factor of a value before it is written."""
 
     def __call__(self, value: float | None) -> str:
         """Format a single value."""
@@ -173,4 +173,5 @@ COUNT = Unit("count", number, 0)
 PERCENT = Unit("percent", percent, 1, 100.0)
 SIGNED_PERCENT = Unit("signed", signed_percent, 1, 100.0)
 RETURN = Unit("return", signed_percent, 2, 100.0)
+BASIS_POINTS = Unit("number", lambda value, digits: number(None if value is None else value * 1e4, digits), 0, 1e4)
 MULTIPLE = Unit("multiple", lambda value, digits: f"{number(value, digits)}×", 1)

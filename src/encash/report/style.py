@@ -46,7 +46,7 @@ PAPER = {
 SMALL = 11.5
 """Font size inside a drawing."""
 LETTER = 7.2
-"""Width of a digit or a letter of a label, in pixels, with room to spare."""
+"""Width of a digit or a letter of a label, in pixels, a little more than most have."""
 AXIS = "data-axis"
 """Mark of the ticks and labels of an axis, which the script of the page replaces when it zooms."""
 DASHES = (0, (5, 3))
@@ -155,7 +155,7 @@ def x_axis(
         center, half = float(axes.transData.transform((place, 0.0))[0]), LETTER * len(label) / 2
         if center - half < end:
             continue
-        end = center + half + LETTER
+        end = center + half + 4.0
         transform = axes.get_xaxis_transform()
         axes.text(place, -8 * down, label, transform=transform, ha="center", va="top", fontsize=12, gid=AXIS)
     if line:

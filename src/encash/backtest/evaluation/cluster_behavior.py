@@ -1,4 +1,4 @@
-"""What the entries of each cluster looked like and earned in the sessions of a run, which its ranking did not know."""
+"""Typical windows, tickers and returns of the entries of each cluster in the sessions of a run, out of sample."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from encash.report.charts.forecast_skill import quintile_returns, rank_ics
 from encash.report.charts.growth import growth
 from encash.report.charts.history import drawdowns, return_distribution, years
 from encash.report.charts.monthly_returns import monthly
+from encash.report.charts.neighbors import neighbors
 from encash.report.charts.occupancy import cluster_occupancy
 from encash.report.charts.reliability import reliability
 from encash.report.charts.rolling import beta, rolling
@@ -68,6 +69,7 @@ CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     win_rates,
     cluster_map,
     cluster_stability,
+    neighbors,
     coverage,
     timings,
     stages,

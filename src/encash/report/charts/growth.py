@@ -13,7 +13,7 @@ from encash.report.charts.elements import Line, draw_lines, end_labels, value_ax
 from encash.report.formatting import NUMBER, number, shorten
 from encash.report.summary import thin
 
-POINTS, POINTS_OF_ALL = 1000, 8_000
+POINTS, POINTS_OF_ALL = 1000, 7_000
 """Points at most, of a line and of all lines."""
 _LABELED = ("net", "bench", "good", "bad", "gross", "ink", "muted", "muted")
 """Colors of the lines that have labels, best run first."""
