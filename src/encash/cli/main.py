@@ -28,6 +28,7 @@ COMMANDS = {
     "picks": "list the filtered, ranked top-k of one day",
     "report": "write the page of one or several runs",
     "guide": "write the files that give the guide's commands their own names in a folder",
+    "doctor": "examine versions, extras, devices, disk and locks; exit 1 if something is broken",
     "completion": "print the script that completes commands and flags in bash, zsh or fish",
     "audit": "test that results do not depend on the future; exit 3 if they do",
 }
