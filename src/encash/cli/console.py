@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import json
 import os
@@ -15,12 +16,12 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from encash import pipeline
 from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands import it from here
 from encash.cli.parser import one_line
-from encash.cli.progress import Bar
+from encash.cli.progress import Bar, LiveLine, is_live
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
 from encash.input_files import refuse_url
@@ -32,6 +33,10 @@ Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
 _POLL_SECONDS = 0.02
+_KEPT = "what was stored before is kept, and the same command starts again"
+_PLAIN = "encash-plain"
+_ASCII = {"–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "→": "->", "·": "-", "²": "^2", "³": "^3"}
+"""What stands for characters of ours that a console lacks."""
 _OUT_OF_MEMORY = "failed to map segment|[Cc]annot allocate memory|bad_alloc|can't start new thread"
 FOUND = 3
 """The exit code of a check with findings."""
@@ -44,13 +49,16 @@ class Console:
     as_json: bool = False
     quiet: bool = False
     warnings: list[str] = field(default_factory=list)
+    line: LiveLine | None = None
+    """Shows on a terminal that the command works."""
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print `values` with ``--json``, otherwise `lines`, and on stderr the warnings that ``--quiet`` held back."""
+        self.hand_over()
         if self.quiet and self.warnings:
             print("\n".join(self.warnings), file=sys.stderr, flush=True)
         if self.as_json:
-            print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(values, ensure_ascii=not _is_utf8(sys.stdout), allow_nan=False))
         else:
             print("\n".join(lines))
 
@@ -61,6 +69,8 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print a remark on stderr; nothing with ``--quiet``."""
+        if self.line is not None:
+            self.line.clear()
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
@@ -71,7 +81,22 @@ class Console:
 
     def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""
-        return closing(Bar(title, unit, quiet=self.quiet, written=written))
+        return closing(Bar(title, unit, quiet=self.quiet, line=self.line, stream=sys.stderr, written=written))
+
+    @contextmanager
+    def live(self, title: str) -> Iterator[None]:
+        """Show a live line while a command runs, if stderr is a terminal."""
+        if is_live(sys.stderr) and not self.quiet:
+            self.line = LiveLine(sys.stderr, title)
+        try:
+            yield
+        finally:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Erase the live line for good: what follows is the result, or the output of other processes."""
+        if self.line is not None:
+            self.line.close()
 
     def sources(self, arguments: argparse.Namespace, **overrides: Any) -> pipeline.Sources:
         """Return the inputs that the flags name; loading a model shows a progress bar."""
@@ -172,7 +197,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     tolerate_any_console()
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        with _stopped_by_signals():
+        with _stopped_by_signals(), console.live(program):
             _refuse_urls(arguments)
             code = handler(arguments, console) or 0
             sys.stdout.flush()
@@ -181,7 +206,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
         _discard_stdout()
         return 1
     except KeyboardInterrupt as stop:
-        message, code = f"stopped; {one_line(str(stop)) or 'what was committed is kept'}", 1
+        message, code = f"stopped; {one_line(str(stop)) or _KEPT}", 1
     except (EncashError, OSError, MemoryError, ImportError, RuntimeError, UnicodeEncodeError) as error:
         if not is_expected(error):
             raise
@@ -294,7 +319,7 @@ def _poll() -> None:
 def _print_error(message: str) -> None:
     """Print the error as the JSON object of the command."""
     with suppress(OSError):
-        print(json.dumps({"error": message}, ensure_ascii=False), flush=True)
+        print(json.dumps({"error": message}, ensure_ascii=not _is_utf8(sys.stdout)), flush=True)
 
 
 def _discard_stdout() -> None:
@@ -304,10 +329,23 @@ def _discard_stdout() -> None:
 
 
 def tolerate_any_console() -> None:
-    """Print characters that a console lacks as ``?``, and print nothing to a stream that is closed."""
+    """Print characters that a console lacks in ASCII or as ``?``, and print nothing to a stream that is closed."""
+    codecs.register_error(_PLAIN, _plain_letters)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=_PLAIN)
+
+
+def _plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Replace what a console lacks; as an error handler of codecs."""
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(_ASCII.get(letter, "?") for letter in lost), error.end
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    """Return whether a stream has every character; JSON for others is escaped, so that no value is lost."""
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "").startswith("utf")

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from encash import __version__
 from encash.cli.console import Parser, failure, is_expected, run, tolerate_any_console
+from encash.command_start import STOPPED
 from encash.errors import EncashError, WorkError
 
 COMMANDS = {
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt:
-        print("encash: stopped before the command began", file=sys.stderr)
+        print(f"encash: {STOPPED}", file=sys.stderr)
         return 1
     except (EncashError, OSError, MemoryError, ImportError) as error:  # while the command was imported
         if not is_expected(error):

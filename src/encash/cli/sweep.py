@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
@@ -14,6 +15,7 @@ from encash.backtest.inputs.config import settings
 from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
 from encash.cli.console import Console, Parser, figure
 from encash.cli.flags import command, count, keep_flag, source_flags, ticker_flags
+from encash.cli.progress import Bar
 from encash.extras import require
 
 SETTINGS = (*settings(), "filter", "keep")
@@ -56,7 +58,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     names = {point.filter for point in points}
     choice = pipeline.with_periods(console.sources(arguments), choice, inputs.prices.days)
     filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
-    with console.progress("sweep", "runs") as progress:
+    with console.progress("sweep", "runs") as progress, _runs_kept(progress, len(points), arguments.out):
         result = backtest.run_sweep(
             points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
         )
@@ -82,6 +84,16 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
+
+
+@contextmanager
+def _runs_kept(progress: Bar, total: int, out: Path) -> Iterator[None]:
+    """Say at Ctrl-C how many runs are in the journal."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        count = f"{progress.done:,} of {total:,} runs are" if progress.done else "what was computed before is"
+        raise KeyboardInterrupt(f"{count} kept in {out}: the same command resumes") from None
 
 
 def _ranking_prices(
