@@ -41,13 +41,13 @@ def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = 
     options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=console.warn)
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
-    with _nothing_lost(), console.progress("encoding", "entries", written) as progress:
+    with nothing_lost(), console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(console.sources(arguments), selection(arguments), options, progress=progress)
     return report_build(report, console)
 
 
 @contextmanager
-def _nothing_lost() -> Iterator[None]:
+def nothing_lost() -> Iterator[None]:
     """Say at Ctrl-C that nothing is lost, also if the build had not begun to encode."""
     try:
         yield

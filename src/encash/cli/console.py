@@ -33,7 +33,7 @@ Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
 _POLL_SECONDS = 0.02
-_KEPT = "what was stored before is kept, and the same command starts again"
+_KEPT = "what was committed is kept, and the same command starts again"
 _PLAIN = "encash-plain"
 _ASCII = {"–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "→": "->", "·": "-", "²": "^2", "³": "^3"}
 """What stands for characters of ours that a console lacks."""
@@ -287,6 +287,10 @@ def _stopped_by_signals() -> Iterator[None]:
     report, sys.unraisablehook = sys.unraisablehook, _interrupt_later
     try:
         yield
+    except SystemError as error:  # of Python, about an interrupt that came while a callback of h5py ran
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         sys.unraisablehook = report
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -9,6 +9,7 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TextIO
@@ -65,6 +66,14 @@ def is_live(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _columns(stream: TextIO) -> int:
+    """Return the width of a terminal; 80 if it does not say, as some that programs simulate."""
+    with suppress(OSError, ValueError):
+        if columns := os.get_terminal_size(stream.fileno()).columns:
+            return columns
+    return shutil.get_terminal_size().columns
+
+
 class LiveLine:
     """The line of a terminal that is redrawn in place, never longer than the terminal is wide.
 
@@ -103,11 +112,7 @@ class LiveLine:
         self._shown = False
 
     def _write(self, text: str) -> None:
-        try:
-            columns = os.get_terminal_size(self._stream.fileno()).columns
-        except (OSError, ValueError):
-            columns = shutil.get_terminal_size().columns
-        self._stream.write(_ERASE + cut_to(text, max(columns - 1, 20)))
+        self._stream.write(_ERASE + cut_to(text, _columns(self._stream) - 1))
         self._stream.flush()
         self._shown, self._drawn = True, time.perf_counter()
 

@@ -128,8 +128,6 @@ def run_sweep(
         keys = [point.key(point.chosen(filters)) for point in points]
         _refuse_unchecked(journal, set(keys), inputs)
         todo = [point for point, key in zip(points, keys, strict=True) if key not in journal.keys]
-        if progress is not None:
-            progress(len(points) - len(todo), len(points))
         if todo:
             data = read_sweep_data(todo, inputs, filters)
             for done, row in enumerate(run_points(todo, data, workers), start=len(points) - len(todo) + 1):
