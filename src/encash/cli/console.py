@@ -150,6 +150,19 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     return [f"{name.replace('_', ' '):<{width}}  {readable(value)}" for name, value in values.items()]
 
 
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Format rows of the same names as columns with a header; no rows give no lines.
+
+    >>> table_lines([{"number": 1, "tags": ["a"]}, {"number": 12, "tags": []}])
+    ['number  tags', '1       a', '12      –']
+    """
+    if not rows:
+        return []
+    cells = [[name.replace("_", " ") for name in rows[0]], *([readable(one) for one in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
 def readable(value: Any) -> str:
     """Format a value for people: four digits of a fraction, lists and tables without brackets, yes and no.
 
@@ -237,7 +250,14 @@ def is_expected(error: BaseException) -> bool:
     >>> is_expected(ImportError("libtorch.so: failed to map segment from shared object")), is_expected(KeyError("x"))
     (True, False)
     """
-    return isinstance(error, EncashError | OSError | MemoryError | UnicodeEncodeError) or _is_out_of_memory(error)
+    expected = EncashError | OSError | MemoryError | UnicodeEncodeError
+    return isinstance(error, expected) or _is_out_of_memory(error) or _missing_library(error) is not None
+
+
+def _missing_library(error: BaseException) -> str | None:
+    """Return the library that is not installed; None for other errors, and for a module of our own."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name if name not in ("", "encash") else None
 
 
 def failure(error: BaseException) -> tuple[str, int]:
@@ -261,6 +281,8 @@ def failure(error: BaseException) -> tuple[str, int]:
             text, code = f"{error.filename}: {error.strerror}; give the path of a file that exists", 2
         case UnicodeEncodeError():
             text, code = f"{error.object} is not UTF-8, which a library needs; give a path or a name in UTF-8", 2
+        case ModuleNotFoundError():
+            text, code = f"{error.name} is not installed; run: pip install --force-reinstall encash", 2
         case _ if _is_out_of_memory(error):
             text = f"not enough memory{reason(error)}; what was committed is kept: close other programs, or do less"
         case OSError():
