@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,10 +42,19 @@ def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = 
     options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=console.warn)
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
-    sources = console.sources(arguments)
-    with console.progress("encoding", "entries", written) as progress:
-        report = pipeline.build_cache(sources, selection(arguments), options, progress=progress)
+    with nothing_lost(), console.progress("encoding", "entries", written) as progress:
+        report = pipeline.build_cache(console.sources(arguments), selection(arguments), options, progress=progress)
     return report_build(report, console)
+
+
+@contextmanager
+def nothing_lost() -> Iterator[None]:
+    """Say at Ctrl-C that nothing is lost, also if the build had not begun to encode."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = "nothing was added, and all entries are kept: the same command resumes"
+        raise KeyboardInterrupt(str(stop) or kept) from None
 
 
 def report_build(report: cache.BuildReport, console: Console) -> int:
@@ -51,6 +62,7 @@ def report_build(report: cache.BuildReport, console: Console) -> int:
     for failure in report.failures:
         console.note(str(failure))
     if report.failed and console.quiet:
+        console.hand_over()
         print(f"{report.failed:,} entries failed; the first: {report.failures[0]}", file=sys.stderr)
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
     console.result({**values, "warnings": console.warnings}, lines(values))

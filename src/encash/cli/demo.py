@@ -56,6 +56,7 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     out: Path = arguments.out
     make_folder(out)
     demo = Demo(console)
+    console.hand_over()
     began = time.monotonic()
     demo.say(f"prices: {arguments.offline_data}, daily closes, read from the installed package")
     features, prices, model, cache, clusters = (

@@ -13,6 +13,8 @@ from .clusters import is_walk as is_walk
 from .clusters import rank_clusters as rank_clusters
 from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
+from .doctor import Finding as Finding
+from .doctor import examine as examine
 from .encoder_walk import ENCODERS_LIST as ENCODERS_LIST
 from .encoder_walk import EncoderWalk as EncoderWalk
 from .encoder_walk import EncoderWalkConfig as EncoderWalkConfig
