@@ -169,7 +169,9 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
     for (day, ticker, _), value in traded.items():
         row = int(np.searchsorted(prices.days, np.datetime64(day)))
         past = known[max(0, row - config.volume_sessions) : row, prices.tickers.index(ticker)]
-        most = config.max_volume_share * (past.mean() if len(past) else 0.0)
+        most = config.max_volume_share * min(
+            past.mean() if len(past) else 0.0, known[row, prices.tickers.index(ticker)]
+        )
         assert value <= most * (1 + config.slippage) + 1e-6
 
 
@@ -203,9 +205,9 @@ def flat_prices(sessions=14, dollars=1000.0):
 
 
 def test_a_limit_of_volume_by_hand(make_lookup):
-    """A tenth of the mean of two sessions: 10 shares are bought, 7.5 of them sold, and the others a session later."""
+    """A tenth of the mean of two sessions before, and of the session: what cannot be sold is sold on the next ones."""
     prices = flat_prices()
-    prices.dollars[5:] = 500.0
+    prices.dollars[5:, 0] = [500.0, 2000.0, 500.0, 500.0, 500.0, 300.0, 500.0, 500.0, 500.0]
     config = BacktestConfig(
         top_k=1, horizon=4, forecast_horizon=1, max_volume_share=0.1, volume_sessions=2, start=prices.days[2]
     )
@@ -216,11 +218,12 @@ def test_a_limit_of_volume_by_hand(make_lookup):
         (6, "sell", 7.5),  # sessions 4 and 5 traded 750 on average
         (6, "buy", 7.5),
         (7, "sell", 2.5),
-        (10, "sell", 5.0),
-        (11, "sell", 2.5),
+        (10, "sell", 3.0),  # the session itself traded 300
+        (11, "sell", 4.0),
+        (12, "sell", 0.5),
     ]
-    assert found.summary["limited_by_volume"] == 4
-    assert found.summary["deferred_sales"] == 2
+    assert found.summary["limited_by_volume"] == 5
+    assert found.summary["deferred_sales"] == 3
 
 
 def test_candidates_need_the_least_dollar_volume_up_to_the_signal(make_prices, make_lookup):

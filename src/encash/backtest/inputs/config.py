@@ -249,7 +249,7 @@ class BacktestConfig:
     ] = added_in(4, default=20)
     max_volume_share: Annotated[
         float | None,
-        _share("most of the mean dollar volume of the sessions before a fill that a fill may be (no limit)"),
+        _share("most of the mean dollar volume before a fill, and at a close of its session's, to fill (no limit)"),
     ] = added_in(4, default=None)
     short: Annotated[
         Literal["none", "bottom", "worst-clusters"],
