@@ -50,6 +50,10 @@ BOOKS: dict[str, dict[str, Any]] = {
         "short": "bottom", "group_neutral": True, "top_k": 3, "max_volume_share": 0.05, "borrow_rate": 0.1,
         "tranches": True, "whole_shares": True,
     },
+    "short, filled at the open": {
+        "short": "bottom", "fill": "open", "lag": 1, "max_volume_share": 0.03, "max_per_group": 1, "borrow_rate": 0.05,
+        "weights": f"{__name__}:equal_thirds", "short_weight": 0.7,
+    },
     "short near the margin": {"short": "bottom", "margin": 0.48, "top_k": 2, "delisting": "-30%"},
 }  # fmt: skip
 
@@ -144,6 +148,15 @@ def test_neutral_books_are_neutral(seed, book, make_prices, make_lookup):
         assert len({tuple(np.unique(group[side])) for side in sides}) == 1
 
 
+def check_weights_at_fills(result, most):
+    """No buy is worth more than its share of the equity before the trades of its session."""
+    ledger = result.ledger
+    for day in np.unique(ledger.date):
+        now = ledger.date == day
+        equity = result.net[result.days == day][0] + ledger.fee[now].sum()
+        assert (ledger.shares * ledger.price)[now & (ledger.side == "buy")].max(initial=0.0) <= most * equity + 1e-6
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)))
 def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
@@ -157,6 +170,8 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
         if config.max_per_group is not None:
             assert all((group == name).sum() <= config.max_per_group for name in np.unique(group))
         assert weight[weight > 0].sum() <= 1 + 1e-9
+    if config.max_weight is not None:
+        check_weights_at_fills(result, config.max_weight)
     if config.max_volume_share is None:
         return
     ledger, settled = result.ledger, result.outcome.simulation.trades.cause == 2
@@ -169,9 +184,8 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
     for (day, ticker, _), value in traded.items():
         row = int(np.searchsorted(prices.days, np.datetime64(day)))
         past = known[max(0, row - config.volume_sessions) : row, prices.tickers.index(ticker)]
-        most = config.max_volume_share * min(
-            past.mean() if len(past) else 0.0, known[row, prices.tickers.index(ticker)]
-        )
+        own = known[row, prices.tickers.index(ticker)] if config.fill == "close" else np.inf
+        most = config.max_volume_share * min(past.mean() if len(past) else 0.0, own)
         assert value <= most * (1 + config.slippage) + 1e-6
 
 

@@ -120,6 +120,10 @@ class BacktestConfig:
     remainder. Without a pick the capital stays idle, without interest. With `tranches` the capital is divided into
     `horizon` accounts that start one session after the other, each with the same rules and its own cash.
 
+    **Books.** Limits by group and of one name apply to the weights of each rebalance, limits of volume to each fill.
+    With `short` as many names are sold short, for `short_weight` of the capital; `simulation.lots` states the rules of
+    their proceeds, borrow fees and margin. docs/books.md describes all of it.
+
     **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that of
     place ``int(n · confidence_percentile)``, counted from 0 in ascending order. Up to format 2 it was a percentage.
 

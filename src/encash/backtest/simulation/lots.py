@@ -115,8 +115,7 @@ class _Book:
     def settle(self, row: int) -> None:
         """End the positions in tickers whose last close was that of the session before."""
         lots, market = self.lots, self._market
-        gone = np.flatnonzero(market.last_row[lots.column] + 1 == row) if row in self._ends else ()
-        if not len(gone):
+        if row not in self._ends or not len(gone := np.flatnonzero(market.last_row[lots.column] + 1 == row)):
             return
         last = market.mark[row - 1, lots.column[gone]]
         price = settlement(last, lots.entry[gone], self._rules.delisting)
