@@ -168,7 +168,8 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
         if config.max_weight is not None:
             assert np.abs(weight).max() <= config.max_weight + 1e-12
         if config.max_per_group is not None:
-            assert all((group == name).sum() <= config.max_per_group for name in np.unique(group))
+            for side in (weight > 0, weight < 0):
+                assert all((group[side] == name).sum() <= config.max_per_group for name in np.unique(group))
         assert weight[weight > 0].sum() <= 1 + 1e-9
     if config.max_weight is not None:
         check_weights_at_fills(result, config.max_weight)
