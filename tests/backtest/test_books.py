@@ -173,8 +173,13 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
         assert weight[weight > 0].sum() <= 1 + 1e-9
     if config.max_weight is not None:
         check_weights_at_fills(result, config.max_weight)
-    if config.max_volume_share is None:
-        return
+    if config.max_volume_share is not None:
+        check_volumes(result, prices)
+
+
+def check_volumes(result, prices):
+    """All fills of a ticker and side on a session are within the mean before it, and at a close within its own."""
+    config = result.outcome.config
     ledger, settled = result.ledger, result.outcome.simulation.trades.cause == 2
     fills = np.flatnonzero(ledger.side != "borrow")[~settled]
     traded: dict[tuple[str, str, str], float] = {}

@@ -259,10 +259,13 @@ class BacktestConfig:
         Literal["none", "bottom", "worst-clusters"],
         Setting(
             "also sell K names short: the lowest-ranked kept candidates, or the lowest-ranked in the worst clusters",
+            "stocks",
             bare="bottom",
         ),
     ] = added_in(4, default="none")
-    short_weight: Annotated[float, _share("sold short, as a fraction of the capital")] = added_in(4, default=1.0)
+    short_weight: Annotated[float, _share("sold short, as a fraction of the capital", "stocks")] = added_in(
+        4, default=1.0
+    )
     borrow_rate: Annotated[
         float, _fraction("a year on the value of shares sold short, for each calendar day / 365")
     ] = added_in(4, default=0.0)
