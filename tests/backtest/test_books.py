@@ -50,6 +50,10 @@ BOOKS: dict[str, dict[str, Any]] = {
         "short": "bottom", "group_neutral": True, "top_k": 3, "max_volume_share": 0.05, "borrow_rate": 0.1,
         "tranches": True, "whole_shares": True,
     },
+    "short, filled at the open": {
+        "short": "bottom", "fill": "open", "lag": 1, "max_volume_share": 0.03, "max_per_group": 1, "borrow_rate": 0.05,
+        "weights": f"{__name__}:equal_thirds", "short_weight": 0.7,
+    },
     "short near the margin": {"short": "bottom", "margin": 0.48, "top_k": 2, "delisting": "-30%"},
 }  # fmt: skip
 
@@ -144,6 +148,15 @@ def test_neutral_books_are_neutral(seed, book, make_prices, make_lookup):
         assert len({tuple(np.unique(group[side])) for side in sides}) == 1
 
 
+def check_weights_at_fills(result, most):
+    """No buy is worth more than its share of the equity before the trades of its session."""
+    ledger = result.ledger
+    for day in np.unique(ledger.date):
+        now = ledger.date == day
+        equity = result.net[result.days == day][0] + ledger.fee[now].sum()
+        assert (ledger.shares * ledger.price)[now & (ledger.side == "buy")].max(initial=0.0) <= most * equity + 1e-6
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)))
 def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
@@ -155,10 +168,18 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
         if config.max_weight is not None:
             assert np.abs(weight).max() <= config.max_weight + 1e-12
         if config.max_per_group is not None:
-            assert all((group == name).sum() <= config.max_per_group for name in np.unique(group))
+            for side in (weight > 0, weight < 0):
+                assert all((group[side] == name).sum() <= config.max_per_group for name in np.unique(group))
         assert weight[weight > 0].sum() <= 1 + 1e-9
-    if config.max_volume_share is None:
-        return
+    if config.max_weight is not None:
+        check_weights_at_fills(result, config.max_weight)
+    if config.max_volume_share is not None:
+        check_volumes(result, prices)
+
+
+def check_volumes(result, prices):
+    """All fills of a ticker and side on a session are within the mean before it, and at a close within its own."""
+    config = result.outcome.config
     ledger, settled = result.ledger, result.outcome.simulation.trades.cause == 2
     fills = np.flatnonzero(ledger.side != "borrow")[~settled]
     traded: dict[tuple[str, str, str], float] = {}
@@ -169,7 +190,8 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
     for (day, ticker, _), value in traded.items():
         row = int(np.searchsorted(prices.days, np.datetime64(day)))
         past = known[max(0, row - config.volume_sessions) : row, prices.tickers.index(ticker)]
-        most = config.max_volume_share * (past.mean() if len(past) else 0.0)
+        own = known[row, prices.tickers.index(ticker)] if config.fill == "close" else np.inf
+        most = config.max_volume_share * min(past.mean() if len(past) else 0.0, own)
         assert value <= most * (1 + config.slippage) + 1e-6
 
 
@@ -203,9 +225,9 @@ def flat_prices(sessions=14, dollars=1000.0):
 
 
 def test_a_limit_of_volume_by_hand(make_lookup):
-    """A tenth of the mean of two sessions: 10 shares are bought, 7.5 of them sold, and the others a session later."""
+    """A tenth of the mean of two sessions before, and of the session: what cannot be sold is sold on the next ones."""
     prices = flat_prices()
-    prices.dollars[5:] = 500.0
+    prices.dollars[5:, 0] = [500.0, 2000.0, 500.0, 500.0, 500.0, 300.0, 500.0, 500.0, 500.0]
     config = BacktestConfig(
         top_k=1, horizon=4, forecast_horizon=1, max_volume_share=0.1, volume_sessions=2, start=prices.days[2]
     )
@@ -216,11 +238,12 @@ def test_a_limit_of_volume_by_hand(make_lookup):
         (6, "sell", 7.5),  # sessions 4 and 5 traded 750 on average
         (6, "buy", 7.5),
         (7, "sell", 2.5),
-        (10, "sell", 5.0),
-        (11, "sell", 2.5),
+        (10, "sell", 3.0),  # the session itself traded 300
+        (11, "sell", 4.0),
+        (12, "sell", 0.5),
     ]
-    assert found.summary["limited_by_volume"] == 4
-    assert found.summary["deferred_sales"] == 2
+    assert found.summary["limited_by_volume"] == 5
+    assert found.summary["deferred_sales"] == 3
 
 
 def test_candidates_need_the_least_dollar_volume_up_to_the_signal(make_prices, make_lookup):

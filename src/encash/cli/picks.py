@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN_ONLY = Path("-")
 COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee", "cost_model")
-SHORT_SETTINGS = ("short", "short_weight")
 
 
 def register(parser: Parser) -> None:
@@ -40,7 +39,6 @@ def register(parser: Parser) -> None:
     stocks = parser.add_argument_group("stocks")
     universe_flags(stocks)
     groups_flag(stocks)
-    setting_flags(stocks, "money", only=SHORT_SETTINGS)
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     trades = parser.add_argument_group("orders", "in whole shares, at the prices of the day")
     trades.add_argument(

@@ -37,6 +37,14 @@ FIGURES: dict[str, tuple[str, Format]] = {
     "Keep-rate": ("keep_rate", percent),
 }
 """Term → key of the result and its format, in the order of the page."""
+_BOOK_FIGURES: dict[str, tuple[str, Format]] = {
+    "Long exposure": ("long_exposure", percent),
+    "Short exposure": ("short_exposure", percent),
+    "Borrow fees": ("borrow_fees", money),
+    "Margin calls": ("margin_calls", count),
+    "Limited by volume": ("limited_by_volume", count),
+}
+"""Those that only a run with shorts or limits of volume has."""
 
 
 class Tile(NamedTuple):
@@ -63,7 +71,7 @@ def tiles(run: Run) -> list[Tile]:
     return [
         *(
             Tile(term, form(run.figure(key)), notes.get(term, ""))
-            for term, (key, form) in FIGURES.items()
+            for term, (key, form) in (FIGURES | _BOOK_FIGURES).items()
             if key in run.result
         ),
         Tile("Hits / misses", f"{count(run.figure('hits'))} / {count(run.figure('misses'))}", _hits_note(run)),

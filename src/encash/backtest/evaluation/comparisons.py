@@ -15,6 +15,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Days, Float64, Int32, Int64
 from encash.atomic_write import write_whole
+from encash.backtest.allocation import Sides, sides_of
 from encash.backtest.evaluation.cluster_behavior import ClusterBehavior, describe_clusters
 from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
 from encash.backtest.evaluation.groups import explain_by_groups
@@ -37,7 +38,7 @@ from encash.backtest.inputs.groups import Groups
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
-from encash.backtest.outcome import Outcome, Sides, run_strategy, sides_of
+from encash.backtest.outcome import Outcome, run_strategy
 from encash.backtest.run_record import add_to_record
 from encash.backtest.simulation.costs.proportional import NO_COSTS, Costs
 from encash.clusters.filters.base import CandidateFilter

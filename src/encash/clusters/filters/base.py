@@ -195,12 +195,15 @@ class CandidateFilter(ABC):
                 f"the filter {self.name} does not choose by cluster, so that it has no worst clusters; give --filter "
                 "hard or static, or --short bottom"
             )
-        if any(period.worst is None or not len(period.worst) for period in self.periods):
+        worst = [period.worst for period in self.periods if period.worst is not None and len(period.worst)]
+        if len(worst) < len(self.periods):
             raise InputError(
                 "it is not recorded which clusters are the worst, or all of them are among the best; rank again, with "
                 "fewer best clusters, or give --short bottom"
             )
-        periods = tuple(replace(period, best=period.worst, worst=period.best) for period in self.periods)
+        periods = tuple(
+            replace(period, best=own, worst=period.best) for period, own in zip(self.periods, worst, strict=True)
+        )
         return replace(self, periods=periods)
 
     def in_best(self, days: Days, cluster: Int32) -> Bool:
