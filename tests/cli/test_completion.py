@@ -27,7 +27,7 @@ CASES = [
     ("", set(COMMANDS)),
     ("bui", {"build"}),
     ("clusters ", {"fit", "rank", "walk", "assign", "show"}),
-    ("build --mod", {"--model"}),
+    ("build --mod", {"--model", "--model-config"}),
     ("cache info c.lance --as", {"--as-of"}),
     ("train --preset ", {"tiny", "small", "100m"}),
     ("report READ", {"READ ME.txt"}),
