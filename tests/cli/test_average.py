@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -125,6 +126,29 @@ def test_an_entry_that_one_cache_lacks_is_missing(
     found = answer(capsys, *averaged(folder, caches, "--max-missing", "1"))
     assert found["missing_share"] > 0
     assert all(str(row["date"]) >= days[110] for row in picks(folder) if row["picked"])
+
+
+def test_an_entry_that_is_stale_in_one_cache_is_not_used(
+    folder: Path, several: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A restated window that only --cache has encoded again counts as missing; when all have, the run is whole."""
+    restated = tmp_path / "f.h5"
+    restated.write_bytes((folder / "f.h5").read_bytes())
+    with h5py.File(restated, "r+") as file:
+        rows = file["T0001/features"]
+        rows[-30:] = 2 * rows[-30:] + 1
+    caches = []
+    for number, cache in enumerate(several[:2]):
+        caches.append(str(tmp_path / f"c{number}.lance"))
+        shutil.copytree(cache, caches[-1])
+    command = [*averaged(folder, caches, "--filter", "none"), "--max-missing", "1"]
+    command[command.index("--data") + 1] = str(restated)
+    for number, name in enumerate(("m.pt", "more1.pt")):
+        build = ["build", "--model", str(folder / name), "--data", str(restated), "--cache", caches[number], "--quiet"]
+        assert main(build) == 0
+        found = answer(capsys, *command)
+        assert (found["missing_share"] > 0) == (number == 0)
+        assert found["stale"] == 0
 
 
 def test_the_training_of_every_encoder_counts(

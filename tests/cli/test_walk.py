@@ -20,8 +20,9 @@ import pytest
 import encash
 from encash.cli import main
 from encash.clusters import FitConfig
-from encash.errors import InputError
+from encash.errors import ConflictError, InputError
 from encash.pipeline import Interval, plan_walk
+from encash.store.local.lock import sole_writer
 from encash.training import PRESETS
 from tests.cli.commands import answer, refusal
 from tests.cli.encoder_walks import ENDS, SESSIONS, TICKERS, open_walk, prepare, run_walk
@@ -273,6 +274,12 @@ def test_costs_are_known_before(world: Path, tmp_path: Path) -> None:
     there = plan_walk(open_walk(world, world / "walk")).totals()
     assert (there["windows"], there["entries"], there["seconds_estimate"]) == (0, 0, 0.0)
     assert there["valid"] == totals["entries"]
+
+
+def test_two_walks_do_not_write_into_one_folder(world: Path, tmp_path: Path) -> None:
+    """The second is refused at once."""
+    with sole_writer(tmp_path / "w", "walk"), pytest.raises(ConflictError, match="another walk"):
+        run_walk(world, tmp_path / "w")
 
 
 @pytest.mark.parametrize(
