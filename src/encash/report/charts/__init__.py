@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from encash.report import style
 from encash.report.charts.attribution import break_even, waterfall
 from encash.report.charts.base import Chart
@@ -89,5 +91,5 @@ SECTIONS = {
 
 def run_charts(run: Run, extras: Extras) -> list[Chart]:
     """Draw the charts that apply to a run."""
-    with style.applied():
+    with style.applied(), np.errstate(all="ignore"):  # of an account at 0; an undefined value is not drawn
         return [drawn for chart in CHARTS if (drawn := chart(run, extras)) is not None]
