@@ -93,7 +93,11 @@ def _seeds(path: Path) -> dict[str, Any]:
         columns = {name: np.array([float(row[name]) for row in rows]) for name in ("final_capital", *_SEED_FIGURES)}
     runs = Replicates(equity=np.empty((len(rows), 0)), figures=columns)
     spreads = {name: Spread(mean=runs.mean(name), deviation=runs.deviation(name)) for name in _SEED_FIGURES}
-    return {"seeds": tuple(columns["final_capital"].tolist()), "seed_spreads": spreads if len(rows) > 1 else {}}
+    return {
+        "seeds": tuple(columns["final_capital"].tolist()),
+        "seed_spreads": spreads if len(rows) > 1 else {},
+        "seed_figures": {name: tuple(columns[name].tolist()) for name in _SEED_FIGURES},
+    }
 
 
 @contextmanager

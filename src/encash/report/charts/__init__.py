@@ -29,7 +29,7 @@ from encash.report.charts.occupancy import cluster_occupancy
 from encash.report.charts.reliability import reliability
 from encash.report.charts.rolling import beta, rolling
 from encash.report.charts.skill_over_time import decay, monthly_ic, quintile_growth, signal_autocorrelation
-from encash.report.charts.strip import strip
+from encash.report.charts.strip import seed_strip, strip
 from encash.report.charts.sweeps import sweep_charts
 from encash.report.charts.trading import entries, holdings, profit_by_group, profit_by_ticker, round_trips, turnover
 from encash.report.run_extras import Extras
@@ -38,6 +38,7 @@ from encash.report.summary import Run
 __all__ = ["CHARTS", "SECTIONS", "Chart", "growth", "run_charts", "sweep_charts"]
 
 CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
+    seed_strip,
     strip,
     equity,
     rolling,
