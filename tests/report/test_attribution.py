@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from encash import metrics
@@ -94,3 +95,20 @@ def test_each_chart_over_time_holds_the_numbers_of_the_run(run):
     assert rolling is not None
     last = metrics.simple_returns(run.path)[-63:]  # a quarter, of a run below two years
     assert rolling.columns[1].values[-1] == pytest.approx(metrics.sharpe(last))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["flat", "wiped out"])
+def test_a_run_whose_figures_are_undefined_has_all_its_charts(write_run, kind):
+    """An account that never moves, or ends at 0, is drawn without a warning; undefined values are left out."""
+    folder = write_run(sessions=300)
+    table = pq.read_table(folder / "equity.parquet")
+    values = np.full(300, 100_000.0)
+    if kind == "wiped out":
+        values[100:] = 0.0
+    for name in ("net", "gross", "benchmark"):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, [values if name != "benchmark" else np.full(300, 100_000.0)])
+    pq.write_table(table, folder / "equity.parquet")
+    titles = [chart.title for chart in run_charts(read_run(folder), Extras())]
+    assert {"Equity and drawdown", "Rolling Sharpe ratio and volatility", "Turnover over time"} <= set(titles)

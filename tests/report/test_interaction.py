@@ -68,6 +68,28 @@ def test_nothing_is_wider_than_the_window(tab, page, width):
     assert tab.run("document.documentElement.scrollWidth") <= width
 
 
+_LABELS = """[...document.querySelectorAll('figure .drawing > svg')].flatMap(svg => {
+    const outer = svg.getBoundingClientRect(), found = [];
+    const texts = [...svg.querySelectorAll('text')].map(one => [one.textContent, one.getBoundingClientRect()]);
+    texts.forEach(([text, box], place) => {
+        if (box.left < outer.left - 1 || box.right > outer.right + 1) found.push([svg.ariaLabel, 'cut off', text]);
+        for (const [other, next] of texts.slice(place + 1)) {
+            const across = Math.min(box.right, next.right) - Math.max(box.left, next.left);
+            const down = Math.min(box.bottom, next.bottom) - Math.max(box.top, next.top);
+            if (across > 1.5 && down > 4) found.push([svg.ariaLabel, text, other]);
+        }
+    });
+    return found;
+})"""
+
+
+def test_no_label_is_cut_off_or_covers_another(tab, page, tmp_path):
+    """The labels of every drawing stay inside of it and apart, as the browser measures them."""
+    for shown in (page, render_report([write_sweep(tmp_path / "sweep")], tmp_path / "s.html")):
+        tab.open(shown, width=1440)
+        assert tab.run(_LABELS) == []
+
+
 def test_the_verdict_is_seen_without_scrolling(tab, page):
     """On a usual screen the sentence, the dots and every statement are above the fold."""
     tab.open(page, width=1440, height=900)

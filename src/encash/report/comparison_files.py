@@ -56,7 +56,7 @@ def read_comparisons(folder: str | Path) -> Extras:
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),
-            draws={key: _values(rows[random], key) for key in _SEED_FIGURES} if random in rows else {},
+            draws=_known(rows[random]) if random in rows else {},
             references={name: _medians(rows[name]) for name in _REFERENCES if name in rows},
             paths={name: middle for name, (_, middle) in equities.items() if name in _PATHS},
             cost_curve=_cost_curve(details),
@@ -93,7 +93,11 @@ def _seeds(path: Path) -> dict[str, Any]:
         columns = {name: np.array([float(row[name]) for row in rows]) for name in ("final_capital", *_SEED_FIGURES)}
     runs = Replicates(equity=np.empty((len(rows), 0)), figures=columns)
     spreads = {name: Spread(mean=runs.mean(name), deviation=runs.deviation(name)) for name in _SEED_FIGURES}
-    return {"seeds": tuple(columns["final_capital"].tolist()), "seed_spreads": spreads if len(rows) > 1 else {}}
+    return {
+        "seeds": tuple(columns["final_capital"].tolist()),
+        "seed_spreads": spreads if len(rows) > 1 else {},
+        "seed_figures": {name: tuple(columns[name].tolist()) for name in _SEED_FIGURES},
+    }
 
 
 @contextmanager
@@ -119,9 +123,14 @@ def _values(row: Mapping[str, Any], figure: str) -> tuple[float, ...]:
     return tuple(_nan_if_null(value) for value in row[figure]["values"])
 
 
+def _known(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Return the figures of the runs of a row that its version of encash recorded."""
+    return {figure: _values(row, figure) for figure in _SEED_FIGURES if figure in row}
+
+
 def _medians(row: Mapping[str, Any]) -> dict[str, float]:
     """Return the median of each figure over the runs of a row."""
-    return {figure: float(np.median(_values(row, figure))) for figure in _SEED_FIGURES}
+    return {figure: float(np.median(values)) for figure, values in _known(row).items()}
 
 
 def _cost_curve(rows: Mapping[str, Any]) -> dict[str, dict[float, float]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 ABSENT = "–"
+_MOST_DIGITS = 12
 _SPACE = "\u00a0"
 """A no-break space between a number and its unit."""
 
@@ -160,9 +162,10 @@ class Unit:
         (['47.5%', '50.0%', '52.5%'], ['0', '500,000'])
         """
         scaled = [value * self.scale for value in ticks]
-        slack = 1e-6 * max((abs(value) for value in scaled), default=1.0)
-        exact = (n for n in range(6) if all(abs(round(value, n) - value) <= slack for value in scaled))
-        digits = next(exact, 6)
+        steps = [abs(after - before) for before, after in pairwise(scaled) if after != before]
+        slack = 1e-4 * min(steps, default=max((abs(value) for value in scaled), default=1.0))
+        exact = (n for n in range(_MOST_DIGITS) if all(abs(round(value, n) - value) <= slack for value in scaled))
+        digits = next(exact, _MOST_DIGITS)
         return [self.form(value, digits) for value in ticks]
 
 

@@ -158,6 +158,8 @@ class Extras:
     """One capital per seed: the same run with different daily subsets and draws."""
     seed_spreads: Mapping[str, Spread] = field(default_factory=dict)
     """cagr, sharpe and max_drawdown over the seeds."""
+    seed_figures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """cagr, sharpe and max_drawdown of each seed."""
     trials: int | None = None
     """Number of configurations from which this one was chosen."""
     deflated_sharpe: float | None = None

@@ -39,9 +39,9 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
     axes = style.new_axes(figure, (left / style.WIDE, 46 / height, 1 - (left + right) / style.WIDE, 1 - 56 / height))
     for place, step in enumerate(steps):
         value = step.amount.value
-        role = "muted" if step.total else "good" if value > 0 else "bad"
+        role = _role(step)
         axes.barh(
-            place, value, left=step.start, height=0.62, color=style.COLOR[role], alpha=0.55 if step.total else 0.8
+            place, value, left=step.start, height=0.62, color=style.COLOR[role], alpha=0.35 if role == "muted" else 0.8
         )
         if not step.total and np.isfinite(step.amount.error):
             low, high = (step.start + bound for bound in step.amount.interval())
@@ -76,7 +76,7 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
             )
         ),
         note="Arithmetic means, so that the steps add up; the compound return is lower. Lines: 95% intervals of the "
-        "daily differences. A step is called different from zero only if its t is beyond ±2.",
+        "daily differences. A step is green or red only if its t is beyond ±2.",
         wide=True,
     )
 
@@ -184,6 +184,15 @@ def _amount(step: Step) -> str:
         return text
     low, high = map(signed_percent, step.amount.interval())
     return f"{text}  (95%: {low} to {high})"
+
+
+def _role(step: Step) -> str:
+    """Return the color of a bar: green and red only for a difference that is distinguishable from zero."""
+    if step.total:
+        return "bench" if step.name == "All candidates in equal weights" else "net"
+    if not abs(step.amount.t) >= 2:
+        return "muted"
+    return "good" if step.amount.value > 0 else "bad"
 
 
 def _reading(step: Step) -> str:

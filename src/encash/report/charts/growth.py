@@ -15,7 +15,7 @@ from encash.report.summary import thin
 
 POINTS, POINTS_OF_ALL = 1000, 7_000
 """Points at most, of a line and of all lines."""
-_LABELED = ("net", "bench", "good", "bad", "gross", "ink", "muted", "muted")
+_LABELED = ("net", "bench", "gross", "teal", "pink", "ink", "muted", "muted")
 """Colors of the lines that have labels, best run first."""
 
 

@@ -60,7 +60,7 @@ def neighbors(run: Run, extras: Extras) -> Chart | None:
 
 
 def _reading(rows: list[Neighborhood], span: str) -> str:
-    """Say how far the neighbors foretold what followed the picks."""
+    """Say how far the neighbors predicted what followed the picks."""
     both = [(float(np.nanmean(one.returns)), one.actual) for one in rows if np.isfinite(one.actual)]
     same = sum(mean * actual > 0 for mean, actual in both)
     text = f"Picks of {rows[0].day}: {pluralize(sum(len(one.days) for one in rows), 'episode')} of similar windows."

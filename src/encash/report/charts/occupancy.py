@@ -14,6 +14,8 @@ from encash.report.formatting import PERCENT, percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Occupancy, Run, occupancy
 
+_LEGEND = 152
+"""Pixels that the color scale needs."""
 _COLUMNS = 700
 """Columns of the image, at equal distances of time."""
 _HEAT = (59, 124, 214)  # translucent, so that it works on white and on black
@@ -73,7 +75,7 @@ def occupancy_figure(found: Occupancy, span: Days | None = None) -> style.Figure
     order = np.lexsort((found.clusters, -found.share.mean(axis=1), found.kept <= 0.5))
     clusters, kept, share = found.clusters[order], found.kept[order] > 0.5, found.share[order]
     row = max(8, min(21, 900 // len(clusters)))
-    height = 66 + row * len(clusters)
+    height = max(66 + row * len(clusters), _LEGEND)
     figure = style.new_figure(style.WIDE, height)
     axes = style.new_axes(figure, (LEFT / style.WIDE, 34 / height, 1 - (LEFT + RIGHT) / style.WIDE, 1 - 66 / height))
     starts = style.times(np.array(found.labels, dtype="datetime64[D]"))

@@ -45,8 +45,8 @@
     return ticks;
   };
   const exactDigits = (ticks, scale) => {
-    for (let digits = 0; digits < 6; digits++)
-      if (ticks.every((tick) => Math.abs(Number((tick * scale).toFixed(digits)) - tick * scale) < 1e-6 * Math.max(...ticks.map(Math.abs)) * scale)) return digits;
+    for (let digits = 0; digits < 12; digits++)
+      if (ticks.every((tick) => Math.abs(Number((tick * scale).toFixed(digits)) - tick * scale) < 1e-4 * Math.abs(ticks[1] - ticks[0] || tick) * scale)) return digits;
     return 6;
   };
   const timeTicks = (low, high) => {
