@@ -36,7 +36,7 @@ _POLL_SECONDS = 0.02
 _KEPT = "what was committed is kept, and the same command starts again"
 _PLAIN = "encash-plain"
 _ASCII = {"–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "→": "->", "·": "-", "²": "^2", "³": "^3"}
-"""What stands for characters of ours that a console lacks."""
+"""Replacements of characters that a console lacks."""
 _OUT_OF_MEMORY = "failed to map segment|[Cc]annot allocate memory|bad_alloc|can't start new thread"
 FOUND = 3
 """The exit code of a check with findings."""

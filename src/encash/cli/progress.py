@@ -24,7 +24,7 @@ _LIVE_PAUSE, _PLAIN_PAUSE = 0.1, 10.0
 _PACE_SECONDS = 30.0
 """The rate that predicts the remaining time is that of the last seconds."""
 _FEWEST_POINTS, _LEAST_PART = 4, 0.2
-"""What a remaining time needs: that many points in time, or that part of the work."""
+"""Evidence for a remaining time: that many points in time, or that part of the work."""
 
 
 def clock(seconds: float) -> str:
@@ -186,7 +186,7 @@ class Bar:
         return "  ".join(parts)
 
     def _pace(self, now: float, done: int, total: int) -> tuple[float, bool]:
-        """Return units per second, and whether the remaining time can be told from them.
+        """Return units per second, and whether the remaining time follows from them.
 
         The longest pause between two points does not count: a first step may take as long as a hundred later ones.
         """

@@ -44,7 +44,7 @@ class Finding:
     subject: str
     detail: str
     fix: str = ""
-    """What to do about it; empty if it is fine."""
+    """The advice; empty if it is fine."""
 
 
 def examine(folder: Path, *, measure: bool = True, progress: Progress | None = None) -> tuple[Finding, ...]:
@@ -84,7 +84,7 @@ def _core() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """Name the packages of each extra; one that is not installed is no fault."""
+    """Name the packages of each extra; one that is missing is not a fault."""
     packages = metadata.packages_distributions()
     for extra, modules in EXTRAS.items():
         subject, missing = f"encash[{extra}]", missing_modules(extra)
