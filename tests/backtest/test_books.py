@@ -15,7 +15,8 @@ from encash.backtest import BacktestConfig, BacktestInputs, Groups, run_backtest
 from encash.backtest.simulation.costs.proportional import Costs
 from encash.backtest.simulation.liquidation import trade_by_liquidation
 from encash.backtest.simulation.lots import trade_by_lots
-from encash.backtest.simulation.market import Market
+from encash.backtest.simulation.market import DELISTING_POLICIES, Market
+from encash.backtest.simulation.simulate import simulate
 from encash.backtest.simulation.simulation_types import Rules, Targets
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
@@ -75,8 +76,11 @@ def run(prices, lookup, **changes):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]))
-def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed):
+@given(
+    seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]),
+    delisting=st.sampled_from(DELISTING_POLICIES),
+)  # fmt: skip
+def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed, delisting):
     """Without shorts and limits the engine of books is the default one, delistings and gaps included."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.03, (40, 6)), axis=0))
@@ -90,9 +94,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     targets = Targets(
         fill=fill, exit=fill + 4, tranche=np.arange(len(fill)) % 2, column=column, weight=weight, num_tranches=2
     )
-    rules = Rules(
-        capital=1e5, costs=Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed), whole_shares=whole
-    )
+    costs = Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed)
+    rules = Rules(capital=1e5, costs=costs, whole_shares=whole, delisting=delisting)
     market = Market(close=close, fill=close)
     one, other = trade_by_liquidation(market, targets, rules), trade_by_lots(market, targets, rules)
     first, second = one.trades.ordered(), other.trades.ordered()
@@ -101,6 +104,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     for name in ("shares", "price", "fee"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-9)
     assert one.unfilled == other.unfilled
+    equities = [simulate(replace(market, years=years), targets, rules).equity for years in (None, np.zeros(40))]
+    np.testing.assert_allclose(*equities, rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
