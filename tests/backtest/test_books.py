@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.backtest import BacktestConfig, BacktestInputs, Groups, run_backtest
+from encash.backtest.simulation.book_picks import GroupRules, disjoint_sides
 from encash.backtest.simulation.costs.proportional import Costs
 from encash.backtest.simulation.liquidation import trade_by_liquidation
 from encash.backtest.simulation.lots import trade_by_lots
@@ -323,3 +324,30 @@ def test_groups_are_part_of_the_identity_of_a_run_that_uses_them(make_prices, ma
     assert len(set(plain)) == 1
     limited = [run_backtest(BacktestConfig(top_k=3, max_per_group=2), one).fingerprint for one in inputs[:2]]
     assert len(set(limited)) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), neutral=st.booleans(), same=st.booleans())
+def test_sides_are_disjoint_halves(seed, neutral, same):
+    """No name is on both sides; of those that both want, each group's upper half is long and as many are short."""
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, 6, (5, 14)).astype(float)
+    score[rng.random(score.shape) < 0.2] = np.nan
+    code = rng.integers(0, 3, 14)
+    wanted = rng.random((2, 5, 14)) < 0.8
+    long, short = (wanted[0], wanted[0] if same else wanted[1])
+    up, down = disjoint_sides(score, long, short, GroupRules(code=code, neutral=neutral))
+    assert not (up & down).any()
+    assert not (up & ~long).any()
+    assert not (down & ~short).any()
+    ranked = ~np.isnan(score)
+    for row in range(5):
+        for group in range(3) if neutral else [None]:
+            inside = np.ones(14, bool) if group is None else code == group
+            shared = np.flatnonzero(long[row] & short[row] & ranked[row] & inside)
+            order = shared[np.argsort(-score[row, shared], kind="stable")]
+            half = len(order) // 2
+            held = not neutral or ((up[row] & inside).any() and (down[row] & inside).any())
+            if held:
+                assert up[row, order].tolist() == [True] * half + [False] * (len(order) - half)
+                assert down[row, order].tolist() == [False] * (len(order) - half) + [True] * half
