@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.backtest import BacktestConfig, BacktestInputs, Groups, run_backtest
+from encash.backtest.simulation.book_picks import GroupRules, disjoint_sides
 from encash.backtest.simulation.costs.proportional import Costs
 from encash.backtest.simulation.liquidation import trade_by_liquidation
 from encash.backtest.simulation.lots import trade_by_lots
-from encash.backtest.simulation.market import Market
+from encash.backtest.simulation.market import DELISTING_POLICIES, Market
+from encash.backtest.simulation.simulate import simulate
 from encash.backtest.simulation.simulation_types import Rules, Targets
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
@@ -75,8 +77,11 @@ def run(prices, lookup, **changes):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]))
-def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed):
+@given(
+    seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]),
+    delisting=st.sampled_from(DELISTING_POLICIES),
+)  # fmt: skip
+def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed, delisting):
     """Without shorts and limits the engine of books is the default one, delistings and gaps included."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.03, (40, 6)), axis=0))
@@ -90,9 +95,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     targets = Targets(
         fill=fill, exit=fill + 4, tranche=np.arange(len(fill)) % 2, column=column, weight=weight, num_tranches=2
     )
-    rules = Rules(
-        capital=1e5, costs=Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed), whole_shares=whole
-    )
+    costs = Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed)
+    rules = Rules(capital=1e5, costs=costs, whole_shares=whole, delisting=delisting)
     market = Market(close=close, fill=close)
     one, other = trade_by_liquidation(market, targets, rules), trade_by_lots(market, targets, rules)
     first, second = one.trades.ordered(), other.trades.ordered()
@@ -101,6 +105,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     for name in ("shares", "price", "fee"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-9)
     assert one.unfilled == other.unfilled
+    equities = [simulate(replace(market, years=years), targets, rules).equity for years in (None, np.zeros(40))]
+    np.testing.assert_allclose(*equities, rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -318,3 +324,30 @@ def test_groups_are_part_of_the_identity_of_a_run_that_uses_them(make_prices, ma
     assert len(set(plain)) == 1
     limited = [run_backtest(BacktestConfig(top_k=3, max_per_group=2), one).fingerprint for one in inputs[:2]]
     assert len(set(limited)) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), neutral=st.booleans(), same=st.booleans())
+def test_sides_are_disjoint_halves(seed, neutral, same):
+    """No name is on both sides; of those that both want, each group's upper half is long and as many are short."""
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, 6, (5, 14)).astype(float)
+    score[rng.random(score.shape) < 0.2] = np.nan
+    code = rng.integers(0, 3, 14)
+    wanted = rng.random((2, 5, 14)) < 0.8
+    long, short = (wanted[0], wanted[0] if same else wanted[1])
+    up, down = disjoint_sides(score, long, short, GroupRules(code=code, neutral=neutral))
+    assert not (up & down).any()
+    assert not (up & ~long).any()
+    assert not (down & ~short).any()
+    ranked = ~np.isnan(score)
+    for row in range(5):
+        for group in range(3) if neutral else [None]:
+            inside = np.ones(14, bool) if group is None else code == group
+            shared = np.flatnonzero(long[row] & short[row] & ranked[row] & inside)
+            order = shared[np.argsort(-score[row, shared], kind="stable")]
+            half = len(order) // 2
+            held = not neutral or ((up[row] & inside).any() and (down[row] & inside).any())
+            if held:
+                assert up[row, order].tolist() == [True] * half + [False] * (len(order) - half)
+                assert down[row, order].tolist() == [False] * (len(order) - half) + [True] * half

@@ -28,16 +28,18 @@ def register(parser: Parser) -> None:
         parser,
         run_backtest,
         "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
-        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28",
+        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
+        "  encash backtest … --groups sectors.csv --group-neutral --max-weight 0.2 --short --borrow-rate 0.01",
     )
     source_flags(parser.add_argument_group("inputs"))
-    universe_flags(parser.add_argument_group("stocks"))
+    stocks = parser.add_argument_group("stocks")
+    universe_flags(stocks)
+    groups_flag(stocks)
     trading = parser.add_argument_group("trading and costs")
     setting_flags(trading, "money")
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
-    groups_flag(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
         "--spreadsheet",

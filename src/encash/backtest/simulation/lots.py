@@ -7,8 +7,9 @@ The conventions are those of `simulate`, and these:
   a cover) cannot take is traded on the following sessions, as far as each allows. Settlements of delisted tickers are
   no fills. What is still held on the last session stays marked at its last close.
 - **Shorts.** An account is worth its cash less its shorts plus its longs. A rebalance divides the cash less the value
-  of shorts that are still open: the proceeds of short sales lie as cash without interest and buy nothing. A delisted
-  short is bought back at the price of the policy, but not below the last close: no policy flatters it.
+  of shorts that are still open: the proceeds of short sales lie as cash without interest and buy nothing; they pay the
+  fees of those sales. A delisted short is bought back at the price of the policy, but not below the last close: no
+  policy flatters it.
 - **Borrow fees.** A position that is short at a close pays its value at that close, times the rate, times the calendar
   days until the next session over 365, on that session.
 - **Margin.** If the equity of an account with shorts is below `Rules.margin` of the value of its longs and shorts at a
