@@ -22,9 +22,9 @@ WORLDS = ("good", "null", "cheating")
 CHARTS = (
     "equity", "random_filters", "rank_ics", "quintile_returns", "reliability", "mean_returns", "start_days",
 )  # fmt: skip
-TICKERS, SESSIONS, LOOKBACK, FEATURES = 60, 1000, 5, 4
-SKILL = 0.0006
-"""Daily return for a signal of one standard deviation: 15% a year."""
+TICKERS, SESSIONS, LOOKBACK, FEATURES = 60, 1500, 5, 4
+SKILL = 0.0008
+"""Daily return for a signal of one standard deviation: 20% a year."""
 AVERAGED = 5
 """Sessions before and after the day in the average of the cheating world."""
 
@@ -46,16 +46,20 @@ class LastDay(Encoder):
 
 
 def make_panel(world: str, *, tickers: int = TICKERS, sessions: int = SESSIONS, seed: int = 7) -> Panel:
-    """Return a panel of a world: features are noisy views of a signal, on random walks with a common factor."""
+    """Return a panel of a world: random walks with a common factor, and features that are noisy views of two signals.
+
+    In the good world, returns rise with the first signal, which a linear head finds, and with the size of the second,
+    which only clusters find.
+    """
     random = np.random.default_rng(seed)
     shape = sessions, tickers
-    signal = _persistent(random, shape)
+    line, curve = _persistent(random, shape), _persistent(random, shape)
     step = 0.0003 + 0.009 * random.normal(size=(sessions, 1)) + 0.018 * random.normal(size=shape)
     if world == "good":
-        step[1:] += SKILL * signal[:-1]
+        step[1:] += SKILL * (0.6 * line + 0.8 * (curve**2 - 1) / np.sqrt(2))[:-1]
     if world == "cheating":
-        signal = _centered(step)
-    seen = signal[:, :, None] + 0.6 * random.normal(size=(*shape, FEATURES))
+        line = _centered(step)
+    seen = np.stack([line, line, curve, curve], axis=-1) + 0.5 * random.normal(size=(*shape, FEATURES))
     names = tuple(f"T{number:02d}" for number in range(tickers))
     days = np.busday_offset(np.datetime64("2018-01-01"), np.arange(sessions), roll="forward")
     source = ArraySource({name: (days, seen[:, n].astype(np.float32)) for n, name in enumerate(names)})
@@ -69,13 +73,13 @@ def run_world(world: str, folder: Path, *, draws: int = 200, **sizes: int) -> en
     cache = encash.open_cache(folder / f"{world}.lance")
     cache.build(panel, LastDay())
     days = panel.sessions
-    end, start = days[len(days) // 2], days[len(days) // 2 + 6]
-    head = encash.fit_head(cache, panel.prices, end=end, horizons=[5], out=folder / f"{world}-head")
+    end, start = days[len(days) // 2], days[len(days) // 2 + 25]
+    head = encash.fit_head(cache, panel.prices, end=end, horizons=[1, 5, 10, 20], out=folder / f"{world}-head")
     clusters = encash.fit_clusters(cache, end=end, k=10, seed=0, out=folder / f"{world}-clusters")
     clusters = encash.rank_clusters(clusters, cache, panel.prices, end=end, horizon=5, top=3)
     run = encash.backtest(
-        panel=panel, prices=panel.prices, cache=cache, head=head, clusters=clusters, start=start, horizon=5, top_k=5,
-        tranches=True, run_dir=folder / world,
+        panel=panel, prices=panel.prices, cache=cache, head=head, clusters=clusters, start=start, horizon=5, top_k=10,
+        run_dir=folder / world,
     )  # fmt: skip
     encash.compare(run, draws=draws)
     return run
@@ -84,7 +88,7 @@ def run_world(world: str, folder: Path, *, draws: int = 200, **sizes: int) -> en
 def draw(run: encash.Run, chart: str, file: Path) -> None:
     """Write a chart as a small picture."""
     figure = getattr(run.plot, chart)()
-    figure.savefig(file, dpi=72, facecolor="white", metadata={"Software": None})
+    figure.savefig(file, dpi=72, facecolor="white", bbox_inches="tight", metadata={"Software": None})
 
 
 def main(charts: list[str]) -> int:
