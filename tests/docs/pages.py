@@ -1,7 +1,7 @@
 """What the tests of the pages share: the blocks of a page, a run of all of them in order, and files to run them on.
 
 ``encash`` commands in a ``bash`` block exit with 0, those in an ``sh`` block are refused with 2; a ``python`` block is
-run; a ``text`` block is what the block before it printed. Numbers may differ, unless the page says otherwise.
+run; one that begins with the name of a file as a comment is written there; a ``text`` block is what was printed before. Numbers may differ, unless the page says otherwise.
 With ``ENCASH_UPDATE_DOCS=1`` in the environment, the ``text`` blocks are rewritten with what was printed.
 """
 
@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs"
 FIRST, LAST = "2014-01-01", "2016-12-31"
 BLOCK = re.compile(r"^```(?P<language>[\w{}-]*)\n(?P<body>.*?)^```", flags=re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ([\w.]+\.\w+)\n")
 UPDATE = "ENCASH_UPDATE_DOCS"
+REFUSED = 2
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -56,43 +58,48 @@ def run(line: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     return printed.err if code else printed.out
 
 
-def run_page(page: str, capsys: pytest.CaptureFixture[str], *, same: Callable[[str], str] | None = None) -> list[str]:
-    """Run a page in the working folder, block by block.
+def run_page(
+    page: str,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    same: Callable[[str], Any] | None = None,
+    after_python: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Run a page in the working folder, block by block, and return the commands that were run.
 
     Args:
         page: its path in docs/.
         capsys: of the test.
         same: what of an output must be as written; numbers may differ if None.
-
-    Returns:
-        The commands that were run.
+        after_python: called after each block of Python.
     """
-    text = (PAGES / page).read_text(encoding="utf-8")
+    text, update, same = (PAGES / page).read_text(encoding="utf-8"), os.environ.get(UPDATE), same or shape
     names: dict[str, Any] = {"__name__": "__page__"}
-    called, printed, pieces, end = [], "", [], 0
+    called: list[str] = []
+    written, printed, end = "", "", 0
     for found in BLOCK.finditer(text):
         language, body = found["language"], found["body"]
         if language in ("bash", "sh"):
-            called += list(commands(body))
-            printed = "".join(run(line, capsys, 2 if language == "sh" else 0) for line in commands(body))
+            lines = list(commands(body))
+            called += lines
+            printed = "".join(run(line, capsys, REFUSED if language == "sh" else 0) for line in lines)
+        elif language in ("python", "toml") and (name := FILE_NAME.match(body)):
+            Path(name[1]).write_text(body, encoding="utf-8")
         elif language == "python":
             printed = run_python(body, names, page)
+            after_python()
         elif language == "text":
-            if os.environ.get(UPDATE):
-                body = tidy(printed)
-            assert (same or shape)(body) == (same or shape)(tidy(printed)), f"{page} has an old output:\n{printed}"
-        pieces += [text[end : found.start("body")], body]
+            body = tidy(printed) if update else body
+            assert same(body) == same(tidy(printed)), f"{page} has an old output:\n{printed}"
+        written += text[end : found.start("body")] + body
         end = found.end("body")
-    if os.environ.get(UPDATE):
-        (PAGES / page).write_text("".join([*pieces, text[end:]]), encoding="utf-8")
+    if update:
+        (PAGES / page).write_text(written + text[end:], encoding="utf-8")
     return called
 
 
 def run_python(block: str, names: dict[str, Any], page: str) -> str:
-    """Run a block of Python; one that begins with the name of a file as a comment is written there instead."""
-    if found := re.match(r"# (\w+\.py)\n", block):
-        Path(found[1]).write_text(block, encoding="utf-8")
-        return ""
+    """Run a block of Python and return what it printed."""
     with redirect_stdout(StringIO()) as out:
         exec(compile(block, page, "exec"), names)  # the code of the page, as a reader would run it
     return out.getvalue()
@@ -106,6 +113,11 @@ def tidy(printed: str) -> str:
 def shape(output: str) -> str:
     """Return an output without its numbers and without the width of its columns."""
     return " ".join(re.sub(r"[-+−]?\d[\d,.:]*(e-?\d+)?%?|\b[0-9a-f]{12,64}\b|-{3,}", "#", output).split())
+
+
+def first_words(output: str) -> list[str]:
+    """Return the first word of each line that begins with one."""
+    return re.findall(r"^[A-Za-z_]+", output, flags=re.MULTILINE)
 
 
 def without_hashes(output: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from encash.cli import main
 from encash.testing import write_checkpoint
-from tests.docs.pages import blocks, run_page, run_python, without_hashes
+from tests.docs.pages import blocks, run_page, without_hashes
 
 TABLES = {
     "dates.csv": "date,ticker,close\n03/04/2024,A,10\n04/04/2024,A,11\n",
@@ -74,7 +74,8 @@ def test_the_commands_of_a_page_run(
 def test_the_contract_of_the_filter_of_the_page_holds(workflow: Path) -> None:
     """The file of the page passes under pytest, as its reader would run it."""
     for block in blocks("howto/own-filter.md", "python"):
-        run_python(block, {}, "own-filter.md") if block.startswith("# ") else None
+        if block.startswith("# "):
+            (workflow / block.split()[1]).write_text(block, encoding="utf-8")
     call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_filter.py"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
