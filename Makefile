@@ -5,7 +5,7 @@ CHECKED := src tests benchmarks tools
 # An index with a different build of torch, for example its CPU build: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
-.PHONY: help setup demo test test-slow fuzz check hooks release-check bench bench-gpu clean
+.PHONY: help setup demo test test-slow fuzz check docs hooks release-check bench bench-gpu clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -22,7 +22,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 	touch .venv/ready
 
 .venv/dev: .venv/ready
-	$(INSTALL) -e '.[torch,report,clusters,onnx,chronos,transformers,boosted,clusterers,ray,stats,xarray,dev]'
+	$(INSTALL) -e '.[torch,report,clusters,onnx,chronos,transformers,boosted,clusterers,ray,stats,xarray,docs,dev]'
 	touch .venv/dev
 
 setup: .venv/dev              ## the environment alone, in .venv; TORCH_INDEX=URL takes torch from there
@@ -46,6 +46,11 @@ check: .venv/dev              ## what a commit needs: format, lint, types, layer
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_links.py
 	$(BIN)/python tools/check_phrases.py
+
+docs: .venv/dev               ## the site, without a network → build/site; a warning or a dead link fails
+	$(BIN)/python tools/write_command_reference.py
+	$(BIN)/python -m sphinx --builder html --doctree-dir build/doctrees --fail-on-warning --keep-going --quiet docs build/site
+	$(BIN)/python tools/check_site.py build/site
 
 hooks: .venv/dev              ## run these checks before each commit of this clone
 	$(BIN)/pre-commit install --hook-type pre-commit --hook-type commit-msg

@@ -1,4 +1,4 @@
-"""The error tree, grouped by how a caller reacts to an error.
+"""The error tree, grouped by how a caller reacts to an error::
 
     EncashError
     ├── InputError (ValueError)              the caller fixes the input        exit code 2

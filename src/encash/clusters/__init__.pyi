@@ -12,6 +12,7 @@ from .clusterers.registry import CLUSTERERS as CLUSTERERS
 from .clusterers.registry import make_clusterer as make_clusterer
 from .entry_values import CacheEntries as CacheEntries
 from .filters.base import CandidateFilter as CandidateFilter
+from .filters.base import keep_lowest as keep_lowest
 from .filters.hard import Hard as Hard
 from .filters.nearest import Nearest as Nearest
 from .filters.random import Random as Random

@@ -53,6 +53,7 @@ PRESETS = {
         epochs=10,
     ),
 }
+"""Sizes and training settings by name: tiny, small, 100m."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from encash.panel.features.prices_1 import PRICES_1
 from encash.panel.features.prices_2 import PRICES_2
 
 FEATURE_SETS: dict[str, FeatureSet] = {one.name: one for one in (PRICES_1, PRICES_2)}
+"""Sets of features by name."""
 
 
 def set_of(config: FeatureConfig) -> FeatureSet:
