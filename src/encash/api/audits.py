@@ -23,7 +23,7 @@ from encash.panel import Bars, ScoreTable
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditReport(Shown):
-    """What was tested, and what was not."""
+    """Result of an audit: the checks that passed, failed or were not tried."""
 
     audit: proofs.Audit
 

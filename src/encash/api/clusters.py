@@ -11,7 +11,7 @@ import numpy as np
 
 from encash import clusters, pipeline
 from encash.api.inputs import Bars, folder_of, no_bars, spec_of, take, the_cache, the_prices
-from encash.api.results import Home, Shown
+from encash.api.results import Home, InFolder
 from encash.api.tables import Table
 from encash.arrays import DayLike, Int32
 from encash.cache import Cache
@@ -32,20 +32,14 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Clusters(Shown):
+class Clusters(InFolder):
     """Clusters in a folder, and their rankings."""
 
-    home: Home
     model: clusters.ClusterModel
     rankings: tuple[Ranked, ...] = ()
     """One per horizon; empty before `rank_clusters`."""
     choice: clusters.KSelection | None = None
     """The numbers of clusters that were tried, if several were given."""
-
-    @property
-    def folder(self) -> Path:
-        """Where they are."""
-        return self.home.folder
 
     @property
     def ranking(self) -> Table | None:
@@ -75,16 +69,10 @@ class Clusters(Shown):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Walk(Shown):
+class Walk(InFolder):
     """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
 
-    home: Home
     walk: clusters.WalkModel
-
-    @property
-    def folder(self) -> Path:
-        """Where they are."""
-        return self.home.folder
 
     @property
     def refits(self) -> Table:

@@ -9,23 +9,17 @@ from typing import Any
 
 from encash import heads, pipeline
 from encash.api.inputs import Bars, no_bars, spec_of, the_cache, the_prices
-from encash.api.results import Home, Shown
+from encash.api.results import Home, InFolder
 from encash.arrays import DayLike
 from encash.cache import Cache
 from encash.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class FittedHead(Shown):
+class FittedHead(InFolder):
     """A head in a folder."""
 
-    home: Home
     head: heads.Head
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.home.folder
 
     def title(self) -> str:
         """Return one sentence."""

@@ -34,7 +34,7 @@ class Picks(Shown):
     age_sessions: int
     """Sessions of the prices after the day."""
     staleness: str
-    """Whether the entries were compared with the present data: "checked" or "not checked"."""
+    """Comparison of the entries with the present data: "checked" or "not checked"."""
     stale: int | None
     """Entries that no longer belong to the data, and were not used as they are; None if not checked."""
 

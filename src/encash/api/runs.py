@@ -112,7 +112,7 @@ class RunComparison(Shown):
 
     @property
     def verdict(self) -> dict[str, Any]:
-        """What the comparison with random filters says."""
+        """Result of the comparison with random filters: p, alpha, and the sentence."""
         found: dict[str, Any] = self.values["verdict"]
         return found
 

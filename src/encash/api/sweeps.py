@@ -12,7 +12,7 @@ from typing import Any
 import encash.backtest as engine
 from encash import pipeline
 from encash.api.inputs import Bars, folder_of, no_bars, price_columns, sources_of
-from encash.api.results import Home, Shown, number, percent
+from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
 from encash.errors import InputError
@@ -20,23 +20,17 @@ from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Sweep(Shown):
+class Sweep(InFolder):
     """The runs of a grid, in a folder."""
 
-    home: Home
     result: engine.SweepResult
     points: tuple[engine.Point, ...]
     best_run: Path | None
     """Folder of the run with the highest Sharpe ratio; None if no run has one."""
     ranking_prices: str | None
-    """Whether the clusters were ranked on these prices: "same", "other" or "unknown"; None without clusters."""
+    """Comparison of these prices with those of the ranking: "same", "other" or "unknown"; None without clusters."""
     stale: int | None
     """Entries that no longer belong to the data; None if no run was computed, or nothing was compared."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the journal, the table and the best run are."""
-        return self.home.folder
 
     @cached_property
     def table(self) -> Table:
