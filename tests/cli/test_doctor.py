@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,9 @@ def test_each_fault_has_its_fix(
     def no_locks(*_: object, **__: object) -> None:
         raise WorkError("this file system has no locks")
 
-    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=1000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     replacements = {
-        "disk_usage": (doctor.shutil, lambda _: usage),
+        "disk_usage": (shutil, lambda _: usage),
         "_seconds_of_sync": (doctor, lambda _: 0.5),
         "writer_lock": (doctor, no_locks),
     }
