@@ -74,6 +74,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     }
     warn_of_prices(values, console)
     if best is not None:
+        pipeline.record_command(best, arguments.words)
         extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
         values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
     console.result(values, sweep_lines(values))
