@@ -120,4 +120,5 @@ def test_a_sweep_has_a_page(folder: Path, capsys: pytest.CaptureFixture[str], tm
     found = answer(capsys, "report", str(tmp_path / "sweep"), "--out", str(tmp_path / "page.html"))
     assert found["unchecked"] == []
     text = (tmp_path / "page.html").read_text()
+    assert "encash sweep" in (tmp_path / "sweep" / "best" / "report.html").read_text()
     assert re.search("Sharpe ratio by (top_k and horizon|horizon and top_k)", text)

@@ -68,6 +68,7 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     values = {**swept.to_json(), "report": None}
     warn_of_prices(values, console)
     if swept.best_run is not None and arguments.page:
+        pipeline.record_command(swept.best_run, arguments.words)
         page = swept.best_run / "report.html"
         values["report"] = str(
             api.report(swept.best_run, out=page, clusters=arguments.clusters, horizon=arguments.horizon)
