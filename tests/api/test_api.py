@@ -95,6 +95,7 @@ def test_tables_go_to_pandas_polars_and_arrow(sources, tmp_path):
     assert len(frame) == len(run.ledger)
     assert frame["date"].dtype.kind == "M"
     assert str(run.ledger).startswith(f"{len(frame):,} rows")
+    assert np.prod(1 + run.returns["net"]) - 1 == pytest.approx(run.summary["total_return"])
     polars = pytest.importorskip("polars")
     assert polars.DataFrame(run.equity)["net"].to_list() == file["net"].to_pylist()
 

@@ -63,9 +63,9 @@ class Run(Shown):
 
     @property
     def returns(self) -> Table:
-        """Daily net returns as fractions: date, net; the first session has none."""
-        net = self.result.net
-        return Table({"date": self.result.days[1:], "net": net[1:] / net[:-1] - 1})
+        """Daily net returns as fractions: date, net; the first session has none, and its costs are in the next one."""
+        path = self.result.outcome.path
+        return Table({"date": self.result.days[1:], "net": path[1:] / path[:-1] - 1})
 
     @property
     def plot(self) -> Plots:
