@@ -24,7 +24,7 @@ def found():
 
 
 def test_costs_by_level_include_the_run_and_the_gross_return(found):
-    """The picks without costs end at the gross equity, at the cost of the run at its net equity, and fall with costs."""
+    """The picks without costs end at the gross equity, at the costs of the run at its net equity, and lower after."""
     (costs,) = (row for row in found.details if row.name == "costs")
     capital = dict(zip(COST_LEVELS, costs.figures["final_capital"], strict=True))
     assert capital[0.0] == pytest.approx(found.base.gross[-1])
