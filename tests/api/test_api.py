@@ -108,6 +108,11 @@ def test_results_show_themselves(sources, ranked, tmp_path):
     head = encash.fit_head("c.lance", "p.h5", end=END, horizons=[5])
     picks = encash.picks(**sources, clusters=ranked, top_k=2)
     swept = encash.sweep({"grid": {"top_k": [1, 2]}, "base": {"start": START}}, **sources, clusters=ranked, workers=1)
+    cache, panel = encash.open_cache("c.lance"), encash.open_panel("f.h5", prices="p.h5")
+    assert repr(cache) == "Cache c.lance: embeddings of 16 × float32, forecasts over 1, 5, 10, 20 sessions"
+    assert repr(panel) == "Panel: 8 tickers, 19 features, prices of 8 tickers"
+    assert repr(encash.open_cache("new.lance")) == "Cache new.lance: nothing built yet"
+    assert list(swept.table.to_pandas()["filter"]) == ["hard", "hard"]
     for shown in (ranked, run, compared, walk, head, picks, swept, run.equity, ranked.ranking, walk.refits):
         assert "0x" not in repr(shown)
         assert "<" in shown._repr_html_()
@@ -127,6 +132,7 @@ def test_charts_are_figures(sources, tmp_path):
     assert "equity" in dir(run.plot)
     figure = run.plot.equity()
     figure.savefig(tmp_path / "equity.png")
+    assert figure._repr_png_().startswith(b"\x89PNG")
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
     assert "#1b5fcf" in colors
     assert not any(str(color).startswith("#0102") for color in colors)

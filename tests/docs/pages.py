@@ -1,7 +1,8 @@
 """What the tests of the pages share: the blocks of a page, a run of all of them in order, and files to run them on.
 
 ``encash`` commands in a ``bash`` block exit with 0, those in an ``sh`` block are refused with 2; a ``python`` block is
-run; one that begins with the name of a file as a comment is written there; a ``text`` block is what was printed before. Numbers may differ, unless the page says otherwise.
+run; one that begins with the name of a file as a comment is written there; a ``text`` block is what was printed.
+Numbers may differ, unless the page says otherwise.
 With ``ENCASH_UPDATE_DOCS=1`` in the environment, the ``text`` blocks are rewritten with what was printed.
 """
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encash import metrics
 from encash.backtest import BacktestConfig, BacktestInputs, run_backtest, write_run
 from encash.errors import FormatError
 from encash.report import read_run
@@ -28,6 +29,17 @@ def test_profits_of_all_tickers_are_the_gain_of_the_run(run):
     assert sum(ledger.profit_by_ticker().values()) == pytest.approx(gain, abs=0.005)
     assert sum(trip.profit for trip in ledger.trips) == pytest.approx(gain, abs=0.005)
     assert all(trip.opened < trip.closed for trip in ledger.trips)
+
+
+def test_the_figures_that_the_page_measures_are_those_of_the_result(run):
+    """Return, Sharpe ratio and drawdown of the headline come from the equity as the result's do, bit for bit."""
+    own = run.performance
+    assert (own.cagr, own.sharpe, own.max_drawdown) == tuple(map(run.figure, ("cagr", "sharpe", "max_drawdown")))
+    assert run.final_capital == run.figure("final_capital")
+    returns = metrics.simple_returns(run.path)
+    assert metrics.value_at_risk(returns) == run.figure("value_at_risk")
+    traded = float((np.abs(read_ledger(run).shares) * read_ledger(run).price).sum())
+    assert metrics.turnover(traded, run.path, run.sessions_per_year) == pytest.approx(run.figure("turnover"))
 
 
 def test_exposure_is_what_is_not_cash(run):

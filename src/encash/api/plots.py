@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,20 @@ class Plots:
         """
         if name.startswith("_") or name not in pages.chart_names():
             raise AttributeError(f"no chart {name!r}; there are {', '.join(pages.chart_names())}")
-        return lambda: pipeline.draw_chart(self._folder, name, self._extras)
+        return lambda: _shown(pipeline.draw_chart(self._folder, name, self._extras))
 
     def __repr__(self) -> str:
         """List the charts."""
         return f"charts: {', '.join(pages.chart_names())}"
+
+
+def _shown(figure: Figure) -> Figure:
+    """Let a notebook show a figure, which pyplot does not manage, as a picture."""
+
+    def picture() -> bytes:
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+        return buffer.getvalue()
+
+    figure._repr_png_ = picture  # type: ignore[attr-defined] # the name that IPython looks for
+    return figure

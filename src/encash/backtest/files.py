@@ -47,6 +47,8 @@ def _arrow(column: np.ndarray) -> Any:
         case "M":
             days = column.astype("datetime64[D]").astype(np.int32)
             return pa.Array.from_buffers(pa.date32(), len(days), [None, pa.py_buffer(days)])
+        case "O":  # text that may be undefined
+            return pa.array(column.tolist(), type=pa.string())
         case "b":
             bits = np.packbits(column, bitorder="little")
             return pa.Array.from_buffers(pa.bool_(), len(column), [None, pa.py_buffer(bits)])

@@ -45,6 +45,10 @@ class Cache(CacheReader):
         self._as_of = as_of
         self._seen: CacheSnapshot | None = None
 
+    def __repr__(self) -> str:
+        """Show where it is and what an entry holds."""
+        return super().__repr__() if self.exists else f"Cache {self.path}: nothing built yet"
+
     def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
         """Pickle as the path and the requested version: a different process opens the cache itself."""
         return Cache.at, (self.path, self._as_of)

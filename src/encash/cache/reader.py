@@ -53,6 +53,13 @@ class CacheReader(ABC):
 
     # -- what it is
 
+    def __repr__(self) -> str:
+        """Show where it is and what an entry holds."""
+        spec = self.spec
+        forecasts = ", ".join(map(str, spec.horizons))
+        ahead = f"forecasts over {forecasts} sessions" if forecasts else "no forecasts"
+        return f"{type(self).__name__} {self.path}: embeddings of {spec.dim} × {spec.dtype}, {ahead}"
+
     @property
     def spec(self) -> StoreSpec:
         """Description shared by all entries."""

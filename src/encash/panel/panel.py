@@ -116,6 +116,11 @@ class Panel:
         """The choice of features, None if the source does not record it."""
         self._sessions: Days | None = None
 
+    def __repr__(self) -> str:
+        """Show its size."""
+        prices = "without prices" if self.prices is None else f"prices of {len(self.prices.tickers):,} tickers"
+        return f"Panel: {len(self.tickers):,} tickers, {self.num_features} features, {prices}"
+
     def __enter__(self) -> Self:
         return self
 

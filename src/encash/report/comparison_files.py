@@ -110,8 +110,15 @@ def _parsing(path: Path, problem: str, fix: str) -> Iterator[None]:
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    """Return the final capitals of a row's runs; empty without the row."""
-    return tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
+    """Return the final capitals of a row's runs; empty without the row.
+
+    Raises:
+        ValueError: one is not a finite number.
+    """
+    capitals = tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
+    if not all(map(math.isfinite, capitals)):
+        raise ValueError(f"a final capital of {name} is not finite")
+    return capitals
 
 
 def _single(rows: Mapping[str, Any], name: str) -> float | None:
@@ -124,8 +131,15 @@ def _values(row: Mapping[str, Any], figure: str) -> tuple[float, ...]:
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """Return the figures of the runs of a row that its version of encash recorded."""
-    return {figure: _values(row, figure) for figure in _SEED_FIGURES if figure in row}
+    """Return the figures of the runs of a row that its version of encash recorded.
+
+    Raises:
+        ValueError: a figure has more or fewer values than the row has runs.
+    """
+    found = {figure: _values(row, figure) for figure in _SEED_FIGURES if figure in row}
+    if wrong := [figure for figure, values in found.items() if len(values) != int(row["runs"])]:
+        raise ValueError(f"{row['runs']} runs with {len(found[wrong[0]])} values of {wrong[0]}")
+    return found
 
 
 def _medians(row: Mapping[str, Any]) -> dict[str, float]:

@@ -65,13 +65,11 @@ class Ledger:
 
     def holdings(self) -> Int64:
         """Count the tickers that are held at the close of each session, shape (S,)."""
-        names, place = np.unique(self.ticker, return_inverse=True)
-        change = np.zeros(len(self.days), dtype=np.int64)
-        for number in range(len(names)):
-            orders = np.flatnonzero(place == number)
+        _, place = np.unique(self.ticker, return_inverse=True)
+        change, order = np.zeros(len(self.days), dtype=np.int64), np.argsort(place, kind="stable")
+        for orders in np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if len(order) else ():
             held = np.cumsum(self.shares[orders])
-            most = np.abs(held).max() if len(held) else 0.0
-            open_after = (np.abs(held) > _ROUNDING * most).astype(np.int64)
+            open_after = (np.abs(held) > _ROUNDING * np.abs(held).max()).astype(np.int64)
             last = np.append(self.row[orders][1:] != self.row[orders][:-1], True)
             np.add.at(change, self.row[orders][last], np.diff(open_after[last], prepend=0))
         return np.cumsum(change)
