@@ -12,7 +12,7 @@ import pytest
 
 from encash.cli import main
 from encash.cli import progress as progress_module
-from encash.cli.progress import Bar, LiveLine, bytes_below
+from encash.live_progress import Bar, LiveLine, bytes_below
 from encash.panel import toy_panel, write_panel
 from encash.testing import write_checkpoint
 

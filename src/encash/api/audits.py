@@ -12,8 +12,16 @@ import numpy as np
 import encash.audit as proofs
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Bars as Progresses
-from encash.api.inputs import folder_of, no_bars, open_choice, price_columns, sources_of, spec_of, split_settings
+from encash.api.inputs import (
+    Progresses,
+    folder_of,
+    open_choice,
+    price_columns,
+    progress_bars,
+    sources_of,
+    spec_of,
+    split_settings,
+)
 from encash.api.results import Shown
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
@@ -79,7 +87,7 @@ def audit(
     adjusted: bool = False,
     days: int = 5,
     sample: int = 256,
-    progress: Progresses = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> AuditReport:
     """Test that results do not depend on the future: truncate it, corrupt it, and look for correlations with it.
@@ -101,7 +109,7 @@ def audit(
         adjusted: they are known to be adjusted for splits or dividends that came later.
         days: random days after which the future is cut off.
         sample: entries that are encoded again.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: as `encash.backtest` takes them.
     """
     options, choice = split_settings(settings)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from encash import clusters, pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, spec_of, take, the_cache, the_prices
+from encash.api.inputs import Progresses, folder_of, progress_bars, spec_of, take, the_cache, the_prices
 from encash.api.results import Home, InFolder
 from encash.api.tables import Table
 from encash.arrays import DayLike, Int32
@@ -99,7 +99,7 @@ def fit_clusters(
     start: DayLike | None = None,
     k: int | Sequence[int] | str = 50,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Clusters:
     """Fit clusters on the embeddings of a cache up to a day.
@@ -110,7 +110,7 @@ def fit_clusters(
         start: first day of entries; None for the first of the cache.
         k: number of clusters; several, or "auto", choose the one with the highest Calinski–Harabasz index.
         out: folder of the clusters; None keeps them in a temporary one as long as the result exists.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.FitConfig`, such as ``seed`` and ``standardize``.
 
     Raises:
@@ -138,7 +138,7 @@ def rank_clusters(
     start: DayLike | None = None,
     top: int | None = None,
     winsorize: bool = True,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Clusters:
     """Rank clusters by the forward returns of their entries, and choose the best of them.
@@ -155,7 +155,7 @@ def rank_clusters(
         start: first day of entries; None for all.
         top: how many of the best; 5 if no other criterion is given.
         winsorize: limit returns to the quantiles 0.005 and 0.995.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.SelectionRule` (``coverage``, ``min_return``, …) and of
             `encash.clusters.RankConfig` (``metric``, ``delisting``, …).
 
@@ -200,7 +200,7 @@ def walk_clusters(
     top: int | None = None,
     winsorize: bool = True,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Walk:
     """Fit and rank clusters every N sessions, each time on the past.
@@ -215,7 +215,7 @@ def walk_clusters(
         top: how many of the best clusters; 5 if no other criterion is given.
         winsorize: limit returns to the quantiles 0.005 and 0.995.
         out: folder of the walk; None keeps it in a temporary one as long as the result exists.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.WalkConfig` (``window``, ``history``, …), of `FitConfig` and of
             `SelectionRule`.
     """

@@ -12,12 +12,12 @@ import encash.backtest as engine
 import encash.report as pages
 from encash import pipeline
 from encash.api.inputs import (
-    Bars,
+    Progresses,
     filter_choice,
     folder_of,
-    no_bars,
     path_of,
     price_columns,
+    progress_bars,
     sources_of,
     spec_of,
     split_settings,
@@ -139,7 +139,7 @@ def backtest(
     run_dir: str | Path | None = None,
     refuse_misses: bool = False,
     spreadsheet: bool = False,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Run:
     """Run one backtest, and write its run folder.
@@ -163,7 +163,7 @@ def backtest(
         run_dir: the run folder; None is a folder below ``runs`` that is named after the run.
         refuse_misses: fail if a candidate has no valid entry in the cache.
         spreadsheet: also write the ledger so that a spreadsheet shows every ticker as text.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: fields of `encash.backtest.BacktestConfig`, of `encash.pipeline.FilterChoice` and options of
             `encash.pipeline.Sources`.
 
@@ -188,14 +188,14 @@ def backtest(
     return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=folder_of("clusters", clusters))
 
 
-def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Bars = no_bars) -> RunComparison:
+def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progresses = progress_bars) -> RunComparison:
     """Compare a run with random filters, no filter, a delay of a session and other start days.
 
     Args:
         run: of `backtest`.
         draws: random filters.
         num_trials: seeds to run, the run's own included.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
     """
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(

@@ -11,7 +11,7 @@ from typing import Any
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, price_columns, sources_of
+from encash.api.inputs import Progresses, folder_of, price_columns, progress_bars, sources_of
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
@@ -93,7 +93,7 @@ def sweep(
     membership: str | Path | None = None,
     workers: int | None = None,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **options: Any,
 ) -> Sweep:
     """Run a grid of backtests on one cache.
@@ -115,7 +115,7 @@ def sweep(
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         workers: processes; None for one per core.
         out: the folder; a run that is there already is not computed again. None takes a temporary one.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         options: options of `encash.pipeline.Sources`.
 
     Raises:

@@ -12,8 +12,8 @@ from pathlib import Path
 from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
-from encash.cli.progress import bytes_below
 from encash.encoders.registry import MODEL_NAMES
+from encash.live_progress import bytes_below
 
 
 def register(parser: Parser) -> None:

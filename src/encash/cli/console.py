@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from encash import pipeline
 from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands import it from here
 from encash.cli.parser import one_line
-from encash.cli.progress import Bar, LiveLine, is_live
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
 from encash.input_files import refuse_url
+from encash.live_progress import Bar, LiveLine, is_live
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
