@@ -1,7 +1,7 @@
 # Every target makes the environment it needs. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-CHECKED := src tests benchmarks tools
+CHECKED := src tests benchmarks tools docs
 # An index with a different build of torch, for example its CPU build: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 

@@ -1,4 +1,4 @@
-"""What the tests of the pages share: the blocks of a page, a run of all of them in order, and files to run them on.
+"""Helpers of the tests of the pages: the blocks of a page, a run of all of them in order, and files to run them on.
 
 ``encash`` commands in a ``bash`` block exit with 0, those in an ``sh`` block are refused with 2; a ``python`` block is
 run; one that begins with the name of a file as a comment is written there; a ``text`` block is what was printed.

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from encash.cli import main
+from tests.docs.pages import blocks, run, write_prices, write_scores
 
-PAGES = Path(__file__).resolve().parents[2] / "docs"
-
-
-def blocks(language: str, page: str = "books.md") -> list[str]:
-    text = (PAGES / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+PAGE = "books.md"
 
 
 @pytest.fixture
@@ -25,39 +18,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Prices of 18 tickers from 2014 to 2016, scores, sectors, and the files of the page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    rng, days = np.random.default_rng(0), np.arange("2014-01-01", "2016-12-31", dtype="datetime64[D]")
-    days = days[np.is_busday(days)]
-    close = 50.0 * np.exp(np.cumsum(rng.normal(0.0003, 0.02, (len(days), 18)), axis=0))
-    rows = [
-        f"{day},T{number:02d},{price:.4f},{price * 1.01:.4f},{price * 0.99:.4f},{price:.4f},{2e5 + 1e4 * number:.0f}"
-        for day, prices in zip(days, close, strict=True)
-        for number, price in enumerate(prices)
-    ]
-    Path("prices.csv").write_text("\n".join(["date,ticker,open,high,low,close,volume", *rows]) + "\n")
-    scores = [f"{day},T{number:02d},{rng.normal():.4f}" for day in days for number in range(18)]
-    Path("scores.csv").write_text("\n".join(["date,ticker,score", *scores]) + "\n")
+    write_prices(Path("prices.csv"), 18)
+    write_scores(Path("scores.csv"), 18)
     sectors = [f"T{number:02d},{('energy', 'banks', 'shops')[number % 3]}" for number in range(18)]
     Path("sectors.csv").write_text("\n".join(["ticker,sector", *sectors]) + "\n")
-    Path("books.toml").write_text(blocks("toml")[0])
-    for source in blocks("python")[:2]:
+    Path("books.toml").write_text(blocks(PAGE, "toml")[0])
+    for source in blocks(PAGE, "python")[:2]:
         Path(source.split()[1]).write_text(source)
     for name in ("my_weights", "my_optimizer", "my_encoder"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 
-def run(line: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command as it stands."""
-    words = shlex.split(line)
-    assert words[0] == "encash"
-    assert main([*words[1:], "--quiet"]) == 0, capsys.readouterr().err
-    return capsys.readouterr().out
-
-
 @pytest.fixture
 def clusters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Features, a cache of the encoder of the page on models, and ranked clusters."""
-    Path("my_encoder.py").write_text(blocks("python", "models.md")[0])
+    Path("my_encoder.py").write_text(blocks("models.md", "python")[0])
     run("encash prepare prices.csv --features-out features.h5 --prices-out prices.h5", capsys)
     run("encash build --model my_encoder:MeanAndTrend --data features.h5 --cache own.lance", capsys)
     run("encash clusters fit --cache own.lance --end 2015-12-31 -k 6 --out clusters", capsys)
@@ -67,7 +43,7 @@ def clusters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_runs(clusters: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command as it stands, then the code that repeats one of them in Python."""
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
+    lines = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if line]
     assert len(lines) == 10
     found = {line: run(line, capsys) for line in lines}
     (limited,) = [text for line, text in found.items() if "--max-volume-share" in line]
@@ -75,7 +51,7 @@ def test_the_page_runs(clusters: None, capsys: pytest.CaptureFixture[str]) -> No
     (worst,) = [text for line, text in found.items() if "worst-clusters" in line]
     assert "exposure       long" in worst
     assert "8 (8 computed)" in next(text for line, text in found.items() if "sweep" in line)
-    exec(blocks("python")[2], {})  # the code of the page, as a reader would run it
+    exec(blocks(PAGE, "python")[2], {})  # the code of the page, as a reader would run it
 
 
 def test_the_optimizer_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

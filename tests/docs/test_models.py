@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from encash.cli import main
@@ -17,34 +15,22 @@ from encash.cli.main import parser
 from encash.encoders import load_encoder
 from encash.testing import write_checkpoint
 from encash.training import PRESETS
+from tests.docs.pages import blocks, write_prices, write_scores
 from tests.encoders.checkpoints import CONFIG, seed_model
 from tests.encoders.pretrained_models import save_bolt, save_patchtst, save_second, save_timesfm
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+PAGE = "models.md"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Prices of 12 tickers from 2014 to 2016 and their features, scores, positions, encoder and two caches."""
     monkeypatch.chdir(tmp_path)
-    rng, days = np.random.default_rng(0), np.arange("2014-01-01", "2016-12-31", dtype="datetime64[D]")
-    days = days[np.is_busday(days)]
-    close = 50.0 * np.exp(np.cumsum(rng.normal(0.0003, 0.02, (len(days), 12)), axis=0))
-    rows = [
-        f"{day},T{number:02d},{price:.4f},{price * 1.01:.4f},{price * 0.99:.4f},{price:.4f},{1e6 + 1e3 * number:.0f}"
-        for day, prices in zip(days, close, strict=True)
-        for number, price in enumerate(prices)
-    ]
-    Path("prices.csv").write_text("\n".join(["date,ticker,open,high,low,close,volume", *rows]) + "\n")
+    write_prices(Path("prices.csv"), 12)
     assert main(["prepare", "prices.csv", "--features-out", "features.h5", "--prices-out", "prices.h5", "--quiet"]) == 0
-    scores = [f"{day},T{number:02d},{rng.normal():.4f}" for day in days for number in range(12)]
-    Path("scores.csv").write_text("\n".join(["date,ticker,score", *scores]) + "\n")
+    write_scores(Path("scores.csv"), 12)
     Path("positions.csv").write_text("ticker,shares\nT00,10\n")
-    Path("my_encoder.py").write_text(blocks("python")[0])
+    Path("my_encoder.py").write_text(blocks(PAGE, "python")[0])
     for seed, name in enumerate(("one", "two")):
         write_checkpoint(f"{name}.pt", num_features=64, seed=seed)
         files = ["--model", f"{name}.pt", "--data", "features.h5", "--cache", f"{name}.lance"]
@@ -57,7 +43,7 @@ def test_the_commands_of_the_page_run(
 ) -> None:
     """Every command but the one on three encoders, which has tests of its own, as it stands."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], samples_per_epoch=256, epochs=1))
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
+    lines = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if line]
     assert len(lines) == 15
     for line in lines:
         words = shlex.split(line)
@@ -73,7 +59,7 @@ def test_a_foundation_model_goes_from_prices_to_a_report(folder: Path, capsys: p
     """The commands of the section run as they stand, on a Chronos-Bolt with random weights."""
     pytest.importorskip("chronos", reason="chronos-forecasting is not installed (extra chronos)")
     save_bolt(folder / "chronos-bolt")
-    lines = [line for line in blocks("sh")[0].splitlines() if line]
+    lines = [line for line in blocks(PAGE, "sh")[0].splitlines() if line]
     assert len(lines) == 3
     for line in lines:
         assert main([*shlex.split(line)[1:], "--quiet"]) == 0, capsys.readouterr().err
@@ -116,7 +102,7 @@ def test_each_kind_of_foundation_model_fills_a_cache(
 
 def test_the_weights_are_saved_as_the_page_says(folder: Path) -> None:
     """The lines of the page that save a model as safetensors make a file that is its encoder."""
-    (block,) = (block for block in blocks("python") if "save_file" in block)
+    (block,) = (block for block in blocks(PAGE, "python") if "save_file" in block)
     exec(compile(block, "models.md", "exec"), {"model": seed_model(), "config": CONFIG, "json": json})
     spec = load_encoder("model.safetensors").spec
     assert (spec.train_end, spec.lookback) == ("2015-12-31", CONFIG["seq_len"])

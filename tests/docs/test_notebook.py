@@ -15,7 +15,7 @@ NOTEBOOK = PAGES / "notebook.ipynb"
 
 
 def test_the_notebook_has_no_outputs() -> None:
-    """What a cell shows depends on versions; the reader makes it."""
+    """Outputs depend on versions; the reader makes them."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
@@ -36,5 +36,3 @@ def test_every_cell_of_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.Mon
     shown = [one["data"] for cell in notebook.cells for one in cell.get("outputs", []) if "data" in one]
     assert not any(" at 0x" in data.get("text/plain", "") for data in shown)
     assert sum("image/png" in data for data in shown) == 2
-    if os.environ.get("ENCASH_SHOW_NOTEBOOK"):
-        print("\n".join(data.get("text/plain", "") for data in shown))
