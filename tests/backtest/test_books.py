@@ -248,6 +248,16 @@ def test_a_fill_at_the_open_does_not_know_the_close_of_its_session(seed, book, c
         assert getattr(whole.ledger, name)[early].tobytes() == getattr(edited.ledger, name)[other].tobytes()
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), share=st.sampled_from([0.001, 0.01, 0.05]), tranches=st.booleans())
+def test_what_rounding_leaves_of_a_limit_is_no_order(seed, share, tranches, make_prices, make_lookup):
+    """Several orders share the volume of a session: the last one that fits takes all of it, and no fixed fee is paid
+    for the 1e-15 shares that a subtraction would leave to the next."""
+    prices, lookup = world(make_prices, make_lookup, seed)
+    ledger = run(prices, lookup, short="bottom", max_volume_share=share, fixed_fee=1.0, tranches=tranches).ledger
+    assert (ledger.shares * ledger.price).min() > 1e-6
+
+
 def flat_prices(sessions=14, dollars=1000.0):
     """One stock at 10 with a traded value of 1,000 a day."""
     days = np.busday_offset("2024-01-01", np.arange(sessions), roll="forward").astype("datetime64[D]")

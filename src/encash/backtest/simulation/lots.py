@@ -232,8 +232,10 @@ class _Book:
         allowed = shares.copy()
         for place, (at, which) in enumerate(zip(column.tolist(), side.tolist(), strict=True)):
             room = self._room[which]
-            allowed[place] = whole(min(shares[place], room[row, at] / price[place]))
-            room[row, at] = max(room[row, at] - allowed[place] * price[place], 0.0)
+            most = room[row, at] / price[place]
+            allowed[place] = whole(min(shares[place], most))
+            left = room[row, at] - allowed[place] * price[place]
+            room[row, at] = left if allowed[place] < most else 0.0  # no rounding error is an order
         self._cut += int((allowed < whole(shares)).sum())
         return allowed
 
