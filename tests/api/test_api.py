@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import pydoc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +162,28 @@ def test_packages_are_called_like_their_functions():
     for function in functions:
         names = inspect.signature(function).parameters
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
+
+
+@pytest.mark.parametrize("first", ["backtest", "audit", "report", "picks", "sweep", "compare"])
+def test_a_package_stays_a_package_whichever_name_is_used_first(first):
+    """`encash.backtest` as the first name of a session, and then `encash.picks`, which reads parts of that package."""
+    code = f"import encash; encash.{first}; encash.picks; encash.sweep; encash.backtest.BacktestConfig(top_k=3)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_of_a_package_begins_with_its_function():
+    """`help(encash.backtest)` shows arguments and errors before the parts of the package, without flag declarations."""
+    for package in (encash.backtest, encash.audit, encash.report):
+        shown = pydoc.plain(pydoc.render_doc(package)).partition("PACKAGE CONTENTS")[0]
+        assert f"{package.__name__}(" in shown
+        assert "Args:" in shown
+    assert "Annotated" not in str(inspect.signature(encash.picks))
+
+
+def test_arguments_are_given_by_name(sources):
+    """A call by position is refused with the form that is expected."""
+    with pytest.raises(TypeError, match=r"backtest takes its arguments by name: backtest\(prices=…, cache=…, …\)"):
+        encash.backtest(*sources.values())
 
 
 def test_an_audit_reports_what_it_tried(sources, tmp_path):
