@@ -55,13 +55,14 @@ docs: .venv/dev               ## the site, without a network → build/site; a w
 hooks: .venv/dev              ## run these checks before each commit of this clone
 	$(BIN)/pre-commit install --hook-type pre-commit --hook-type commit-msg
 
-release-check: .venv/dev      ## version, tag and changelog agree, and the built wheel runs in a new environment
+release-check: .venv/dev      ## version, tag and changelog agree; sdist and wheel are sound; README's commands run from the wheel
 	$(BIN)/python tools/check_release.py
 	rm -rf dist build/release
 	$(BIN)/python -m build --outdir dist
-	$(PYTHON) -m venv build/release
-	build/release/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
-	build/release/bin/encash --version
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/pyroma --min=10 .
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tools/check_newcomer.py dist/*.whl $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 bench: .venv/dev              ## all benchmarks → benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 STOPPING = tuple(getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(_signal, name))
 """The signals that stop a command; Windows has no SIGHUP."""
 
+STOPPED = "stopped before the command began; nothing was changed, and the same command starts it again"
+
 
 def is_command() -> bool:
     """Return whether this process was started as ``encash``, ``python -m encash``, or a command of the guide."""
@@ -51,7 +53,7 @@ def finish(run: Callable[[], int]) -> NoReturn:
 
 
 def _stop(number: int, frame: object) -> None:
-    os.write(2, b"encash: stopped before the command began\n")
+    os.write(2, f"encash: {STOPPED}\n".encode())
     os._exit(1)
 
 

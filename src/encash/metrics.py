@@ -261,12 +261,12 @@ def win_rate(returns: Float64) -> float:
 
 
 def turnover(traded_value: float, equity: Float64, sessions_per_year: int = SESSIONS_PER_YEAR) -> float:
-    """Return the annual turnover: half of the bought plus sold value, over mean equity and years.
+    """Return the annual turnover: half of the bought plus sold value, over mean equity and years; NaN in debt.
 
     >>> turnover(400.0, np.full(253, 100.0))
     2.0
     """
-    if len(equity) < 2:
+    if len(equity) < 2 or np.mean(equity) <= 0:
         return float("nan")
     years = (len(equity) - 1) / sessions_per_year
     return float(traded_value / 2.0 / np.mean(equity) / years)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -154,7 +155,8 @@ def test_packages_are_called_like_their_functions():
     import encash.backtest as package
 
     assert package.BacktestConfig(top_k=3).top_k == 3
-    for function in (encash.backtest, encash.audit, encash.picks, package):
+    functions: list[Any] = [encash.backtest, encash.audit, encash.picks, package]
+    for function in functions:
         names = inspect.signature(function).parameters
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
 

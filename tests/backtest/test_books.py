@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.backtest import BacktestConfig, BacktestInputs, Groups, run_backtest
+from encash.backtest.simulation.book_picks import GroupRules, disjoint_sides
 from encash.backtest.simulation.costs.proportional import Costs
 from encash.backtest.simulation.liquidation import trade_by_liquidation
 from encash.backtest.simulation.lots import trade_by_lots
-from encash.backtest.simulation.market import Market
+from encash.backtest.simulation.market import DELISTING_POLICIES, Market
+from encash.backtest.simulation.simulate import simulate
 from encash.backtest.simulation.simulation_types import Rules, Targets
 from encash.errors import InputError
 from encash.panel.panel import PriceTable
@@ -50,6 +52,10 @@ BOOKS: dict[str, dict[str, Any]] = {
         "short": "bottom", "group_neutral": True, "top_k": 3, "max_volume_share": 0.05, "borrow_rate": 0.1,
         "tranches": True, "whole_shares": True,
     },
+    "short, filled at the open": {
+        "short": "bottom", "fill": "open", "lag": 1, "max_volume_share": 0.03, "max_per_group": 1, "borrow_rate": 0.05,
+        "weights": f"{__name__}:equal_thirds", "short_weight": 0.7,
+    },
     "short near the margin": {"short": "bottom", "margin": 0.48, "top_k": 2, "delisting": "-30%"},
 }  # fmt: skip
 
@@ -71,8 +77,11 @@ def run(prices, lookup, **changes):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]))
-def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed):
+@given(
+    seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]),
+    delisting=st.sampled_from(DELISTING_POLICIES),
+)  # fmt: skip
+def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, fixed, delisting):
     """Without shorts and limits the engine of books is the default one, delistings and gaps included."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.03, (40, 6)), axis=0))
@@ -86,9 +95,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     targets = Targets(
         fill=fill, exit=fill + 4, tranche=np.arange(len(fill)) % 2, column=column, weight=weight, num_tranches=2
     )
-    rules = Rules(
-        capital=1e5, costs=Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed), whole_shares=whole
-    )
+    costs = Costs(buy_fee=0.001, sell_fee=0.002, slippage=0.001, fixed_fee=fixed)
+    rules = Rules(capital=1e5, costs=costs, whole_shares=whole, delisting=delisting)
     market = Market(close=close, fill=close)
     one, other = trade_by_liquidation(market, targets, rules), trade_by_lots(market, targets, rules)
     first, second = one.trades.ordered(), other.trades.ordered()
@@ -97,6 +105,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     for name in ("shares", "price", "fee"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-9)
     assert one.unfilled == other.unfilled
+    equities = [simulate(replace(market, years=years), targets, rules).equity for years in (None, np.zeros(40))]
+    np.testing.assert_allclose(*equities, rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,6 +154,15 @@ def test_neutral_books_are_neutral(seed, book, make_prices, make_lookup):
         assert len({tuple(np.unique(group[side])) for side in sides}) == 1
 
 
+def check_weights_at_fills(result, most):
+    """No buy is worth more than its share of the equity before the trades of its session."""
+    ledger = result.ledger
+    for day in np.unique(ledger.date):
+        now = ledger.date == day
+        equity = result.net[result.days == day][0] + ledger.fee[now].sum()
+        assert (ledger.shares * ledger.price)[now & (ledger.side == "buy")].max(initial=0.0) <= most * equity + 1e-6
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)))
 def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
@@ -155,10 +174,18 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
         if config.max_weight is not None:
             assert np.abs(weight).max() <= config.max_weight + 1e-12
         if config.max_per_group is not None:
-            assert all((group == name).sum() <= config.max_per_group for name in np.unique(group))
+            for side in (weight > 0, weight < 0):
+                assert all((group[side] == name).sum() <= config.max_per_group for name in np.unique(group))
         assert weight[weight > 0].sum() <= 1 + 1e-9
-    if config.max_volume_share is None:
-        return
+    if config.max_weight is not None:
+        check_weights_at_fills(result, config.max_weight)
+    if config.max_volume_share is not None:
+        check_volumes(result, prices)
+
+
+def check_volumes(result, prices):
+    """All fills of a ticker and side on a session are within the mean before it, and at a close within its own."""
+    config = result.outcome.config
     ledger, settled = result.ledger, result.outcome.simulation.trades.cause == 2
     fills = np.flatnonzero(ledger.side != "borrow")[~settled]
     traded: dict[tuple[str, str, str], float] = {}
@@ -169,7 +196,8 @@ def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
     for (day, ticker, _), value in traded.items():
         row = int(np.searchsorted(prices.days, np.datetime64(day)))
         past = known[max(0, row - config.volume_sessions) : row, prices.tickers.index(ticker)]
-        most = config.max_volume_share * (past.mean() if len(past) else 0.0)
+        own = known[row, prices.tickers.index(ticker)] if config.fill == "close" else np.inf
+        most = config.max_volume_share * min(past.mean() if len(past) else 0.0, own)
         assert value <= most * (1 + config.slippage) + 1e-6
 
 
@@ -203,9 +231,9 @@ def flat_prices(sessions=14, dollars=1000.0):
 
 
 def test_a_limit_of_volume_by_hand(make_lookup):
-    """A tenth of the mean of two sessions: 10 shares are bought, 7.5 of them sold, and the others a session later."""
+    """A tenth of the mean of two sessions before, and of the session: what cannot be sold is sold on the next ones."""
     prices = flat_prices()
-    prices.dollars[5:] = 500.0
+    prices.dollars[5:, 0] = [500.0, 2000.0, 500.0, 500.0, 500.0, 300.0, 500.0, 500.0, 500.0]
     config = BacktestConfig(
         top_k=1, horizon=4, forecast_horizon=1, max_volume_share=0.1, volume_sessions=2, start=prices.days[2]
     )
@@ -216,11 +244,12 @@ def test_a_limit_of_volume_by_hand(make_lookup):
         (6, "sell", 7.5),  # sessions 4 and 5 traded 750 on average
         (6, "buy", 7.5),
         (7, "sell", 2.5),
-        (10, "sell", 5.0),
-        (11, "sell", 2.5),
+        (10, "sell", 3.0),  # the session itself traded 300
+        (11, "sell", 4.0),
+        (12, "sell", 0.5),
     ]
-    assert found.summary["limited_by_volume"] == 4
-    assert found.summary["deferred_sales"] == 2
+    assert found.summary["limited_by_volume"] == 5
+    assert found.summary["deferred_sales"] == 3
 
 
 def test_candidates_need_the_least_dollar_volume_up_to_the_signal(make_prices, make_lookup):
@@ -295,3 +324,30 @@ def test_groups_are_part_of_the_identity_of_a_run_that_uses_them(make_prices, ma
     assert len(set(plain)) == 1
     limited = [run_backtest(BacktestConfig(top_k=3, max_per_group=2), one).fingerprint for one in inputs[:2]]
     assert len(set(limited)) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), neutral=st.booleans(), same=st.booleans())
+def test_sides_are_disjoint_halves(seed, neutral, same):
+    """No name is on both sides; of those that both want, each group's upper half is long and as many are short."""
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, 6, (5, 14)).astype(float)
+    score[rng.random(score.shape) < 0.2] = np.nan
+    code = rng.integers(0, 3, 14)
+    wanted = rng.random((2, 5, 14)) < 0.8
+    long, short = (wanted[0], wanted[0] if same else wanted[1])
+    up, down = disjoint_sides(score, long, short, GroupRules(code=code, neutral=neutral))
+    assert not (up & down).any()
+    assert not (up & ~long).any()
+    assert not (down & ~short).any()
+    ranked = ~np.isnan(score)
+    for row in range(5):
+        for group in range(3) if neutral else [None]:
+            inside = np.ones(14, bool) if group is None else code == group
+            shared = np.flatnonzero(long[row] & short[row] & ranked[row] & inside)
+            order = shared[np.argsort(-score[row, shared], kind="stable")]
+            half = len(order) // 2
+            held = not neutral or ((up[row] & inside).any() and (down[row] & inside).any())
+            if held:
+                assert up[row, order].tolist() == [True] * half + [False] * (len(order) - half)
+                assert down[row, order].tolist() == [False] * (len(order) - half) + [True] * half

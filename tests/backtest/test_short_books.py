@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from encash import metrics
-from encash.backtest import BacktestConfig, BacktestInputs, picks_of_day, run_backtest
+from encash.backtest import BacktestConfig, BacktestInputs, make_points, picks_of_day, run_backtest, run_sweep
 from encash.backtest.evaluation.comparisons import CompareConfig, run_comparisons
 from encash.backtest.simulation.costs.proportional import Costs
 from encash.backtest.simulation.market import Cause, Market
@@ -123,6 +124,20 @@ def test_a_debt_is_a_debt(make_lookup):
     assert run.summary["cagr"] == -1.0
     assert run.summary["total_return"] == pytest.approx(-2.0)
     assert run.summary["trades"] == 4
+    assert np.isnan(run.summary["turnover"]), "the mean equity is a debt"
+
+
+def test_a_run_in_debt_does_not_stop_a_sweep(make_prices, make_lookup, tmp_path):
+    """Its returns end with its equity, and overfitting is judged all the same."""
+    pytest.importorskip("purgedcv", reason="purgedcv comes with the stats extra")
+    prices = make_prices(seed=1, num_sessions=60, num_tickers=4)
+    lookup = make_lookup(prices, 1)
+    lookup.forecast[:, 2] = -1.0
+    prices.close[20:, 2] *= 9.0
+    points = make_points({"top_k": 1, "short": "bottom"}, {"horizon": [1, 5], "short_weight": [0.3, 1.0]})
+    found = run_sweep(points, BacktestInputs(prices=prices, lookup=lookup), tmp_path / "sweep", workers=1)
+    assert found.overfitting is not None, found.note
+    assert min(pq.read_table(found.table)["final_capital"].to_pylist()) < 0
 
 
 def test_proceeds_of_short_sales_buy_nothing(make_prices, make_lookup):

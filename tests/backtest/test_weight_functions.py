@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from encash.backtest import BacktestConfig, BacktestInputs, make_points, run_backtest, run_sweep
@@ -161,8 +162,6 @@ def test_functions_are_settings_of_a_grid(make_prices, make_lookup, module, tmp_
     found = run_sweep(points, inputs, tmp_path / "sweep", workers=1)
     assert found.runs == 6
     alone = [run_backtest(point.config, inputs).summary["sharpe"] for point in points]
-    import pyarrow.parquet as pq
-
     table = pq.read_table(found.table)
     assert table["sharpe"].to_pylist() == alone
     assert alone[4:] == alone[:2]

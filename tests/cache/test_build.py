@@ -276,10 +276,11 @@ def test_an_interrupt_keeps_committed_blocks(panel, encoder, store, windows):
         if done > total // 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stop:
         run(panel, encoder, store, progress=interrupt)
     kept = len(contents(store))
     assert 0 < kept < len(windows)
+    assert str(stop.value) == f"{kept} entries are kept, {kept} of them from this run: the same command resumes"
     encoder.windows_encoded = 0
     assert run(panel, encoder, store).computed == encoder.windows_encoded == len(windows) - kept
     assert threading.active_count() < 20, "a thread was left running"

@@ -120,13 +120,25 @@ def test_a_full_or_closed_output_is_one_line(files):
     assert done.stderr == ""
 
 
-def test_a_console_with_ascii_only_prints_question_marks(files):
-    """Dashes and the like that a console cannot show are replaced; the command succeeds."""
+def test_a_console_with_ascii_only_prints_plain_characters(files):
+    """Dashes and the like that a console cannot show are written in ASCII; the command succeeds."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     for words in (["--help"], ["cache", "coverage", files / "c.lance", "--data", files / "f.h5"]):
         done = encash(*words, env=environment)
         assert done.returncode == 0, done.stderr
         assert done.stdout.isascii()
+        assert "?" not in done.stdout
+
+
+def test_json_on_an_ascii_console_loses_no_character(files, tmp_path):
+    """What the console lacks is escaped, in results and in errors."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    path = shutil.copytree(files / "c.lance", tmp_path / "prés–日本.lance")
+    done = encash("cache", "list", tmp_path, "--json", env=environment)
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["caches"][0]["path"] == str(path)
+    done = encash("cache", "info", tmp_path / "é.lance", "--json", env=environment)
+    assert str(tmp_path / "é.lance") in json.loads(done.stdout)["error"]
 
 
 def test_a_failure_is_json_too(tmp_path):
@@ -153,4 +165,42 @@ def test_a_signal_stops_a_command_with_one_line(files, tmp_path, number):
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert said == "encash cache versions: stopped; what was committed is kept\n"
+    assert said == "encash cache versions: stopped; what was committed is kept, and the same command starts again\n"
+
+
+def test_an_interrupt_in_a_callback_of_a_library_is_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python reports it as a SystemError that was caused by the interrupt; any other one stays an error."""
+    import argparse
+
+    from encash.cli.console import run
+
+    def interrupted(*_: object) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    def broken(*_: object) -> None:
+        raise SystemError("a defect")
+
+    assert run(interrupted, argparse.Namespace(), "encash work") == 1
+    assert capsys.readouterr().err.startswith("encash work: stopped; ")
+    with pytest.raises(SystemError, match="a defect"):
+        run(broken, argparse.Namespace(), "encash work")
+
+
+@pytest.mark.parametrize("name", ["encash", "encash.guide", "cluster.cache_embeddings"])
+def test_a_stop_while_libraries_are_imported_says_that_nothing_was_changed(name: str, tmp_path: Path) -> None:
+    """The first import of a library sends the signal: one line, exit code 1, whatever the command is called."""
+    from encash.legacy_workflow.shims import write_shims
+
+    (tmp_path / "lazy_loader.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    write_shims(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", UNIGNORE.replace('"encash"', repr(name))],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "nothing was changed, and the same command starts it again" in done.stderr

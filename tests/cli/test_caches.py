@@ -202,3 +202,24 @@ def test_versions_are_listed_and_tagged(folder: Path, capsys: pytest.CaptureFixt
     assert found[-1]["entries"] > found[0]["entries"]
     answer(capsys, "cache", "compact", cache, "--keep-versions", "2")
     assert any(version["tags"] == ["kept"] for version in answer(capsys, "cache", "versions", cache)["versions"])
+
+
+def test_versions_have_a_header(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The columns are named; with --json they are keys."""
+    capsys.readouterr()
+    assert main(["cache", "versions", str(folder / "c.lance")]) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["number", "time", "entries", "tags"]
+    assert first.startswith("1 ")
+
+
+def test_the_last_stocks_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--num-stocks N` says that it takes the last N, with `--skip` which ones, and which tickers these are."""
+    plan = ["plan", *models(folder), "--cache", str(tmp_path / "c.lance"), "--num-stocks", "2"]
+    for more, expected in (
+        ([], "the last 2 of 8 tickers by name: T0006 to T0007"),
+        (["--skip", "0"], "tickers 1 to 2 of 8 by name: T0000 to T0001"),
+    ):
+        capsys.readouterr()
+        assert main([*plan, *more]) == 0
+        assert expected in capsys.readouterr().err

@@ -27,7 +27,7 @@ CASES = [
     ("", set(COMMANDS)),
     ("bui", {"build"}),
     ("clusters ", {"fit", "rank", "walk", "assign", "show"}),
-    ("build --mod", {"--model"}),
+    ("build --mod", {"--model", "--model-config"}),
     ("cache info c.lance --as", {"--as-of"}),
     ("train --preset ", {"tiny", "small", "100m"}),
     ("report READ", {"READ ME.txt"}),
@@ -73,16 +73,23 @@ def test_zsh_completes(script: Path, line: str, expected: str) -> None:
     """On a terminal, since only there zsh completes: the Tab key finishes a command and a flag."""
     script.rename(script.with_name("_encash"))
     typed = f"fpath=({script.parent} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n"
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execve(installed("zsh"), ["zsh", "-f", "-i"], {"PATH": os.environ["PATH"], "TERM": "dumb", "PS1": ">"})
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [installed("zsh"), "-f", "-i"],
+        env={"PATH": os.environ["PATH"], "TERM": "dumb", "PS1": ">"},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
     os.write(terminal, typed.encode())
     shown = read_until(terminal, "\nready")
     os.write(terminal, f"encash {line}\t".encode())
     shown = read_until(terminal, expected)
     os.write(terminal, b"\x03exit\n")
     os.close(terminal)
-    os.waitpid(process, 0)
+    process.wait(timeout=20)
     assert expected in shown
 
 

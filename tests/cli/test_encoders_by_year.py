@@ -132,6 +132,25 @@ def test_sweeps_comparisons_and_picks_take_the_list(
     assert len(chosen["picks"]) == 2
 
 
+def test_heads_of_each_year_are_compared_with_the_encoders(
+    folder: Path, several: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """IC of the heads in use and of the encoders; if one has no head, there is nothing to compare."""
+    days = (folder / "days.txt").read_text().split()
+    lines = []
+    for number, end in enumerate(ENDS):
+        files = ["--cache", str(several / f"c{number}.lance"), "--prices", str(folder / "p.h5"), "--end", days[end]]
+        head = ["head", "fit", *files, "--horizon", "5", "--kind", "ridge", "--out", str(several / f"h{number}")]
+        assert main([*head, "--quiet"]) == 0
+        lines += ["[[encoder]]", f'cache = "c{number}.lance"', f'head = "h{number}"', f'train_end = "{days[end]}"']
+    for text, names in (("\n".join(lines), ["in use", "encoder"]), ("\n".join(lines).replace('head = "h0"', ""), [])):
+        (several / "heads.toml").write_text(text + "\n")
+        command = run(folder, several)
+        command[command.index("--encoders") + 1] = str(several / "heads.toml")
+        found = answer(capsys, *command, "--horizon", "5")
+        assert [row["name"] for row in found.get("forecast_ic", [])] == names
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -15,8 +15,9 @@ import pytest
 import encash
 import encash.heads
 import encash.pipeline
-from encash.arrays import Float32, Int64
+from encash.arrays import Int64
 from encash.cli import main
+from encash.store.base import Entries
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.testing import MeanEncoder
 from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
@@ -81,13 +82,13 @@ def test_stored_forecasts_save_the_vectors_and_change_nothing(
     command = cached(folder, "--head", str(head), "--filter", "none", "--no-report")
     picks = folder / "run" / "picks.parquet"
     read: list[int] = []
-    vectors = LanceSnapshot.vectors
+    read_sound = LanceSnapshot.read_sound
 
-    def counted(self: LanceSnapshot, rows: Int64) -> Float32:
+    def counted(self: LanceSnapshot, rows: Int64) -> Entries:
         read.append(len(rows))
-        return vectors(self, rows)
+        return read_sound(self, rows)
 
-    monkeypatch.setattr(LanceSnapshot, "vectors", counted)
+    monkeypatch.setattr(LanceSnapshot, "read_sound", counted)
     answer(capsys, *command)
     assert not read
     first = picks.read_bytes()

@@ -3,13 +3,16 @@ import itertools
 import re
 import sys
 import time
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from encash.cli import main
-from encash.cli.progress import Bar, bytes_below
+from encash.cli import progress as progress_module
+from encash.live_progress import Bar, LiveLine, bytes_below
 from encash.panel import toy_panel, write_panel
 from encash.testing import write_checkpoint
 
@@ -45,7 +48,7 @@ def test_the_bar_says_rate_remaining_time_and_bytes_written(tmp_path, monkeypatc
         ([(1.0, 2)], "work  2 of 10 steps  2/s  4 s left"),
         ([(1.0, 2), (3.0, 9)], "work  9 of 10 steps  3/s  0 s left"),
         ([(8.0, 0), (9.0, 4)], "work  4 of 10 steps  4/s  2 s left"),
-        ([(8.0, 0), (9.0, 0)], "work  0 of 10 steps  0/s  ? left"),
+        ([(8.0, 0), (9.0, 0)], "work  0 of 10 steps"),
     ],
 )
 def test_the_bar_is_for_work_of_more_than_two_seconds(monkeypatch, reports, line):
@@ -58,6 +61,71 @@ def test_the_bar_is_for_work_of_more_than_two_seconds(monkeypatch, reports, line
     for now[0], done in reports:
         bar(done, 10)
     assert stream.getvalue().split("\r\x1b[2K")[-1] == line
+
+
+JOBS = {
+    "steady": lambda t: t / 19,
+    "slow start": lambda t: max(0.0, t - 8) / 11,
+    "first step of eight seconds": lambda t: (t >= 8) / 96 + max(0.0, t - 8) / 11 * 95 / 96,
+    "blocks": lambda t: int(t / 19 * 12) / 12,
+    "first step at once": lambda t: min(1.0, 1e-5 + max(0.0, t - 3) / 16),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("total", [96, 800_000])
+def test_the_remaining_time_is_sane_from_the_first_second_on(name, total, monkeypatch):
+    """Of jobs of 19 s, no line claims more than three times what is left and 3 s; and one is shown in the end."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream, shown = Terminal(), 0
+    bar = Bar("work", "steps", stream=stream)
+    for tick in range(1, 190):
+        now[0] = tick / 10
+        stream.truncate(0)
+        bar(min(total, int(total * JOBS[name](now[0]))), total)
+        if found := re.search(r"(?:(\d+):)?(?:(\d+):)?(\d+)(?: s)? left", stream.getvalue()):
+            hours_or_minutes, minutes, seconds = (int(part or 0) for part in found.groups())
+            left = seconds + 60 * (minutes + 60 * hours_or_minutes if found[2] else hours_or_minutes)
+            assert left <= 3 * (19 - now[0]) + 3, f"at {now[0]} s: {stream.getvalue()}"
+            shown += now[0] > 9.5
+    assert shown > 10
+
+
+@pytest.mark.parametrize("title", ["a long title " * 20, "日本株式会社" * 20, "e\u0301" * 200])
+def test_the_line_is_never_wider_than_the_terminal(title, monkeypatch):
+    """In columns of the terminal: East Asian characters take two, combining ones none."""
+    monkeypatch.setenv("COLUMNS", "50")
+    stream = Terminal()
+    LiveLine(stream).draw(title)
+    text = stream.getvalue().removeprefix("\r\x1b[2K")
+    assert text.endswith("…")
+    widths = [0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text]
+    assert 48 <= sum(widths) <= 49
+
+
+def test_a_command_that_says_nothing_shows_that_time_passes(monkeypatch):
+    """The title, then the last text, each with the time; nothing once the line is closed."""
+    monkeypatch.setattr(progress_module, "_SILENT_SECONDS", 0.01)
+    stream = Terminal()
+    line = LiveLine(stream, "encash work")
+    wait_for(lambda: "encash work  (" in stream.getvalue())
+    line.draw("half of it")
+    wait_for(lambda: "half of it  (" in stream.getvalue())
+    line.clear()
+    wait_for(lambda: stream.getvalue().rstrip().split("\r\x1b[2K")[-1].startswith("encash work  ("))
+    line.close()
+    closed = stream.getvalue()
+    assert closed.endswith("\r\x1b[2K")
+    time.sleep(0.1)
+    assert stream.getvalue() == closed
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +151,7 @@ class TestLoading:
             monkeypatch.setattr(time, "monotonic", itertools.count().__next__)
             monkeypatch.setattr(sys, "stderr", terminal := Terminal())
             assert main([*command, "--data", str(folder / "f.h5")]) == 0
-            found = re.findall(r"loading the model  (\d+) of (\d+) steps  \S+/s  \S+ s left", terminal.getvalue())
+            found = re.findall(r"loading the model  (\d+) of (\d+) steps  \S+/s", terminal.getvalue())
             return [(int(done), int(total)) for done, total in found]
 
         return run

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -67,3 +69,56 @@ def test_a_run_that_was_edited_is_refused_by_name(
     both = answer(capsys, "report", str(tmp_path / "whole"), str(run), "--out", str(page))
     assert both["unchecked"] == [str(run)]
     assert re.search(r"Not checked, because the folder has no digests\.json: [^,]*run\.", page.read_text())
+
+
+def test_a_report_shows_neighbors_and_the_equality_of_two_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the cache and the prices of the run, the past windows nearest to its last picks, none of them later than the
+    embargo; with a second run, the hashes of both ledgers."""
+    from encash import pipeline
+    from encash.report import read_run
+
+    cache, prices, page = folder / "c.lance", folder / "p.h5", tmp_path / "page.html"
+    twice = [tmp_path / "one", tmp_path / "two"]
+    for run in twice:
+        answer(capsys, *runs(folder, "--cache", str(cache), "--run-dir", str(run)))
+    report = ["report", str(twice[0]), "--out", str(page), "--cache", str(cache)]
+    assert "give both or neither" in refusal(capsys, *report)
+    answer(capsys, *report, "--prices", str(prices), "--same-as", str(twice[1]))
+    text = page.read_text()
+    assert "Neighbors of the last picks" in text
+    assert "one and two have the same ledger" in text
+    for one in pipeline.last_neighborhoods(read_run(twice[0]), str(cache), prices):
+        assert one.days
+        assert max(one.days) < one.day
+        assert list(one.distance) == sorted(one.distance)
+        assert len(set(zip(one.tickers, one.days, strict=True))) == len(one.days)
+
+
+def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The page shows the words that ran; run again, they write the same equity and ledger, byte by byte."""
+    from encash.report import read_run
+    from encash.report.commands import run_command
+
+    run = tmp_path / "a run"
+    answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), "--run-dir", str(run)))
+    before = [(run / name).read_bytes() for name in ("equity.parquet", "ledger.csv")]
+    command = run_command(read_run(run))
+    assert command in html.unescape((run / "report.html").read_text())
+    assert main(shlex.split(command)[1:]) == 0
+    assert [(run / name).read_bytes() for name in ("equity.parquet", "ledger.csv")] == before
+
+
+def test_a_sweep_has_a_page(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`report SWEEP` shows every run of the folder."""
+    grid = tmp_path / "grid.toml"
+    start = (folder / "days.txt").read_text().split()[80]
+    grid.write_text(f'[base]\nstart = "{start}"\n[grid]\ntop_k = [1, 2]\nhorizon = [1, 5]\n')
+    inputs = ["--prices", str(folder / "p.h5"), "--cache", str(folder / "c.lance")]
+    answer(capsys, "sweep", str(grid), *inputs, "--out", str(tmp_path / "sweep"), "--workers", "1")
+    found = answer(capsys, "report", str(tmp_path / "sweep"), "--out", str(tmp_path / "page.html"))
+    assert found["unchecked"] == []
+    text = (tmp_path / "page.html").read_text()
+    assert "encash sweep" in (tmp_path / "sweep" / "best" / "report.html").read_text()
+    assert re.search("Sharpe ratio by (top_k and horizon|horizon and top_k)", text)

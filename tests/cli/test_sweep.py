@@ -37,7 +37,7 @@ def test_a_sweep_a_list_a_walk_and_neighbours(folder: Path, capsys: pytest.Captu
         swept["report"],
         answer(capsys, "report", swept["best_run"], "--out", str(tmp_path / "p.html"))["report"],
     ):
-        assert "Corrected for multiple testing" in Path(shown).read_text()
+        assert "ignificant among all trials" in Path(shown).read_text()
         assert "Chosen among 6 configurations" in Path(shown).read_text()
     assert Path(swept["report"]) == page
     assert answer(capsys, *sweep)["computed"] == 0

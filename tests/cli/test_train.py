@@ -1,5 +1,6 @@
 """``train`` on the command line: what it trains on, and how it says what came out."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,12 @@ def test_the_delisting_policy_changes_the_model(command: list[str], capsys: pyte
         shape = 4, encoder.spec.lookback, encoder.spec.num_features
         found.append(encoder.encode(np.random.default_rng(0).normal(size=shape).astype(np.float32)).forecast)
     assert (found[0] != found[1]).any()
+
+
+def test_a_file_of_another_format_is_not_written(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that ends in .safetensors is refused before the training, because it would be read as one."""
+    changed = ["m.safetensors" if before == "--out" else word for before, word in pairwise(["", *command])]
+    with pytest.raises(SystemExit) as ended:
+        main(changed)
+    assert ended.value.code == 2
+    assert "end it in .pt" in capsys.readouterr().err

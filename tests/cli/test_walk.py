@@ -20,11 +20,12 @@ import pytest
 import encash
 from encash.cli import main
 from encash.clusters import FitConfig
-from encash.errors import InputError
+from encash.errors import ConflictError, InputError
 from encash.pipeline import Interval, plan_walk
+from encash.store.local.lock import sole_writer
 from encash.training import PRESETS
 from tests.cli.commands import answer, refusal
-from tests.cli.encoder_walks import ENDS, SESSIONS, open_walk, prepare, run_walk
+from tests.cli.encoder_walks import ENDS, SESSIONS, TICKERS, open_walk, prepare, run_walk
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBARGO = 20
@@ -140,6 +141,24 @@ def test_prices_after_a_day_change_nothing_before_it(world: Path, tmp_path: Path
     assert kept_picks == [str(row) for row in other_picks if row["date"] <= day.item()]
 
 
+def test_restated_data_in_the_same_folder_give_what_a_new_folder_has(world: Path, tmp_path: Path) -> None:
+    """Restated windows are encoded again, an encoder that would know of them is a new one, and the list names it."""
+    edited, out = prepare(tmp_path / "edited", edit_after=EDITED), tmp_path / "walk"
+    shutil.copytree(world / "walk", out)
+    again = run_walk(edited, out)
+    assert [one.trained for one in again] == [False, False, True]
+    assert again[0].computed == 0
+    assert again[1].computed > 0
+    assert again[1].reused > 0
+    run_walk(edited, tmp_path / "fresh")
+    names = folders(tmp_path / "fresh")
+    assert len(set(folders(out)) - set(names)) == 1, "the encoder of the data before is kept, and no longer listed"
+    assert (out / "encoders.toml").read_bytes() == (tmp_path / "fresh" / "encoders.toml").read_bytes()
+    assert files(out, names) == files(tmp_path / "fresh", names)
+    found = entries(out)
+    assert {key: value for key, value in found.items() if key[0] in names} == entries(tmp_path / "fresh")
+
+
 def test_a_repeated_walk_does_nothing(world: Path) -> None:
     """Models, entries and clusters that belong to the same inputs are kept."""
     before = files(world / "walk", folders(world / "walk"))
@@ -172,6 +191,17 @@ def test_other_settings_of_clusters_keep_models_and_caches(world: Path, tmp_path
     config = open_walk(world, out).encoders[0].config
     other = open_walk(world, out, train=replace(config.train, seed=1))
     assert {work.folder.name for work in other.encoders}.isdisjoint(folders(out))
+
+
+def test_a_ticker_may_be_named_before_it_is_listed(tmp_path: Path) -> None:
+    """It is encoded when it has windows; encoders before that day are the same with and without it."""
+    edited, names = prepare(tmp_path / "edited", edit_after=EDITED), ("AAA", *TICKERS)
+    config = open_walk(edited, tmp_path / "w", end=str(SESSIONS[430])).encoders[0].config
+    found = run_walk(edited, tmp_path / "w", end=str(SESSIONS[430]), train=replace(config.train, tickers=names))
+    assert len(found) == 2
+    other = run_walk(edited, tmp_path / "other", end=str(SESSIONS[430]), train=replace(config.train, tickers=TICKERS))
+    weights = [encash.open_cache(str(one.folder / "cache.lance")).encoder_spec for one in (*found, *other)]
+    assert [one.weights if one else "" for one in weights[:2]] == [one.weights if one else "" for one in weights[2:]]
 
 
 def test_new_sessions_extend_the_last_cache(world: Path, tmp_path: Path) -> None:
@@ -244,6 +274,12 @@ def test_costs_are_known_before(world: Path, tmp_path: Path) -> None:
     there = plan_walk(open_walk(world, world / "walk")).totals()
     assert (there["windows"], there["entries"], there["seconds_estimate"]) == (0, 0, 0.0)
     assert there["valid"] == totals["entries"]
+
+
+def test_two_walks_do_not_write_into_one_folder(world: Path, tmp_path: Path) -> None:
+    """The second is refused at once."""
+    with sole_writer(tmp_path / "w", "walk"), pytest.raises(ConflictError, match="another walk"):
+        run_walk(world, tmp_path / "w")
 
 
 @pytest.mark.parametrize(

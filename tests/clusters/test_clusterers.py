@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import encash
+from encash import pipeline
 from encash.audit import fit_check
+from encash.backtest import BacktestInputs, make_points, run_sweep
+from encash.cache import Lookup
 from encash.clusters import (
     FitConfig,
     Hard,
@@ -165,27 +168,36 @@ def test_code_that_a_folder_names_is_not_run(planted, tmp_path):
 
 
 def test_other_assignments_are_a_different_filter(planted):
-    """The fingerprint follows the assignments of the days in question; what has grown since does not count."""
+    """The fingerprint follows assignments that are given; empty days and a version of the cache do not count."""
     truth = planted(num_sessions=60)
     days, tickers, vectors = truth.batch()
     model = fit_clusters(vectors, days, tickers, config=FitConfig(k=3), encoder="")
     kept = assign_batches([(days, tickers, vectors)], model)
     period = make_period(model, np.array([0], dtype=np.int32), None, truth.days)
-    other = kept.cluster.copy()
+    other, far = kept.cluster.copy(), kept.distance.copy()
     other[40, 3] = (other[40, 3] + 1) % 3
-    far = kept.distance.copy()
     far[40, 3] += 1
     named = [
-        Hard(periods=(period,), assignments=one)
-        for one in (None, kept, replace(kept, cluster=other), replace(kept, distance=far))
+        Hard(periods=(period,), assignments=one).fingerprint
+        for one in (
+            None,
+            kept,
+            replace(kept, cluster=other),
+            replace(kept, distance=far),
+            kept.between(None, days[-1] - 1),
+        )
     ]
-    assert len({one.fingerprint for one in named}) == 4
-    assert Hard(periods=(period,), assignments=replace(kept, version=7)).fingerprint == named[1].fingerprint
-    before, after = (truth.days[0], truth.days[39]), (truth.days[40], truth.days[59])
-    assert len({one.fingerprint_of(*before) for one in named[1:]}) == 1
-    assert len({one.fingerprint_of(*after) for one in named[1:]}) == 3
-    shorter = Hard(periods=(period,), assignments=kept.between(None, truth.days[50]))
-    assert shorter.fingerprint_of(*before) == named[1].fingerprint_of(*before)
+    assert len(set(named)) == 5
+    grown = np.concatenate([kept.days, kept.days[-1:] + 1])
+    empty = np.full((1, len(kept.tickers)), -1, dtype=np.int32)
+    wider = replace(
+        kept,
+        version=7,
+        days=grown,
+        cluster=np.concatenate([kept.cluster, empty]),
+        distance=np.concatenate([kept.distance, np.full(empty.shape, np.nan, dtype=np.float32)]),
+    )
+    assert Hard(periods=(period,), assignments=wider).fingerprint == named[1]
     distances = model.distances(vectors).reshape(*kept.cluster.shape, 3)
     moved = distances.copy()
     moved[40, 3, 2] += 1
@@ -194,6 +206,34 @@ def test_other_assignments_are_a_different_filter(planted):
         for one in (distances, moved)
     ]
     assert near[0].fingerprint != near[1].fingerprint
+
+
+def test_assignments_of_the_folder_are_those_of_the_model(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A filter that is opened with them is the filter without them; a changed copy is not, and a sweep notices it."""
+    place = tmp_path / "k"
+    files = fitted(folder, capsys, place, "mixture")
+    cache = encash.open_cache(files[1])
+    sessions = cache.index().days
+    choice = pipeline.FilterChoice(clusters=place)
+    chosen, live = (pipeline.open_filter(choice, sessions, one) for one in (cache, None))
+    assert chosen is not None
+    assert live is not None
+    assert chosen.assignments is not None
+    assert chosen.fingerprint == live.fingerprint
+    kept = chosen.assignments
+    changed = replace(kept, cluster=np.where(kept.cluster == 0, 1, kept.cluster).astype(np.int32))
+    assert replace(chosen, assignments=changed).fingerprint != chosen.fingerprint
+    days = (folder / "days.txt").read_text().split()
+    points = make_points({"start": days[100], "end": days[150], "filter": "hard"}, {"top_k": [1, 2]})
+    with encash.open_panel(folder / "f.h5", prices=folder / "p.h5") as panel:
+        assert panel.prices is not None
+        for one, computed in ((kept, 2), (kept, 0), (changed, 2), (changed, 0)):
+            filter = chosen if one is kept else replace(chosen, assignments=one)
+            inputs = BacktestInputs(prices=panel.prices, lookup=Lookup(cache=cache), filter=filter)
+            done = run_sweep(points, inputs, tmp_path / "s", filters={"hard": filter}, workers=1)
+            assert done.computed == computed
 
 
 def fitted(folder: Path, capsys: pytest.CaptureFixture[str], place: Path, clusterer: str) -> list[str]:

@@ -50,6 +50,7 @@ def test_models_and_walks_keep_their_fingerprints():
     assert model.fingerprint == MODEL
     assert walk.fingerprint == WALK
     assert [period.best.tolist() for period in walk.periods] == [[1], [2]]
+    assert [period.worst.tolist() for period in walk.periods if period.worst is not None] == [[0], [0]]
     distances = load_assignments(OLD / "assignments", distances=True).distances
     assert distances is not None
     assert distances.shape == (40, 4, 3)

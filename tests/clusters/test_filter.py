@@ -324,3 +324,24 @@ def test_rows_that_are_no_table_of_entries_are_refused():
         Assignments.of_rows(days, np.array(["A", "B"]), ids, distance, k=1)
     with pytest.raises(InputError, match="no entries"):
         assign_batches([], toy_model())
+
+
+def test_a_reversed_filter_keeps_the_worst_clusters_and_has_an_identity_of_its_own():
+    """Twice reversed it is itself; one that does not choose by cluster, or without a ranking, is refused."""
+    ids = np.array([1], dtype=np.int32), np.array([0], dtype=np.int32)
+    term = ModelPeriod(model=toy_model(k=3), best=ids[0], worst=ids[1], first_day=None)
+    best = Hard(periods=(term,))
+    worst = best.reversed()
+    cluster = np.array([[0, 1, 2, -1]], dtype=np.int32)
+    asked = np.array(["2024-01-02"], dtype="datetime64[D]"), ("A", "B", "C", "D"), np.ones((1, 4), bool), cluster
+    distance = np.zeros((1, 4), dtype=np.float32)
+    assert best.keep(*asked, distance).tolist() == [[False, True, False, False]]
+    assert worst.keep(*asked, distance).tolist() == [[True, False, False, False]]
+    assert worst.fingerprint != best.fingerprint == worst.reversed().fingerprint
+    for refused in (
+        Nearest(periods=(term,), keep_share=0.5),
+        Random(keep_share=0.5),
+        Hard(periods=(replace(term, worst=None),)),
+    ):
+        with pytest.raises(InputError, match="--short bottom"):
+            refused.reversed()

@@ -12,8 +12,11 @@ import pytest
 
 from encash.cli import main
 from encash.cli.main import parser
+from encash.encoders import load_encoder
+from encash.testing import write_checkpoint
 from encash.training import PRESETS
 from tests.docs.pages import blocks, write_prices, write_scores
+from tests.encoders.checkpoints import CONFIG, seed_model
 from tests.encoders.pretrained_models import save_bolt, save_patchtst, save_second, save_timesfm
 
 PAGE = "models.md"
@@ -21,13 +24,17 @@ PAGE = "models.md"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prices of 12 tickers from 2014 to 2016 and their features, scores, positions, and the encoder of the page."""
+    """Prices of 12 tickers from 2014 to 2016 and their features, scores, positions, encoder and two caches."""
     monkeypatch.chdir(tmp_path)
     write_prices(Path("prices.csv"), 12)
     assert main(["prepare", "prices.csv", "--features-out", "features.h5", "--prices-out", "prices.h5", "--quiet"]) == 0
     write_scores(Path("scores.csv"), 12)
     Path("positions.csv").write_text("ticker,shares\nT00,10\n")
     Path("my_encoder.py").write_text(blocks(PAGE, "python")[0])
+    for seed, name in enumerate(("one", "two")):
+        write_checkpoint(f"{name}.pt", num_features=64, seed=seed)
+        files = ["--model", f"{name}.pt", "--data", "features.h5", "--cache", f"{name}.lance"]
+        assert main(["build", *files, "--start", "2016-01-01", "--quiet"]) == 0
     return tmp_path
 
 
@@ -37,7 +44,7 @@ def test_the_commands_of_the_page_run(
     """Every command but the one on three encoders, which has tests of its own, as it stands."""
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], samples_per_epoch=256, epochs=1))
     lines = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if line]
-    assert len(lines) == 14
+    assert len(lines) == 15
     for line in lines:
         words = shlex.split(line)
         assert words[0] == "encash"
@@ -91,3 +98,11 @@ def test_each_kind_of_foundation_model_fills_a_cache(
     assert first["computed"] == second["reused"] > 0
     captured = capsys.readouterr()
     assert captured.err == ""
+
+
+def test_the_weights_are_saved_as_the_page_says(folder: Path) -> None:
+    """The lines of the page that save a model as safetensors make a file that is its encoder."""
+    (block,) = (block for block in blocks(PAGE, "python") if "save_file" in block)
+    exec(compile(block, "models.md", "exec"), {"model": seed_model(), "config": CONFIG, "json": json})
+    spec = load_encoder("model.safetensors").spec
+    assert (spec.train_end, spec.lookback) == ("2015-12-31", CONFIG["seq_len"])

@@ -121,6 +121,13 @@ def test_notes_on_the_model_are_read_from_every_form(tmp_path, save):
     assert spec.lookback == CONFIG["seq_len"]
 
 
+def test_the_end_of_the_training_may_be_in_the_config_of_a_checkpoint(tmp_path):
+    """It changes no identity, and look-ahead is found."""
+    torch.save(checkpoint(train_end="2015-12-31"), tmp_path / "m.pt")
+    spec = load(tmp_path / "m.pt").spec
+    assert (spec.train_end, spec.fingerprint) == ("2015-12-31", FINGERPRINT)
+
+
 def test_a_compiled_part_of_a_model_is_found(tmp_path):
     """The prefix of torch.compile and of data parallel training may stand within a name."""
     state = {name.replace("transformer.", "transformer._orig_mod.module."): v for name, v in weights("model.").items()}
@@ -167,13 +174,24 @@ def test_the_config_of_plain_weights_is_given_or_beside_them(tmp_path):
     write_json(tmp_path / "config.json", CONFIG)
     assert load(path).spec.fingerprint == FINGERPRINT
     assert "heads=2" in load(path, model_config=elsewhere).spec.architecture
-    with pytest.raises(InputError, match="has a config of its own"):
+    with pytest.raises(InputError, match=r"num_heads = 4 in its own config, and .* has 2"):
         load(save_lightning(tmp_path, weights(), {}), model_config=elsewhere)
     with pytest.raises(MissingFileError):
         load(path, model_config=tmp_path / "none.json")
     write_json(tmp_path / "config.json", {"model_type": "patchtst", "d_model": 8})
     with pytest.raises(FormatError, match="patchtst model of transformers"):
         load(path)
+
+
+def test_a_given_config_completes_that_of_the_file(tmp_path):
+    """Hyperparameters that say nothing of the model, or not all of it, are completed by the given file."""
+    elsewhere = write_json(tmp_path / "sizes.json", CONFIG)
+    for number, hyper in enumerate(({"lr": 0.1}, {"lr": 0.1, "hidden_dim": CONFIG["hidden_dim"]})):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save({**LIGHTNING, "state_dict": weights("model."), "hyper_parameters": hyper}, path)
+        with pytest.raises(FormatError, match=r"has no config|num_layers = None"):
+            load(path)
+        assert load(path, model_config=elsewhere).spec.fingerprint == FINGERPRINT
 
 
 def test_weights_with_a_config_elsewhere_are_not_recognized_by_their_file_alone(tmp_path):
@@ -211,6 +229,8 @@ SHAPES = {name: tuple(value.shape) for name, value in seed_model().state_dict().
         ({"state_dict": {"a": "b"}, "config": CONFIG}, "'a' is not a tensor"),
         ({"state_dict": {"a": torch.ones(1, dtype=torch.int8)}, "config": CONFIG}, "torch.int8"),
         ({**checkpoint(pred_mode="classification"), "bin_edges": "/etc/passwd"}, "expected a row of numbers"),
+        (checkpoint(train_end="2015-12-31", more={"train_end": "2018-12-31"}), "differ in train_end"),
+        ({"state_dict": weights(), "config": {**CONFIG, "feature_names": "abcde"}}, "expected a list of names"),
     ],
 )
 def test_unclear_files_are_refused_in_one_line(tmp_path, content, said):

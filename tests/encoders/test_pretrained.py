@@ -223,7 +223,13 @@ def test_patchtst_has_its_own_window_and_channels(tmp_path, folders):
     assert load_encoder(f"transformers:{folder}?features=2").spec.fingerprint == encoder.spec.fingerprint
     with pytest.raises(InputError, match="lookback 20 cannot be set for this model: it is 16"):
         load_encoder(f"transformers:{folder}", lookback=20)
-    for query in ("?features=3&feature=1", "?features=5&feature=0,1,2", "?features=1"):
+    for query in (
+        "?features=3&feature=1",
+        "?features=5&feature=0,1,2",
+        "?features=1",
+        "?features=5",
+        f"?features={10**17}",
+    ):
         with pytest.raises(InputError, match="reads 2 features together"):
             load_encoder(f"transformers:{folder}{query}")
     single = save_patchtst(tmp_path / "one", num_input_channels=1)
@@ -237,6 +243,7 @@ def test_patchtst_has_its_own_window_and_channels(tmp_path, folders):
         ("?features=four", r"expected timesfm:FOLDER\?features=F"),
         ("?features=1_0", "expected timesfm:FOLDER"),
         ("?feature=1", "expected timesfm:FOLDER"),
+        ("?features=0", "expected timesfm:FOLDER"),
         ("?features=4&feature=0,4", "there is no feature 4 among 4"),
         ("?features=4&feature=1,1", "given twice"),
         ("?features=4&feature=close", "expected timesfm:FOLDER"),
@@ -259,6 +266,15 @@ def test_names_are_those_of_the_data(folders):
         load_encoder(f"timesfm:{folders['timesfm']}?feature=clsoe", feature_names=["close", "volume"])
 
 
+def test_a_weight_under_two_names_is_refused(tmp_path, folders):
+    """TimesFM 2.5 has other names in files than in the library; both at once are two weights for one place."""
+    shutil.copytree(folders["timesfm"], tmp_path / "m")
+    name = next(name for name in load_file(folders["timesfm"] / "model.safetensors") if "ff0" in name)
+    edit_weights(tmp_path / "m", lambda state: state.update({name.replace("ff0", "fc1"): state[name].clone()}))
+    with pytest.raises(FormatError, match="1 weights have the name of another one"):
+        load("timesfm", tmp_path / "m")
+
+
 def edit(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -276,7 +292,8 @@ LAYERS = {"bolt": "num_layers", "first": "num_layers", "second": "num_layers"}
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_is_accounted_for(tmp_path, folders, name):
-    """Libraries draw missing weights at random and skip unknown ones; here both are refused by name, as is a shape."""
+    """Libraries draw missing weights at random and skip unknown ones; here both are refused by name, as is a wrong
+    shape, and so is a model of NaN."""
     last = sorted(load_file(folders[name] / "model.safetensors"))[-1]
 
     def misshape(state):
@@ -286,7 +303,12 @@ def test_every_weight_is_accounted_for(tmp_path, folders, name):
         (
             (lambda state: state.pop(last), r"weights are missing for its config \("),
             (lambda state: state.update(more=torch.ones(1)), r"1 weights are unknown .* \(more\)"),
-            (misshape, "1 weights have a wrong shape"),
+            (misshape, "1 weights have a wrong shape or type"),
+            (lambda state: state.update({last: state[last].to(torch.int8)}), "1 weights have a wrong shape or type"),
+            (
+                lambda state: [value.mul_(torch.nan) for value in state.values() if value.is_floating_point()],
+                "returns NaN or infinity",
+            ),
         )
     ):
         folder = tmp_path / str(number)

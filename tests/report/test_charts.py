@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from encash.errors import InputError
-from encash.report import Extras, Skill, coverage_picture, read_run, style
+from encash.report import Extras, Skill, coverage_picture, formatting, read_run, style
 from encash.report.charts import CHARTS, run_charts
 from encash.report.charts.equity import equity
 from encash.report.charts.occupancy import occupancy_figure
@@ -155,3 +157,16 @@ def test_importing_the_report_imports_no_heavy_library():
     code = "import sys, encash.report; print([name for name in ('matplotlib', 'jinja2') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@given(low=st.floats(-1e6, 1e6), size=st.floats(1e-6, 1e7), most=st.integers(3, 8))
+def test_ticks_have_equal_steps_and_exact_labels(low, size, most):
+    """What an axis says is where its line is, and neighboring lines are equally far apart."""
+    assume(size > 1e-6 * abs(low))
+    ticks = style.round_values((low, low + size), most)
+    steps = np.diff(ticks)
+    assert len(ticks) >= 2
+    assert np.allclose(steps, steps[0], rtol=1e-6)
+    labels = formatting.NUMBER.labels(ticks.tolist())
+    values = [float(label.replace(",", "").replace("−", "-")) for label in labels]
+    assert np.allclose(values, ticks, rtol=0, atol=1e-3 * steps[0])

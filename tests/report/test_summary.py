@@ -1,6 +1,7 @@
 """Reading run folders, and the arithmetic on them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.errors import FormatError, MissingFileError
+from encash.report import render_report
 from encash.report.comparison_files import read_comparisons
 from encash.report.summary import CandidateTable, monthly_returns, occupancy, read_run, thin
 
@@ -124,3 +126,12 @@ def test_broken_comparisons_are_refused(write_run, document):
     (folder / "comparisons.json").write_text(json.dumps(document))
     with pytest.raises(FormatError, match="comparisons"):
         read_comparisons(folder)
+
+
+def test_a_run_of_the_first_release_has_a_page(tmp_path):
+    """Comparisons that lack figures of later versions are shown without them."""
+    folder = Path(__file__).parents[1] / "fixtures" / "format1" / "run"
+    extras = read_comparisons(folder)
+    assert len(extras.random_filters) == 20
+    assert "cagr" not in extras.draws
+    assert "Random-filter test" in render_report([folder], tmp_path / "r.html").read_text()

@@ -32,10 +32,11 @@ MODULES = (
     "encash.cli.backtest", "encash.cli.build", "encash.cli.cache", "encash.cli.clusters", "encash.cli.picks",
     "encash.cli.plan", "encash.cli.prepare", "encash.cli.report", "encash.cli.similar", "encash.cli.sweep",
     "encash.cli.train", "encash.cli.update", "encash.backtest.sweep", "encash.clusters.walk", "encash.encoders.onnx",
+    "encash.encoders.pretrained.transformers_models",
     "encash.encoders.torch.program", "encash.panel.prepare", "encash.pipeline.page", "encash.report.page",
     "encash.store.hdf5", "encash.store.lance", "encash.training.fit", "inference.backtest_simulation",
     "onnxruntime", "faiss", "matplotlib.pyplot", "pandas", "sympy", "torch._export.serde.serialize",
-    "torch.export.pt2_archive", "torch.fx.experimental.symbolic_shapes",
+    "torch.export.pt2_archive", "torch.fx.experimental.symbolic_shapes", "transformers.models.patchtst",
 )  # fmt: skip
 """Imported once, before the first fork."""
 

@@ -86,9 +86,12 @@ KINDS = (
         commands=(BACKTEST, BACKTEST, RANK, PICKS, SWEEP.replace("--out s", "--out out"), SIMULATE,
                   "similar T0001 {end} --cache c.lance --prices p.h5"),
     ),
-    Kind(name="model.pt", files=("m.pt", "m.pth"), commands=(BUILD.replace("m.pt", "{file}"),
+    Kind(name="model.pt", files=("m.pt", "m.pth", "m.ckpt", "m.safetensors"), commands=(BUILD.replace("m.pt", "{file}"),
          "plan --model {file} --data f.h5 --cache c.lance", "cache verify c.lance --model {file} --data f.h5",
          "cluster.cache_embeddings --model-path {file} --dataset-path f.h5 --output-path out.h5 --num-months 2")),
+    Kind(name="model-folder", files=("reference/*",), commands=(BUILD.replace("m.pt", "reference"),)),
+    Kind(name="pretrained", files=("patchtst/config.json", "patchtst/model.safetensors"),
+         commands=(BUILD.replace("m.pt", "transformers:patchtst?feature=return_1,return_10"),)),
     Kind(name="model.onnx", files=("m.onnx",), commands=(BUILD.replace("m.pt", "{file}"),)),
     Kind(name="model.pt2", files=("m.pt2",), commands=(BUILD.replace("m.pt", "{file}"),)),
     Kind(
@@ -124,6 +127,16 @@ KINDS = (
                   "report run --clusters k --out out.html"),
         checked=True,
         removable="k/map.npz",
+    ),
+    Kind(
+        name="clusterers",
+        files=("km/clusters.json", "km/clusters.npz", "kd/clusters.json", "kd/clusters.npz"),
+        commands=tuple(
+            command.replace("clusters k", f"clusters {name}") + more
+            for name in ("km", "kd")
+            for command, more in ((BACKTEST, " --filter nearest"), (RANK, " --min-return -1"), (PICKS, ""))
+        ),
+        checked=True,
     ),
     Kind(
         name="rankings",
@@ -200,5 +213,5 @@ def needs(command: str, world: Path) -> set[str]:
     if " . " in f"{command} ":
         return {path.name for path in world.iterdir()}
     command = " ".join([command, *(name for file in LISTED if file in command for name in LISTED[file])])
-    named = {re.sub(r"^@", "", word).split("/")[0] for word in command.split()}
+    named = {re.sub(r"^@|^[a-z]+:|[?].*$", "", word).split("/")[0] for word in command.split()}
     return {path.name for path in world.iterdir() if path.name in named}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import torch
+from safetensors import safe_open
 
 MOST_VALUES = 10_000_000
 """Larger datasets are described by their shape only."""
@@ -78,10 +80,21 @@ def tensors_of(path: Path) -> Any:
     return _plain(torch.load(path, weights_only=True, map_location="cpu"))
 
 
+def safetensors_of(path: Path) -> Any:
+    """Return the tensors and the metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return _plain({name: file.get_tensor(name) for name in file.keys()}), file.metadata()  # noqa: SIM118  # no mapping
+
+
+def json_of(path: Path) -> Any:
+    """Return the document of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _plain(value: Any) -> Any:
     match value:
         case torch.Tensor():
-            return str(value.dtype), tuple(value.shape), value.contiguous().view(torch.uint8).numpy().tobytes()
+            return str(value.dtype), tuple(value.shape), value.reshape(-1).view(torch.uint8).numpy().tobytes()
         case dict():
             return {str(key): _plain(one) for key, one in value.items()}
         case list() | tuple():
@@ -118,6 +131,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".h5": objects_of,
     ".pt": tensors_of,
     ".pth": tensors_of,
+    ".ckpt": tensors_of,
+    ".safetensors": safetensors_of,
+    ".json": json_of,
     ".onnx": graph_of,
     ".pt2": members_of,
     ".npz": arrays_of,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet
+import torch
+import transformers
+from safetensors.torch import save_file
 
 import cluster.cache_embeddings
 from encash import cli
@@ -32,6 +36,9 @@ STEPS = {
     "x.h5": "cache export c.lance x.h5",
     "guide.h5": "cluster.cache_embeddings --model-path m.pt --dataset-path f.h5 --output-path guide.h5 --num-months 3",
     "k": "clusters fit --cache c.lance -k 3 --end {fit} --out k",
+    "km": "clusters fit --cache c.lance -k 2 --end {fit} --clusterer mixture --pca-components 2 --out km",
+    "kd": "clusters fit --cache c.lance -k 2 --end {fit} --clusterer hdbscan?min_cluster_size=5 --pca-components 2 "
+    "--out kd",
     "w": "clusters walk --cache c.lance --prices p.h5 --every 20 --horizon 5 --embargo 5 -k 3 --history 60 --top 1 "
     "--out w",
     "h": "head fit --cache c.lance --prices p.h5 --end {fit} --horizon 1 5 --every 5 --history 60 --out h",
@@ -43,7 +50,10 @@ STEPS = {
 """The command that makes each file or folder, in order; those without a command are exported."""
 BEFORE = {"c.lance": "build --model m.pt --data f.h5 --cache c.lance --end {start}"}
 """Commands that come first, so that a cache has several versions."""
-AFTER = {"k": "clusters rank --clusters k --cache c.lance --prices p.h5 --end {fit} --horizon 5 --top 2"}
+AFTER = {
+    name: f"clusters rank --clusters {name} --cache c.lance --prices p.h5 --end {{fit}} --horizon 5 --top {top}"
+    for name, top in (("k", 2), ("km", 1), ("kd", 1))
+}
 
 
 def make_world(folder: Path, wanted: set[str]) -> None:
@@ -60,6 +70,8 @@ def make_world(folder: Path, wanted: set[str]) -> None:
     write_panel(panel, folder / "f.h5", folder / "p.h5")
     write_checkpoint("m.pt", num_features=panel.num_features, lookback=LOOKBACK)
     shutil.copy("m.pt", "m.pth")
+    _write_other_forms()
+    _write_pretrained()
     _write_lists(panel)
     _write_scores(panel)
     _write_raw_prices(panel, Path("raw"))
@@ -101,6 +113,27 @@ def _export_models(needed: set[str]) -> None:
             encoder = load_encoder("m.pt", device="cpu", precision="float32", engine="torch")
             assert isinstance(encoder, TorchEncoder)
             export(encoder, name)
+
+
+def _write_other_forms() -> None:
+    """Write the weights of the model as a Lightning file, as safetensors, and as a folder."""
+    content = torch.load("m.pt", weights_only=True)
+    state = {f"model.{name}": value for name, value in content["model_state_dict"].items()}
+    torch.save({"state_dict": state, "hyper_parameters": content["config"], "callbacks": {}}, "m.ckpt")
+    config = json.dumps(content["config"])
+    save_file(state, "m.safetensors", metadata={"config": config, "train_end": "2015-12-31"})
+    Path("reference").mkdir()
+    save_file(state, "reference/model.safetensors")
+    Path("reference/config.json").write_text(config)
+
+
+def _write_pretrained() -> None:
+    """Write a pretrained model with random weights, as transformers saves it."""
+    torch.manual_seed(0)
+    config = transformers.PatchTSTConfig(
+        context_length=LOOKBACK, patch_length=4, patch_stride=4, d_model=8, num_attention_heads=2, ffn_dim=16
+    )
+    transformers.PatchTSTForPretraining(config).save_pretrained("patchtst")
 
 
 def _write_lists(panel: Panel) -> None:

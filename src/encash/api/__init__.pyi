@@ -7,6 +7,7 @@ from .clusters import rank_clusters as rank_clusters
 from .clusters import walk_clusters as walk_clusters
 from .heads import FittedHead as FittedHead
 from .heads import fit_head as fit_head
+from .picks import LATEST as LATEST
 from .picks import Picks as Picks
 from .picks import picks as picks
 from .runs import Run as Run

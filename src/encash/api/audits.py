@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,26 @@ import numpy as np
 import encash.audit as proofs
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, open_choice, sources_of, spec_of, split_settings
+from encash.api.inputs import (
+    Progresses,
+    folder_of,
+    open_choice,
+    price_columns,
+    progress_bars,
+    sources_of,
+    spec_of,
+    split_settings,
+)
 from encash.api.results import Shown
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.errors import InputError
+from encash.panel import Bars, ScoreTable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditReport(Shown):
-    """What was tested, and what was not."""
+    """Result of an audit: the checks that passed, failed or were not tried."""
 
     audit: proofs.Audit
 
@@ -62,8 +72,8 @@ class AuditReport(Shown):
 def audit(
     *,
     prices: Any = None,
-    panel: Any,
-    model: Any,
+    panel: Any = None,
+    model: Any = None,
     cache: Any = None,
     clusters: Any = None,
     filter: Any = None,
@@ -73,9 +83,11 @@ def audit(
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     features_by: Callable[..., Any] | str | None = None,
+    bars: Mapping[str, Bars] | None = None,
+    adjusted: bool = False,
     days: int = 5,
     sample: int = 256,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> AuditReport:
     """Test that results do not depend on the future: truncate it, corrupt it, and look for correlations with it.
@@ -83,7 +95,7 @@ def audit(
     Args:
         prices: prices; those of the panel if None.
         panel: features.
-        model: encodes entries again.
+        model: encodes entries again; without it, only scores are tested.
         cache: the cache with the entries that are tested.
         clusters: clusters with a ranking, or a walk.
         filter: as `encash.backtest` takes it.
@@ -93,14 +105,25 @@ def audit(
         tickers: candidates; all if None.
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         features_by: the function that computed the features, or ``module:function``.
+        bars: prices behind the features; None for the closes of the prices.
+        adjusted: they are known to be adjusted for splits or dividends that came later.
         days: random days after which the future is cut off.
         sample: entries that are encoded again.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: as `encash.backtest` takes them.
     """
     options, choice = split_settings(settings)
     config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
-    sources = sources_of(prices=prices, panel=panel, cache=cache, head=head, scores=scores, model=model, **options)
+    columns = price_columns([config])
+    sources = sources_of(
+        prices=prices, panel=panel, cache=cache, head=head, scores=scores, model=model, price_columns=columns, **options
+    )
+    if scores is not None and model is None:
+        table = sources.forecasts(None)
+        assert isinstance(table, ScoreTable)
+        return AuditReport(audit=proofs.Audit(checks=tuple(proofs.score_checks(table, sources.price_table()))))
+    if panel is None or model is None:
+        raise InputError("an audit encodes entries again; give a model and a panel, or scores to audit only those")
     opened, known = sources.the_panel(), sources.open_cache()
     if opened.prices is None:
         raise InputError("an audit needs prices; give prices=…, or a panel with prices")
@@ -108,6 +131,8 @@ def audit(
     if known is not None:
         known.check(encoder.spec)
     universe: Any = None if tickers is None else tuple(tickers)
+    if universe is not None:
+        opened.prices.select(universe)  # refuses one without prices
     subject = proofs.Subject(
         panel=opened,
         encoder=encoder,
@@ -116,10 +141,12 @@ def audit(
         universe=universe if membership is None else engine.read_membership(membership),
         groups=None if groups is None else engine.read_groups(groups),
         cache=known,
-        forecasts=sources.forecasts(known),
+        forecasts=sources.forecasts(known, opened),
         clusters=folder_of("clusters", clusters),
         days=days,
         sample=sample,
+        bars=bars,
+        adjusted=adjusted,
         make_features=proofs.named_maker(features_by) if isinstance(features_by, str) else features_by,
         seed=config.seed,
     )

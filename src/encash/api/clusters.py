@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from encash import clusters, pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, spec_of, take, the_cache, the_prices
-from encash.api.results import Home, Shown
+from encash.api.inputs import Progresses, folder_of, progress_bars, spec_of, take, the_cache, the_prices
+from encash.api.results import Home, InFolder
 from encash.api.tables import Table
-from encash.arrays import DayLike
+from encash.arrays import DayLike, Int32
 from encash.cache import Cache
 from encash.panel import PriceTable
 
@@ -21,30 +21,35 @@ AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that ``k="auto"`` tries, up to the number of entries."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A ranking over one horizon, and what was chosen from it."""
+
+    ranking: clusters.Ranking
+    best: Int32
+    """Clusters that the hard filter keeps, best first."""
+    rule: clusters.SelectionRule
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Clusters(Shown):
+class Clusters(InFolder):
     """Clusters in a folder, and their rankings."""
 
-    home: Home
     model: clusters.ClusterModel
-    rankings: tuple[clusters.Ranking, ...] = ()
+    rankings: tuple[Ranked, ...] = ()
+    """One per horizon; empty before `rank_clusters`."""
     choice: clusters.KSelection | None = None
     """The numbers of clusters that were tried, if several were given."""
 
     @property
-    def folder(self) -> Path:
-        """Where they are."""
-        return self.home.folder
-
-    @property
     def ranking(self) -> Table | None:
         """The first ranking, best cluster first; None before `rank_clusters`."""
-        return Table(_columns(self.rankings[0].rows())) if self.rankings else None
+        return Table(_columns(self.rankings[0].ranking.rows())) if self.rankings else None
 
     @property
     def best(self) -> tuple[int, ...]:
         """Clusters that the hard filter keeps, best first; empty before `rank_clusters`."""
-        return tuple(self.rankings[0].best or ()) if self.rankings else ()
+        return tuple(self.rankings[0].best.tolist()) if self.rankings else ()
 
     def title(self) -> str:
         """Return one sentence."""
@@ -54,23 +59,20 @@ class Clusters(Shown):
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return what was fitted and ranked."""
         ranked = [
-            (f"best over {one.horizon} sessions", f"{_listed(one.best or ())}, on returns that ended by {one.rank_end}")
+            (
+                f"best over {one.ranking.horizon} sessions",
+                f"{_listed(one.best.tolist())}, on returns that ended by {one.ranking.rank_end}",
+            )
             for one in self.rankings
         ]
         return [("smallest, largest", f"{self.model.counts.min():,}, {self.model.counts.max():,}"), *ranked]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Walk(Shown):
+class Walk(InFolder):
     """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
 
-    home: Home
     walk: clusters.WalkModel
-
-    @property
-    def folder(self) -> Path:
-        """Where they are."""
-        return self.home.folder
 
     @property
     def refits(self) -> Table:
@@ -97,7 +99,7 @@ def fit_clusters(
     start: DayLike | None = None,
     k: int | Sequence[int] | str = 50,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Clusters:
     """Fit clusters on the embeddings of a cache up to a day.
@@ -108,14 +110,14 @@ def fit_clusters(
         start: first day of entries; None for the first of the cache.
         k: number of clusters; several, or "auto", choose the one with the highest Calinski–Harabasz index.
         out: folder of the clusters; None keeps them in a temporary one as long as the result exists.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.FitConfig`, such as ``seed`` and ``standardize``.
 
     Raises:
         InputError: an unknown setting, an invalid number of clusters, or no entries.
     """
     counts = AUTO_COUNTS if k == "auto" else (k,) if isinstance(k, int) else tuple(int(one) for one in k)
-    config, opened, home = _fit_config(counts, settings), the_cache(cache), Home.at(out)
+    config, opened, home = fit_config(counts, settings), the_cache(cache), Home.at(out)
     with progress("read", "entries") as bar:
         sample = pipeline.draw_sample(opened, config, start=start, end=end, progress=bar)
     fitting = tuple(one for one in counts if one < len(sample.days)) if k == "auto" else counts
@@ -136,7 +138,7 @@ def rank_clusters(
     start: DayLike | None = None,
     top: int | None = None,
     winsorize: bool = True,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Clusters:
     """Rank clusters by the forward returns of their entries, and choose the best of them.
@@ -153,7 +155,7 @@ def rank_clusters(
         start: first day of entries; None for all.
         top: how many of the best; 5 if no other criterion is given.
         winsorize: limit returns to the quantiles 0.005 and 0.995.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.SelectionRule` (``coverage``, ``min_return``, …) and of
             `encash.clusters.RankConfig` (``metric``, ``delisting``, …).
 
@@ -162,7 +164,7 @@ def rank_clusters(
     """
     folder, opened, table = folder_of("clusters", fitted), the_cache(cache), the_prices(prices)
     assert folder is not None
-    rule = _rule(top, settings)
+    rule = selection_rule(top, settings)
     horizons = (horizon,) if isinstance(horizon, int) else tuple(horizon)
     configs = [
         spec_of(
@@ -181,10 +183,9 @@ def rank_clusters(
     ]
     with progress("assign", "entries") as bar:
         assignments = pipeline.assignments_to_rank(opened, folder, start=start, end=end, progress=bar)
-    for config in configs:
-        pipeline.rank_clusters(assignments, table, folder, config=config, rule=rule)
+    found = [pipeline.rank_clusters(assignments, table, folder, config=config, rule=rule) for config in configs]
     home = fitted.home if isinstance(fitted, Clusters) else Home(folder=folder)
-    rankings = tuple(clusters.load_ranking(folder, one) for one in horizons)
+    rankings = tuple(Ranked(ranking=ranking, best=best, rule=rule) for ranking, best in found)
     return Clusters(home=home, model=clusters.load_clusters(folder), rankings=rankings)
 
 
@@ -199,7 +200,7 @@ def walk_clusters(
     top: int | None = None,
     winsorize: bool = True,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Walk:
     """Fit and rank clusters every N sessions, each time on the past.
@@ -214,13 +215,13 @@ def walk_clusters(
         top: how many of the best clusters; 5 if no other criterion is given.
         winsorize: limit returns to the quantiles 0.005 and 0.995.
         out: folder of the walk; None keeps it in a temporary one as long as the result exists.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.WalkConfig` (``window``, ``history``, …), of `FitConfig` and of
             `SelectionRule`.
     """
     opened, home = the_cache(cache), Home.at(out)
     counts = (k,) if isinstance(k, int) else tuple(k)
-    fit = _fit_config(counts, take(clusters.FitConfig, settings))
+    fit = fit_config(counts, take(clusters.FitConfig, settings))
     config = spec_of(
         clusters.WalkConfig,
         {
@@ -229,7 +230,7 @@ def walk_clusters(
             "embargo": embargo,
             "fit": fit,
             "counts": counts if len(counts) > 1 else (),
-            "rule": _rule(top, settings),
+            "rule": selection_rule(top, settings),
             "winsorize": clusters.WalkConfig.winsorize if winsorize else None,
             **settings,
         },
@@ -243,11 +244,12 @@ def walk_clusters(
     return Walk(home=home, walk=found)
 
 
-def _fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitConfig:
+def fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitConfig:
+    """Return the settings of a fit; several numbers of clusters are tried from the first on."""
     return spec_of(clusters.FitConfig, {"k": counts[0], **settings}, "a setting of a fit")
 
 
-def _rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
+def selection_rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
     """Return the criteria among some settings, which lose them; without any, the best five."""
     rule = clusters.SelectionRule(top_k=top, **take(clusters.SelectionRule, settings))
     return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule

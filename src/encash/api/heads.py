@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from encash import heads, pipeline
-from encash.api.inputs import Bars, no_bars, spec_of, the_cache, the_prices
-from encash.api.results import Home, Shown
+from encash.api.inputs import Progresses, progress_bars, spec_of, the_cache, the_prices
+from encash.api.results import Home, InFolder
 from encash.arrays import DayLike
 from encash.cache import Cache
 from encash.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class FittedHead(Shown):
+class FittedHead(InFolder):
     """A head in a folder."""
 
-    home: Home
     head: heads.Head
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.home.folder
 
     def title(self) -> str:
         """Return one sentence."""
@@ -48,7 +42,7 @@ def fit_head(
     horizons: Sequence[int] = heads.HeadConfig.horizons,
     kind: str = "ridge",
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> FittedHead:
     """Fit forecasts on cached embeddings, so that an encoder without forecasts gives a backtest.
@@ -60,7 +54,7 @@ def fit_head(
         horizons: sessions ahead.
         kind: ridge or boosted.
         out: the folder; None keeps it in a temporary one as long as the result exists.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.heads.HeadConfig`, such as ``every``.
     """
     config = spec_of(

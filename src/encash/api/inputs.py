@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -16,6 +17,7 @@ from encash.cache import Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError
+from encash.live_progress import Bar, is_live
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
 from encash.progress import Progress
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from encash.cache import ForecastSource, Lookup
 
 Spec = TypeVar("Spec", bound="DataclassInstance")
-Bars: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | None]]
+Progresses: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | None]]
 """Returns a progress bar of a title and a unit."""
 
 
-def no_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
-    """Show no progress."""
+def progress_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
+    """Show progress on stderr in a terminal or a notebook, and none in a program."""
+    if is_live(sys.stderr) or "ipykernel" in sys.modules:
+        return closing(Bar(title, unit, stream=sys.stderr))
     return nullcontext()
 
 
@@ -79,12 +83,12 @@ class OpenSources(pipeline.Sources):
             return super().lookup(panel, cache)
         return self.lookup_through(self.opened_encoder, panel, cache)
 
-    def forecasts(self, cache: Cache | None) -> ForecastSource | None:
-        """Return the head or the scores that replace the forecasts of the encoder."""
+    def forecasts(self, cache: Cache | None, panel: Panel | None = None) -> ForecastSource | None:
+        """Return what replaces the forecasts of the encoder."""
         if self.opened_scores is None:
-            return super().forecasts(cache)
-        if self.head is not None or self.scores is not None:
-            raise InputError("both a head and scores give forecasts; give one of them")
+            return super().forecasts(cache, panel)
+        if self.head is not None or self.scores is not None or self.average:
+            raise InputError("scores, a head and an average each give forecasts; give one of them")
         return self.opened_scores
 
 

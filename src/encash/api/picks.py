@@ -19,6 +19,8 @@ from encash.arrays import DayLike, to_day
 from encash.cache import staleness
 
 LATEST = "latest"
+SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
+"""Columns of a pick in JSON."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -26,12 +28,13 @@ class Picks(Shown):
     """The filtered, ranked top-k of one day."""
 
     date: np.datetime64
+    inputs: engine.BacktestInputs
     candidates: engine.PickTable
     """All candidates of the day."""
     age_sessions: int
     """Sessions of the prices after the day."""
     staleness: str
-    """Whether the entries were compared with the present data: "checked" or "not checked"."""
+    """Comparison of the entries with the present data: "checked" or "not checked"."""
     stale: int | None
     """Entries that no longer belong to the data, and were not used as they are; None if not checked."""
 
@@ -42,6 +45,21 @@ class Picks(Shown):
         return Table(
             {name: chosen[name] for name in ("ticker", "forecast", "confidence", "cluster", "score", "weight")}
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``encash picks --json`` prints of the picks."""
+        chosen = self.table
+        rows = zip(*(chosen[name].tolist() for name in SHOWN), strict=True)
+        return {
+            "date": str(self.date),
+            "candidates": len(self.candidates),
+            "kept": int(self.candidates.kept.sum()),
+            "staleness": self.staleness,
+            "stale": self.stale,
+            "age_sessions": self.age_sessions,
+            "ranking_prices": engine.ranking_prices_of(self.inputs),
+            "picks": [dict(zip(SHOWN, row, strict=True)) for row in rows],
+        }
 
     def title(self) -> str:
         """Return one sentence."""
@@ -102,6 +120,7 @@ def picks(
     table, stats = engine.picks_of_day(config, inputs, day), inputs.lookup.stats
     return Picks(
         date=day,
+        inputs=inputs,
         candidates=table,
         age_sessions=int((inputs.prices.days > day).sum()),
         staleness=staleness(stats),

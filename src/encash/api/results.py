@@ -40,7 +40,7 @@ class Home:
 
     folder: Path
     kept: Any = field(default=None, repr=False, compare=False)
-    """What removes the folder when it is collected."""
+    """Removes the folder when it is collected; None for a folder of the user."""
 
     @classmethod
     def at(cls, out: str | Path | None) -> Home:
@@ -49,6 +49,18 @@ class Home:
             return cls(folder=Path(out))
         kept = tempfile.TemporaryDirectory(prefix="encash-")
         return cls(folder=Path(kept.name) / "result", kept=kept)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class InFolder(Shown):
+    """A result that is stored in a folder."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        """The folder, which other functions take in place of the result."""
+        return self.home.folder
 
 
 def percent(value: float | None) -> str:

@@ -12,12 +12,12 @@ import encash.backtest as engine
 import encash.report as pages
 from encash import pipeline
 from encash.api.inputs import (
-    Bars,
+    Progresses,
     filter_choice,
     folder_of,
-    no_bars,
     path_of,
     price_columns,
+    progress_bars,
     sources_of,
     spec_of,
     split_settings,
@@ -112,7 +112,7 @@ class RunComparison(Shown):
 
     @property
     def verdict(self) -> dict[str, Any]:
-        """What the comparison with random filters says."""
+        """Result of the comparison with random filters: p, alpha, and the sentence."""
         found: dict[str, Any] = self.values["verdict"]
         return found
 
@@ -137,7 +137,9 @@ def backtest(
     membership: str | Path | None = None,
     reference: str | Path | None = None,
     run_dir: str | Path | None = None,
-    progress: Bars = no_bars,
+    refuse_misses: bool = False,
+    spreadsheet: bool = False,
+    progress: Progresses = progress_bars,
     **settings: Any,
 ) -> Run:
     """Run one backtest, and write its run folder.
@@ -159,7 +161,9 @@ def backtest(
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         reference: a CSV file of ``date,value`` to compare with.
         run_dir: the run folder; None is a folder below ``runs`` that is named after the run.
-        progress: returns a progress bar of a title and a unit.
+        refuse_misses: fail if a candidate has no valid entry in the cache.
+        spreadsheet: also write the ledger so that a spreadsheet shows every ticker as text.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: fields of `encash.backtest.BacktestConfig`, of `encash.pipeline.FilterChoice` and options of
             `encash.pipeline.Sources`.
 
@@ -177,19 +181,21 @@ def backtest(
             config,
             run_dir=None if run_dir is None else Path(run_dir),
             reference=None if reference is None else Path(reference),
+            refuse_misses=refuse_misses,
+            spreadsheet=spreadsheet,
             progress=bar,
         )
     return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=folder_of("clusters", clusters))
 
 
-def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Bars = no_bars) -> RunComparison:
+def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progresses = progress_bars) -> RunComparison:
     """Compare a run with random filters, no filter, a delay of a session and other start days.
 
     Args:
         run: of `backtest`.
         draws: random filters.
         num_trials: seeds to run, the run's own included.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
     """
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(

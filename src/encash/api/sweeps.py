@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,26 +11,26 @@ from typing import Any
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Bars, folder_of, no_bars, price_columns, sources_of
-from encash.api.results import Home, Shown, number, percent
+from encash.api.inputs import Progresses, folder_of, price_columns, progress_bars, sources_of
+from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
+from encash.clusters import CandidateFilter
 from encash.errors import InputError
+from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Sweep(Shown):
+class Sweep(InFolder):
     """The runs of a grid, in a folder."""
 
-    home: Home
     result: engine.SweepResult
     points: tuple[engine.Point, ...]
     best_run: Path | None
     """Folder of the run with the highest Sharpe ratio; None if no run has one."""
-
-    @property
-    def folder(self) -> Path:
-        """Where the journal, the table and the best run are."""
-        return self.home.folder
+    ranking_prices: str | None
+    """Comparison of these prices with those of the ranking: "same", "other" or "unknown"; None without clusters."""
+    stale: int | None
+    """Entries that no longer belong to the data; None if no run was computed, or nothing was compared."""
 
     @cached_property
     def table(self) -> Table:
@@ -47,7 +48,10 @@ class Sweep(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``encash sweep --json`` prints of the runs."""
-        return self.result.to_json()
+        best = None if self.best_run is None else str(self.best_run)
+        return {
+            **self.result.to_json(), "stale": self.stale, "ranking_prices": self.ranking_prices, "best_run": best
+        }  # fmt: skip
 
     def title(self) -> str:
         """Return one sentence."""
@@ -89,7 +93,7 @@ def sweep(
     membership: str | Path | None = None,
     workers: int | None = None,
     out: str | Path | None = None,
-    progress: Bars = no_bars,
+    progress: Progresses = progress_bars,
     **options: Any,
 ) -> Sweep:
     """Run a grid of backtests on one cache.
@@ -111,13 +115,14 @@ def sweep(
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         workers: processes; None for one per core.
         out: the folder; a run that is there already is not computed again. None takes a temporary one.
-        progress: returns a progress bar of a title and a unit.
+        progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         options: options of `encash.pipeline.Sources`.
 
     Raises:
         InputError: an unknown section or setting.
     """
-    folder, default = folder_of("clusters", clusters), "none" if clusters is None else "hard"
+    folder = folder_of("clusters", clusters)
+    default = "none" if clusters is None and options.get("encoders") is None else "hard"
     if isinstance(grid, Mapping):
         points = engine.points_of(grid, filter=default)
     else:
@@ -138,11 +143,47 @@ def sweep(
     choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
     inputs = pipeline.open_inputs(sources, replace(choice, name="none"), universe)  # each run sets its own
     inputs = inputs if groups is None else replace(inputs, groups=engine.read_groups(groups))
+    choice = pipeline.with_periods(sources, choice, inputs.prices.days)
     names = {point.filter for point in points}
     filters = pipeline.open_filters(choice, names, inputs.prices.days, sources.open_cache())
     home = Home.at(out)
-    with progress("sweep", "runs") as bar:
-        result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=bar)
+    with progress("sweep", "runs") as bar, _kept(home.folder, len(points), bar) as counted:
+        result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=counted)
     with progress("best run", "cells") as bar:
         best = engine.write_best(result, points, inputs, filters=filters, progress=bar)
-    return Sweep(home=home, result=result, points=tuple(points), best_run=best)
+    return Sweep(
+        home=home,
+        result=result,
+        points=tuple(points),
+        best_run=best,
+        ranking_prices=_ranking_prices(inputs, filters.values()),
+        stale=inputs.lookup.stats.stale if result.computed else None,
+    )
+
+
+@contextmanager
+def _kept(folder: Path, total: int, bar: Progress | None) -> Iterator[Progress]:
+    """Give the progress of a sweep, and say at Ctrl-C how many runs are in the journal.
+
+    Raises:
+        KeyboardInterrupt: with the number of runs.
+    """
+    kept = 0
+
+    def report(done: int, of: int) -> None:
+        nonlocal kept
+        kept = done
+        if bar is not None:
+            bar(done, of)
+
+    try:
+        yield report
+    except KeyboardInterrupt:
+        count = f"{kept:,} of {total:,} runs are" if kept else "what was computed before is"
+        raise KeyboardInterrupt(f"{count} kept in {folder}: the same command resumes") from None
+
+
+def _ranking_prices(inputs: engine.BacktestInputs, filters: Iterable[CandidateFilter]) -> str | None:
+    """Compare the prices with those that the clusters of the filters were ranked on; None without clusters."""
+    found = (engine.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
+    return next((prices for prices in found if prices is not None), None)

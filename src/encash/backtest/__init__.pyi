@@ -4,6 +4,7 @@ from .evaluation.comparisons import Comparisons as Comparisons
 from .evaluation.comparisons import run_comparisons as run_comparisons
 from .evaluation.comparisons import write_comparisons as write_comparisons
 from .evaluation.forecast_skill import ForecastSkill as ForecastSkill
+from .evaluation.forecast_skill import compare_forecasts as compare_forecasts
 from .evaluation.forecast_skill import measure_forecast_skill as measure_forecast_skill
 from .evaluation.overfitting import Overfitting as Overfitting
 from .evaluation.random_filter_test import FilterTest as FilterTest

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int32, Text, to_day
+from encash.backtest.allocation import Allocation, allocate
 from encash.backtest.inputs.backtest_inputs import BacktestInputs
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import open_sessions, set_up_run
 from encash.backtest.inputs.signals import read_signals
 from encash.backtest.inputs.universe import Schedule
-from encash.backtest.outcome import Allocation, allocate
 from encash.errors import InputError
 
 

@@ -129,7 +129,7 @@ def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestIn
         "prices": fingerprint([sessions.days.astype(np.int64), "\n".join(sessions.tickers), sessions.close]),
         "encoder": inputs.lookup.encoder_fingerprint,
         "forecast": inputs.lookup.forecast_fingerprint,
-        "filter": "" if filter is None else filter.fingerprint_of(sessions.days[0], sessions.days[-1]),
+        "filter": "" if filter is None else filter.fingerprint,
         "clusters": "" if filter is None else filter.clusters,
         **book,
     }

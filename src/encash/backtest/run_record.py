@@ -15,6 +15,7 @@ RECORD = "digests.json"
 OPTIONAL = (
     "comparisons.json",
     "comparisons.parquet",
+    "details.parquet",
     "skill.parquet",
     "trials.csv",
     "chosen.json",

@@ -1,3 +1,5 @@
+from .average_forecasts import AverageBy as AverageBy
+from .average_forecasts import AverageForecasts as AverageForecasts
 from .build import BuildReport as BuildReport
 from .build import Failure as Failure
 from .cache import Cache as Cache

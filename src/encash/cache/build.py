@@ -96,7 +96,7 @@ def build(work: Work, progress: Progress | None = None) -> BuildReport:
 
     Raises:
         WorkError: the store could not be written; earlier blocks stay.
-        KeyboardInterrupt: interrupted; raised after the current commit.
+        KeyboardInterrupt: interrupted; raised after the current commit, says how many entries are kept.
     """
     return _Builder(work, progress).run()
 
@@ -131,12 +131,23 @@ class _Builder:
                 for pending in self._submit_ahead(steps):
                     self._take(pending)
             self._wait_for_commit()
+        except KeyboardInterrupt:
+            self._work.executor.shutdown()
+            raise KeyboardInterrupt(self._kept()) from None
         except BaseException:
             self._work.executor.shutdown()
             raise
         finally:
             self._writer.shutdown(wait=True)
         return self._report()
+
+    def _kept(self) -> str:
+        """Wait for the current commit, and say what an interrupted build leaves."""
+        self._writer.shutdown(wait=True)
+        if self._writing is not None and self._writing[1].exception() is None:
+            self._computed += self._writing[0]
+        kept = self._work.plan.valid + self._computed
+        return f"{kept:,} entries are kept, {self._computed:,} of them from this run: the same command resumes"
 
     def _steps(self) -> Iterator[_Step]:
         """Iterate over the tasks, block by block, in the reading thread; a failure to read them is a step too."""

@@ -8,14 +8,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Text
+from encash.encoders.base import EncoderSpec
 
 
 class ForecastSource(Protocol):
-    """Gives the forecasts of a lookup: a head on the embeddings, or a table of scores."""
+    """Gives the forecasts of a lookup: a head on the embeddings, a table of scores, or a mean over caches."""
 
     @property
     def source(self) -> str:
-        """Kind of the source, in a word: head, scores."""
+        """Kind of the source, in a word: head, scores, average."""
 
     @property
     def fingerprint(self) -> str:
@@ -37,6 +38,10 @@ class ForecastSource(Protocol):
     def needs_vectors(self) -> bool:
         """True if forecasts are made from embeddings."""
 
+    @property
+    def encoders(self) -> tuple[EncoderSpec | None, ...]:
+        """Encoders whose forecasts are used, beside that of the embeddings; None if one is not recorded."""
+
     def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
         """Look up the forecasts of n entries of the cache that need no vectors.
 
@@ -55,6 +60,9 @@ class ForecastSource(Protocol):
         Returns:
             expected returns and confidences, shape (n, H), or (n, 1) without horizons; NaN without a forecast.
         """
+
+    def parts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return the forecasts that those of n cells consist of, by name, shape (n,) each; empty if of none."""
 
     def check_encoder(self, encoder: str) -> None:
         """Refuse embeddings of a different encoder, given its fingerprint.

@@ -164,9 +164,40 @@ class Lookup:
 
     @property
     def training_period(self) -> str | None:
-        """Last day of the encoder's training; None if not recorded."""
-        spec = self.encoder_spec
-        return None if spec is None else spec.train_end
+        """Last day of the training of the encoder, and of others whose forecasts are used; None if not recorded."""
+        others = () if self.forecasts is None else self.forecasts.encoders
+        specs = dict.fromkeys((self.encoder_spec, *others))
+        ends = [None if spec is None else spec.train_end for spec in specs]
+        return None if None in ends else ", ".join(end for end in dict.fromkeys(ends) if end is not None)
+
+    @property
+    def tickers(self) -> Text:
+        """Tickers of the cache's entries, ascending; none without a cache."""
+        return np.empty(0, dtype=np.str_) if self._snapshot is None else self._snapshot.index().tickers
+
+    def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return forecasts beside those of `forecasts`, for comparison: their parts, or else the encoder's own.
+
+        Nothing is counted, and no model is loaded.
+
+        Args:
+            days: shape (n,).
+            tickers: shape (n,).
+            horizon: sessions ahead.
+
+        Returns:
+            By name, shape (n,) each, NaN without one; empty if there are none.
+        """
+        if self.forecasts is None or (parts := self.forecasts.parts(days, tickers, horizon)):
+            return {} if self.forecasts is None else parts
+        snapshot = self._snapshot
+        if snapshot is None or horizon not in snapshot.spec.horizons:
+            return {}
+        cells = self._locate(days, tickers)
+        hits = np.flatnonzero(cells.kind == Kind.HIT)
+        own = np.full(len(days), np.nan, dtype=np.float32)
+        own[hits] = snapshot.store.forecasts(cells.rows[hits])[0][:, snapshot.spec.horizons.index(horizon)]
+        return {"encoder": own}
 
     @property
     def forecast_fingerprint(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Int64, Text
+from encash.arrays import Bool, Days, Float32, Int64, Text
 from encash.cache.lookup import Lookup, Signals
 from encash.cache.lookup_stats import LookupStats
 from encash.errors import InputError
@@ -120,6 +120,16 @@ class LookupByPeriod:
                     forecast=chunk.forecast[:, columns] if forecasts else chunk.forecast,
                     confidence=chunk.confidence[:, columns] if forecasts else chunk.confidence,
                 )
+
+    def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return forecasts beside those that are used, as `Lookup.other_forecasts`: those that every encoder has."""
+        segments = list(self._segments(days))
+        found = [
+            self._lookups[number].other_forecasts(days[start:stop], tickers[start:stop], horizon)
+            for number, start, stop in segments
+        ]
+        names = set.intersection(*(set(one) for one in found)) if found else set()
+        return {name: np.concatenate([one[name] for one in found]) for name in sorted(names)}
 
     def valid(self, days: Days, tickers: Text) -> Bool:
         """Return which cells (day i, ticker i) are hits, shape (n,)."""

@@ -106,6 +106,23 @@ class Selection:
             raise InputError(f"no ticker is left: {len(chosen)} to choose from, skip {self.skip}")
         return tuple(left)
 
+    def describe(self, names: Iterable[str]) -> str | None:
+        """Say which tickers are selected, if only a number of them is; None otherwise.
+
+        >>> Selection(num_stocks=2).describe(["D", "B", "A", "C"])
+        'the last 2 of 4 tickers by name: C to D'
+        >>> Selection(num_stocks=2, skip=1).describe(["D", "B", "A", "C"])
+        'tickers 2 to 3 of 4 by name: B to C'
+        """
+        if self.num_stocks is None and self.skip is None:
+            return None
+        chosen = self.choose_tickers(names)
+        every = len(set(names) if self.tickers is None else set(self.tickers))
+        ends = f"{chosen[0]} to {chosen[-1]}"
+        if self.skip is None:
+            return f"the last {len(chosen):,} of {every:,} tickers by name: {ends}"
+        return f"tickers {self.skip + 1:,} to {self.skip + len(chosen):,} of {every:,} by name: {ends}"
+
 
 def one_selection(selection: Selection | None, fields: SelectionFields) -> Selection:
     """Return the selection, or the one with these fields, for methods that accept either.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from encash.arrays import Bool, Days, Text
+from encash.arrays import Bool, Days, Float32, Text
 from encash.cache.forecast_source import ForecastSource
 from encash.cache.lookup_stats import LookupStats
 from encash.encoders.base import EncoderSpec
@@ -69,6 +69,9 @@ class SignalReader(Protocol):
         progress: Progress | None = None,
     ) -> Iterator[Signals]:
         """Read n cells (day i, ticker i), in chunks, in order."""
+
+    def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return forecasts beside those of `forecasts`, by name, for comparison."""
 
     def valid(self, days: Days, tickers: Text) -> Bool:
         """Return which cells are hits."""

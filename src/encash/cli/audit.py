@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import encash.audit as proofs
-from encash import pipeline
-from encash.cli.backtest import configuration, filter_choice, price_columns, read_groups
+from encash import api
+from encash.cli.backtest import configuration
 from encash.cli.console import FOUND, Console, Parser
 from encash.cli.flags import (
     command,
@@ -19,14 +19,13 @@ from encash.cli.flags import (
     reading_flags,
     setting_flags,
     source_flags,
-    ticker_list,
     universe_flags,
 )
+from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
 
 if TYPE_CHECKING:
-    from encash.backtest import Membership
-    from encash.panel import Bars, Panel
+    from encash.panel import Bars
 
 
 def register(parser: Parser) -> None:
@@ -71,55 +70,24 @@ def register(parser: Parser) -> None:
 
 def run_audit(arguments: argparse.Namespace, console: Console) -> int:
     """Run every check; return 3 if one fails, or was not tried without leave."""
-    sources = console.sources(arguments, price_columns=price_columns((configuration(arguments),)))
-    if sources.scores is not None and sources.model is None:
-        report = _audit_scores(sources)
-    elif sources.model is None or sources.data is None:
+    check_groups(arguments, configuration(arguments))
+    if arguments.scores is None and (arguments.model is None or arguments.data is None):
         raise InputError("an audit encodes entries again; give --model M and --data F, or --scores to audit only those")
-    else:
-        subject = _subject(arguments, sources)
-        with console.progress("from data to picks", "runs") as progress:
-            report = proofs.audit(subject, progress=progress)
+    bars, adjusted = (None, False) if arguments.raw is None else _raw(arguments)
+    report = api.audit(
+        **input_keywords(arguments, console),
+        **setting_keywords(arguments),
+        features_by=arguments.features_by,
+        bars=bars,
+        adjusted=adjusted,
+        days=arguments.days,
+        sample=arguments.sample,
+        progress=console.progress,
+    ).audit
     text = [f"{_MARKS[check.status]:<14}  {check.name}: {check.detail}" for check in report.checks]
     warnings = [f"{'REPORTED':<14}  {warning}" for warning in report.warnings]
     console.result(report.to_json(), [*text, *warnings, "", _summary(report)])
     return 0 if report.passed and (not report.untried or arguments.allow_untried) else FOUND
-
-
-def _audit_scores(sources: pipeline.Sources) -> proofs.Audit:
-    """Test only a table of scores."""
-    from encash.panel import ScoreTable
-
-    scores = sources.forecasts(None)
-    assert isinstance(scores, ScoreTable)
-    return proofs.Audit(checks=tuple(proofs.score_checks(scores, sources.price_table())))
-
-
-def _subject(arguments: argparse.Namespace, sources: pipeline.Sources) -> proofs.Subject:
-    """Open everything that an audit tests."""
-    panel, cache = sources.the_panel(), sources.open_cache()
-    encoder = sources.encoder(cache)
-    if cache is not None:
-        cache.check(encoder.spec)
-    assert panel.prices is not None
-    bars, adjusted = (None, False) if arguments.raw is None else _raw(arguments)
-    return proofs.Subject(
-        panel=panel,
-        encoder=encoder,
-        config=configuration(arguments),
-        groups=read_groups(arguments, (configuration(arguments),)),
-        filter=pipeline.open_filter(filter_choice(arguments), panel.prices.days, cache),
-        universe=_universe(arguments, panel),
-        cache=cache,
-        forecasts=sources.forecasts(cache),
-        clusters=arguments.clusters,
-        days=arguments.days,
-        sample=arguments.sample,
-        bars=bars,
-        adjusted=adjusted,
-        make_features=None if arguments.features_by is None else proofs.named_maker(arguments.features_by),
-        seed=arguments.seed,
-    )
 
 
 _MARKS = {"passed": "passed", "failed": "FAILED", "not_tried": "NOT TRIED", "not_applicable": "not applicable"}
@@ -135,18 +103,6 @@ def _summary(report: proofs.Audit) -> str:
     outcome = "passed" if report.passed else "FAILED: a result depends on the future"
     tests = "test" if len(untried) == 1 else "tests"
     return f"{outcome}, {len(untried)} {tests} not tried: {'; '.join(untried)}" if untried else outcome
-
-
-def _universe(arguments: argparse.Namespace, panel: Panel) -> tuple[str, ...] | Membership | None:
-    """Return the tickers that the flags name, or their membership by day; None for all."""
-    from encash.backtest import read_membership
-
-    if arguments.membership is not None:
-        return read_membership(arguments.membership)
-    tickers = ticker_list(arguments.tickers)
-    if tickers is not None and panel.prices is not None:
-        panel.prices.select(tickers)  # refuses one without prices
-    return tickers
 
 
 def _raw(arguments: argparse.Namespace) -> tuple[Mapping[str, Bars], bool]:

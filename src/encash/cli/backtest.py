@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import encash.backtest as engine
-from encash import pipeline
+from encash import api, pipeline
 from encash.cli.console import Console, Parser, figure, spec_of
-from encash.cli.flags import (
-    beside_flags,
-    command,
-    groups_flag,
-    setting_flags,
-    source_flags,
-    ticker_list,
-    universe_flags,
-)
-from encash.errors import InputError
+from encash.cli.flags import beside_flags, command, groups_flag, setting_flags, source_flags, universe_flags
+from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.extras import require
 
 SHOWN = {
@@ -38,16 +28,18 @@ def register(parser: Parser) -> None:
         parser,
         run_backtest,
         "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
-        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28",
+        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
+        "  encash backtest … --groups sectors.csv --group-neutral --max-weight 0.2 --short --borrow-rate 0.01",
     )
     source_flags(parser.add_argument_group("inputs"))
-    universe_flags(parser.add_argument_group("stocks"))
+    stocks = parser.add_argument_group("stocks")
+    universe_flags(stocks)
+    groups_flag(stocks)
     trading = parser.add_argument_group("trading and costs")
     setting_flags(trading, "money")
     trading.add_argument("--reference", type=Path, metavar="CSV", help="a series to compare with: date,value")
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
-    groups_flag(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")
     parser.add_argument(
         "--spreadsheet",
@@ -64,77 +56,27 @@ def configuration(arguments: argparse.Namespace) -> engine.BacktestConfig:
     return spec_of(engine.BacktestConfig, arguments)
 
 
-def open_inputs(
-    arguments: argparse.Namespace,
-    console: Console,
-    choice: pipeline.FilterChoice | None = None,
-    *,
-    needed: Sequence[engine.BacktestConfig],
-) -> engine.BacktestInputs:
-    """Open the inputs that the flags name and some configurations need; `choice` replaces the filter of the flags."""
-    if arguments.no_model and arguments.encoders is not None:
-        raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
-    overrides: dict[str, Any] = {"model": None} if arguments.no_model else {}
-    sources = console.sources(arguments, price_columns=price_columns(needed), **overrides)
-    groups = read_groups(arguments, needed)
-    universe = getattr(arguments, "membership", None) or ticker_list(getattr(arguments, "tickers", None))
-    return replace(pipeline.open_inputs(sources, choice or filter_choice(arguments), universe), groups=groups)
-
-
-def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:
-    """Return the columns of the prices that some configurations need beside the closes."""
-    return ("open", "dollars") if any(config.needs_dollars for config in needed) else ("open",)
-
-
-def read_groups(arguments: argparse.Namespace, needed: Sequence[engine.BacktestConfig]) -> engine.Groups | None:
-    """Read the groups of the flags; None without them.
-
-    Raises:
-        InputError: nothing uses them.
-    """
-    if arguments.groups is None:
-        return None
-    if not (getattr(arguments, "compare", 0) or any(config.needs_groups for config in needed)):
-        raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
-    return engine.read_groups(arguments.groups)
-
-
-def filter_choice(arguments: argparse.Namespace) -> pipeline.FilterChoice:
-    """Return the filter that the flags name."""
-    return spec_of(pipeline.FilterChoice, arguments, name=getattr(arguments, "filter", None))
-
-
 def run_backtest(arguments: argparse.Namespace, console: Console) -> None:
     """Run one backtest and write its run folder."""
     if arguments.page:
         require("report", "report.html (without it: --no-report)")
-    config = configuration(arguments)
-    inputs = open_inputs(arguments, console, needed=(config,))
-    with console.progress("entries", "cells") as progress:
-        result, folder = pipeline.backtest(
-            inputs,
-            config,
-            run_dir=arguments.run_dir,
-            reference=arguments.reference,
-            refuse_misses=arguments.no_model,
-            spreadsheet=arguments.spreadsheet,
-            progress=progress,
-        )
-    pipeline.record_command(folder, arguments.words)
-    values = {**result.to_json(), "run_dir": str(folder), "torch_imported": "torch" in sys.modules}
-    with console.progress("comparisons", "steps") as progress:
-        values |= pipeline.evaluate_run(
-            inputs,
-            config,
-            folder,
-            num_trials=arguments.num_trials,
-            draws=arguments.compare,
-            progress=progress,
-        )
+    check_groups(arguments, configuration(arguments))
+    run = api.backtest(
+        **input_keywords(arguments, console),
+        **setting_keywords(arguments),
+        reference=arguments.reference,
+        run_dir=arguments.run_dir,
+        refuse_misses=arguments.no_model,
+        spreadsheet=arguments.spreadsheet,
+        progress=console.progress,
+    )
+    pipeline.record_command(run.folder, arguments.words)
+    values = {**run.to_json(), "torch_imported": "torch" in sys.modules}
+    compared = api.compare(run, draws=arguments.compare, num_trials=arguments.num_trials, progress=console.progress)
+    values |= compared.values
     warn_of_prices(values, console)
     if arguments.page:
-        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=config.horizon)
-        pipeline.write_report([folder], folder / "report.html", extras)
+        api.report(run, out=run.folder / "report.html")
     console.result(values, backtest_lines(values))
 
 
@@ -161,10 +103,24 @@ def ranked_by(values: dict[str, Any]) -> str:
     if source == "head":
         facts = values["head"]
         return f"a {facts['kind']} head fitted on returns up to {facts['last_end']}"
+    if source == "average":
+        facts = values["average"]
+        return f"the mean of {len(facts['caches'])} caches, by {facts['by']}"
     if source == "scores":
         facts = values["scores"]
         return f"scores of a file: {facts['joined']:,} of {facts['scores']:,} are of these days and tickers"
     return "forecasts of the encoder"
+
+
+def skill_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Format the rank IC of forecasts beside each other.
+
+    >>> skill_lines([{"name": "head", "rank_ic": 0.031, "rank_ic_t": 2.1}, {"name": "encoder", "rank_ic": None,
+    ...               "rank_ic_t": None}])
+    ['rank IC        head +0.031 (t +2.1), encoder – (t –)']
+    """
+    each = (f"{row['name']} {figure(row['rank_ic'], '+.3f')} (t {figure(row['rank_ic_t'], '+.1f')})" for row in rows)
+    return [f"rank IC        {', '.join(each)}"] if rows else []
 
 
 def warn_of_prices(values: dict[str, Any], console: Console) -> None:
@@ -199,6 +155,7 @@ def backtest_lines(values: dict[str, Any]) -> list[str]:
         f"hit rate       {hit_rate:.1%}   ({values['computed']:,} computed{of_hits}, "
         f"model loaded: {'yes' if values['model_loaded'] else 'no'})",
         f"ranked by      {ranked_by(values)}",
+        *skill_lines(values.get("forecast_ic", [])),
         f"period         {values['start']} to {values['end']}, {values['sessions']:,} sessions",
         f"final capital  ${values['final_capital']:,.2f}",
         f"total return   {figure(values['total_return'], '.2%')}",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
-from encash.cli.progress import bytes_below
 from encash.encoders.registry import MODEL_NAMES
+from encash.live_progress import bytes_below
 
 
 def register(parser: Parser) -> None:
@@ -23,7 +25,8 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     """Add the flags that plan, build and update share."""
     name = parser.prog.removeprefix("encash ")
     command(parser, handler, f"{name} --model model.pt --data features.h5 --cache cache.lance --months 6")
-    parser.add_argument("--model", required=True, metavar="M", help=MODEL_NAMES)
+    pretrained = "; a pretrained model and the features that it reads: chronos:FOLDER?feature=return_1,volume_20"
+    parser.add_argument("--model", required=True, metavar="M", help=MODEL_NAMES + pretrained)
     parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
     range_flags(parser)
@@ -39,10 +42,19 @@ def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = 
     options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=console.warn)
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
-    sources = console.sources(arguments)
-    with console.progress("encoding", "entries", written) as progress:
-        report = pipeline.build_cache(sources, selection(arguments), options, progress=progress)
+    with nothing_lost(), console.progress("encoding", "entries", written) as progress:
+        report = pipeline.build_cache(console.sources(arguments), selection(arguments), options, progress=progress)
     return report_build(report, console)
+
+
+@contextmanager
+def nothing_lost() -> Iterator[None]:
+    """Say at Ctrl-C that nothing is lost, also if the build had not begun to encode."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = "nothing was added, and all entries are kept: the same command resumes"
+        raise KeyboardInterrupt(str(stop) or kept) from None
 
 
 def report_build(report: cache.BuildReport, console: Console) -> int:
@@ -50,6 +62,7 @@ def report_build(report: cache.BuildReport, console: Console) -> int:
     for failure in report.failures:
         console.note(str(failure))
     if report.failed and console.quiet:
+        console.hand_over()
         print(f"{report.failed:,} entries failed; the first: {report.failures[0]}", file=sys.stderr)
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
     console.result({**values, "warnings": console.warnings}, lines(values))

@@ -9,7 +9,7 @@ from typing import Any
 
 import encash
 from encash import cache, pipeline, store
-from encash.cli.console import FOUND, Console, Parser, lines, plain
+from encash.cli.console import FOUND, Console, Parser, lines, plain, table_lines
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
 from encash.extras import require
 
@@ -234,9 +234,7 @@ def run_versions(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.tag is not None:
         opened.tag(arguments.tag)
     versions = plain([asdict(version) for version in opened.versions()])
-    console.result(
-        {"versions": versions}, ["  ".join(str(value) for value in version.values()) for version in versions]
-    )
+    console.result({"versions": versions}, table_lines(versions))
 
 
 def _rollback(commands: Any) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import encash
-from encash import clusters, pipeline
-from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
+from encash import api, clusters, pipeline
+from encash.cli.console import Console, Parser, lines, plain, settled_line
 from encash.cli.flags import command, day, delisting_flag
 from encash.clusters.clusterers.registry import CLUSTERERS
 
@@ -191,16 +191,17 @@ def _show(commands: Any) -> None:
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     """Fit clusters on past embeddings."""
-    counts: tuple[int, ...] = arguments.k
-    cache, config = encash.open_cache(arguments.cache), fit_config(arguments)
-    with console.progress("read", "entries") as progress:
-        sample = pipeline.draw_sample(cache, config, start=arguments.start, end=arguments.end, progress=progress)
-    fitting = tuple(k for k in counts if k < len(sample.days)) if counts == AUTO_COUNTS else counts
-    several = fitting if len(counts) > 1 else ()
-    with console.progress("fit", "numbers of clusters" if several else "entries × iterations") as progress:
-        model, chosen = pipeline.fit_clusters(cache, sample, config, arguments.out, counts=several, progress=progress)
-    values = plain({**describe(model), "out": arguments.out})
-    tried, text = describe_choice([] if chosen is None else chosen.rows())
+    fitted = api.fit_clusters(
+        arguments.cache,
+        end=arguments.end,
+        start=arguments.start,
+        k="auto" if arguments.k == AUTO_COUNTS else arguments.k,
+        out=arguments.out,
+        progress=console.progress,
+        **fit_settings(arguments),
+    )
+    values = plain({**describe(fitted.model), "out": arguments.out})
+    tried, text = describe_choice([] if fitted.choice is None else fitted.choice.rows())
     console.result({**values, **tried}, [*text, *lines(values)])
 
 
@@ -213,47 +214,33 @@ def run_assign(arguments: argparse.Namespace, console: Console) -> None:
     console.facts({"entries": kept.entries, "k": kept.k, "sessions": len(kept.days), "tickers": len(kept.tickers)})
 
 
-def fit_config(arguments: argparse.Namespace) -> clusters.FitConfig:
-    """Return the values of `fit_flags`, with the first of several numbers of clusters."""
-    return spec_of(clusters.FitConfig, arguments, k=arguments.k[0], max_entries=arguments.max_entries)
+def fit_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of `fit_flags` except the number of clusters."""
+    names = ("seed", "method", "samples_per_ticker", "max_entries", "standardize", "pca_components")
+    return {name: getattr(arguments, name) for name in names}
 
 
-def best_rule(arguments: argparse.Namespace) -> clusters.SelectionRule:
-    """Return the values of `rule_flags`; without any condition, the best five."""
-    rule = spec_of(clusters.SelectionRule, arguments)
-    return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule
-
-
-def winsorize(arguments: argparse.Namespace) -> tuple[float, float] | None:
-    """Return the quantiles that returns are limited to."""
-    return clusters.RankConfig.winsorize if arguments.winsorize else None
+def rule_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of `rule_flags`."""
+    names = ("coverage", "ticker_coverage", "min_return", "min_win_rate", "min_sharpe", "metric", "winsorize")
+    found = {name: getattr(arguments, name) for name in (*names, "delisting")}
+    return {"top": arguments.top_k, **found}
 
 
 def run_rank(arguments: argparse.Namespace, console: Console) -> None:
     """Rank clusters by forward returns, once per horizon."""
-    prices, rule = encash.open_prices(arguments.prices), best_rule(arguments)
-    configs = [
-        spec_of(
-            clusters.RankConfig,
-            arguments,
-            horizon=horizon,
-            embargo=horizon if arguments.embargo is None else arguments.embargo,
-            winsorize=winsorize(arguments),
-        )
-        for horizon in arguments.horizon
-    ]
-    with console.progress("assign", "entries") as progress:
-        assignments = pipeline.assignments_to_rank(
-            encash.open_cache(arguments.cache),
-            arguments.clusters,
-            start=arguments.start,
-            end=arguments.end,
-            progress=progress,
-        )
-    found = [
-        describe_best(*pipeline.rank_clusters(assignments, prices, arguments.clusters, config=config, rule=rule), rule)
-        for config in configs
-    ]
+    ranked = api.rank_clusters(
+        arguments.clusters,
+        arguments.cache,
+        arguments.prices,
+        end=arguments.end,
+        horizon=arguments.horizon,
+        embargo=arguments.embargo,
+        start=arguments.start,
+        progress=console.progress,
+        **rule_settings(arguments),
+    )
+    found = [describe_best(one.ranking, one.best, one.rule) for one in ranked.rankings]
     several = {"horizons": [values for values, _ in found]} if len(found) > 1 else {}
     text = [line for _, part in found for line in ("", *part)]
     console.result({**found[0][0], **several}, text[1:])
@@ -278,22 +265,22 @@ def describe_best(
 
 def run_walk(arguments: argparse.Namespace, console: Console) -> None:
     """Refit and rank clusters over time."""
-    config = spec_of(
-        clusters.WalkConfig,
-        arguments,
-        fit=fit_config(arguments),
-        counts=arguments.k if len(arguments.k) > 1 else (),
-        rule=best_rule(arguments),
-        winsorize=winsorize(arguments),
-    )
-    cache = encash.open_cache(arguments.cache)
-    with console.progress("walk", "fits" if config.counts else "refits") as progress:
-        walk = pipeline.write_walk(
-            cache, encash.open_prices(arguments.prices), config, arguments.out, progress=progress
-        )
-    if cache.verified:
-        with console.progress("assign", "entries") as progress:
-            pipeline.update_assignment_cache(cache, arguments.out, progress=progress)
+    walk = api.walk_clusters(
+        arguments.cache,
+        arguments.prices,
+        every=arguments.every,
+        horizon=arguments.horizon,
+        embargo=arguments.embargo,
+        k=arguments.k,
+        out=arguments.out,
+        window=arguments.window,
+        history=arguments.history,
+        start=arguments.start,
+        end=arguments.end,
+        progress=console.progress,
+        **fit_settings(arguments),
+        **rule_settings(arguments),
+    ).walk
     values, text = describe_walk(walk)
     console.result({**values, "out": str(arguments.out)}, text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import json
 import os
@@ -15,15 +16,15 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from encash import pipeline
 from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands import it from here
 from encash.cli.parser import one_line
-from encash.cli.progress import Bar
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
 from encash.input_files import refuse_url
+from encash.live_progress import Bar, LiveLine, is_live
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,6 +33,10 @@ Spec = TypeVar("Spec", bound="DataclassInstance")
 Handler = Callable[[argparse.Namespace, "Console"], int | None]
 """A command; it returns its exit code, None for 0."""
 _POLL_SECONDS = 0.02
+_KEPT = "what was committed is kept, and the same command starts again"
+_PLAIN = "encash-plain"
+_ASCII = {"–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "±": "+/-", "→": "->", "·": "-", "²": "^2", "³": "^3"}
+"""Replacements of characters that a console lacks."""
 _OUT_OF_MEMORY = "failed to map segment|[Cc]annot allocate memory|bad_alloc|can't start new thread"
 FOUND = 3
 """The exit code of a check with findings."""
@@ -44,13 +49,16 @@ class Console:
     as_json: bool = False
     quiet: bool = False
     warnings: list[str] = field(default_factory=list)
+    line: LiveLine | None = None
+    """Shows on a terminal that the command works."""
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
         """Print `values` with ``--json``, otherwise `lines`, and on stderr the warnings that ``--quiet`` held back."""
+        self.hand_over()
         if self.quiet and self.warnings:
             print("\n".join(self.warnings), file=sys.stderr, flush=True)
         if self.as_json:
-            print(json.dumps(values, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(values, ensure_ascii=not _is_utf8(sys.stdout), allow_nan=False))
         else:
             print("\n".join(lines))
 
@@ -61,6 +69,8 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print a remark on stderr; nothing with ``--quiet``."""
+        if self.line is not None:
+            self.line.clear()
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
@@ -71,7 +81,22 @@ class Console:
 
     def progress(self, title: str, unit: str, written: Callable[[], int] | None = None) -> AbstractContextManager[Bar]:
         """Show a progress bar; `written` returns the bytes written so far."""
-        return closing(Bar(title, unit, quiet=self.quiet, written=written))
+        return closing(Bar(title, unit, quiet=self.quiet, line=self.line, stream=sys.stderr, written=written))
+
+    @contextmanager
+    def live(self, title: str) -> Iterator[None]:
+        """Show a live line while a command runs, if stderr is a terminal."""
+        if is_live(sys.stderr) and not self.quiet:
+            self.line = LiveLine(sys.stderr, title)
+        try:
+            yield
+        finally:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Erase the live line for good: what follows is the result, or the output of other processes."""
+        if self.line is not None:
+            self.line.close()
 
     def sources(self, arguments: argparse.Namespace, **overrides: Any) -> pipeline.Sources:
         """Return the inputs that the flags name; loading a model shows a progress bar."""
@@ -125,6 +150,19 @@ def lines(values: Mapping[str, Any]) -> list[str]:
     return [f"{name.replace('_', ' '):<{width}}  {readable(value)}" for name, value in values.items()]
 
 
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Format rows of the same names as columns with a header; no rows give no lines.
+
+    >>> table_lines([{"number": 1, "tags": ["a"]}, {"number": 12, "tags": []}])
+    ['number  tags', '1       a', '12      –']
+    """
+    if not rows:
+        return []
+    cells = [[name.replace("_", " ") for name in rows[0]], *([readable(one) for one in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
 def readable(value: Any) -> str:
     """Format a value for people: four digits of a fraction, lists and tables without brackets, yes and no.
 
@@ -172,7 +210,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     tolerate_any_console()
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        with _stopped_by_signals():
+        with _stopped_by_signals(), console.live(program):
             _refuse_urls(arguments)
             code = handler(arguments, console) or 0
             sys.stdout.flush()
@@ -181,7 +219,7 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
         _discard_stdout()
         return 1
     except KeyboardInterrupt as stop:
-        message, code = f"stopped; {one_line(str(stop)) or 'what was committed is kept'}", 1
+        message, code = f"stopped; {one_line(str(stop)) or _KEPT}", 1
     except (EncashError, OSError, MemoryError, ImportError, RuntimeError, UnicodeEncodeError) as error:
         if not is_expected(error):
             raise
@@ -212,7 +250,14 @@ def is_expected(error: BaseException) -> bool:
     >>> is_expected(ImportError("libtorch.so: failed to map segment from shared object")), is_expected(KeyError("x"))
     (True, False)
     """
-    return isinstance(error, EncashError | OSError | MemoryError | UnicodeEncodeError) or _is_out_of_memory(error)
+    expected = EncashError | OSError | MemoryError | UnicodeEncodeError
+    return isinstance(error, expected) or _is_out_of_memory(error) or _missing_library(error) is not None
+
+
+def _missing_library(error: BaseException) -> str | None:
+    """Return the library that is not installed; None for other errors, and for a module of our own."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name if name not in ("", "encash") else None
 
 
 def failure(error: BaseException) -> tuple[str, int]:
@@ -236,6 +281,8 @@ def failure(error: BaseException) -> tuple[str, int]:
             text, code = f"{error.filename}: {error.strerror}; give the path of a file that exists", 2
         case UnicodeEncodeError():
             text, code = f"{error.object} is not UTF-8, which a library needs; give a path or a name in UTF-8", 2
+        case ModuleNotFoundError():
+            text, code = f"{error.name} is not installed; run: pip install --force-reinstall encash", 2
         case _ if _is_out_of_memory(error):
             text = f"not enough memory{reason(error)}; what was committed is kept: close other programs, or do less"
         case OSError():
@@ -262,6 +309,10 @@ def _stopped_by_signals() -> Iterator[None]:
     report, sys.unraisablehook = sys.unraisablehook, _interrupt_later
     try:
         yield
+    except SystemError as error:  # of Python, about an interrupt that came while a callback of h5py ran
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         sys.unraisablehook = report
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -294,7 +345,7 @@ def _poll() -> None:
 def _print_error(message: str) -> None:
     """Print the error as the JSON object of the command."""
     with suppress(OSError):
-        print(json.dumps({"error": message}, ensure_ascii=False), flush=True)
+        print(json.dumps({"error": message}, ensure_ascii=not _is_utf8(sys.stdout)), flush=True)
 
 
 def _discard_stdout() -> None:
@@ -304,10 +355,23 @@ def _discard_stdout() -> None:
 
 
 def tolerate_any_console() -> None:
-    """Print characters that a console lacks as ``?``, and print nothing to a stream that is closed."""
+    """Print characters that a console lacks in ASCII or as ``?``, and print nothing to a stream that is closed."""
+    codecs.register_error(_PLAIN, _plain_letters)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=_PLAIN)
+
+
+def _plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Replace what a console lacks; as an error handler of codecs."""
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(_ASCII.get(letter, "?") for letter in lost), error.end
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    """Return whether a stream has every character; JSON for others is escaped, so that no value is lost."""
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "").startswith("utf")

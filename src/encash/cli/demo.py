@@ -56,6 +56,7 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
     out: Path = arguments.out
     make_folder(out)
     demo = Demo(console)
+    console.hand_over()
     began = time.monotonic()
     demo.say(f"prices: {arguments.offline_data}, daily closes, read from the installed package")
     features, prices, model, cache, clusters = (
@@ -81,6 +82,8 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         timings={"live": live.result["seconds"], "cached": compared.result["seconds"]},
         same_picks=same,
         same_as=out / "live",
+        cache=str(cache),
+        prices=prices,
     )
     page = pipeline.write_report([out / "cached"], out / "report.html", extras)
     summary = {

@@ -210,6 +210,19 @@ def source_flags(sources: Any) -> None:
         metavar="FILE",
         help="rank by scores of your own: CSV or Parquet with date, ticker, score",
     )
+    sources.add_argument(
+        "--average",
+        nargs="+",
+        default=[],
+        metavar="C",
+        help="rank by the mean of the forecasts of --cache and of these caches; no model is loaded for them",
+    )
+    sources.add_argument(
+        "--average-by",
+        choices=("value", "rank"),
+        default="value",
+        help="mean of the forecasts, or of their ranks on each day, if encoders differ in scale (value)",
+    )
     sources.add_argument("--model", metavar="M", help="loaded only if an entry is missing or stale")
     sources.add_argument("--no-model", action="store_true", help="refuse misses instead of encoding them")
     model_flags(sources)

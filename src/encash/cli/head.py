@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import encash
-from encash import heads, pipeline
-from encash.cli.console import Console, Parser, figure, plain, spec_of
+from encash import api, heads
+from encash.cli.console import Console, Parser, figure, plain
 from encash.cli.flags import command, day, delisting_flag
 from encash.heads.registry import KINDS
 
@@ -65,13 +64,11 @@ def _show(commands: Any) -> None:
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     """Fit a head."""
-    config = spec_of(heads.HeadConfig, arguments)
-    cache, prices = encash.open_cache(arguments.cache), encash.open_prices(arguments.prices)
-    with console.progress("fit", "fits") as progress:
-        head = pipeline.fit_head(cache, prices, config, arguments.out, progress=progress)
-    with console.progress("forecasts", "entries") as progress:
-        pipeline.update_forecasts(cache, arguments.out, head, progress=progress)
-    values, text = describe(head)
+    names = [one.name for one in fields(heads.HeadConfig)]
+    given = {name: getattr(arguments, name, None) for name in names}
+    settings = {name: value for name, value in given.items() if value is not None}
+    fitted = api.fit_head(arguments.cache, arguments.prices, out=arguments.out, progress=console.progress, **settings)
+    values, text = describe(fitted.head)
     console.result({**values, "out": str(arguments.out)}, [*text, f"head {arguments.out}"])
 
 

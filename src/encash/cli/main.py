@@ -10,6 +10,7 @@ from importlib import import_module
 
 from encash import __version__
 from encash.cli.console import Parser, failure, is_expected, run, tolerate_any_console
+from encash.command_start import STOPPED
 from encash.errors import EncashError, WorkError
 
 COMMANDS = {
@@ -29,6 +30,7 @@ COMMANDS = {
     "picks": "list the filtered, ranked top-k of one day",
     "report": "write the page of one or several runs",
     "guide": "write the files that give the guide's commands their own names in a folder",
+    "doctor": "examine versions, extras, devices, disk and locks; exit 1 if something is broken",
     "completion": "print the script that completes commands and flags in bash, zsh or fish",
     "audit": "test that results do not depend on the future; exit 3 if they do",
 }
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except KeyboardInterrupt:
-        print("encash: stopped before the command began", file=sys.stderr)
+        print(f"encash: {STOPPED}", file=sys.stderr)
         return 1
     except (EncashError, OSError, MemoryError, ImportError) as error:  # while the command was imported
         if not is_expected(error):

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import encash.backtest as engine
-from encash.cli.backtest import configuration, entries_line, open_inputs, warn_of_prices
+from encash import api
+from encash.cli.backtest import configuration, entries_line, warn_of_prices
 from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
+from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-LATEST = "latest"
 SHOWN_ONLY = Path("-")
 COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee", "cost_model")
-SHORT_SETTINGS = ("short", "short_weight")
-_SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
 
 
 def register(parser: Parser) -> None:
@@ -40,7 +39,6 @@ def register(parser: Parser) -> None:
     stocks = parser.add_argument_group("stocks")
     universe_flags(stocks)
     groups_flag(stocks)
-    setting_flags(stocks, "money", only=SHORT_SETTINGS)
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     trades = parser.add_argument_group("orders", "in whole shares, at the prices of the day")
     trades.add_argument(
@@ -58,30 +56,16 @@ def register(parser: Parser) -> None:
 
 def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     """Print the picks of one day."""
-    from encash.cache import staleness
-
     config = configuration(arguments)
     if config.short != "none" and arguments.orders is not None:
         raise InputError("--orders does not sell short; leave --orders or --short out")
-    inputs = open_inputs(arguments, console, needed=(config,))
-    date = engine.latest_session(inputs) if isinstance(arguments.date, str) else arguments.date
-    table, stats = engine.picks_of_day(config, inputs, date), inputs.lookup.stats
-    chosen = table.picked_first()
-    columns = (getattr(chosen, name).tolist() for name in _SHOWN)
-    values: dict[str, Any] = {
-        "date": str(date),
-        "candidates": len(table),
-        "kept": int(table.kept.sum()),
-        "staleness": staleness(stats),
-        "stale": stats.stale,
-        "age_sessions": int((inputs.prices.days > date).sum()),
-        "ranking_prices": engine.ranking_prices_of(inputs),
-        "picks": [dict(zip(_SHOWN, row, strict=True)) for row in zip(*columns, strict=True)],
-    }
+    check_groups(arguments, config)
+    chosen = api.picks(date=arguments.date, **input_keywords(arguments, console), **setting_keywords(arguments))
+    values = chosen.to_json()
     warn_of_prices(values, console)
     orders: list[str] = []
     if arguments.orders is not None:
-        found = _orders(arguments, inputs, date, {row["ticker"]: row["weight"] for row in values["picks"]})
+        found = _orders(arguments, chosen.date, {row["ticker"]: row["weight"] for row in values["picks"]})
         values |= {
             "orders": [{**asdict(one), "value": one.value} for one in found.orders],
             "account_value": found.value,
@@ -94,9 +78,7 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     console.result(values, [*_lines(values), *orders])
 
 
-def _orders(
-    arguments: argparse.Namespace, inputs: engine.BacktestInputs, date: np.datetime64, weights: dict[str, float]
-) -> engine.OrderList:
+def _orders(arguments: argparse.Namespace, date: np.datetime64, weights: dict[str, float]) -> engine.OrderList:
     """Make the orders of a day at its raw prices, as far as they are known, and write them if a file is named."""
     import encash
     from encash.atomic_write import write_whole
@@ -144,4 +126,4 @@ def _lines(values: dict[str, Any]) -> list[str]:
 
 def _date(text: str) -> np.datetime64 | str:
     """Parse a day, or the word latest."""
-    return LATEST if text == LATEST else day(text)
+    return api.LATEST if text == api.LATEST else day(text)

@@ -18,7 +18,7 @@ def register(parser: Parser) -> None:
 def run_plan(arguments: argparse.Namespace, console: Console) -> None:
     """Print counts, bytes, seconds and peak memory of a build; encode nothing."""
     plan = pipeline.plan_build(
-        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=console.warn
+        console.sources(arguments), selection(arguments), dtype=arguments.dtype, warn=console.warn, say=console.note
     )
     values = plain(plan.summary())
     console.result(

@@ -31,6 +31,8 @@ def register(parser: Parser) -> None:
         metavar="RUN",
         help="compare the ledger with that of this run, such as one without cache",
     )
+    parser.add_argument("--cache", metavar="C", help="with --prices: also show the neighbors of the last picks")
+    parser.add_argument("--prices", type=Path, metavar="P", help="prices of the run, for --cache")
     parser.add_argument("--audit", type=Path, metavar="JSON", help="show what encash audit --json printed")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
-import encash.backtest as engine
-from encash import clusters, pipeline
+from encash import api, pipeline
 from encash.backtest.inputs.config import settings
-from encash.cli.backtest import SHOWN, entries_line, filter_choice, open_inputs, warn_of_prices
+from encash.cli.backtest import SHOWN, entries_line, warn_of_prices
 from encash.cli.console import Console, Parser, figure
 from encash.cli.flags import command, count, groups_flag, keep_flag, source_flags, ticker_flags
+from encash.cli.keywords import input_keywords
 from encash.extras import require
 
 SETTINGS = (*settings(), "filter", "keep")
@@ -51,49 +49,31 @@ def run_sweep(arguments: argparse.Namespace, console: Console) -> None:
     """Run a grid and write the page of its best run."""
     if arguments.page:
         require("report", "the page of the best run (without it: --no-report)")
-    choice = filter_choice(arguments)
-    points = engine.read_grid(
-        arguments.grid, filter="none" if arguments.clusters is arguments.encoders is None else "hard"
+    inputs = input_keywords(arguments, console)
+    swept = api.sweep(
+        arguments.grid,
+        **inputs,
+        horizon=arguments.horizon,
+        workers=arguments.workers,
+        out=arguments.out,
+        progress=console.progress,
     )
-    configs = [point.config for point in points]
-    inputs = open_inputs(arguments, console, replace(choice, name="none"), needed=configs)  # each run sets its own
-    names = {point.filter for point in points}
-    choice = pipeline.with_periods(console.sources(arguments), choice, inputs.prices.days)
-    filters = pipeline.open_filters(choice, names, inputs.prices.days, console.sources(arguments).open_cache())
-    with console.progress("sweep", "runs") as progress:
-        result = engine.run_sweep(
-            points, inputs, arguments.out, filters=filters, workers=arguments.workers, progress=progress
-        )
-        if arguments.page:
-            pipeline.write_heat_maps(result, points)
-    if result.unchecked:
+    if arguments.page:
+        pipeline.write_heat_maps(swept.result, swept.points)
+    if swept.result.unchecked:
         console.warn(
-            f"{result.unchecked:,} runs in {arguments.out} were written by an earlier version without checksums: a "
-            "change of their figures would not be noticed; sweep into a new folder to have them checked"
+            f"{swept.result.unchecked:,} runs in {arguments.out} were written by an earlier version without checksums: "
+            "a change of their figures would not be noticed; sweep into a new folder to have them checked"
         )
-    stale = inputs.lookup.stats.stale if result.computed else None
-    with console.progress("best run", "cells") as progress:
-        best = engine.write_best(result, points, inputs, filters=filters, progress=progress)
-    values = {
-        **result.to_json(),
-        "stale": stale,
-        "ranking_prices": _ranking_prices(inputs, filters.values()),
-        "best_run": None if best is None else str(best),
-        "report": None,
-    }
+    values = {**swept.to_json(), "report": None}
     warn_of_prices(values, console)
-    if best is not None and arguments.page:
-        extras = pipeline.PageExtras(clusters=arguments.clusters, horizon=arguments.horizon)
-        values["report"] = str(pipeline.write_report([best], best / "report.html", extras))
+    if swept.best_run is not None and arguments.page:
+        pipeline.record_command(swept.best_run, arguments.words)
+        page = swept.best_run / "report.html"
+        values["report"] = str(
+            api.report(swept.best_run, out=page, clusters=arguments.clusters, horizon=arguments.horizon)
+        )
     console.result(values, sweep_lines(values))
-
-
-def _ranking_prices(
-    inputs: engine.BacktestInputs, filters: Iterable[clusters.CandidateFilter]
-) -> Literal["same", "other", "unknown"] | None:
-    """Compare the prices with those that the clusters of the filters were ranked on; None without clusters."""
-    found = (engine.ranking_prices_of(replace(inputs, filter=filter)) for filter in filters)
-    return next((prices for prices in found if prices is not None), None)
 
 
 def sweep_lines(values: dict[str, Any]) -> list[str]:

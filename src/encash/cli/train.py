@@ -22,7 +22,7 @@ def register(parser: Parser) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
     parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
-    parser.add_argument("--out", type=Path, required=True, metavar="M", help="the checkpoint to write (.pt)")
+    parser.add_argument("--out", type=_checkpoint, required=True, metavar="M", help="the checkpoint to write (.pt)")
     parser.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
     parser.add_argument("--train-end", type=day, required=True, metavar="DAY", help="last day that training may use")
     parser.add_argument("--epochs", type=int, help="maximum number of passes; training may stop early (the preset's)")
@@ -46,6 +46,15 @@ def run_train(arguments: argparse.Namespace, console: Console) -> None:
     values = plain({**asdict(report), "warnings": console.warnings})
     shown = {name: value for name, value in values.items() if name not in ("reliability", "outlier_bars", "warnings")}
     console.result(values, lines({**shown, "reliability": reliability_text(values["reliability"])}))
+
+
+def _checkpoint(text: str) -> Path:
+    """Parse the flag that names the checkpoint to write."""
+    if text.endswith(".safetensors"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names a safetensors file, and training writes torch's; end it in .pt"
+        )
+    return Path(text)
 
 
 def outlier_line(count: int, largest: list[dict[str, Any]]) -> str:

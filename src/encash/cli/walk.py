@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from encash import pipeline, training
-from encash.cli.clusters import best_rule, fit_config, fit_flags, rule_flags, winsorize
+from encash import clusters, pipeline, training
+from encash.api.clusters import fit_config, selection_rule
+from encash.cli.clusters import fit_flags, fit_settings, rule_flags, rule_settings
 from encash.cli.console import Console, Parser, lines, plain, spec_of
 from encash.cli.flags import command, day, ticker_list
 
@@ -110,14 +111,15 @@ def walk_config(arguments: argparse.Namespace) -> pipeline.EncoderWalkConfig:
         train_end=str(arguments.first_train_end),
         tickers=ticker_list(arguments.tickers),
     )
+    rule = rule_settings(arguments)
     return spec_of(
         pipeline.EncoderWalkConfig,
         arguments,
         train=train,
-        fit=fit_config(arguments),
+        fit=fit_config(arguments.k, fit_settings(arguments)),
         counts=arguments.k if len(arguments.k) > 1 else (),
-        rule=best_rule(arguments),
-        winsorize=winsorize(arguments),
+        rule=selection_rule(rule.pop("top"), rule),
+        winsorize=clusters.RankConfig.winsorize if arguments.winsorize else None,
     )
 
 

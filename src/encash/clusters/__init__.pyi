@@ -57,6 +57,7 @@ from .rules import NearestPoint as NearestPoint
 from .similar import Neighbors as Neighbors
 from .similar import last_known_day as last_known_day
 from .similar import neighbor_returns as neighbor_returns
+from .similar import one_per_episode as one_per_episode
 from .similar import settled_neighbors as settled_neighbors
 from .summary import ClusterMap as ClusterMap
 from .summary import WalkDrift as WalkDrift

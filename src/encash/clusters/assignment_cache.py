@@ -88,7 +88,8 @@ def load_cached_assignments(
     arrays: dict[str, Any] = {**stored.arrays}
     arrays["cluster"] = np.where(stored.valid, arrays["cluster"], np.int32(-1))
     facts = {name: stored.facts[name] for name in ("k", "model", "cache", "version")}
-    return Assignments(days=stored.days, tickers=stored.tickers, digest=stored.digest, **facts, **arrays)
+    found = Assignments(days=stored.days, tickers=stored.tickers, digest=stored.digest, **facts, **arrays)
+    return found.as_stored()
 
 
 def covers(assignments: Assignments, index: EntryIndex, start: DayLike, end: DayLike) -> bool:

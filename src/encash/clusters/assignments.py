@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encash.arrays import DayLike, Days, Float32, Int32, Text, UInt64, positions, to_day
+from encash.arrays import DayLike, Days, Float32, Int32, Int64, Text, UInt64, positions, to_day
 from encash.clusters.draw import ticker_codes
 from encash.clusters.files import array_folder, check_types, read_array_folder
 from encash.clusters.model import ClusterModel
@@ -47,6 +47,9 @@ class Assignments:
     """Fingerprint of the cache's embeddings."""
     version: int = 0
     """Version of the cache that was read."""
+    stored: bool = field(default=False, init=False)
+    """True: just as they were loaded from the folder of their clusters, whose checksums prove that they are those of
+    `model` and of the windows of `digest`. A copy that was changed is not."""
 
     @property
     def entries(self) -> int:
@@ -118,29 +121,30 @@ class Assignments:
             by_day[name] = None if array is None else array[first:stop]
         return replace(self, **by_day)
 
-    def fingerprint(self, start: DayLike | None = None, end: DayLike | None = None) -> str:
-        """Identify the clusters and distances of a range of days, both ends included (64 hexadecimal digits).
-
-        Empty days and tickers do not count, so that assignments which have grown since are the same. Distances to all
-        centroids count if they are loaded.
-        """
-        if (start, end) not in self._fingerprints:
-            part = self.between(start, end)
-            there = part.cluster >= 0
-            rows, columns = there.any(axis=1), there.any(axis=0)
-            at = np.ix_(rows, columns)
-            arrays = [part.cluster[at], np.where(there[at], part.distance[at], np.float32(np.nan))]
-            if part.distances is not None:
-                arrays.append(np.where(there[at][:, :, None], part.distances[at], np.float32(np.nan)))
-            content = [row_digests(np.ascontiguousarray(array)) for array in arrays]
-            keys: list[Canonical] = [part.days[rows].astype(np.int64), "\n".join(part.tickers[columns])]
-            self._fingerprints[start, end] = fingerprint([*keys, *content])
-        return self._fingerprints[start, end]
-
     @cached_property
-    def _fingerprints(self) -> dict[tuple[DayLike | None, DayLike | None], str]:
-        """Fingerprints of ranges that were asked for before: a sweep asks once per run."""
-        return {}
+    def fingerprint(self) -> str:
+        """Identity of the clusters and distances (64 hexadecimal digits); empty days and tickers do not count.
+
+        Distances to all centroids count if they are loaded.
+        """
+        held = np.flatnonzero((self.cluster >= 0).any(axis=0))
+        there = (self.cluster >= 0)[:, held]
+        days = np.flatnonzero(there.any(axis=1))
+        # a day at a time, because the arrays may be memory-mapped
+        content = [self._digests_of(day, held[there[day]]) for day in days.tolist()]
+        keys: list[Canonical] = [self.days[days].astype(np.int64), "\n".join(self.tickers[held]), there[days]]
+        return fingerprint([*keys, np.array(content, dtype=np.uint64)])
+
+    def _digests_of(self, day: int, columns: Int64) -> list[int]:
+        """Return the digest of each array of the assigned cells of a day."""
+        arrays = [self.cluster, self.distance, *([] if self.distances is None else [self.distances])]
+        return [int(row_digests(array[day, columns].reshape(1, -1))[0]) for array in arrays]
+
+    def as_stored(self) -> Assignments:
+        """Return the same assignments, marked as loaded from the folder of their clusters."""
+        made = replace(self)
+        object.__setattr__(made, "stored", True)
+        return made
 
     def save(self, folder: str | Path) -> None:
         """Write a folder of plain .npy files and `facts.json`, atomically; an existing one is replaced."""

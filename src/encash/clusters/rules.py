@@ -158,7 +158,8 @@ class Mixture(AssignmentRule):
     def _constants(self) -> Float64:
         """Log of each weight and of the determinant of each factor, shape (k,)."""
         diagonal = self.factors if self.factors.ndim == 2 else np.diagonal(self.factors, axis1=1, axis2=2)
-        constants: Float64 = np.log(self.weights) + np.log(np.abs(diagonal)).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # `check` refuses what is not finite
+            constants: Float64 = np.log(self.weights) + np.log(np.abs(diagonal)).sum(axis=1)
         return constants
 
     def _shapes(self, k: int, dim: int) -> dict[str, tuple[tuple[int, ...], ...]]:

@@ -27,6 +27,10 @@ class Neighbors:
     def __len__(self) -> int:
         return len(self.days)
 
+    def first(self, count: int) -> Neighbors:
+        """Return the N nearest."""
+        return Neighbors(days=self.days[:count], tickers=self.tickers[:count], distance=self.distance[:count])
+
 
 def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
     """Find the session `embargo` sessions before a day; the returns over that many sessions after it are known then.
@@ -47,6 +51,26 @@ def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
         raise InputError(f"no session is {embargo} sessions before {day_text(day)}; ask about a later day")
     known: np.datetime64 = sessions[place]
     return known
+
+
+def one_per_episode(found: Neighbors, sessions: Days, gap: int) -> Neighbors:
+    """Keep the nearest of the neighbors of one ticker that are fewer than some sessions apart.
+
+    The windows of neighboring days share most of their sessions: they are one observation, not many.
+
+    >>> days = np.array(["2024-01-03", "2024-01-02", "2024-01-08"], dtype="datetime64[D]")
+    >>> found = Neighbors(days=days, tickers=np.array(["A", "A", "A"]), distance=np.array([0.1, 0.2, 0.3]))
+    >>> sessions = np.arange("2024-01-01", "2024-01-10", dtype="datetime64[D]")
+    >>> one_per_episode(found, sessions, 4).days.astype(str).tolist()
+    ['2024-01-03', '2024-01-08']
+    """
+    place = np.searchsorted(sessions, found.days)
+    kept: list[int] = []
+    for at in range(len(found)):
+        same = [other for other in kept if found.tickers[other] == found.tickers[at]]
+        if all(abs(int(place[other]) - int(place[at])) >= gap for other in same):
+            kept.append(at)
+    return Neighbors(days=found.days[kept], tickers=found.tickers[kept], distance=found.distance[kept])
 
 
 def neighbor_returns(

@@ -31,6 +31,7 @@ WRAPPERS = ("module", "model", "_orig_mod")
 _OWN_STATE = "model_state_dict"
 _STATES = ("state_dict", "model")
 _CONFIGS = ("config", "hyper_parameters")
+_SETTINGS = {"hidden_dim", "num_layers", "num_heads", "pred_mode"}
 _TEXTS = ("feature_set", "train_end")
 _FIX = "write it as JSON with hidden_dim, num_layers, num_heads and pred_mode"
 
@@ -55,10 +56,10 @@ def find_parts(content: Any, path: Path) -> Parts:
     """
     found = content if isinstance(content, Mapping) else {}
     if isinstance(found.get(_OWN_STATE), Mapping):
-        config = found.get("config")
+        config = found["config"] if isinstance(found.get("config"), Mapping) else None
         extras = {key: value for key, value in found.items() if key not in (_OWN_STATE, "config")}
-        config = config if isinstance(config, Mapping) else None
-        parts = Parts(state=found[_OWN_STATE], config=config, extras=extras)
+        notes = _notes((extras, config or {}), _TEXTS, str(path))  # the names of features are part of the identity
+        parts = Parts(state=found[_OWN_STATE], config=config, extras=extras | notes)
     elif found and all(hasattr(value, "shape") for value in found.values()):
         parts = Parts(state=found, config=None)
     else:
@@ -79,13 +80,13 @@ def find_safetensors_parts(state: Mapping[str, Any], metadata: Mapping[str, str]
     for name in (name for name in notes if name not in _TEXTS):
         notes[name] = parse_json(notes[name], f"{what} {name}", fix="write it as JSON")
     if "config" not in metadata:
-        return Parts(state=state, config=None, extras=notes)
+        return Parts(state=state, config=None, extras=_notes((notes,), NOTES, what))
     config = parse_json(metadata["config"], f"{what} config", fix=_FIX)
     return _with_document(Parts(state=state, config=None, extras=notes), config, f"{what} config")
 
 
 def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
-    """Return parts that have a config: their own, the given one, or that beside the weights.
+    """Return parts that have a config: their own, completed by the given one, or that beside the weights.
 
     Args:
         parts: of the weights.
@@ -93,13 +94,12 @@ def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
         given: a JSON file; None takes `CONFIG_FILE` beside the weights if they have no config.
 
     Raises:
-        InputError: both the weights and the caller have a config.
+        InputError: the given config contradicts that of the weights.
         MissingFileError: the given file does not exist.
         FormatError: no config anywhere, or not JSON.
     """
-    if parts.config is not None and given is not None:
-        raise InputError(f"{path} has a config of its own; leave out the model config {given}")
-    if parts.config is not None:
+    own = parts.config or {}
+    if given is None and _SETTINGS & set(own):
         return parts
     source = Path(given) if given is not None else path.with_name(CONFIG_FILE)
     if given is None and not source.is_file():
@@ -113,7 +113,15 @@ def with_config(parts: Parts, path: Path, given: str | Path | None) -> Parts:
             f"{source} is the config of a {str(document['model_type'])[:40]} model of transformers; give such a model "
             f"as chronos:{path.parent}?…, timesfm:… or transformers:…"
         )
-    return replace(_with_document(parts, document, str(source)), from_file=True)
+    parts = _with_document(parts, document, str(source))
+    assert parts.config is not None
+    shared = [name for name in parts.config if name in own and name not in NOTES]
+    if odd := [name for name in shared if own[name] != parts.config[name]]:
+        raise InputError(
+            f"{path} has {odd[0]} = {own[odd[0]]!r} in its own config, and {source} has {parts.config[odd[0]]!r}; "
+            "leave the latter out"
+        )
+    return replace(parts, config={**own, **parts.config}, from_file=True)
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,9 +185,29 @@ def _parts_of_other(content: Any, path: Path) -> Parts:
 
 
 def _with_document(parts: Parts, document: Any, what: str) -> Parts:
-    """Return the parts with the config and the notes of a document; notes beside the weights precede."""
+    """Return the parts with the config and the notes of a document."""
     if not isinstance(document, Mapping):
         raise FormatError(f"{what} is not a config; {_FIX}")
     config = document["config"] if isinstance(document.get("config"), Mapping) else document
-    notes = {name: source[name] for source in (config, document) for name in NOTES if name in source}
-    return replace(parts, config=config, extras=notes | parts.extras)
+    return replace(parts, config=config, extras=parts.extras | _notes((parts.extras, document, config), NOTES, what))
+
+
+def _notes(sources: Sequence[Mapping[str, Any]], names: Sequence[str], what: str) -> dict[str, Any]:
+    """Return the notes of some names, each from the first source that has it.
+
+    Raises:
+        FormatError: two sources differ, or names of features that are not a list of text.
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        given = [source[name] for source in sources if source.get(name) is not None]
+        if name != "bin_edges" and len({str(list(one) if isinstance(one, tuple) else one) for one in given}) > 1:
+            raise FormatError(f"{what} and the rest of the file differ in {name} ({given[0]}, {given[-1]}); save one")
+        if name == "feature_names" and not all(_is_list_of_text(value) for value in given):
+            raise FormatError(f"{what} has the {name} {str(given[0])[:40]!r}; expected a list of names")
+        found |= {name: given[0]} if given else {}
+    return found
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)

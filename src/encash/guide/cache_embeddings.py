@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import legacy_workflow
-from encash.cli.build import report_build
+from encash.cli.build import nothing_lost, report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, encoder_flags, selection
 
@@ -50,8 +50,8 @@ def parser(program: str = PROGRAM) -> Parser:
 
 def build(arguments: argparse.Namespace, console: Console) -> int:
     """Build a cache in the format that its suffix names."""
-    sources = console.sources(arguments)
-    with console.progress("encoding", "entries") as progress:
+    with nothing_lost(), console.progress("encoding", "entries") as progress:
+        sources = console.sources(arguments)
         report = legacy_workflow.build_cache(sources, selection(arguments), say=console.warn, progress=progress)
     return report_build(report, console)
 

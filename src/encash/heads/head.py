@@ -13,6 +13,7 @@ import numpy as np
 from encash.arrays import Bool, Days, Float32, Float64, Text, day_text, positions, to_day
 from encash.clusters.entry_values import StoredValues
 from encash.clusters.files import SEAL, check_seal, read_arrays, read_json, write_arrays, write_json
+from encash.encoders.base import EncoderSpec
 from encash.errors import FormatError, InputError, MismatchError
 from encash.fingerprint import fingerprint
 from encash.heads.registry import Predictor, predictor_of
@@ -77,6 +78,8 @@ class Head:
     needs_vectors: bool = field(default=True, init=False)
     newest_day: np.datetime64 | None = field(default=None, init=False)
     """None: it forecasts any entry."""
+    encoders: tuple[EncoderSpec | None, ...] = field(default=(), init=False)
+    """None beside that of the embeddings."""
 
     @property
     def dim(self) -> int:
@@ -144,6 +147,10 @@ class Head:
             for name in ("forecast", "confidence")
         )
         return there, forecast, confidence
+
+    def parts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return nothing: a forecast of a head consists of no others."""
+        return {}
 
     def check_encoder(self, encoder: str) -> None:
         """Refuse embeddings of a different encoder; an empty fingerprint on either side is unknown and passes.

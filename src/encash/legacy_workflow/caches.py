@@ -41,6 +41,8 @@ def build_cache(
     assert sources.cache is not None
     target = Path(sources.cache)
     sources = with_bin_edges(with_defaults(sources), say)
+    if tickers := selection.describe(sources.the_panel().tickers):
+        say(tickers)
     if target.suffix.lower() not in HDF5_SUFFIXES:
         return pipeline.build_cache(sources, selection, progress=progress)
     with file_writer(target, "build"):

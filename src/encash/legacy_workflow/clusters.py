@@ -54,7 +54,10 @@ def create_clusters(
     panel = sources.the_panel()
     encoder = sources.encoder()
     encoder.spec.check_features(panel.num_features, panel.feature_names)
-    tickers = Selection(num_stocks=options.max_stocks).choose_tickers(panel.tickers)
+    selection = Selection(num_stocks=options.max_stocks)
+    tickers = selection.choose_tickers(panel.tickers)
+    if described := selection.describe(panel.tickers):
+        say(described)
     days = known_sessions(panel.sessions, options.holdout_months, max(HORIZONS) + MARGIN_SESSIONS)
     say(
         f"clusters are fitted on sessions up to {day_text(days[-1])}; the last {options.holdout_months} months are "

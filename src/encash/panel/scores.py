@@ -46,6 +46,8 @@ class ScoreTable:
     needs_vectors: bool = False
     first_day: np.datetime64 | None = None
     """Unknown: a table does not say what its model has seen."""
+    encoders: tuple[Any, ...] = ()
+    """None that it records."""
 
     @property
     def newest_day(self) -> np.datetime64:
@@ -69,6 +71,10 @@ class ScoreTable:
     def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
         """Return that all n cells are known, (n,), and their scores and confidences as `forecast` does, (n, 1)."""
         return np.ones(len(days), dtype=np.bool_), *self.forecast(days, tickers)
+
+    def parts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
+        """Return nothing: a score consists of no others."""
+        return {}
 
     def check_encoder(self, encoder: str) -> None:
         """Accept any encoder: scores are not made from embeddings."""

@@ -13,6 +13,8 @@ from .clusters import is_walk as is_walk
 from .clusters import rank_clusters as rank_clusters
 from .clusters import update_assignment_cache as update_assignment_cache
 from .clusters import write_walk as write_walk
+from .doctor import Finding as Finding
+from .doctor import examine as examine
 from .encoder_walk import ENCODERS_LIST as ENCODERS_LIST
 from .encoder_walk import EncoderWalk as EncoderWalk
 from .encoder_walk import EncoderWalkConfig as EncoderWalkConfig
@@ -26,6 +28,7 @@ from .filters import open_filters as open_filters
 from .filters import ranked_horizon as ranked_horizon
 from .heads import fit_head as fit_head
 from .heads import update_forecasts as update_forecasts
+from .neighbors import last_neighborhoods as last_neighborhoods
 from .page import PageExtras as PageExtras
 from .page import draw_chart as draw_chart
 from .page import write_report as write_report

@@ -41,7 +41,8 @@ class BuildOptions:
     renew: bool = False
     """Update what the cache covers, instead of building a selection."""
     say: Callable[[str], None] = field(default=_ignore)
-    """Called with one line: the engine, precision and batch size that were chosen, and the reason."""
+    """Called with one line each: the tickers, if only a number of them is selected; the engine, precision and batch
+    size that were chosen, and the reason."""
     warn: Callable[[str], None] = field(default=_ignore)
     """Called with one line for each thing that the cache will lack."""
 
@@ -52,6 +53,7 @@ def plan_build(
     *,
     dtype: str | None = None,
     warn: Callable[[str], None] = _ignore,
+    say: Callable[[str], None] = _ignore,
 ) -> Plan:
     """Plan a build. The model is loaded to identify it and to measure its speed; no entry is encoded.
 
@@ -60,8 +62,11 @@ def plan_build(
         selection: days and tickers.
         dtype: type of the stored vectors; None takes the cache's, float32 for a new one.
         warn: called with one line for each thing that the cache will lack.
+        say: called with one line if only a number of tickers is selected.
     """
     cache = sources.the_cache()
+    if tickers := selection.describe(sources.the_panel().tickers):
+        say(tickers)
     encoder = _loaded(sources, cache, warn)
     return cache.plan(sources.the_panel(), encoder, selection, dtype=dtype)
 
@@ -77,6 +82,8 @@ def build_cache(
 
     options = options or BuildOptions()
     cache, panel = sources.the_cache(), sources.the_panel()
+    if tickers := selection.describe(panel.tickers):
+        options.say(tickers)
     with ExitStack() as stack:
         workers = None if options.executor == "local" else stack.enter_context(_ray_workers(sources, options))
         if workers is not None:

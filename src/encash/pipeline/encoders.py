@@ -83,8 +83,13 @@ def open_encoders(
     from encash.cache import LookupByPeriod
 
     assert sources.encoders is not None
-    beside = {"--cache": sources.cache, "--model": sources.model, "--head": sources.head, "--scores": sources.scores}
-    beside["--clusters"] = choice.clusters
+    beside: dict[str, Any] = {
+        "--cache": sources.cache,
+        "--model": sources.model,
+        "--head": sources.head,
+        "--scores": sources.scores,
+    }
+    beside |= {"--average": sources.average or None, "--clusters": choice.clusters}
     if given := [flag for flag, value in beside.items() if value is not None]:
         raise InputError(f"--encoders names everything of each encoder; leave {', '.join(given)} out")
     entries = read_encoders(sources.encoders)

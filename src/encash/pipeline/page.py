@@ -9,8 +9,9 @@ from typing import Any
 
 import encash.report as pages
 from encash import clusters
-from encash.errors import MismatchError
+from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import is_walk, load_assigner
+from encash.pipeline.neighbors import last_neighborhoods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,11 @@ class PageExtras:
     same_picks: bool | None = None
     same_as: Path | None = None
     """A run folder that must be equal, such as the same run without a cache: the page shows the hashes of both."""
+    cache: str | None = None
+    """With `prices`: the cache of the run, for the neighbors of its last picks."""
+    prices: Path | None = None
     audit: Path | None = None
-    """What ``encash audit --json`` printed."""
+    """A file with the output of ``encash audit --json``."""
 
 
 def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = None) -> Path:
@@ -34,6 +38,7 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
 
     Raises:
         MismatchError: a run was filtered by different clusters.
+        InputError: a cache without prices, or prices without a cache.
     """
     given, shown = extras or PageExtras(), dict[str, Any]()
     if given.clusters is not None:
@@ -42,6 +47,10 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
     shown |= {"timings": given.timings, "same_picks": given.same_picks}
     if given.same_as is not None:
         shown["equal_to"] = pages.ledger_digests(runs, given.same_as)
+    if given.cache is not None and given.prices is not None:
+        shown["neighborhoods"] = last_neighborhoods(pages.read_run(runs[0]), given.cache, given.prices)
+    elif given.cache is not None or given.prices is not None:
+        raise InputError("neighbors of the last picks need the cache and the prices of the run; give both or neither")
     if given.audit is not None:
         shown["audit"] = pages.read_audit(given.audit)
     return pages.render_report(runs, out, extras=pages.Extras(**shown))

@@ -16,7 +16,7 @@ from encash.errors import InputError, MismatchError
 from encash.progress import Progress
 
 if TYPE_CHECKING:
-    from encash.cache import Cache, CacheReader, ForecastSource, Lookup
+    from encash.cache import AverageBy, Cache, CacheReader, ForecastSource, Lookup
     from encash.clusters import CacheEntries
     from encash.encoders import Encoder, EncoderSpec
     from encash.panel import Panel, PriceTable
@@ -52,6 +52,9 @@ class Sources:
     """A folder of `encash head fit`: its forecasts replace those of the encoder."""
     scores: Path | None = None
     """A table of date, ticker and score: they replace the forecasts of the encoder."""
+    average: tuple[str, ...] = ()
+    """More caches: the mean of their forecasts and of those of `cache` replaces them."""
+    average_by: AverageBy = "value"
     ensemble_models: tuple[str, ...] = ()
     """More models; their forecasts are averaged with those of `model`."""
     device: str = "auto"
@@ -207,20 +210,24 @@ class Sources:
     def _lookup(self, panel: Panel | None, cache: Cache | None, **options: Any) -> Lookup:
         from encash.cache import Lookup
 
-        forecasts = self.forecasts(cache)
+        forecasts = self.forecasts(cache, panel)
         found = Lookup(cache=cache, panel=panel, forecasts=forecasts, **options)
         if forecasts is not None and (spec := found.encoder_spec) is not None:
             forecasts.check_encoder(spec.fingerprint)
         return found
 
-    def forecasts(self, cache: Cache | None) -> ForecastSource | None:
-        """Open the head, with its stored forecasts of a cache, or the scores that replace the forecasts of the encoder.
+    def forecasts(self, cache: Cache | None, panel: Panel | None = None) -> ForecastSource | None:
+        """Open what replaces the forecasts of the encoder: a head, with its stored forecasts of a cache, scores, or the
+        mean over several caches, whose entries are compared with a panel.
 
         Raises:
-            InputError: both are named.
+            InputError: more than one is named, or an average without a cache.
         """
-        if self.head is not None and self.scores is not None:
-            raise InputError("both --head and --scores give forecasts; give one of them")
+        named = {"--head": self.head, "--scores": self.scores, "--average": self.average or None}
+        if len(given := [flag for flag, value in named.items() if value is not None]) > 1:
+            raise InputError(f"{' and '.join(given)} each give forecasts; give one of them")
+        if self.average:
+            return self._average(cache, panel)
         if self.head is not None:
             from encash.heads import load_head, with_stored_forecasts
 
@@ -233,6 +240,26 @@ class Sources:
 
             return read_scores(self.scores)
         return None
+
+    def _average(self, cache: Cache | None, panel: Panel | None) -> ForecastSource:
+        """Open the caches whose forecasts are averaged.
+
+        Raises:
+            InputError: no cache, one that is named twice, or as `AverageForecasts`.
+        """
+        from encash.cache import AverageForecasts, Lookup, open_cache
+
+        if cache is None or self.cache is None:
+            raise InputError(
+                "--average takes the mean of the forecasts of --cache and of further caches; give --cache C"
+            )
+        names = (self.cache, *self.average)
+        if len(set(names)) < len(names):
+            raise InputError(f"a cache is named twice: {', '.join(names)}; name each once")
+        caches = {self.cache: cache, **{name: open_cache(name) for name in self.average}}
+        return AverageForecasts(
+            {name: Lookup(cache=one, panel=panel) for name, one in caches.items()}, by=self.average_by
+        )
 
     def like(self, spec: EncoderSpec) -> Sources:
         """Return the same sources with engine, precision, window, pooling and bin unit of a spec, if no flag sets

@@ -104,7 +104,7 @@ def backtest(
     Raises:
         InputError: as `run_backtest`, or a refused miss.
     """
-    from encash.backtest import read_series, run_backtest, write_run
+    from encash.backtest import compare_forecasts, read_series, run_backtest, write_run
 
     check_folder(run_dir or RUNS)
     series = None if reference is None else read_series(reference)
@@ -114,6 +114,8 @@ def backtest(
             f"{unserved:,} candidates have no valid entry in the cache, and no model may be loaded; build the cache "
             "for these days, or leave --no-model out"
         )
+    if beside := compare_forecasts(result.outcome, inputs.lookup):
+        result = replace(result, facts={**result.facts, "forecast_ic": beside})
     return result, write_run(result, run_dir or RUNS / result.fingerprint[:12], spreadsheet=spreadsheet)
 
 

@@ -12,6 +12,7 @@ from .page import render_report as render_report
 from .run_extras import Alternative as Alternative
 from .run_extras import ClusterReturn as ClusterReturn
 from .run_extras import Extras as Extras
+from .run_extras import Neighborhood as Neighborhood
 from .run_extras import Range as Range
 from .run_extras import Skill as Skill
 from .run_extras import Spread as Spread

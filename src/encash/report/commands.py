@@ -32,7 +32,7 @@ def test_command(run: Run, words: Sequence[str]) -> str:
             knows; none for the command of the run.
     """
     if not words or words[0].startswith("--"):
-        own = list(run.command) or ["backtest", "…"]
+        own = list(run.command) if run.command[:1] == ("backtest",) else ["backtest", "…"]
         kept = _without(own, {word for word in words if word.startswith("--")})
         return _joined([*kept, *words])
     flags = _SHARED.get(" ".join(words), ())

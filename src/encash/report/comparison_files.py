@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from encash.report.summary import days_of, floats, read_object, read_table
 from encash.text_files import read_text
 
 _SEED_FIGURES = ("cagr", "sharpe", "max_drawdown")
-_SHOWN_ELSEWHERE = ("filter", "gross", "no filter, gross", "benchmark", "costs")
+_SHOWN_ELSEWHERE = ("filter", "gross", "benchmark")
 """Rows that the table of comparisons leaves out."""
 _REFERENCES = ("no filter", "benchmark", "shuffled clusters")
 _PATHS = ("no filter", "no filter, gross", "lag + 1")
@@ -40,8 +40,10 @@ def read_comparisons(folder: str | Path) -> Extras:
     if not path.is_file():
         return Extras(**known)
     document, equities = read_object(path), _equities(path.with_suffix(".parquet"))
+    equities |= _equities(path.with_name("details.parquet"))
     with _parsing(path, "does not hold comparisons", "compare the run again"):
         rows = {row["name"]: row for row in document["rows"]}
+        details = {row["name"]: row for row in document.get("details", ())}
         random = "random forecasts" if "random forecasts" in rows else "random filter"
         verdict = document["verdict"]
         ranges = {name: found for name, (found, _) in equities.items()}
@@ -54,10 +56,10 @@ def read_comparisons(folder: str | Path) -> Extras:
             phases=_phases(rows),
             phase_range=ranges.get("phases"),
             later=_single(rows, "lag + 1"),
-            draws={key: _values(rows[random], key) for key in _SEED_FIGURES} if random in rows else {},
+            draws=_known(rows[random]) if random in rows else {},
             references={name: _medians(rows[name]) for name in _REFERENCES if name in rows},
             paths={name: middle for name, (_, middle) in equities.items() if name in _PATHS},
-            cost_curve=_cost_curve(rows),
+            cost_curve=_cost_curve(details),
             behavior=tuple(_behavior(one) for one in document.get("clusters", ())),
             groups={str(ticker): str(group) for ticker, group in (document.get("groups") or {}).items()},
             daily_skill=_daily_skill(path.with_name("skill.parquet")),
@@ -91,7 +93,11 @@ def _seeds(path: Path) -> dict[str, Any]:
         columns = {name: np.array([float(row[name]) for row in rows]) for name in ("final_capital", *_SEED_FIGURES)}
     runs = Replicates(equity=np.empty((len(rows), 0)), figures=columns)
     spreads = {name: Spread(mean=runs.mean(name), deviation=runs.deviation(name)) for name in _SEED_FIGURES}
-    return {"seeds": tuple(columns["final_capital"].tolist()), "seed_spreads": spreads if len(rows) > 1 else {}}
+    return {
+        "seeds": tuple(columns["final_capital"].tolist()),
+        "seed_spreads": spreads if len(rows) > 1 else {},
+        "seed_figures": {name: tuple(columns[name].tolist()) for name in _SEED_FIGURES},
+    }
 
 
 @contextmanager
@@ -104,8 +110,15 @@ def _parsing(path: Path, problem: str, fix: str) -> Iterator[None]:
 
 
 def _capitals(rows: Mapping[str, Any], name: str) -> tuple[float, ...]:
-    """Return the final capitals of a row's runs; empty without the row."""
-    return tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
+    """Return the final capitals of a row's runs; empty without the row.
+
+    Raises:
+        ValueError: one is not a finite number.
+    """
+    capitals = tuple(map(float, rows[name]["final_capital"]["values"])) if name in rows else ()
+    if not all(map(math.isfinite, capitals)):
+        raise ValueError(f"a final capital of {name} is not finite")
+    return capitals
 
 
 def _single(rows: Mapping[str, Any], name: str) -> float | None:
@@ -117,9 +130,21 @@ def _values(row: Mapping[str, Any], figure: str) -> tuple[float, ...]:
     return tuple(_nan_if_null(value) for value in row[figure]["values"])
 
 
+def _known(row: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Return the figures of the runs of a row that its version of encash recorded.
+
+    Raises:
+        ValueError: a figure has more or fewer values than the row has runs.
+    """
+    found = {figure: _values(row, figure) for figure in _SEED_FIGURES if figure in row}
+    if wrong := [figure for figure, values in found.items() if len(values) != int(row["runs"])]:
+        raise ValueError(f"{row['runs']} runs with {len(found[wrong[0]])} values of {wrong[0]}")
+    return found
+
+
 def _medians(row: Mapping[str, Any]) -> dict[str, float]:
     """Return the median of each figure over the runs of a row."""
-    return {figure: float(np.median(_values(row, figure))) for figure in _SEED_FIGURES}
+    return {figure: float(np.median(values)) for figure, values in _known(row).items()}
 
 
 def _cost_curve(rows: Mapping[str, Any]) -> dict[str, dict[float, float]]:
@@ -174,10 +199,6 @@ def _alternative(row: Mapping[str, Any]) -> Alternative:
 def _skill(row: Mapping[str, Any]) -> Skill:
     figures = {name: _nan_if_null(row[name]) for name in ("rank_ic", "rank_ic_t", "rank_icir", "ic", "spread_t")}
     groups = tuple(_nan_if_null(value) for value in row["quantile_returns"])
-    pairs = {
-        name: tuple((int(lag), _nan_if_null(value)) for lag, value in row.get(name, ()))
-        for name in ("decay", "autocorrelation")
-    }
     errors = tuple(_nan_if_null(value) for value in row.get("quantile_errors", ()))
     reliability = tuple((float(one[0]), float(one[1]), int(one[2])) for one in row.get("reliability", ()))
     return Skill(
@@ -187,7 +208,8 @@ def _skill(row: Mapping[str, Any]) -> Skill:
         settled=int(row.get("settled", 0)),
         quantile_errors=errors,
         reliability=reliability,
-        **pairs,
+        decay=_by_lag(row.get("decay", ())),
+        autocorrelation=_by_lag(row.get("autocorrelation", ())),
         **figures,
     )
 
@@ -203,6 +225,10 @@ def _equities(path: Path) -> dict[str, tuple[Range, Float64]]:
         str(name): (Range(low=low[names == name], high=high[names == name]), middle[names == name])
         for name in np.unique(names)
     }
+
+
+def _by_lag(pairs: Sequence[Any]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(lag), _nan_if_null(value)) for lag, value in pairs)
 
 
 def _nan_if_null(value: float | None) -> float:

@@ -232,9 +232,9 @@ def _delay(run: Run, extras: Extras) -> Answer:
 def _start_day(run: Run, extras: Extras) -> Answer:
     ends = list(extras.phases.values())
     if run.horizon == 1:
-        return "good", "None: the run trades every session."
+        return "good", "The run trades every session."
     if run.config.get("tranches"):
-        return "good", "None: the capital is spread over all start days."
+        return "good", "The capital is spread over all start days."
     if len(ends) < 2:
         return "unknown", "Unknown: not run from different start days; use --compare."
     reference, name = run.capital, "the initial capital"
@@ -267,16 +267,16 @@ def _delistings(run: Run, extras: Extras) -> Answer:
 def _plausibility(run: Run, extras: Extras) -> Answer:
     found = implausible(run, extras)
     if not found:
-        return "good", "Yes: no figure is beyond what honest daily strategies reach."
+        return "good", "No figure is beyond what honest daily strategies reach."
     return "bad", " ".join(f"{one.sentence[0].upper()}{one.sentence[1:]}." for one in found)
 
 
 def _lookahead(run: Run, extras: Extras) -> Answer:
     if run.lookahead_reason is not None:
-        return "bad", f"Possible: {run.lookahead_reason}."
+        return "bad", f"This run may know its future: {run.lookahead_reason}."
     if not run.has_filter:
-        return "good", "None: the result states that no day used later data."
-    return "good", "None: each ranking was used only after its last return had ended and an embargo had passed."
+        return "good", "The result states that no day used later data."
+    return "good", "Each ranking was used only after its last return had ended and an embargo had passed."
 
 
 def _training(run: Run, extras: Extras) -> Answer:
@@ -290,7 +290,7 @@ def _coverage(run: Run, extras: Extras) -> Answer:
     share, candidates = run.figure("missing_share"), len(run.candidates.days)
     if share is None:
         return "unknown", "Unknown: the run did not count missing entries."
-    text = f"Complete: all {count(candidates)} candidates had an entry."
+    text = f"All {count(candidates)} candidates had an entry."
     if share:
         lost = f"{count(share * candidates)} of {count(candidates)} candidates ({percent(share, 2)})"
         text = f"{lost} had no entry and could not be picked."

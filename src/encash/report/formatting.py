@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 ABSENT = "–"
+_MOST_DIGITS = 12
 _SPACE = "\u00a0"
 """A no-break space between a number and its unit."""
 
@@ -147,7 +149,7 @@ class Unit:
     digits: int
     """Digits of a single value."""
     scale: float = 1.0
-    """What a value is multiplied by before it is written."""
+    """Factor of a value before it is written."""
 
     def __call__(self, value: float | None) -> str:
         """Format a single value."""
@@ -160,9 +162,10 @@ class Unit:
         (['47.5%', '50.0%', '52.5%'], ['0', '500,000'])
         """
         scaled = [value * self.scale for value in ticks]
-        slack = 1e-6 * max((abs(value) for value in scaled), default=1.0)
-        exact = (n for n in range(6) if all(abs(round(value, n) - value) <= slack for value in scaled))
-        digits = next(exact, 6)
+        steps = [abs(after - before) for before, after in pairwise(scaled) if after != before]
+        slack = 1e-4 * min(steps, default=max((abs(value) for value in scaled), default=1.0))
+        exact = (n for n in range(_MOST_DIGITS) if all(abs(round(value, n) - value) <= slack for value in scaled))
+        digits = next(exact, _MOST_DIGITS)
         return [self.form(value, digits) for value in ticks]
 
 
@@ -173,4 +176,5 @@ COUNT = Unit("count", number, 0)
 PERCENT = Unit("percent", percent, 1, 100.0)
 SIGNED_PERCENT = Unit("signed", signed_percent, 1, 100.0)
 RETURN = Unit("return", signed_percent, 2, 100.0)
+BASIS_POINTS = Unit("number", lambda value, digits: number(None if value is None else value * 1e4, digits), 0, 1e4)
 MULTIPLE = Unit("multiple", lambda value, digits: f"{number(value, digits)}×", 1)

@@ -110,7 +110,7 @@ def heat_picture(heat: HeatMap, out_path: str | Path) -> Path:
         figure = style.new_figure(width, height, "white")
         axes = figure.add_axes((110 / width, 44 / height, 1 - 130 / width, 1 - 90 / height))
         shown = (values - np.nanmedian(values)) / (2 * spread) + 0.5
-        axes.imshow(shown, aspect="auto", cmap="BrBG", vmin=-0.15, vmax=1.15)
+        axes.imshow(shown, aspect="auto", cmap="BrBG", vmin=-0.6, vmax=1.6)  # pale enough for dark text
         axes.set_xticks(range(len(heat.columns)), heat.columns)
         axes.set_yticks(range(len(heat.rows)), heat.rows)
         axes.set_xlabel(heat.column_name)

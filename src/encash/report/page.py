@@ -52,7 +52,9 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
         raise InputError(f"extras belong to one run, but {len(run_dirs)} runs were given; give one run, or no extras")
     if sweeps := [folder for folder in run_dirs if is_sweep(folder)]:
         if len(run_dirs) > 1 or (extras is not None and extras.given):
-            raise InputError(f"{sweeps[0]} is a sweep, which has a page of its own; give it alone, without extras")
+            raise InputError(
+                f"{sweeps[0]} is a sweep, which has a page of its own; give only the sweep, without extras"
+            )
         return write_whole(Path(out), _page_of_sweep(read_sweep(sweeps[0])).encode())
     runs = [read_run(folder) for folder in run_dirs]
     page = _page_of_one(runs[0], extras or Extras()) if len(runs) == 1 else _page_of_many(runs)
@@ -79,6 +81,7 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         health=tables.health(run),
         comparisons=tables.comparison_rows(run, extras),
         skill=tables.skill_rows(extras),
+        sources=tables.source_rows(run),
         provenance=tables.provenance(run),
     )
 

@@ -65,6 +65,24 @@ class Skill:
     """Forecasts of tickers that stopped trading within the horizon."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighborhood:
+    """Past entries that are nearest to a pick, one per episode, and the returns that followed them."""
+
+    ticker: str
+    """The pick."""
+    day: str
+    days: tuple[str, ...]
+    """Of its n neighbors, the nearest first."""
+    tickers: tuple[str, ...]
+    distance: Float64
+    """shape (n,)."""
+    returns: Float64
+    """Over the horizon, as known on the day of the pick; shape (n,)."""
+    actual: float
+    """Return after the pick itself; NaN if unknown."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """Mean and deviation of one figure over several runs."""
@@ -140,6 +158,8 @@ class Extras:
     """One capital per seed: the same run with different daily subsets and draws."""
     seed_spreads: Mapping[str, Spread] = field(default_factory=dict)
     """cagr, sharpe and max_drawdown over the seeds."""
+    seed_figures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """cagr, sharpe and max_drawdown of each seed."""
     trials: int | None = None
     """Number of configurations from which this one was chosen."""
     deflated_sharpe: float | None = None
@@ -156,6 +176,8 @@ class Extras:
     """A 2-D projection of the clusters."""
     refits: WalkDrift | None = None
     """Changes of the clusters of a walk from refit to refit."""
+    neighborhoods: Sequence[Neighborhood] = ()
+    """Of the picks of the last rebalance."""
     skill: Sequence[Skill] = ()
     """One per horizon, shortest first."""
     timings: Mapping[str, float] = field(default_factory=dict)

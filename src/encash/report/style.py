@@ -28,7 +28,9 @@ WIDE, HALF = 1000, 490
 """Widths of charts, in pixels of the page."""
 COLOR = {
     role: f"#0102{place:02x}"
-    for place, role in enumerate(("ink", "muted", "grid", "net", "gross", "bench", "good", "bad", "bg"), start=16)
+    for place, role in enumerate(
+        ("ink", "muted", "grid", "net", "gross", "bench", "good", "bad", "bg", "teal", "pink"), start=16
+    )
 }
 """Stand-in of each color of the page, by the name of its CSS variable."""
 PAPER = {
@@ -46,7 +48,7 @@ PAPER = {
 SMALL = 11.5
 """Font size inside a drawing."""
 LETTER = 7.2
-"""Width of a digit or a letter of a label, in pixels, with room to spare."""
+"""Width of a digit or a letter of a label, in pixels, a little more than most have."""
 AXIS = "data-axis"
 """Mark of the ticks and labels of an axis, which the script of the page replaces when it zooms."""
 DASHES = (0, (5, 3))
@@ -148,16 +150,18 @@ def x_axis(
 ) -> None:
     """Write labels below their places, a line above them, and the title below them.
 
-    A label that would touch the one before it is left out.
+    A label that would touch the one before it is left out; one at the edge of the drawing is moved inside.
     """
     down, end = 1.0 / axes.bbox.height, -np.inf
     for place, label in zip(places, labels, strict=True):
         center, half = float(axes.transData.transform((place, 0.0))[0]), LETTER * len(label) / 2
         if center - half < end:
             continue
-        end = center + half + LETTER
+        end = center + half + 4.0
+        inside = min(max(center, half), axes.figure.bbox.width - half)
+        at = float(axes.transData.inverted().transform((inside, 0.0))[0])
         transform = axes.get_xaxis_transform()
-        axes.text(place, -8 * down, label, transform=transform, ha="center", va="top", fontsize=12, gid=AXIS)
+        axes.text(at, -8 * down, label, transform=transform, ha="center", va="top", fontsize=12, gid=AXIS)
     if line:
         axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=COLOR["muted"], linewidth=1.0, clip_on=False)
     axes.text(0.5, -42 * down, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=12)
@@ -183,6 +187,24 @@ def dots(axes: Axes, x: Float64, y: Float64, size: float, color: str, alpha: flo
     gap = np.full(len(x), np.nan)
     across, up = (np.column_stack([values, values, gap]).ravel() for values in (x, y))
     axes.plot(across, up, color=color, alpha=alpha, linewidth=size, solid_capstyle="round", clip_on=False)
+
+
+def spread_labels(axes: Axes, places: Float64, gap: tuple[float, float] = (17.0, 13.0)) -> Float64:
+    """Move labels down until none covers an earlier one.
+
+    Args:
+        axes: with their final limits.
+        places: shape (n, 2).
+        gap: pixels between the centers of two labels, across and down.
+
+    Returns:
+        The places of the labels, shape (n, 2).
+    """
+    pixels = np.asarray(axes.transData.transform(places), dtype=np.float64)
+    for at in range(len(pixels)):
+        while (np.abs(pixels[:at] - pixels[at]) < gap).all(axis=1).any():
+            pixels[at, 1] -= gap[1]
+    return np.asarray(axes.transData.inverted().transform(pixels), dtype=np.float64)
 
 
 def centered(axes: Axes, place: Float64, text: str, color: str, **style: Any) -> None:

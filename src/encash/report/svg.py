@@ -24,9 +24,8 @@ def page_element(text: str, *, prefix: str, alt: str, variables: Mapping[str, st
     )
     head, body = text.split(">", 1)
     box = re.findall(r"viewBox=\"[^\"]*\"", head)[0]
-    body = re.sub(r"<(g|image) id=\"(?!data-)[^\"]*\"", r"<\1", body)
-    body = re.sub(r"<g id=\"(data-\w+):([^\"]*)\"", r'<g \1="\2"', body)
-    body = re.sub(r"<g id=\"(data-\w+)\"", r'<g \1=""', body)
+    body = re.sub(r" id=\"(data-\w+)\"", r' \1=""', body)  # marks for the script
+    body = re.sub(r"<(g|image) id=\"[^\"]*\"", r"<\1", body)
     body = re.sub(r"(<clipPath id=\"|url\(#|<path id=\"|xlink:href=\"#)", rf"\g<1>{prefix}-", body)
     body = body.replace("xlink:href", "href")
     body = re.sub(r"font-family: [^;\"]*(; )?| transform=\"rotate\(-0[^\"]*\"", "", body)

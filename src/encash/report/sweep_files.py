@@ -74,8 +74,9 @@ class Sweep:
     def number(self, name: str) -> float | None:
         """Return a number of the result; None if it is absent or undefined."""
         value = self.result.get(name)
-        known = isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-        return float(value) if known else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            return None
+        return float(value)
 
 
 def is_sweep(folder: str | Path) -> bool:

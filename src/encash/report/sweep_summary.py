@@ -1,4 +1,4 @@
-"""What a sweep proves about its best run: the first sentence of its page, and its key figures."""
+"""The first sentence of the page of a sweep, about its best run, and its key figures."""
 
 from __future__ import annotations
 

@@ -37,6 +37,14 @@ FIGURES: dict[str, tuple[str, Format]] = {
     "Keep-rate": ("keep_rate", percent),
 }
 """Term → key of the result and its format, in the order of the page."""
+_BOOK_FIGURES: dict[str, tuple[str, Format]] = {
+    "Long exposure": ("long_exposure", percent),
+    "Short exposure": ("short_exposure", percent),
+    "Borrow fees": ("borrow_fees", money),
+    "Margin calls": ("margin_calls", count),
+    "Limited by volume": ("limited_by_volume", count),
+}
+"""Those that only a run with shorts or limits of volume has."""
 
 
 class Tile(NamedTuple):
@@ -63,7 +71,7 @@ def tiles(run: Run) -> list[Tile]:
     return [
         *(
             Tile(term, form(run.figure(key)), notes.get(term, ""))
-            for term, (key, form) in FIGURES.items()
+            for term, (key, form) in (FIGURES | _BOOK_FIGURES).items()
             if key in run.result
         ),
         Tile("Hits / misses", f"{count(run.figure('hits'))} / {count(run.figure('misses'))}", _hits_note(run)),
@@ -146,10 +154,30 @@ def skill_rows(extras: Extras) -> list[tuple[str, ...]]:
     ]
 
 
+def source_rows(run: Run) -> list[tuple[str, ...]]:
+    """List forecasts beside each other, those that were used first: name, days, IC, its t, rank IC, its t."""
+    rows = run.result.get("forecast_ic")
+    if not isinstance(rows, list):
+        return []
+    return [
+        (
+            str(row.get("name")),
+            count(row.get("days")),
+            *(
+                number(row.get(key), digits)
+                for key, digits in (("ic", 3), ("ic_t", 1), ("rank_ic", 3), ("rank_ic_t", 1))
+            ),
+        )
+        for row in rows
+        if isinstance(row, dict)
+    ]
+
+
 def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
     """List settings, fingerprints, library versions and all other values of the result."""
     by_policy = run.section("final_capital_by_delisting")
-    shown = {"configuration", "fingerprints", "versions", "stages", "final_capital_by_delisting", "health"}
+    hidden = ("stages", "final_capital_by_delisting", "health", "forecast_ic")
+    shown = {"configuration", "fingerprints", "versions", *hidden}
     sections: dict[str, Mapping[str, Any]] = {
         "Configuration": run.config,
         "Final capital by delisting policy": by_policy,
@@ -167,11 +195,14 @@ def health(run: Run) -> list[tuple[str, str]]:
     """List what `encash prepare` found in the prices, if the run records it."""
     found = []
     for name, value in run.section("health").items():
+        if name == "suspicious":
+            continue  # the names of the findings below
         if isinstance(value, Mapping) and "count" in value:
             worst = ", ".join(f"{one.get('ticker', '')} {one.get('day', '')}".strip() for one in value.get("worst", ()))
             found.append((name.replace("_", " "), f"{count(value['count'])}{f' (such as {worst})' if worst else ''}"))
         else:
-            found.append((name.replace("_", " "), cell_text(value)))
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            found.append((name.replace("_", " "), count(value) if whole else cell_text(value)))
     return found
 
 

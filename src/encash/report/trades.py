@@ -1,10 +1,10 @@
-"""What follows from the ledger of a run: cash, holdings and turnover by session, round trips, profit by ticker."""
+"""Cash, holdings and turnover by session, round trips and profit by ticker, from the ledger of a run."""
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from encash.report.summary import Run
 from encash.text_files import read_csv
 
 _COLUMNS = ("date", "ticker", "side", "shares", "price", "fee")
+_SIGN = {"buy": 1.0, "sell": -1.0, "borrow": 0.0}
+"""Direction of the shares of an order; a charge for shares sold short trades nothing and costs only its fee."""
 _ROUNDING = 1e-9
 """Fraction of the shares of an order below which a position is closed."""
 
@@ -43,7 +45,7 @@ class Ledger:
     """Session of each order."""
     ticker: Text
     shares: Float64
-    """Above 0 for a buy, below 0 for a sale."""
+    """Above 0 for a buy, below 0 for a sale, 0 for a charge."""
     price: Float64
     fee: Float64
 
@@ -63,13 +65,11 @@ class Ledger:
 
     def holdings(self) -> Int64:
         """Count the tickers that are held at the close of each session, shape (S,)."""
-        names, place = np.unique(self.ticker, return_inverse=True)
-        change = np.zeros(len(self.days), dtype=np.int64)
-        for number in range(len(names)):
-            orders = np.flatnonzero(place == number)
+        _, place = np.unique(self.ticker, return_inverse=True)
+        change, order = np.zeros(len(self.days), dtype=np.int64), np.argsort(place, kind="stable")
+        for orders in np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if len(order) else ():
             held = np.cumsum(self.shares[orders])
-            most = np.abs(held).max() if len(held) else 0.0
-            open_after = (np.abs(held) > _ROUNDING * most).astype(np.int64)
+            open_after = (np.abs(held) > _ROUNDING * np.abs(held).max()).astype(np.int64)
             last = np.append(self.row[orders][1:] != self.row[orders][:-1], True)
             np.add.at(change, self.row[orders][last], np.diff(open_after[last], prepend=0))
         return np.cumsum(change)
@@ -111,8 +111,9 @@ class Ledger:
         return tuple(found)
 
 
+@lru_cache(maxsize=2)
 def read_ledger(run: Run) -> Ledger:
-    """Read the ledger of a run.
+    """Read the ledger of a run, once for all charts.
 
     Raises:
         FormatError: it is malformed, or has an order on a day that is not a session of the run.
@@ -127,9 +128,9 @@ def read_ledger(run: Run) -> Ledger:
         raise FormatError(f"{path} is not a ledger ({error}); run the backtest again") from None
     row = np.searchsorted(run.equity.days, days)
     inside = row < len(run.equity.days)
-    if not inside.all() or (run.equity.days[row] != days).any() or not set(side) <= {"buy", "sell"}:
+    if not inside.all() or (run.equity.days[row] != days).any() or not set(side) <= set(_SIGN):
         raise FormatError(f"{path} has an order that is not of a session of the run; run the backtest again")
-    sign = np.where(np.array(side, dtype=np.str_) == "buy", 1.0, -1.0)
+    sign = np.array([_SIGN[one] for one in side])
     return Ledger(
         days=run.equity.days,
         row=row.astype(np.int64),

@@ -217,12 +217,11 @@ def find_outliers(prices: PriceTable) -> tuple[tuple[Outlier, ...], Bool]:
 
 
 def _tickers(seen: Panel, prices: PriceTable, config: TrainConfig) -> tuple[str, ...]:
-    """Return the tickers to train on: those with features and prices by now, as far as the config selects them.
+    """Return the tickers to train on: those that have features and prices by now, as far as the config selects them.
 
-    One that is listed later must not count: draws depend on the number of tickers and on their order.
+    One that is listed later is left out: draws depend on the number of tickers and on their order.
     """
-    priced = {prices.tickers[column] for column in np.flatnonzero((~np.isnan(prices.close)).any(axis=0))}
-    both = [ticker for ticker in seen.tickers if ticker in priced and len(seen.days(ticker))]
+    both = [ticker for ticker in seen.tickers if ticker in set(prices.tickers)]
     if config.tickers is not None:
         if unknown := sorted(set(config.tickers) - set(both)):
             raise UnknownKeyError(
@@ -230,6 +229,8 @@ def _tickers(seen: Panel, prices: PriceTable, config: TrainConfig) -> tuple[str,
                 "not); leave it out"
             )
         both = [ticker for ticker in both if ticker in set(config.tickers)]
+    priced = {prices.tickers[column] for column in np.flatnonzero((~np.isnan(prices.close)).any(axis=0))}
+    both = [ticker for ticker in both if ticker in priced and len(seen.days(ticker))]
     return tuple(both if config.num_stocks is None else sorted(both)[-config.num_stocks :])
 
 

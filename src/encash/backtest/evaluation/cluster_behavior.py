@@ -1,4 +1,4 @@
-"""What the entries of each cluster looked like and earned in the sessions of a run, which its ranking did not know."""
+"""Typical windows, tickers and returns of the entries of each cluster in the sessions of a run, out of sample."""
 
 from __future__ import annotations
 
@@ -58,36 +58,48 @@ def describe_clusters(
     returns = metrics.settled_returns(sessions.close, horizon, delisting)[0][rows]
     step = int(np.median(np.diff(rows))) if len(rows) > 1 else horizon
     overlap = -(-horizon // max(step, 1))
-    names = np.asarray(sessions.tickers)
-    found = []
-    for cluster in np.unique(signals.cluster[signals.cluster >= 0]).tolist():
-        inside = signals.cluster == cluster
-        day, column = np.nonzero(inside)
-        known = np.where(inside, returns, np.nan)
-        mean, error = _mean(known, overlap)
-        counts = np.bincount(column, minlength=len(names))
-        top = np.argsort(-counts, kind="stable")[:_TOP]
-        found.append(
-            ClusterBehavior(
-                cluster=int(cluster),
-                entries=len(day),
-                mean_return=mean,
-                mean_error=error,
-                win_rate=metrics.win_rate(known[inside]),
-                tickers=tuple((str(names[at]), float(counts[at] / len(day))) for at in top if counts[at]),
-                window=_window(sessions, rows[day] + sessions.first, column),
-            )
+    day, column = np.nonzero(signals.cluster >= 0)
+    cluster = signals.cluster[day, column]
+    order = np.argsort(cluster, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1) if len(order) else []
+    return tuple(
+        _describe(
+            sessions,
+            int(cluster[group[0]]),
+            rows[day[group]],
+            column[group],
+            returns[day[group], column[group]],
+            overlap,
         )
-    return tuple(found)
+        for group in groups
+    )
 
 
-def _mean(returns: Float64, overlap: int) -> tuple[float, float]:
+def _describe(
+    sessions: Sessions, cluster: int, row: Int64, column: Int64, returns: Float64, overlap: int
+) -> ClusterBehavior:
+    """Describe one cluster by its n entries: session, ticker and return of each, shape (n,)."""
+    counts = np.bincount(column, minlength=len(sessions.tickers))
+    top = np.argsort(-counts, kind="stable")[:_TOP]
+    mean, error = _mean(row, returns, overlap)
+    return ClusterBehavior(
+        cluster=cluster,
+        entries=len(row),
+        mean_return=mean,
+        mean_error=error,
+        win_rate=metrics.win_rate(returns),
+        tickers=tuple((sessions.tickers[at], float(counts[at] / len(row))) for at in top.tolist() if counts[at]),
+        window=_window(sessions, row + sessions.first, column),
+    )
+
+
+def _mean(row: Int64, returns: Float64, overlap: int) -> tuple[float, float]:
     """Return the mean over all entries, and its error by days."""
     known = ~np.isnan(returns)
-    count = known.sum(axis=1).astype(np.float64)
-    if not count.any():
+    if not known.any():
         return float("nan"), float("nan")
-    total = np.where(known, returns, 0.0).sum(axis=1)
+    _, day = np.unique(row[known], return_inverse=True)
+    total, count = np.bincount(day, weights=returns[known]), np.bincount(day).astype(np.float64)
     mean = float(total.sum() / count.sum())
     influence = (total - mean * count) / count.mean()
     return mean, float(standard_errors(influence, overlap)) if np.ptp(influence) > 0 else float("nan")

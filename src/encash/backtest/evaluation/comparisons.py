@@ -15,6 +15,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Days, Float64, Int32, Int64
 from encash.atomic_write import write_whole
+from encash.backtest.allocation import Sides, sides_of
 from encash.backtest.evaluation.cluster_behavior import ClusterBehavior, describe_clusters
 from encash.backtest.evaluation.forecast_skill import ForecastSkill, measure_forecast_skill
 from encash.backtest.evaluation.groups import explain_by_groups
@@ -37,7 +38,7 @@ from encash.backtest.inputs.groups import Groups
 from encash.backtest.inputs.lookahead import check_lookahead, check_missing
 from encash.backtest.inputs.run_setup import Sessions, open_sessions, set_up_run
 from encash.backtest.inputs.signals import SignalGrid, read_signals
-from encash.backtest.outcome import Outcome, Sides, run_strategy, sides_of
+from encash.backtest.outcome import Outcome, run_strategy
 from encash.backtest.run_record import add_to_record
 from encash.backtest.simulation.costs.proportional import NO_COSTS, Costs
 from encash.clusters.filters.base import CandidateFilter
@@ -84,6 +85,8 @@ class Comparisons:
     """Of the filter, or of the forecasts of a run without one."""
     forecast_skill: tuple[ForecastSkill, ...]
     """Skill of each horizon of the forecasts, on all candidates of every session."""
+    details: tuple[Comparison, ...] = ()
+    """Variants that divide the return into steps: ``costs`` (each cost of a trade) and ``no filter, gross``."""
     clusters: tuple[ClusterBehavior, ...] = ()
     """Behavior of each cluster in the sessions of the run."""
     groups: Mapping[str, str] | None = None
@@ -103,6 +106,7 @@ class Comparisons:
         return {
             "verdict": self.verdict.to_json(),
             "rows": [row.to_json() for row in self.rows],
+            "details": [row.to_json() for row in self.details],
             "evidence": [row.to_json() for row in self.forecast_skill],
             "clusters": [one.to_json() for one in self.clusters],
             "groups": None if self.groups is None else dict(self.groups),
@@ -132,8 +136,7 @@ def run_comparisons(
     ``random filter`` (as many candidates on each day, for as long, drawn at random), ``random forecasts`` (of a run
     without a filter: its forecasts, given to other tickers), ``shuffled clusters`` (the same clusters, of which the
     best are drawn at random), ``phases`` (started on each session of the horizon), ``lag + 1`` (filled one session
-    later), ``delisting`` (each policy), ``costs`` (each cost of a trade), ``gross`` and ``no filter, gross`` (no
-    costs) and ``benchmark`` (the universe).
+    later), ``delisting`` (each policy), ``gross`` (no costs) and ``benchmark`` (the universe).
 
     Args:
         config: as for `run_backtest`.
@@ -175,34 +178,42 @@ def run_comparisons(
         forecast_skill=tuple(
             measure_forecast_skill(sessions, signals, horizon, delisting=config.delisting) for horizon in horizons
         ),
+        details=tuple(row for make in _DETAILS if (row := make(variants)) is not None),
         clusters=describe_clusters(sessions, signals, config.horizon, delisting=config.delisting),
         groups=None if groups is None else {ticker: groups.of_ticker[ticker] for ticker in sessions.tickers},
     )
 
 
 def write_comparisons(comparisons: Comparisons, run_dir: str | Path) -> Path:
-    """Write `comparisons.json` (figures), `comparisons.parquet` (low, median and high equity by date and name) and
-    `skill.parquet` (rank IC and quintile returns by date and horizon).
+    """Write `comparisons.json` (figures), `comparisons.parquet` and `details.parquet` (low, median and high equity by
+    date and name), and `skill.parquet` (rank IC and quintile returns by date and horizon).
 
     Returns:
         The folder.
     """
     folder = Path(run_dir)
-    bands = [np.percentile(row.equity, [2.5, 50.0, 97.5], axis=0) for row in comparisons.rows]
-    columns = {
-        "date": np.tile(comparisons.days, len(bands)),
-        "name": np.repeat([row.name for row in comparisons.rows], len(comparisons.days)),
-        "low": np.concatenate([band[0] for band in bands]),
-        "median": np.concatenate([band[1] for band in bands]),
-        "high": np.concatenate([band[2] for band in bands]),
+    tables = {
+        "comparisons.parquet": _bands(comparisons.days, comparisons.rows),
+        "details.parquet": _bands(comparisons.days, comparisons.details),
+        "skill.parquet": _skill_columns(comparisons.forecast_skill),
     }
-    write_whole(folder / "comparisons.parquet", table_bytes(columns))
+    for name, columns in tables.items():
+        write_whole(folder / name, table_bytes(columns))
     document = json.dumps(comparisons.to_json(), indent=2, allow_nan=False) + "\n"
     write_whole(folder / "comparisons.json", document.encode())
-    write_whole(folder / "skill.parquet", table_bytes(_skill_columns(comparisons.forecast_skill)))
-    for name in ("comparisons.parquet", "comparisons.json", "skill.parquet"):
+    for name in (*tables, "comparisons.json"):
         add_to_record(folder / name)
     return folder
+
+
+def _bands(days: Days, rows: tuple[Comparison, ...]) -> dict[str, np.ndarray]:
+    """Return the middle 95% and the median of the equity of each row as columns."""
+    bands = np.array([np.percentile(row.equity, [2.5, 50.0, 97.5], axis=0) for row in rows])
+    return {
+        "date": np.tile(days, len(bands)),
+        "name": np.repeat([row.name for row in rows], len(days)),
+        **{side: bands[:, place].ravel() for place, side in enumerate(("low", "median", "high"))},
+    }
 
 
 def _skill_columns(skill: tuple[ForecastSkill, ...]) -> dict[str, np.ndarray]:
@@ -421,12 +432,11 @@ _COMPARISONS = (
     _phases,
     _lagged,
     _delistings,
-    _costs,
-    _no_filter_gross,
     _gross,
     _benchmark,
 )
 """A comparison that does not apply to a run returns None."""
+_DETAILS = (_costs, _no_filter_gross)
 
 
 def shuffled_clusters(filter: CandidateFilter, base: Outcome, settings: CompareConfig) -> Iterator[Sides]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from encash.arrays import Bool, Days, Float64
 from encash.backtest.files import json_value
 from encash.backtest.inputs.run_setup import Sessions
 from encash.backtest.inputs.signals import SignalGrid
+from encash.backtest.outcome import Outcome
+from encash.cache.signal_reader import SignalReader
 from encash.significance import mean_of
 
 DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
@@ -121,6 +123,44 @@ def measure_forecast_skill(
         reliability=_reliability(forecast, confidence, realised),
         settled=int((stopped[rows] & ~np.isnan(forecast)).sum()),
     )
+
+
+def compare_forecasts(outcome: Outcome, lookup: SignalReader) -> list[dict[str, Any]]:
+    """Measure the forecasts of a run beside the encoder's own, or beside their parts, on the cells that all have.
+
+    Args:
+        outcome: of the run.
+        lookup: that of the run.
+
+    Returns:
+        Name, number of days and cells, IC and rank IC with their t, of the forecasts that were used and of each other;
+        plain JSON values. Empty if there is nothing to compare.
+    """
+    signals, horizon = outcome.signals, outcome.config.signal_horizon
+    row, column = np.nonzero(signals.found)
+    cells = signals.days[row], np.asarray(signals.tickers)[column]
+    if not (others := lookup.other_forecasts(*cells, horizon)):
+        return []
+    place = signals.horizons.index(horizon)
+    grids = {lookup.forecasts.source if lookup.forecasts else "in use": signals.forecast[place]}
+    for name, values in others.items():
+        grids[name] = np.full(signals.found.shape, np.nan, dtype=np.float32)
+        grids[name][row, column] = values
+    shared: Bool = np.isfinite(np.stack(list(grids.values()))).all(axis=0)
+    rows = []
+    for name, grid in grids.items():
+        forecast = signals.forecast.copy()
+        forecast[place] = grid
+        skill = measure_forecast_skill(
+            outcome.setup.sessions,
+            replace(signals, forecast=forecast),
+            horizon,
+            shared,
+            delisting=outcome.config.delisting,
+        )
+        figures = {key: json_value(getattr(skill, key)) for key in ("days", "ic", "ic_t", "rank_ic", "rank_ic_t")}
+        rows.append({"name": name, "cells": int(shared.sum()), **figures})
+    return rows
 
 
 def quantile_returns(forecast: Float64, realised: Float64, groups: int) -> Float64:

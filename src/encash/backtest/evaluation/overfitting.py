@@ -60,6 +60,7 @@ def judge(returns: Float64, trials: int, sessions_per_year: int = metrics.SESSIO
     except ImportError:
         raise MissingExtraError("the deflated Sharpe ratio needs purgedcv; pip install 'encash[stats]'") from None
     ratios = np.array([metrics.sharpe(row, sessions_per_year=1) for row in returns])
+    returns = np.nan_to_num(returns)  # an account at 0 or in debt earns nothing
     found = purgedcv.deflated_sharpe_ratio_full(
         returns[int(ratios.argmax())], n_trials=max(trials, 2), var_sharpe=float(ratios.var(ddof=1))
     )

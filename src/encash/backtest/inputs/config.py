@@ -120,6 +120,10 @@ class BacktestConfig:
     remainder. Without a pick the capital stays idle, without interest. With `tranches` the capital is divided into
     `horizon` accounts that start one session after the other, each with the same rules and its own cash.
 
+    **Books.** Limits by group and of one name apply to the weights of each rebalance, limits of volume to each fill.
+    With `short` as many names are sold short, for `short_weight` of the capital; `simulation.lots` states the rules of
+    their proceeds, borrow fees and margin. docs/books.md describes all of it.
+
     **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that of
     place ``int(n · confidence_percentile)``, counted from 0 in ascending order. Up to format 2 it was a percentage.
 
@@ -249,16 +253,19 @@ class BacktestConfig:
     ] = added_in(4, default=20)
     max_volume_share: Annotated[
         float | None,
-        _share("most of the mean dollar volume of the sessions before a fill that a fill may be (no limit)"),
+        _share("most of the mean dollar volume before a fill, and at a close of its session's, to fill (no limit)"),
     ] = added_in(4, default=None)
     short: Annotated[
         Literal["none", "bottom", "worst-clusters"],
         Setting(
             "also sell K names short: the lowest-ranked kept candidates, or the lowest-ranked in the worst clusters",
+            "stocks",
             bare="bottom",
         ),
     ] = added_in(4, default="none")
-    short_weight: Annotated[float, _share("sold short, as a fraction of the capital")] = added_in(4, default=1.0)
+    short_weight: Annotated[float, _share("sold short, as a fraction of the capital", "stocks")] = added_in(
+        4, default=1.0
+    )
     borrow_rate: Annotated[
         float, _fraction("a year on the value of shares sold short, for each calendar day / 365")
     ] = added_in(4, default=0.0)

@@ -34,15 +34,15 @@ def check_lookahead(
     Raises:
         LookaheadError: look-ahead that the settings do not allow.
     """
-    filter, spec = inputs.filter, inputs.lookup.encoder_spec
+    filter, specs = inputs.filter, [inputs.lookup.encoder_spec]
     known = [] if filter is None else [filter.lookahead(first_signal)]
     if inputs.lookup.forecasts is not None:
         known.append(inputs.lookup.forecasts.lookahead(first_signal))
+        specs += inputs.lookup.forecasts.encoders
     if inputs.lookup.first_day is not None and first_signal < inputs.lookup.first_day:
         known.append(f"the first of the encoders may be used from {day_text(inputs.lookup.first_day)}")
-    if spec is not None:
-        known.append(_training_overlap(spec, inputs.prices.days, first_signal))
-    found = "; ".join(reason for reason in known if reason)
+    known += [_training_overlap(spec, inputs.prices.days, first_signal) for spec in specs if spec is not None]
+    found = "; ".join(dict.fromkeys(reason for reason in known if reason))
     if not found:
         return False
     if config.allow_lookahead is None:

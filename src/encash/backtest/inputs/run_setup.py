@@ -87,13 +87,24 @@ class Sessions:
         Raises:
             InputError: fills at the open, and the prices have no opens; or limits of volume without dollar volumes.
         """
-        close, share = self.close[:, columns], config.max_volume_share
+        close = self.close[:, columns]
         return Market(
             close=close,
             fill=close if config.fill == "close" else self.open[:, columns],
-            capacity=None if share is None else share * self._dollars(config.volume_sessions)[:-1, columns],
+            capacity=None if config.max_volume_share is None else self._capacity(columns, config),
             years=None if config.short == "none" else np.diff(self.days, prepend=self.days[:1]).astype(np.int64) / 365,
         )
+
+    def _capacity(self, columns: Int64, config: BacktestConfig) -> Float64:
+        """Return the most that may be filled of C tickers on each session, in currency units; shape (S, C).
+
+        It is a share of the mean before the session and, at a close, which knows it, of the session's own.
+        """
+        assert config.max_volume_share is not None
+        most = self._dollars(config.volume_sessions)[:-1, columns]
+        if config.fill == "close" and self.history.dollars is not None:
+            most = np.minimum(most, np.nan_to_num(self.history.dollars[self.first :, columns]))
+        return config.max_volume_share * most
 
     def liquid(self, rows: Int64, config: BacktestConfig) -> Bool | None:
         """Return the tickers whose mean dollar volume up to each signal is enough, shape (R, N); None without a limit.

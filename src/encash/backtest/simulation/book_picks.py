@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encash.arrays import Bool, Float64, Int64
+from encash.backtest.simulation.portfolio import best_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,12 @@ def pick_by_group(score: Float64, top_k: int, groups: GroupRules | None) -> Int6
     >>> pick_by_group(np.array([[4.0, 3.0, 2.0, 1.0]]), 2, rules).tolist()
     [[0, 2]]
     """
+    if groups is None:
+        return best_columns(score, top_k)
     picked = np.full((len(score), top_k), -1, dtype=np.int64)
     for row, values in enumerate(score):
         order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")[: (~np.isnan(values)).sum()]
-        if groups is not None:
-            order = _in_turn(order, groups)
-        chosen = order[:top_k]
+        chosen = _in_turn(order, groups)[:top_k]
         chosen = chosen[np.argsort(-values[chosen], kind="stable")]
         picked[row, : len(chosen)] = chosen
     return picked
@@ -67,14 +68,13 @@ def disjoint_sides(score: Float64, long: Bool, short: Bool, groups: GroupRules |
     code = groups.code if groups is not None and neutral else np.zeros(score.shape[1], dtype=np.int64)
     ranked = ~np.isnan(score)
     long, short = long & ranked, short & ranked
-    both = long & short
-    for row in np.flatnonzero(both.any(axis=1)):
-        for group in np.unique(code[both[row]]):
-            shared = np.flatnonzero(both[row] & (code == group))
-            order = shared[np.argsort(-score[row, shared], kind="stable")]
-            half = len(order) // 2
-            long[row, order[half:]] = False
-            short[row, order[: len(order) - half]] = False
+    row, column = np.nonzero(long & short)
+    order = np.lexsort((column, -score[row, column], code[column], row))
+    row, column = row[order], column[order]
+    place, size = _places(row * (int(code.max()) + 1) + code[column])
+    upper, lower = place < size // 2, place >= size - size // 2
+    long[row[~upper], column[~upper]] = False
+    short[row[~lower], column[~lower]] = False
     if neutral:
         member = np.eye(int(code.max()) + 1, dtype=bool)[code]
         held = ((long @ member) & (short @ member))[:, code]
@@ -86,10 +86,20 @@ def _in_turn(order: Int64, groups: GroupRules) -> Int64:
     """Return ranked candidates, best first, in the order in which the limits let them be picked."""
     code = groups.code[order]
     by_group = np.argsort(code, kind="stable")
-    sizes = np.unique(code, return_counts=True)[1]
     place = np.empty(len(order), dtype=np.int64)
-    place[by_group] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place[by_group] = _places(code[by_group])[0]
     allowed = np.ones(len(order), dtype=bool) if groups.most is None else place < groups.most
     turn = np.argsort(place, kind="stable") if groups.neutral else np.arange(len(order))
     in_turn: Int64 = order[turn[allowed[turn]]]
     return in_turn
+
+
+def _places(keys: Int64) -> tuple[Int64, Int64]:
+    """Return the place of each of some ascending keys among its equals, from 0, and their number.
+
+    >>> [values.tolist() for values in _places(np.array([3, 3, 7]))]
+    [[0, 1, 0], [2, 2, 1]]
+    """
+    counts = np.unique(keys, return_counts=True)[1]
+    place: Int64 = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return place, np.repeat(counts, counts)

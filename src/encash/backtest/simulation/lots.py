@@ -7,8 +7,9 @@ The conventions are those of `simulate`, and these:
   a cover) cannot take is traded on the following sessions, as far as each allows. Settlements of delisted tickers are
   no fills. What is still held on the last session stays marked at its last close.
 - **Shorts.** An account is worth its cash less its shorts plus its longs. A rebalance divides the cash less the value
-  of shorts that are still open: the proceeds of short sales lie as cash without interest and buy nothing. A delisted
-  short is bought back at the price of the policy, but not below the last close: no policy flatters it.
+  of shorts that are still open: the proceeds of short sales lie as cash without interest and buy nothing; they pay the
+  fees of those sales. A delisted short is bought back at the price of the policy, but not below the last close: no
+  policy flatters it.
 - **Borrow fees.** A position that is short at a close pays its value at that close, times the rate, times the calendar
   days until the next session over 365, on that session.
 - **Margin.** If the equity of an account with shorts is below `Rules.margin` of the value of its longs and shorts at a
@@ -46,7 +47,6 @@ def trade_by_lots(market: Market, targets: Targets, rules: Rules) -> Execution:
         for number in by_session.get(row, []):
             book.open(number)
         if len(book.lots):
-            book.call(row)
             book.mark(row)
     return book.execution()
 
@@ -90,6 +90,7 @@ class _Book:
         self._cash = np.full(targets.num_tranches, rules.capital / targets.num_tranches)
         self._room = None if market.capacity is None else {side: market.capacity.copy() for side in (BUY, SELL)}
         self._value = np.zeros(len(market.close))
+        self._ends, self._next_due = set((market.last_row + 1).tolist()), len(market.close)
         self._trades: list[Trades] = []
         self._holdings: list[Holdings] = []
         self._opened: list[Int64] = []
@@ -101,9 +102,9 @@ class _Book:
     def charge(self, row: int) -> None:
         """Charge the borrow fees of the days since the session before."""
         rate, years, lots = self._rules.borrow_rate, self._market.years, self.lots
-        short = np.flatnonzero(lots.shares < 0)
-        if years is None or rate == 0.0 or not len(short):
+        if years is None or rate == 0.0:
             return
+        short = np.flatnonzero(lots.shares < 0)
         column, shares = lots.column[short], -lots.shares[short]
         price = self._market.mark[row - 1, column]
         fee = shares * price * (rate * years[row])
@@ -115,8 +116,7 @@ class _Book:
     def settle(self, row: int) -> None:
         """End the positions in tickers whose last close was that of the session before."""
         lots, market = self.lots, self._market
-        gone = np.flatnonzero(market.last_row[lots.column] + 1 == row)
-        if not len(gone):
+        if row not in self._ends or not len(gone := np.flatnonzero(market.last_row[lots.column] + 1 == row)):
             return
         last = market.mark[row - 1, lots.column[gone]]
         price = settlement(last, lots.entry[gone], self._rules.delisting)
@@ -126,6 +126,8 @@ class _Book:
     def close(self, row: int) -> None:
         """Trade the positions that are due, as far as there are prices and volume."""
         lots, market = self.lots, self._market
+        if row < self._next_due:
+            return
         due = np.flatnonzero(lots.due <= row)
         price = market.fill[row, lots.column[due]]
         if row == len(market.close) - 1:
@@ -164,6 +166,7 @@ class _Book:
         self._record(row, column[some], side[some], shares[some], price[some], fee[some])
         self._cash[account] -= float((side * shares * price + fee)[some].sum())
         count = int(some.sum())
+        self._next_due = min(self._next_due, int(targets.exit[number]))
         self.lots.add(
             account=np.full(count, account),
             column=column[some],
@@ -176,24 +179,22 @@ class _Book:
         )
         self._count += count
 
-    def call(self, row: int) -> None:
-        """Let the positions of accounts whose equity is below the margin be closed from the next session on."""
-        lots = self.lots
-        if not (lots.shares < 0).any():
-            return
+    def mark(self, row: int) -> None:
+        """Value the positions at the close; those of accounts below the margin are closed from the next session on."""
+        lots, size = self.lots, len(self._cash)
         value = lots.shares * self._market.mark[row, lots.column]
-        size = len(self._cash)
+        self._value[row] = value.sum()
+        if self._market.years is None:
+            return
         equity = self._cash + np.bincount(lots.account, weights=value, minlength=size)
         positions = np.bincount(lots.account, weights=np.abs(value), minlength=size)
-        short = np.bincount(lots.account, weights=lots.shares < 0, minlength=size) > 0
-        below = short & (equity < self._rules.margin * positions)
+        if not (below := equity < self._rules.margin * positions).any():
+            return
+        below &= np.bincount(lots.account, weights=lots.shares < 0, minlength=size) > 0
         hit = below[lots.account] & (lots.due > row + 1)
         self._calls += len(np.unique(lots.account[hit]))
         lots.due, lots.called = np.where(hit, row + 1, lots.due), lots.called | hit
-
-    def mark(self, row: int) -> None:
-        """Value the positions at the close."""
-        self._value[row] = (self.lots.shares * self._market.mark[row, self.lots.column]).sum()
+        self._next_due = int(lots.due.min())
 
     def execution(self) -> Execution:
         """Return the record; positions that are still open are held to the end.
@@ -247,6 +248,7 @@ class _Book:
         held = np.abs(lots.shares[which])
         lots.shares[which] = np.where(buy, shares - held, held - shares)
         lots.keep(lots.shares != 0)
+        self._next_due = int(lots.due.min(initial=len(self._value)))
 
     def _hold(self, which: Int64, shares: Float64, exit: Float64, stop: int) -> None:
         """Record shares of positions as held from their start to a session."""

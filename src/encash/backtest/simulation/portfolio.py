@@ -45,7 +45,7 @@ def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, 
     [[1, 2]]
     """
     score = ranked_scores(forecast, confidence, admitted, percentile=percentile)
-    return RankedPicks(column=_best(score, top_k), score=score)
+    return RankedPicks(column=best_columns(score, top_k), score=score)
 
 
 def ranked_scores(forecast: Float32, confidence: Float32, admitted: Bool, *, percentile: float = 0.0) -> Float64:
@@ -133,7 +133,7 @@ def _confident(confidence: Float32, ranked: Bool, percentile: float) -> Bool:
     return passed
 
 
-def _best(score: Float64, top_k: int) -> Int64:
+def best_columns(score: Float64, top_k: int) -> Int64:
     """Return the columns of the highest scores of each row, best first, ties by column; −1 for none."""
     rows, width = score.shape
     best = np.full((rows, top_k), -1, dtype=np.int64)

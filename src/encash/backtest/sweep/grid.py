@@ -60,8 +60,7 @@ class Point:
 
     def key(self, filter: CandidateFilter | None) -> str:
         """Return the identity of the settings and the filter (32 hexadecimal digits)."""
-        own = "" if filter is None else filter.fingerprint_of(self.config.start, self.config.end)
-        return fingerprint([identity(self.config), own])[:32]
+        return fingerprint([identity(self.config), "" if filter is None else filter.fingerprint])[:32]
 
 
 def read_grid(path: str | Path, *, filter: str = "none") -> tuple[Point, ...]:

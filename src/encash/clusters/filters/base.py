@@ -106,16 +106,14 @@ class CandidateFilter(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Identity (64 hexadecimal digits): name, share, seed, the model, best clusters and first day of each period,
-        the fields that a subclass adds, and the cached assignments if there are any."""
-        return self.fingerprint_of(None, None)
-
-    def fingerprint_of(self, start: DayLike | None, end: DayLike | None) -> str:
-        """Return the identity for a run from one day to another: only the assignments of these days count."""
+        and the fields that a subclass adds; assignments of one's own, too. Those that the folder of the clusters holds
+        follow from the model, and a filter has the same identity with and without them."""
         periods = [[one.model.fingerprint, one.best.tolist(), str(one.first_day)] for one in self.periods]
         shared = {one.name for one in fields(CandidateFilter)}
         own = {one.name: getattr(self, one.name) for one in described_fields(self) if one.name not in shared}
-        cached = [] if self.assignments is None else [{"assignments": self.assignments.fingerprint(start, end)}]
-        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else []), *cached])
+        given = self.assignments
+        other = [] if given is None or given.stored else [{"assignments": given.fingerprint}]
+        return fingerprint([self.name, self.keep_share, self.seed, periods, *([own] if own else []), *other])
 
     @property
     def clusters(self) -> str:
@@ -197,12 +195,15 @@ class CandidateFilter(ABC):
                 f"the filter {self.name} does not choose by cluster, so that it has no worst clusters; give --filter "
                 "hard or static, or --short bottom"
             )
-        if any(period.worst is None or not len(period.worst) for period in self.periods):
+        worst = [period.worst for period in self.periods if period.worst is not None and len(period.worst)]
+        if len(worst) < len(self.periods):
             raise InputError(
                 "it is not recorded which clusters are the worst, or all of them are among the best; rank again, with "
                 "fewer best clusters, or give --short bottom"
             )
-        periods = tuple(replace(period, best=period.worst, worst=period.best) for period in self.periods)
+        periods = tuple(
+            replace(period, best=own, worst=period.best) for period, own in zip(self.periods, worst, strict=True)
+        )
         return replace(self, periods=periods)
 
     def in_best(self, days: Days, cluster: Int32) -> Bool:

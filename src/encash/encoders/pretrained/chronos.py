@@ -44,7 +44,7 @@ def load_chronos_encoder(name: str, options: LoadOptions) -> SeriesEncoder:
     chronos: Any = import_optional("chronos", package="chronos", extra="chronos")
     source = parse_source(name, options)
     features = source.features or (0,)
-    if source.num_features is None or source.num_features < 1:
+    if source.num_features is None:
         raise InputError(f"{name}: the number of features of the data is unknown; add ?features=F&feature=I")
     folder = open_folder(source.folder)
     with loading(folder.path, "chronos"):
@@ -59,9 +59,12 @@ def load_chronos_encoder(name: str, options: LoadOptions) -> SeriesEncoder:
         )
         model = pipeline.model.eval().requires_grad_(False)
         architecture = f"{type(pipeline).__name__} of {features_text(features)}"
+        if len(features) > 1 or source.feature_names:  # one feature by number has the identity of version 0.1.0
+            architecture += f", config {folder.settings_digest}"
         series_model = SeriesModel(
+            folder=folder.path,
             states=_states(pipeline, len(features)),
-            architecture=architecture if len(features) == 1 else f"{architecture}, config {folder.settings_digest}",
+            architecture=architecture,
             weights=weights_fingerprint({key: value.cpu() for key, value in model.state_dict().items()}),
             engine="chronos",
             num_features=source.num_features,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from encash.encoders.checkpoint_forms import CONFIG_FILE, WEIGHTS_FILE
-from encash.encoders.torch.files import safetensors_shapes
+from encash.encoders.torch.files import safetensors_header
 from encash.errors import EncashError, FormatError, MissingFileError, reason
 from encash.extras import import_optional
 from encash.fingerprint import file_digest, fingerprint
@@ -29,16 +29,19 @@ _NOT_SIZES = (
 )  # fmt: skip
 """Keys of a config that do not change what a model computes here."""
 
-Shape = tuple[int, ...]
+_FLOATS = ("F32", "F16", "BF16", "F64")
+
+Stored = tuple[tuple[int, ...], str]
+"""Shape and type of a stored weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFolder:
-    """The config of a model, and the names and shapes of its stored weights."""
+    """The config of a model, and the names, shapes and types of its stored weights."""
 
     path: Path
     config: dict[str, Any]
-    shapes: Mapping[str, Shape]
+    stored: Mapping[str, Stored]
 
     @property
     def source_digest(self) -> str:
@@ -66,13 +69,13 @@ def open_folder(path: Path) -> ModelFolder:
     config = read_json(path / CONFIG_FILE, kind="config of a model", fix=_FIX)
     if (path / ADAPTER_FILE).exists() or "quantization_config" in config:
         raise FormatError(f"{path} holds an adapter or quantized weights; merge and save the model in float32 first")
-    shapes = safetensors_shapes(path / WEIGHTS_FILE)
+    stored = safetensors_header(path / WEIGHTS_FILE)
     for key, value in config.items():
-        if "layer" in key and isinstance(value, int) and value > len(shapes):
+        if "layer" in key and isinstance(value, int) and value > len(stored):
             raise FormatError(
-                f"{path}: the config has {key} = {value}, and there are {len(shapes)} weights in all; {_FIX}"
+                f"{path}: the config has {key} = {value}, and there are {len(stored)} weights in all; {_FIX}"
             )
-    return ModelFolder(path=path, config=config, shapes=shapes)
+    return ModelFolder(path=path, config=config, stored=stored)
 
 
 def account_for_weights(
@@ -88,26 +91,30 @@ def account_for_weights(
         renamed: parts of names in files, and what the library calls them.
 
     Raises:
-        FormatError: names weights that are missing, unknown or have a wrong shape.
+        FormatError: names weights that are missing, unknown, twice, or of a wrong shape or type.
     """
     with torch.device("meta"):
         model: Any = make()
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    expected = {name: (tuple(one.shape), one.is_floating_point()) for name, one in model.state_dict().items()}
     tied: Mapping[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
     unused = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
-    shapes = {_renamed(name, expected, renamed or {}): shape for name, shape in folder.shapes.items()}
-    sources = {tied.get(name, name) for name in shapes}
-    wrong = [name for name, shape in shapes.items() if expected.get(name, shape) != shape]
-    missing = [name for name in expected if name not in shapes and tied.get(name, name) not in sources]
-    extra = [name for name in shapes if name not in expected and not any(one.search(name) for one in unused)]
-    for names, word in ((wrong, "have a wrong shape"), (missing, "are missing"), (extra, "are unknown")):
-        if names:
+    names = {name: _renamed(name, expected, renamed or {}) for name in folder.stored}
+    found = {names[name]: (shape, kind in _FLOATS) for name, (shape, kind) in folder.stored.items()}
+    sources = {tied.get(name, name) for name in found}
+    faults = {
+        "have the name of another one": [name for name, own in names.items() if own != name and own in names],
+        "have a wrong shape or type": [name for name, one in found.items() if expected.get(name, one) != one],
+        "are missing": [name for name in expected if name not in found and tied.get(name, name) not in sources],
+        "are unknown": [name for name in found if name not in expected and not any(one.search(name) for one in unused)],
+    }
+    for fault, wrong in faults.items():
+        if wrong:
             raise FormatError(
-                f"{folder.path}: {len(names)} weights {word} for its config ({', '.join(sorted(names)[:3])}); {_FIX}"
+                f"{folder.path}: {len(wrong)} weights {fault} for its config ({', '.join(sorted(wrong)[:3])}); {_FIX}"
             )
 
 
-def _renamed(name: str, expected: Mapping[str, Shape], renamed: Mapping[str, str]) -> str:
+def _renamed(name: str, expected: Mapping[str, Any], renamed: Mapping[str, str]) -> str:
     """Return the name of a stored weight in the model."""
     if name in expected:
         return name

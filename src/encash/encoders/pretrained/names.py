@@ -48,6 +48,8 @@ def parse_source(name: str, options: LoadOptions) -> SeriesSource:
         raise _usage(name, scheme)
     names = options.feature_names
     count = _whole(given["features"], name, scheme) if "features" in given else None if names is None else len(names)
+    if count == 0:
+        raise _usage(name, scheme)
     if "feature" not in given:
         return SeriesSource(folder=Path(folder), num_features=count, features=None)
     parts = [part.strip() for part in given["feature"].split(",")]

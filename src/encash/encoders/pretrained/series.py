@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from encash.encoders.outputs import DEFAULT_BATCH
 from encash.encoders.pooling import check_pooling, pool
 from encash.encoders.torch.devices import memory_errors
 from encash.encoders.torch.threads import matmul_precision
-from encash.errors import InputError
+from encash.errors import FormatError, InputError
 
 OWN_SCALING = "the model's own scaling of each window"
 LARGEST = 1e18
@@ -29,6 +30,7 @@ LARGEST = 1e18
 class SeriesModel:
     """A model on its device, and what decides its output."""
 
+    folder: Path
     states: Callable[[Tensor], Tensor]
     """Returns states (n, V, tokens, D) of the V features of n windows, shape (n, V, L)."""
     architecture: str
@@ -52,12 +54,17 @@ class SeriesEncoder(BatchedEncoder):
 
     def __init__(self, model: SeriesModel, options: LoadOptions):
         self._model, self._pooling = model, check_pooling(options.pooling)
+        trial = self._vectors(torch.linspace(-1, 1, model.lookback).expand(1, len(model.features), -1))
+        if not torch.isfinite(trial).all():
+            raise FormatError(
+                f"the model in {model.folder} returns NaN or infinity for a straight line; download it again"
+            )
         spec = EncoderSpec(
             architecture=model.architecture,
             weights=model.weights,
             lookback=model.lookback,
             num_features=model.num_features,
-            dim=self._vectors(torch.zeros(1, len(model.features), model.lookback)).shape[1],
+            dim=trial.shape[1],
             horizons=(),
             pooling=self._pooling,
             normaliser=model.normaliser,

@@ -108,6 +108,7 @@ def load_transformers_encoder(name: str, options: LoadOptions) -> SeriesEncoder:
         device = choose_device(options.device)
         body = _without_masks(model.base_model.to(device).eval().requires_grad_(False))
         series_model = SeriesModel(
+            folder=folder.path,
             states=_states(body, family, channels, device),
             architecture=f"{type(body).__name__} of {features_text(features)}, config {folder.settings_digest}",
             weights=weights_fingerprint({key: value.cpu() for key, value in body.state_dict().items()}),
@@ -146,21 +147,20 @@ def _class(library: Any, folder: ModelFolder, family: Family) -> Any:
 def _features(name: str, source: SeriesSource, channels: Any) -> tuple[tuple[int, ...], int]:
     """Return the features that are read, and how many of them together.
 
-    Without a choice, a model of several channels reads all features, and another one the first.
+    Without a choice, a model of several channels reads all features, and one of a single channel the first.
     """
     if not isinstance(channels, int) or not 1 <= channels <= MOST_CHANNELS:
         raise FormatError(f"{source.folder}: invalid number of channels {channels!r} in the config")
-    features, count = source.features, source.num_features
-    if features is None:
-        features = tuple(range(channels)) if count in (None, channels) or channels > 1 else (0,)
+    count = source.num_features
     if count is None and channels == 1:
         raise InputError(f"{name}: the number of features of the data is unknown; add ?features=F&feature=I")
-    if channels not in (1, len(features)) or len(features) > (count or channels):
+    together = (count or channels) if source.features is None else len(source.features)
+    if channels not in (1, together):
         raise InputError(
-            f"{name}: the model reads {channels} features together, the data have {count or 'an unknown number'}, and "
-            f"{len(features)} were chosen; give as many with ?features=F&feature=I,J,…"
+            f"{name}: the model reads {channels} features together, and {together} of {count or channels} are given; "
+            "give as many with ?features=F&feature=I,J,…"
         )
-    return features, channels
+    return source.features or tuple(range(channels)), channels
 
 
 def _lookback(options: LoadOptions, config: Any, family: Family) -> int:

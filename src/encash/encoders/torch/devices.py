@@ -34,6 +34,24 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def device_names() -> list[str]:
+    """Return each device of this machine with its name and its memory; the first is the one that ``auto`` takes.
+
+    >>> device_names()[-1].startswith("cpu, ")
+    True
+    """
+    chosen = choose_device("auto")
+    names = [f"cpu, {torch.get_num_threads()} threads of torch"]
+    if chosen.type in ("cuda", "xpu"):
+        cards = [_library(chosen).get_device_properties(number) for number in range(_library(chosen).device_count())]
+        names = [
+            f"{chosen.type}:{n}, {card.name}, {card.total_memory / 2**30:.1f} GiB" for n, card in enumerate(cards)
+        ] + names
+    elif chosen.type != "cpu":
+        names = [chosen.type, *names]
+    return names
+
+
 def half_dtype(device: torch.device) -> torch.dtype:
     """Return the 16-bit type in which a device multiplies fast: float16 on CUDA below 8.0, else bfloat16."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < BFLOAT16_SINCE:

@@ -181,11 +181,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return tensors, file.metadata() or {}
 
 
-def safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a safetensors file, from its header; the errors are those of
-    `read_safetensors`."""
+def safetensors_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and type, such as ``F32``, of each tensor of a safetensors file without reading it; the errors are
+    those of `read_safetensors`."""
     with _open_safetensors(path) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        return {name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()}
 
 
 @contextmanager

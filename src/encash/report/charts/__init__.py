@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from encash.errors import InputError
 from encash.report import style
 from encash.report.charts.attribution import break_even, waterfall
@@ -23,11 +25,12 @@ from encash.report.charts.forecast_skill import quintile_returns, rank_ics
 from encash.report.charts.growth import growth
 from encash.report.charts.history import drawdowns, return_distribution, years
 from encash.report.charts.monthly_returns import monthly
+from encash.report.charts.neighbors import neighbors
 from encash.report.charts.occupancy import cluster_occupancy
 from encash.report.charts.reliability import reliability
 from encash.report.charts.rolling import beta, rolling
 from encash.report.charts.skill_over_time import decay, monthly_ic, quintile_growth, signal_autocorrelation
-from encash.report.charts.strip import strip
+from encash.report.charts.strip import seed_strip, strip
 from encash.report.charts.sweeps import sweep_charts
 from encash.report.charts.trading import entries, holdings, profit_by_group, profit_by_ticker, round_trips, turnover
 from encash.report.run_extras import Extras
@@ -36,6 +39,7 @@ from encash.report.summary import Run
 __all__ = ["CHARTS", "SECTIONS", "Chart", "chart_names", "draw_chart", "growth", "run_charts", "sweep_charts"]
 
 CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
+    seed_strip,
     strip,
     equity,
     rolling,
@@ -68,6 +72,7 @@ CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     win_rates,
     cluster_map,
     cluster_stability,
+    neighbors,
     coverage,
     timings,
     stages,
@@ -88,7 +93,7 @@ SECTIONS = {
 
 def run_charts(run: Run, extras: Extras) -> list[Chart]:
     """Draw the charts that apply to a run."""
-    with style.applied():
+    with style.applied(), np.errstate(all="ignore"):  # of an account at 0; an undefined value is not drawn
         return [drawn for chart in CHARTS if (drawn := chart(run, extras)) is not None]
 
 
@@ -104,7 +109,7 @@ def draw_chart(run: Run, extras: Extras, name: str) -> style.Figure:
         InputError: the run does not have what the chart shows, or the page shows it as a table.
     """
     chart = CHARTS[chart_names().index(name)]
-    with style.on_paper(), style.applied(style.PAPER["muted"]):
+    with style.on_paper(), style.applied(style.PAPER["muted"]), np.errstate(all="ignore"):
         drawn = chart(run, extras)
     if drawn is None:
         raise InputError(f"the run has no data for the chart {name}: compare it first, or give its clusters")

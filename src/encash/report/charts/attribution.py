@@ -1,4 +1,4 @@
-"""Where the money went: from equal weights to the net return, and how much trading may cost."""
+"""Attribution of the return, from equal weights to the net return, and the cost at which nothing is left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from encash import metrics
 from encash.arrays import Float64
 from encash.report import style
 from encash.report.charts.base import Chart, Column, Point, Table
-from encash.report.formatting import SIGNED_PERCENT, Unit, number, signed_percent
+from encash.report.formatting import BASIS_POINTS, SIGNED_PERCENT, number, signed_percent
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 from encash.significance import Estimate, mean_of
-
-BASIS_POINTS = Unit("number", number, 0, 1e4)
 
 
 class Step(NamedTuple):
@@ -25,7 +23,7 @@ class Step(NamedTuple):
     amount: Estimate
     """A year, arithmetic."""
     start: float
-    """Where its bar begins; 0 for a total."""
+    """Begin of its bar; 0 for a total."""
     total: bool
 
 
@@ -39,12 +37,11 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
     figure = style.new_figure(style.WIDE, height)
     left, right = 270, 250
     axes = style.new_axes(figure, (left / style.WIDE, 46 / height, 1 - (left + right) / style.WIDE, 1 - 56 / height))
-    points = []
     for place, step in enumerate(steps):
-        value, end = step.amount.value, step.start + step.amount.value
-        role = "muted" if step.total else "good" if value > 0 else "bad"
+        value = step.amount.value
+        role = _role(step)
         axes.barh(
-            place, value, left=step.start, height=0.62, color=style.COLOR[role], alpha=0.55 if step.total else 0.8
+            place, value, left=step.start, height=0.62, color=style.COLOR[role], alpha=0.35 if role == "muted" else 0.8
         )
         if not step.total and np.isfinite(step.amount.error):
             low, high = (step.start + bound for bound in step.amount.interval())
@@ -55,9 +52,12 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
         axes.text(
             1 + 10 / axes.bbox.width, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=12.5
         )
-        points.append(Point(*style.pixel(axes, end, place), f"{step.name}: {text}"))
     axes.set_ylim(len(steps) - 0.4, -0.6)
     axes.axvline(0.0, color=style.COLOR["muted"], linewidth=1.2)
+    points = [
+        Point(*style.pixel(axes, step.start + step.amount.value, place), f"{step.name}: {_amount(step)}")
+        for place, step in enumerate(steps)
+    ]
     ticks = style.round_values(axes.get_xlim(), 6)
     style.x_axis(axes, ticks, SIGNED_PERCENT.labels(ticks.tolist()), "mean daily return, times the sessions of a year")
     ends = [step.amount.interval() for step in steps]
@@ -76,7 +76,7 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
             )
         ),
         note="Arithmetic means, so that the steps add up; the compound return is lower. Lines: 95% intervals of the "
-        "daily differences. A step is called different from zero only if its t is beyond ±2.",
+        "daily differences. A step is green or red only if its t is beyond ±2.",
         wide=True,
     )
 
@@ -184,6 +184,15 @@ def _amount(step: Step) -> str:
         return text
     low, high = map(signed_percent, step.amount.interval())
     return f"{text}  (95%: {low} to {high})"
+
+
+def _role(step: Step) -> str:
+    """Return the color of a bar: green and red only for a difference that is distinguishable from zero."""
+    if step.total:
+        return "bench" if step.name == "All candidates in equal weights" else "net"
+    if not abs(step.amount.t) >= 2:
+        return "muted"
+    return "good" if step.amount.value > 0 else "bad"
 
 
 def _reading(step: Step) -> str:

@@ -41,7 +41,7 @@ def cluster_atlas(run: Run, extras: Extras) -> Chart | None:
     points = []
     for place, one in enumerate(shown):
         at = _TOP + _ROW * (place + 0.5)
-        _text(axes, 12, at, str(one.cluster), "net" if one.cluster in kept else "ink", fontweight="bold")
+        _text(axes, 12, at, str(one.cluster), "net" if one.cluster in kept else "ink", weight="bold")
         _sparkline(axes, one, at)
         names = "  ".join(f"{shorten(name, 8)} {percent(share, 0)}" for name, share in one.tickers)
         _text(axes, _TICKERS, at, names, "muted")
@@ -72,8 +72,8 @@ def cluster_atlas(run: Run, extras: Extras) -> Chart | None:
     )
 
 
-def _text(axes: style.Axes, x: float, y: float, text: str, role: str, **more: str) -> None:
-    axes.text(x, y, text, va="center", fontsize=12, color=style.COLOR[role], **more)
+def _text(axes: style.Axes, x: float, y: float, text: str, role: str, weight: str = "normal") -> None:
+    axes.text(x, y, text, va="center", fontsize=12, color=style.COLOR[role], fontweight=weight)
 
 
 def _headings(axes: style.Axes, ranked: bool) -> None:
@@ -127,7 +127,10 @@ def _across(value: float, limits: tuple[float, float]) -> float:
 
 def _return_range(shown: Sequence[ClusterBehavior], before: dict[int, ClusterReturn]) -> tuple[float, float]:
     """Return the range of means and most intervals, 0 included."""
-    both = [*shown, *(before[one.cluster] for one in shown if one.cluster in before)]
+    both: list[ClusterReturn | ClusterBehavior] = [
+        *shown,
+        *(before[one.cluster] for one in shown if one.cluster in before),
+    ]
     ends = np.array(
         [[one.mean_return + side * CRITICAL * np.nan_to_num(_error(one)) for side in (-1, 1)] for one in both]
     )

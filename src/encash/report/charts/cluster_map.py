@@ -28,10 +28,9 @@ def cluster_map(run: Run, extras: Extras) -> Chart | None:
         points = shown.entries[chosen].T
         style.dots(axes, points[0], points[1], 3.4, style.COLOR[role], 0.4)
     axes.margins(0.03)
-    for number in clusters if len(clusters) <= MOST_LABELED else clusters[kept]:
-        style.centered(
-            axes, shown.centroids[number], str(number), style.COLOR["net" if kept[number] else "ink"], fontweight="bold"
-        )
+    labeled = clusters if len(clusters) <= MOST_LABELED else clusters[kept]
+    for number, place in zip(labeled.tolist(), style.spread_labels(axes, shown.centroids[labeled]), strict=True):
+        style.centered(axes, place, str(number), style.COLOR["net" if kept[number] else "ink"], fontweight="bold")
     fit = "the last refit" if extras.refits else "the fit"
     return Chart(
         title=f"2-D projection of the clusters ({percent(shown.explained, 0)} of the variance)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from encash.arrays import Days
 from encash.report.charts.base import Chart
 from encash.report.charts.elements import Line
 from encash.report.charts.timeline import Band, Panel, timeline
@@ -17,9 +18,8 @@ def cluster_stability(run: Run, extras: Extras) -> Chart | None:
     found = extras.refits
     if found is None or len(found.first_days) < 2:
         return None
-    days, agreement, best, moved = (
-        values[1:] for values in (found.first_days, found.agreement, found.best_kept, found.drift)
-    )
+    days: Days = found.first_days[1:]
+    agreement, best, moved = (values[1:] for values in (found.agreement, found.best_kept, found.drift))
     reading = (
         f"From one refit to the next, {percent(float(agreement.mean()), 0)} of the entries keep their cluster, and "
         f"{percent(float(best.mean()), 0)} of the best clusters stay best."

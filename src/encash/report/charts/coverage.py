@@ -7,7 +7,7 @@ import numpy as np
 from encash.arrays import Float64
 from encash.report import style
 from encash.report.charts.base import Chart, Column, Table
-from encash.report.charts.timeline import LEFT, RIGHT
+from encash.report.charts.timeline import LEFT, RIGHT, month_labels
 from encash.report.formatting import COUNT, PERCENT, count, percent, pluralize, shorten
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
@@ -65,10 +65,10 @@ def _draw(run: Run, days: np.ndarray, there: Float64, found: Float64) -> style.F
     colors[..., 3] = np.where(candidates > 0, np.where(complete, 150, np.round(110 + 145 * lost)), 0)
     axes.imshow(colors, aspect="auto", interpolation="none", extent=(0, len(days), len(there), 0))
     names = run.candidates.names
-    for row in np.unique(np.linspace(0, len(names) - 1, min(len(names), plot // 16)).round().astype(int)).tolist():
+    for row in range(0, len(names), -(-16 * len(names) // plot)):
         style.y_label(axes, row + 0.5, shorten(names[row], 9), fontsize=style.SMALL)
-    places = np.unique(np.linspace(0, len(days) - 1, min(len(days), 8)).round().astype(int))
-    style.x_axis(axes, places + 0.5, [str(days[place])[:7] for place in places], line=False)
+    places, labels = month_labels(tuple(map(str, days)))
+    style.x_axis(axes, places, labels, line=False)
     return figure
 
 

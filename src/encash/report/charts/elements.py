@@ -102,7 +102,15 @@ def end_labels(axes: style.Axes, lines: Sequence[Line], unit: Unit, gap: float =
     for line, at in zip(lines, heights, strict=True):
         text = f"{line.label} {unit(float(line.values[-1]))}"
         place = (1 + 8 / axes.bbox.width, (at - excess) / height)
-        axes.text(*place, text, transform=axes.transAxes, va="center", color=style.COLOR[line.role], fontsize=12)
+        axes.text(
+            *place,
+            text,
+            transform=axes.transAxes,
+            va="center",
+            color=style.COLOR[line.role],
+            fontsize=12,
+            gid=style.AXIS,
+        )
 
 
 def bars(values: Sequence[IntervalBar], unit: Unit, *, y_title: str, x_title: str, base: float = 0.0) -> dict[str, Any]:
@@ -190,7 +198,7 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
         Figure, points and table of the chart.
     """
     figure = style.new_figure(style.HALF, 300)
-    axes = style.new_axes(figure, (0.085, 0.17, 0.9, 0.5))
+    axes = style.new_axes(figure, (0.115, 0.17, 0.87, 0.7 - len(marks) * 20 / 300))
     values = np.concatenate([draws, [mark.value for mark in marks]])
     margin = 0.03 * max(float(np.ptp(values)), 1e-3 * float(np.abs(values).max()))
     bins = max(8, min(40, round(2.0 * len(draws) ** 0.5)))
@@ -202,9 +210,9 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
     ticks = style.round_values(axes.get_xlim(), 5)
     style.x_axis(axes, ticks, unit.labels(ticks.tolist()), x_title)
     for order, mark in enumerate(marks):
-        _mark(axes, mark, unit, order)
+        _mark(axes, mark, unit, level=28 + 20 * (len(marks) - order), first=order == 0)
     above = 1.0 + 16 / axes.bbox.height
-    axes.text(-0.09, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
+    axes.text(-0.132, above, y_title, transform=axes.transAxes, va="center", fontsize=12)
     spans = [(float(low), float(high)) for low, high in pairwise(edges.tolist())]
     points = [
         Point(*style.pixel(axes, (low + high) / 2, float(number)), f"{unit(low)} to {unit(high)}: {number}")
@@ -221,16 +229,16 @@ def histogram(draws: Float64, marks: Sequence[Mark], unit: Unit, *, y_title: str
     return {"figure": figure, "points": points, "table": table}
 
 
-def _mark(axes: style.Axes, mark: Mark, unit: Unit, order: int) -> None:
-    """Draw a vertical line, and its label above the chart."""
+def _mark(axes: style.Axes, mark: Mark, unit: Unit, *, level: float, first: bool) -> None:
+    """Draw a vertical line, and its label some pixels above the chart."""
     line: dict[str, Any] = {
         "color": style.COLOR[mark.role],
-        "linewidth": 2.4 if order == 0 else 1.7,
-        "linestyle": "-" if order == 0 else style.DASHES,
+        "linewidth": 2.4 if first else 1.7,
+        "linestyle": "-" if first else style.DASHES,
         "clip_on": False,
     }
     axes.plot([mark.value] * 2, [0, 1.03], transform=axes.get_xaxis_transform(), **line)
-    level = 1.0 + (92 - 20 * order) / axes.bbox.height
-    axes.plot([-0.09, -0.03], [level, level], transform=axes.transAxes, **line)
+    up = 1.0 + level / axes.bbox.height
+    axes.plot([-0.132, -0.072], [up, up], transform=axes.transAxes, **line)
     label = f"{mark.label} {unit(mark.value)}"
-    axes.text(-0.015, level, label, transform=axes.transAxes, va="center", color=line["color"])
+    axes.text(-0.055, up, label, transform=axes.transAxes, va="center", color=line["color"])

@@ -37,7 +37,7 @@ def drawdowns(run: Run, extras: Extras) -> Chart | None:
                 Column(name="to", values=[str(days[one.trough]) for one in found]),
                 Column(name="recovered", values=["not yet" if end is None else str(days[end]) for end in ends]),
                 Column(
-                    name="sessions below the high",
+                    name="sessions",
                     values=[(len(days) - 1 if one.recovery is None else one.recovery) - one.peak for one in found],
                     unit=COUNT,
                 ),

@@ -39,8 +39,8 @@ def rolling(run: Run, extras: Extras) -> Chart | None:
     above = f"{percent(float(np.mean(values > 0)), 0)} of the windows"
     return Chart(
         title="Rolling Sharpe ratio and volatility",
-        reading=f"Over the last {count(window)} sessions, the Sharpe ratio was between {number(np.nanmin(values))} and "
-        f"{number(np.nanmax(values))}, and above 0 in {above}.",
+        reading=f"Over the last {count(window)} sessions, the Sharpe ratio was {_span(values)}, and above 0 "
+        f"in {above}.",
         section="time",
         note="Neighboring windows share most of their sessions: a long swing is not many observations.",
         **timeline(
@@ -63,8 +63,8 @@ def beta(run: Run, extras: Extras) -> Chart | None:
     values = np.array([metrics.alpha_beta(net[end - window : end], base[end - window : end]).beta[0] for end in ends])
     return Chart(
         title="Beta to the benchmark",
-        reading=f"Over the last {count(window)} sessions, beta was between {number(np.nanmin(values))} and "
-        f"{number(np.nanmax(values))}; over the whole run {number(run.figure('beta'))}.",
+        reading=f"Over the last {count(window)} sessions, beta was {_span(values)}; over the whole run "
+        f"{number(run.figure('beta'))}.",
         section="time",
         **timeline(
             run.equity.days[ends],
@@ -82,6 +82,14 @@ def _windows(run: Run) -> tuple[Int64, int]:
         return np.empty(0, dtype=np.int64), window
     every = -(-(returns - window + 1) // _MOST)
     return np.unique(np.append(np.arange(window, returns + 1, every), returns)).astype(np.int64), window
+
+
+def _span(values: Float64) -> str:
+    """Name the lowest and the highest value."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "undefined"
+    return f"between {number(float(known.min()))} and {number(float(known.max()))}"
 
 
 def _over(returns: Float64, ends: Int64, window: int, measure: Callable[[Float64], float]) -> Float64:

@@ -66,7 +66,7 @@ def quintile_growth(run: Run, extras: Extras) -> Chart | None:
     if len(days) < 2:
         return None
     sums, count = np.cumsum(groups, axis=0), groups.shape[1]
-    roles = ["bad", *["muted"] * (count - 2), "net"]
+    roles = ["bench", *["muted"] * (count - 2), "net"]
     names = ["bottom", *map(str, range(2, count)), "top"]
     spread = Line(label="top − bottom", values=sums[:, -1] - sums[:, 0], role="net", width=1.5)
     doubt = "" if abs(skill.spread_t) >= 2 else ", not distinguishable from zero"
@@ -148,7 +148,7 @@ def _traded(run: Run, extras: Extras) -> tuple[Skill | None, DailySkill | None]:
     return skill, None if skill is None else extras.daily_skill.get(skill.horizon)
 
 
-_ROLES = ("net", "bench", "good", "bad", "gross", "muted")
+_ROLES = ("net", "bench", "gross", "teal", "pink", "ink")
 
 
 def _by_lag(

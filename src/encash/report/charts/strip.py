@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ _FIGURES = {
     "sharpe": ("Sharpe ratio", NUMBER),
     "max_drawdown": ("max drawdown", PERCENT),
 }
-_ROLES = {"no filter": "ink", "benchmark": "bench", "shuffled clusters": "good"}
+_ROLES = {"no filter": "ink", "benchmark": "bench", "shuffled clusters": "pink"}
 
 
 class _Mark(NamedTuple):
@@ -31,30 +32,46 @@ class _Mark(NamedTuple):
 
 def strip(run: Run, extras: Extras) -> Chart | None:
     """Draw each random draw as a dot, the run as a large one, and the alternatives as ticks; None without draws."""
-    shown = [key for key in _FIGURES if np.isfinite(extras.draws.get(key, ())).sum() > 1]
+    what = f"random {'filters' if run.has_filter else 'rankings'}"
+    title = "This run among random draws"
+    return _strip(run, extras.draws, extras.references, title, what, f"{what} on the same days and costs")
+
+
+def seed_strip(run: Run, extras: Extras) -> Chart | None:
+    """Draw each seed as a dot, and the run as a large one; None without several seeds."""
+    return _strip(run, extras.seed_figures, {}, "This run among its seeds", "seeds", "seeds of the same configuration")
+
+
+def _strip(
+    run: Run,
+    draws_of: Mapping[str, Sequence[float]],
+    references: Mapping[str, Mapping[str, float]],
+    title: str,
+    what: str,
+    whats: str,
+) -> Chart | None:
+    shown = [key for key in _FIGURES if np.isfinite(draws_of.get(key, ())).sum() > 1]
     if not shown:
         return None
-    what = "filters" if run.has_filter else "rankings"
     figure, points, columns = style.new_figure(style.WIDE, _HEIGHT), [], []
     width = (style.WIDE - 40) / len(_FIGURES)
     names: dict[str, str] = {}
     for place, key in enumerate(shown):
-        title, unit = _FIGURES[key]
+        name, unit = _FIGURES[key]
         left = (12 + place * (width + 8)) / style.WIDE
         axes = style.new_axes(
             figure, (left, _BELOW / _HEIGHT, (width - 16) / style.WIDE, (_HEIGHT - _BELOW - _TOP) / _HEIGHT)
         )
-        marks = _marks(run, extras, key)
+        marks = _marks(run, references, key)
         names |= {mark.name: mark.role for mark in marks}
-        draws = np.asarray(extras.draws[key], dtype=np.float64)
-        points += _draw(axes, draws[np.isfinite(draws)], marks, unit, title)
-        columns.append(Column(name=title, values=draws, unit=unit))
+        draws = np.asarray(draws_of[key], dtype=np.float64)
+        points += _draw(axes, draws[np.isfinite(draws)], marks, unit, name)
+        columns.append(Column(name=name, values=draws, unit=unit))
     _legend(figure, names, what)
     draw = Column(name="draw", values=[str(number) for number in range(len(columns[0].values))])
     return Chart(
-        title="This run among random draws",
-        reading=f"Each gray dot is one of {count(len(columns[0].values))} random {what} on the same days and costs; to "
-        "the right is better.",
+        title=title,
+        reading=f"Each gray dot is one of {count(len(columns[0].values))} {whats}; to the right is better.",
         section="verdict",
         figure=figure,
         points=sorted(points),
@@ -63,11 +80,11 @@ def strip(run: Run, extras: Extras) -> Chart | None:
     )
 
 
-def _marks(run: Run, extras: Extras, key: str) -> list[_Mark]:
+def _marks(run: Run, references: Mapping[str, Mapping[str, float]], key: str) -> list[_Mark]:
     """Return the alternatives that are known, and the run last."""
     marks = [
         _Mark(name, found[key], _ROLES[name])
-        for name, found in extras.references.items()
+        for name, found in references.items()
         if np.isfinite(found.get(key, np.nan))
     ]
     own = run.figure(key)
@@ -113,7 +130,7 @@ def _legend(figure: style.Figure, names: dict[str, str], what: str) -> None:
     """Name the marks on one line above the dots."""
     left, up = 12.0, 1 - 14 / _HEIGHT
     entries = [
-        ("●", f"random {what}", "muted"),
+        ("●", what, "muted"),
         *(("●" if name == "this run" else "┃", name, role) for name, role in names.items()),
     ]
     for sign, name, role in entries:

@@ -85,7 +85,9 @@ def returns(sweep: Sweep) -> Chart | None:
     if len(values) < 2:
         return None
     marks = [Mark(label="median run", value=float(np.median(values)), role="muted")]
-    base = np.unique(_defined(sweep, "benchmark_return").round(9)) if "benchmark_return" in sweep.columns else ()
+    base = (
+        np.unique(_defined(sweep, "benchmark_return").round(9)) if "benchmark_return" in sweep.columns else values[:0]
+    )
     ahead = ""
     if len(base) == 1:
         marks.insert(0, Mark(label="all candidates", value=float(base[0]), role="bench"))
@@ -106,7 +108,7 @@ def heat_maps(sweep: Sweep) -> list[Chart]:
     columns["sharpe"] = columns["sharpe"].astype(np.float64)
     for rows, across in combinations([name for name in sweep.varied if name != "seed"], 2):
         heat = heat_map(columns, rows, across)
-        if min(heat["values"].shape) >= 2 and max(heat["values"].shape) <= 16:
+        if min(heat["values"].shape) >= 2 and max(heat["values"].shape) <= 16 and np.isfinite(heat["values"]).any():
             drawn.append(_heat(rows, across, heat))
     return drawn[:_HEATS]
 
@@ -165,7 +167,9 @@ def parallel_coordinates(sweep: Sweep) -> Chart | None:
     places = np.column_stack([_places(sweep.columns[name][rows]) for name in names])
     sharpe = sweep.figure("sharpe")[rows]
     known = np.isfinite(sharpe)
-    span = max(float(np.ptp(sharpe[known])), 1e-9) if known.any() else 1.0
+    if not known.any():
+        return None
+    span = max(float(np.ptp(sharpe[known])), 1e-9)
     paths = np.column_stack([places, np.nan_to_num((sharpe - np.nanmin(sharpe)) / span)])[known]
     top = np.arange(len(paths)) < max(1, len(paths) // 10)
     figure = style.new_figure(style.WIDE, 320)
@@ -184,8 +188,8 @@ def parallel_coordinates(sweep: Sweep) -> Chart | None:
         _levels(axes, at, sweep.columns[name][rows])
         axes.text(at, 1.1, name, ha="center", va="center", fontsize=12, color=style.COLOR["ink"])
     axes.plot([len(names)] * 2, [0, 1], color=style.COLOR["ink"], linewidth=1.0)
-    for at, value in ((0.0, float(np.nanmin(sharpe))), (1.0, float(np.nanmax(sharpe)))):
-        axes.text(len(names) + 0.01 * len(names), at, number(value), va="center", fontsize=12)
+    for up, value in ((0.0, float(np.nanmin(sharpe))), (1.0, float(np.nanmax(sharpe)))):
+        axes.text(1.01 * len(names), up, number(value), va="center", fontsize=12)
     axes.text(len(names), 1.1, "Sharpe ratio", ha="center", va="center", fontsize=12, color=style.COLOR["ink"])
     return Chart(
         title="Settings of all runs",

@@ -101,8 +101,14 @@ def _draw(axes: style.Axes, when: Float64, panel: Panel, columns: list[Column], 
     for order, line in enumerate(panel.lines):
         shown = thin(np.nan_to_num(line.values), POINTS)
         color = style.COLOR[line.role]
-        style_of_line = {"color": color, "linewidth": line.width, "zorder": 3.0 - 0.01 * order, "gid": "data-series"}
-        axes.plot(when[shown], line.values[shown], **style_of_line)
+        axes.plot(
+            when[shown],
+            line.values[shown],
+            color=color,
+            linewidth=line.width,
+            zorder=3.0 - 0.01 * order,
+            gid="data-series",
+        )
         if panel.filled and order == 0:
             axes.fill_between(
                 when[shown], line.values[shown], 0.0, color=color, alpha=0.2, linewidth=0, gid="data-series"
@@ -144,3 +150,20 @@ def _wide_range(series: Sequence[Float64]) -> bool:
     """Report whether values range so widely that a logarithmic axis is needed, and allow one."""
     values = np.concatenate([values[np.isfinite(values)] for values in series])
     return bool(len(values) and values.min() > 0 and values.max() / values.min() > LOG_RANGE)
+
+
+def month_labels(labels: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Return the columns at which months or years begin, at equal steps and ten at most, and their names."""
+    months = np.array([label[:7] for label in labels], dtype="datetime64[M]").astype(np.int64)
+    begins = np.flatnonzero(np.concatenate([[True], months[1:] != months[:-1]]))
+    whole = begins if len(begins) < 2 or months[-1] - months[0] < 12 else begins[1:]  # the first may be cut off
+    numbers = months[whole]
+    for step in (1, 2, 3, 6, 12, 24, 60, 120):
+        _, first = np.unique(numbers // step, return_index=True)
+        first = first[(numbers[first] % step == 0) | (step == 1)]
+        if 2 <= len(first) <= 10:
+            break
+    else:
+        first, step = np.array([0]), 1
+    names = [str(np.datetime64(int(number), "M")) for number in numbers[first]]
+    return whole[first].tolist(), [name[:4] if step >= 12 else name for name in names]

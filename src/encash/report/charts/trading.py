@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from encash import metrics
@@ -151,7 +153,7 @@ def profit_by_ticker(run: Run, extras: Extras) -> Chart | None:
     top = sum(list(profits.values())[:_SHOWN])
     reading = (
         f"{positive} of {pluralize(len(profits), 'ticker')} brought in money; the best {min(_SHOWN, len(profits))} "
-        f"{money(top)} of {money(total)}."
+        f"brought in {money(top)}, all of them together {money(total)}."
     )
     return Chart(
         title="Profit by ticker",
@@ -239,7 +241,7 @@ def _extremes(trips: tuple[Trip, ...]) -> str:
     )
 
 
-def _profit_bars(profits: dict[str, float]) -> dict[str, object]:
+def _profit_bars(profits: dict[str, float]) -> dict[str, Any]:
     """Draw profits as horizontal bars."""
     values = [IntervalBar(label=name, value=value, highlighted=value > 0) for name, value in profits.items()]
     return horizontal_bars(values, MONEY, x_title="profit, in the currency of the prices", y_title="ticker or group")

@@ -45,8 +45,8 @@
     return ticks;
   };
   const exactDigits = (ticks, scale) => {
-    for (let digits = 0; digits < 6; digits++)
-      if (ticks.every((tick) => Math.abs(Number((tick * scale).toFixed(digits)) - tick * scale) < 1e-6 * Math.max(...ticks.map(Math.abs)) * scale)) return digits;
+    for (let digits = 0; digits < 12; digits++)
+      if (ticks.every((tick) => Math.abs(Number((tick * scale).toFixed(digits)) - tick * scale) < 1e-4 * Math.abs(ticks[1] - ticks[0] || tick) * scale)) return digits;
     return 6;
   };
   const timeTicks = (low, high) => {
@@ -128,7 +128,7 @@
     const panels = JSON.parse(drawing.dataset.panels);
     const readout = html("p", "readout");
     figure.querySelector("figcaption").after(readout);
-    return { figure, drawing, svg, panels, readout, live: element("g", {}, svg), over: element("g", { class: "over" }, svg) };
+    return { figure, drawing, svg, panels, readout, live: element("g", { class: "live" }, svg), over: element("g", { class: "over" }, svg) };
   });
   const whole = figures.length ? figures[0].panels[0].span : [0, 1];
   const data = (chart) => {
@@ -161,7 +161,15 @@
     const [, top, , height] = panel.box, up = panel.log ? Math.log : (value) => value;
     return (value) => top + height * (1 - (up(value) - up(low)) / (up(high) - up(low)));
   };
+  const drawImage = (chart, panel) => {
+    const [left, top, width, height] = panel.box, [low, high] = view;
+    const from = left + (low - whole[0]) / (whole[1] - whole[0]) * width, part = (high - low) / (whole[1] - whole[0]) * width;
+    const inner = element("svg", { x: left, y: top, width, height, viewBox: [from, top, part, height].join(" "), preserveAspectRatio: "none" }, chart.live);
+    inner.append(chart.svg.querySelector("[data-image]").cloneNode());
+    inner.firstChild.removeAttribute("clip-path");
+  };
   const drawPanel = (chart, panel, first, last) => {
+    if (panel.image) return drawImage(chart, panel);
     const seen = [...panel.lines.map(([column]) => column), ...panel.bands.flatMap(([low, high]) => [low, high])];
     let low = Infinity, high = -Infinity;
     for (const column of seen)
@@ -203,6 +211,13 @@
       const base = up(0), [column, role] = panel.lines[0];
       element("path", { d: `M${across(panel.box, chart.days[first])} ${base}` + path(column, rows).replaceAll("M", "L") + `L${across(panel.box, chart.days[last])} ${base}Z`, fill: `var(--${role})`, "fill-opacity": 0.2 }, inner);
     }
+    const ends = panel.lines.map(([column, role]) => [chart.columns[column][last], column, role]).filter(([value]) => Number.isFinite(value));
+    let below = Infinity;
+    for (const [value, column, role] of ends.sort(([one], [other]) => one - other)) {
+      below = Math.min(up(value), below - 16);
+      const label = element("text", { x: left + width + 8, y: below + 4, style: `fill: var(--${role})` }, chart.live);
+      label.textContent = `${chart.names[column].split(",")[0]} ${written(panel.unit, value)}`;
+    }
     for (const [column, role, strokeWidth] of [...panel.lines].reverse())
       element("path", { d: path(column, rows), fill: "none", stroke: `var(--${role})`, "stroke-width": strokeWidth }, inner);
   };
@@ -242,11 +257,16 @@
       }
       if (row < 0) continue;
       html("b", "", chart.readout, dayText(days[row]));
-      for (const panel of chart.panels)
+      for (const panel of chart.panels) {
+        if (panel.image) {
+          const largest = columns.map((values, column) => [values[row], names[column]]).slice(1).sort(([one], [other]) => other - one);
+          for (const [share, name] of largest.slice(0, 4)) html("span", "", chart.readout, ` ${name} ${written(panel.unit, share)}`);
+        }
         for (const [column, role] of panel.lines) {
           const value = html("span", "", chart.readout, ` ${names[column]} ${written(panel.unit, columns[column][row])}`);
           value.style.setProperty("--role", `var(--${role})`);
         }
+      }
     }
   };
   const bar = html("div", "zoom"), span = html("b", "", bar), back = html("button", "", bar, "Show the whole run");

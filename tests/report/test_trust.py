@@ -1,0 +1,96 @@
+"""The trust panel: equality of two runs, the audit, and commands that reproduce."""
+
+import json
+import shlex
+
+import pytest
+
+from encash.cli.main import parser
+from encash.errors import FormatError, InputError
+from encash.report import Extras, assess, ledger_digests, read_audit, read_run, render_report
+from encash.report.commands import run_command, test_command
+from encash.report.trust import proofs
+
+test_command.__test__ = False  # type: ignore[attr-defined]  # a function of the report, not a test
+
+WORDS = [
+    "backtest",
+    "--prices",
+    "my prices;rm -rf.h5",
+    "--cache",
+    "c.lance",
+    "--start",
+    "2016-02-01",
+    "--compare",
+    "--json",
+]
+
+
+@pytest.fixture
+def folder(write_run):
+    """A run that records its command."""
+    folder = write_run()
+    (folder / "command.json").write_text(json.dumps({"words": WORDS}))
+    return folder
+
+
+def test_the_command_is_safe_to_paste(folder, tmp_path):
+    """Its words come back from a shell as they were, without those that only change the output."""
+    run = read_run(folder)
+    assert shlex.split(run_command(run)) == ["encash", *WORDS[:-1]]
+    text = render_report([folder], tmp_path / "r.html").read_text()
+    assert "&#39;my prices;rm -rf.h5&#39;" in text
+
+
+def test_each_statement_names_a_command_that_tests_it(folder):
+    """Each is accepted by the command line; one that compares has the flags of the run and one --compare."""
+    run = read_run(folder)
+    for one in assess(run, Extras()):
+        words = shlex.split(one.command)
+        assert words[0] == "encash"
+        if words[1] == "backtest":
+            flags = parser("backtest").parse_args(words[1:])
+            assert str(flags.prices) == WORDS[2]
+        assert words.count("--compare") <= 1
+    assert "audit --prices 'my prices;rm -rf.h5' --cache c.lance --start 2016-02-01" in test_command(run, ("audit",))
+
+
+def test_a_run_without_a_command_says_so(write_run, tmp_path):
+    """A run from Python has no command; its tests are named with an ellipsis."""
+    folder = write_run()
+    assert "is not recorded" in render_report([folder], tmp_path / "r.html").read_text()
+    assert test_command(read_run(folder), ("--compare", "200")) == "encash backtest … --compare 200"
+
+
+@pytest.mark.parametrize("content", ['{"words": "rm"}', '{"words": [1]}', "[]", "{"])
+def test_a_malformed_command_is_refused(folder, content):
+    """Words that are no list of text are an error, never shown."""
+    (folder / "command.json").write_text(content)
+    with pytest.raises(FormatError, match=r"command\.json"):
+        read_run(folder)
+
+
+def test_equal_ledgers_pass_and_others_fail(write_run):
+    """The hashes of both stand on the page; one byte makes the difference."""
+    same, other = write_run("a"), write_run("b")
+    run = read_run(same)
+    names = {proof.name: proof.mark for proof in proofs(run, Extras(equal_to=ledger_digests([same], other)))}
+    assert names["Same ledger as b"] == "pass"
+    with (other / "ledger.csv").open("a") as file:
+        file.write("2016-02-02,AAA,sell,1.0,100.0,0.05\n")
+    names = {proof.name: proof.mark for proof in proofs(run, Extras(equal_to=ledger_digests([same], other)))}
+    assert names["Same ledger as b"] == "fail"
+    with pytest.raises(InputError, match="one run"):
+        ledger_digests([same, other], other)
+
+
+def test_the_lines_of_an_audit_are_shown(write_run, tmp_path):
+    """Each test of the audit with its status; a file that is none is refused."""
+    path = tmp_path / "audit.json"
+    checks = [{"name": "truncation", "status": "passed", "detail": "5 days", "passed": True}]
+    path.write_text(json.dumps({"checks": checks, "passed": True}))
+    shown = proofs(read_run(write_run()), Extras(audit=read_audit(path)))
+    assert ("pass", "truncation", "5 days") in [tuple(proof) for proof in shown]
+    path.write_text('{"checks": [{"status": "fine"}]}')
+    with pytest.raises(FormatError, match="does not hold an audit"):
+        read_audit(path)
