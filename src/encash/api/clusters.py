@@ -31,7 +31,7 @@ class Ranked:
     rule: clusters.SelectionRule
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Clusters(Shown):
     """Clusters in a folder, and their rankings."""
 
@@ -74,7 +74,7 @@ class Clusters(Shown):
         return [("smallest, largest", f"{self.model.counts.min():,}, {self.model.counts.max():,}"), *ranked]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Walk(Shown):
     """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
 
