@@ -15,6 +15,7 @@ from encash.api.inputs import Progresses, folder_of, groups_of, price_columns, p
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
+from encash.errors import InputError
 from encash.progress import Progress
 
 
@@ -126,6 +127,11 @@ def sweep(
         points = engine.points_of(grid, filter=default)
     else:
         points = engine.read_grid(grid, filter=default)
+    configs = [point.config for point in points]
+    if groups is not None and not any(config.needs_groups for config in configs):
+        raise InputError(
+            "groups are for group_neutral or max_per_group, which no run sets; give both it and one of these, or no groups"
+        )
     universe = universe_of(tickers, membership)
     sources = sources_of(
         prices=prices,
@@ -134,7 +140,7 @@ def sweep(
         head=head,
         scores=scores,
         model=model,
-        price_columns=price_columns([point.config for point in points]),
+        price_columns=price_columns(configs),
         **options,
     )
     choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
