@@ -130,7 +130,7 @@ def sweep(
     configs = [point.config for point in points]
     if groups is not None and not any(config.needs_groups for config in configs):
         raise InputError(
-            "groups are for group_neutral or max_per_group, which no run sets; give both it and one of these, or no groups"
+            "groups are for group_neutral or max_per_group, which no run sets; give both it and one of these"
         )
     universe = universe_of(tickers, membership)
     sources = sources_of(
