@@ -134,7 +134,7 @@ def test_charts_are_figures(sources, tmp_path):
     """`dir(run.plot)` lists the charts of the page; each is a figure in the colors of paper."""
     run = encash.backtest(**sources, start=START, run_dir=tmp_path / "run")
     assert "equity" in dir(run.plot)
-    figure = run.plot.equity()
+    figure: Any = run.plot.equity()
     figure.savefig(tmp_path / "equity.png")
     assert figure._repr_png_().startswith(b"\x89PNG")
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
@@ -230,6 +230,7 @@ def test_temporary_clusters_last_as_long_as_their_run(sources, tmp_path):
 
     run = encash.backtest(**sources, clusters=ranked(), start=START, run_dir=tmp_path / "run")
     gc.collect()
+    assert run.clusters is not None
     assert run.clusters.is_dir()
     assert encash.report(run, out=tmp_path / "r.html").is_file()
 
