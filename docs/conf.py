@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 from encash import __version__
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -32,3 +35,8 @@ html_title = f"encash {__version__}"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {"footer_icons": [], "top_of_page_buttons": []}
+
+
+def setup(app: Sphinx) -> None:
+    """Show tables of cron as plain text: Pygments has no lexer for them."""
+    app.add_lexer("cron", TextLexer)

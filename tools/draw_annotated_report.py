@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,15 +69,17 @@ def make_panel(world: str, *, tickers: int = TICKERS, sessions: int = SESSIONS, 
 def run_world(world: str, folder: Path, *, draws: int = 200, **sizes: int) -> encash.Run:
     """Run the whole workflow in a world: cache, head and clusters on the first half, backtest on the second."""
     panel = make_panel(world, **sizes)
+    prices = panel.prices
+    assert prices is not None
     cache = encash.open_cache(folder / f"{world}.lance")
     cache.build(panel, LastDay())
     days = panel.sessions
     end, start = days[len(days) // 2], days[len(days) // 2 + 25]
-    head = encash.fit_head(cache, panel.prices, end=end, horizons=[1, 5, 10, 20], out=folder / f"{world}-head")
+    head = encash.fit_head(cache, prices, end=end, horizons=[1, 5, 10, 20], out=folder / f"{world}-head")
     clusters = encash.fit_clusters(cache, end=end, k=10, seed=0, out=folder / f"{world}-clusters")
-    clusters = encash.rank_clusters(clusters, cache, panel.prices, end=end, horizon=5, top=3)
+    clusters = encash.rank_clusters(clusters, cache, prices, end=end, horizon=5, top=3)
     run = encash.backtest(
-        panel=panel, prices=panel.prices, cache=cache, head=head, clusters=clusters, start=start, horizon=5, top_k=10,
+        panel=panel, prices=prices, cache=cache, head=head, clusters=clusters, start=start, horizon=5, top_k=10,
         run_dir=folder / world,
     )  # fmt: skip
     encash.compare(run, draws=draws)
@@ -115,8 +116,9 @@ def _centered(step: np.ndarray) -> np.ndarray:
     """Return the average of the returns around each day, of deviation 1: half of it is the future of that day."""
     padded = np.pad(step - step.mean(axis=1, keepdims=True), ((AVERAGED, AVERAGED), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * AVERAGED + 1, axis=0)
-    found: Any = windows.mean(axis=-1)
-    return found / found.std()
+    means = windows.mean(axis=-1)
+    scaled: np.ndarray = means / means.std()
+    return scaled
 
 
 if __name__ == "__main__":

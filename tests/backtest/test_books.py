@@ -108,8 +108,8 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     for name in ("shares", "price", "fee"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-9)
     assert one.unfilled == other.unfilled
-    equities = [simulate(replace(market, years=years), targets, rules).equity for years in (None, np.zeros(40))]
-    np.testing.assert_allclose(*equities, rtol=1e-9)
+    ours, theirs = (simulate(replace(market, years=years), targets, rules).equity for years in (None, np.zeros(40)))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)

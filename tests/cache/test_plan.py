@@ -104,8 +104,9 @@ def test_a_block_is_bounded_in_bytes_and_in_seconds():
 
 
 MEMORY = """
-import resource, sys
+import sys
 from encash.cache import open_cache
+from encash.cache.plan import process_peak_bytes
 from encash.panel.toy import toy_panel
 from encash.testing import MeanEncoder
 panel = toy_panel(seed=1, num_tickers=60, num_sessions=400)
@@ -113,7 +114,7 @@ encoder = MeanEncoder(panel.num_features, lookback=8, dim=512, batch_size=64)
 cache = open_cache(sys.argv[1])
 planned = cache.plan(panel, encoder).peak_memory_bytes
 cache.build(panel, encoder)
-print(planned, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(planned, process_peak_bytes())
 """
 
 

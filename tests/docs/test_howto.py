@@ -62,7 +62,7 @@ def second_model(workflow: Path) -> None:
     assert main([*build, "--precision", "float32", "--quiet"]) == 0
 
 
-@pytest.mark.parametrize("page", ["nightly", "restated-prices", "merging", "many-models", "own-filter"])
+@pytest.mark.parametrize("page", ["restated-prices", "merging", "many-models", "own-filter"])
 def test_the_commands_of_a_page_run(
     page: str, second_model: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,14 +12,11 @@ import pytest
 from encash.cli import main
 from encash.cli.main import parser
 from encash.testing import write_checkpoint
+from tests.docs.pages import blocks
 from tests.docs.test_models import folder
 
 __all__ = ["folder"]
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "nightly.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+PAGE = "nightly.md"
 
 
 def commands(line: str) -> list[list[str]]:
@@ -30,7 +27,9 @@ def commands(line: str) -> list[list[str]]:
 
 
 def service() -> list[list[str]]:
-    lines = [line.removeprefix("ExecStart=") for line in blocks("ini")[0].splitlines() if line.startswith("ExecStart=")]
+    lines = [
+        line.removeprefix("ExecStart=") for line in blocks(PAGE, "ini")[0].splitlines() if line.startswith("ExecStart=")
+    ]
     return [words for line in lines for words in commands(line)]
 
 
@@ -38,8 +37,8 @@ def test_every_command_parses() -> None:
     """With the flags that there are."""
     found = service()
     assert len(found) == 4
-    found += commands(blocks("cron")[0])
-    found += [words for block in blocks("sh") for line in block.splitlines() for words in commands(line)]
+    found += commands(blocks(PAGE, "cron")[0])
+    found += [words for block in blocks(PAGE, "sh") for line in block.splitlines() for words in commands(line)]
     assert len(found) == 9
     for words in found:
         parser().parse_args(words)
@@ -49,12 +48,12 @@ def test_units_and_schedule_have_their_sections() -> None:
     """One service, one timer; five fields before the command of cron."""
     names = [
         configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
-        for _ in range(len(blocks("ini")))
+        for _ in range(len(blocks(PAGE, "ini")))
     ]
-    for unit, text in zip(names, blocks("ini"), strict=True):
+    for unit, text in zip(names, blocks(PAGE, "ini"), strict=True):
         unit.read_string(text)
     assert [unit.sections() for unit in names] == [["Unit", "Service"], ["Unit", "Timer", "Install"]]
-    line = blocks("cron")[0].splitlines()[1]
+    line = blocks(PAGE, "cron")[0].splitlines()[1]
     assert re.match(r"[0-9]+ [0-9]+ \* \* 1-5 cd ", line)
     assert "%" not in line, "cron ends a command at a percent sign"
 
