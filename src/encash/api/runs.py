@@ -29,6 +29,7 @@ from encash.api.results import Shown, number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
+from encash.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -200,7 +201,12 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
         draws: random filters.
         num_trials: seeds to run, the run's own included.
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
+
+    Raises:
+        InputError: not a run.
     """
+    if not isinstance(run, Run):
+        raise InputError(f"run is a {type(run).__name__}; expected what encash.backtest returned")
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
