@@ -159,6 +159,8 @@ def test_packages_are_called_like_their_functions():
     for function in functions:
         names = inspect.signature(function).parameters
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
+        assert not {"name", "periods", "data", "price_columns"} & names.keys()
+        assert not any("Setting(" in str(one.annotation) for one in names.values())
 
 
 def test_an_audit_reports_what_it_tried(sources, tmp_path):
