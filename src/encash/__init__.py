@@ -6,7 +6,23 @@ and are imported on first use, so that ``import encash`` is fast. Every package 
 
 from encash import command_start  # isort: skip  # noqa: F401 - first: the next import takes longer than Python itself
 
+from importlib import import_module
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_CALLABLE = ("audit", "backtest", "report")
+"""Packages that are also functions, see `encash.callable_package`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use.
+
+    A callable package is never replaced by its function: `import encash.backtest` and ``encash.backtest(…)`` mean one
+    object, in any order.
+    """
+    return import_module(f"{__name__}.{name}") if name in _CALLABLE else _lazy(name)
+
+
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from encash.errors import InputError
+from encash.errors import InputError, shown
 
 Bool = NDArray[np.bool_]
 Int8 = NDArray[np.int8]
@@ -60,10 +60,10 @@ def to_day(day: DayLike) -> np.datetime64:
                 instant = day
     result: np.datetime64 = instant.astype("datetime64[D]")
     if np.isnat(result):
-        raise InputError(f"{day!r} is not a day; expected YYYY-MM-DD, such as 2024-01-02")
+        raise InputError(f"{shown(day)} is not a day; expected YYYY-MM-DD, such as 2024-01-02")
     if result != instant:
         raise InputError(
-            f"{day!r} has a time of day; expected a day, or midnight: pass the date of its trading session"
+            f"{shown(day)} has a time of day; expected a day, or midnight: pass the date of its trading session"
         )
     return result
 

@@ -15,6 +15,10 @@ class _CallablePackage(ModuleType):
         """Call the function."""
         return self._function()(*args, **keywords)
 
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Pickle the name, for worker processes."""
+        return import_module, (self.__name__,)
+
     @property
     def __signature__(self) -> Any:
         """The signature of the function, for ``help`` and notebooks."""

@@ -19,6 +19,9 @@ from __future__ import annotations
 
 import re
 
+_SHOWN = 80
+"""Characters of an invalid value in a message."""
+
 
 class EncashError(Exception):
     """Base class of all errors that encash raises on purpose."""
@@ -108,3 +111,13 @@ def reason(error: BaseException) -> str:
     while text.count("(") > text.count(")"):
         text = text[: text.rindex("(")].rstrip(" .:")
     return f" ({text})" if any(map(str.isalpha, text)) else ""
+
+
+def shown(value: object) -> str:
+    """Return an invalid value as one line of an error, of at most 80 characters.
+
+    >>> shown("a" * 100)[-4:]
+    'aaa…'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import encash
+import encash.backtest as engine
 from encash.cli import main
 from encash.errors import InputError
 from encash.panel import write_panel
@@ -169,3 +173,79 @@ def test_an_audit_reports_what_it_tried(sources, tmp_path):
     assert len(found.checks) > 5
     assert set(np.unique(found.checks["status"])) <= {"passed", "failed", "not_tried", "not_applicable"}
     assert "0x" not in repr(found)
+
+
+@pytest.mark.parametrize("first", ["backtest", "report", "audit", "picks", "sweep"])
+def test_a_callable_package_is_one_object_in_any_order_of_use(first):
+    """The function that is used first does not hide the package of its name from the modules that come later."""
+    code = (
+        f"import encash; encash.{first}; encash.picks; encash.sweep; import encash.backtest as a, encash.report as b, "
+        "encash.audit as c; from encash import backtest, report, audit; import pickle; "
+        "assert (a, b, c) == (backtest, report, audit) == (encash.backtest, encash.report, encash.audit); "
+        "assert all(map(callable, (a, b, c))) and a.BacktestConfig and pickle.loads(pickle.dumps(a)) is a"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"tickers": []}, r"tickers is \[\]; expected a list of names"),
+        ({"tickers": "AAPL"}, "expected a list of names"),
+        ({"tickers": 5}, "expected a list of names"),
+        ({"membership": 5}, "membership is a int; expected a path"),
+        ({"groups": {"T0000": "x"}}, "groups is a dict; expected a path"),
+        ({"reference": [1]}, "reference is a list; expected a path"),
+        ({"run_dir": 5}, "run_dir is a int; expected a path"),
+        ({"filter": 5}, "filter is 5; expected its name"),
+        ({"filter": ""}, "filter is ''; expected its name"),
+        ({"weights": np.arange(3)}, "weights is array"),
+        ({"horizon": np.zeros((9, 9))}, "horizon is array"),
+        ({"start": np.zeros((9, 9))}, "is not a day"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_refused_in_one_line(sources, tmp_path, wrong, expected):
+    """The message names the argument; an empty list of tickers is not all of them."""
+    with pytest.raises(InputError, match=expected) as refused:
+        encash.backtest(**{**sources, "start": START, "run_dir": tmp_path / "run", **wrong})
+    assert "\n" not in str(refused.value)
+
+
+def test_groups_may_be_open_already(sources, tmp_path):
+    """As prices and caches may be."""
+    text = "ticker,group\n" + "".join(f"T{number:04d},S{number % 2}\n" for number in range(8))
+    (tmp_path / "g.csv").write_text(text)
+    settings = {**sources, "start": START, "group_neutral": True, "top_k": 2}
+    runs = [
+        encash.backtest(**settings, groups=groups, run_dir=tmp_path / str(number))
+        for number, groups in enumerate([tmp_path / "g.csv", engine.read_groups(tmp_path / "g.csv")])
+    ]
+    assert runs[0].result.fingerprint == runs[1].result.fingerprint
+
+
+def test_temporary_clusters_last_as_long_as_their_run(sources, tmp_path):
+    """Nothing else holds them, and the page and the charts of the run still read them."""
+
+    def ranked():
+        fitted = encash.fit_clusters("c.lance", end=END, k=4, seed=3)
+        return encash.rank_clusters(fitted, "c.lance", "p.h5", end=END, horizon=5, top=2)
+
+    run = encash.backtest(**sources, clusters=ranked(), start=START, run_dir=tmp_path / "run")
+    gc.collect()
+    assert run.clusters.is_dir()
+    assert encash.report(run, out=tmp_path / "r.html").is_file()
+
+
+def test_results_are_equal_only_to_themselves(sources, ranked, tmp_path):
+    """They hold arrays, whose comparison would have no answer; they may be keys of a dictionary."""
+    runs = [encash.backtest(**sources, clusters=ranked, start=START, run_dir=tmp_path / name) for name in "ab"]
+    assert runs[0] != runs[1]
+    assert len({*runs, ranked}) == 3
+
+
+def test_the_table_of_a_sweep_is_a_table_of_pandas(sources, tmp_path):
+    """Columns of text, too."""
+    table = encash.sweep(
+        {"base": {"start": START}, "grid": {"top_k": [2, 3]}}, **sources, workers=1, out=tmp_path
+    ).table
+    assert table.to_pandas()["filter"].tolist() == ["none", "none"]

@@ -56,6 +56,9 @@ BOOKS: dict[str, dict[str, Any]] = {
         "short": "bottom", "fill": "open", "lag": 1, "max_volume_share": 0.03, "max_per_group": 1, "borrow_rate": 0.05,
         "weights": f"{__name__}:equal_thirds", "short_weight": 0.7,
     },
+    "short, still open at a rebalance": {
+        "short": "bottom", "fill": "open", "lag": 2, "tranches": True, "margin": 0.45, "slippage": 0.01,
+    },
     "short near the margin": {"short": "bottom", "margin": 0.48, "top_k": 2, "delisting": "-30%"},
 }  # fmt: skip
 
@@ -221,6 +224,38 @@ def test_nothing_changes_before_a_day_whose_future_is_edited(seed, book, cut, ma
     common = seen.date <= truncated.date.max()
     assert seen.weight[common].tobytes() == truncated.weight.tobytes()
     assert seen.ticker[common].tolist() == truncated.ticker.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1000), cut=st.integers(24, 50),
+    book=st.sampled_from(sorted(name for name, changes in BOOKS.items() if changes.get("fill") == "open")),
+)  # fmt: skip
+def test_a_fill_at_the_open_does_not_know_the_close_of_its_session(seed, book, cut, make_prices, make_lookup):
+    """Closes and volumes of a session are multiplied by noise: the trades at its open, gaps in opens included, stay."""
+    prices, lookup = world(make_prices, make_lookup, seed)
+    rng = np.random.default_rng(seed)
+    prices.open[rng.random(prices.open.shape) < 0.1] = np.nan
+    late = np.arange(len(prices.days))[:, None] >= cut
+    grids = {
+        name: np.where(late, grid * np.exp(rng.normal(0, 0.5, grid.shape)), grid)
+        for name, grid in prices.grids().items()
+        if name != "open"
+    }
+    whole, edited = run(prices, lookup, **BOOKS[book]), run(replace(prices, **grids), lookup, **BOOKS[book])
+    early, other = whole.ledger.date <= prices.days[cut], edited.ledger.date <= prices.days[cut]
+    for name in ("date", "ticker", "side", "shares", "price", "fee"):
+        assert getattr(whole.ledger, name)[early].tobytes() == getattr(edited.ledger, name)[other].tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), share=st.sampled_from([0.001, 0.01, 0.05]), tranches=st.booleans())
+def test_what_rounding_leaves_of_a_limit_is_no_order(seed, share, tranches, make_prices, make_lookup):
+    """Several orders share the volume of a session: the last one that fits takes all of it, and no fixed fee is paid
+    for the 1e-15 shares that a subtraction would leave to the next."""
+    prices, lookup = world(make_prices, make_lookup, seed)
+    ledger = run(prices, lookup, short="bottom", max_volume_share=share, fixed_fee=1.0, tranches=tranches).ledger
+    assert (ledger.shares * ledger.price).min() > 1e-6
 
 
 def flat_prices(sessions=14, dollars=1000.0):

@@ -174,6 +174,30 @@ def test_a_list_that_does_not_say_what_it_means_is_refused(
     assert expected in refusal(capsys, *command)
 
 
+def test_a_list_cannot_make_a_training_end_before_the_day_that_the_cache_records(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An encoder that was trained up to session 120 is no encoder of session 70; a later day is a longer embargo."""
+    days = (folder / "days.txt").read_text().split()
+    with encash.open_panel(folder / "f.h5") as panel:
+        width = panel.num_features
+    model = write_checkpoint(
+        tmp_path / "m.pt", num_features=width, lookback=LOOKBACK, extras={"train_end": days[ENDS[2]]}
+    )
+    build = ["build", "--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(tmp_path / "c.lance")]
+    assert main([*build, "--quiet"]) == 0
+    capsys.readouterr()
+
+    def stated(session: int) -> list[str]:
+        text = f'[[encoder]]\ncache = "c.lance"\ntrain_end = "{days[session]}"\n'
+        (tmp_path / "encoders.toml").write_text(text)
+        return [*run(folder, tmp_path), "--run-dir", str(tmp_path / "run"), "--start", days[ENDS[2] + LONGEST]]
+
+    assert "leave train_end out" in refusal(capsys, *stated(ENDS[0]))
+    assert answer(capsys, *stated(ENDS[2]))["lookahead"] is False
+    assert "would know its future" in refusal(capsys, *stated(ENDS[2] + 1))
+
+
 def test_a_cache_beside_the_list_and_foreign_clusters_are_refused(
     folder: Path, several: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,12 +15,14 @@ from encash import pipeline
 from encash.api.inputs import (
     Progresses,
     folder_of,
+    groups_of,
     open_choice,
     price_columns,
     progress_bars,
     sources_of,
     spec_of,
     split_settings,
+    universe_of,
 )
 from encash.api.results import Shown
 from encash.api.signatures import with_settings
@@ -29,7 +31,7 @@ from encash.errors import InputError
 from encash.panel import Bars, ScoreTable
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class AuditReport(Shown):
     """Result of an audit: the checks that passed, failed or were not tried."""
 
@@ -130,16 +132,16 @@ def audit(
     encoder = sources.encoder(known)
     if known is not None:
         known.check(encoder.spec)
-    universe: Any = None if tickers is None else tuple(tickers)
-    if universe is not None:
+    universe = universe_of(tickers, membership)
+    if isinstance(universe, tuple):
         opened.prices.select(universe)  # refuses one without prices
     subject = proofs.Subject(
         panel=opened,
         encoder=encoder,
         config=config,
         filter=open_choice(filter, clusters, choice, config, opened.prices.days, known),
-        universe=universe if membership is None else engine.read_membership(membership),
-        groups=None if groups is None else engine.read_groups(groups),
+        universe=engine.read_membership(universe) if isinstance(universe, Path) else universe,
+        groups=groups_of(groups),
         cache=known,
         forecasts=sources.forecasts(known, opened),
         clusters=folder_of("clusters", clusters),

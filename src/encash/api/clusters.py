@@ -31,7 +31,7 @@ class Ranked:
     rule: clusters.SelectionRule
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Clusters(InFolder):
     """Clusters in a folder, and their rankings."""
 
@@ -68,7 +68,7 @@ class Clusters(InFolder):
         return [("smallest, largest", f"{self.model.counts.min():,}, {self.model.counts.max():,}"), *ranked]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Walk(InFolder):
     """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
 

@@ -15,7 +15,7 @@ from encash.cache import Cache
 from encash.panel import PriceTable
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class FittedHead(InFolder):
     """A head in a folder."""
 

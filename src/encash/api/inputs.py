@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import encash.backtest as engine
 from encash import pipeline
 from encash.arrays import Days
+from encash.backtest import Groups
 from encash.cache import Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
-from encash.errors import InputError
+from encash.errors import InputError, shown
 from encash.live_progress import Bar, is_live
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
@@ -140,6 +141,27 @@ def folder_of(name: str, value: Any) -> Path | None:
     return None if value is None else Path(path_of(name, value))
 
 
+def universe_of(tickers: Any, membership: Any) -> Path | tuple[str, ...] | None:
+    """Return the candidates of a run: a membership file, names, or None for all tickers with prices.
+
+    Raises:
+        InputError: both, names that are not a list of text, or an empty list.
+    """
+    if tickers is not None and membership is not None:
+        raise InputError("both tickers and a membership were given; give one of them")
+    if tickers is None:
+        return folder_of("membership", membership)
+    names = tuple(tickers) if isinstance(tickers, Iterable) and not isinstance(tickers, str | bytes) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"tickers is {shown(tickers)}; expected a list of names such as ['AAPL', 'MSFT']")
+    return names
+
+
+def groups_of(groups: Any) -> Groups | None:
+    """Return the groups of the tickers, given themselves, their file or None."""
+    return groups if groups is None or isinstance(groups, Groups) else engine.read_groups(path_of("groups", groups))
+
+
 def the_cache(cache: Any) -> Cache:
     """Return a cache, given itself or its path."""
     return cache if isinstance(cache, Cache) else open_cache(path_of("cache", cache))
@@ -197,9 +219,15 @@ def open_choice(
 
 
 def filter_choice(
-    filter: str | None, clusters: Any, choice: Mapping[str, Any], config: engine.BacktestConfig
+    filter: Any, clusters: Any, choice: Mapping[str, Any], config: engine.BacktestConfig
 ) -> pipeline.FilterChoice:
-    """Return the filter that is named, over the horizon of a run."""
+    """Return the filter that is named, over the horizon of a run.
+
+    Raises:
+        InputError: not a name.
+    """
+    if filter is not None and not (isinstance(filter, str) and filter):
+        raise InputError(f"filter is {shown(filter)}; expected its name, or an object of a CandidateFilter")
     folder = folder_of("clusters", clusters)
     return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **choice)
 

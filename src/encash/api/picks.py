@@ -23,7 +23,7 @@ SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
 """Columns of a pick in JSON."""
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Picks(Shown):
     """The filtered, ranked top-k of one day."""
 

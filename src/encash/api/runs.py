@@ -15,22 +15,23 @@ from encash.api.inputs import (
     Progresses,
     filter_choice,
     folder_of,
+    groups_of,
     path_of,
     price_columns,
     progress_bars,
     sources_of,
     spec_of,
     split_settings,
+    universe_of,
 )
 from encash.api.plots import Plots
 from encash.api.results import Shown, number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
-from encash.errors import InputError
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Run(Shown):
     """A backtest: its figures, tables and folder."""
 
@@ -40,6 +41,8 @@ class Run(Shown):
     inputs: engine.BacktestInputs
     clusters: Path | None = None
     """Folder of the clusters that filtered it."""
+    kept: Any = None
+    """The clusters themselves: a temporary folder of theirs lasts as long as the run."""
 
     @property
     def summary(self) -> dict[str, float | int]:
@@ -101,7 +104,7 @@ class Run(Shown):
         return [*warning, *verdict, *rows]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class RunComparison(Shown):
     """A run beside no filter, random filters, a delay and other start days."""
 
@@ -179,13 +182,14 @@ def backtest(
         result, folder = pipeline.backtest(
             inputs,
             config,
-            run_dir=None if run_dir is None else Path(run_dir),
-            reference=None if reference is None else Path(reference),
+            run_dir=folder_of("run_dir", run_dir),
+            reference=folder_of("reference", reference),
             refuse_misses=refuse_misses,
             spreadsheet=spreadsheet,
             progress=bar,
         )
-    return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=folder_of("clusters", clusters))
+    where = folder_of("clusters", clusters)
+    return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=where, kept=clusters)
 
 
 def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progresses = progress_bars) -> RunComparison:
@@ -245,14 +249,11 @@ def open_run(
     Raises:
         InputError: a setting that nothing has, or both tickers and a membership.
     """
-    if tickers is not None and membership is not None:
-        raise InputError("both tickers and a membership were given; give one of them")
+    universe = universe_of(tickers, membership)
     options, choice = split_settings(settings)
     config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
     sources = sources_of(**given, price_columns=price_columns([config]), **options)
-    universe = Path(membership) if membership is not None else None if tickers is None else tuple(tickers)
     own = filter if isinstance(filter, CandidateFilter) else None
     named = filter_choice("none" if own is not None else filter, clusters, choice, config)
     inputs = pipeline.open_inputs(sources, named, universe)
-    read = None if groups is None else engine.read_groups(groups)
-    return config, replace(inputs, groups=read, filter=inputs.filter if own is None else own)
+    return config, replace(inputs, groups=groups_of(groups), filter=inputs.filter if own is None else own)

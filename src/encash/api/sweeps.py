@@ -11,15 +11,14 @@ from typing import Any
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Progresses, folder_of, price_columns, progress_bars, sources_of
+from encash.api.inputs import Progresses, folder_of, groups_of, price_columns, progress_bars, sources_of, universe_of
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
-from encash.errors import InputError
 from encash.progress import Progress
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Sweep(InFolder):
     """The runs of a grid, in a folder."""
 
@@ -127,9 +126,7 @@ def sweep(
         points = engine.points_of(grid, filter=default)
     else:
         points = engine.read_grid(grid, filter=default)
-    if tickers is not None and membership is not None:
-        raise InputError("both tickers and a membership were given; give one of them")
-    universe = Path(membership) if membership is not None else None if tickers is None else tuple(tickers)
+    universe = universe_of(tickers, membership)
     sources = sources_of(
         prices=prices,
         cache=cache,
@@ -142,7 +139,7 @@ def sweep(
     )
     choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
     inputs = pipeline.open_inputs(sources, replace(choice, name="none"), universe)  # each run sets its own
-    inputs = inputs if groups is None else replace(inputs, groups=engine.read_groups(groups))
+    inputs = replace(inputs, groups=groups_of(groups))
     choice = pipeline.with_periods(sources, choice, inputs.prices.days)
     names = {point.filter for point in points}
     filters = pipeline.open_filters(choice, names, inputs.prices.days, sources.open_cache())

@@ -42,7 +42,7 @@ def _arrow(column: np.ndarray) -> Any:
     import pyarrow as pa  # noqa: PLC0415 takes a while to import
 
     match column.dtype.kind:
-        case "U":
+        case "U" | "O":
             return pa.array(column.tolist(), type=pa.string())
         case "M":
             days = column.astype("datetime64[D]").astype(np.int32)

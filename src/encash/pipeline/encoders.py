@@ -18,6 +18,7 @@ from encash.text_files import read_toml
 
 if TYPE_CHECKING:
     from encash.cache import Lookup, LookupByPeriod
+    from encash.encoders import EncoderSpec
 
 _TABLE = "encoder"
 
@@ -75,8 +76,8 @@ def open_encoders(
 
     Raises:
         InputError: a cache, model, head, scores or clusters beside the list; an encoder whose training period or
-            ranking is not recorded; clusters for some encoders only; or
-            two encoders that may be used from the same session.
+            ranking is not recorded, or whose stated end of the training is before the recorded one; clusters for some
+            encoders only; or two encoders that may be used from the same session.
         MismatchError: clusters or a head of a different encoder.
         FormatError: see `read_encoders`.
     """
@@ -133,11 +134,7 @@ def _open(sources: Sources, entry: EncoderPeriod, choice: FilterChoice, sessions
     own = replace(sources, cache=entry.cache, model=entry.model, head=None if entry.head is None else Path(entry.head))
     cache = own.the_cache()
     lookup, spec = own.lookup(own.panel(), cache), cache.encoder_spec
-    train_end = entry.train_end or (None if spec is None else spec.train_end)
-    if train_end is None:
-        raise InputError(
-            f'{entry.cache} does not record to which day its encoder was trained; state it as train_end = "YYYY-MM-DD"'
-        )
+    train_end = _train_end(entry, spec)
     longest = max(() if spec is None else spec.horizons, default=0)
     days = [clusters.first_allowed_day(sessions, to_day(train_end), longest, fit_end=train_end)]
     if lookup.forecasts is not None and (usable := lookup.forecasts.first_day) is not None:
@@ -153,6 +150,25 @@ def _open(sources: Sources, entry: EncoderPeriod, choice: FilterChoice, sessions
             )
         days.append(periods[0].first_day)
     return _Opened(name=entry.cache, lookup=lookup, periods=periods, first_day=max(days))
+
+
+def _train_end(entry: EncoderPeriod, spec: EncoderSpec | None) -> str:
+    """Return the last day of the training of an encoder.
+
+    Raises:
+        InputError: it is neither recorded nor stated, or what is stated is before what is recorded.
+    """
+    recorded = None if spec is None else spec.train_end
+    if (stated := entry.train_end or recorded) is None:
+        raise InputError(
+            f'{entry.cache} does not record to which day its encoder was trained; state it as train_end = "YYYY-MM-DD"'
+        )
+    if recorded is not None and to_day(stated) < to_day(recorded):
+        raise InputError(
+            f"{entry.cache} records that its encoder was trained on days up to {day_text(recorded)}, and the list says "
+            f"{stated}; leave train_end out, or state a later day"
+        )
+    return stated
 
 
 def _entry(path: Path, number: int, table: dict[str, Any]) -> EncoderPeriod:

@@ -14,7 +14,7 @@ from encash.arrays import DayLike, day_text, to_day
 from encash.backtest.inputs.weight_functions import identified
 from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
-from encash.errors import InputError
+from encash.errors import InputError, shown
 from encash.metrics import Delisting
 from encash.serialization import added_in, restated_in
 
@@ -24,8 +24,6 @@ Scope = Literal["sessions", "rebalances", "trades"]
 
 _LARGEST = 1.7976931348623157e308
 """Largest float64; an integer beyond it, or infinity, is not a number of a backtest."""
-_SHOWN = 80
-"""Characters of an invalid value in an error message."""
 _COST_SETTINGS = ("buy_fee", "sell_fee", "slippage", "fixed_fee")
 """Settings whose values the fields of these names of a cost model take."""
 _KINDS: dict[Any, Kind] = {int: "count", float: "number", bool: "switch", str: "text"}
@@ -66,14 +64,13 @@ class Setting:
             valid = isinstance(value, types) and not isinstance(value, bool) and self.least <= value <= self.most
             valid = valid and abs(value) <= _LARGEST
         elif self.kind == "choice":
-            valid = value in self.choices or (self.open and isinstance(value, str) and ":" in value)
+            valid = isinstance(value, str) and (value in self.choices or (self.open and ":" in value))
         elif self.kind == "switch":
             valid = isinstance(value, bool | np.bool_)
         else:
             valid = isinstance(value, str) and bool(value.strip())
         if not valid:
-            shown = repr(value) if len(repr(value)) <= _SHOWN else repr(value)[:_SHOWN] + "…"
-            raise InputError(f"{name} is {shown}; expected {self._expected()}")
+            raise InputError(f"{name} is {shown(value)}; expected {self._expected()}")
 
     def _expected(self) -> str:
         """Describe the valid values."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Float64, Int64, day_text
-from encash.errors import InputError, MismatchError
+from encash.errors import InputError, MismatchError, shown
 from encash.panel.panel import PriceTable
 from encash.plugins import find_plugin, is_attribute
 
@@ -124,23 +124,16 @@ def _checked(found: Any, names: tuple[str, ...], where: str) -> Float64:
     except ValueError:
         weights = np.zeros(0)
     if weights.shape != (len(names),) or weights.dtype.kind not in "fiu":
-        raise InputError(f"{where} returned {_shown(found)}; expected one real number per pick")
+        raise InputError(f"{where} returned {shown(found)}; expected one real number per pick")
     labels = getattr(found, "index", None)  # of a table; that of a list is a method
     if labels is not None and not callable(labels) and {*labels} == {*names} and tuple(labels) != names:
-        raise InputError(
-            f"{where} returned weights of {_shown(list(labels))}; expected the order {_shown(list(names))}"
-        )
+        raise InputError(f"{where} returned weights of {shown(list(labels))}; expected the order {shown(list(names))}")
     weights = np.array(weights, dtype=np.float64)
     if not (np.isfinite(weights).all() and (weights >= -_ROUNDING).all() and weights.sum() <= 1.0 + _ROUNDING):
-        raise InputError(f"{where} returned {_shown(found)}; expected finite weights, 0 or more, at most 1 in sum")
+        raise InputError(f"{where} returned {shown(found)}; expected finite weights, 0 or more, at most 1 in sum")
     weights = np.maximum(weights, 0.0)
     scaled: Float64 = weights / max(1.0, float(weights.sum()))
     return scaled
-
-
-def _shown(found: Any) -> str:
-    text = " ".join(repr(found).split())
-    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def _source_hash(name: str, function: WeightFunction) -> str:

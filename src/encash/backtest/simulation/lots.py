@@ -7,9 +7,9 @@ The conventions are those of `simulate`, and these:
   a cover) cannot take is traded on the following sessions, as far as each allows. Settlements of delisted tickers are
   no fills. What is still held on the last session stays marked at its last close.
 - **Shorts.** An account is worth its cash less its shorts plus its longs. A rebalance divides the cash less the value
-  of shorts that are still open: the proceeds of short sales lie as cash without interest and buy nothing; they pay the
-  fees of those sales. A delisted short is bought back at the price of the policy, but not below the last close: no
-  policy flatters it.
+  of shorts that are still open, at the price of the fill or, without one, the last close before it: the proceeds of
+  short sales lie as cash without interest and buy nothing; they pay the fees of those sales. A delisted short is bought
+  back at the price of the policy, but not below the last close: no policy flatters it.
 - **Borrow fees.** A position that is short at a close pays its value at that close, times the rate, times the calendar
   days until the next session over 365, on that session.
 - **Margin.** If the equity of an account with shorts is below `Rules.margin` of the value of its longs and shorts at a
@@ -215,10 +215,11 @@ class _Book:
         )
 
     def _free(self, account: int, row: int) -> float:
-        """Return the cash of an account less the value of its shorts."""
-        lots = self.lots
+        """Return the cash of an account less the value of its shorts, at prices that are known at the fill."""
+        lots, market = self.lots, self._market
         own = (lots.account == account) & (lots.shares < 0)
-        return float(self._cash[account] + lots.shares[own] @ self._market.mark[row, lots.column[own]])
+        price, before = market.fill[row, lots.column[own]], market.mark[row - 1, lots.column[own]]
+        return float(self._cash[account] + lots.shares[own] @ np.where(np.isnan(price), before, price))
 
     def _within_room(self, row: int, column: Int64, side: Int64, shares: Float64, price: Float64) -> Float64:
         """Return the shares of orders that the capacity of the session leaves, and take them from it.
@@ -231,8 +232,10 @@ class _Book:
         allowed = shares.copy()
         for place, (at, which) in enumerate(zip(column.tolist(), side.tolist(), strict=True)):
             room = self._room[which]
-            allowed[place] = whole(min(shares[place], room[row, at] / price[place]))
-            room[row, at] = max(room[row, at] - allowed[place] * price[place], 0.0)
+            most = room[row, at] / price[place]
+            allowed[place] = whole(min(shares[place], most))
+            left = room[row, at] - allowed[place] * price[place]
+            room[row, at] = left if allowed[place] < most else 0.0  # no rounding error is an order
         self._cut += int((allowed < whole(shares)).sum())
         return allowed
 
