@@ -136,7 +136,7 @@ def test_charts_are_figures(sources, tmp_path):
     assert "equity" in dir(run.plot)
     figure: Any = run.plot.equity()
     figure.savefig(tmp_path / "equity.png")
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert vars(figure)["_repr_png_"]().startswith(b"\x89PNG")
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
     assert "#1b5fcf" in colors
     assert not any(str(color).startswith("#0102") for color in colors)
@@ -163,6 +163,8 @@ def test_packages_are_called_like_their_functions():
     for function in functions:
         names = inspect.signature(function).parameters
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
+        assert not {"name", "periods", "data", "price_columns"} & names.keys()
+        assert not any("Setting(" in str(one.annotation) for one in names.values())
 
 
 def test_an_audit_reports_what_it_tried(sources, tmp_path):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FILLED_IN = ("name", "periods", "own", "data", "price_columns", "loading")
+"""Fields that the functions set by themselves: a caller does not give them."""
 
 
 def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -28,9 +30,9 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
         for kind in kinds:
             for one in fields(kind):
                 default = one.default if one.default is not MISSING else None
-                if one.name not in own and (one.default, one.default_factory) != (MISSING, MISSING):
+                if one.name not in (*own, *FILLED_IN) and (one.default, one.default_factory) != (MISSING, MISSING):
                     keyword = inspect.Parameter.KEYWORD_ONLY
-                    own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=one.type)
+                    own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=_plain(one.type))
 
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,3 +43,20 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
         return called
 
     return decorate
+
+
+def _plain(annotation: Any) -> Any:
+    """Return an annotation without what ``Annotated`` adds to it for the command line.
+
+    >>> _plain("Annotated[dict[str, int] | None, Setting('…')]"), _plain("float")
+    ('dict[str, int] | None', 'float')
+    """
+    inside, found, _ = str(annotation).partition("Annotated[")
+    if inside or not found:
+        return annotation
+    text, depth = str(annotation).removeprefix("Annotated["), 0
+    for place, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            return text[:place]
+    return annotation
