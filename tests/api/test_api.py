@@ -250,3 +250,43 @@ def test_the_table_of_a_sweep_is_a_table_of_pandas(sources, tmp_path):
         {"base": {"start": START}, "grid": {"top_k": [2, 3]}}, **sources, workers=1, out=tmp_path
     ).table
     assert table.to_pandas()["filter"].tolist() == ["none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "expected"),
+    [
+        ("fit_clusters", {"k": []}, r"k is \[\]; expected a whole number"),
+        ("fit_clusters", {"k": 3.5}, "k is 3.5; expected a whole number"),
+        ("fit_clusters", {"k": "many"}, "k is 'many'"),
+        ("fit_clusters", {"seed": None}, "seed is None; expected `int`"),
+        ("fit_clusters", {"seed": np.int64(3)}, "seed is"),
+        ("fit_clusters", {"pca_components": float("nan")}, "pca_components is nan"),
+        ("fit_clusters", {"out": 5}, "out is 5; expected the path"),
+        ("rank_clusters", {"fitted": None}, "fitted is a NoneType"),
+        ("rank_clusters", {"horizon": ["x"]}, "horizon is"),
+        ("rank_clusters", {"embargo": [5]}, r"embargo is \[5\]; expected `int`"),
+        ("rank_clusters", {"top": 3.5}, "top_k is 3.5"),
+        ("rank_clusters", {"delisting": 5}, "delisting is 5"),
+        ("walk_clusters", {"every": None}, "every is None; expected `int`"),
+        ("walk_clusters", {"history": float("nan")}, "history is nan"),
+        ("fit_head", {"horizons": "5"}, "horizons is '5'"),
+        ("fit_head", {"winsorize": 5}, "winsorize is 5"),
+        ("fit_head", {"every": []}, r"every is \[\]"),
+        ("picks", {"date": np.zeros((9, 9))}, "is not a day"),
+        ("compare", {"run": 5}, "run is 5"),
+    ],
+)
+def test_every_function_refuses_a_wrong_kind_of_value_in_one_line(sources, function, wrong, expected):
+    """Before anything is read or computed."""
+    data = {"cache": "c.lance", "prices": "p.h5"}
+    given = {
+        "fit_clusters": {"cache": "c.lance", "end": END},
+        "rank_clusters": {**data, "fitted": "k", "end": END, "horizon": 5},
+        "walk_clusters": {**data, "every": 60, "horizon": 5, "embargo": 5},
+        "fit_head": {**data, "end": END},
+        "picks": sources,
+        "compare": {},
+    }[function]
+    with pytest.raises(InputError, match=expected) as refused:
+        getattr(encash, function)(**{**given, **wrong})
+    assert "\n" not in str(refused.value)
