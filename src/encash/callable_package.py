@@ -26,6 +26,19 @@ class _CallablePackage(ModuleType):
 
         return inspect.signature(self._function())
 
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]  # help() of a module shows its docstring first
+        """The docstring of the package, and how to call the function."""
+        import inspect  # noqa: PLC0415 - only for help
+
+        function = self._function()
+        names = [
+            one.name if one.default is one.empty else f"{one.name}={one.default!r}"
+            for one in inspect.signature(function).parameters.values()
+            if not callable(one.default) or one.default is one.empty
+        ]
+        return f"{vars(self)['__doc__']}\n\n{self.__name__}({', '.join(names)})\n\n{inspect.getdoc(function)}"
+
     def _function(self) -> Any:
         return getattr(import_module("encash.api"), self.__name__.rpartition(".")[2])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,21 @@ def test_packages_are_called_like_their_functions():
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
         assert not {"name", "periods", "data", "price_columns"} & names.keys()
         assert not any("Setting(" in str(one.annotation) for one in names.values())
+
+
+def test_help_of_a_package_begins_with_its_function():
+    """`help(encash.backtest)` shows arguments and errors before the parts of the package, without flag declarations."""
+    for package in (encash.backtest, encash.audit, encash.report):
+        shown = pydoc.plain(pydoc.render_doc(package)).partition("PACKAGE CONTENTS")[0]
+        assert f"{package.__name__}(" in shown
+        assert "Args:" in shown
+    assert "Annotated" not in str(inspect.signature(encash.picks))
+
+
+def test_arguments_are_given_by_name(sources):
+    """A call by position is refused with the form that is expected."""
+    with pytest.raises(TypeError, match=r"backtest takes its arguments by name: backtest\(prices=…, cache=…, …\)"):
+        encash.backtest(*sources.values())
 
 
 def test_an_audit_reports_what_it_tried(sources, tmp_path):

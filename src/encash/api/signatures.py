@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,16 +26,20 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+        example = ", ".join(f"{name}=…" for name in ("prices", "cache") if name in signature.parameters)
         own = {name: one for name, one in signature.parameters.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
         for kind in kinds:
+            types = _types(kind)
             for one in fields(kind):
                 default = one.default if one.default is not MISSING else None
                 if one.name not in (*own, *FILLED_IN) and (one.default, one.default_factory) != (MISSING, MISSING):
                     keyword = inspect.Parameter.KEYWORD_ONLY
-                    own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=_plain(one.type))
+                    own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=types[one.name])
 
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            if args:
+                raise TypeError(f"{function.__name__} takes its arguments by name: {function.__name__}({example}, …)")
             return function(*args, **kwargs)
 
         shown: Any = called
@@ -45,18 +49,7 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
     return decorate
 
 
-def _plain(annotation: Any) -> Any:
-    """Return an annotation without what ``Annotated`` adds to it for the command line.
-
-    >>> _plain("Annotated[dict[str, int] | None, Setting('…')]"), _plain("float")
-    ('dict[str, int] | None', 'float')
-    """
-    inside, found, _ = str(annotation).partition("Annotated[")
-    if inside or not found:
-        return annotation
-    text, depth = str(annotation).removeprefix("Annotated["), 0
-    for place, letter in enumerate(text):
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            return text[:place]
-    return annotation
+def _types(kind: type[DataclassInstance]) -> dict[str, Any]:
+    """Return the types of the fields; of ``Annotated`` ones without the declaration of their flag."""
+    written = {one.name: one.type for one in fields(kind)}
+    return get_type_hints(kind) if any(str(one).startswith("Annotated[") for one in written.values()) else written

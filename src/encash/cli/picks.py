@@ -126,4 +126,9 @@ def _lines(values: dict[str, Any]) -> list[str]:
 
 def _date(text: str) -> np.datetime64 | str:
     """Parse a day, or the word latest."""
-    return api.LATEST if text == api.LATEST else day(text)
+    if text == api.LATEST:
+        return api.LATEST
+    try:
+        return day(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {api.LATEST}") from None

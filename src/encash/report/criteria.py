@@ -204,7 +204,7 @@ def _multiple_testing(run: Run, extras: Extras) -> Answer | None:
         return None
     text = f"Chosen among {count(extras.trials)} configurations; "
     if extras.deflated_sharpe is None:
-        return "doubt", f"{text}the Sharpe ratio is not corrected for that."
+        return "unknown", f"{text}the Sharpe ratio is not corrected for that."
     best = "" if extras.expected_best_sharpe is None else f" ({number(extras.expected_best_sharpe)})"
     text += (
         f"its true Sharpe ratio exceeds the best of {count(extras.trials)} runs without skill{best} with probability "
@@ -398,6 +398,7 @@ CRITERIA: dict[str, Check] = {
         answer=_multiple_testing,
         good="Significant among all trials",
         doubt="Not significant among all trials",
+        unknown="Not corrected for the number of trials",
         estimated=True,
         test=("sweep",),
     ),

@@ -195,8 +195,8 @@ def health(run: Run) -> list[tuple[str, str]]:
     """List what `encash prepare` found in the prices, if the run records it."""
     found = []
     for name, value in run.section("health").items():
-        if name == "suspicious":
-            continue  # the names of the findings below
+        if name == "suspicious" or value is False:
+            continue  # the names of the findings below, or an alarm that was not raised
         if isinstance(value, Mapping) and "count" in value:
             worst = ", ".join(f"{one.get('ticker', '')} {one.get('day', '')}".strip() for one in value.get("worst", ()))
             found.append((name.replace("_", " "), f"{count(value['count'])}{f' (such as {worst})' if worst else ''}"))

@@ -17,7 +17,7 @@ from encash.cache.signal_reader import SignalReader
 from encash.significance import mean_of
 
 DECAY_SESSIONS = (0, 1, 2, 5, 10, 20)
-"""Sessions from the signal to the begin of the return."""
+"""Sessions from the signal to the beginning of the return."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -41,7 +41,7 @@ def device_names() -> list[str]:
     True
     """
     chosen = choose_device("auto")
-    names = [f"cpu, {torch.get_num_threads()} threads of torch"]
+    names = [f"cpu, threads of torch: {torch.get_num_threads()}"]
     if chosen.type in ("cuda", "xpu"):
         cards = [_library(chosen).get_device_properties(number) for number in range(_library(chosen).device_count())]
         names = [

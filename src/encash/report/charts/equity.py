@@ -19,7 +19,11 @@ def equity(run: Run, extras: Extras) -> Chart:
         InputError: a range does not cover the sessions of the run.
     """
     final, gross, benchmark = run.path[-1], run.equity.gross, run.equity.benchmark
-    reading = f"{money(run.capital)} became {money(final)} after costs; costs took {money(gross[-1] - final)}."
+    lost, fees = gross[-1] - final, run.result.get("fees")
+    share = ""
+    if isinstance(fees, float) and 0 < fees < lost:
+        share = f" (fees {money(fees)}; the rest is slippage, and what both would have earned)"
+    reading = f"{money(run.capital)} became {money(final)} after costs; costs took {money(lost)}{share}."
     lines = [
         Line(label="net", values=run.path, role="net", width=2.2),
         Line(label="gross", values=gross, role="gross", width=1.4),

@@ -106,7 +106,7 @@ def decay(run: Run, extras: Extras) -> Chart | None:
         title="Decay of the rank IC",
         reading="How much of the rank IC is left if the return begins some sessions after the forecast.",
         y_title="mean rank IC, by horizon of the forecast",
-        x_title="sessions from the forecast to the begin of the return",
+        x_title="sessions from the forecast to the beginning of the return",
     )
 
 

@@ -193,7 +193,7 @@ def parallel_coordinates(sweep: Sweep) -> Chart | None:
     axes.text(len(names), 1.1, "Sharpe ratio", ha="center", va="center", fontsize=12, color=style.COLOR["ink"])
     return Chart(
         title="Settings of all runs",
-        reading=f"Each line is a run; the {pluralize(int(top.sum()), 'run')} with the highest Sharpe ratios are blue.",
+        reading=f"Each line is a run. Blue: the {pluralize(int(top.sum()), 'run')} with the highest Sharpe ratio.",
         section="sweep",
         figure=figure,
         note="Settings that the blue lines do not share made no clear difference. Lines are shifted a little, so that "
