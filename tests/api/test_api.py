@@ -306,3 +306,19 @@ def test_every_function_refuses_a_wrong_kind_of_value_in_one_line(sources, funct
     with pytest.raises(InputError, match=expected) as refused:
         getattr(encash, function)(**{**given, **wrong})
     assert "\n" not in str(refused.value)
+
+
+def test_options_of_the_inputs_are_paths_as_text(home, sources, tmp_path):
+    """A list of encoders and more caches, as on the command line; wrong kinds are refused."""
+    write_checkpoint(home / "m2.pt", num_features=encash.open_panel("f.h5").num_features, lookback=8, seed=2)
+    build = ["build", "--model", "m2.pt", "--data", "f.h5", "--cache", str(tmp_path / "d.lance"), "--quiet"]
+    assert main([*build, "--precision", "float32"]) == 0
+    (tmp_path / "encoders.toml").write_text(f'[[encoder]]\ncache = "{tmp_path}/d.lance"\ntrain_end = "2020-03-02"\n')
+    data = {"prices": "p.h5", "panel": "f.h5", "start": START, "run_dir": tmp_path / "run"}
+    assert encash.backtest(**data, encoders=str(tmp_path / "encoders.toml")).summary["trades"] > 0
+    averages = [str(tmp_path / "d.lance"), tmp_path / "d.lance", [tmp_path / "d.lance"]]
+    found = {encash.backtest(**data, cache="c.lance", average=one).result.fingerprint for one in averages}
+    assert len(found) == 1
+    for wrong in ({"encoders": 5}, {"average": [5]}, {"best_file": 5}, {"model_config": 5}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} is a int; expected a path"):
+            encash.backtest(**data, cache="c.lance", **wrong)

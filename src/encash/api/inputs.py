@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Progresses: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | None]]
 """Returns a progress bar of a title and a unit."""
+_OPTION_PATHS, _OPTION_LISTS = {"encoders", "model_config"}, {"average", "ensemble_models", "ignore_keys"}
+"""Fields of `pipeline.Sources` that hold a path, and those that hold several texts or paths."""
 _PLAIN = (int, float, bool, str, NoneType)
 
 
@@ -125,6 +127,12 @@ def sources_of(
             opened[{"model": "opened_encoder"}.get(name, f"opened_{name}")] = value
         elif value is not None:
             opened[field] = convert(path_of(name, value))
+    for name in _OPTION_PATHS & set(options):
+        options[name] = folder_of(name, options[name])
+    for name in _OPTION_LISTS & set(options):
+        given = options[name]
+        several = given if isinstance(given, list | tuple) else (given,)
+        options[name] = tuple(path_of(name, one) for one in several)
     return spec_of(OpenSources, {**options, **opened}, "an input")
 
 
@@ -268,8 +276,10 @@ def filter_choice(
     """
     if filter is not None and not (isinstance(filter, str) and filter):
         raise InputError(f"filter is {shown(filter)}; expected its name, or an object of a CandidateFilter")
-    folder = folder_of("clusters", clusters)
-    return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **choice)
+    folder, chosen = folder_of("clusters", clusters), dict(choice)
+    if "best_file" in chosen:
+        chosen["best_file"] = folder_of("best_file", chosen["best_file"])
+    return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **chosen)
 
 
 def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:
