@@ -6,6 +6,7 @@ and are imported on first use, so that ``import encash`` is fast. Every package 
 
 from encash import command_start  # isort: skip  # noqa: F401 - first: the next import takes longer than Python itself
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,8 @@ def __getattr__(name: str) -> Any:
     A callable package is never replaced by its function: `import encash.backtest` and ``encash.backtest(…)`` mean one
     object, in any order.
     """
+    if name not in __all__:  # with the object, so that Python suggests the nearest name
+        raise AttributeError(f"No encash attribute {name}", name=name, obj=sys.modules[__name__])
     return import_module(f"{__name__}.{name}") if name in _CALLABLE else _lazy(name)
 
 

@@ -177,6 +177,20 @@ def test_help_of_a_package_begins_with_its_function():
     assert "Annotated" not in str(inspect.signature(encash.picks))
 
 
+def test_a_misspelled_name_is_corrected():
+    """Python suggests the public name that is nearest."""
+    code = "import encash; encash.bactest"
+    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "Did you mean: 'backtest'?" in found.stderr
+
+
+def test_a_comparison_needs_a_run():
+    """A folder is refused: its data are not in it."""
+    run: Any = "runs/1"
+    with pytest.raises(InputError, match=r"run is a str; expected what encash\.backtest returned"):
+        encash.compare(run)
+
+
 def test_arguments_are_given_by_name(sources):
     """A call by position is refused with the form that is expected."""
     with pytest.raises(TypeError, match=r"backtest takes its arguments by name: backtest\(prices=…, cache=…, …\)"):
