@@ -29,11 +29,7 @@ from encash.api.results import Shown, number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
-<<<<<<< HEAD
 from encash.errors import InputError, shown
-=======
-from encash.errors import InputError
->>>>>>> w/new
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -207,7 +203,6 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
 
     Raises:
-<<<<<<< HEAD
         InputError: not a run, or a number that is not whole or too small.
     """
     if not isinstance(run, Run):
@@ -215,12 +210,6 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
     for name, count, least in (("draws", draws, 0), ("num_trials", num_trials, 1)):
         if not isinstance(count, int) or count < least:
             raise InputError(f"{name} is {shown(count)}; expected a whole number of {least} or more")
-=======
-        InputError: not a run.
-    """
-    if not isinstance(run, Run):
-        raise InputError(f"run is a {type(run).__name__}; expected what encash.backtest returned")
->>>>>>> w/new
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
