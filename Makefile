@@ -49,6 +49,7 @@ check: .venv/dev              ## what a commit needs: format, lint, types, layer
 
 docs: .venv/dev               ## the site, without a network → build/site; a warning or a dead link fails
 	$(BIN)/python tools/write_command_reference.py
+	rm -rf build/site build/doctrees
 	$(BIN)/python -m sphinx --builder html --doctree-dir build/doctrees --fail-on-warning --keep-going --quiet docs build/site
 	$(BIN)/python tools/check_site.py build/site
 

@@ -18,7 +18,7 @@ copyright = "the encash developers, Apache-2.0"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "public_names", "notebook_page"]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "_static"]
 nitpicky = False  # types of signatures are not links; links in pages are checked
 default_role = "code"
 
@@ -26,11 +26,15 @@ myst_heading_anchors = 4
 
 add_module_names = False
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 110
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_use_rtype = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"encash {__version__}"
 html_copy_source = False
 html_show_sourcelink = False

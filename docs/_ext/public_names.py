@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,32 @@ class PublicNames(SphinxDirective):
         return holder.children
 
 
+class OneLiners:
+    """Docstrings of attributes and properties as they are: napoleon takes what is before a colon for their type."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+
+    def keep(self, app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+        """Remember a docstring, before napoleon."""
+        if what in ("attribute", "data", "property"):
+            self._lines[name] = list(lines)
+
+    def restore(self, app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+        """Put it back, after napoleon."""
+        lines[:] = self._lines.pop(name, lines)
+
+
+def name_functions(app: Sphinx, what: str, name: str, obj: object, options: object, *shown: str) -> tuple[str, ...]:
+    """Show a function that is a default by its name: Sphinx cannot parse ``<function …>``."""
+    return tuple(text and re.sub(r"<(?:function|class) '?([\w.]+)'?>", r"\1", text) for text in shown)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive."""
     app.add_directive("public-names", PublicNames)
+    app.connect("autodoc-process-signature", name_functions)
+    kept = OneLiners()
+    app.connect("autodoc-process-docstring", kept.keep, priority=100)
+    app.connect("autodoc-process-docstring", kept.restore, priority=900)
     return {"parallel_read_safe": True}

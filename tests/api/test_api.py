@@ -137,7 +137,7 @@ def test_charts_are_figures(sources, tmp_path):
     assert "equity" in dir(run.plot)
     figure: Any = run.plot.equity()
     figure.savefig(tmp_path / "equity.png")
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert vars(figure)["_repr_png_"]().startswith(b"\x89PNG")
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
     assert "#1b5fcf" in colors
     assert not any(str(color).startswith("#0102") for color in colors)
@@ -164,6 +164,8 @@ def test_packages_are_called_like_their_functions():
     for function in functions:
         names = inspect.signature(function).parameters
         assert {"prices", "horizon", "top_k", "keep", "as_of"} <= names.keys()
+        assert not {"name", "periods", "data", "price_columns"} & names.keys()
+        assert not any("Setting(" in str(one.annotation) for one in names.values())
 
 
 def test_help_of_a_package_begins_with_its_function():
@@ -279,3 +281,59 @@ def test_the_table_of_a_sweep_is_a_table_of_pandas(sources, tmp_path):
         {"base": {"start": START}, "grid": {"top_k": [2, 3]}}, **sources, workers=1, out=tmp_path
     ).table
     assert table.to_pandas()["filter"].tolist() == ["none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong", "expected"),
+    [
+        ("fit_clusters", {"k": []}, r"k is \[\]; expected a whole number"),
+        ("fit_clusters", {"k": 3.5}, "k is 3.5; expected a whole number"),
+        ("fit_clusters", {"k": "many"}, "k is 'many'"),
+        ("fit_clusters", {"seed": None}, "seed is None; expected `int`"),
+        ("fit_clusters", {"seed": np.int64(3)}, "seed is"),
+        ("fit_clusters", {"pca_components": float("nan")}, "pca_components is nan"),
+        ("fit_clusters", {"out": 5}, "out is 5; expected the path"),
+        ("rank_clusters", {"fitted": None}, "fitted is a NoneType"),
+        ("rank_clusters", {"horizon": ["x"]}, "horizon is"),
+        ("rank_clusters", {"embargo": [5]}, r"embargo is \[5\]; expected `int`"),
+        ("rank_clusters", {"top": 3.5}, "top_k is 3.5"),
+        ("rank_clusters", {"delisting": 5}, "delisting is 5"),
+        ("walk_clusters", {"every": None}, "every is None; expected `int`"),
+        ("walk_clusters", {"history": float("nan")}, "history is nan"),
+        ("fit_head", {"horizons": "5"}, "horizons is '5'"),
+        ("fit_head", {"winsorize": 5}, "winsorize is 5"),
+        ("fit_head", {"every": []}, r"every is \[\]"),
+        ("picks", {"date": np.zeros((9, 9))}, "is not a day"),
+        ("compare", {"run": 5}, "run is 5"),
+    ],
+)
+def test_every_function_refuses_a_wrong_kind_of_value_in_one_line(sources, function, wrong, expected):
+    """Before anything is read or computed."""
+    data = {"cache": "c.lance", "prices": "p.h5"}
+    given = {
+        "fit_clusters": {"cache": "c.lance", "end": END},
+        "rank_clusters": {**data, "fitted": "k", "end": END, "horizon": 5},
+        "walk_clusters": {**data, "every": 60, "horizon": 5, "embargo": 5},
+        "fit_head": {**data, "end": END},
+        "picks": sources,
+        "compare": {},
+    }[function]
+    with pytest.raises(InputError, match=expected) as refused:
+        getattr(encash, function)(**{**given, **wrong})
+    assert "\n" not in str(refused.value)
+
+
+def test_options_of_the_inputs_are_paths_as_text(home, sources, tmp_path):
+    """A list of encoders and more caches, as on the command line; wrong kinds are refused."""
+    write_checkpoint(home / "m2.pt", num_features=encash.open_panel("f.h5").num_features, lookback=8, seed=2)
+    build = ["build", "--model", "m2.pt", "--data", "f.h5", "--cache", str(tmp_path / "d.lance"), "--quiet"]
+    assert main([*build, "--precision", "float32"]) == 0
+    (tmp_path / "encoders.toml").write_text(f'[[encoder]]\ncache = "{tmp_path}/d.lance"\ntrain_end = "2020-03-02"\n')
+    data = {"prices": "p.h5", "panel": "f.h5", "start": START, "run_dir": tmp_path / "run"}
+    assert encash.backtest(**data, encoders=str(tmp_path / "encoders.toml")).summary["trades"] > 0
+    averages = [str(tmp_path / "d.lance"), tmp_path / "d.lance", [tmp_path / "d.lance"]]
+    found = {encash.backtest(**data, cache="c.lance", average=one).result.fingerprint for one in averages}
+    assert len(found) == 1
+    for wrong in ({"encoders": 5}, {"average": [5]}, {"best_file": 5}, {"model_config": 5}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} is a int; expected a path"):
+            encash.backtest(**data, cache="c.lance", **wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,17 @@ def test_the_source_of_a_function_is_part_of_the_identity(module, monkeypatch):
     assert first.weights.partition("@")[0] == second.weights.partition("@")[0] == "weights_of_mine:equal"
     with pytest.raises(MismatchError, match=r"source of weights_of_mine is now"):
         BacktestConfig(weights=first.weights)
+
+
+def test_a_function_that_was_edited_after_its_import_is_refused(module):
+    """Python still runs the old one, which is not the one that would be hashed; a reload runs the new one."""
+    first = BacktestConfig(weights="weights_of_mine:equal")
+    module.write_text(module.read_text().replace("[1 /", "[0.25 /"))
+    with pytest.raises(MismatchError, match="has changed since Python imported it"):
+        BacktestConfig(weights="weights_of_mine:equal")
+    importlib.invalidate_caches()
+    importlib.reload(sys.modules["weights_of_mine"])
+    assert BacktestConfig(weights="weights_of_mine:equal").weights != first.weights
 
 
 def test_functions_are_settings_of_a_grid(make_prices, make_lookup, module, tmp_path):

@@ -75,6 +75,14 @@ def test_a_backtest_ranks_by_the_head_without_loading_a_model(
     assert json.loads((folder / "run" / "result.json").read_text())["head"]["held_out_ic"].keys() == {"1", "5"}
 
 
+def test_scores_without_any_date_are_refused(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A column of dates without a value, of any type, is one line."""
+    scores = pa.table({"date": pa.nulls(2), "ticker": ["T0001", "T0002"], "score": [1.0, 2.0]})
+    pq.write_table(scores, tmp_path / "s.parquet")
+    line = refusal(capsys, *runs(folder, "--filter", "none", "--scores", str(tmp_path / "s.parquet")))
+    assert "a row without a date" in line
+
+
 def test_stored_forecasts_save_the_vectors_and_change_nothing(
     folder: Path, head: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

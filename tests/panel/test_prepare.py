@@ -394,3 +394,13 @@ def test_a_full_disk_is_one_clear_error(tmp_path, limit):
     assert done.stdout.startswith(f"{refused} could not be written: File too large; what was there is kept")
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.h5")} == {"f.h5": b"old", "p.h5": b"old"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.h5", "f.health.json", "p.h5", "t.csv"]
+
+
+@pytest.mark.parametrize("price", ["5e-324", "1e-31", "1e31", "1e300"])
+def test_a_price_that_float32_cannot_hold_is_refused(tmp_path, price):
+    """It would be stored as zero or infinite, and its ratio to its neighbors has no number."""
+    days = np.arange("2024-01-01", "2024-07-01", dtype="datetime64[D]")
+    rows = [f"{day},A,10,10,{price if at == 50 else 10},10,1000" for at, day in enumerate(days)]
+    (tmp_path / "p.csv").write_text("\n".join(["date,ticker,open,high,low,close,volume", *rows]) + "\n")
+    with pytest.raises(FormatError, match=r"'A' on 2024-02-20.*--drop-bad"):
+        prepare(tmp_path / "p.csv", features_out=tmp_path / "f.h5", prices_out=tmp_path / "o.h5")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from encash import clusters, pipeline
-from encash.api.inputs import Progresses, folder_of, progress_bars, spec_of, take, the_cache, the_prices
+from encash.api.inputs import Progresses, counts_of, path_of, progress_bars, spec_of, take, the_cache, the_prices
 from encash.api.results import Home, InFolder
 from encash.api.tables import Table
 from encash.arrays import DayLike, Int32
@@ -116,11 +116,11 @@ def fit_clusters(
     Raises:
         InputError: an unknown setting, an invalid number of clusters, or no entries.
     """
-    counts = AUTO_COUNTS if k == "auto" else (k,) if isinstance(k, int) else tuple(int(one) for one in k)
+    counts = AUTO_COUNTS if isinstance(k, str) and k == "auto" else counts_of("k", k)
     config, opened, home = fit_config(counts, settings), the_cache(cache), Home.at(out)
     with progress("read", "entries") as bar:
         sample = pipeline.draw_sample(opened, config, start=start, end=end, progress=bar)
-    fitting = tuple(one for one in counts if one < len(sample.days)) if k == "auto" else counts
+    fitting = tuple(one for one in counts if one < len(sample.days)) if counts is AUTO_COUNTS else counts
     several = fitting if len(counts) > 1 else ()
     with progress("fit", "numbers of clusters" if several else "entries × iterations") as bar:
         model, choice = pipeline.fit_clusters(opened, sample, config, home.folder, counts=several, progress=bar)
@@ -162,10 +162,9 @@ def rank_clusters(
     Returns:
         The clusters with these rankings, which are also written into their folder.
     """
-    folder, opened, table = folder_of("clusters", fitted), the_cache(cache), the_prices(prices)
-    assert folder is not None
+    folder, opened, table = Path(path_of("fitted", fitted)), the_cache(cache), the_prices(prices)
     rule = selection_rule(top, settings)
-    horizons = (horizon,) if isinstance(horizon, int) else tuple(horizon)
+    horizons = counts_of("horizon", horizon)
     configs = [
         spec_of(
             clusters.RankConfig,
@@ -220,7 +219,7 @@ def walk_clusters(
             `SelectionRule`.
     """
     opened, home = the_cache(cache), Home.at(out)
-    counts = (k,) if isinstance(k, int) else tuple(k)
+    counts = counts_of("k", k)
     fit = fit_config(counts, take(clusters.FitConfig, settings))
     config = spec_of(
         clusters.WalkConfig,
@@ -251,7 +250,9 @@ def fit_config(counts: Sequence[int], settings: dict[str, Any]) -> clusters.FitC
 
 def selection_rule(top: int | None, settings: dict[str, Any]) -> clusters.SelectionRule:
     """Return the criteria among some settings, which lose them; without any, the best five."""
-    rule = clusters.SelectionRule(top_k=top, **take(clusters.SelectionRule, settings))
+    rule = spec_of(
+        clusters.SelectionRule, {**take(clusters.SelectionRule, settings), "top_k": top}, "a criterion of a selection"
+    )
     return clusters.SelectionRule(top_k=5) if rule == clusters.SelectionRule() else rule
 
 

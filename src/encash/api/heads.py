@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encash import heads, pipeline
-from encash.api.inputs import Progresses, progress_bars, spec_of, the_cache, the_prices
+from encash.api.inputs import Progresses, counts_of, progress_bars, spec_of, the_cache, the_prices
 from encash.api.results import Home, InFolder
 from encash.arrays import DayLike
 from encash.cache import Cache
@@ -58,7 +58,9 @@ def fit_head(
         settings: other fields of `encash.heads.HeadConfig`, such as ``every``.
     """
     config = spec_of(
-        heads.HeadConfig, {"end": end, "horizons": tuple(horizons), "kind": kind, **settings}, "a setting of a head"
+        heads.HeadConfig,
+        {"end": end, "horizons": counts_of("horizons", horizons), "kind": kind, **settings},
+        "a setting of a head",
     )
     opened, home = the_cache(cache), Home.at(out)
     with progress("fit", "fits") as bar:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
 
 import encash.backtest as engine
 from encash import pipeline
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="DataclassInstance")
 Progresses: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | None]]
 """Returns a progress bar of a title and a unit."""
+_OPTION_PATHS, _OPTION_LISTS = {"encoders", "model_config"}, {"average", "ensemble_models", "ignore_keys"}
+"""Fields of `pipeline.Sources` that hold a path, and those that hold several texts or paths."""
+_PLAIN = (int, float, bool, str, NoneType)
 
 
 def progress_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
@@ -121,6 +127,12 @@ def sources_of(
             opened[{"model": "opened_encoder"}.get(name, f"opened_{name}")] = value
         elif value is not None:
             opened[field] = convert(path_of(name, value))
+    for name in _OPTION_PATHS & set(options):
+        options[name] = folder_of(name, options[name])
+    for name in _OPTION_LISTS & set(options):
+        given = options[name]
+        several = given if isinstance(given, list | tuple) else (given,)
+        options[name] = tuple(path_of(name, one) for one in several)
     return spec_of(OpenSources, {**options, **opened}, "an input")
 
 
@@ -189,7 +201,43 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
             near = difflib.get_close_matches(name, names, n=1)
             meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
             raise InputError(f"{name!r} is not {what}; {meant}")
+    if kind not in (engine.BacktestConfig, OpenSources):  # the first says more about its values; paths are checked
+        _check_kinds(kind, settings)
     return kind(**settings)
+
+
+def _check_kinds(kind: type[Any], settings: Mapping[str, Any]) -> None:
+    """Refuse values that are not of the types of their fields: numbers, text, choices and tuples of these.
+
+    Raises:
+        InputError: names the field, the value and the type.
+    """
+    hints = get_type_hints(kind)
+    for name, value in settings.items():
+        if not _is_plain(hints[name]):
+            continue
+        try:
+            msgspec.convert(value, hints[name])
+        except msgspec.ValidationError as error:
+            expected = str(error).partition(", got")[0].replace("null", "None").replace("Expected", "expected")
+            raise InputError(f"{name} is {shown(value)}; {expected}") from None
+
+
+def _is_plain(hint: Any) -> bool:
+    parts = [part for part in get_args(hint) if part is not Ellipsis]
+    return hint in _PLAIN or get_origin(hint) is Literal or (bool(parts) and all(map(_is_plain, parts)))
+
+
+def counts_of(name: str, value: Any) -> tuple[int, ...]:
+    """Return one or several whole numbers as a tuple.
+
+    Raises:
+        InputError: anything else, or none.
+    """
+    several = tuple(value) if isinstance(value, list | tuple | range) else (value,)
+    if not several or not all(isinstance(one, int) and not isinstance(one, bool) for one in several):
+        raise InputError(f"{name} is {shown(value)}; expected a whole number, or a list of them")
+    return several
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -228,8 +276,10 @@ def filter_choice(
     """
     if filter is not None and not (isinstance(filter, str) and filter):
         raise InputError(f"filter is {shown(filter)}; expected its name, or an object of a CandidateFilter")
-    folder = folder_of("clusters", clusters)
-    return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **choice)
+    folder, chosen = folder_of("clusters", clusters), dict(choice)
+    if "best_file" in chosen:
+        chosen["best_file"] = folder_of("best_file", chosen["best_file"])
+    return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **chosen)
 
 
 def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def picks(
         settings, filter=filter, clusters=clusters, groups=groups, tickers=tickers, membership=membership,
         prices=prices, cache=cache, panel=panel, head=head, scores=scores, model=model,
     )  # fmt: skip
-    day = engine.latest_session(inputs) if date == LATEST else to_day(date)
+    day = engine.latest_session(inputs) if isinstance(date, str) and date == LATEST else to_day(date)
     table, stats = engine.picks_of_day(config, inputs, day), inputs.lookup.stats
     return Picks(
         date=day,

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from encash.errors import InputError, shown
+
 
 class Shown:
     """A result that prints itself: lines in a console, a small table in a notebook."""
@@ -44,7 +46,13 @@ class Home:
 
     @classmethod
     def at(cls, out: str | Path | None) -> Home:
-        """Return the folder that was named, or a new temporary one."""
+        """Return the folder that was named, or a new temporary one.
+
+        Raises:
+            InputError: not a path.
+        """
+        if not isinstance(out, str | Path | None):
+            raise InputError(f"out is {shown(out)}; expected the path of a folder")
         if out is not None:
             return cls(folder=Path(out))
         kept = tempfile.TemporaryDirectory(prefix="encash-")

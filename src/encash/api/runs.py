@@ -29,7 +29,7 @@ from encash.api.results import Shown, number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
-from encash.errors import InputError
+from encash.errors import InputError, shown
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -122,7 +122,7 @@ class RunComparison(Shown):
 
     def title(self) -> str:
         """Return the verdict."""
-        return str(self.verdict["sentence"])
+        return str(self.verdict["sentence"]) if "verdict" in self.values else "compared with no random filters"
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
@@ -198,15 +198,18 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
 
     Args:
         run: of `backtest`.
-        draws: random filters.
+        draws: random filters; 0 compares with none.
         num_trials: seeds to run, the run's own included.
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
 
     Raises:
-        InputError: not a run.
+        InputError: not a run, or a number that is not whole or too small.
     """
     if not isinstance(run, Run):
-        raise InputError(f"run is a {type(run).__name__}; expected what encash.backtest returned")
+        raise InputError(f"run is {shown(run)}; expected what encash.backtest returned")
+    for name, count, least in (("draws", draws, 0), ("num_trials", num_trials, 1)):
+        if not isinstance(count, int) or count < least:
+            raise InputError(f"{name} is {shown(count)}; expected a whole number of {least} or more")
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FILLED_IN = ("name", "periods", "own", "data", "price_columns", "loading")
+"""Fields that the functions set by themselves: a caller does not give them."""
 
 
 def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -30,7 +32,7 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
             types = _types(kind)
             for one in fields(kind):
                 default = one.default if one.default is not MISSING else None
-                if one.name not in own and (one.default, one.default_factory) != (MISSING, MISSING):
+                if one.name not in (*own, *FILLED_IN) and (one.default, one.default_factory) != (MISSING, MISSING):
                     keyword = inspect.Parameter.KEYWORD_ONLY
                     own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=types[one.name])
 

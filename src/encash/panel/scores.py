@@ -121,10 +121,10 @@ def _read(source: Source) -> ScoreTable:
         names = table.column(columns["ticker"]).cast(pa.string())
     dates = table.column(columns["date"]).combine_chunks().dictionary_encode()
     tickers = np.asarray(names.fill_null("").to_pylist(), dtype=np.str_)
+    if dates.null_count or dates.dictionary.null_count or (tickers == "").any():
+        raise FormatError(f"{source.shown} has a row without a date or a ticker; expected both in every row")
     rules = DateRules(shown=source.shown, column=columns["date"])
     (distinct,), _, _ = read_days([dates.dictionary], rules)
-    if dates.null_count or (tickers == "").any():
-        raise FormatError(f"{source.shown} has a row without a date or a ticker; expected both in every row")
     days = distinct[dates.indices.to_numpy()]
     numbers = {columns[role]: table.column(columns[role]) for role in ("score", "confidence") if role in columns}
     values, _ = read_numbers(source.shown, numbers, header, None)

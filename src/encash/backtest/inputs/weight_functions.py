@@ -18,6 +18,8 @@ from encash.panel.panel import PriceTable
 from encash.plugins import find_plugin, is_attribute
 
 _DIGITS = 12
+_IMPORTED: dict[str, tuple[Any, bytes]] = {}
+"""Of each source file of a function: the spec of its module, which a reload replaces, and its content."""
 _ROUNDING = 1e-6
 """Weights below 0 or above 1 in sum by no more than this are rounding of an optimizer: they become 0, or sum to 1."""
 
@@ -137,11 +139,29 @@ def _checked(found: Any, names: tuple[str, ...], where: str) -> Float64:
 
 
 def _source_hash(name: str, function: WeightFunction) -> str:
-    """Return the first digits of the SHA-256 of the file that defines a function, or the class of a callable object."""
+    """Return the first digits of the SHA-256 of the file that defines a function, or the class of a callable object.
+
+    Raises:
+        InputError: there is no such file.
+        MismatchError: it has changed since this process saw it first: the function that would run is that of before.
+    """
     defined = function if inspect.isroutine(function) or isinstance(function, type) else type(function)
-    modules = (getattr(inspect.unwrap(defined), "__module__", None), name.partition(":")[0])
-    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules if module]
-    sources = sorted({file for file in files if file and Path(file).is_file()})
+    names = (getattr(inspect.unwrap(defined), "__module__", None), name.partition(":")[0])
+    modules = [sys.modules[module] for module in names if module in sys.modules]
+    sources = {
+        file: module for module in modules if (file := getattr(module, "__file__", None)) and Path(file).is_file()
+    }
     if not sources:
         raise InputError(f"{name} has no source file, so that its identity is unknown; write it into a module")
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sources)).hexdigest()[:_DIGITS]
+    contents = []
+    for file, module in sorted(sources.items()):
+        contents.append(Path(file).read_bytes())
+        spec, known = _IMPORTED.get(file, (None, b""))
+        if spec is None or spec is not module.__spec__:  # another one after a reload
+            _IMPORTED[file] = module.__spec__, contents[-1]
+        elif known != contents[-1]:
+            raise MismatchError(
+                f"{file} has changed since Python imported it, and the old {name} would run; start Python again, or "
+                "reload the module (importlib.reload)"
+            )
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:_DIGITS]

@@ -15,6 +15,8 @@ from encash.panel.bars import Bars
 _NEGATIVE_SHARE = 0.01
 _SPARSE_DAYS = 5
 _LEAST_BARS, _OUTSIDE_SHARE, _ROUNDING = 8, 0.25, 1e-4
+_LEAST_PRICE, _MOST_PRICE = 1e-30, 1e30
+"""Once they are stored in float32, smaller prices are not above zero, and larger ones infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +215,12 @@ def _faults(values: Mapping[str, Float64]) -> dict[str, Bool]:
             [_is_price(other) for other in others]
         )
     if "volume" in values:
-        faults["volume absent or below zero"] = ~((values["volume"] >= 0) & (values["volume"] < np.inf))
+        faults["volume absent or below zero"] = ~((values["volume"] >= 0) & (values["volume"] <= _MOST_PRICE))
     return faults
 
 
 def _is_price(values: Float64) -> Bool:
-    return np.asarray((values > 0) & (values < np.inf))
+    return np.asarray((values >= _LEAST_PRICE) & (values <= _MOST_PRICE))
 
 
 def _by_name(names: Text, ticker: Int64, days: Days, sizes: Float64) -> dict[str, tuple[Days, Float64]]:
