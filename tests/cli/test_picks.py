@@ -32,6 +32,16 @@ def test_picks_say_whether_their_entries_were_checked(
     assert (checked["staleness"], checked["stale"], checked["picks"]) == ("checked", 0, bare["picks"])
 
 
+def test_a_date_that_is_no_day_is_answered_with_both_forms(
+    inputs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A day, or the word that takes the last one."""
+    with pytest.raises(SystemExit):
+        main(["picks", "--date", "yesterday", *inputs])
+    line = capsys.readouterr().err
+    assert "'yesterday' is not a day; expected YYYY-MM-DD, such as 2024-01-02, or latest" in line
+
+
 def test_the_example_of_the_help_is_right_after_a_restatement(
     folder: Path, inputs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

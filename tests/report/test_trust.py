@@ -1,6 +1,8 @@
 """The trust panel: equality of two runs, the audit, and commands that reproduce."""
 
+import html
 import json
+import re
 import shlex
 
 import pytest
@@ -40,6 +42,24 @@ def test_the_command_is_safe_to_paste(folder, tmp_path):
     assert shlex.split(run_command(run)) == ["encash", *WORDS[:-1]]
     text = render_report([folder], tmp_path / "r.html").read_text()
     assert "&#39;my prices;rm -rf.h5&#39;" in text
+
+
+def test_the_flags_of_a_command_are_not_broken_at_a_hyphen(folder, tmp_path):
+    """A flag stays on one line of the page, and the text of the command is unchanged."""
+    text = render_report([folder], tmp_path / "r.html").read_text()
+    assert '<span class="flag">--compare</span>' in text
+    shown = text.partition('<p class="command"><code data-copy>')[2].partition("</code>")[0]
+    words = html.unescape(re.sub("<[^>]*>", "", shown))
+    assert words == run_command(read_run(folder))
+
+
+def test_the_links_to_sections_are_in_the_order_of_the_page(folder, tmp_path):
+    """A reader who follows them from left to right reads from top to bottom."""
+    text = render_report([folder], tmp_path / "r.html").read_text()
+    links = text.partition('<nav aria-label="Sections">')[2].partition("</nav>")[0]
+    places = [text.index(f'id="{anchor}"') for anchor in re.findall('href="#([^"]+)"', links)]
+    assert len(places) > 3
+    assert places == sorted(places)
 
 
 def test_each_statement_names_a_command_that_tests_it(folder):
