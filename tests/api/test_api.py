@@ -187,7 +187,7 @@ def test_a_misspelled_name_is_corrected():
 def test_a_comparison_needs_a_run():
     """A folder is refused: its data are not in it."""
     run: Any = "runs/1"
-    with pytest.raises(InputError, match=r"run is a str; expected what encash\.backtest returned"):
+    with pytest.raises(InputError, match=r"run is 'runs/1'; expected what encash\.backtest returned"):
         encash.compare(run)
 
 
