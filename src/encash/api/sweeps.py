@@ -77,7 +77,7 @@ class Sweep(InFolder):
 
 
 def sweep(
-    grid: Mapping[str, Mapping[str, Any]] | str | Path,
+    grid: Mapping[str, Any] | str | Path,
     *,
     prices: Any,
     cache: Any = None,
