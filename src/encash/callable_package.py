@@ -32,12 +32,12 @@ class _CallablePackage(ModuleType):
         import inspect  # noqa: PLC0415 - only for help
 
         function = self._function()
-        names = [
-            one.name if one.default is one.empty else f"{one.name}={one.default!r}"
-            for one in inspect.signature(function).parameters.values()
-            if not callable(one.default) or one.default is one.empty
-        ]
-        return f"{vars(self)['__doc__']}\n\n{self.__name__}({', '.join(names)})\n\n{inspect.getdoc(function)}"
+        signature = inspect.signature(function)
+        shown = [one for one in signature.parameters.values() if one.default is one.empty or not callable(one.default)]
+        bare = signature.replace(
+            parameters=[one.replace(annotation=one.empty) for one in shown], return_annotation=signature.empty
+        )
+        return f"{vars(self)['__doc__']}\n\n{self.__name__}{bare}\n\n{inspect.getdoc(function)}"
 
     def _function(self) -> Any:
         return getattr(import_module("encash.api"), self.__name__.rpartition(".")[2])
