@@ -189,6 +189,8 @@ def test_what_cannot_be_averaged_is_refused(
     both = averaged(folder, several[:2], "--scores", str(folder / "s.csv"))
     assert "--scores and --average each give forecasts" in refusal(capsys, *both)
     assert "give --cache C" in refusal(capsys, *runs(folder, "--average", several[1]))
+    alone = runs(folder, "--cache", several[0], "--average-by", "rank")
+    assert "--average-by rank is for --average" in refusal(capsys, *alone)
     listed = runs(folder, "--encoders", str(folder / "e.toml"), "--average", several[1])
     assert "--average" in refusal(capsys, *listed)
     assert "no cache" in refusal(capsys, *averaged(folder, [several[0], str(tmp_path / "none.lance")]))

@@ -172,6 +172,12 @@ def test_every_filter_runs(filter_flags: list[str], folder: Path, capsys: pytest
     assert found["trades"] > 0
 
 
+def test_a_share_without_a_filter_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing would keep it."""
+    flags = ["--cache", str(folder / "c.lance"), "--filter", "none", "--keep", "0.5"]
+    assert "--keep is the share of a filter" in refusal(capsys, *runs(folder, *flags))
+
+
 def test_the_core_reads_and_backtests_without_torch(folder: Path) -> None:
     """`encash backtest` on a cache imports none of torch, ray, onnxruntime; neither does help."""
     script = (

@@ -144,7 +144,7 @@ def sweep(
         **options,
     )
     choice = pipeline.FilterChoice(clusters=folder, horizon=horizon, keep=keep)
-    inputs = pipeline.open_inputs(sources, replace(choice, name="none"), universe)  # each run sets its own
+    inputs = pipeline.open_inputs(sources, replace(choice, name="none", keep=None), universe)  # each run sets its own
     inputs = replace(inputs, groups=groups_of(groups))
     choice = pipeline.with_periods(sources, choice, inputs.prices.days)
     names = {point.filter for point in points}

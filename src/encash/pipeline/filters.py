@@ -49,11 +49,13 @@ def open_filter(choice: FilterChoice, sessions: Days, cache: Cache | None) -> cl
 
     Raises:
         InputError: an unknown filter, clusters or a share that it needs and does not have, a share that it does not
-            take, or `static` without a cache.
+            take or that no filter takes, or `static` without a cache.
         MismatchError: a walk that was ranked over a different horizon.
     """
     name = choice.name or ("hard" if choice.clusters or choice.periods else clusters.NO_FILTER)
     if name == clusters.NO_FILTER:
+        if choice.keep is not None:
+            raise InputError("--keep is the share of a filter, and there is none; give --filter too, or leave it out")
         return None
     kind = clusters.filter_class(name)
     if choice.keep is not None and not kind.takes_share:

@@ -221,13 +221,17 @@ class Sources:
         mean over several caches, whose entries are compared with a panel.
 
         Raises:
-            InputError: more than one is named, or an average without a cache.
+            InputError: more than one is named, an average without a cache, or a kind of average without one.
         """
         named = {"--head": self.head, "--scores": self.scores, "--average": self.average or None}
         if len(given := [flag for flag, value in named.items() if value is not None]) > 1:
             raise InputError(f"{' and '.join(given)} each give forecasts; give one of them")
         if self.average:
             return self._average(cache, panel)
+        if self.average_by != "value":
+            raise InputError(
+                f"--average-by {self.average_by} is for --average, which is not given; give more caches too"
+            )
         if self.head is not None:
             from encash.heads import load_head, with_stored_forecasts
 
