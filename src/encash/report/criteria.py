@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from encash import metrics
+from encash.arrays import Float64
 from encash.backtest.evaluation.random_filter_test import LEVEL, Performance, permutation_p
 from encash.report.commands import test_command
 from encash.report.formatting import (
@@ -29,7 +31,7 @@ from encash.report.formatting import (
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS, implausible, performance_text
-from encash.significance import CRITICAL
+from encash.significance import CRITICAL, mean_of
 
 State = Literal["good", "doubt", "bad", "unknown"]
 Answer = tuple[State, str]
@@ -168,7 +170,8 @@ def _no_filter(run: Run, extras: Extras) -> Answer | None:
     if not run.has_filter:
         return None
     if extras.test is not None:
-        return _compare(run.performance, extras.test.performance["no filter"], "the same strategy without a filter")
+        other = "the same strategy without a filter"
+        return _compare(run, extras.test.performance["no filter"], extras.paths.get("no filter"), other)
     if extras.no_filter is None:
         return "unknown", "Unknown: not compared with the same strategy without a filter; use --compare."
     performance = relative_performance(run.final_capital, extras.no_filter)
@@ -179,14 +182,22 @@ def _no_filter(run: Run, extras: Extras) -> Answer | None:
 def _benchmark(run: Run, extras: Extras) -> Answer:
     if not run.has_benchmark:
         return "unknown", "Unknown: the run has no benchmark."
-    return _compare(run.performance, run.benchmark_performance, "all candidates in equal weights, without costs")
+    other = "all candidates in equal weights, without costs"
+    return _compare(run, run.benchmark_performance, run.equity.benchmark, other)
 
 
-def _compare(own: Performance, other: Performance, name: str) -> Answer:
-    """Compare return, Sharpe ratio and drawdown; better only if return and Sharpe ratio are."""
+def _compare(run: Run, other: Performance, path: Float64 | None, name: str) -> Answer:
+    """Compare return, Sharpe ratio and drawdown; better or worse only if return and Sharpe ratio both are, and if the
+    mean of the daily differences is significant."""
+    own = run.performance
     text = f"{performance_text(own)}, against {performance_text(other)} of {name}."
     wins = (own.cagr > other.cagr) + (own.sharpe > other.sharpe)
-    return ("bad", "doubt", "good")[wins], text
+    states: tuple[State, State, State] = ("bad", "doubt", "good")
+    if path is None or len(path) != len(run.path):
+        return states[wins], text
+    difference = mean_of(metrics.simple_returns(run.path) - metrics.simple_returns(path))
+    text += f" Mean of the daily differences: t = {number(difference.t, 1)}."
+    return states[wins] if abs(difference.t) >= CRITICAL else "doubt", text
 
 
 def _significance(run: Run, extras: Extras) -> Answer:
@@ -371,7 +382,8 @@ CRITERIA: dict[str, Check] = {
     "Better than no filter": Check(
         answer=_no_filter,
         good="Better than no filter",
-        doubt="Better than no filter in only one of return and Sharpe ratio",
+        doubt="Not clearly different from no filter",
+        estimated=True,
         bad="Worse than no filter",
         unknown="Not compared with no filter",
         charts=("From equal weights to the net return",),
@@ -379,7 +391,8 @@ CRITERIA: dict[str, Check] = {
     "Better than the benchmark": Check(
         answer=_benchmark,
         good="Better than all candidates",
-        doubt="Better than all candidates in only one of return and Sharpe ratio",
+        doubt="Not clearly different from all candidates",
+        estimated=True,
         bad="Worse than all candidates",
         unknown="No benchmark",
         charts=("Years against the benchmark", "Equity and drawdown"),
