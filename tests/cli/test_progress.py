@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from encash import live_progress as progress_module
 from encash.cli import main
-from encash.cli import progress as progress_module
 from encash.live_progress import Bar, LiveLine, bytes_below
 from encash.panel import toy_panel, write_panel
 from encash.testing import write_checkpoint
