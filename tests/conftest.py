@@ -1,9 +1,12 @@
-"""Isolation from the clusters of the machine that runs the tests."""
+"""One thread per process of the tests, and isolation from the clusters of the machine that runs them."""
 
+import os
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes run tests: more threads than cores wait for each other
 
 
 @pytest.fixture(scope="session", autouse=True)

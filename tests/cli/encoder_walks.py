@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from encash.cli import main
 from encash.clusters import FitConfig, SelectionRule
@@ -69,8 +70,13 @@ def open_walk(folder: Path, out: Path, **changes: Any) -> EncoderWalk:
 
 
 def run_walk(folder: Path, out: Path, **changes: Any) -> tuple[WalkedEncoder, ...]:
-    """Run the walk."""
-    return open_walk(folder, out, **changes).run()
+    """Run the walk on one thread: the bytes of a training belong to a number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return open_walk(folder, out, **changes).run()
+    finally:
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":  # the process that tests kill

@@ -20,13 +20,14 @@ from tests.cli.commands import LOOKBACK, answer, refusal, runs
 
 
 @pytest.fixture(scope="module")
-def several(folder: Path) -> list[str]:
-    """The cache of the folder, and those of two further encoders."""
+def several(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The cache of the folder, and those of two further encoders, in a folder of their own."""
+    home = tmp_path_factory.mktemp("several")
     with encash.open_panel(folder / "f.h5") as panel:
         width = panel.num_features
     found = [str(folder / "c.lance")]
     for number in (1, 2):
-        model, cache = str(folder / f"more{number}.pt"), str(folder / f"more{number}.lance")
+        model, cache = str(home / f"more{number}.pt"), str(home / f"more{number}.lance")
         write_checkpoint(model, num_features=width, lookback=LOOKBACK, seed=number)
         assert main(["build", "--model", model, "--data", str(folder / "f.h5"), "--cache", cache, "--quiet"]) == 0
         found.append(cache)
@@ -119,7 +120,15 @@ def test_an_entry_that_one_cache_lacks_is_missing(
     """No mean over the others: it counts as missing, and the run is refused as usual."""
     days = (folder / "days.txt").read_text().split()
     part = str(tmp_path / "part.lance")
-    build = ["build", "--model", str(folder / "more1.pt"), "--data", str(folder / "f.h5"), "--cache", part]
+    build = [
+        "build",
+        "--model",
+        str(Path(several[1]).with_suffix(".pt")),
+        "--data",
+        str(folder / "f.h5"),
+        "--cache",
+        part,
+    ]
     assert main([*build, "--start", days[110], "--quiet"]) == 0
     caches = [several[0], part]
     assert "have a price but no entry" in refusal(capsys, *averaged(folder, caches))
@@ -143,8 +152,8 @@ def test_an_entry_that_is_stale_in_one_cache_is_not_used(
         shutil.copytree(cache, caches[-1])
     command = [*averaged(folder, caches, "--filter", "none"), "--max-missing", "1"]
     command[command.index("--data") + 1] = str(restated)
-    for number, name in enumerate(("m.pt", "more1.pt")):
-        build = ["build", "--model", str(folder / name), "--data", str(restated), "--cache", caches[number], "--quiet"]
+    for number, model in enumerate((folder / "m.pt", Path(several[1]).with_suffix(".pt"))):
+        build = ["build", "--model", str(model), "--data", str(restated), "--cache", caches[number], "--quiet"]
         assert main(build) == 0
         found = answer(capsys, *command)
         assert (found["missing_share"] > 0) == (number == 0)
