@@ -1,6 +1,5 @@
 """A small panel with irregular tickers, an encoder that counts windows, and functions that restate data."""
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,6 @@ from encash.panel.load import ArraySource
 from encash.panel.panel import Panel
 from encash.panel.toy import toy_panel
 from encash.testing import MeanEncoder
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LOOKBACK = 8
 Rows = dict[str, tuple[np.ndarray, np.ndarray]]
