@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shlex
 import shutil
@@ -109,6 +110,18 @@ def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFix
     assert command in html.unescape(shown)
     assert main(shlex.split(command)[1:]) == 0
     assert [(run / name).read_bytes() for name in ("equity.parquet", "ledger.csv")] == before
+
+
+@pytest.mark.parametrize("name", ["command.json", "comparisons.json", "ledger.csv"])
+def test_a_pipe_in_place_of_a_file_of_a_run_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    """Reading it would never end."""
+    run = tmp_path / "run"
+    answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), "--run-dir", str(run), "--compare", "5"))
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    assert name in refusal(capsys, "report", str(run), "--out", str(tmp_path / "r.html"))
 
 
 def test_a_sweep_has_a_page(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

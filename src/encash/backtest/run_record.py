@@ -9,6 +9,7 @@ from pathlib import Path
 from encash.clusters.files import SEAL, check_seal, check_types, read_json, write_json
 from encash.errors import FormatError, unreadable
 from encash.fingerprint import file_digest
+from encash.input_files import check_regular
 
 RECORD = "digests.json"
 """Name of the record in a run folder. Folders of earlier versions have none, and are not checked."""
@@ -52,6 +53,7 @@ def check_record(folder: Path) -> bool:
     Raises:
         FormatError: a file was changed, is missing, or does not belong to the run.
         AccessError: a file may not be read.
+        InputError: a pipe or a device is in the place of a file.
     """
     if not (folder / RECORD).exists():
         return False
@@ -62,6 +64,7 @@ def check_record(folder: Path) -> bool:
             if path.exists():
                 raise FormatError(f"{path} is not a part of this run, or was not finished; remove it, or {_FIX}")
             continue
+        check_regular(path)
         try:
             found = file_digest(path)
         except OSError as error:
