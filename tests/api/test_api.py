@@ -336,3 +336,11 @@ def test_options_of_the_inputs_are_paths_as_text(home, sources, tmp_path):
     for wrong in ({"encoders": 5}, {"average": [5]}, {"best_file": 5}, {"model_config": 5}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))} is a int; expected a path"):
             encash.backtest(**data, cache="c.lance", **wrong)
+
+
+def test_the_help_lists_the_counts_that_auto_tries():
+    """The command line keeps its own copy, so that its help imports no library."""
+    from encash.api import clusters
+    from encash.cli.clusters import AUTO_COUNTS
+
+    assert AUTO_COUNTS == clusters.AUTO_COUNTS

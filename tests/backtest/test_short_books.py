@@ -71,7 +71,7 @@ def test_a_short_position_by_hand(make_lookup):
 
 
 def test_costs_of_a_short_position(make_lookup):
-    """The sale pays the sell fee and slippage, the purchase that ends it the buy fee; a loss after costs is no win."""
+    """The sale pays the sell fee and slippage, the purchase that ends it the buy fee; a net loss is not a win."""
     inputs = two_names(make_lookup, (10, 10, 10), (20, 20, 20), WEEK)
     config = BacktestConfig(
         horizon=1, forecast_horizon=1, top_k=1, initial_capital=1000.0, short="bottom", buy_fee=0.01, sell_fee=0.02,
@@ -243,7 +243,7 @@ def test_the_picks_of_a_day_are_those_of_the_backtest(make_prices, make_lookup, 
     config = BacktestConfig(top_k=3, short="worst-clusters", max_weight=0.4)
     table = run_backtest(config, inputs).picks
     day = inputs.prices.days[10]
-    alone = picks_of_day(config, inputs, day)
-    assert alone.weight.tolist() == table.weight[table.date == day].tolist()
-    assert (alone.weight < 0).sum() == 3
-    assert alone.picked_first().weight.tolist() == pytest.approx([1 / 3] * 3 + [-1 / 3] * 3)
+    single = picks_of_day(config, inputs, day)
+    assert single.weight.tolist() == table.weight[table.date == day].tolist()
+    assert (single.weight < 0).sum() == 3
+    assert single.picked_first().weight.tolist() == pytest.approx([1 / 3] * 3 + [-1 / 3] * 3)

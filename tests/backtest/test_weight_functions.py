@@ -164,7 +164,7 @@ def test_a_function_that_was_edited_after_its_import_is_refused(module):
 
 
 def test_functions_are_settings_of_a_grid(make_prices, make_lookup, module, tmp_path):
-    """Each run of a sweep is the run alone, and another source of the function is another run."""
+    """Each run of a sweep equals the single run, and a different source of the function makes a different run."""
     inputs = inputs_of(make_prices, make_lookup)
     base, grid = (
         {"top_k": 3},

@@ -59,7 +59,7 @@ def test_shims_work_where_a_different_package_has_the_name(tmp_path: Path, capsy
 def test_shims_are_written_again_and_never_over_a_file_of_the_user(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same content is no conflict; any other is refused before anything is written."""
+    """The same content does not conflict; different content is refused before anything is written."""
     (tmp_path / "inference").mkdir()
     own = tmp_path / "inference" / "backtest_simulation.py"
     own.write_text("# mine\n")

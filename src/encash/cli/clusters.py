@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from encash.arrays import Int32
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
-"""Numbers of clusters that ``-k auto`` tries, up to the number of entries."""
+"""`encash.api.clusters.AUTO_COUNTS`, listed here so that help imports no numpy."""
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
 """`encash.clusters.METRICS`, listed here so that help imports no numpy."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from encash import api, heads
 from encash.cli.console import Console, Parser, figure, plain
 from encash.cli.flags import command, day, delisting_flag
+from encash.cli.keywords import given
 from encash.heads.registry import KINDS
 
 
@@ -64,9 +65,7 @@ def _show(commands: Any) -> None:
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> None:
     """Fit a head."""
-    names = [one.name for one in fields(heads.HeadConfig)]
-    given = {name: getattr(arguments, name, None) for name in names}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = given(arguments, [one.name for one in fields(heads.HeadConfig)])
     fitted = api.fit_head(arguments.cache, arguments.prices, out=arguments.out, progress=console.progress, **settings)
     values, text = describe(fitted.head)
     console.result({**values, "out": str(arguments.out)}, [*text, f"head {arguments.out}"])

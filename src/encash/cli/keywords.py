@@ -26,7 +26,7 @@ def input_keywords(arguments: argparse.Namespace, console: Console) -> dict[str,
     if arguments.no_model and arguments.encoders is not None:
         raise InputError("--no-model is for --model; leave the key model out of the list of --encoders instead")
     names = [one.name for one in fields(pipeline.Sources) if one.name not in ("loading", "price_columns")]
-    found = _given(arguments, [*names, *_FILTER, *_UNIVERSE])
+    found = given(arguments, [*names, *_FILTER, *_UNIVERSE])
     found["panel"], found["tickers"] = found.pop("data", None), ticker_list(getattr(arguments, "tickers", None))
     if arguments.no_model:
         found.pop("model", None)
@@ -35,7 +35,7 @@ def input_keywords(arguments: argparse.Namespace, console: Console) -> dict[str,
 
 def setting_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of a backtest that the flags set."""
-    return _given(arguments, [one.name for one in fields(engine.BacktestConfig)])
+    return given(arguments, [one.name for one in fields(engine.BacktestConfig)])
 
 
 def check_groups(arguments: argparse.Namespace, config: engine.BacktestConfig) -> None:
@@ -48,7 +48,7 @@ def check_groups(arguments: argparse.Namespace, config: engine.BacktestConfig) -
         raise InputError("--groups is for --compare, --group-neutral or --max-per-group; give both it and one of these")
 
 
-def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+def given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Return the flags of these names that have a value; lists become tuples."""
     found = {name: getattr(arguments, name, None) for name in names}
     return {name: tuple(one) if isinstance(one, list) else one for name, one in found.items() if one is not None}

@@ -20,7 +20,7 @@ _SHIM = '''"""``python -m {module}``, as in the guide: ``python -m encash.guide 
 ENCASH_COMMAND = __name__ == "__main__"  # a signal during the imports is one line, not a traceback
 
 from encash.command_start import finish  # noqa: E402 - after the line above
-from encash.guide.{name} import main, parser  # noqa: E402
+from encash.guide.{name} import main, parser  # noqa: E402 - likewise
 
 __all__ = ["main", "parser"]
 
