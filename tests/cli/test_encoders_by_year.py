@@ -195,7 +195,7 @@ def test_a_list_cannot_make_a_training_end_before_the_day_that_the_cache_records
 
     assert "leave train_end out" in refusal(capsys, *stated(ENDS[0]))
     assert answer(capsys, *stated(ENDS[2]))["lookahead"] is False
-    assert "would know its future" in refusal(capsys, *stated(ENDS[2] + 1))
+    assert "would have look-ahead bias" in refusal(capsys, *stated(ENDS[2] + 1))
 
 
 def test_a_cache_beside_the_list_and_foreign_clusters_are_refused(

@@ -92,8 +92,8 @@ def vintage_check(subject: Subject, progress: Progress | None = None) -> Iterato
         return
     detail = f"{len(older)} older versions, up to {compared:,} entries in common, {restated:,} of them replaced since"
     warning = (
-        f"history was restated: {restated:,} entries, {first} first, are not what was known when they were made; a "
-        "backtest of these days on this version is not the one of that time (--as-of reads an older version)"
+        f"history was restated: {restated:,} entries, {first} first, have been replaced since they were made; a "
+        "backtest of these days differs from one that was run before (--as-of reads an older version)"
     )
     yield Check.judged(name, True, detail, warning=warning if restated else "")
 

@@ -85,7 +85,7 @@ def _reproduction(subject: Subject, made: Features) -> Check:
         return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
     detail = f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first"
     if exact or subject.make_features is not None:
-        return Check.judged(_SAME, False, f"{detail}: the features do not come from these prices by this function")
+        return Check.judged(_SAME, False, f"{detail}: this function does not reproduce the features from these prices")
     return Check.not_tried(_SAME, f"{detail}, from those that encash prepare makes of the closes; {FIX}")
 
 

@@ -96,7 +96,7 @@ class Lookup:
                 different features.
         """
         if cache is None and encoder is None and (forecasts is None or forecasts.needs_vectors):
-            raise InputError("there is neither a cache nor a model to read from; give one of them, or both")
+            raise InputError("neither a cache nor a model was given; give one of them, or both")
         if encoder is not None and panel is None:
             raise InputError("a model needs windows; give the panel that it encodes")
         self._cache, self._write_back = cache, write_back

@@ -68,7 +68,7 @@ def load_map(folder: Path) -> ClusterMap:
             f"{folder / _MAP_FILE} is not a map of clusters ({error!r}); make it again: {_REFIT}"
         ) from None
     if not fits:
-        raise FormatError(f"{folder / _MAP_FILE} is not what was written; make it again: {_REFIT}")
+        raise FormatError(f"{folder / _MAP_FILE} is damaged: its checksum differs; make it again: {_REFIT}")
     return found
 
 

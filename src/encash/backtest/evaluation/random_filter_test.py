@@ -20,7 +20,7 @@ from encash.significance import ROUNDING, least_squares, mean_of, regress, stand
 LEVEL = 0.05
 FEWEST_DRAWS = 19
 """With fewer random draws even the best rank has p > 0.05."""
-FORESEEN = "it may have known its future, so this proves nothing"
+FORESEEN = "it may have look-ahead bias, so this proves nothing"
 """Verdict on a run with look-ahead, whatever its rank."""
 
 Subject = Literal["filter", "forecasts"]
@@ -82,7 +82,7 @@ class FilterTest:
     performance: Mapping[str, Performance]
     """"this run", "no filter" (of a run with one) and "all candidates" (in equal weights, without costs)."""
     lookahead: Literal[False] | str
-    """Reason why the run may know its future; False if it does not."""
+    """Reason why the run may have look-ahead bias; False if it has none."""
     groups: GroupBets | None = None
     """Return explained by bets on groups; None if no groups are given."""
 
@@ -110,7 +110,7 @@ class FilterTest:
 
     @property
     def helps(self) -> bool:
-        """True if it is better than chance and did not know its future."""
+        """True if it is better than chance and has no look-ahead bias."""
         return not self.lookahead and self.against_chance == "better than chance"
 
     @property

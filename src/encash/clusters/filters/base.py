@@ -131,7 +131,7 @@ class CandidateFilter(ABC):
         return self.periods[0].first_day if self.periods and self.needs_model else None
 
     def lookahead(self, start: DayLike) -> str | None:
-        """Say why a run from this day would know its future; None if it would not."""
+        """Say why a run from this day would have look-ahead bias; None if it would not."""
         if not self.periods or not self.needs_model:
             return None
         period = self.periods[0]

@@ -149,7 +149,7 @@ def _roles(
         same = [name for name in by_word[word] if name not in taken]
         if role not in stated and len(same) > 1:
             raise FormatError(
-                f"{shown} has {same[0]!r} and {same[1]!r}, of one meaning; state one: --columns {role}={same[0]}"
+                f"{shown} has {same[0]!r} and {same[1]!r}, which mean the same; state one: --columns {role}={same[0]}"
             )
         if role not in stated and same:
             found[role] = same[0]
