@@ -120,8 +120,8 @@ def _check_both_known(spec: StoreSpec, store: StoreSnapshot, target: StoreSnapsh
     unknown, known = (store, target) if target.spec.encoder else (target, store)
     if bool(spec.encoder) != bool(target.spec.encoder):
         raise MismatchError(
-            f"{unknown.location} does not record which model made it, and {known.location} does; import the file into a "
-            "new cache, and find out with `encash cache verify CACHE --model M --data F`"
+            f"{unknown.location} does not record which model made it, and {known.location} does; import the file into "
+            "a new cache, and find out with `encash cache verify CACHE --model M --data F`"
         )
 
 

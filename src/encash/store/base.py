@@ -258,8 +258,9 @@ class StoreSnapshot(ABC):
         if not sound.all():
             damaged = entries.take(~sound)
             raise FormatError(
-                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (their checksums differ), the first "
-                f"({damaged.days[0]}, {str(damaged.tickers[0])!r}); " + self.repair_hint.format(location=self.location)
+                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (their checksums differ), "
+                f"the first ({damaged.days[0]}, {str(damaged.tickers[0])!r}); "
+                + self.repair_hint.format(location=self.location)
             )
         return entries
 

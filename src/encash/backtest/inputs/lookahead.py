@@ -47,8 +47,8 @@ def check_lookahead(
         return False
     if config.allow_lookahead is None:
         raise LookaheadError(
-            f"a decision on {day_text(first_signal)} would have look-ahead bias: {found}; start later, rank or train on an "
-            "earlier period, or give --allow-lookahead a reason"
+            f"a decision on {day_text(first_signal)} would have look-ahead bias: {found}; start later, rank or train on "
+            "an earlier period, or give --allow-lookahead a reason"
         )
     return f"{config.allow_lookahead} ({found})"
 

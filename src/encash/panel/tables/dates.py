@@ -366,7 +366,7 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
     if (reason := _shifted(days, written, offset)) is not None:
         raise rules.refuse(
             f"instants {reason}",
-            "may belong to a different day at the exchange; state its time zone with --timezone, like --timezone Asia/Tokyo",
+            "may belong to a different day at the exchange; state its time zone, like --timezone Asia/Tokyo",
         )
     return days, (f"{rules.column!r} holds times of day, which were left out: the day is the one that is written",)
 
