@@ -207,7 +207,7 @@ def test_damaged_entries_are_not_copied(store, tmp_path, copy):
     damaged = open_store(store.location)
     with pytest.raises(
         FormatError,
-        match=r"2 of 10 entries read are damaged \(their checksums differ\), the first \(2024-01-03, 'C'\).*--drop",
+        match=r"2 of 10 entries read are damaged .*, the first \(2024-01-03, 'C'\).*--drop",
     ):
         COPIES[copy](damaged, tmp_path)
     assert open_store(store.location).version == store.version

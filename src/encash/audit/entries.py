@@ -1,4 +1,4 @@
-"""Proof that cached entries are those that the model computes now, and what was restated since they were made."""
+"""Check that cached entries are those that the model computes now, and what was restated since they were made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encash.errors import MismatchError
 from encash.progress import Progress
 
 MOST_VERSIONS = 20
-"""Newest older versions of a cache that are compared with the present one."""
+"""Newest older versions of a cache that are compared with the current one."""
 
 
 def hit_is_miss(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Proofs of the features: computed again from prices, and unchanged by the prices after a day."""
+"""Checks of the features: computed again from prices, and unchanged by the prices after a day."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ much of a session's usual move."""
 STORED_RANK = 0.02
 """The same of a rank, which rounding can swap with its neighbors'."""
 SWAPPED = 1e-3
-"""Share of a ticker's ranks that may differ by more, because rounding separates equal values."""
+"""Fraction of a ticker's ranks that may differ by more, because rounding separates equal values."""
 LEVEL = 1e-3
-"""Share of a feature's values that a factor on all prices changes, from which on it depends on the level of prices."""
+"""A feature depends on the level of prices if a factor on all prices changes at least this fraction of its values."""
 MOST_OWN_DAYS, MOST_REPEATS = 200, 8
 """Days of single tickers at which the future is replaced, and calls of the function for that, at most."""
 _NEVER = np.datetime64("0001-01-01")

@@ -56,7 +56,7 @@ class Signals:
 class Lookup:
     """Reads cells through a cache, a model, or both.
 
-    With a cache and a panel, an entry is used only if its digest is that of the panel's present window. With an
+    With a cache and a panel, an entry is used only if its digest is that of the panel's current window. With an
     encoder, misses and stale entries are encoded, in batches across days, with the same rounding, so that a hit and a
     miss are the same vector. Without an encoder they are not found. Nothing is dropped silently: see `stats`.
 

@@ -36,7 +36,7 @@ SEAL, CHECKSUM = "fingerprint", "checksum"
 
 
 def write_json(path: Path, content: Mapping[str, Any], *, seal: str | None = None) -> None:
-    """Write a JSON object for people, with its format, atomically; NaN and infinity become null.
+    """Write a readable JSON object with its format, atomically; NaN and infinity become null.
 
     A sealed file also holds the fingerprint of its content under the key `seal`, for `check_seal`.
     """

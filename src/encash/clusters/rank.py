@@ -61,7 +61,7 @@ class ClusterTable:
     """As fractions, over the horizon, after winsorizing; shape (k,), as all that follow."""
     median_return: Float64
     win_rate: Float64
-    """Share of entries with a return above 0."""
+    """Fraction of entries with a return above 0."""
     sharpe: Float64
     """Mean divided by volatility, over the horizon: not annualized."""
     volatility: Float64
@@ -108,7 +108,7 @@ class Ranking:
     best: tuple[int, ...] | None = None
     """The clusters that were written as the best ones; None if it was not written."""
     selected_share: Float64 | None = None
-    """Share of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
+    """Fraction of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
     held: Bool | None = None
     """True if a cluster has an entry of a ticker, shape (k, tickers); None if loaded from a file."""
 

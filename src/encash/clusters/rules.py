@@ -27,7 +27,7 @@ class AssignmentRule(ABC):
     """A distance to each of k clusters. The first axis of each field is the cluster."""
 
     name: ClassVar[str]
-    """For people."""
+    """A description for humans."""
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

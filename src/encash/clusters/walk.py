@@ -90,7 +90,7 @@ class WalkModel:
     refits: tuple[Refit, ...]
     rule: SelectionRule
     notes: dict[str, Any] = field(default_factory=dict)
-    """Settings and choices, for people and for a repeated walk; not a part of the identity."""
+    """Settings and choices, informational and to repeat the walk; not a part of the identity."""
 
     @property
     def k(self) -> int:

@@ -47,7 +47,7 @@ class Refit:
     """Distance of each centroid from the one of the same id before, in the deviations of this fit, divided by the
     square root of the dimensions; NaN in the first refit. Shape (k,)."""
     agreement: float
-    """Share of the fitted entries to which the model before gives the same id; NaN in the first refit."""
+    """Fraction of the fitted entries to which the model before gives the same id; NaN in the first refit."""
 
     def save(self, folder: Path, rule: SelectionRule) -> None:
         """Write model, ranking and the clusters of the static filter; the caller stores what `describe` returns."""

@@ -37,7 +37,7 @@ class HeadConfig:
     winsorize: tuple[float, float] | None = (0.005, 0.995)
     """Forward returns beyond these quantiles are clipped to them; None does not clip."""
     max_entries: int = 200_000
-    """Most entries that a boosted head is fitted on; every n-th session is taken."""
+    """Maximum number of entries that a boosted head is fitted on; every n-th session is taken."""
     seed: int = 0
 
     def __post_init__(self) -> None:

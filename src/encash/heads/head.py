@@ -71,7 +71,7 @@ class Head:
     prices: str
     """Fingerprint of the prices from `price_start` to `price_end`, which all fits together knew."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings, for people; not a part of the identity."""
+    """Settings, informational; not a part of the identity."""
     stored: StoredValues | None = None
     """Forecasts of a cache, so that its vectors need not be read; not a part of the identity."""
     source: str = field(default="head", init=False)
@@ -176,7 +176,7 @@ class Head:
         }
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
-        """Say why the head has seen returns after a day; None if it has not."""
+        """Return why the head has seen returns after a day; None if it has not."""
         earliest = self.periods[0]
         if first_signal >= earliest.first_day:
             return None

@@ -15,7 +15,7 @@ from encash.significance import mean_of
 from encash.training.calibration import NORMAL_SLOPE, fit_platt
 
 LEAST_SLOPE = 0.05
-"""Least share of a forecast that is kept, because a ranking needs an order, even one without skill."""
+"""Minimum fraction of a forecast that is kept, because a ranking needs an order, even one without skill."""
 
 
 class HeldOut:

@@ -258,7 +258,7 @@ class StoreSnapshot(ABC):
         if not sound.all():
             damaged = entries.take(~sound)
             raise FormatError(
-                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (their checksums differ), "
+                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (checksums differ), "
                 f"the first ({damaged.days[0]}, {str(damaged.tickers[0])!r}); "
                 + self.repair_hint.format(location=self.location)
             )

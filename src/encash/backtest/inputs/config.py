@@ -110,19 +110,19 @@ class BacktestConfig:
     **Time.** Sessions are those of the prices from `start` to `end`, both included. A signal is taken at the close of
     session `phase`, `phase + horizon`, …; it is filled `lag` sessions later and held for `horizon` sessions, until
     the next one is filled. With ``last_period="full"`` a signal whose holding period does not end within the sessions
-    is not taken: everything is sold at the last exit and the capital stays idle until `end`. With ``"partial"`` a last
-    shorter period is held and sold at the last session.
+    is not taken: everything is sold at the last exit and the capital stays idle until `end`. With ``"partial"`` the
+    last, shorter period is held and sold at the last session.
 
-    **Money.** All capital of a tranche goes into the picks by their weights, fees included; only whole shares leave a
-    remainder. Without a pick the capital stays idle, without interest. With `tranches` the capital is divided into
-    `horizon` accounts that start one session after the other, each with the same rules and its own cash.
+    **Capital.** All capital of a tranche is invested in the picks by their weights, fees included; a remainder is left
+    only with whole shares. Without a pick the capital stays idle, without interest. With `tranches` the capital is
+    divided into `horizon` accounts that start one session apart, each with the same rules and its own cash.
 
-    **Books.** Limits by group and of one name apply to the weights of each rebalance, limits of volume to each fill.
-    With `short` as many names are sold short, for `short_weight` of the capital; `simulation.lots` states the rules of
-    their proceeds, borrow fees and margin. docs/books.md describes all of it.
+    **Constraints.** Group and position limits apply to the weights of each rebalance, volume limits to each fill.
+    With `short` as many tickers are sold short, for `short_weight` of the capital; `simulation.lots` states the rules
+    of their proceeds, borrow fees and margin. docs/books.md describes all of it.
 
-    **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that of
-    place ``int(n · confidence_percentile)``, counted from 0 in ascending order. Up to format 2 it was a percentage.
+    **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that at
+    position ``int(n · confidence_percentile)`` in ascending order, counted from 0. Up to format 2 it was a percentage.
 
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
 
@@ -306,7 +306,7 @@ class BacktestConfig:
 
     @property
     def needs_dollars(self) -> bool:
-        """True if candidates or fills depend on the traded value."""
+        """True if candidates or fills depend on the dollar volume."""
         return self.min_dollar_volume is not None or self.max_volume_share is not None
 
     @property
@@ -333,7 +333,7 @@ class BacktestConfig:
             )
 
     def _check_book(self) -> None:
-        """Refuse limits that no book can keep, and settings of shorts without any."""
+        """Refuse limits that no portfolio can keep, and settings of shorts without any."""
         sides = max(1.0, self.short_weight) if self.short != "none" else 1.0
         if self.max_weight is not None and self.max_weight * self.top_k < sides - 1e-9:
             raise InputError(
@@ -353,7 +353,7 @@ class BacktestConfig:
             raise InputError(f"rebalance net does not know {name}; leave {name} out, or rebalance by liquidate")
 
     def _check_no_short(self) -> None:
-        """Refuse settings that only a book with shorts has."""
+        """Refuse settings that only portfolios with shorts have."""
         for name in ("short_weight", "borrow_rate", "margin"):
             if getattr(self, name) != getattr(BacktestConfig, name):
                 raise InputError(f"{name} needs short positions; also give short (bottom or worst-clusters)")

@@ -25,11 +25,11 @@ def check_lookahead(
 
     Args:
         config: may allow look-ahead, with a reason.
-        inputs: the filter records what its ranking knew, the encoder the last day of its training, if known.
+        inputs: the filter records the data used by its ranking, the encoder the last day of its training, if known.
         first_signal: day of the first decision.
 
     Returns:
-        False, or why look-ahead was allowed and what the run knows.
+        False, or the reason why look-ahead was allowed and the data that it concerns.
 
     Raises:
         LookaheadError: look-ahead that the settings do not allow.
@@ -47,14 +47,14 @@ def check_lookahead(
         return False
     if config.allow_lookahead is None:
         raise LookaheadError(
-            f"a decision on {day_text(first_signal)} would have look-ahead bias: {found}; start later, rank or train on "
-            "an earlier period, or give --allow-lookahead a reason"
+            f"a decision on {day_text(first_signal)} would have look-ahead bias: {found}; start later, rank or train "
+            "on an earlier period, or give --allow-lookahead a reason"
         )
     return f"{config.allow_lookahead} ({found})"
 
 
 def _training_overlap(spec: EncoderSpec, sessions: Days, first_signal: np.datetime64) -> str | None:
-    """Say why an encoder may have learned from returns after a day: its training days, and its longest horizon after
+    """Return why an encoder may have learned from returns after a day: its training days, and its longest horizon after
     them, end too late; None if they do not, or if its training period is not recorded."""
     if spec.train_end is None:
         return None
@@ -94,9 +94,9 @@ def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) 
 
 
 def _describe_missing(config: BacktestConfig, setup: RunSetup, absent: Bool, total: int) -> str:
-    """Describe the missing signals, shape (R, N), and the fix that applies: no build helps a listing that is too young.
+    """Describe the missing signals, shape (R, N), and the fix that applies: a build cannot encode too recent a listing.
 
-    A listing may be too young if others have entries on its day, and it has fewer prices than any of these ever had.
+    A listing may be too recent if others have entries on its day, and it has fewer prices than any of these ever had.
     """
     sessions, missing, found = setup.sessions, int(absent.sum()), setup.candidates & ~absent
     priced = np.cumsum(~np.isnan(sessions.history.close), axis=0)[sessions.first + setup.schedule.signal]

@@ -26,7 +26,7 @@ class SignalGrid:
     days: Days
     """shape (D,), ascending."""
     tickers: tuple[str, ...]
-    """N names, sorted."""
+    """N tickers, sorted."""
     horizons: tuple[int, ...]
     """H horizons of the forecasts, in sessions."""
     found: Bool
@@ -170,7 +170,7 @@ def check_clusters(filter: CandidateFilter | None, spec: EncoderSpec | None) -> 
 
 
 def _valid(lookup: SignalReader, days: Days, tickers: tuple[str, ...], requested: Bool) -> Bool:
-    """Return the requested cells with a valid entry: the cached cluster of a stale one is of a different vector."""
+    """Return the requested cells with a valid entry: a stale one has the cached cluster of a different vector."""
     row, column = np.nonzero(requested)
     valid = np.zeros(requested.shape, dtype=np.bool_)
     valid[row, column] = lookup.valid(days[row], np.asarray(tickers)[column])

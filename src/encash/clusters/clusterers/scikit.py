@@ -29,7 +29,7 @@ class GaussianMixture(Clusterer):
     starts: int = 1
     """Runs from different k-means; the most likely one is kept."""
     iterations: int = 200
-    """Most iterations."""
+    """Maximum number of iterations."""
     floor: float = 1e-6
     """Added to each variance."""
 

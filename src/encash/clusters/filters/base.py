@@ -43,7 +43,7 @@ class CandidateFilter(ABC):
     periods: tuple[ModelPeriod, ...] = ()
     """In order of their first days: one for a single model, several for a walk."""
     keep_share: float | None = None
-    """Share of the day's candidates to keep, rounded up."""
+    """Fraction of the day's candidates to keep, rounded up."""
     seed: int = 0
     """Seed of its random draws; a part of the identity of every filter."""
     assignments: Assignments | None = None
@@ -131,7 +131,7 @@ class CandidateFilter(ABC):
         return self.periods[0].first_day if self.periods and self.needs_model else None
 
     def lookahead(self, start: DayLike) -> str | None:
-        """Say why a run from this day would have look-ahead bias; None if it would not."""
+        """Return why a run from this day would have look-ahead bias; None if it would not."""
         if not self.periods or not self.needs_model:
             return None
         period = self.periods[0]

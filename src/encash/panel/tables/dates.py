@@ -407,5 +407,5 @@ def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:
 
 
 def _ends_the_day(written: Int64) -> bool:
-    """Say if all instants are in the last minute of a day, as the ends of daily bars are."""
+    """Return whether all instants are in the last minute of a day, as the ends of daily bars are."""
     return bool((written % _DAY >= _DAY - 60_000_000).all())

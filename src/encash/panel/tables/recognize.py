@@ -347,7 +347,7 @@ def _check_tickers(shown: str, header: list[str], names: list[str]) -> None:
 
 
 def _reads_as_fields(names: list[str]) -> bool:
-    """Say if opens, highs and lows among the names are fields: only in capitals, beside other names, tickers."""
+    """Return whether opens, highs and lows are fields; in capitals, and beside other names, they are tickers."""
     context = [name for name in names if is_context_field(name)]
     if not context:
         return False

@@ -135,7 +135,7 @@ class Hdf5Snapshot(StoreSnapshot):
             if progress is not None:
                 progress(first + len(rows), count)
         if corrupt:
-            findings.append(f"{corrupt:,} vectors are damaged (their checksums differ); {self.repair_hint}")
+            findings.append(f"{corrupt:,} vectors are damaged (checksums differ); {self.repair_hint}")
         return StoreCheck(
             checked=count, corrupt=corrupt, duplicates=0, not_finite=0, damaged=none, findings=tuple(findings)
         )
