@@ -61,7 +61,7 @@ def update_assignment_cache(
 
     Raises:
         InputError: an empty cache.
-        ConflictError: another process has been assigning for an hour.
+        ConflictError: a different process has been assigning for an hour.
     """
     maker = _Maker(fingerprint=assigner.fingerprint, assigner=assigner)
     return load_assignments(update_values(folder / FOLDER, _LOCK, maker, entries, progress), distances=True)

@@ -1,4 +1,4 @@
-"""Skill of a head on entries that did not take part in the fit, and the calibration that follows from it."""
+"""Out-of-sample skill of a head, and the calibration that follows from it."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Calibration:
     spread: Float64
     """Standard deviation of the excess returns, shape (H,); above 0."""
     platt: Float64
-    """Intercept and slope of the log odds of a right sign on the absolute forecast in deviations of the returns, shape
-    (H, 2)."""
+    """Intercept and slope of the log odds of a right sign on the absolute forecast in standard deviations of the
+    returns, shape (H, 2)."""
 
     def confidence(self, raw: Float64) -> Float64:
         """Return the probability that a forecast is on the same side of the session's mean as the return, (n, H)."""

@@ -21,7 +21,7 @@ class Partition:
     """k clusters of n fitted vectors, and the rule by which new ones are assigned."""
 
     centroids: Float32
-    """A representative of each cluster, which maps and matches of clusters use; shape (k, p)."""
+    """A representative of each cluster, used to draw and to match clusters; shape (k, p)."""
     rule: AssignmentRule | None
     """None assigns to the nearest centroid."""
     cluster: Int32
@@ -87,9 +87,9 @@ class Clusterer(ABC):
         """Fit k clusters; the same vectors and seed give the same bytes.
 
         Args:
-            space: finite vectors, standardized and projected as the user asked; shape (n, p).
-            k: number of clusters, at most that of the distinct vectors.
-            seed: of everything random.
+            space: finite vectors, standardized and projected as configured; shape (n, p).
+            k: number of clusters, at most the number of distinct vectors.
+            seed: of all random choices.
             progress: called with (done, total) steps.
 
         Returns:
@@ -101,7 +101,7 @@ class Clusterer(ABC):
 
 
 def too_many_clusters(k: int, distinct: int, entries: int) -> InputError:
-    """Return the error of a k that the distinct vectors of the entries do not fill."""
+    """Return the error for a k above the number of distinct vectors."""
     return InputError(
         f"k is {k}, but the {entries:,} entries have only {distinct:,} distinguishable vectors, and each cluster needs "
         f"at least one; give k {distinct:,} or less, or more entries"

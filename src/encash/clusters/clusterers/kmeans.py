@@ -62,7 +62,7 @@ class _Run:
         return self.lloyd(space, centroids, settings.iterations, steps)[0]
 
     def distinct_start(self, space: Float32) -> Float32:
-        """Compute the centroids of one run from distinct rows, none of which leaves its cluster empty at the beginning.
+        """Compute the centroids of one run from distinct rows, so that no cluster starts empty.
 
         Equal rows among the random starts make empty clusters if k is close to the number of distinct rows.
         """

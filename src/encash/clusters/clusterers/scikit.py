@@ -1,4 +1,4 @@
-"""Clusterers of scikit-learn: mixtures of normal distributions, and HDBSCAN. Its objects are never stored."""
+"""Clusterers of scikit-learn: mixtures of normal distributions, and HDBSCAN. Its objects are not stored."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class CandidateFilter(ABC):
 
         Raises:
             InputError: no clusters for a filter that needs them, a share outside 0 to 1, a negative seed, or periods
-                whose first days do not rise.
+                whose first days are not ascending.
         """
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
@@ -188,7 +188,7 @@ class CandidateFilter(ABC):
         """Return the same filter with the worst clusters of the ranking in place of the best.
 
         Raises:
-            InputError: a filter that does not only ask which clusters are the best, or clusters without a ranking.
+            InputError: a filter that depends on more than which clusters are the best, or clusters without a ranking.
         """
         if not (self.decides_by_cluster or self.needs_static):
             raise InputError(

@@ -1,4 +1,4 @@
-"""The registered filters, and how a name becomes a class; importing this file imports none of them."""
+"""The registered filters and their lookup by name; importing this file imports none of them."""
 
 from __future__ import annotations
 
