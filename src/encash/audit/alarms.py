@@ -1,9 +1,9 @@
-"""Statistical alarms: features that correlate with single future sessions in a way that no past explains.
+"""Statistical alarms: features that correlate with single future sessions in a way that the past cannot explain.
 
-A feature of the past has a correlation with the sessions behind it and, if it predicts, a small one with the sessions
-ahead, which fades. A feature that has seen the future has a correlation with the sessions that it saw, and none with
-the next one: its profile over the lags jumps. Both the size and the jump are required, and significance corrected for
-the number of features, lags and tickers (Bonferroni), so that a clean panel rings no alarm.
+A feature of the past correlates with past sessions and, if it predicts, slightly with future ones, which fades with
+the lag. A feature with look-ahead bias correlates with the sessions that it has seen, and not with the next one: its
+profile over the lags jumps. An alarm needs both the size and the jump, and significance corrected for
+the number of features, lags and tickers (Bonferroni), so that a clean panel raises none.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ lag the market by half a session leave 0.04."""
 LEAST_TICKER_CORRELATION = 0.1
 """Minimum correlation of one ticker's feature with one of its future sessions that is a finding."""
 LEAST_SIZE_CORRELATION = 0.55
-"""The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
+"""The same for the absolute return. Volatility is predictable: its clustering reaches 0.45."""
 JUMP = 0.6
-"""Fraction of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
+"""Fraction of a correlation that is gone in the sessions right after: predictability fades, look-ahead bias stops."""
 TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3, 60: 0.35}
-"""Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not.
+"""Number of sessions → rank correlation with the return over them that no valid daily feature reaches, jump or not.
 Over several sessions it is the return with its mean: a feature that has seen the whole history knows that."""
 LEAST_PART_IC = 0.25
 """Minimum mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
@@ -178,7 +178,7 @@ class AlarmPanel:
         """Return the sessions with a price from a ticker's first row to its last, shape (n,), and its features (n, F).
 
         The last feature is 1 where the panel has a row and 0 where it has none, and all others are NaN: a table that
-        leaves out the tickers that will fall knows their future.
+        omits the tickers that will fall has look-ahead bias.
         """
         rows = self.panel.rows((ticker,))
         traded = np.flatnonzero(np.isfinite(self.prices.close[:, self.prices.tickers.index(ticker)]))
@@ -379,7 +379,7 @@ def _own_correlations(
 ) -> tuple[Float64, Float64, Float64]:
     """Correlate features (n, F) with targets (n, W) over time.
 
-    The t is that of the sum of products over the root of its squares, which volatility clusters do not inflate.
+    The t is that of the sum of products over the root of its squares, which volatility clustering does not inflate.
 
     Returns:
         correlation, t (NaN if not tested) and critical t, shape (F, W) each.

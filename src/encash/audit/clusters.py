@@ -1,4 +1,4 @@
-"""Checks of the clusters: fitted, walked and ranked again without the future."""
+"""Checks of the clusters: fit, walk and ranking are repeated without later data."""
 
 from __future__ import annotations
 

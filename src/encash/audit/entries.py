@@ -1,4 +1,4 @@
-"""Check that cached entries are those that the model computes now, and what was restated since they were made."""
+"""Check that cached entries match the model, and count those that were restated since they were made."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ FIX = "give the table from which yours were prepared (--raw PRICES), or the func
 def feature_checks(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
     """Compute the features of the panel again; without the prices after a day, and with poisoned ones.
 
-    The proof is about the features of the panel: if these cannot be computed again, it is not tried. A function that
+    The check is about the features of the panel: if these cannot be computed again, it is not tried. A function that
     the caller names is tested in any case.
     """
     bars = _closes(subject.prices) if subject.bars is None else subject.bars
@@ -128,7 +128,7 @@ def _unmoved(subject: Subject, days: Days, alive: Bool, *, theirs: bool) -> Chec
 
 
 def _not_of_prices(subject: Subject, alive: Bool) -> str:
-    """Describe the features that no price changes, of which the proof says nothing; empty without any."""
+    """Describe the features that do not depend on prices, which the check cannot test; empty without any."""
     names = subject.panel.feature_names
     dead = [names[at] if names and at < len(names) else f"number {at}" for at in np.flatnonzero(~alive)]
     if not dead:
@@ -154,8 +154,8 @@ def _suspicious_days(
 ) -> list[np.datetime64]:
     """Poison each ticker after a random day of its own, and return days up to which a ticker's features changed.
 
-    A leak of one month is missed by a few common days, and found by hundreds of these. A feature may also have changed
-    by the past of other tickers, such as a rank; the common cut at these days tells one from the other.
+    A few common days miss a leak of one month; hundreds of these find it. A feature such as a rank may also change
+    with the past of other tickers; truncating all tickers on these days distinguishes the two.
     """
     random, found = np.random.default_rng(subject.seed), list[np.datetime64]()
     for repeat in range(min(MOST_REPEATS, -(-MOST_OWN_DAYS // len(bars)))):

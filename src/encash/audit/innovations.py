@@ -1,4 +1,4 @@
-"""Returns without what their own past explains, so that honest momentum and reversal are not taken for foresight."""
+"""Returns less the part that their past explains, so that momentum and reversal are not taken for look-ahead bias."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def session_returns(close: Float64) -> Float64:
 def innovations(close: Float64) -> Float64:
     """Return standardized returns less their regression on the past of the ticker, of common factors, and on both.
 
-    Returns are divided by the ticker's deviation and clipped at ±4. One regression over all tickers takes `OWN_LAGS`
-    past sessions, past sums over `SPANS`, and the same of the part that principal components explain; a second one
-    gives each ticker its own weights of its past sessions and of the last one of the first components. Terms that the
-    data are too short for are left out. Under honest linear predictability nothing known at t correlates with the
+    Returns are divided by the ticker's standard deviation and clipped at ±4. One regression over all tickers takes
+    `OWN_LAGS` past sessions, past sums over `SPANS`, and the same of the part that principal components explain; a
+    second one gives each ticker its own weights of its past sessions and of the last one of the first components. Terms
+    that the data are too short for are left out. Under linear predictability, nothing known at t correlates with the
     result at t + 1.
 
     Args:
         close: shape (T, N), NaN where a ticker did not trade.
 
     Returns:
-        shape (T, N), mean 0 and deviation 1 per ticker, NaN without a return.
+        shape (T, N), mean 0 and standard deviation 1 per ticker, NaN without a return.
     """
     returns = session_returns(close)
     there = np.isfinite(returns)

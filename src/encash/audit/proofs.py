@@ -1,6 +1,6 @@
-"""All proofs, and the audit that runs them.
+"""All groups of checks, and the audit that runs them.
 
-To add a proof, write a function that yields its checks, none if it does not apply, and add it to `PROOFS`.
+To add a group, write a function that yields its checks, none if it does not apply, and add it to `PROOFS`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PROOFS: tuple[Callable[[Subject, Progress | None], Iterable[Check]], ...] = (
     survivor_check,
     figure_check,
 )
-"""All proofs, in the order of the report."""
+"""All groups of checks, in the order of the report."""
 
 
 def audit(subject: Subject, *, progress: Progress | None = None) -> Audit:
-    """Run all proofs; each compares bit for bit unless its detail says otherwise.
+    """Run all checks; each compares bit for bit unless its detail says otherwise.
 
     The chain from data to picks is run three times for each random day t: on all data, on the data as of t, and with
     noise in place of all data after t. Progress counts these runs.

@@ -20,7 +20,7 @@ from encash.panel import Bars, Panel, PriceTable
 Features = Mapping[str, tuple[Days, Float32]]
 """Feature rows by ticker: days (n,) and values (n, F)."""
 FeatureMaker = Callable[[Mapping[str, Bars]], Features]
-"""A function that computes features from prices; called with prices whose end is missing or wrong."""
+"""A function that computes features from prices; called with truncated or corrupted prices."""
 
 
 Status = Literal["passed", "failed", "not_tried", "not_applicable"]
@@ -29,28 +29,28 @@ Status = Literal["passed", "failed", "not_tried", "not_applicable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """The outcome of one proof."""
+    """The outcome of one check."""
 
     name: str
     status: Status
     detail: str
-    """The finding; for a proof that was not tried, the reason and how to try it."""
+    """The finding; for a check that was not tried, the reason and how to try it."""
     warning: str = ""
     """A finding that does not prove a mistake: reported, and it does not change the exit code."""
 
     @classmethod
     def judged(cls, name: str, passed: bool, detail: str, *, warning: str = "") -> Check:
-        """Return the outcome of a proof that was tried."""
+        """Return the outcome of a check that was tried."""
         return cls(name=name, status="passed" if passed else "failed", detail=detail, warning=warning)
 
     @classmethod
     def not_tried(cls, name: str, detail: str) -> Check:
-        """Return a proof that lacks what it needs."""
+        """Return a check whose inputs are missing."""
         return cls(name=name, status="not_tried", detail=detail)
 
     @classmethod
     def not_applicable(cls, name: str, detail: str) -> Check:
-        """Return a proof of something that is not there."""
+        """Return a check that does not apply."""
         return cls(name=name, status="not_applicable", detail=detail)
 
     @property
@@ -65,23 +65,23 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """The outcomes of all proofs."""
+    """The outcomes of all checks."""
 
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """True if no proof failed; see `untried` for those that say nothing."""
+        """True if no check failed; see `untried` for those that were not tried."""
         return all(check.passed is not False for check in self.checks)
 
     @property
     def untried(self) -> int:
-        """Number of proofs that were not tried."""
+        """Number of checks that were not tried."""
         return sum(check.status == "not_tried" for check in self.checks)
 
     @property
     def warnings(self) -> list[str]:
-        """Reported findings that prove no mistake."""
+        """Reported findings that do not prove a mistake."""
         return [f"{check.name}: {check.warning}" for check in self.checks if check.warning]
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Subject:
     bars: Mapping[str, Bars] | None = None
     """The prices from which the features were computed; None for the closes of the panel."""
     adjusted: bool = False
-    """True if these prices are known to be adjusted for splits or dividends that came later."""
+    """True if these prices are known to be adjusted for later splits or dividends."""
     make_features: FeatureMaker | None = None
     """The function that computed the features; None for ``encash prepare``, if the panel has its features."""
 

@@ -1,4 +1,4 @@
-"""The universe of an audit: a list of survivors is a choice that knew the future."""
+"""Survivorship bias of the universe: a list of survivors was chosen with hindsight."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ USUAL_DEATHS = 0.02
 """Fraction of listed companies that stop trading per year, by mergers and bankruptcies: at least two percent even among
 the largest ones."""
 LEAST_EXPECTED = 3.0
-"""Number of usual deaths from which on the absence of any is suspicious: it has a probability of 5%."""
+"""Expected number of delistings above which the absence of any is suspicious: it has a probability of 5%."""
 RECENT = 20
 """Sessions before the end in which a ticker without a price may only have paused."""
 
 
 def survivor_check(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Count the tickers that stop trading; a universe in which none ever does was chosen at its end."""
+    """Count the tickers that stop trading; a universe in which none ever does has survivorship bias."""
     name, prices = "universe: tickers that stop trading", subject.prices
     traded = np.isfinite(prices.close)
     held = traded.any(axis=0)

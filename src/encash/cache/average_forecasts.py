@@ -21,8 +21,8 @@ class AverageForecasts:
     """The mean of the forecasts of several caches; a cell without an entry in one of them has no forecast.
 
     By value, it is the mean of expected returns. By rank, each cache ranks all tickers that all caches have on the day,
-    from −0.5 to 0.5, and the mean of these ranks is a score without a unit: encoders whose forecasts differ in size
-    count alike. No model is loaded: an entry that is missing or stale in a cache is not there.
+    from −0.5 to 0.5, and the mean of these ranks is a score without a unit: encoders whose forecasts differ in scale
+    count equally. No model is loaded: an entry that is missing or stale in a cache counts as missing.
     """
 
     source = "average"
@@ -39,7 +39,7 @@ class AverageForecasts:
 
         Raises:
             InputError: fewer than two caches, an unknown mean, no horizon in common, or a cache whose forecasts are
-                those of another one.
+                those of a different one.
         """
         if len(lookups) < 2:
             raise InputError(f"an average of {len(lookups)} cache; give two or more different ones")
@@ -77,7 +77,7 @@ class AverageForecasts:
         return tuple(one.encoder_spec for one in self._lookups.values())
 
     def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
-        """Return that all n cells are known, (n,), and their forecasts and confidences as `forecast` does, (n, H)."""
+        """Return a mask that is True for all n cells, and forecasts and confidences as `forecast` does, (n, H)."""
         return np.ones(len(days), dtype=np.bool_), *self.forecast(days, tickers)
 
     def forecast(self, days: Days, tickers: Text, vectors: Float32 | None = None) -> tuple[Float32, Float32]:

@@ -1,4 +1,4 @@
-"""Make every missing or stale entry valid: read, encode and commit block by block, all three at the same time."""
+"""Encode every missing or stale entry: reading, encoding and committing blocks overlap."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class _Builder:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="encash-write")
 
     def run(self) -> BuildReport:
-        """Run all steps in order; the store has only whole blocks, even after an error."""
+        """Run all steps in order; the store has only complete blocks, even after an error."""
         try:
             with closing(prefetch(self._steps(), depth=self._work.executor.workers)) as steps:
                 for pending in self._submit_ahead(steps):
@@ -142,7 +142,7 @@ class _Builder:
         return self._report()
 
     def _kept(self) -> str:
-        """Wait for the current commit, and say what an interrupted build leaves."""
+        """Wait for the current commit, and report the entries that an interrupted build keeps."""
         self._writer.shutdown(wait=True)
         if self._writing is not None and self._writing[1].exception() is None:
             self._computed += self._writing[0]

@@ -46,7 +46,7 @@ class Cache(CacheReader):
         self._seen: CacheSnapshot | None = None
 
     def __repr__(self) -> str:
-        """Show where it is and what an entry holds."""
+        """Show its location and the shape of an entry."""
         return super().__repr__() if self.exists else f"Cache {self.path}: nothing built yet"
 
     def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
@@ -155,7 +155,7 @@ class Cache(CacheReader):
         progress: Progress | None = None,
         **choice: Unpack[SelectionFields],
     ) -> BuildReport:
-        """Make every missing or stale entry of a selection valid; resumes automatically.
+        """Encode every missing or stale entry of a selection; resumes automatically.
 
         Args:
             panel: the data.
@@ -170,7 +170,7 @@ class Cache(CacheReader):
         Raises:
             MismatchError: as `plan`; or the dtype changes too much.
             InputError: a narrower dtype with too few windows to measure it on; or an invalid agreement.
-            WorkError: the store could not be written; what was committed before stays.
+            WorkError: the store could not be written; earlier commits are kept.
         """
         check_share(least_agreement)
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Encoding of cells that the cache does not have: each distinct cell once, one task at a time."""
+"""Encoding of cache misses: each distinct cell once, one task at a time."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def import_hdf5(
     Raises:
         MismatchError: a file without provenance, if not trusted; a dtype that is wider than the file's, or that changes
             too much; a target of a different encoder, or with different entries under the same keys.
-        FormatError: not a file of this format, or a vector that is not what was exported.
+        FormatError: not a file of this format, or a damaged vector.
         InputError: a narrower dtype with too few vectors to measure it on; or an invalid agreement.
     """
     check_share(least_agreement)
@@ -116,7 +116,7 @@ def import_hdf5(
 
 
 def _check_both_known(spec: StoreSpec, store: StoreSnapshot, target: StoreSnapshot) -> None:
-    """Refuse to mix entries of a known model with those of an unknown one."""
+    """Refuse to mix entries of a known and an unknown model."""
     unknown, known = (store, target) if target.spec.encoder else (target, store)
     if bool(spec.encoder) != bool(target.spec.encoder):
         raise MismatchError(

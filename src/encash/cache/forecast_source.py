@@ -40,13 +40,13 @@ class ForecastSource(Protocol):
 
     @property
     def encoders(self) -> tuple[EncoderSpec | None, ...]:
-        """Encoders whose forecasts are used, beside that of the embeddings; None if one is not recorded."""
+        """Encoders whose forecasts are used, other than that of the embeddings; None if one is not recorded."""
 
     def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
         """Look up the forecasts of n entries of the cache that need no vectors.
 
         Returns:
-            which are known, (n,); forecasts and confidences, (n, H), NaN if not known.
+            a mask of the known ones, (n,); forecasts and confidences, (n, H), NaN if not known.
         """
 
     def forecast(self, days: Days, tickers: Text, vectors: Float32 | None) -> tuple[Float32, Float32]:
@@ -62,7 +62,7 @@ class ForecastSource(Protocol):
         """
 
     def parts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
-        """Return the forecasts that those of n cells consist of, by name, shape (n,) each; empty if of none."""
+        """Return the component forecasts of n cells by name, shape (n,) each; empty if there are none."""
 
     def check_encoder(self, encoder: str) -> None:
         """Refuse embeddings of a different encoder, given its fingerprint.
@@ -75,4 +75,4 @@ class ForecastSource(Protocol):
         """Return facts for the result of a run on some sessions and tickers, as plain values."""
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
-        """Explain why forecasts on a day would depend on their future; None if they do not, or if that is unknown."""
+        """Explain why forecasts on a day would have look-ahead bias; None if they have none, or if that is unknown."""

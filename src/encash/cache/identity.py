@@ -1,4 +1,4 @@
-"""Identity of a cache: which encoder it belongs to, and how that is checked."""
+"""Identity of a cache: the encoder that it belongs to, and its checks."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def is_unverified(store: StoreSpec) -> bool:
 
 
 def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = None, forecasts: bool = False) -> None:
-    """Refuse a cache that a different encoder made, whatever its dimension.
+    """Refuse a cache that a different encoder made, even one of the same dimension.
 
     Args:
         store: the cache.
-        spec: the encoder in hand.
+        spec: the given encoder.
         dtype: the requested dtype; None takes the cache's.
-        forecasts: the forecasts must be equal too (bin edges change them, and leave the embeddings as they are).
+        forecasts: the forecasts must be equal, too (bin edges change them, but not the embeddings).
 
     Raises:
         MismatchError: names each field that differs.

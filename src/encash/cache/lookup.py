@@ -41,7 +41,7 @@ class Signals:
     confidence: Float32
     """shape (m, H)."""
     found: Bool
-    """False: nothing valid is known of the cell, and its values are NaN; shape (m,)."""
+    """False for a cell without valid values, which are NaN; shape (m,)."""
 
     def put(self, cells: Int64, entries: Entries, rows: Int64, *, vectors: Bool) -> None:
         """Take cells from entries: cell `cells[i]` is entry `rows[i]`, with its vector if `vectors[i]`; shape (m,)
@@ -61,7 +61,7 @@ class Lookup:
     miss are the same vector. Without an encoder they are not found. Nothing is dropped silently: see `stats`.
 
     A lookup reads one snapshot: the cache's at its creation, or the one that its own `write_back` made. Make a new
-    lookup to read what others have written since.
+    lookup to read later entries of other writers.
 
     Whether the cache belongs to the model is checked as soon as the encoder is loaded; if all cells are hits it never
     is. To check earlier, use `Cache.recognizes` with a model file, or give `spec`.
@@ -91,7 +91,7 @@ class Lookup:
             dtype: how embeddings are rounded without a cache; with one, its dtype is used.
 
         Raises:
-            InputError: nothing to read from, or an encoder without a panel.
+            InputError: neither a cache nor a model, or an encoder without a panel.
             MismatchError: the cache belongs to a different encoder, or does not record which; or the panel has
                 different features.
         """
@@ -176,7 +176,7 @@ class Lookup:
         return np.empty(0, dtype=np.str_) if self._snapshot is None else self._snapshot.index().tickers
 
     def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
-        """Return forecasts beside those of `forecasts`, for comparison: their parts, or else the encoder's own.
+        """Return forecasts to compare with those of `forecasts`: their components, or else the encoder's own.
 
         Nothing is counted, and no model is loaded.
 
@@ -269,7 +269,7 @@ class Lookup:
         return locate(cells, None if self._snapshot is None else self._snapshot.index(), self._digests)
 
     def _read_chunk(self, chunk: _Chunk, wanted: _Wanted, progress: Progress | None) -> Signals:
-        """Read one chunk: first the hits, then what has to be encoded."""
+        """Read one chunk: first the hits, then the cells that must be encoded."""
         if wanted.source is not None and not wanted.embeddings:
             wanted = replace(wanted, embeddings=self._needs_vectors(wanted.source, chunk.cells))
         signals, kind = self._read_hits(chunk, wanted), chunk.cells.kind
@@ -288,7 +288,7 @@ class Lookup:
         return signals
 
     def _read_hits(self, chunk: _Chunk, wanted: _Wanted) -> Signals:
-        """Read what the cache has of a chunk; NaN elsewhere."""
+        """Read the hits of a chunk; NaN elsewhere."""
         count, horizons = len(chunk.cells), len(self.horizons) if wanted.forecasts else 0
         hits = np.flatnonzero(chunk.cells.kind == Kind.HIT)
         vectors, forecast, confidence = _unknown(0, 0), _unknown(0, horizons), _unknown(0, horizons)

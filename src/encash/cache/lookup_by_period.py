@@ -1,4 +1,4 @@
-"""Encoders that change in the course of time: on each day the newest one that may be used."""
+"""Walk-forward encoders: on each day the newest one that may be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from encash.progress import Progress
 
 
 class LookupByPeriod:
-    """Reads each cell through the lookup of its day: the last one whose first day has come.
+    """Reads each cell through the lookup of its day: the last one that has begun.
 
     A day before the first one is read through the first, which a backtest refuses as look-ahead. Vectors of different
     periods may differ in length; a chunk belongs to one period.
@@ -35,7 +35,7 @@ class LookupByPeriod:
             first_days: first day of each, ascending; shape (P,).
 
         Raises:
-            InputError: none, days that do not rise, or no horizon that all of them forecast.
+            InputError: none, days that are not ascending, or no horizon that all of them forecast.
         """
         if not lookups or len(lookups) != len(first_days) or (np.diff(first_days) <= np.timedelta64(0, "D")).any():
             raise InputError("expected one or more encoders, each usable from a later day than the one before")
@@ -122,7 +122,7 @@ class LookupByPeriod:
                 )
 
     def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
-        """Return forecasts beside those that are used, as `Lookup.other_forecasts`: those that every encoder has."""
+        """Return forecasts for comparison, as `Lookup.other_forecasts`: those that every encoder has."""
         segments = list(self._segments(days))
         found = [
             self._lookups[number].other_forecasts(days[start:stop], tickers[start:stop], horizon)

@@ -30,7 +30,7 @@ class LookupStats:
     hits: int = 0
     """Valid entries of the cache."""
     misses: int = 0
-    """Cells that have a window, as far as is known, and no entry."""
+    """Cells that have a window (if known) and no entry."""
     stale: int | None = None
     """Entries made from a window that the panel no longer has; None if they cannot be compared: no panel was given, or
     the cache does not record how it was made."""
@@ -39,11 +39,11 @@ class LookupStats:
     unserved: int = 0
     """Misses and stale entries that were not found, as no model was given."""
     computed: int = 0
-    """Windows that went through the model."""
+    """Windows encoded by the model."""
     forecasts_computed: int = 0
-    """Hits that went through the model nevertheless, for a forecast that the cache does not have."""
+    """Hits that were encoded nevertheless, for a forecast that the cache does not have."""
     unchecked: int = 0
-    """Hits whose input is not recorded (files of foreign tools), so that they could not be compared."""
+    """Hits whose input is not recorded (files of other tools), so that they could not be compared."""
     model_loaded: bool = False
     encode_seconds: float = 0.0
     verified: bool = True

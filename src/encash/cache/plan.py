@@ -1,4 +1,4 @@
-"""The plan of a build: what is valid, stale, missing or unavailable, computed before anything runs."""
+"""The plan of a build: the valid, stale, missing and unavailable entries, computed before anything runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BlockSize:
     before it if it is being committed at that moment."""
 
     def most_entries(self, dim: int, rate: float | None) -> int:
-        """Return the most entries of a block, given the encoder's rate in entries per second."""
+        """Return the maximum number of entries of a block, given the encoder's rate in entries per second."""
         by_memory = max(1, self.vector_bytes // (4 * dim))
         return by_memory if rate is None else max(1, min(by_memory, int(rate * self.seconds)))
 
@@ -238,7 +238,7 @@ def cut_block(months: Int64, before: Int64, start: int, least: int, most: int) -
         before: `work_by_day`, shape (T + 1,).
         start: the number of the first cell among all cells to compute, by day and ticker.
         least: number of cells after which no further month is added.
-        most: largest number of cells of a block.
+        most: maximum number of cells of a block.
     """
     total = int(before[-1])
     enough = min(start + least, total)

@@ -54,7 +54,7 @@ class CacheReader(ABC):
     # -- what it is
 
     def __repr__(self) -> str:
-        """Show where it is and what an entry holds."""
+        """Show its location and the shape of an entry."""
         spec = self.spec
         forecasts = ", ".join(map(str, spec.horizons))
         ahead = f"forecasts over {forecasts} sessions" if forecasts else "no forecasts"
@@ -233,7 +233,7 @@ class CacheReader(ABC):
         return xarray_dataset(self.snapshot().store, start, end)
 
     def torch_dataset(self) -> Any:
-        """Return all entries as a map-style ``torch.utils.data.Dataset``; it always reads the version of this moment.
+        """Return all entries as a map-style ``torch.utils.data.Dataset``; it stays at the version that is current now.
 
         A ``DataLoader`` with worker processes needs ``multiprocessing_context="spawn"``; a forked worker is refused.
 

@@ -26,7 +26,7 @@ class RowLookup:
         """Find the row of each ticker on a day, −1 if not found; shape (n,).
 
         Raises:
-            InputError: an invalid day, or one text instead of a list of tickers.
+            InputError: an invalid day, or a string instead of a list of tickers.
         """
         columns = self._columns(tickers)
         if (number := self._days.get(day)) is None:
@@ -50,10 +50,10 @@ class RowLookup:
 
 
 def check_tickers(tickers: Sequence[str]) -> Sequence[str]:
-    """Return the tickers, refusing one text, which is a sequence of letters.
+    """Return the tickers, refusing a string, which is a sequence of letters.
 
     Raises:
-        InputError: one text.
+        InputError: a string.
     """
     if isinstance(tickers, str):
         raise InputError(f"tickers is the text {tickers!r}; expected a list, such as [{tickers!r}]")

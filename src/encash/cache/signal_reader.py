@@ -1,4 +1,4 @@
-"""The interface through which a backtest reads entries and forecasts: one encoder, or several in the course of time."""
+"""The interface through which a backtest reads entries and forecasts: of one encoder, or of walk-forward encoders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SignalReader(Protocol):
-    """Reads cells and counts every one of them; `encash.cache.Lookup` says what the methods do."""
+    """Reads cells and counts them; `encash.cache.Lookup` documents the methods."""
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class SignalReader(Protocol):
         """Read n cells (day i, ticker i), in chunks, in order."""
 
     def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
-        """Return forecasts beside those of `forecasts`, by name, for comparison."""
+        """Return forecasts to compare with those of `forecasts`, by name."""
 
     def valid(self, days: Days, tickers: Text) -> Bool:
         """Return which cells are hits."""

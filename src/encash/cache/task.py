@@ -142,7 +142,7 @@ def read_tasks(
         cells: n cells, n ≥ 1, of tickers that the panel has.
         spec: the encoder that will run the tasks.
         dtype: how vectors will be rounded.
-        feature_bytes: most bytes of feature rows per task (one ticker's rows are always taken).
+        feature_bytes: maximum bytes of feature rows per task (one ticker's rows are always taken).
     """
     lookback, encoder = spec.lookback, spec.fingerprint
     names, owner = np.unique(cells.tickers, return_inverse=True)

@@ -24,8 +24,8 @@ Sample = int | Literal["all"] | None
 
 SAMPLE = 256
 TOLERANCE = {"float32": 1e-4, "float16": 2e-3, "int8": 2e-2}
-"""Largest difference from a vector encoded again, relative to its largest value: what a different batch, library,
-processor or kind of device changes, and rounding may double.
+"""Maximum difference from a vector encoded again, relative to its largest value: the effect of a different batch,
+library, processor or kind of device, which rounding may double.
 
 encash computes float32 products with float32 factors and sums on every device (no TF32), so that devices differ only in
 the order of sums: by 3e-7 in models of 256 × 4 and 1,024 × 3. TF32 would differ by 5e-4, a model after one more
@@ -54,7 +54,7 @@ class VerifyReport:
     stale: int | None
     """Entries whose window is different in the panel now; None without a panel, or if no digest is known."""
     withdrawn: int | None
-    """Entries whose window the panel no longer has: one of its values is not finite now. None without a panel."""
+    """Entries whose window in the panel has a non-finite value now. None without a panel."""
     dropped: int
     """Rows that were removed: corrupt, non-finite and withdrawn ones, if requested."""
     sampled: int
@@ -66,7 +66,7 @@ class VerifyReport:
     max_abs_diff: float | None
     """Largest absolute difference of an embedding value in the sample; None without a model."""
     verified: bool
-    """The cache records which model made it, or every entry was encoded again and is what this model makes."""
+    """The cache records which model made it, or every entry was encoded again and matches this model."""
     findings: tuple[str, ...] = ()
     """One line per kind of damage: how much, the first place, and how to fix it."""
     notes: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def verify(
         panel: the data that the cache was built from.
         encoder: the model that it was built with.
         sample: number of entries to encode again, 1 or more.
-        drop: remove corrupt, non-finite and withdrawn entries; a build makes again what can be made.
+        drop: remove corrupt, non-finite and withdrawn entries; a build encodes them again if possible.
         progress: called with (done, total) rows read, then entries encoded again.
 
     Raises:
@@ -150,7 +150,7 @@ def _report(snapshot: StoreSnapshot, stored: StoreCheck, data: _Data, again: _Ag
 
 
 def _notes(store: EmbeddingStore, report: VerifyReport, sample: Sample) -> tuple[str, ...]:
-    """Say what remains to be done for a cache that does not record which model made it."""
+    """Describe the next steps for a cache that does not record which model made it."""
     snapshot = store.snapshot()
     entries = snapshot.index().entries
     if not is_unverified(snapshot.spec):
@@ -183,7 +183,7 @@ def adopt(store: EmbeddingStore, panel: Panel, encoder: Encoder, report: VerifyR
         report: the result of `verify`.
 
     Raises:
-        MismatchError: the report does not prove it for every entry.
+        MismatchError: the report does not verify every entry.
         InputError: an interchange file, which cannot be written.
     """
     if not report.passed or not report.verified or not report.sampled:

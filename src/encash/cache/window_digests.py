@@ -21,7 +21,7 @@ about twice the cost of one day's."""
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowDigests:
-    """The digest of each cell's window, or why there is none; shape (T, N) each."""
+    """The digest of each cell's window, or the reason why there is none; shape (T, N) each."""
 
     digest: UInt64
     """0 without a window."""
@@ -73,7 +73,7 @@ class DigestCache:
         return result
 
     def _keep(self, first: np.datetime64, last: np.datetime64) -> None:
-        """Forget everything, and keep these calendar days from now on; memory grows as tickers are read."""
+        """Clear, and keep these calendar days from now on; memory grows as tickers are read."""
         self._first, self._last = first, last
         days = int((last - first).astype(np.int64)) + 1
         self._digest = np.zeros((len(self._tickers), days), dtype=np.uint64)

@@ -1,7 +1,7 @@
-"""Values made from the vectors of a whole cache, in a folder: made once, then updated by what has changed.
+"""Values computed from the vectors of a whole cache, in a folder: computed once, then updated incrementally.
 
-A value is valid as long as its entry has the digest that it was made from: after a nightly build only new and restated
-entries are read. Vectors are read in blocks; the values are in files, not in memory.
+A value is valid as long as its entry has the digest that it was computed from: after a nightly build only new and
+restated entries are read. Vectors are read in blocks; the values are in files, not in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from encash.store.index import EntryIndex
 from encash.store.local.lock import writer_lock
 
 _LOCK_SECONDS = 3600.0
-"""Longest wait for another process that makes the same values."""
+"""Maximum wait for a different process that computes the same values."""
 _BLOCK_ROWS = 16_384
 _ABANDONED_SECONDS = 3600.0
 """Age at which hidden files of a killed writer are removed."""
@@ -80,7 +80,7 @@ class ValueMaker(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredValues:
-    """Values of a version of a cache on its grid of T days × N tickers, as far as they are valid now."""
+    """Values of a version of a cache on its grid of T days × N tickers, if still valid."""
 
     days: Days
     tickers: Text
@@ -94,18 +94,18 @@ class StoredValues:
 
 
 def update_values(folder: Path, lock: str, maker: ValueMaker, entries: CacheEntries, progress: Progress | None) -> Path:
-    """Make the values of all entries that have none, and return their folder.
+    """Compute the values of all entries that have none, and return their folder.
 
     Args:
         folder: holds the values of all makers and caches.
-        lock: name of a file beside the folder, which keeps other writers out.
-        maker: makes the values.
-        entries: what to make them from.
+        lock: name of a lock file beside the folder.
+        maker: computes the values.
+        entries: the entries to compute them from.
         progress: called with entries done and their total.
 
     Raises:
         InputError: an empty cache.
-        ConflictError: another process has been making values for an hour.
+        ConflictError: a different process has been computing values for an hour.
     """
     index = entries.index
     if not index.entries:
@@ -169,8 +169,8 @@ def select_cells(grid: Any, rows: Int64, columns: Int64, empty: Any) -> Any:
 
 
 def _still_valid(days: Days, tickers: Text, digest: UInt64, index: EntryIndex) -> Bool:
-    """Mark values whose entry has the same window now. A version number proves nothing: two caches of one encoder, or
-    one that was built again, may have the same."""
+    """Mark values whose entry still has the same window. A version number is no proof: two caches of one encoder, or
+    one that was rebuilt, may have the same."""
     if not index.entries:
         return np.zeros(digest.shape, dtype=np.bool_)
     now = cell_digests(index)
@@ -238,7 +238,7 @@ def _name(model: str, cache: str, version: int | str) -> str:
 
 
 def _remove_outdated(place: Path, cache: str) -> None:
-    """Remove values of the same cache by older makers and versions, and what killed writers left."""
+    """Remove values of the same cache by older makers and versions, and files left by killed writers."""
     for other in list(place.parent.iterdir()):
         older = other.name.split("-")[1:2] == [cache[:16]] and other != place
         try:

@@ -26,10 +26,10 @@ class ModelPeriod:
     best: Int32
     """Ids of the best clusters, shape (b,)."""
     first_day: np.datetime64 | None
-    """The session `embargo` sessions after `rank_end`, and after `fit_end`; None if it is not recorded what data the
-    best clusters were chosen on."""
+    """The session `embargo` sessions after `rank_end`, and after `fit_end`; None if the data on which the best clusters
+    were chosen are not recorded."""
     rank_end: str = ""
-    """Last session that the ranking knew; empty if unknown."""
+    """Last session that the ranking used; empty if unknown."""
     embargo: int = 0
     rank_start: str = ""
     """First day of an entry that the ranking used; empty if unknown."""
@@ -44,13 +44,13 @@ class ModelPeriod:
 def make_period(
     model: ClusterModel, best: Int32, ranking: Ranking | None, sessions: Days, *, static: Assignments | None = None
 ) -> ModelPeriod:
-    """Combine a model and its best clusters, with the first day that the ranking and its embargo leave.
+    """Combine a model and its best clusters, with the first day that the ranking and its embargo allow.
 
     Args:
         model: the clusters.
         best: ids of the best ones, shape (b,).
-        ranking: says when they may be used; None if it is not known what they were chosen on. A ranking with different
-            best clusters does not say how these were chosen, and counts as None.
+        ranking: says when they may be used; None if the data that they were chosen on are unknown. A ranking with
+            different best clusters does not say how these were chosen, and counts as None.
         sessions: trading days, ascending, for counting the embargo.
         static: from `static_clusters`.
 
@@ -139,7 +139,7 @@ def static_clusters(assignments: Assignments, fit_end: DayLike) -> Assignments:
 
 
 def active_period(periods: Sequence[ModelPeriod], days: Days) -> Int64:
-    """Find the period of each day: the last one whose first day has come, the first one before that; shape (n,)."""
+    """Find the period of each day: the last one that has begun, or the first one if none has; shape (n,)."""
     first_days = np.array([period.first_day for period in periods[1:]], dtype="datetime64[D]")
     return np.searchsorted(first_days, days, side="right").astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Rankings on disk: a table and a list of the best clusters, as old folders have them, and one JSON with everything."""
+"""Rankings on disk: a table and a list of the best clusters, in the guide's format, and a complete JSON file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Returns after similar entries, and the last day on which they may be looked up without look-ahead."""
+"""Forward returns of similar entries, and the last day on which they may be looked up without look-ahead bias."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
 def one_per_episode(found: Neighbors, sessions: Days, gap: int) -> Neighbors:
     """Keep the nearest of the neighbors of one ticker that are fewer than some sessions apart.
 
-    The windows of neighboring days share most of their sessions: they are one observation, not many.
+    The windows of neighboring days overlap: they are one observation, not many.
 
     >>> days = np.array(["2024-01-03", "2024-01-02", "2024-01-08"], dtype="datetime64[D]")
     >>> found = Neighbors(days=days, tickers=np.array(["A", "A", "A"]), distance=np.array([0.1, 0.2, 0.3]))

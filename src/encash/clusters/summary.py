@@ -111,14 +111,14 @@ def cluster_map(model: ClusterModel, vectors: Float32) -> ClusterMap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WalkDrift:
-    """Changes of clusters and of their order from refit to refit; R refits."""
+    """Changes of clusters and of their ranking from refit to refit; R refits."""
 
     first_days: Days
     """shape (R,)."""
     drift: Float64
-    """Distance that each centroid moved, in deviations per dimension; NaN in the first refit. Shape (R, k)."""
+    """Distance that each centroid moved, in standard deviations per dimension; NaN in the first refit. Shape (R, k)."""
     agreement: Float64
-    """Fraction of entries that keep their id from the model before; NaN in the first refit. Shape (R,)."""
+    """Fraction of entries that keep their id from the previous model; NaN in the first refit. Shape (R,)."""
     best: Bool
     """True for the best clusters, shape (R, k)."""
     best_kept: Float64

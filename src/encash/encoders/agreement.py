@@ -1,4 +1,4 @@
-"""Agreement of the output of a model in a faster precision or engine with that in float32."""
+"""Agreement of a model's output in a faster precision or engine with its output in float32."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _assign(values: Float64, centroids: Float64) -> Int64:
 
 
 def _equal_picks(reference: Float32, other: Float32) -> tuple[float, int]:
-    """Return the share of the highest values of each column that stay among the highest, and how many do not.
+    """Return the fraction of the highest values of each column that stay among the highest, and how many do not.
 
     >>> low = np.arange(40, dtype=np.float32)[:, None]
     >>> _equal_picks(low, low), _equal_picks(low, -low)

@@ -46,7 +46,7 @@ class EncoderSpec:
     engine: str = "torch"
     precision: str = "float32"
     train_end: str | None = None
-    """Last day seen by training, YYYY-MM-DD; None if not recorded. Not part of the identity."""
+    """Last day of training data, YYYY-MM-DD; None if not recorded. Not part of the identity."""
     feature_set: str | None = added_in(2, default=None)
     """Name of the feature set of `encash prepare`; None if not recorded. Not part of the identity."""
 
@@ -63,7 +63,7 @@ class EncoderSpec:
         return fingerprint({**self.identity(), "rule": self.forecast_rule, "horizons": self.horizons})
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that decide the embedding."""
+        """Return the fields that determine the embedding."""
         other = ("horizons", "forecast_rule", "train_end", "feature_set")
         return {name: value for name, value in identity(self).items() if name not in other}
 
@@ -171,7 +171,7 @@ class Encoder(ABC):
     callers: int = 1
     """Threads whose calls of `encode_rows` keep the device busy: 2 if one prepares while the other computes."""
     source_digest: str | None = None
-    """SHA-256 of the file it was read from: a cache recognizes a checkpoint by it without loading it."""
+    """SHA-256 of its file, by which a cache recognizes a checkpoint without loading it."""
     entries_per_second: float | None = None
     """Measured speed on this machine; None if not measured."""
     choice: str = ""
@@ -205,7 +205,7 @@ class Encoder(ABC):
             starts: the first row of each window, shape (n,); any n ≥ 1.
 
         Yields:
-            the outputs of the next windows. All are taken, or the generator is closed.
+            the outputs of the next windows; consume all of them, or close the generator.
         """
         first = 0
         while first < len(starts):

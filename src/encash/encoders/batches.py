@@ -23,7 +23,7 @@ class BatchedEncoder(Encoder):
     """
 
     busy_call: int
-    """The fewest windows that use the whole device; a measurement of its speed takes at least as many."""
+    """Minimum number of windows that use the whole device; a measurement of its speed takes at least as many."""
 
     def __init__(self, spec: EncoderSpec, *, batch_size: int, smallest_call: int):
         if batch_size < 1:

@@ -2,7 +2,7 @@
 
 A classifier forecasts Σ softmax(logits) · midpoint of the bin, and the forecast is always a return: 0.01 is +1%. Edges
 are price ratios (around 1) in some files, returns (around 0) or percentages (−25 to 25) in others. The unit is given,
-or inferred once by a rule that refuses whatever it cannot decide, and is stored with the encoder in its forecast rule.
+or inferred once by a rule that refuses ambiguous edges, and is stored with the encoder in its forecast rule.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def settle_edges(edges: ArrayLike, *, num_bins: int | None = None, unit: str | N
     """Check edges, and their unit or infer it.
 
     Without a unit, edges that are all above 0 with a median within 0.5 of 1 are price ratios. Edges from −1 or above,
-    some below 0, with a median and a median size of at most 0.5 are returns: a lower edge would be a loss of more than
-    everything, and half of the bins beyond ±50% are percentages. Anything else is refused rather than guessed. Edges
-    of a given unit must lie on both sides of an unchanged price, and not below a total loss.
+    some below 0, with a median and a median magnitude of at most 0.5 are returns: a lower edge would be a loss of more
+    than 100%, and if half of the bins are beyond ±50%, they are percentages. Anything else is refused rather than
+    guessed. Edges of a given unit must be on both sides of an unchanged price, and not below a total loss.
 
     Args:
         edges: shape (num_bins + 1,), ascending.

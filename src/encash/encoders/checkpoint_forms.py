@@ -2,7 +2,7 @@
 
     model_state_dict, config             a checkpoint of `encash.encoders.checkpoint`
     state_dict, hyper_parameters         PyTorch Lightning
-    model, config                        as many training programs write it
+    model, config                        common in training programs
     the weights themselves               a plain state dict, or safetensors
 
 Weights without a config take that of a JSON file: the one that was given, else ``config.json`` beside them. It holds
@@ -25,7 +25,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 """The weights in a folder."""
 NOTES = ("feature_names", "feature_set", "train_end", "bin_edges")
-"""Keys for what a file may say of its model besides the config."""
+"""Keys of optional facts about the model besides the config."""
 WRAPPERS = ("module", "model", "_orig_mod")
 """Parts that wrappers add to the names of weights: data parallel training, a Lightning module, torch.compile."""
 _OWN_STATE = "model_state_dict"
@@ -38,7 +38,7 @@ _FIX = "write it as JSON with hidden_dim, num_layers, num_heads and pred_mode"
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Weights as they were saved, and what is known of them."""
+    """Weights as they were saved, and their metadata."""
 
     state: Mapping[str, Any]
     config: Mapping[str, Any] | None
@@ -145,7 +145,7 @@ def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a weight without the parts that wrappers add; a name of nothing else stays."""
+    """Return the name of a weight without the parts that wrappers add; a name of only such parts stays."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS) or name
 
 

@@ -46,7 +46,7 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         engine: the engine of a checkpoint: torch or onnxruntime (in float32, exported at each load). auto includes the
             engine in the measurement if the precision is auto too, and else is torch.
         precision: float32, medium, float16, bfloat16, int8 or int7; auto uses the fastest that agrees with float32,
-            by a short measurement (see `Encoder.choice`). A cache records engine and precision: pass them to load the
+            by a short measurement (see `Encoder.choice`). A cache records engine and precision; pass them to load the
             same encoder again.
         batch_size: windows per call; None chooses by the size of the model, and with auto by that measurement.
         lookback: sessions in a window; None uses the model's own, else `default_lookback`.
@@ -57,9 +57,9 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
             or ratio, and refuses edges that could be neither. Forecasts are returns in any case.
         pooling: mean, last or cls.
         model_config: a JSON file with the config of weights that have none; None takes ``config.json`` beside them.
-        ignore_keys: weights of a checkpoint, or parts of the model such as ``aux_head``, that are left out; all others
-            must be accounted for.
-        feature_names: of the data in order, so that the name of a pretrained model may name those that it reads.
+        ignore_keys: weights of a checkpoint, or parts of the model such as ``aux_head``, that are ignored; all others
+            must match.
+        feature_names: of the data in order, so that the name of a pretrained model can refer to features by name.
         sample: returns windows of your data (n, L, F) for a lookback L, on which auto measures speed and agreement;
             None measures on random windows.
         progress: called with (done, total) steps if a checkpoint is measured or exported; the first step is reading

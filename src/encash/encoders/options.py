@@ -38,9 +38,9 @@ class LoadOptions:
     model_config: str | Path | None = None
     """A JSON file with the config of weights that have none."""
     ignore_keys: tuple[str, ...] | None = None
-    """Names of weights of a checkpoint, or of parts of the model, that are left out."""
+    """Names of weights of a checkpoint, or of parts of the model, that are ignored."""
     feature_names: tuple[str, ...] | None = None
-    """Names of the features of the data; None if unknown. A pretrained model may name those that it reads."""
+    """Names of the features of the data; None if unknown. The name of a pretrained model can refer to them."""
     sample: Sample | None = None
     """The windows on which auto measures; None measures on random ones."""
     progress: Progress | None = None

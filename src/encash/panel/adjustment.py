@@ -12,7 +12,7 @@ from encash.arrays import Days, Float64, Int64
 from encash.errors import FormatError
 
 LARGE_SPLIT = 1.5
-"""The least split, up or down, at which a close shows whether it is adjusted: its ordinary moves are smaller."""
+"""Minimum split ratio, up or down, at which a close shows whether it is adjusted: ordinary moves are smaller."""
 
 
 class Basis(StrEnum):
@@ -25,7 +25,7 @@ class Basis(StrEnum):
     FULL = "full"
     """Adjusted for later splits and dividends."""
     UNKNOWN = "unknown"
-    """Not documented by the vendor, and nothing in the table says so."""
+    """Not documented by the vendor, and not evident from the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class VendorColumns:
 
 
 def adjust(columns: VendorColumns) -> dict[str, Float64]:
-    """Return the columns of `Bars`, each of shape (rows,), as far as the table has them.
+    """Return the columns of `Bars` that the table has, each of shape (rows,).
 
     ==========================  ============================================  =======================================
     the table has               close, open, high, low                        raw_close
@@ -88,11 +88,11 @@ def adjust(columns: VendorColumns) -> dict[str, Float64]:
     ``raw_volume`` is a RAW volume. ``dollars`` are raw_close × raw_volume, or close × volume if both are SPLIT: a split
     changes neither product. P is the close before adjustment, D the dividend and S the split, 1 without one. Without a
     split, f is the factor of CRSP, 1 − D / P_{t−1}, which reinvests the dividend at the close before its ex-date. The
-    last price of a ticker is what it is, and a later event multiplies the whole past by a constant.
+    last price of a ticker is unchanged, and a later event multiplies the whole past by a constant.
 
     Raises:
-        FormatError: columns that contradict each other: a basis that the closes do not show at the splits, prices to be
-            adjusted whose factor is absent, or a dividend of the whole price.
+        FormatError: columns that contradict each other: a basis that the closes contradict at splits, a missing factor
+            of prices to be adjusted, or a dividend of the whole price.
     """
     values, basis = columns.values, _checked_basis(columns)
     factor = _factor(columns, basis)
@@ -113,7 +113,7 @@ def adjust(columns: VendorColumns) -> dict[str, Float64]:
 
 
 def remarks(columns: VendorColumns) -> tuple[str, ...]:
-    """Return a line for each column that `adjust` leaves unused for want of a basis."""
+    """Return a line for each column that `adjust` does not use because its basis is unknown."""
     values, basis, said = columns.values, _checked_basis(columns), []
     paid = np.nan_to_num(values.get("dividend", np.zeros(0))) > 0
     if paid.any() and basis is Basis.UNKNOWN and "adj_close" not in values:
@@ -184,7 +184,7 @@ def _jumps(columns: VendorColumns) -> tuple[Int64, Int64]:
 
 
 def _factor(columns: VendorColumns, basis: Basis) -> Float64 | None:
-    """Return adjusted price / given price of each row; None if the table says nothing about it."""
+    """Return adjusted price / given price of each row; None if the table has no information about it."""
     values = columns.values
     if "close" not in values:
         return None
@@ -228,7 +228,7 @@ def _splits(columns: VendorColumns) -> Float64:
 
 
 def _event_factors(columns: VendorColumns, basis: Basis) -> Float64:
-    """Return the factor that the events of each row multiply all earlier prices by: 1 where the prices show them."""
+    """Return the factor by which the events of each row multiply all earlier prices; 1 if the prices include them."""
     split = none = np.ones(len(columns.ticker))
     if basis is Basis.RAW:
         split = _splits(columns)

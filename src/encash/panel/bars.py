@@ -1,4 +1,4 @@
-"""The sessions of one ticker, as a price table gives them after adjustment."""
+"""The sessions of one ticker in a price table, after adjustment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bars:
     raw_volume: Float64 | None = None
     """Shares of the day; None if the table does not have it; shape (n,)."""
     dollars: Float64 | None = None
-    """Traded value in currency units of the day: raw close × raw volume, or the same product of columns that are both
+    """Dollar volume in currency units of the day: raw close × raw volume, or the same product of columns that are both
     adjusted for splits; None if the table has neither; shape (n,)."""
 
     def only(self, rows: Bool | slice) -> Bars:

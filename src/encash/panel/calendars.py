@@ -16,9 +16,9 @@ STOCK_YEAR = (247.5, 262.5)
 LEAST_DAILY = 347.0
 """Measured sessions per year, 95% of 365, from which on a market has a session every day."""
 LONGEST_HOLIDAY = 14
-"""Longest calendar days from one session to the next that count; a longer step is a hole in the data."""
+"""Maximum number of calendar days from one session to the next; a longer step is a gap in the data."""
 LEAST_BARS = 28
-"""Bars of a ticker from which on its calendar is known: four weeks."""
+"""Minimum number of bars of a ticker to determine its calendar: four weeks."""
 FRIDAY, SATURDAY, SUNDAY = 4, 5, 6
 """Days of the week as `weekdays` counts them."""
 _STEPS = {"one session a week": (6, 8), "one session a month": (26, 35)}
@@ -36,7 +36,7 @@ def sessions_per_year(days: Days) -> int:
     """Return the sessions per year of a market, by which returns are annualized.
 
     The rate is the number of steps over their calendar days, times 365.25, without steps of more than two weeks (or
-    three times the median step), which are holes in the data. From 247.5 to 262.5 counts as 252, and from 347 as 365;
+    three times the median step), which are gaps in the data. From 247.5 to 262.5 counts as 252, and from 347 as 365;
     any other rate is rounded (243 in Shanghai, 52 for weekly data). Less than a year of data is too short to measure
     holidays: sessions at most three days apart, without regular weekends, count as 252.
 
@@ -68,7 +68,7 @@ def calendar_of(days: Days) -> str | None:
     """Return the calendar of one ticker in words; None if it has less than four weeks of bars.
 
     A weekend day is regular if it has at least half of the bars that one day in seven would have, so that a few stray
-    rows do not change the calendar. Holidays play no part.
+    rows do not change the calendar. Holidays do not matter.
 
     >>> calendar_of(np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]"))
     'every day'
@@ -85,8 +85,8 @@ def calendar_of(days: Days) -> str | None:
 def check_one_calendar(calendars: Iterable[tuple[str, Days]], *, of: object) -> None:
     """Refuse tickers that do not share a calendar: holidays may differ, regular weekends may not.
 
-    Sessions are the days on which any ticker traded, and a horizon counts sessions: five sessions of a panel of coins
-    and stocks would be three or four of a stock.
+    Sessions are the days on which any ticker traded, and a horizon counts sessions: five sessions of a panel of
+    cryptocurrencies and stocks would be three or four of a stock.
 
     Args:
         calendars: tickers, each with the days of its bars.

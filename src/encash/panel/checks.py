@@ -1,4 +1,4 @@
-"""Checks of features and prices: invalid dates, shapes and prices, in a file and in memory alike."""
+"""Checks of features and prices, in files and in memory: invalid dates, shapes and prices."""
 
 from __future__ import annotations
 

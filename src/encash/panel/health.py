@@ -1,6 +1,6 @@
-"""Health of the bars of a price table: suspicious data by ticker and day, found by stated rules and never repaired.
+"""Suspicious bars of a price table by ticker and day, found by documented rules and never repaired.
 
-A finding is a reason to look, not an error: a price that fell by half may be an unadjusted split or a bankruptcy.
+A finding is a reason to check, not an error: a price that fell by half may be an unadjusted split or a bankruptcy.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from encash.panel.untraded import TradedBars
 LARGE = 2.0
 """Ratio of two closes in a row from which on a move is large: +100%, or −50%."""
 SEVERE = 3.0
-"""Ratio from which on a move decides what a backtest earns."""
+"""Minimum ratio of a move that can dominate the result of a backtest."""
 NOTABLE = 1.3
 """Minimum ratio of a move that reverts or looks like a split, if it stands out."""
 STANDS_OUT = 8.0
 """Usual moves of the ticker (1.4826 × the median size of its moves) that a notable move is larger than."""
 REVERTS_WITHIN = 5
-"""Sessions in which a spike loses at least three quarters of its size again."""
+"""Sessions within which a spike reverts by at least three quarters."""
 SPLITS = ((3, 2), (2, 1), (5, 2), *((new, 1) for new in (3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100)))
 """New shares per old share of the splits that a move is compared with, in either direction."""
 SPLIT_TOLERANCE = (0.02, 0.1)
-"""Least and largest distance from the ratio of a split, in logarithms; between them, three usual moves."""
+"""Minimum and maximum tolerance of the ratio of a split, in logarithms; between them, three usual moves."""
 UNCHANGED_SESSIONS = 20
-"""Sessions without a change of the close that make a long run."""
+"""Minimum number of sessions of a long run of unchanged closes."""
 UNCHANGED_SHARE = 0.05
 """Fraction of the bars of all tickers with the close of the session before that is suspicious."""
 GAP_SESSIONS = 20
-"""Sessions that a ticker misses within its history that make a gap; its symbol may have been reused."""
+"""Minimum number of missing sessions of a gap within a ticker's history; its symbol may have been reused."""
 LEAST_TICKER_YEARS = 200.0
-"""Years of history of all tickers together from which on delistings are expected."""
+"""Total years of history of all tickers above which delistings are expected."""
 LEAST_ENDED = 0.005
-"""Fraction of tickers per year that end before the others at least, unless the list is one of survivors."""
+"""Minimum fraction of tickers per year that end before the others, unless the list has survivorship bias."""
 ALIVE_DAYS = 31
 """A ticker is alive if its last bar is at most this many calendar days before the end of the panel."""
 MOST_CASES = 20
@@ -73,7 +73,7 @@ class Finding:
     tickers: int
     """Tickers with a case."""
     share: float
-    """Bars concerned, as a share of all bars."""
+    """Bars concerned, as a fraction of all bars."""
     suspicious: bool
     worst: tuple[Case, ...]
     """At most `MOST_CASES`, the worst first."""
@@ -92,7 +92,7 @@ class Health:
     out_of_bounds: Finding
     future_dates: Finding
     all_alive_at_the_end: bool
-    """True if hardly any ticker ends before the others: the list may be one of today's survivors."""
+    """True if hardly any ticker ends before the others: the list may have survivorship bias."""
     tickers_ended: int
     """Tickers whose last bar is more than a month before the end."""
     tickers: int
@@ -111,7 +111,7 @@ class Health:
 
     @property
     def severe(self) -> tuple[Case, ...]:
-        """Moves that decide what a backtest earns: ×3 or more, and smaller ones that revert or look like a split."""
+        """Moves that can dominate a backtest: ×3 or more, and smaller ones that revert or look like a split."""
         return tuple(
             case
             for case in self.largest_moves.worst
@@ -148,7 +148,7 @@ def measure_health(
 
     Args:
         traded: bars by ticker, as they will be written, and those with a volume of zero.
-        today: the current day, which decides which dates are in the future and nothing else.
+        today: the current day, used only to find dates in the future.
         outside: days of bars with open or close outside of low and high, and how far as a fraction, by ticker.
     """
     bars = traded.bars

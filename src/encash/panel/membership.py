@@ -15,7 +15,7 @@ from encash.text_files import read_csv
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Membership:
-    """Stays of tickers in the universe, both ends included; all arrays have shape (n,)."""
+    """Membership periods of tickers in the universe, both ends included; all arrays have shape (n,)."""
 
     tickers: Text
     first: Days
@@ -31,7 +31,7 @@ class Membership:
         return member
 
     def stays(self, ticker: str) -> Days:
-        """Return the first and last day of each stay of a ticker, shape (stays, 2)."""
+        """Return the first and last day of each membership period of a ticker, shape (periods, 2)."""
         own = self.tickers == ticker
         return np.stack([self.first[own], self.last[own]], axis=1)
 
@@ -40,18 +40,18 @@ class Membership:
         return tuple(sorted(zip(*(column.tolist() for column in columns), strict=True)))
 
     def __eq__(self, other: object) -> bool:
-        """Compare the stays in any order."""
+        """Compare the periods in any order."""
         return isinstance(other, Membership) and self._rows() == other._rows()
 
     def __hash__(self) -> int:
-        """Hash the stays in any order."""
+        """Hash the periods in any order."""
         return hash(self._rows())
 
 
 def read_membership(path: str | Path) -> Membership:
     """Read a point-in-time universe from a CSV file with the columns ``ticker,from,until``.
 
-    A stay with an empty `until` has not ended. Stays of one ticker may overlap: it is a member on the days of each.
+    A period with an empty `until` has not ended. Periods of one ticker may overlap: it is a member on the days of each.
 
     Raises:
         MissingFileError: no such file.

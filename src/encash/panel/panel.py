@@ -1,4 +1,4 @@
-"""The panel: features and prices of many tickers, read-only, and nothing later than the day that is asked for."""
+"""The panel: features and prices of many tickers, read-only, and nothing later than the requested day."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PriceTable:
     raw_volume: Float64 | None = None
     """Shares of the day; shape (T, N); None if absent or not read."""
     dollars: Float64 | None = None
-    """Traded value in currency units of the day; shape (T, N); None if absent or not read."""
+    """Dollar volume in currency units of the day; shape (T, N); None if absent or not read."""
     health: Mapping[str, Any] | None = None
     """Suspicious data of the whole file as ``encash prepare`` found it, plain JSON values; None if not recorded."""
 

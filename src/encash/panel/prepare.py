@@ -44,12 +44,12 @@ class PrepareReport:
     vendor: str | None
     """The recognized layout of a vendor."""
     notes: tuple[str, ...]
-    """Decisions about the table that were made by a stated rule."""
+    """Decisions about the table made by a documented rule."""
     tickers: int
     sessions: int
     """Days on which any ticker traded."""
     sessions_per_year: int
-    """As the days show it; it annualizes the figures of a backtest."""
+    """Measured from the days; annualizes the figures of a backtest."""
     first: str
     last: str
     bars: int

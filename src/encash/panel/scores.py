@@ -1,4 +1,4 @@
-"""Scores of anyone's model: a table of day, ticker and score, joined to a backtest by name and day."""
+"""External scores: a table of day, ticker and score, joined to a backtest by ticker and day."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScoreTable:
     tickers: Text
     """Ascending, distinct; shape (N,)."""
     score: Float32
-    """More is better; an expected return if weights follow forecasts. NaN without a score; shape (T, N)."""
+    """Higher is better; an expected return if weights follow forecasts. NaN without a score; shape (T, N)."""
     confidence: Float32
     """In [0, 1]; 1 if the file has none. Shape (T, N)."""
     horizons: tuple[int, ...] = ()
@@ -45,7 +45,7 @@ class ScoreTable:
     source: str = "scores"
     needs_vectors: bool = False
     first_day: np.datetime64 | None = None
-    """Unknown: a table does not say what its model has seen."""
+    """Unknown: a table does not record the training period of its model."""
     encoders: tuple[Any, ...] = ()
     """None that it records."""
 
@@ -69,7 +69,7 @@ class ScoreTable:
         return score, confidence
 
     def known(self, days: Days, tickers: Text) -> tuple[Bool, Float32, Float32]:
-        """Return that all n cells are known, (n,), and their scores and confidences as `forecast` does, (n, 1)."""
+        """Return a mask that is True for all n cells, and their scores and confidences as `forecast` does, (n, 1)."""
         return np.ones(len(days), dtype=np.bool_), *self.forecast(days, tickers)
 
     def parts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
@@ -80,11 +80,11 @@ class ScoreTable:
         """Accept any encoder: scores are not made from embeddings."""
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
-        """Return None: a table does not say what its model has seen."""
+        """Return None: a table does not record the training period of its model."""
         return None
 
     def describe(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
-        """Count the scores that some sessions and tickers can use, and name tickers and days that are not there."""
+        """Count the scores of some sessions and tickers, and name the unmatched tickers and days."""
         known_days, known = np.isin(self.days, days), np.isin(self.tickers, np.asarray(tickers))
         finite = np.isfinite(self.score)
         return {

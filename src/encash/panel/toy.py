@@ -133,7 +133,7 @@ def signal_panel(
     num_features: int = 64,
     signal_ic: float = 0.1,
 ) -> Panel:
-    """Return random walks whose returns are predicted a little by a planted signal of eight features.
+    """Return random walks whose returns are weakly predicted by a planted signal of eight features.
 
     Half of the features are white noise, the others are persistent (autoregression of 0.9). Returns have a deviation of
     2% and share a market factor.

@@ -17,7 +17,7 @@ ZeroVolume = Literal["untraded", "traded"]
 LEAST_WITH_VOLUME = 0.05
 """Fraction of a ticker's bars up to a day with a volume above zero from which on its volume is known on that day."""
 FILLED_BARS = 5
-"""Bars in a row with the same close and a volume of zero that are a vendor's filling, whatever is known of volume."""
+"""Consecutive bars with the same close and a volume of zero that count as filled by the vendor in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +67,11 @@ def traded_bars(bars: Mapping[str, Bars], zero_volume: ZeroVolume = "untraded") 
 
 
 def is_untraded(close: Float64, volume: Float64) -> Bool:
-    """Return the bars with a volume of zero on which the ticker did not trade, by what was known on their day.
+    """Return the bars with a volume of zero on which the ticker did not trade, from point-in-time data.
 
-    Volume is known on a day if at least 5% of the bars up to that day have one: an index or a currency, which has none,
-    trades. But a close that has not changed for five bars without volume is a vendor's filling. Bars after a day do not
-    change its answer.
+    Volume is known on a day if at least 5% of the bars up to that day have one: bars of an index or a currency, which
+    have none, count as traded. But a close that has not changed for five bars without volume was filled by the vendor.
+    Later bars do not change the result of a day.
 
     Args:
         close: shape (n,).

@@ -163,7 +163,7 @@ def _texts(days: Days) -> NDArray[np.bytes_]:
 
 @cache
 def _texts_of_years(first: str, last: str) -> NDArray[np.bytes_]:
-    """Return all days from one year to before another as bytes; formatting each ticker's days would take longer."""
+    """Return all days of a range of years as bytes; formatting each ticker's days would take longer."""
     return np.arange(np.datetime64(first, "D"), np.datetime64(last, "D")).astype("S10")
 
 

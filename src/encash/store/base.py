@@ -174,7 +174,7 @@ class StoreSnapshot(ABC):
     engine: str
     """Name of the format: lance, hdf5, memory."""
     repair_hint: str = "`encash cache verify {location} --drop` removes them, and a build makes them again"
-    """How to fix rows that are not what was written."""
+    """How to fix damaged rows."""
 
     @abstractmethod
     def index(self) -> EntryIndex:
@@ -194,7 +194,7 @@ class StoreSnapshot(ABC):
 
         Raises:
             InputError: a row that this version does not have.
-            FormatError: forecasts that are not what was written.
+            FormatError: damaged forecasts.
         """
 
     def stored_forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
@@ -213,7 +213,7 @@ class StoreSnapshot(ABC):
         """Read these rows in the order requested, and check each against its checksum.
 
         Returns:
-            The rows, and which of them are what was written, shape (n,). A row without a checksum (written by a
+            The rows, and a mask of those that match their checksum, shape (n,). A row without a checksum (written by a
             different tool) counts as sound.
 
         Raises:
@@ -230,15 +230,15 @@ class StoreSnapshot(ABC):
 
     @abstractmethod
     def content_id(self) -> str:
-        """Return a text that is equal in two processes exactly if they see the same rows under the same numbers."""
+        """Return a text that is equal in two processes if and only if they see the same rows under the same numbers."""
 
     def by_day(self, batch_rows: int) -> Iterator[Entries]:
         """Iterate over all entries in batches of at most `batch_rows`, sorted by day, then ticker, each key once.
 
-        Entries are copied only through this method: a damaged row would get a new checksum and pass as sound.
+        Entries are copied only through this method: otherwise a damaged row would get a new checksum and pass as sound.
 
         Raises:
-            FormatError: an entry is not what was written.
+            FormatError: an entry is damaged.
         """
         index = self.index()
         days_at_once = max(1, batch_rows // max(1, len(index.tickers)))
@@ -252,7 +252,7 @@ class StoreSnapshot(ABC):
         """Read these rows in the order requested.
 
         Raises:
-            FormatError: one of them is not what was written; says how many.
+            FormatError: one of them is damaged; says how many.
         """
         entries, sound = self.read_checked(rows)
         if not sound.all():
@@ -349,15 +349,15 @@ class EmbeddingStore(ABC):
 
         Args:
             entries: sorted by (day, ticker), each key once, vectors rounded by `codec.round_vectors`.
-            skip_valid: leave out entries that the store already has with the same, known digest: then several
-                builders that did the same work end with every key once.
+            skip_valid: leave out entries that the store already has with the same, known digest, so that several
+                builders that do the same work store every key once.
 
         Returns:
             The newest version, which this instance then sees.
 
         Raises:
             InputError: entries that do not fit the store, or a read-only store.
-            ConflictError: another writer holds the store for too long.
+            ConflictError: a different writer holds the store for too long.
             WorkError: the disk refused; nothing was committed.
         """
 
@@ -399,7 +399,7 @@ class EmbeddingStore(ABC):
 
         Args:
             keep_versions: how many of the newest versions stay readable, at least 2, so that readers that opened
-                the store a moment ago still see theirs. Counted, not timed: a clock that jumps deletes nothing.
+                the store a moment ago still see theirs. Counted rather than timed, so that clocks do not matter.
             progress: called with (done, total) rows: first as they are checked, then as they are rewritten.
         """
 

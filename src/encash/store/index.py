@@ -126,7 +126,7 @@ class EntryIndex:
         return grid[grid >= 0].astype(np.int64)
 
     def keys_of(self, rows: slice) -> RowKeys:
-        """Return the keys of consecutive rows, to build the index of another version from them."""
+        """Return the keys of consecutive rows, to build the index of a different version from them."""
         return RowKeys(
             day=self.days.astype(np.int32)[self.day[rows]],
             ticker=self.ticker[rows],
@@ -135,7 +135,7 @@ class EntryIndex:
         )
 
     def extended(self, added: RowKeys) -> EntryIndex:
-        """Return the index of the same rows followed by others; the cost does not depend on sorting what is there."""
+        """Return the index of the same rows followed by others, without sorting the existing rows again."""
         added_days, day = _rank_days(added.day)
         present = np.flatnonzero(np.bincount(added.ticker, minlength=len(added.names)))
         days = np.union1d(self.days, added_days)

@@ -1,4 +1,4 @@
-"""From a path or URL to a store: the suffix names the engine."""
+"""Open the store at a path or URL; the suffix selects the engine."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
 
     Raises:
         MissingFileError: nothing is there, or no such version.
-        FormatError: what is there does not have the format of its suffix.
-        InputError: a suffix that names no engine.
+        FormatError: the content does not have the format of the suffix.
+        InputError: an unknown suffix.
     """
     text = _text(location)
     if _suffix(text) in LANCE_SUFFIXES:
@@ -53,8 +53,8 @@ def create_store(location: str | os.PathLike[str], spec: StoreSpec) -> Embedding
 
     Raises:
         ConflictError: a store is there already.
-        InputError: a suffix that names no engine that can be written.
-        WorkError: the place cannot be written.
+        InputError: a suffix without a writable engine.
+        WorkError: the location cannot be written.
     """
     text = _text(location)
     if _suffix(text) not in LANCE_SUFFIXES:
@@ -85,8 +85,8 @@ def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
     """Open the store at a path or URL; None if there is none.
 
     Raises:
-        FormatError: what is there does not have the format of its suffix.
-        InputError: a suffix that names no engine that can be written.
+        FormatError: the content does not have the format of the suffix.
+        InputError: a suffix without a writable engine.
     """
     if _suffix(_text(location)) not in LANCE_SUFFIXES:
         _refuse_writing(_text(location))
@@ -97,10 +97,10 @@ def find_store(location: str | os.PathLike[str]) -> EmbeddingStore | None:
 
 
 def rollback(location: str | os.PathLike[str], to: int | None = None) -> Rollback:
-    """Make an earlier version of a store the newest: the newest one that is whole, or version `to`.
+    """Make an earlier version of a store the newest: the newest intact one, or version `to`.
 
     Nothing is deleted: damaged manifests are moved to a folder of the store, and an earlier version that is requested
-    while newer ones are whole is committed again on top of them.
+    while newer ones are intact is committed again on top of them.
 
     Raises:
         InputError: an interchange file, a URL, or a requested version that is damaged.
@@ -124,7 +124,7 @@ def export_hdf5(snapshot: StoreSnapshot, path: str | os.PathLike[str], *, progre
 
     Raises:
         InputError: a path that does not end in .h5.
-        WorkError: the disk refused; the file that was there before is kept.
+        WorkError: the disk refused; an existing file is kept.
     """
     if _suffix(os.fspath(path)) not in HDF5_SUFFIXES:
         raise InputError(f"{os.fspath(path)} is not the name of an interchange file; end it in .h5")
@@ -142,7 +142,7 @@ def check_same(spec: StoreSpec, store: StoreSnapshot) -> None:
     """
     if differences := explain_difference(spec.identity(), store.spec.identity()):
         fields = [line for line in differences if not re.match(r"(forecast_)?fingerprint:", line)]
-        differences = fields or differences  # a fingerprint says no more than the fields that it is made of
+        differences = fields or differences  # the fields explain a different fingerprint
         raise MismatchError(
             f"{store.location} belongs to a different encoder: {'; '.join(differences)}; "
             "use the cache of this encoder, or build a new one beside it"

@@ -44,7 +44,7 @@ class MergeReport:
     added: int
     """Entries new to the target."""
     same: int
-    """Entries of the sources that the target had already, equal in every bit."""
+    """Entries of the sources that the target had already, bit-identical."""
     replaced: int
     """Entries of the target that a later source replaced (only if conflicts go to the last)."""
     conflicts: int
@@ -66,8 +66,8 @@ def merge(
 
     Args:
         sources: in order; none of them is changed.
-        into: receives the entries; what it has already counts as the first source. Or a function that creates a store,
-            called once nothing is in the way, so that a refused merge leaves none behind.
+        into: receives the entries; its existing entries count as the first source. Or a function that creates a store,
+            called after all checks, so that a refused merge leaves none behind.
         on_conflict: ``refuse`` to write nothing, ``first`` or ``last`` to keep the entry of the first or last store.
         progress: called with (done, total) entries as they are compared, then, from 0 again, as they are written.
 
@@ -96,7 +96,7 @@ def check_replaces_nothing(source: StoreSnapshot, into: StoreSnapshot) -> None:
 
     Raises:
         MismatchError: how many entries differ, and the first.
-        FormatError: an entry of the source is not what was written.
+        FormatError: an entry of the source is damaged.
     """
     index, held = source.index(), into.index()
     rows = index.rows()
@@ -144,7 +144,7 @@ def _write(
 
 
 def _check(sources: Sequence[StoreSnapshot], into: EmbeddingStore | None, on_conflict: str) -> None:
-    """Refuse what cannot be merged before anything is read."""
+    """Refuse invalid sources before anything is read."""
     if on_conflict not in ("refuse", "first", "last"):
         raise InputError(f"{on_conflict!r} is not a way to resolve conflicts; choose refuse, first or last")
     for source in sources:

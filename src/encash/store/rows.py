@@ -1,4 +1,4 @@
-"""Check entries before they are written, and compute the checksum that proves a row read is the row written."""
+"""Check entries before they are written, and compute the checksums of rows."""
 
 from __future__ import annotations
 

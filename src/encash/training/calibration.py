@@ -1,8 +1,8 @@
 """Calibration: forecasts whose slope is 1, and confidences that are the frequency of right signs.
 
-The slope of realized on forecast values is not a constant: it fluctuates around a mean over half-years and years, and
-there may be no skill at all. So the slope to expect is estimated from all sessions that were forecast by a fit on
-earlier ones, in two hypotheses: no skill, or a slope that is a Gaussian process over time.
+The slope of realized on forecast values is not constant: it fluctuates around a mean over half-years and years, and
+there may be no skill at all. So the expected slope is estimated from all out-of-sample (walk-forward) forecasts,
+under two hypotheses: no skill, or a slope that is a Gaussian process over time.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _periods(evidence: Evidence, at: int, horizon: int) -> Periods:
 
 
 def _within(values: Float64) -> Float64:
-    """Return values around their mean, the extreme ones limited, so that a wrong price moves no slope."""
+    """Return centered values with outliers limited, so that a wrong price does not change the slope."""
     low, high = np.quantile(values, WINSORIZED_TO)
     limited = np.clip(values, low, high)
     result: Float64 = limited - limited.mean()
@@ -177,7 +177,7 @@ def shrunk_slope(slope: float, error: float) -> float:
 
     The weight of a slope is that of a normal prior around 1, whose variance grows with the distance of the slope from 1
     in its errors (empirical Bayes). So a slope within its errors of 1 changes little, one far from 1 is taken nearly as
-    it is. The factor is at most 2: forecasts that were shrunk strongly have little behind them.
+    it is. The factor is at most 2: there is little evidence for forecasts that were shrunk strongly.
 
     >>> round(shrunk_slope(0.8, 0.2), 3), round(shrunk_slope(0.25, 0.1), 3), shrunk_slope(0.5, float("nan"))
     (0.947, 0.265, 1.0)

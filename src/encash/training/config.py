@@ -61,7 +61,7 @@ class TrainConfig:
     """A training run, limited by epochs and samples rather than time, so that it is reproducible bit by bit."""
 
     train_end: str
-    """Last day seen by training, YYYY-MM-DD; nothing after it is read."""
+    """Last day of training data, YYYY-MM-DD; nothing after it is read."""
     preset: str = "tiny"
     """tiny, small or 100m."""
     seed: int = 0

@@ -52,7 +52,7 @@ AVERAGING = 0.98
 """Decay per step of the averaged weights, which are the ones that are evaluated and kept."""
 EVALUATION_BATCH = 256
 ROWS_SHARE = 0.25
-"""The most of an accelerator's free memory that the feature rows may take."""
+"""Maximum fraction of an accelerator's free memory for the feature rows."""
 HEAD_WINDOWS = 1024
 """Training windows that the heads of the start are fitted on."""
 CERTAINTY = 2.0
@@ -112,15 +112,15 @@ class TrainReport:
     skill_probability: dict[str, float]
     """Probability, by horizon, that the forecasts of later sessions have any skill; 0.5 without evidence."""
     shrinkage: dict[str, float]
-    """Factor of the forecasts by horizon that makes their expected slope 1: the skill to expect of later sessions, by
-    that of all sessions that were forecast from earlier ones."""
+    """Factor of the forecasts by horizon that makes their expected slope 1, estimated from all walk-forward
+    forecasts."""
     recalibration: dict[str, float]
-    """Factor of the forecasts by horizon that the validation sessions led to in the end; far from 1 if the slope of the
-    latest sessions is clearly different from that before."""
+    """Final factor of the forecasts by horizon, from the validation sessions; far from 1 if their slope clearly
+    differs from the earlier one."""
     confidence_hits: float
     """Fraction of right signs in the more confident half of the validation forecasts, minus that in the other half."""
     reliability: list[dict[str, float]]
-    """Claimed confidence and share of right signs in five groups of forecasts, least confident first."""
+    """Claimed confidence and fraction of right signs in five groups of forecasts, least confident first."""
     outliers: int
     """Closes that look like wrong prices; their effect is limited, but they should be checked."""
     outlier_bars: list[dict[str, Any]]
@@ -235,7 +235,7 @@ class _Run:
 
     @property
     def how(self) -> str:
-        """Remark of the result on the device, if a repeated run need not give the same bytes."""
+        """Note on the device, if a repeated run may not give the same bytes."""
         if self._half is None:
             return ""
         precision = str(self._half).removeprefix("torch.")
@@ -488,7 +488,7 @@ def _by_horizon(values: Iterable[Any]) -> dict[str, Any]:
 
 
 def _result(skill: Skill, ridge: Skill, mean: float, expected: Sequence[ExpectedSlope]) -> str:
-    """Say in one sentence what the model is worth."""
+    """Summarize the result in one sentence."""
     ours, theirs = (float(np.mean(list(one.rank_ic.values()))) for one in (skill, ridge))
     error = skill.loss_error or float("nan")
     against = f"loss {skill.loss:.4f} against {mean:.4f} ± {error:.4f} of predicting the mean"
@@ -501,7 +501,7 @@ def _result(skill: Skill, ridge: Skill, mean: float, expected: Sequence[Expected
 
 
 def _without(expected: Sequence[ExpectedSlope]) -> str:
-    """Name the horizons without clear skill, and what is left of their forecasts."""
+    """Name the horizons without clear skill, and the shrinkage of their forecasts."""
     bare = {str(h): f"{one.factor:.0%}" for h, one in zip(HORIZONS, expected, strict=True) if not one.found}
     if not bare:
         return ""
@@ -521,7 +521,7 @@ def _fold_scale(model: ReferenceTransformer, split: Split) -> None:
 
 
 def _confidence_hits(right: Float64, confidence: Float64, known: np.ndarray) -> float:
-    """Return the share of right signs in the more confident half, minus that in the other half."""
+    """Return the fraction of right signs in the more confident half, minus that in the other half."""
     right = right[known]
     sure = (confidence > np.median(confidence, axis=0))[known]
     if sure.all() or not sure.any():

@@ -1,7 +1,7 @@
 """Ridge regression on windows: the linear forecast that a model starts from, and the baseline that it must beat.
 
-A window is summarized by the mean of each feature over a few stretches of it. Which stretches, how strong the penalty
-and how large the forecast is follows from cross-validation over blocks of sessions, for each horizon on its own.
+A window is summarized by the mean of each feature over a few segments. The segments, the penalty and the scale of the
+forecast are chosen by cross-validation over blocks of sessions, for each horizon separately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDS = 5
 FEWEST_EARLIER = 2
 """Blocks from which on a regression on earlier blocks forecasts the next one."""
 PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
-"""Candidates for the penalty of a coefficient, where every summary has a variance of 1."""
+"""Candidates for the ridge penalty, if every summary has a variance of 1."""
 LAG_PENALTY = 0.1
 """Ridge penalty of `lag_coefficients`, where every feature has a variance of 1."""
 MOST_SEGMENTS = 8
@@ -106,7 +106,7 @@ class LinearFit:
     held_out_targets: Float64
     """shape (m, H)."""
     walked: Evidence
-    """Forecasts of blocks by the fit on the blocks before, which chose its own candidates."""
+    """Walk-forward forecasts: each block by a fit on earlier blocks, which chose its own candidates."""
     summary: tuple[str, ...]
     """The summaries with the most weight, for each horizon."""
 
@@ -156,7 +156,7 @@ def fit_linear(data: Regression, standardizer: Standardizer, max_segments: int) 
     Args:
         data: windows and targets.
         standardizer: of the features.
-        max_segments: most stretches of the window; there are fewer if the features are many.
+        max_segments: maximum number of segments of the window; fewer if there are many features.
     """
     max_segments = min(max_segments, MOST_SEGMENTS, max(2, 2 * MOST_COLUMNS // data.rows.values.shape[1]))
     bounds = segment_bounds(lag_coefficients(data.thinned(MOST_HELD_OUT), standardizer), max_segments)

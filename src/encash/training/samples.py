@@ -4,8 +4,8 @@ The target of (ticker, day, h) is the return that a position held for h sessions
 settled under the delisting policy (`metrics.settled_returns`), minus the mean of its session, in standard deviations. A
 target belongs to a part of the split only if it has ended there.
 
-One wrong price must not decide what is learned: closes that jump and come back in the next session are left out of the
-targets, and returns are limited to quantiles of the training returns before any mean or deviation is computed.
+To limit the effect of wrong prices, closes that jump and revert in the next session are left out of the targets, and
+returns are winsorized at quantiles of the training returns before any mean or standard deviation is computed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WINSORIZED_AT = 4.0
 MOST_PER_SESSION = 100
 """Tickers of a session that the validation takes, if it has more."""
 ROTATION = 7919
-"""Tickers by which this choice moves on from session to session."""
+"""Tickers by which this selection shifts from session to session."""
 OUTLIER_FACTOR = 2.0
 """An outlier moves by at least this factor in a session, up or down, …"""
 OUTLIER_DEVIATIONS = 10.0
@@ -99,7 +99,7 @@ class Split:
     choosing: Samples
     """Samples that choose the epoch and calibrate the forecasts."""
     validation: Samples
-    """Samples for the reported figures, which nothing was chosen on."""
+    """Samples for the reported figures, used for no other choice."""
     choosing_all: Samples
     """All windows of the choosing sessions; `choosing` is a part of them."""
     validation_all: Samples
@@ -191,7 +191,7 @@ def find_outliers(prices: PriceTable) -> tuple[tuple[Outlier, ...], Bool]:
 
     Returns:
         the outliers, largest first; and a mask of the spikes, shape (T, N): closes that moved like this and moved back
-        with the next one, which cannot be prices that anyone paid.
+        with the next one, and so are likely errors.
 
     >>> days = np.arange("2024-01-01", "2024-01-07", dtype="datetime64[D]")
     >>> close = np.array([[10.0], [10.1], [9.9], [1000.0], [10.0], [10.1]])
@@ -217,9 +217,9 @@ def find_outliers(prices: PriceTable) -> tuple[tuple[Outlier, ...], Bool]:
 
 
 def _tickers(seen: Panel, prices: PriceTable, config: TrainConfig) -> tuple[str, ...]:
-    """Return the tickers to train on: those that have features and prices by now, as far as the config selects them.
+    """Return the tickers to train on: those selected by the config that have features and prices by now.
 
-    One that is listed later is left out: draws depend on the number of tickers and on their order.
+    Tickers that are listed later are left out, because draws depend on the number of tickers and on their order.
     """
     both = [ticker for ticker in seen.tickers if ticker in set(prices.tickers)]
     if config.tickers is not None:
@@ -280,7 +280,8 @@ def _session_means(returns: Float64) -> Float64:
 def _some_sessions(samples: Samples, wanted: int) -> Samples:
     """Return about `wanted` samples: evenly spread sessions, each with all its tickers or `MOST_PER_SESSION` of them.
 
-    Many sessions with some tickers each say more than a few sessions with all: returns of one session are correlated.
+    Many sessions with some tickers each are more informative than a few sessions with all: returns of one session are
+    correlated.
     """
     sessions, place, sizes = np.unique(samples.session, return_inverse=True, return_counts=True)
     number = np.arange(len(samples)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # sorted by session

@@ -92,7 +92,7 @@ def within_session(forecast: Float64, samples: Samples) -> Float64:
 
 
 def finite(value: float) -> float | None:
-    """Return a number as JSON holds it: None if it is undefined."""
+    """Return a number for JSON: None if it is undefined."""
     return float(value) if np.isfinite(value) else None
 
 

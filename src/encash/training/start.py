@@ -1,7 +1,7 @@
 """The start of a training: a reference transformer whose forecasts are those of a ridge regression.
 
 Returns are mostly noise, and gradient descent needs many passes to find a weak signal that a regression finds in one
-step. So the model starts where the regression ends, and is trained from there. In the layout of a checkpoint:
+step. So the model starts as the fitted regression, and is trained from there. In the layout of a checkpoint:
 
 - ``input_proj`` computes, for each segment of the window and each horizon, the linear function of a session's features
   whose mean over the segment the regression adds up. These channels are kept where GELU is nearly linear.

@@ -1,7 +1,7 @@
 """Pretrained encoders of chronos-forecasting: Chronos, Chronos-Bolt and Chronos-2.
 
-Chronos and Chronos-Bolt read each feature as a series of its own. Chronos-2 reads several features of a window
-together; windows of one call do not see each other.
+Chronos and Chronos-Bolt read each feature as a separate series. Chronos-2 reads several features of a window
+jointly; windows of one call are independent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Folders with a pretrained model: ``config.json`` and ``model.safetensors``, checked before a model is made.
 
-A library initializes weights that a file lacks at random, with a warning. Here each weight of the file and of the model
-is accounted for, on a model without memory, so that nothing is allocated that the file does not hold.
+Libraries initialize missing weights at random, with a warning. Here each weight of the file is matched with one of the
+model, on torch's meta device, so that nothing is allocated that the file does not hold.
 """
 
 from __future__ import annotations

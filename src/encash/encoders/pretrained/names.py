@@ -31,7 +31,7 @@ class SeriesSource:
 
 
 def parse_source(name: str, options: LoadOptions) -> SeriesSource:
-    """Return what the name of a pretrained model says.
+    """Parse the name of a pretrained model.
 
     Args:
         name: with its scheme.

@@ -28,7 +28,7 @@ LARGEST = 1e18
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesModel:
-    """A model on its device, and what decides its output."""
+    """A model on its device, and everything that determines its output."""
 
     folder: Path
     states: Callable[[Tensor], Tensor]
@@ -46,7 +46,7 @@ class SeriesModel:
 
 
 class SeriesEncoder(BatchedEncoder):
-    """A model that encodes some features of each window; its embedding is their pooled states side by side.
+    """A model that encodes some features of each window; its embedding is their concatenated pooled states.
 
     It has no forecasts: those of such models are of the series, and features of `prepare` are not prices. Every call
     has the same number of windows, because its kernels are unknown.

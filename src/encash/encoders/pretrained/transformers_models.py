@@ -1,6 +1,6 @@
 """Pretrained time-series models of transformers: TimesFM and PatchTST.
 
-The model of any head is read, and its states are taken; the head's weights are accounted for, and no part of the
+A model with any head can be read, and its states are used; the weights of the head must match, but are not part of the
 identity.
 """
 
@@ -35,7 +35,7 @@ class Family:
     states: Callable[[Any, Tensor], Tensor]
     """Returns states (n, C, tokens, D) of series (n, C, L), by a model without its head."""
     channels: Callable[[dict[str, Any]], int] = lambda _: 1
-    """Returns how many series a model reads together."""
+    """Returns the number of series that a model reads jointly."""
     fixed_context: bool = False
     """True if a window has as many sessions as the context."""
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -145,9 +145,9 @@ def _class(library: Any, folder: ModelFolder, family: Family) -> Any:
 
 
 def _features(name: str, source: SeriesSource, channels: Any) -> tuple[tuple[int, ...], int]:
-    """Return the features that are read, and how many of them together.
+    """Return the features that are read, and how many of them jointly.
 
-    Without a choice, a model of several channels reads all features, and one of a single channel the first.
+    By default, a model with several channels reads all features, and one with a single channel the first.
     """
     if not isinstance(channels, int) or not 1 <= channels <= MOST_CHANNELS:
         raise FormatError(f"{source.folder}: invalid number of channels {channels!r} in the config")

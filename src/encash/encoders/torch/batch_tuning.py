@@ -1,7 +1,7 @@
-"""The batch of an accelerator, from 256 to 4,096 windows, by a measurement.
+"""The batch size of an accelerator, from 256 to 4,096 windows, by a measurement.
 
-The rounding of a matrix product may depend on its number of rows. A batch is therefore taken only if its outputs have
-the same bits as those of 256 windows at a time: then the batch does not decide the bits, and cards of one kind with
+The rounding of a matrix product may depend on its number of rows. A batch size is therefore chosen only if its outputs
+are bit-identical to those of 256 windows at a time, so that results do not depend on it, and cards of one kind with
 different amounts of memory agree.
 """
 
@@ -22,7 +22,7 @@ LARGEST_TUNED = 4096
 LEAST_GAIN = 1.03
 """A batch replaces half of it only if it is at least this many times as fast."""
 MEMORY_SHARE = 0.8
-"""The most of the free memory that a batch may take."""
+"""Maximum fraction of the free memory that a batch may take."""
 WARM_UPS, MEASURED = 2, 5
 """Calls before the measured ones, which choose kernels and allocate memory; and calls of which the fastest counts."""
 LONGEST_CALL = 1.0
@@ -46,8 +46,8 @@ def tune_batch(
 ) -> list[BatchTrial]:
     """Set the batch, the smallest call and the rate of an encoder whose batch is fixed; return the measurements.
 
-    Doubles the batch while that is 3% faster, gives the same bits and fits the free memory, as far as the memory that
-    the batch before has taken shows.
+    Doubles the batch while that is 3% faster, gives the same bits and fits the free memory, extrapolated from that of
+    the previous batch.
 
     Args:
         encoder: on an accelerator; it returns results when they are on the host, so that every time is synchronized.

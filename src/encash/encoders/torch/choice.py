@@ -25,11 +25,11 @@ WARM_UPS, ROUNDS = 2, 5
 """Calls before a measurement, and calls of which the fastest counts: a first call allocates memory, loads code and
 chooses kernels, which takes a GPU 0.1 s and more."""
 LONG_CALL = 0.5
-"""Seconds of a call that is warm after one, and measured by one: what a first call costs matters little to it."""
+"""Seconds of a call that is warm after one call, and measured by one: the overhead of a first call hardly matters."""
 SHORT_CALL = 0.05
 """Seconds below which a call is too short to measure: it gets more windows."""
 FEW_WINDOWS, MANY_WINDOWS = 8, 64
-"""Minimum number of windows in a measured call, and those of a call that would be too short."""
+"""Minimum number of windows in a measured call, and the number if a call would be too short."""
 GATE_SECONDS = 3.0
 """Time in which float32 encodes the windows on which agreement is measured."""
 FEWEST_WINDOWS, MOST_WINDOWS = 12, 2048
@@ -59,11 +59,11 @@ class Trial:
     engine: str = "torch"
     precision: str = "float32"
     agreement: EncodingAgreement | None = None
-    """With float32; None if the candidate was too slow for it to matter."""
+    """Agreement with float32; None if the candidate was too slow to be compared."""
     made: bool = True
-    """False if its speed limit was too slow already; `entries_per_second` is that limit then."""
+    """False if its upper bound was already too slow; `entries_per_second` is that bound then."""
     fault: str = ""
-    """Error by which the device refused it; `entries_per_second` is 0 then."""
+    """Error of the device that rejected it; `entries_per_second` is 0 then."""
 
     def line(self, chosen: str) -> str:
         """Return its speed, its disagreement if there is any, and its engine if that is not the chosen one."""
@@ -141,7 +141,7 @@ def try_candidates(
 ) -> tuple[BatchedEncoder, list[Trial]]:
     """Return the best encoder, and speed and agreement of every candidate on the same windows (n ≥ 12, L, F).
 
-    The first trial is `plain`. A candidate that is too slow is not compared, one that must be too slow is not made.
+    The first trial is `plain`. A candidate that is too slow is not compared, and one with too low a bound is not made.
     """
     measured = _Measured(plain, windows)
     chosen, trials = plain, [Trial(entries_per_second=measured.first_rate())]

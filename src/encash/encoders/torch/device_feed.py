@@ -1,7 +1,7 @@
 """Windows of rows on a device: uploaded once, gathered there, computed and fetched, all at the same time.
 
-Work is submitted to three lanes, of which each keeps its order and none waits for another except for a mark: while a
-batch is computed, the rows of the next task are uploaded and the outputs of the batch before are fetched.
+Work is submitted to three lanes (queues). Each keeps its order, and they wait for each other only at marks: while a
+batch is computed, the rows of the next task are uploaded and the outputs of the previous batch are fetched.
 """
 
 from __future__ import annotations

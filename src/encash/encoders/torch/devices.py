@@ -62,7 +62,7 @@ def half_dtype(device: torch.device) -> torch.dtype:
 def equal_devices(device: torch.device) -> tuple[torch.device, ...]:
     """Return the other devices of this machine with the same name, if the device was named without a number.
 
-    Different cards round differently, so that only equal ones share the work of one cache.
+    Different cards round differently, so only cards of the same kind share the work of one cache.
     """
     if device.index is not None or device.type not in ("cuda", "xpu"):
         return ()

@@ -35,7 +35,7 @@ LEAST_GAIN_OF_GRAPH = 1.05
 CALLERS = 2
 """Tasks at the same time on an accelerator: one prepares its rows and rounds its outputs while the other computes."""
 WINDOWS_PER_THREAD = 4
-"""The fewest windows with which a core reaches its full speed."""
+"""Minimum number of windows with which a core reaches its full speed."""
 
 
 class TorchEncoder(BatchedEncoder):

@@ -60,7 +60,7 @@ class Checkpoint:
     extras: dict[str, Any]
     """The other keys of the file: config, train_end, feature_names, bin_edges, …"""
     ignored: tuple[str, ...] = ()
-    """Weights of the file that were left out on request."""
+    """Weights of the file that were ignored on request."""
     files: tuple[Path, ...] = ()
     """The file of the weights, and that of the config if it is a different one."""
 
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | Path, *, config: str | Path | None = None, ignor
     Raises:
         MissingFileError: no such file.
         FormatError: not a checkpoint, truncated, with code in it, or with weights that do not fit the config.
-        InputError: a config in vain, or an ignored name that no weight has.
+        InputError: an unused config, or an ignored name that no weight has.
     """
     path = weights_file(path)
     parts = with_config(_read_parts(path), path, config)

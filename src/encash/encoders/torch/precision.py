@@ -53,8 +53,8 @@ def offered(device: str) -> tuple[str, ...]:
 def worth_measuring(device: str) -> tuple[str, ...]:
     """Return the precisions that may be faster than float32.
 
-    On CUDA these are bfloat16 where its products are fast (compute capability 8.0 and above), else float16, whose range
-    is narrow. On a CPU int7 is one only without int8.
+    On CUDA this is bfloat16 if its products are fast (compute capability 8.0 and above), else float16, whose range
+    is narrow. On a CPU, int7 is included only without int8.
     """
     if device == "cuda":
         return ("bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16",)

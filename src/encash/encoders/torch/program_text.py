@@ -41,7 +41,7 @@ DEEPEST = 200
 TREE_TYPES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 """Types of inputs and outputs that are made without importing a module."""
 UNUSED = ("metadata", "as_string", "as_strings")
-"""Keys of texts that stay text: traces for people, and arguments of operators."""
+"""Keys of texts that stay text: human-readable traces, and arguments of operators."""
 _SYNTAX = (
     ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant, ast.UnaryOp, ast.USub, ast.UAdd, ast.Not,
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,

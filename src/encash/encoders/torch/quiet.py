@@ -1,4 +1,4 @@
-"""Silence what torch logs about its own parts."""
+"""Silence torch's logs about its internals."""
 
 from __future__ import annotations
 

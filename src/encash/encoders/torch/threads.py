@@ -50,7 +50,7 @@ def map_on_threads(function: Callable[[P], R], parts: Sequence[P], *, matmul: st
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Set ``torch.set_float32_matmul_precision`` within a block; whatever was set before neither counts nor is lost."""
+    """Set ``torch.set_float32_matmul_precision`` within a block, then restore the previous setting."""
     restore = save_products()
     torch.set_float32_matmul_precision(precision)
     try:

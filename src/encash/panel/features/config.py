@@ -22,7 +22,7 @@ class FeatureConfig:
     """Add ranks among the tickers of the day; None for the default of the set: ``prices-1`` ranks among all tickers,
     ``prices-2`` only within a membership."""
     membership: Membership | None = None
-    """The universe, point in time, within which ranks are taken; ``prices-2`` and later."""
+    """The point-in-time universe within which ranks are taken; ``prices-2`` and later."""
     max_gap: int | None = None
     """Maximum number of weekdays (Monday to Friday) without a bar within one history; None for no limit. After a longer
     gap, a ticker starts anew: its features warm up again, and no window spans the gap."""

@@ -18,7 +18,7 @@ from encash.panel.features.rolling_windows import rolling
 LIMIT = 5.0
 """The largest magnitude of a feature."""
 LEAST_VOLATILITY = 1e-4
-"""The lower bound of a session's volatility, one basis point, so that a price that does not move has features."""
+"""The lower bound of a session's volatility, one basis point, so that a constant price has features."""
 USUAL_VOLATILITY = 0.02
 """The reference of the level of volatility: two percent per session."""
 
@@ -61,7 +61,7 @@ class History:
     shares: Float64
     """Volume, comparable across days; shape (n,)."""
     dollars: Float64
-    """Traded value in the currency of the day; shape (n,)."""
+    """Dollar volume in the currency of the day; shape (n,)."""
     step: Float64
     """Log returns, shape (n − 1,)."""
     config: FeatureConfig
@@ -172,7 +172,7 @@ class FeatureSet:
     ranks_among_all: bool = False
     """Ranks are taken among all tickers of the table, by default."""
     warning: str = ""
-    """A line for the users of the set; empty if there is nothing to say."""
+    """A warning for users of the set; empty if there is none."""
     finish: Callable[[Float64], Float64]
     """The last step of every value, after the limit."""
 

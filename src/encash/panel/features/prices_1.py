@@ -1,4 +1,4 @@
-"""The set ``prices-1``: the only one of the first versions, kept so that models trained on it go on.
+"""The set ``prices-1`` of the first versions, kept for models that were trained on it.
 
 If the past of a ticker is multiplied by a constant, the last bits of its values change, and so do its level of dollars
 and the ranks of all tickers.

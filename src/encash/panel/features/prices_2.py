@@ -1,10 +1,10 @@
-"""The set ``prices-2``: a function of what was known on the day, unmoved by later splits, dividends and listings.
+"""The set ``prices-2``: a function of point-in-time data, unchanged by later splits, dividends and listings.
 
 Log returns are rounded to multiples of 2⁻²⁰ (0.01 basis points, a hundredth of a cent on a price of 100), and so are
 the logarithms of open, high and low over the close of their day. If all prices of a history are multiplied by a
-constant, their ratios stay equal up to 2⁻⁵¹, so that a value moves only if it is that close to the middle between two
-multiples: a chance of 5·10⁻¹⁰ at most. Everything else is computed from these numbers, whose sums are exact. Volumes
-enter as ratios. The finished features are rounded to the same grid, so that the last bits of a processor's logarithm
+constant, their ratios stay equal up to 2⁻⁵¹, so that a value changes only if it is that close to the midpoint of two
+multiples: a probability of 5·10⁻¹⁰ at most. Everything else is computed from these numbers, whose sums are exact.
+Volumes enter as ratios. The finished features are rounded to the same grid, so that the last bits of a processor's logarithm
 do not count.
 """
 

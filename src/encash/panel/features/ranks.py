@@ -1,4 +1,4 @@
-"""Ranks among the tickers of a day: among all of them, or within a stated universe."""
+"""Ranks among the tickers of a day: among all of them, or within a given universe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cross_ranks(values: Float64) -> Float64:
 
 
 def member_ranks(values: Float64, member: Bool) -> Float64:
-    """Return the share of the other members below each value minus the share above it, from −1 to 1.
+    """Return the fraction of the other members below each value minus the fraction above it, from −1 to 1.
 
     A value of a non-member is compared with all members and changes no rank but its own. Without other members, the
     rank is 0.

@@ -1,4 +1,4 @@
-"""The choice of features as a features file records it: JSON of the file, and the stays of each ticker."""
+"""The choice of features as a features file records it: JSON, and the membership periods of each ticker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encash.panel.membership import Membership
 FEATURE_SET, FEATURE_CONFIG = "feature_set", "feature_config"
 """Attributes of a features file: the name of the set, and `to_record`."""
 MEMBER = "member"
-"""Attribute of a ticker's group if there is a membership: its stays, bytes YYYY-MM-DD, shape (stays, 2)."""
+"""Attribute of a ticker's group if there is a membership: its periods, bytes YYYY-MM-DD, shape (periods, 2)."""
 
 
 class _Record(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,13 +46,13 @@ def to_record(config: FeatureConfig) -> str:
 def from_record(
     feature_set: str, text: str, stays: Callable[[], Mapping[str, Days]], *, what: str
 ) -> FeatureConfig | None:
-    """Return the config that `to_record` described, None if a later version described what this one does not know.
+    """Return the config that `to_record` described, None if a later version wrote fields that this one does not know.
 
     Args:
         feature_set: the name of the set.
         text: from `to_record`.
-        stays: returns the first and last day of each stay by ticker of the file, each of shape (stays, 2); called only
-            if a membership is recorded.
+        stays: returns the first and last day of each membership period by ticker of the file, each of shape
+            (periods, 2); called only if a membership is recorded.
         what: the subject of an error message.
 
     Raises:

@@ -28,7 +28,7 @@ class PriceBars:
     columns: dict[str, str]
     """The column of the file for each of close, open, high, low and volume."""
     adjusted: bool
-    """True if the closes are adjusted for dividends, as far as the table says so."""
+    """True if the table says that the closes are adjusted for dividends."""
     bars: dict[str, Bars]
     """By ticker, in order of their names, without the days on which it did not trade."""
     never_traded: tuple[str, ...]
@@ -42,7 +42,7 @@ class PriceBars:
     vendor: str | None = None
     """Name of the recognized layout of a vendor."""
     notes: tuple[str, ...] = ()
-    """Decisions that were made by a stated rule, one sentence each."""
+    """Decisions made by a documented rule, one sentence each."""
     outside: Mapping[str, tuple[Days, Float64]] | None = None
     """Days of the bars that were widened, and how far open or close was outside, as a fraction; by ticker."""
 
@@ -80,7 +80,7 @@ def to_bars(long: LongTable, description: Description, *, drop_bad: bool) -> Pri
     """Return sorted bars by ticker; refuse duplicate days, refuse or drop invalid bars, widen narrow ones.
 
     Raises:
-        FormatError: a duplicate (ticker, day), several bars a day, closes below zero as of returns, or, unless
+        FormatError: a duplicate (ticker, day), several bars a day, negative closes (returns?), or, unless
             `drop_bad`, a missing, zero or negative price or a negative volume.
     """
     long = _sorted(long)

@@ -1,14 +1,14 @@
-"""Trading days from dates, instants and epochs; a column that reads as different days is refused.
+"""Trading days from dates, timestamps and epochs; an ambiguous column is refused.
 
 Rules, each for a whole column:
 
-- Text with the year first, or with the month as a word, has one meaning. Of other orders, the only one in which each
-  text is a date is taken; points (02.01.2024) put the day first. If several orders remain, that of the vendor's
-  documentation is taken, and without one the column is refused.
+- Text with the year first, or with the month as a word, is unambiguous. Of other orders, the only one in which each
+  text is a date is taken; dates with dots (02.01.2024) have the day first. If several orders remain, that of the
+  vendor's documentation is taken, and without one the column is refused.
 - Integers of 8 digits are YYYYMMDD. Longer ones are epochs: the unit is the one (s, ms, µs or ns) in which the latest
   lies from 1990 to 2100; these ranges do not overlap.
-- If every time of day is midnight, as it is written, the day is the one that is written. Other instants are converted
-  to the stated time zone; without one, the day is the one that is written, unless some of these days are weekends.
+- If every written time of day is midnight, the written day is taken. Other timestamps are converted to the given time
+  zone; without one, the written day is taken, unless some of these days are weekends.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DateRules:
     timezone: str | None = None
     """Stated by the user or documented by the vendor."""
     vendor_format: str | None = None
-    """Documented by the vendor, for dates that read in several orders."""
+    """Documented by the vendor, for ambiguous dates."""
     mixed_epochs: bool = False
 
     def refuse(self, what: str, fix: str) -> FormatError:
@@ -115,7 +115,7 @@ def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days]
     Each file is read by what its own dates show.
 
     Raises:
-        FormatError: a value that is not a date, or dates that read in several ways.
+        FormatError: a value that is not a date, or ambiguous dates.
     """
     if rules.timezone is not None:
         _check_zone(rules.timezone)
@@ -130,7 +130,7 @@ def read_days(columns: Sequence[pa.Array], rules: DateRules) -> tuple[list[Days]
 
 
 def _computed(column: pa.Array, rules: DateRules) -> _Instants:
-    """Return what one column says; refuse dates that are too far away to compute with, and unknown time zones."""
+    """Parse one column; refuse dates that are out of range, and unknown time zones."""
     try:
         return _instants(_as_text(column), rules)
     except pa.ArrowInvalid as error:
@@ -149,7 +149,7 @@ def _as_text(column: pa.Array) -> pa.Array:
 
 
 def _instants(column: pa.Array, rules: DateRules) -> _Instants:
-    """Return what one column of distinct values says."""
+    """Parse one column of distinct values."""
     kind = column.type
     if pa.types.is_date(kind):
         return _dated(column.cast(pa.date32()).cast(pa.timestamp("us")))

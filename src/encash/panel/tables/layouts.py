@@ -1,4 +1,4 @@
-"""Known layouts of vendors, as data: add one entry, and its test file, for the next vendor.
+"""Known vendor layouts, as data: add one entry, and its test file, for the next vendor.
 
 Names of columns are written in plain form (`plain`): lower case, single spaces between words, ``1. open`` as ``open``.
 """

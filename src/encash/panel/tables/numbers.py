@@ -34,7 +34,7 @@ def read_numbers(
     mark that is not followed by exactly three digits, or a mark other than one that occurs twice in a number.
 
     Raises:
-        FormatError: a column of another type; a text that is not a number; text that reads as numbers with either mark.
+        FormatError: a column of a different type; a text that is not a number; an ambiguous decimal mark.
     """
     text, floats = {}, {}
     for name, column in columns.items():

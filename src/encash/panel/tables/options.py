@@ -1,4 +1,4 @@
-"""Statements of a user about a table of prices that cannot be recognized."""
+"""Options of the user for a price table that cannot be recognized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encash.panel.untraded import ZeroVolume
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Statements about a table of prices; each takes precedence over what the table itself suggests."""
+    """Options for reading a price table; each takes precedence over the table itself."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column of the file by role (``{"close": "PRC", "ticker": "PERMNO"}``)."""
@@ -30,7 +30,7 @@ class ReadOptions:
     """Meaning of a volume of zero: the ticker did not trade on that day, or it did."""
 
     def check(self) -> None:
-        """Check the statements about text, which no table contradicts.
+        """Check the options for text, independent of the table.
 
         Raises:
             InputError: a separator of several characters, an unknown decimal mark, or a date format without a year.

@@ -34,12 +34,12 @@ def read_bars(
     Args:
         source: a file, several, or a folder of them (one file per ticker, or hive-partitioned), plain or compressed;
             with a suffix of `FORMATS`, or of an entry point ``encash.formats``.
-        options: what the user states about the table.
+        options: the user's options for the table.
         drop_bad: drop and count bars that are otherwise refused.
 
     Raises:
         MissingFileError: no such file.
-        FormatError: names of columns, dates, numbers or files that have several meanings or none; a duplicate (date,
+        FormatError: unknown or ambiguous names of columns, dates, numbers or files; a duplicate (date,
             ticker); and, unless `drop_bad`, a missing, zero or negative price or a negative volume.
     """
     options.check()

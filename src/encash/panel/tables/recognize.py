@@ -66,11 +66,11 @@ def recognize(shown: str, names: list[str], options: ReadOptions, *, partitions:
     Args:
         shown: the name of the file, for messages.
         names: of all columns, or the cells of the first row of a file without a header.
-        options: what the user states.
+        options: the user's options.
         partitions: columns that the folders of the file name, with their values.
 
     Raises:
-        FormatError: the names have several meanings, or none; the message names them and the flag that states one.
+        FormatError: the names are unknown or ambiguous; the message names them and the flag that resolves it.
     """
     header = _header(shown, names)
     _check_distinct(shown, header)
@@ -125,7 +125,7 @@ def _check_distinct(shown: str, header: list[str]) -> None:
 def _roles(
     shown: str, header: list[str], vendor: Layout | None, options: ReadOptions
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the column of each role: as stated, or else of the vendor, or else by its usual names."""
+    """Return the column of each role: as given by the user, else by the vendor, else by its usual names."""
     stated = _stated(shown, header, options.columns)
     by_word: dict[str, list[str]] = {}
     for name in header:
@@ -320,7 +320,7 @@ def _blocks(shown: str, header: list[str], date: str, pairs: Mapping[str, tuple[
 
 
 def _check_tickers(shown: str, header: list[str], names: list[str]) -> None:
-    """Refuse names of columns that may be something else than tickers."""
+    """Refuse names of columns that may not be tickers."""
     if "" in names:
         raise FormatError(f"{shown} has a column without a name; expected one ticker per column")
     if odd := [name for name in names if "\0" in name]:

@@ -1,4 +1,4 @@
-"""Words for the columns of a price table, in plain form, in the order in which they are preferred."""
+"""Names of the columns of a price table, in plain form, in order of preference."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def role_of(name: str) -> str | None:
 
 
 def is_field(name: str) -> bool:
-    """Return whether a name is that of a field of a price table, never of a ticker, whatever the other names are.
+    """Return whether a name is always a field of a price table, never a ticker, regardless of the other names.
 
     >>> [is_field(name) for name in ("close", "SMA_20", "LOW", "AAPL")]
     [True, True, False, False]

@@ -54,7 +54,7 @@ def read_rows(source: Source, options: ReadOptions) -> Rows:
     """Read one file.
 
     Raises:
-        FormatError: a file that cannot be read, or that has several meanings.
+        FormatError: a file that cannot be read, or that is ambiguous.
     """
     format = source.format
     if options.sep is not None or options.decimal is not None:
@@ -236,7 +236,7 @@ def _named(source: Source, meaning: Recognized, options: ReadOptions) -> tuple[s
 
 
 def _stacked(meaning: Recognized, values: dict[str, Float64]) -> dict[str, Float64]:
-    """Return the columns of each role one after another, in the order of the tickers; `values` is emptied."""
+    """Return the columns of each role concatenated, in the order of the tickers; `values` is emptied."""
     columns = {(cell.role, str(cell.ticker)): cell.column for cell in meaning.cells}
     roles = list(dict.fromkeys(cell.role for cell in meaning.cells))
     tickers = list(dict.fromkeys(str(cell.ticker) for cell in meaning.cells))

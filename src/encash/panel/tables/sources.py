@@ -35,7 +35,7 @@ class Source:
 
     path: Path
     shown: str
-    """The file as the user knows it, for messages."""
+    """The user's name of the file, for messages."""
     stem: str
     """Name of the file without its suffixes."""
     format: TableFormat
@@ -114,7 +114,7 @@ def _partitions(path: Path) -> dict[str, str]:
 
 
 def _unpacked(found: _Found, temporary: ExitStack) -> list[_Found]:
-    """Return a file, or what is packed in it."""
+    """Return a file, or the files packed in it."""
     suffix = found.path.suffix.lower()
     if suffix not in PACKED or find_format(found.path) is not None:
         return [found]

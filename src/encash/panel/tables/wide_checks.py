@@ -1,4 +1,4 @@
-"""Checks that the columns of a wide table hold closes: not the fields of one stock, not returns, and not volumes."""
+"""Checks that the columns of a wide table are closes, not the fields of one stock, returns, or volumes."""
 
 from __future__ import annotations
 

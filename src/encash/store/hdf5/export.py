@@ -159,7 +159,7 @@ class _Export:
 def _deflate(vectors: Float32) -> list[bytes]:
     """Compress each vector as HDF5's gzip filter does.
 
-    Floats have few repeats: Huffman coding without matching gives the same size in a third of the time, and any reader
+    Floats rarely repeat: Huffman coding without matching gives the same size in a third of the time, and any reader
     can decode it.
     """
     chunks = []

@@ -28,7 +28,7 @@ _EXPORT_AGAIN = "export it again"
 class Hdf5Snapshot(StoreSnapshot):
     """An open interchange file. Rows are numbered ticker by ticker, by day within a ticker.
 
-    The open file is the snapshot: an export that replaces the file by a new one does not change what is read here.
+    The open file is the snapshot: an export that replaces the file does not change what is read here.
     """
 
     engine = "hdf5"
@@ -141,7 +141,7 @@ class Hdf5Snapshot(StoreSnapshot):
         )
 
     def _damaged(self, rows: Int64) -> list[str]:
-        """Return one line for each of these rows that is unreadable or not what was written."""
+        """Return one line for each of these rows that is unreadable or damaged."""
         try:
             entries, sound = self.read_checked(rows)
         except EncashError as error:

@@ -32,7 +32,7 @@ class Hdf5Store(EmbeddingStore):
         return self._snapshot
 
     def refresh(self) -> None:
-        """Open the file anew if a different one has taken its place."""
+        """Open the file again if it was replaced."""
         if content_id(self.location) != self._snapshot.content_id():
             self._snapshot = Hdf5Snapshot(self.location)
 

@@ -44,8 +44,8 @@ def commit_empty(where: Location, columns: pa.Schema) -> Any:
 def commit_rows(base: LanceSnapshot, added: pa.RecordBatchReader | None, replaced: Int64) -> Any:
     """Add rows and remove others in one commit. The caller holds the lock, and `base` is the newest version.
 
-    The order keeps a store intact whenever its writer is killed: new files have checksums and are on the disk before a
-    version names them, and so is the version before this returns.
+    The order keeps a store intact whenever its writer is killed: new files have checksums and are on disk before a
+    version names them, and the version is on disk before this returns.
 
     Raises:
         ConflictError: a different writer committed since; nothing was committed.

@@ -17,8 +17,7 @@ from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
 T = TypeVar("T")
 REMOTE_FAILURES = 10
-"""Attempts at what an object store fails each time. Most requests are repeated below, too, but no answer that ends
-early."""
+"""Attempts at a request to an object store. Lance retries most requests, too, but not answers that end early."""
 _LONGEST_PAUSE = 1.0
 
 
@@ -36,7 +35,7 @@ def pause(failures: int) -> float:
 
 
 def patiently(work: Callable[[], T]) -> T:
-    """Repeat what changes nothing while the object store fails.
+    """Retry a read-only operation while the object store fails.
 
     Raises:
         ObjectStoreError: it failed each time.

@@ -75,7 +75,7 @@ class Location:
         """Open the newest version, or the one with a number or tag.
 
         Raises:
-            FormatError: its manifest is not what was committed (Lance would print lines of its own about it).
+            FormatError: its manifest is damaged (Lance would print messages of its own about it).
         """
         numbers = self.version_numbers() if self.local and not isinstance(version, str) else []
         if (number := max(numbers, default=None) if version is None else version) in numbers:
@@ -97,21 +97,21 @@ class Location:
         return self.root.exists() if self.local else self.has_dataset()
 
     def lock(self) -> AbstractContextManager[None]:
-        """Return the right to write; at a URL there is no lock."""
+        """Acquire the lock for writing; at a URL there is none."""
         return writer_lock(self.root / _LOCK_NAME, timeout_seconds=_LOCK_SECONDS) if self.local else nullcontext()
 
     def check_version(self, number: int) -> None:
         """Compare a version's manifest with its checksum.
 
         Raises:
-            FormatError: it is not what was committed.
+            FormatError: it is damaged.
         """
         if self.local:
             check_file(self.root, manifest_path(number))
 
     def expect_version(self, number: int) -> None:
-        """Forget the checksum of the version to be committed: an earlier version of that number was undone by hand, and
-        its checksum must not stand for ours."""
+        """Remove a leftover checksum of the version to be committed, in case an earlier version of that number was
+        deleted by hand."""
         if self.local:
             forget_checksum(self.root, manifest_path(number))
 
@@ -131,7 +131,7 @@ class Location:
         return sorted((_LAST - int(match[1]) for match in found if match), reverse=True)
 
     def damaged_manifests(self) -> list[str]:
-        """Describe each version whose manifest is not what was committed."""
+        """Describe each version whose manifest is damaged."""
         problems = []
         for number in self.version_numbers() if self.local else ():
             try:

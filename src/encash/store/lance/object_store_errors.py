@@ -1,4 +1,4 @@
-"""Translate what Lance reports about object stores into errors with a remedy."""
+"""Translate Lance's errors about object stores into errors that say how to fix them."""
 
 from __future__ import annotations
 

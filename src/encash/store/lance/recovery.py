@@ -1,4 +1,4 @@
-"""Return to a intact version, if the newest one is damaged or unwanted. Nothing is deleted."""
+"""Return to an intact version, if the newest one is damaged or unwanted. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from encash.store.local.fsync import sync_files
 def rollback(where: Location, to: int | None = None) -> Rollback:
     """Make an earlier version the newest.
 
-    Damaged versions are set aside in the folder ``_encash_set_aside``. If a intact version is newer than the
+    Damaged versions are set aside in the folder ``_encash_set_aside``. If an intact version is newer than the
     requested one, the latter is committed again on top, so that the history stays.
 
     Args:
         where: a store in a folder.
-        to: the version to return to; the newest one that is whole if None.
+        to: the version to return to; the newest intact one if None.
 
     Raises:
         InputError: a URL; or the requested version is damaged.
@@ -97,7 +97,7 @@ def _snapshot(where: Location, number: int) -> LanceSnapshot:
 
 
 def _set_aside(where: Location, number: int) -> None:
-    """Move a manifest out of Lance's sight; the data files that it names stay until the next compaction."""
+    """Move a manifest to a folder that Lance ignores; the data files that it names stay until the next compaction."""
     name = manifest_path(number)
     aside = where.root / ASIDE
     aside.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Nearest entries to a vector, by Lance's own search and measured again."""
+"""Nearest entries to a vector, by Lance's own search, with distances computed again in float64."""
 
 from __future__ import annotations
 

@@ -127,10 +127,10 @@ class LanceSnapshot(StoreSnapshot):
     def forecasts(self, rows: Int64) -> tuple[Float32, Float32]:
         """Read forecasts and confidences of these rows in the order requested, shape (n, H) each.
 
-        They are proven by a checksum of each file's forecasts; in a file that does not match it, by that of each row.
+        They are verified by a checksum of each file's forecasts; in a file that does not match it, by that of each row.
 
         Raises:
-            FormatError: one of these rows is not what was written.
+            FormatError: one of these rows is damaged.
         """
         found = self.stored_forecasts(rows)
         self._check_forecasts(np.asarray(rows, dtype=np.int64))

@@ -39,7 +39,7 @@ from encash.store.rows import encode_entries
 
 _CHECKED_ROWS = 4096
 _REMOTE_ATTEMPTS = 60
-"""Attempts at a commit without a lock; of several rivals one succeeds each time."""
+"""Attempts at a commit without a lock; of several concurrent writers one succeeds each time."""
 
 
 class LanceStore(EmbeddingStore):
@@ -187,7 +187,7 @@ class LanceStore(EmbeddingStore):
     def _write(
         self, newest: LanceSnapshot, entries: Entries, codes: np.ndarray, scale: Float32 | None, skip_valid: bool
     ) -> None:
-        """Commit what the newest version does not have."""
+        """Commit the entries that the newest version does not have."""
         index = newest.index()
         rows = index.locate(entries.days, entries.tickers)
         if skip_valid:

@@ -1,4 +1,4 @@
-"""Verification: every row of a snapshot against its checksum, going on where a fragment cannot be read."""
+"""Verification: every row of a snapshot against its checksum, continuing after unreadable fragments."""
 
 from __future__ import annotations
 

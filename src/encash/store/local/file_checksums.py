@@ -1,8 +1,8 @@
-"""A checksum file beside each file of a store, so that damage is noticed before a decoder meets it.
+"""A checksum file beside each file of a store, so that damage is detected before anything is decoded.
 
-A checksum covers all bytes of a file except those of vectors and forecasts, which have one checksum per row: whatever a
-decoder trusts blindly (lengths, offsets, keys) is known to be intact before it is decoded. A second one covers the
-forecasts of all rows, so that reading them proves them without reading the vectors. A file without a checksum was
+A checksum covers all bytes of a file except those of vectors and forecasts, which have one checksum per row: what a
+decoder trusts (lengths, offsets, keys) is verified before it is decoded. A second one covers the
+forecasts of all rows, so that they can be verified without reading the vectors. A file without a checksum was
 written by a different tool, or its writer was killed before it could write one; it is read unchecked.
 """
 
@@ -142,7 +142,7 @@ def _ranges(stored: Any) -> list[Range]:
 
 
 def _repair_hint(root: Path, name: str) -> str:
-    """Say how to fix it: entries can be removed from a cache that can be opened."""
+    """Return how to fix it: entries can be removed from a cache that can be opened."""
     if name.startswith("_versions"):
         return "restore it from a copy, or open the version before it (--as-of)"
     return (
@@ -162,7 +162,7 @@ def _digest(path: Path, ranges: Iterable[Range]) -> str:
 
 
 def _gaps(size: int, ranges: Sequence[Range]) -> Iterator[Range]:
-    """Return what is between ranges.
+    """Return the gaps between ranges.
 
     >>> list(_gaps(10, [(2, 4), (4, 7)]))
     [(0, 2), (7, 10)]

@@ -58,7 +58,7 @@ class Cluster:
         return [Node(cpus=each.get("CPU", 0.0), gpus=each.get("GPU", 0.0)) for each in resources]
 
     def free(self) -> str:
-        """Return the CPUs and GPUs that no worker of any job has, in words."""
+        """Return the numbers of free CPUs and GPUs as text."""
         free = ray.available_resources()
         gpus = f"{free.get('GPU', 0.0):.4g} GPUs and " if any(node.gpus for node in self.nodes()) else ""
         return f"{gpus}{amounts(cpus=free.get('CPU', 0.0), gpus=0)}"
@@ -76,7 +76,7 @@ class Cluster:
 
 
 def _find_address() -> tuple[str, str]:
-    """Return the address of the cluster to join, or ``local``, and its source in words."""
+    """Return the address of the cluster to join, or ``local``, and a description of its source."""
     if (address := os.environ.get(ADDRESS, "")) not in ("", "auto"):
         return address, ADDRESS
     noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")

@@ -1,4 +1,4 @@
-"""Demands of workers that fit, all at the same time, the nodes that a cluster has."""
+"""Resource requests of workers, sized so that all fit on the nodes of a cluster at the same time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Demand:
 
 
 def fitting_demand(nodes: Sequence[Node], workers: int | None = None, *, use_gpus: bool = True) -> Demand:
-    """Return the largest equal demand with which all workers run at the same time, wherever Ray puts them.
+    """Return the largest equal demand with which all workers run at the same time, however Ray places them.
 
     If the cluster has GPUs, workers run only there: each has one, or, if there are more workers than GPUs, a fraction
     of one. Their CPUs are those of the node with the fewest per worker. Without GPUs, the demand is a number of CPUs.
@@ -66,7 +66,7 @@ def fitting_demand(nodes: Sequence[Node], workers: int | None = None, *, use_gpu
 
 
 def amounts(*, cpus: float, gpus: float) -> str:
-    """Return CPUs and GPUs in words.
+    """Return numbers of CPUs and GPUs as text.
 
     >>> amounts(cpus=1.0, gpus=0.5), amounts(cpus=8.0, gpus=0)
     ('0.5 GPUs and 1 CPU', '8 CPUs')

@@ -161,7 +161,7 @@ class RayExecutor(Executor):
             job.fail(cause)
 
     def _next_left(self) -> _Job | None:
-        """Return a job that no worker will take; None if there is none."""
+        """Return a job that is still queued; None if there is none."""
         while not self._jobs.empty():
             if (job := self._jobs.get()) is not None:
                 return job

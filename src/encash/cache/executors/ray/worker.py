@@ -54,10 +54,10 @@ class Loaded:
 
 
 class Worker:
-    """The driver's side of a worker. At most one task is with it, and results do not stay in Ray's object store."""
+    """The driver's side of a worker. It has at most one task, and results do not stay in Ray's object store."""
 
     def __init__(self, demand: Demand, stopped: Callable[[], bool] = lambda: False):
-        """Request the actor, which starts as soon as a node has what it demands.
+        """Request the actor, which starts as soon as a node has the demanded resources.
 
         Args:
             demand: its CPUs and GPUs.
@@ -92,7 +92,7 @@ class Worker:
         return replace(result, entries=_owned(result.entries), failed=result.failed.copy()), notes
 
     def end(self) -> None:
-        """End the process, and free what it demanded."""
+        """End the process, and free its resources."""
         ray.kill(self._actor)
 
     def _get(self, pending: Any) -> Any:

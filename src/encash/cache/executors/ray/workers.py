@@ -35,7 +35,7 @@ class RayWorkers:
         wait_seconds: float = WAIT_SECONDS,
         say: Callable[[str], None] | None = None,
     ):
-        """Connect to Ray and settle the demands.
+        """Connect to Ray and compute the demands.
 
         Args:
             workers: number of workers; None takes one per GPU, or one per two cores.
@@ -143,7 +143,7 @@ class RayWorkers:
         self.close()
 
     def _notice(self, waited: float) -> None:
-        """Say every ten seconds that workers are waited for; one notice for all that wait."""
+        """Report every ten seconds that workers have not started; one notice for all."""
         with self._lock:
             due = waited >= _NOTICE_SECONDS and time.monotonic() >= self._notice_due
             if due:
