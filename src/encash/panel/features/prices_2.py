@@ -4,8 +4,8 @@ Log returns are rounded to multiples of 2⁻²⁰ (0.01 basis points, a hundredt
 the logarithms of open, high and low over the close of their day. If all prices of a history are multiplied by a
 constant, their ratios stay equal up to 2⁻⁵¹, so that a value changes only if it is that close to the midpoint of two
 multiples: a probability of 5·10⁻¹⁰ at most. Everything else is computed from these numbers, whose sums are exact.
-Volumes enter as ratios. The finished features are rounded to the same grid, so that the last bits of a processor's logarithm
-do not count.
+Volumes enter as ratios. The finished features are rounded to the same grid, so that the last bits of a processor's
+logarithm do not count.
 """
 
 from __future__ import annotations
