@@ -17,6 +17,7 @@ from encash.fingerprint import fingerprint
 from encash.panel.tables.dates import DateRules, read_days
 from encash.panel.tables.numbers import read_numbers
 from encash.panel.tables.sources import Source, opened, readable
+from encash.remote_files import local_copy
 
 NAMES = {
     "date": ("date", "day", "datetime", "time", "trade_date"),
@@ -105,7 +106,7 @@ def read_scores(path: str | Path) -> ScoreTable:
         FormatError: other columns, an invalid date or number, an infinite score, a confidence outside of
             [0, 1], or two scores of one ticker on one day.
     """
-    if not Path(path).is_file():
+    if not local_copy(path).is_file():
         raise MissingFileError(f"no file of scores {path}; expected a CSV or Parquet file with date, ticker, score")
     with opened(path) as sources:
         return _read(sources[0])

@@ -19,7 +19,7 @@ _PICKS, _HITS, _FOUND = 6, 12, 200
 _EMBARGO = 20
 
 
-def last_neighborhoods(run: report.Run, cache_path: str, prices_path: Path) -> tuple[report.Neighborhood, ...]:
+def last_neighborhoods(run: report.Run, cache_path: str, prices_path: str | Path) -> tuple[report.Neighborhood, ...]:
     """Find the neighbors of the picks of the last rebalance; a pick without an entry or a past has none.
 
     Args:
