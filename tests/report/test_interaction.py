@@ -154,12 +154,12 @@ def test_arrow_keys_show_the_values_of_the_run(tab, page, folder):
     assert tab.run(READOUT) == ""
 
 
-SHOWN = "[...document.querySelectorAll('.near > details')].filter(day => day.open && !day.hidden).map(day => day.dataset.day)"
+SHOWN = "[...document.querySelectorAll('.near > details')].filter(one => one.open).map(one => one.dataset.day)"
 
 
 def test_a_day_leads_to_its_neighbors(tab, page):
-    """A list, the days beside it, a key or a click in a chart over time choose the day whose neighbors are shown; a span
-    of time leaves only its days in the list."""
+    """A list, the buttons beside it, a key or a click in a chart over time choose the day whose neighbors are shown; a
+    span of time leaves only its days in the list."""
     tab.open(page)
     assert tab.run(SHOWN) == ["2017-01-03"]
     tab.run(

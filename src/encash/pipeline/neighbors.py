@@ -71,8 +71,8 @@ def neighborhoods(
     asked = np.unique(np.array(days, dtype="datetime64[D]"))
     picks = _requested(_picks_of(run), cache, asked, tickers)
     actual = clusters.neighbor_returns(picks.as_neighbors(), prices, (horizon,), delisting=policy)[:, 0]
-    shown = _days_to_show(picks.days, actual, asked)
-    rows = np.isin(picks.days, list(shown))
+    regular, remarks = _days_to_show(picks.days, actual, asked)
+    rows = np.isin(picks.days, np.concatenate([regular, np.array(list(remarks), dtype="datetime64[D]")]))
     picks, actual = picks.take(rows), actual[rows]
     return tuple(
         report.Neighborhood(
@@ -83,7 +83,8 @@ def neighborhoods(
             distance=near.distance,
             returns=_known_returns(near, prices, picks.days[at], horizon, policy),
             actual=float(actual[at]),
-            reason=shown[picks.days[at]],
+            remark=remarks.get(picks.days[at], ""),
+            regular=picks.days[at] in regular and remarks.get(picks.days[at]) != "requested",
         )
         for at, near in _search(cache, prices, picks, max(_EMBARGO, horizon + 1))
     )
@@ -118,8 +119,8 @@ def _requested(picks: _Picks, cache: Cache, asked: Days, tickers: Sequence[str])
     return _Picks(days=days[order], tickers=both[order])
 
 
-def _days_to_show(days: Days, returns: Float64, asked: Days) -> dict[np.datetime64, report.ShownDay]:
-    """Return the days that are shown, and the reason for each.
+def _days_to_show(days: Days, returns: Float64, asked: Days) -> tuple[Days, dict[np.datetime64, report.Remark]]:
+    """Return days at equal distances, all if there are few picks, and remarks on these and on other days to show.
 
     Args:
         days: of the picks, ascending; shape (n,).
@@ -127,21 +128,18 @@ def _days_to_show(days: Days, returns: Float64, asked: Days) -> dict[np.datetime
         asked: days that are shown in any case.
     """
     every, first, count = np.unique(days, return_index=True, return_counts=True)
-    shown = dict[np.datetime64, report.ShownDay]()
     if not len(every):
-        return shown
+        return every, {}
     most = len(every) if len(days) <= _MOST_PICKS else max(2, _MOST_PICKS // int(count.max()))
-    at = np.unique(np.linspace(0, len(every) - 1, most).round().astype(np.int64))
+    regular = every[np.unique(np.linspace(0, len(every) - 1, most).round().astype(np.int64))]
     known = np.isfinite(returns)
-    total = np.add.reduceat(np.where(known, returns, 0.0), first)
-    mean = np.divide(total, np.add.reduceat(known, first), out=np.full(len(every), np.nan), where=total != 0)
-    shown.update(dict.fromkeys(every[at], "regular"))
-    if np.isfinite(mean).any():
-        shown.setdefault(every[np.nanargmax(mean)], "best")
-        shown.setdefault(every[np.nanargmin(mean)], "worst")
-    for day in asked:
-        shown.setdefault(day, "requested")
-    return shown
+    number, total = (np.add.reduceat(values, first) for values in (known.astype(np.int64), np.where(known, returns, 0)))
+    remarks = dict[np.datetime64, report.Remark]()
+    if number.any():
+        mean = np.where(number > 0, total / np.maximum(number, 1), np.nan)
+        remarks |= {every[np.nanargmax(mean)]: "best day", every[np.nanargmin(mean)]: "worst day"}
+    remarks |= dict.fromkeys(asked, "requested")
+    return regular, remarks
 
 
 def _search(cache: Cache, prices: PriceTable, picks: _Picks, embargo: int) -> list[tuple[int, clusters.Neighbors]]:

@@ -65,8 +65,8 @@ class Skill:
     """Forecasts of tickers that stopped trading within the horizon."""
 
 
-ShownDay = Literal["regular", "best", "worst", "requested"]
-"""Reason why a day is on the page: at equal distances, the best or the worst of the run, or requested."""
+Remark = Literal["", "best day", "worst day", "requested"]
+"""What is special about a day of picks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +85,9 @@ class Neighborhood:
     """Over the horizon, as known on the day of the pick; shape (n,)."""
     actual: float
     """Return after the pick itself; NaN if unknown."""
-    reason: ShownDay = "regular"
-    """Reason why its day is on the page."""
+    remark: Remark = ""
+    regular: bool = True
+    """False if its day is on the page for its remark only, and does not count in a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from encash.report.run_extras import Extras, Neighborhood
 from encash.report.summary import Run
 from encash.significance import CRITICAL, mean_of
 
-_REASONS = {"best": "best day", "worst": "worst day", "requested": "requested", "regular": ""}
 _LEAST_DAYS = 10
 """Days from which on the mean correlation is stated."""
 
@@ -81,10 +80,10 @@ def _day(day: str, picks: Sequence[Neighborhood]) -> _Day:
     ticks = style.round_values(limits, 5)
     means, actual = np.array([_mean(one) for one in picks]), np.array([one.actual for one in picks])
     after = f"picks {signed_percent(float(np.nanmean(actual)))}, " if np.isfinite(actual).any() else ""
-    reason = _REASONS[picks[0].reason]
+    remark = f" ({picks[0].remark})" if picks[0].remark else ""
     return _Day(
         day=day,
-        summary=f"{day}: {after}neighbors {signed_percent(float(means.mean()))}{f' ({reason})' if reason else ''}",
+        summary=f"{day}: {after}neighbors {signed_percent(float(means.mean()))}{remark}",
         rows=tuple(_row(one, limits) for one in picks),
         ticks=tuple(
             (_place(tick, limits), label)
@@ -128,7 +127,7 @@ def _place(value: float, limits: tuple[float, float]) -> str:
 def _agreement(shown: Sequence[Neighborhood]) -> str:
     """Say if the means of the neighbors rank what followed the picks of a day; days chosen by result do not count."""
     daily = []
-    for _, group in groupby((one for one in shown if one.reason == "regular"), key=lambda one: one.day):
+    for _, group in groupby((one for one in shown if one.regular), key=lambda one: one.day):
         both = np.array([(_mean(one), one.actual) for one in group])
         daily.append(float(metrics.rank_ic(both[None, :, 0], both[None, :, 1])[0]))
     known = np.array(daily)[np.isfinite(daily)]
