@@ -74,7 +74,12 @@ def test_only_suspicious_prices_that_a_run_can_touch_count(tmp_path):
         state, text, result = coverage(tmp_path / name)
         return state, text, result["health"]["run"]["findings"]["largest_moves"]["count"]
 
-    inside = {"window": (first - spec.lookback + 1, 1), "spike": (first - spec.lookback, 1), "traded": (first + 3, 1), "end": (last, 1)}
+    inside = {
+        "window": (first - spec.lookback + 1, 1),
+        "spike": (first - spec.lookback, 1),
+        "traded": (first + 3, 1),
+        "end": (last, 1),
+    }
     outside = {"before": (first - spec.lookback - 5, 1), "after": (last + 2, 1), "other": (first + 3, -1)}
     for name, place in inside.items():
         state, text, number = run_with(name, *place)

@@ -349,8 +349,8 @@ def _counted(run: Run) -> str:
         return outside
     span = health["run"]
     return (
-        f" Counted are its {pluralize(span['tickers'], 'ticker')} from {span['first']}, a few sessions before its first window, "
-        f"to {span['last']}.{outside}"
+        f" Counted are its {pluralize(span['tickers'], 'ticker')} from {span['first']}, a few sessions before its "
+        f"first window, to {span['last']}.{outside}"
     )
 
 

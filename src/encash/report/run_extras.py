@@ -66,7 +66,7 @@ class Skill:
 
 
 Remark = Literal["", "best day", "worst day", "requested"]
-"""What is special about a day of picks."""
+"""Special day of picks, or none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
