@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,9 @@ class Tab:
     def wait(self, selector: str) -> None:
         """Wait until an element is there, without a script; at most ten seconds."""
         for _ in range(200):
-            if self.count(selector):
-                return
+            with suppress(RuntimeError):  # the page may change between the two calls of `count`
+                if self.count(selector):
+                    return
             time.sleep(0.05)
         raise RuntimeError(f"{selector} is not there")
 

@@ -169,8 +169,8 @@ def select_cells(grid: Any, rows: Int64, columns: Int64, empty: Any) -> Any:
 
 
 def _still_valid(days: Days, tickers: Text, digest: UInt64, index: EntryIndex) -> Bool:
-    """Mark values whose entry still has the same window. A version number does not suffice: two caches of one encoder, or
-    one that was rebuilt, may have the same."""
+    """Mark values whose entry still has the same window. A version number does not suffice: two caches of one encoder,
+    or one that was rebuilt, may have the same."""
     if not index.entries:
         return np.zeros(digest.shape, dtype=np.bool_)
     now = cell_digests(index)

@@ -39,6 +39,8 @@ class SignalGrid:
     """−1 if not found or not assigned; shape (D, N)."""
     distance: Float32
     """Distance to the centroid of the cluster, NaN if there is none; shape (D, N)."""
+    of_scores: bool = False
+    """The forecasts are a table of scores, which no build completes."""
 
     def select(self, days: Days, tickers: tuple[str, ...]) -> SignalGrid:
         """Return the signals of some days and tickers, in this order.
@@ -122,6 +124,7 @@ def read_signals(
             confidence=confidence,
             cluster=cluster,
             distance=distance,
+            of_scores=not lookup.horizons,
         )
         for cluster, distance in (_cached_clusters(filter, days, tickers, valid) for filter in filters)
     )

@@ -13,6 +13,7 @@ from encash.arrays import Float32, Int32
 from encash.clusters.geometry import Geometry
 from encash.clusters.rules import AssignmentRule
 from encash.errors import InputError
+from encash.extras import require
 from encash.progress import Progress
 
 
@@ -70,6 +71,8 @@ class Clusterer(ABC):
     """
 
     name: ClassVar[str]
+    extra: ClassVar[str | None] = None
+    """The extra of encash that brings the library of `fit`; None: the core has all it needs."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are not above zero.
@@ -81,6 +84,15 @@ class Clusterer(ABC):
             value = getattr(self, one.name)
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise InputError(f"{one.name} is {value}; expected a number above 0")
+
+    def require_installed(self) -> None:
+        """Check that the library of `fit` is installed, before entries are read.
+
+        Raises:
+            MissingExtraError: it is not.
+        """
+        if self.extra is not None:
+            require(self.extra, f"the clusterer {self.name}")
 
     @abstractmethod
     def fit(self, space: Float32, *, k: int, seed: int, progress: Progress | None = None) -> Partition:

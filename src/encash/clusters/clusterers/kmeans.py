@@ -21,6 +21,7 @@ class KMeans(Clusterer):
     """k-means (Lloyd, "Least squares quantization in PCM", 1982); a vector belongs to the nearest centroid."""
 
     name = "kmeans"
+    extra = "clusters"
 
     starts: int = 4
     """Runs on a subsample; the best one is refined on all vectors."""

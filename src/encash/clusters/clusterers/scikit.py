@@ -23,6 +23,7 @@ class GaussianMixture(Clusterer):
     """A mixture of normal distributions (expectation–maximization); a vector belongs to the most probable one."""
 
     name = "mixture"
+    extra = "clusterers"
 
     covariance: Literal["diag", "spherical", "tied", "full"] = "diag"
     """Covariance of a component; full and tied take p² numbers, so project first (`--pca-components`)."""
@@ -66,6 +67,7 @@ class Hdbscan(Clusterer):
     2013); a vector belongs to that of the nearest of some of their points, so that none is noise."""
 
     name = "hdbscan"
+    extra = "clusterers"
 
     min_cluster_size: int = 25
     """Vectors of the smallest region."""

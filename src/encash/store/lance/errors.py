@@ -12,8 +12,8 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason, unreadable
+from encash.object_store_errors import TRY_AGAIN, unreachable
 from encash.store.lance.location import Location
-from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
 T = TypeVar("T")
 REMOTE_FAILURES = 10

@@ -1,4 +1,4 @@
-"""Translate Lance's errors about object stores into errors that say how to fix them."""
+"""Translate errors of Lance and obstore, which share their client, about object stores; say how to fix them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 _REASONS = (
     ("NoSuchBucket", "its bucket does not exist; create the bucket, or correct its name"),
     (
-        "credentials",
+        r"credentials|169\.254\.169\.254|metadata\.google\.internal",  # the addresses that a cloud gives some at
         "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your cloud uses",
     ),
+    ("Account must be specified", "no account was named; set AZURE_STORAGE_ACCOUNT_NAME"),
     ("40[13] ", "access was denied; check the credentials and their permissions"),
     ("builder error", "the address is plain http; use https, or set AWS_ALLOW_HTTP=true"),
     ("error sending request", "no server answers at its address; check the network and AWS_ENDPOINT_URL"),
