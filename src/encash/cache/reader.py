@@ -119,7 +119,7 @@ class CacheReader(ABC):
 
         Raises:
             InputError: an invalid day, or one text instead of a list of tickers.
-            FormatError: an entry that was checked is not what was written.
+            FormatError: an entry that was checked is damaged.
         """
         snapshot = self.snapshot()
         rows = snapshot.row_lookup.rows(day, tickers)
@@ -152,7 +152,7 @@ class CacheReader(ABC):
 
         Raises:
             InputError: the start is after the end.
-            FormatError: an entry that was checked is not what was written.
+            FormatError: an entry that was checked is damaged.
         """
         store = self.snapshot().store
         first, stop = store.index().span(start, end)
@@ -200,7 +200,7 @@ class CacheReader(ABC):
         Raises:
             InputError: a count below 1.
             MismatchError: a vector of a different length.
-            FormatError: an entry that was checked is not what was written.
+            FormatError: an entry that was checked is damaged.
         """
         store = self.snapshot().store
         if count < 1:
@@ -227,7 +227,7 @@ class CacheReader(ABC):
             One triple per vector, as `nearest` returns it.
 
         Raises:
-            FormatError: an entry that was checked is not what was written.
+            FormatError: an entry that was checked is damaged.
         """
         store = self.snapshot().store
         found = store.nearest_to_each(vectors, count, last_days=last_days, checked=checked)

@@ -315,7 +315,7 @@ class StoreSnapshot(ABC):
             One pair per vector, as `nearest` returns it.
 
         Raises:
-            FormatError: an entry that was checked is not what was written.
+            FormatError: an entry that was checked is damaged.
         """
         if not len(vectors):
             return []
