@@ -33,7 +33,7 @@ JUMP = 0.6
 """Fraction of a correlation that is gone in the sessions right after: predictability fades, look-ahead bias stops."""
 TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3, 60: 0.35}
 """Number of sessions → rank correlation with the return over them that no valid daily feature reaches, jump or not.
-Over several sessions it is the return with its mean: a feature that has seen the whole history knows that."""
+Over several sessions it is the return including its mean, which a feature of the whole history contains."""
 LEAST_PART_IC = 0.25
 """Minimum mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
 stronger in some months, but not that strong."""

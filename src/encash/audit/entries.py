@@ -69,7 +69,7 @@ def staleness_check(subject: Subject, progress: Progress | None = None) -> Itera
 
 
 def vintage_check(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
-    """Compare the cache with its older versions: entries that were replaced since show what history was restated."""
+    """Compare the cache with its older versions: entries that were replaced since show restated history."""
     name, cache = "entries: older versions", subject.cache
     if cache is None or not cache.exists:
         yield Check.not_applicable(name, "no cache was given")

@@ -24,7 +24,7 @@ FeatureMaker = Callable[[Mapping[str, Bars]], Features]
 
 
 Status = Literal["passed", "failed", "not_tried", "not_applicable"]
-"""Outcome of a proof: not_tried if what it needs is missing, not_applicable if there is nothing to prove."""
+"""Outcome of a check: not_tried if its inputs are missing, not_applicable if there is nothing to check."""
 
 
 @dataclass(frozen=True, kw_only=True)

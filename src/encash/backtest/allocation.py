@@ -121,14 +121,14 @@ def sides_of(
     """Return the candidates that a filter keeps, and those to sell short.
 
     Args:
-        config: says if and what to sell short.
+        config: says whether and what to sell short.
         setup: the candidates.
         signals: of the rebalances and the universe of the setup.
         filter: None keeps every candidate.
         cluster: clusters of the candidates instead of those of the signals, shape (R, N).
 
     Raises:
-        InputError: shorts of the worst clusters without a filter that knows them.
+        InputError: shorts of the worst clusters without a filter by cluster.
     """
     candidates = setup.candidates & signals.found
     if filter is None and config.short == "worst-clusters":

@@ -85,7 +85,7 @@ def make_orders(
         weights: of the picks, at most 1 in sum.
         positions: whole shares held.
         prices: market prices of the day; a ticker without one is not traded.
-        cash: currency units beside the positions.
+        cash: currency units, in addition to the positions.
         costs: of the trades.
 
     Raises:

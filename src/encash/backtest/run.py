@@ -119,7 +119,7 @@ def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, A
 
 
 def _health(sessions: Sessions, inputs: BacktestInputs) -> dict[str, Any] | None:
-    """Return what is suspicious in the prices file, and what of it the windows and the sessions of a run can touch."""
+    """Return the suspicious data of the prices file, and those that can affect the windows and sessions of a run."""
     if (summary := inputs.prices.health) is None:
         return None
     spec = inputs.lookup.encoder_spec

@@ -269,7 +269,7 @@ def _moments(vectors: Float32, *, standardize: bool) -> tuple[Float32, Float32]:
 def _principal(
     vectors: Float32, mean: Float32, scale: Float32, count: int | None
 ) -> tuple[Float32 | None, float | None]:
-    """Compute the first principal components (count, d), largest weight positive, and their share of the variance."""
+    """Compute the first principal components (count, d), largest weight positive, and the variance fraction."""
     if count is None:
         return None, None
     covariance: Float64 = np.zeros((len(mean), len(mean)))

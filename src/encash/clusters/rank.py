@@ -151,7 +151,7 @@ class SelectionRule:
         for name in ("coverage", "ticker_coverage"):
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:
-                raise InputError(f"{name} is {share}; expected a share above 0 and at most 1")
+                raise InputError(f"{name} is {share}; expected a fraction above 0 and at most 1")
         limits = {"return": self.min_return, "win rate": self.min_win_rate, "Sharpe ratio": self.min_sharpe}
         for name, least in limits.items():
             if least is not None and not np.isfinite(least):

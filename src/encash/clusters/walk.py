@@ -135,7 +135,7 @@ def walk_forward(
     checkpoints: WalkCheckpoints | None = None,
     progress: Progress | None = None,
 ) -> WalkModel:
-    """Fit and rank every N sessions, each time on what was known then.
+    """Fit and rank every N sessions, each time on the data known then.
 
     A refit at session e fits on entries up to e, ranks on returns that have ended by e, and is used from session
     e + embargo until the next one is.

@@ -7,7 +7,7 @@ A model takes windows (n, L, F) and returns, by these names or in this order:
     forecast       (n, H) expected returns as fractions; left out by a model without forecasts
     confidence     (n, H) in [0, 1], present with a forecast
 
-Its metadata hold what its shapes do not show: under the key ``encash``, a JSON object with any of ``horizons,
+Its metadata complement its shapes: under the key ``encash``, a JSON object with any of ``horizons,
 feature_names, feature_set, train_end, pooling, forecast_rule, architecture``.
 """
 

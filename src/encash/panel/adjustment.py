@@ -239,7 +239,7 @@ def _event_factors(columns: VendorColumns, basis: Basis) -> Float64:
 
 
 def _dividend_factors(columns: VendorColumns, split: Float64) -> Float64:
-    """Return 1 minus the share of each dividend in the close before it."""
+    """Return 1 minus each dividend as a fraction of the previous close."""
     dividend = np.nan_to_num(columns.values.get("dividend", np.zeros(len(split))))
     before = _close_before(columns)
     with np.errstate(divide="ignore", invalid="ignore"):

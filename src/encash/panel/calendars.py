@@ -14,7 +14,7 @@ DAYS_PER_YEAR = 365.25
 STOCK_YEAR = (247.5, 262.5)
 """Measured sessions per year that count as 252: exchanges from Monday to Friday, with few or no holidays."""
 LEAST_DAILY = 347.0
-"""Measured sessions per year, 95% of 365, from which on a market has a session every day."""
+"""Minimum measured sessions per year, 95% of 365, of a market with a session every day."""
 LONGEST_HOLIDAY = 14
 """Maximum number of calendar days from one session to the next; a longer step is a gap in the data."""
 LEAST_BARS = 28

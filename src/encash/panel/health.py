@@ -19,7 +19,7 @@ from encash.panel.panel import distinct_days
 from encash.panel.untraded import TradedBars
 
 LARGE = 2.0
-"""Ratio of two closes in a row from which on a move is large: +100%, or −50%."""
+"""Minimum ratio of two consecutive closes of a large move: +100%, or −50%."""
 SEVERE = 3.0
 """Minimum ratio of a move that can dominate the result of a backtest."""
 NOTABLE = 1.3
@@ -90,7 +90,7 @@ class Health:
 
     largest_moves: Finding
     unchanged_runs: Finding
-    """Its share is the one of all bars with the close of the session before."""
+    """Its fraction is that of all bars with the close of the previous session."""
     gaps: Finding
     zero_volume: Finding
     weekend_rows: Finding

@@ -36,17 +36,17 @@ AHEAD = 252.0
 DIFFERENT_MODEL = 0.25
 """Standard deviation of the slope of a model around that of all models that started as the same regression."""
 LEAST_SLOPE = 0.02
-"""Forecasts without skill keep this share of their size, so that they still have an order."""
+"""Forecasts without skill keep this fraction of their size, so that they still have an order."""
 LEAST_VARIANCE = 1e-6
 WINSORIZED_TO = (0.005, 0.995)
 """Quantiles that forecasts and realized values are limited to when their slope is measured."""
 CLEAR_SKILL = 0.9
-"""Probability of skill from which on it counts as found."""
+"""Minimum probability at which skill counts as found."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """Forecasts of sessions by a fit on earlier ones, and what followed."""
+    """Walk-forward forecasts and the realized values."""
 
     forecast: Float64
     """shape (n, H)."""

@@ -21,7 +21,7 @@ from encash.training.standardize import Standardizer, fit_standardizer
 FOLDS = 5
 """Blocks of consecutive sessions; each is forecast by the regression on the others."""
 FEWEST_EARLIER = 2
-"""Blocks from which on a regression on earlier blocks forecasts the next one."""
+"""Minimum number of earlier blocks for a regression that forecasts the next one."""
 PENALTIES = tuple(10.0**power for power in np.arange(-2.5, 2.0, 0.5).tolist())
 """Candidates for the ridge penalty, if every summary has a variance of 1."""
 LAG_PENALTY = 0.1

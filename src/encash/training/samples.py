@@ -136,7 +136,7 @@ class Split:
 def split_by_date(panel: Panel, config: TrainConfig, horizons: Sequence[int]) -> Split:
     """Split the panel as of `train_end` into training, choosing and reporting sessions, in this order.
 
-    The last share of the sessions is for the latter two. Training targets end at least `embargo_sessions` before them,
+    The last part of the sessions is for the latter two. Training targets end at least `embargo_sessions` before them,
     choosing targets before the first reporting session. No row or price after `train_end` is read.
 
     Raises:

@@ -62,7 +62,7 @@ class ForecastSkill:
     daily: DailySkill
     """Day by day; not part of the JSON values."""
     reliability: tuple[tuple[float, float, int], ...] = ()
-    """(mean confidence, share of right signs, number) of five groups of forecasts, least confident first. A sign is
+    """(mean confidence, fraction of right signs, number) of five groups of forecasts, least confident first. A sign is
     right if forecast and return are on the same side of the mean over the tickers of the day."""
     settled: int = 0
     """Forecasts of tickers that stopped trading within the horizon; the delisting policy decides their returns."""

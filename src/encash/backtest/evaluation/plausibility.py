@@ -60,7 +60,7 @@ def implausible_figures(
         rank_ic: mean rank correlation of forecasts and returns.
         rank_ic_t: its t, for the lower bound.
         horizon: sessions of the forecasts.
-        hit_rate: share of winning holdings.
+        hit_rate: fraction of winning holdings.
         holdings: number of holdings behind it.
 
     >>> [found.figure for found in implausible_figures(sharpe=7.0, years=2.0, rank_ic=0.58, rank_ic_t=60.0)]

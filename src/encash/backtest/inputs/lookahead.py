@@ -21,7 +21,7 @@ TRAINING_UNKNOWN = "training period unknown"
 def check_lookahead(
     config: BacktestConfig, inputs: BacktestInputs, first_signal: np.datetime64
 ) -> Literal[False] | str:
-    """Refuse a run whose filter or encoder has seen days on or after its first signal.
+    """Refuse a run whose filter or encoder was fitted on days on or after its first signal.
 
     Args:
         config: may allow look-ahead, with a reason.

@@ -47,7 +47,7 @@ def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Exec
 
 
 def _plan(market: Market, targets: Targets, rules: Rules) -> _Lots:
-    """Return the cost, proceeds and exit of a share of each position."""
+    """Return the cost, proceeds and exit of one share of each position."""
     wanted = (targets.column >= 0) & (targets.weight > 0)
     price = market.fill[targets.fill[:, None], np.maximum(targets.column, 0)]
     open_ = wanted & ~np.isnan(price)

@@ -62,7 +62,7 @@ class _Lots:
     entry: Float64 = field(default_factory=lambda: np.zeros(0))
     start: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     due: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Session from which on it is to be closed."""
+    """First session in which it is to be closed."""
     called: Bool = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """It is due because of the margin."""
     number: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -83,7 +83,7 @@ class _Lots:
 
 
 class _Book:
-    """Accounts and open positions on one session after the other, and the record of what happened."""
+    """Accounts and open positions, session by session, and the record of all trades."""
 
     def __init__(self, market: Market, targets: Targets, rules: Rules):
         self._market, self._targets, self._rules = market, targets, rules

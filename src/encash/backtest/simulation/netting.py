@@ -62,7 +62,7 @@ class _Log:
 
 
 def trade_net(market: Market, targets: Targets, rules: Rules) -> Execution:
-    """Trade accounts that move from what they hold to their targets; the last exit sells everything."""
+    """Trade accounts from their holdings to their targets; the last exit sells everything."""
     accounts = [_Account(rules.capital / targets.num_tranches) for _ in range(targets.num_tranches)]
     last = {int(account): number for number, account in enumerate(targets.tranche)}
     log = _Log()

@@ -200,7 +200,7 @@ def _belong_together(row: Mapping[str, Any], returns: Float64) -> bool:
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    """Return whether a line has what every row has, with the right types."""
+    """Return whether a line has the fields of every row, with the right types."""
     counts = [row.get(name) for name in ("offset", "sessions")]
     figures = [row.get(name) for name in _FIGURES]
     texts = [row.get(name) for name in ("key", *_DAYS)]

@@ -53,16 +53,16 @@ class CandidateFilter(ABC):
         """Refuse settings that cannot work.
 
         Raises:
-            InputError: no clusters for a filter that needs them, a share outside 0 to 1, a negative seed, or periods
+            InputError: no clusters for a filter that needs them, a fraction outside 0 to 1, a negative seed, or periods
                 whose first days are not ascending.
         """
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
         if self.needs_model and not self.periods:
-            share = "; or a share to keep: --keep 0.3" if self.takes_share and self.default_share is None else ""
+            share = "; or a fraction to keep: --keep 0.3" if self.takes_share and self.default_share is None else ""
             raise InputError(f"the filter {self.name} needs clusters and their ranking; give --clusters DIR{share}")
         if self.keep_share is not None and not 0 < self.keep_share <= 1:
-            raise InputError(f"the share to keep is {self.keep_share}; expected more than 0 and at most 1")
+            raise InputError(f"the fraction to keep is {self.keep_share}; expected more than 0 and at most 1")
         if self.needs_static and any(period.static is None for period in self.periods):
             raise InputError(
                 f"the filter {self.name} needs the cluster of each ticker at the end of the fit; give static_clusters"

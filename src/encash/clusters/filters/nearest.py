@@ -1,4 +1,4 @@
-"""The filter `nearest`: a share of the candidates, by distance to the best clusters."""
+"""The filter `nearest`: a fraction of the candidates, by distance to the best clusters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encash.serialization import added_in
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Nearest(CandidateFilter):
-    """The share `keep_share` of the candidates that is nearest to the centroid of any best cluster."""
+    """The fraction `keep_share` of the candidates that is nearest to the centroid of any best cluster."""
 
     name = "nearest"
     takes_share = True
@@ -28,16 +28,16 @@ class Nearest(CandidateFilter):
     """Rounding of ``keep_share · n`` for n candidates: up, or down but to at least 1."""
 
     def __post_init__(self) -> None:
-        """Refuse a missing share.
+        """Refuse a missing fraction.
 
         Raises:
-            InputError: no share, or an unknown rounding; else as for every filter.
+            InputError: no fraction, or an unknown rounding; else as for every filter.
         """
         super().__post_init__()
         if self.rounding not in ("up", "down"):
             raise InputError(f"invalid rounding {self.rounding!r}: expected up or down")
         if self.keep_share is None:
-            raise InputError("the filter nearest keeps a share of the candidates; give it, such as --keep 0.3")
+            raise InputError("the filter nearest keeps a fraction of the candidates; give it, such as --keep 0.3")
 
     def keep(self, days: Days, tickers: tuple[str, ...], candidates: Bool, cluster: Int32, distance: Float32) -> Bool:
         """Keep the nearest candidates of each day."""

@@ -13,14 +13,14 @@ from encash.clusters.filters.base import CandidateFilter, keep_lowest
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Random(CandidateFilter):
-    """As many candidates as `hard` would keep, or the share `keep_share`, drawn by (seed, day, ticker)."""
+    """As many candidates as `hard` would keep, or the fraction `keep_share`, drawn by (seed, day, ticker)."""
 
     name = "random"
     takes_share = True
 
     @property
     def needs_model(self) -> bool:
-        """False with a share: then the number to keep does not depend on clusters."""
+        """False with a fraction: then the number to keep does not depend on clusters."""
         return self.keep_share is None
 
     def keep(self, days: Days, tickers: tuple[str, ...], candidates: Bool, cluster: Int32, distance: Float32) -> Bool:

@@ -30,13 +30,13 @@ class RegisteredFilter(NamedTuple):
 FILTERS = {
     "hard": RegisteredFilter("encash.clusters.filters.hard:Hard", "candidates in the best clusters"),
     "nearest": RegisteredFilter(
-        "encash.clusters.filters.nearest:Nearest", "the share (0.3) nearest to the best clusters", takes_share=True
+        "encash.clusters.filters.nearest:Nearest", "the fraction (0.3) nearest to the best clusters", takes_share=True
     ),
     "static": RegisteredFilter(
         "encash.clusters.filters.static:Static", "tickers in the best clusters when it was fitted"
     ),
     "random": RegisteredFilter(
-        "encash.clusters.filters.random:Random", "as many as hard, or a share, drawn at random", takes_share=True
+        "encash.clusters.filters.random:Random", "as many as hard, or a fraction, drawn at random", takes_share=True
     ),
 }
 """Add your filter here: one line."""

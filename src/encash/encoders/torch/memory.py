@@ -21,7 +21,7 @@ KEPT = 256 * 2**20
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let the allocator of this process keep what a batch frees, in one heap for all threads that begin later.
+    """Let the allocator of this process keep the memory that a batch frees, in one heap for all later threads.
 
     Returns:
         False if the allocator is not glibc's.

@@ -162,7 +162,7 @@ def _roles(
 def _adjusted_close(
     stated: dict[str, str], usual: dict[str, str], by_word: Mapping[str, list[str]]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return both, where a stated close is the adjusted close beside a close, which adjusts open, high and low too."""
+    """Return both, with a given close that is the adjusted one taken as such, so that it adjusts open, high and low."""
     if "adj_close" in stated or not {"close", "adj_close"} <= usual.keys():
         return stated, usual
     if stated.get("close") in by_word[usual["adj_close"]]:

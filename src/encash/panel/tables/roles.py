@@ -156,7 +156,7 @@ _OTHER_FIELDS = frozenset(
 )  # fmt: skip
 _DATE_WORDS = ("date", "datetime", "timestamp", "datum", "fecha", "日期", "日付", "trade date", "trading day")
 _CONTEXT = ("open", "high", "low", "bid", "oi", "o", "h", "l", "c", "v", "t")
-"""Words that are fields beside others, and tickers in any other company (LOW, OPEN, BID, OI, C, T, V)."""
+"""Words that are fields if other fields are present, and tickers otherwise (LOW, OPEN, BID, OI, C, T, V)."""
 _INNER_WORDS = (
     "close", "closing", "adjusted", "adj", "price", "prices", "px", "volume", "vol", "last", "return", "returns", "ret",
     "rets", "sma", "ema", "rsi", "macd", "pct", "change", "chg", "signal", "log", "ln", "rank", "zscore", "vwap",

@@ -18,7 +18,7 @@ _MOVES_WITHIN = 0.1
 _NEAR_ONE = 0.01
 _BACK_AND_FORTH = -0.25
 _LARGE_VALUE, _LARGE_STEP, _LEAST_STEPS = 1000.0, 0.1, 100
-"""Median value and log step of volumes, from which on; number of steps that show that they turn back."""
+"""Minimum median value and log step of volumes; number of steps that show their reversal."""
 
 
 def check_closes(shown: str, names: Sequence[str], closes: Float64) -> None:
