@@ -138,13 +138,13 @@ class _WebFile(RemoteFile):
             if method == "HEAD" and error.code in _WITHOUT_HEAD:
                 raise _NoHeadError from None
             raise self._refused(error) from None
+        except (http.client.InvalidURL, ValueError) as error:
+            raise InputError(f"invalid URL {self._url}{reason(error)}; expected https://host/file") from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             if isinstance(cause, ssl.SSLCertVerificationError):
                 raise WorkError(f"the certificate of {self._url} is not trusted: {cause.verify_message}") from None
             raise PassingError(f"nothing answers at its address{reason(error)}") from None
-        except ValueError as error:
-            raise InputError(f"invalid URL {self._url}{reason(error)}; expected https://host/file") from None
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
         if error.code in (404, 410):
