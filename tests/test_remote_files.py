@@ -186,7 +186,7 @@ def test_a_server_that_refuses_head_is_read() -> None:
 
 def test_no_answer_is_one_line() -> None:
     """Nothing listens there."""
-    with pytest.raises(WorkError, match=r"http://127\.0\.0\.1:9/f\.h5 could not be fetched: nothing answers"):
+    with pytest.raises(WorkError, match=r"^http://127\.0\.0\.1:9/f\.h5 could not be fetched: nothing answers"):
         local_copy("http://127.0.0.1:9/f.h5")
 
 
@@ -271,7 +271,7 @@ def test_copies_that_nobody_uses_are_removed() -> None:
 def test_a_name_cannot_leave_the_folder(copies: Path) -> None:
     """The name of a copy is the last part of the URL, without what a path could be."""
     with served(headers=TAGGED) as web:
-        for name in ("..%2F..%2Fx", "%2e%2e", "a" * 500 + ".h5", ""):
+        for name in ("..%2F..%2Fx", "%2e%2e", "a b ü.h5", "a" * 500 + ".h5", ""):
             path = local_copy(f"{web.url.rpartition('/')[0]}/{name}")
             assert path.resolve().parent.parent.parent == copies.resolve()
     assert path.name == "file"
@@ -290,6 +290,8 @@ def test_other_schemes_are_opened_by_fsspec() -> None:
         local_copy("memory://a")
     with pytest.raises(InputError, match=r"nosuch://a/f cannot be opened \(.*nosuch"):
         local_copy("nosuch://a/f")
+    with pytest.raises(WorkError, match=r"ftp://127\.0\.0\.1:9/f could not be fetched: its server failed"):
+        local_copy("ftp://127.0.0.1:9/f")
 
 
 def test_a_panel_at_a_url_is_pickled_with_its_version(tmp_path: Path, copies: Path) -> None:
@@ -345,7 +347,7 @@ def test_a_fetch_reports_its_progress() -> None:
 
 
 def test_copies_are_private_and_need_a_home(copies: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Others cannot read the folder, which is where the user's caches are; without a home, the line says what to set."""
+    """Others cannot read the folder, which is where the user's caches are; without a home, it must be named."""
     with served(headers=TAGGED) as web:
         local_copy(web.url)
     assert copies.stat().st_mode & 0o777 == 0o700

@@ -140,7 +140,7 @@ def _find(url: str, version: str | None, bars: Bars) -> tuple[Path, str]:
         return _used(path), version
     from encash.remote_stores import open_remote  # noqa: PLC0415 - local files need none of it
 
-    remote = open_remote(url)
+    remote = _patiently(url, lambda: open_remote(url))
     announced = _patiently(url, remote.announced)
     known = _hash(f"{announced.size} {announced.version}") if announced.version and announced.settled else _UNKNOWN
     if known != _UNKNOWN and version not in (None, known):
