@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from encash import remote_files
 from encash.errors import AccessError, InputError, MismatchError, MissingFileError, WorkError
 from encash.live_progress import progress_bars
 from encash.panel import open_panel, open_prices, toy_panel, write_panel
+from encash.progress import Progress
 from encash.remote_files import local_copy, one_version
 from tests.store.faulty_proxy import FaultyProxy
 from tests.store.s3_server import s3_server
@@ -185,7 +186,7 @@ def test_a_server_that_refuses_head_is_read() -> None:
 
 def test_no_answer_is_one_line() -> None:
     """Nothing listens there."""
-    with pytest.raises(WorkError, match=r"http://127\.0\.0\.1:9/f\.h5 could not be fetched: nothing answers"):
+    with pytest.raises(WorkError, match=r"^http://127\.0\.0\.1:9/f\.h5 could not be fetched: nothing answers"):
         local_copy("http://127.0.0.1:9/f.h5")
 
 
@@ -270,7 +271,7 @@ def test_copies_that_nobody_uses_are_removed() -> None:
 def test_a_name_cannot_leave_the_folder(copies: Path) -> None:
     """The name of a copy is the last part of the URL, without what a path could be."""
     with served(headers=TAGGED) as web:
-        for name in ("..%2F..%2Fx", "%2e%2e", "a" * 500 + ".h5", ""):
+        for name in ("..%2F..%2Fx", "%2e%2e", "a b ü.h5", "a" * 500 + ".h5", ""):
             path = local_copy(f"{web.url.rpartition('/')[0]}/{name}")
             assert path.resolve().parent.parent.parent == copies.resolve()
     assert path.name == "file"
@@ -289,6 +290,8 @@ def test_other_schemes_are_opened_by_fsspec() -> None:
         local_copy("memory://a")
     with pytest.raises(InputError, match=r"nosuch://a/f cannot be opened \(.*nosuch"):
         local_copy("nosuch://a/f")
+    with pytest.raises(WorkError, match=r"ftp://127\.0\.0\.1:9/f could not be fetched: its server failed"):
+        local_copy("ftp://127.0.0.1:9/f")
 
 
 def test_a_panel_at_a_url_is_pickled_with_its_version(tmp_path: Path, copies: Path) -> None:
@@ -327,3 +330,31 @@ def test_local_files_load_none_of_it(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", script, str(tmp_path / "f.h5"), str(tmp_path / "p.h5")]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_fetch_reports_its_progress() -> None:
+    """A command shows its bar, with the URL, in MiB."""
+    seen: list[object] = []
+
+    def bars(title: str, unit: str) -> AbstractContextManager[Progress]:
+        seen.extend((title, unit))
+        return nullcontext(lambda done, total: seen.append((done, total)))
+
+    with served(headers=TAGGED) as web, one_version(bars):
+        local_copy(web.url)
+    assert seen[:2] == [f"fetching {web.url}", "MiB"]
+    assert seen[-1] == (1, 1)
+
+
+def test_copies_are_private_and_need_a_home(copies: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Others cannot read the folder, which is where the user's caches are; without a home, it must be named."""
+    with served(headers=TAGGED) as web:
+        local_copy(web.url)
+    assert copies.stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("ENCASH_COPIES")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert remote_files.copies_folder() == tmp_path / "cache" / "encash" / "copies"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(InputError, match="set ENCASH_COPIES to a folder"):
+        remote_files.copies_folder()

@@ -24,6 +24,9 @@ def unreachable(text: str) -> str | None:
 
     >>> unreachable("LanceError(IO): Generic S3 error: Error performing GET … - HTTP error: error sending request")
     'no server answers at its address; check the network and AWS_ENDPOINT_URL'
+    >>> unreachable("Generic MicrosoftAzure error: Error performing GET https://a.example/f?sig=1 in 2ms - 500")
+    'the object store failed (MicrosoftAzure error: Error performing GET https://a.example/f in 2ms - 500); try again \
+later'
     >>> unreachable("Generic LocalFileSystem error: Unable to open file")
     >>> unreachable("Dataset at path x.lance was not found")
     """
@@ -32,5 +35,5 @@ def unreachable(text: str) -> str | None:
     for pattern, reason in _REASONS:
         if re.search(pattern, text):
             return reason
-    answer = text.partition("Generic ")[2].split("\n")[0].split(", /")[0]
+    answer = re.sub(r"\?\S+", "", text.partition("Generic ")[2].split("\n")[0].split(", /")[0])  # it may hold a key
     return f"the object store failed ({answer}); {TRY_AGAIN}"

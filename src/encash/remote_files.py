@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
-from encash.atomic_write import make_folder, whole_file, writing
-from encash.errors import MismatchError, WorkError
+from encash.atomic_write import whole_file, writing
+from encash.errors import InputError, MismatchError, WorkError
 from encash.input_files import check_url, is_url, place, refuse_url
 from encash.live_progress import progress_bars
 from encash.progress import Progress
@@ -73,11 +73,18 @@ def one_version(bars: Bars) -> Iterator[None]:
 
 
 def copies_folder() -> Path:
-    """Return the folder of copies: `ENCASH_COPIES`, else ``encash/copies`` in the user's folder of caches."""
+    """Return the folder of copies: `ENCASH_COPIES`, else ``encash/copies`` in the user's folder of caches.
+
+    Raises:
+        InputError: the user has no home folder.
+    """
     if named := os.environ.get(FOLDER):
         return Path(named).absolute()
     caches = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache"), "encash", "copies")
+    caches = caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(caches):
+        raise InputError(f"this user has no home folder for copies of files at URLs; set {FOLDER} to a folder")
+    return Path(caches, "encash", "copies")
 
 
 def local_copy(path: str | os.PathLike[str]) -> Path:
@@ -133,7 +140,7 @@ def _find(url: str, version: str | None, bars: Bars) -> tuple[Path, str]:
         return _used(path), version
     from encash.remote_stores import open_remote  # noqa: PLC0415 - local files need none of it
 
-    remote = open_remote(url)
+    remote = _patiently(url, lambda: open_remote(url))
     announced = _patiently(url, remote.announced)
     known = _hash(f"{announced.size} {announced.version}") if announced.version and announced.settled else _UNKNOWN
     if known != _UNKNOWN and version not in (None, known):
@@ -236,9 +243,10 @@ def _storing(url: str) -> Iterator[None]:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Hold the right to fetch one URL; others who need the same file wait and find it."""
-    made = make_folder(folder)
     with writing(folder):
-        handle = os.open(made / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        os.makedirs(folder.parent, mode=0o700, exist_ok=True)  # what was readable with credentials stays private
+        folder.mkdir(exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         with suppress(OSError):  # some file systems have no locks: then both fetch
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import string
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 from encash.errors import AccessError, EncashError, InputError, MissingExtraError, MissingFileError, WorkError, reason
 from encash.extras import require
@@ -93,9 +95,10 @@ class RemoteFile(ABC):
 
 
 def open_remote(url: str) -> RemoteFile:
-    """Return the file at a URL, without a request.
+    """Return the file at a URL.
 
     Raises:
+        PassingError: its server cannot be reached now.
         MissingExtraError: the package that reads this scheme is not installed.
         InputError: a scheme that no package knows.
     """
@@ -129,7 +132,9 @@ class _WebFile(RemoteFile):
 
     def _ask(self, method: str, headers: dict[str, str] | None = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - the scheme is http or https
-            self._url, method=method, headers={"Accept-Encoding": "identity", **(headers or {})}
+            quote(self._url, safe=string.punctuation),
+            method=method,
+            headers={"Accept-Encoding": "identity", **(headers or {})},
         )
         try:
             return urllib.request.urlopen(request, timeout=_ANSWER_SECONDS)  # noqa: S310 - likewise
@@ -138,13 +143,16 @@ class _WebFile(RemoteFile):
             if method == "HEAD" and error.code in _WITHOUT_HEAD:
                 raise _NoHeadError from None
             raise self._refused(error) from None
+        except (http.client.InvalidURL, ValueError) as error:
+            raise InputError(f"invalid URL {self._url}{reason(error)}; expected https://host/file") from None
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             if isinstance(cause, ssl.SSLCertVerificationError):
-                raise WorkError(f"the certificate of {self._url} is not trusted: {cause.verify_message}") from None
-            raise PassingError(f"nothing answers at its address{reason(error)}") from None
-        except ValueError as error:
-            raise InputError(f"invalid URL {self._url}{reason(error)}; expected https://host/file") from None
+                raise WorkError(
+                    f"the certificate of {self._url} is not trusted ({cause.verify_message}); correct it, or name the "
+                    "file of its authority in SSL_CERT_FILE"
+                ) from None
+            raise PassingError(f"nothing answers at its address{reason(OSError(cause))}") from None
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
         if error.code in (404, 410):
@@ -251,14 +259,15 @@ class _OtherFile(RemoteFile):
         require("object-storage", f"reading {url}")
         from fsspec.core import url_to_fs  # noqa: PLC0415 - optional
 
-        try:
-            self._files, self._path = url_to_fs(url)
-        except ImportError as error:
-            raise MissingExtraError(f"reading {url} needs a package that is not installed{reason(error)}") from None
-        except ValueError as error:
-            raise InputError(
-                f"{url} cannot be opened{reason(error)}; give a path, or a URL that fsspec knows"
-            ) from None
+        with self._errors():
+            try:
+                self._files, self._path = url_to_fs(url)
+            except ImportError as error:
+                raise MissingExtraError(f"reading {url} needs a package that is not installed{reason(error)}") from None
+            except ValueError as error:
+                raise InputError(
+                    f"{url} cannot be opened{reason(error)}; give a path, or a URL that fsspec knows"
+                ) from None
 
     def announced(self) -> Announced:
         with self._errors():

@@ -17,7 +17,9 @@ from encash.panel import open_panel
 from tests.cli.commands import runs
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CORE = "jinja2 matplotlib faiss torch onnxruntime chronos lightgbm ray purgedcv obstore xarray skfolio scipy pandas"
+CORE = (
+    "jinja2 matplotlib faiss torch onnxruntime chronos lightgbm ray purgedcv obstore fsspec xarray skfolio scipy pandas"
+)
 """What a plain `pip install encash` may lack."""
 START = """
 import sys
@@ -94,6 +96,8 @@ NEEDS = [
         "ray",
         ["build", "--model", "m.pt", "--data", "f.h5", "--cache", "new.lance", "--executor", "ray"],
     ),
+    ("obstore", "object-storage", ["plan", "--model", "m.pt", "--data", "s3://b/f.h5", "--cache", "new.lance"]),
+    ("fsspec", "object-storage", ["plan", "--model", "m.pt", "--data", "ftp://h/f.h5", "--cache", "new.lance"]),
     ("faiss", "clusters", ["demo", "--out", "new"]),
     ("torch", "torch", ["demo", "--out", "new"]),
 ]

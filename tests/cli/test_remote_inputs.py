@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 import encash
+import encash.pipeline
 from encash.cli import main
 from encash.panel import open_panel, open_prices, toy_panel, write_panel
 from tests.cli.commands import answer, refusal, runs
@@ -229,3 +233,42 @@ def test_an_error_as_json_names_the_url(client: Any, place: Path, capsys: pytest
     plan = ["plan", "--model", str(place / "m.pt"), "--data", "s3://bucket/no.h5", "--cache", str(place / "n.lance")]
     assert main([*plan, "--json"]) == 2
     assert "s3://bucket/no.h5 does not exist" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_another_node_reads_the_version_of_the_driver(
+    bucket: str, place: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a build sends to its workers reads the same features from a folder of copies of their own; if the file has
+    changed, the worker refuses."""
+    from encash.pipeline.caches import _anywhere
+
+    sent = pickle.dumps(_anywhere(encash.pipeline.Sources(data=f"{bucket}/f.h5", model=str(place / "m.pt"))))
+    script = (
+        "import pickle, sys; sources = pickle.load(sys.stdin.buffer)\n"
+        "try: print(sources.the_panel().num_features, sources.encoder().spec.lookback)\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    monkeypatch.setenv("ENCASH_COPIES", str(place / "node"))
+
+    def on_node() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script], input=sent, capture_output=True, check=True
+        ).stdout.decode()
+
+    assert on_node() == "19 8\n"
+    assert [one.name for one in (place / "node").rglob("*.h5")] == ["f.h5"]
+    client.upload_file(str(place / "c.lance" / "_encash.lock"), "bucket", f"{place.name}/f.h5")
+    assert on_node() == "19 8\n"
+    shutil.rmtree(place / "node")
+    assert on_node().startswith(f"MismatchError {bucket}/f.h5 changed while it was used; run the same command again")
+
+
+@pytest.mark.slow
+def test_workers_of_ray_open_features_at_a_url(bucket: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The entries equal those of a build in this process."""
+    pytest.importorskip("ray", reason="ray comes with the dev install")
+    build = ["build", "--model", str(place / "m.pt"), "--data", f"{bucket}/f.h5", "--cache", str(place / "ray.lance")]
+    made = answer(capsys, *build, "--executor", "ray", "--workers", "2")
+    assert made["failed"] == 0 < made["computed"]
+    one, two = (encash.open_cache(place / name).index() for name in ("ray.lance", "c.lance"))
+    assert one.digest.tobytes() == two.digest.tobytes()

@@ -192,10 +192,13 @@ def as_of_flag(parser: Any) -> None:
 def source_flags(sources: Any) -> None:
     """Add the flags that name the inputs of a backtest."""
     sources.add_argument(
-        "--data", type=place, metavar="F", help="features, HDF5; needed to find stale entries and to encode misses"
+        "--data",
+        type=place,
+        metavar="F",
+        help="features, HDF5: a path or URL; needed to find stale entries and to encode misses",
     )
     sources.add_argument("--clusters", type=Path, metavar="DIR", help="a folder of clusters fit and rank, or of walk")
-    sources.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5")
+    sources.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
     sources.add_argument("--cache", metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live")
     as_of_flag(sources)
     sources.add_argument(
@@ -209,7 +212,7 @@ def source_flags(sources: Any) -> None:
         "--scores",
         type=place,
         metavar="FILE",
-        help="rank by scores of your own: CSV or Parquet with date, ticker, score",
+        help="rank by scores of your own: CSV or Parquet with date, ticker, score; a path or URL",
     )
     sources.add_argument(
         "--average",

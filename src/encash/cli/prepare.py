@@ -26,8 +26,8 @@ def register(parser: Parser) -> None:
         nargs="+",
         metavar="PRICES",
         type=place,
-        help=f"a file, several, or a folder of them (one per ticker, or hive-partitioned): {', '.join(FORMATS)}, plain "
-        "or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
+        help=f"a file or its URL, several, or a folder of them (one per ticker, or hive-partitioned): "
+        f"{', '.join(FORMATS)}, plain or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
     parser.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
     parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")
