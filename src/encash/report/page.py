@@ -63,7 +63,9 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
 
 def _page_of_one(run: Run, extras: Extras) -> str:
     extras = extras.with_defaults(read_comparisons(run.folder))
-    charts = run_charts(run, extras)
+    charts, comparisons = run_charts(run, extras), tables.comparison_rows(run, extras)
+    anchors = {"Trust": "trust", "Configuration and provenance": "configuration"}
+    anchors |= {"Comparisons": "comparisons"} if comparisons else {}
     return _render(
         "run.html.j2",
         [run.sessions_per_year],
@@ -74,12 +76,12 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         entry_counts=tables.entry_counts(run),
         charts=charts,
         sections=SECTIONS,
-        titles={chart.title: chart.anchor for chart in charts},
+        titles=anchors | {chart.title: chart.anchor for chart in charts},
         proofs=proofs(run, extras),
         equal_to=extras.equal_to,
         command=run_command(run),
         health=tables.health(run),
-        comparisons=tables.comparison_rows(run, extras),
+        comparisons=comparisons,
         skill=tables.skill_rows(extras),
         sources=tables.source_rows(run),
         provenance=tables.provenance(run),
