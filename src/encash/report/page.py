@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def _page_of_many(runs: Sequence[Run]) -> str:
     paths = [(one.days, one.path) for one in shared] or [(run.equity.days, run.path / run.capital) for run in runs]
     honest = [place for place, verdict in enumerate(verdicts) if verdict.warning is None]
     best = max(honest, key=lambda place: float(paths[place][1][-1]), default=None)
+    groups = identical(runs, names)
+    best_names = next((group for group in groups if best is not None and names[best] in group), [])
     return _render(
         "runs.html.j2",
         [run.sessions_per_year for run in runs],
@@ -102,11 +105,11 @@ def _page_of_many(runs: Sequence[Run]) -> str:
         chart=growth(paths, names),
         shared=list(zip(names, map(tables.performance_row, shared), strict=True)) if shared else [],
         span=None if not shared else (shared[0].days[0], shared[0].days[-1]),
-        identical=identical(runs, names),
+        identical=groups,
         differences=tables.differences(runs),
         unchecked=[name for name, run in zip(names, runs, strict=True) if not run.checked],
         record=RECORD,
-        best_name="" if best is None else names[best],
+        best_name="" if best is None else " = ".join(best_names) or names[best],
         best_growth=0.0 if best is None else float(paths[best][1][-1]),
         same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,
     )
@@ -136,6 +139,6 @@ def _render(template: str, years: Sequence[int], **values: Any) -> str:
         lstrip_blocks=True,
     )
     templates.filters.update(signed_percent=formatting.signed_percent, number=formatting.number)
-    page = templates.get_template(template)
     annual = conventions(years or [SESSIONS_PER_YEAR])
-    return page.render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)
+    page = templates.get_template(template).render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)
+    return re.sub(r"(?<=[ (>])([pt]) = (?=[\d−–])", "\\1\u00a0=\u00a0", page)  # not broken over two lines
