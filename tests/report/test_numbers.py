@@ -236,6 +236,41 @@ def test_the_worst_drawdowns_are_those_of_the_equity(page, equity):
         assert shows(row[4], sessions)
 
 
+def test_the_figures_beside_the_benchmark_are_those_of_the_equity(page, equity):
+    """Volatility, ratios, tails, extremes and shares of the run and of the benchmark."""
+    table = csv_of(page, "chart-run-and-benchmark").set_index("figure")
+    shown = {row[0]: row[1:] for row in cells_of(page, "chart-run-and-benchmark")}
+    for place, (column, name) in enumerate((("this run", "net"), ("benchmark", "benchmark"))):
+        path = equity[name]
+        returns = path.pct_change().dropna()
+        ends = path.resample("ME").last()
+        months = ends / ends.shift().fillna(path.iloc[0]) - 1
+        highs = [at for at, value in enumerate(path) if value >= path.iloc[: at + 1].max()]
+        tail = returns[returns <= returns.quantile(0.05)]
+        centered = returns - returns.mean()
+        one = performance(path)
+        expected = {
+            "volatility a year": returns.std() * 252**0.5,
+            "Sortino ratio": returns.mean() / (returns.clip(upper=0) ** 2).mean() ** 0.5 * 252**0.5,
+            "CAGR over max drawdown (Calmar)": one["cagr"] / -one["max_drawdown"],
+            "longest drawdown, sessions": max(np.diff([*highs, len(path) - 1])),
+            "value at risk": returns.quantile(0.05),
+            "expected shortfall": tail.mean(),
+            "skewness": (centered**3).mean() / (centered**2).mean() ** 1.5,
+            "excess kurtosis": (centered**4).mean() / (centered**2).mean() ** 2 - 3,
+            "best session": returns.max(),
+            "worst session": returns.min(),
+            "best month": months.max(),
+            "worst month": months.min(),
+            "positive sessions": (returns > 0).mean(),
+            "positive months": (months > 0).mean(),
+        }
+        assert list(table.index) == list(expected)
+        for figure, value in expected.items():
+            assert table.loc[figure, column] == pytest.approx(value, rel=1e-5), figure
+            assert shows(shown[figure][place], value), figure
+
+
 def test_the_waterfall_adds_up(page, equity, folder):
     """The steps between two totals sum to their difference; each total is a mean of daily returns, times 252."""
     table = csv_of(page, "chart-from-equal-weights-to-the-net-return")
