@@ -224,6 +224,30 @@ def value_at_risk(returns: Float64, level: float = 0.05) -> float:
     return float(np.quantile(returns, level)) if len(returns) else float("nan")
 
 
+def expected_shortfall(returns: Float64, level: float = 0.05) -> float:
+    """Return the mean of the returns up to `value_at_risk`; NaN without values.
+
+    >>> round(expected_shortfall(np.linspace(-0.1, 0.1, 21)), 6)
+    -0.095
+    """
+    returns = _without_nan(returns)
+    return float(returns[returns <= value_at_risk(returns, level)].mean()) if len(returns) else float("nan")
+
+
+def kurtosis(returns: Float64) -> float:
+    """Return the fourth standardized moment (divisor n) minus 3, that of a normal distribution; NaN below four.
+
+    >>> round(kurtosis(np.array([-0.02, 0.0, 0.0, 0.02])), 6)
+    -1.0
+    """
+    returns = _without_nan(returns)
+    if len(returns) < 4:
+        return float("nan")
+    centered = returns - returns.mean()
+    variance = float(np.mean(centered**2))
+    return float(np.mean(centered**4)) / variance**2 - 3.0 if variance > ROUNDING**2 else float("nan")
+
+
 def skewness(returns: Float64) -> float:
     """Return the third standardized moment (divisor n); negative if losses are larger than gains, NaN below three.
 

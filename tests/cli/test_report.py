@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,14 @@ import pytest
 
 from encash import open_cache, open_prices, pipeline
 from encash.cli import main
+from encash.cli.main import parser
 from encash.panel.bars import Bars
 from encash.panel.write import write_prices
 from encash.report import read_run
-from tests.cli.commands import answer, refusal, runs
+from encash.report.commands import TAKEN, run_command
+from encash.report.commands import test_command as page_command
+from tests.cli.commands import answer, models, refusal, runs
+from tests.report.test_render import Page
 
 
 def test_groups_belong_to_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +149,6 @@ def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture
 
 def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The page shows the words that ran; run again, they write the same equity and ledger, byte by byte."""
-    from encash.report.commands import run_command
 
     run = tmp_path / "a run"
     answer(capsys, *runs(folder, "--cache", str(folder / "c.lance"), "--run-dir", str(run)))
@@ -154,6 +158,49 @@ def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFix
     assert command in html.unescape(shown)
     assert main(shlex.split(command)[1:]) == 0
     assert [(run / name).read_bytes() for name in ("equity.parquet", "ledger.csv")] == before
+
+
+def test_the_commands_of_a_page_run(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each command that a page prints does its work when it is pasted, after the words that it says to replace: of a
+    run on a cache only the model."""
+    run = tmp_path / "run"
+    assert main(runs(folder, "--cache", str(folder / "c.lance"), "--run-dir", str(run), "--compare=3")) == 0
+    page = Page((run / "report.html").read_text())
+    assert "Replace MODEL: the run does not record it." in page.words
+    commands = [shlex.split(command) for command in dict.fromkeys(page.commands)]
+    assert {words[1] for words in commands} == {"audit", "backtest", "cache"}
+    for words in commands:
+        given = [str(folder / "m.pt") if word == "MODEL" else word for word in words[1:]]
+        fewer = ["3" if word == "200" else word for word in given]
+        assert main([*fewer, "--quiet"]) in ((0, 3) if words[1] == "audit" else (0,)), words
+
+
+def test_the_commands_of_a_live_run_need_its_cache(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The model is known, a cache is not."""
+    answer(capsys, *runs(folder, *models(folder)[:2], "--run-dir", str(tmp_path / "run")))
+    run = read_run(tmp_path / "run")
+    assert page_command(run, ("audit",)).missing == ()
+    assert page_command(run, ("cache", "coverage")).missing == ("CACHE",)
+
+
+def test_a_command_takes_only_flags_that_it_knows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that it takes from a run are flags of both commands, and the command of a sweep is accepted."""
+    helps = dict[str, str]()
+    for name in ("backtest", *TAKEN):
+        capsys.readouterr()
+        with suppress(SystemExit):
+            main([*name.split(), "--help"])
+        helps[name] = capsys.readouterr().out
+    for name, flags in TAKEN.items():
+        for flag in flags:
+            assert re.search(rf"^ +{flag}\b", helps[name], flags=re.MULTILINE), (name, flag)
+            assert flag in helps["backtest"]
+    answer(capsys, *runs(folder, "--cache", str(folder / "c.lance")))
+    command = page_command(read_run(folder / "run"), ("sweep",))
+    assert command.missing == ("GRID.toml",)
+    assert parser("sweep").parse_args(shlex.split(command.text)[1:]).cache == str(folder / "c.lance")
 
 
 @pytest.mark.parametrize("name", ["command.json", "comparisons.json", "ledger.csv"])

@@ -1,12 +1,14 @@
 """The page in a browser: accessible, driven by the keyboard and the mouse, whole without its script."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from encash.report import Extras, read_run, render_report
+from encash.report.formatting import signed_percent
 from tests.report.chromium import AXE, CHROMIUM, browser
 from tests.report.conftest import write_run_folder
 from tests.report.test_render import everything
@@ -192,8 +194,8 @@ def test_a_day_leads_to_its_neighbors(tab, page):
     assert tab.run(SHOWN) == ["2016-03-01"]
 
 
-def test_dragging_zooms_all_charts_over_time(tab, page):
-    """The span between press and release is shown in each of them until Escape."""
+def test_dragging_zooms_all_charts_over_time(tab, page, folder):
+    """The span between press and release is shown in each of them until Escape, with the returns over it."""
     tab.open(page)
     left, top, width, height = tab.run(
         f"(() => {{ const at = document.querySelector('{EQUITY}'); at.scrollIntoView({{block: 'center'}});"
@@ -209,7 +211,11 @@ def test_dragging_zooms_all_charts_over_time(tab, page):
     tab.mouse("mouseReleased", across[2], y)
     zoomed = "document.querySelectorAll('figure[data-zoomed]').length"
     assert tab.run(zoomed) == tab.run("document.querySelectorAll('figure[data-time]').length") > 5
-    assert " to " in tab.run("document.querySelector('.zoom.shown').textContent")
+    text = tab.run("document.querySelector('.zoom.shown b').textContent")
+    first, last, net = re.match(r"(\S+) to (\S+), net (\S+), ", text).groups()
+    run = read_run(folder)
+    ends = np.searchsorted(run.equity.days, np.array([first, last], dtype="datetime64[D]"), side="right") - 1
+    assert net == signed_percent(run.path[ends[1]] / run.path[ends[0]] - 1)
     assert tab.run(f"document.querySelectorAll('{EQUITY} .live path').length") >= 5
     tab.press("Escape")
     assert tab.run(zoomed) == 0

@@ -31,6 +31,8 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.ids, self.links, self.text = [], [], [], []
+        self.commands = []
+        self._copied = False
         self._open: list[str] = []
         self.feed(text)
         assert not self._open
@@ -43,6 +45,9 @@ class Page(HTMLParser):
         self.links += re.findall(r"url\(([^)]*)\)", " ".join(value or "" for value in values.values()))
         if tag not in VOID:
             self._open.append(tag)
+        if "data-copy" in values:
+            self._copied = True
+            self.commands.append("")
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -51,9 +56,12 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self._open.pop() == tag
+        self._copied = self._copied and tag != "code"
 
     def handle_data(self, data):
         self.text.append(data)
+        if self._copied:
+            self.commands[-1] += data
 
     @property
     def words(self):

@@ -12,6 +12,7 @@ from encash.errors import FormatError, InputError
 from encash.report import Extras, assess, ledger_digests, read_audit, read_run, render_report
 from encash.report.commands import run_command, test_command
 from encash.report.trust import proofs
+from tests.report.test_render import everything
 
 test_command.__test__ = False  # type: ignore[attr-defined]  # a function of the report, not a test
 
@@ -66,20 +67,37 @@ def test_each_statement_names_a_command_that_tests_it(folder):
     """Each is accepted by the command line; one that compares has the flags of the run and one --compare."""
     run = read_run(folder)
     for one in assess(run, Extras()):
-        words = shlex.split(one.command)
+        words = shlex.split(one.command.text)
         assert words[0] == "encash"
         if words[1] == "backtest":
             flags = parser("backtest").parse_args(words[1:])
             assert str(flags.prices) == WORDS[2]
         assert words.count("--compare") <= 1
-    assert "audit --prices 'my prices;rm -rf.h5' --cache c.lance --start 2016-02-01" in test_command(run, ("audit",))
+    audit = test_command(run, ("audit",))
+    assert "audit --prices 'my prices;rm -rf.h5' --cache c.lance --start 2016-02-01" in audit.text
+    assert audit.missing == ("FEATURES", "MODEL")
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_each_statement_leads_to_what_shows_it(folder, tmp_path, compared):
+    """From its mark to its evidence, and from there to a chart or section of the page, whatever was compared."""
+    extras = everything(folder) if compared else Extras()
+    text = render_report([folder], tmp_path / "r.html", extras=extras).read_text()
+    ids = set(re.findall('id="([^"]+)"', text))
+    statements = re.findall(r'<li id="(criterion-\d+)">(.*?)</li>', text, flags=re.DOTALL)
+    assert len(statements) > 8
+    for anchor, content in statements:
+        assert f'<a href="#{anchor}">' in text
+        (link,) = re.findall('href="#([^"]+)"', content)
+        assert link in ids
+        assert "encash " in content
 
 
 def test_a_run_without_a_command_says_so(write_run, tmp_path):
-    """A run from Python has no command; its tests are named with an ellipsis."""
+    """A run from Python has no command; its tests name what has to be filled in."""
     folder = write_run()
     assert "is not recorded" in render_report([folder], tmp_path / "r.html").read_text()
-    assert test_command(read_run(folder), ("--compare", "200")) == "encash backtest … --compare 200"
+    assert test_command(read_run(folder), ("--compare", "200")) == ("encash backtest FLAGS --compare 200", ("FLAGS",))
 
 
 @pytest.mark.parametrize("content", ['{"words": "rm"}', '{"words": [1]}', "[]", "{"])

@@ -112,6 +112,9 @@ def test_the_spread_over_seeds_leads(run):
     assert "over 2 seeds, after costs, +10.0% ± 2.0% a year (Sharpe ratio 0.50 ± 0.10)" in verdict.statement
     assert "−30.0% ± 5.0% over the seeds" in verdict.details
     assert "one seed, which returned" in verdict.details
+    compared = judge(run, Extras(seeds=[1.0, 2.0], seed_spreads=spreads, test=make_test(p_better=0.001)))
+    assert compared.finding == "the seed of this page is better than chance"
+    assert compared.tone == "good"
 
 
 def test_percentiles_by_return_sharpe_and_drawdown_stand_together(run):

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from encash.report.summary import Run
 
 _QUIET = ("--json", "--quiet", "--debug")
-_SHARED = {
-    "audit": ("--data", "--prices", "--model", "--cache", "--clusters", "--start"),
-    "cache coverage": ("--data",),
-    "sweep": ("--prices", "--cache", "--clusters"),
+_STOCKS = ("--tickers", "--membership", "--groups", "--max-per-group")
+_SOURCES = (
+    *("--data", "--prices", "--clusters", "--cache", "--as-of", "--encoders", "--head", "--scores", "--average"),
+    *("--average-by", "--model", "--batch-size", "--device", "--engine", "--precision", "--lookback", "--pooling"),
+    *("--bin-edges", "--bin-unit", "--model-config", "--ignore-keys", "--ensemble-models"),
+)
+_DECISIONS = (
+    *("--start", "--horizon", "--forecast-horizon", "--top-k", "--num-test-stocks", "--subset-size", "--weights"),
+    *("--confidence-percentile", "--volatility-sessions", "--seed", "--group-neutral", "--max-weight", "--filter"),
+    *("--min-dollar-volume", "--volume-sessions", "--max-volume-share", "--short", "--short-weight", "--keep"),
+    *("--max-missing", "--allow-lookahead"),
+)
+TAKEN = {
+    "audit": (*_SOURCES, *_STOCKS, *_DECISIONS),
+    "cache coverage": ("--data", "--as-of", "--tickers", "--start", "--end"),
+    "sweep": (*_SOURCES, *_STOCKS, "--horizon", "--keep"),
 }
-"""Flags that a command of its own takes from the command of the run."""
+"""Command → flags that it takes from the command of the run."""
+
+
+_NEEDED = {
+    "audit": {"--data": "FEATURES", "--prices": "PRICES", "--model": "MODEL"},
+    "cache coverage": {"--data": "FEATURES"},
+    "sweep": {"--prices": "PRICES"},
+}
+"""Command → flags that it needs, and the words that stand for what the run does not record."""
+_STAND_INS = {"FEATURES", "PRICES", "MODEL", "CACHE", "GRID.toml", "FLAGS"}
+
+
+class Command(NamedTuple):
+    """A command that tests something about a run."""
+
+    text: str
+    missing: tuple[str, ...]
+    """Words of it to replace, because the run does not record them."""
 
 
 def run_command(run: Run) -> str:
@@ -23,7 +52,7 @@ def run_command(run: Run) -> str:
     return shlex.join(["encash", *words]) if words else ""
 
 
-def test_command(run: Run, words: Sequence[str]) -> str:
+def test_command(run: Run, words: Sequence[str]) -> Command:
     """Return the command that tests something about a run.
 
     Args:
@@ -31,33 +60,37 @@ def test_command(run: Run, words: Sequence[str]) -> str:
         words: flags to add to the command of the run, or a command of its own, which takes the flags of the run that it
             knows; none for the command of the run.
     """
+    known = run.command[:1] == ("backtest",)
+    flags = [(flag[0].partition("=")[0], flag) for flag in _flags(run.command[1:] if known else ("FLAGS",))]
+    given = dict(flags)
     if not words or words[0].startswith("--"):
-        own = list(run.command) if run.command[:1] == ("backtest",) else ["backtest", "…"]
-        kept = _without(own, {word for word in words if word.startswith("--")})
-        return _joined([*kept, *words])
-    flags = _SHARED.get(" ".join(words), ())
-    given = _values(run.command)
-    found = [part for flag in flags if flag in given for part in (flag, given[flag])]
-    return _joined([*words, *(found or ["…"])])
+        dropped = {*_QUIET, "--no-report", *words}
+        kept = [word for name, flag in flags if name not in dropped for word in flag]
+        return _command(["backtest", *kept, *words])
+    name = " ".join(words)
+    taken = [word for own, flag in flags if own in TAKEN[name] for word in flag]
+    absent = {flag: stand_in for flag, stand_in in _NEEDED[name].items() if flag not in given}
+    if name == "audit" and "--scores" in given:  # which audits only these
+        absent = {}
+    more = [word for flag in absent.items() for word in flag]
+    if name == "sweep":
+        more += ["GRID.toml", "--out", "SWEEP"]
+    if name == "cache coverage":
+        more.append("=".join(given.get("--cache", ["", "CACHE"])).partition("=")[2])
+    return _command([*words, *taken, *more])
 
 
-def _joined(words: Sequence[str]) -> str:
-    """Join words for a shell; an ellipsis stays one."""
-    kept = [word for word in words if word not in _QUIET]
-    return " ".join(["encash", *("…" if word == "…" else shlex.quote(word) for word in kept)])
+def _command(words: Sequence[str]) -> Command:
+    return Command(shlex.join(["encash", *words]), tuple(word for word in words if word in _STAND_INS))
 
 
-def _values(words: Sequence[str]) -> dict[str, str]:
-    """Return the flags of a command that have a value."""
-    return {word: after for word, after in pairwise(words) if word.startswith("--") and not after.startswith("--")}
-
-
-def _without(words: Sequence[str], flags: set[str]) -> list[str]:
-    """Return the words without some flags and their values."""
-    kept, skipping = list[str](), False
+def _flags(words: Sequence[str]) -> Iterator[list[str]]:
+    """Divide the words of a command into flags with their values."""
+    group = list[str]()
     for word in words:
-        if word.startswith("--"):
-            skipping = word.partition("=")[0] in flags
-        if not skipping:
-            kept.append(word)
-    return kept
+        if word.startswith("--") and group:
+            yield group
+            group = []
+        group.append(word)
+    if group:
+        yield group

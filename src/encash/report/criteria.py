@@ -15,7 +15,7 @@ import numpy as np
 from encash import metrics
 from encash.arrays import Float64
 from encash.backtest.evaluation.random_filter_test import LEVEL, Performance, permutation_p
-from encash.report.commands import test_command
+from encash.report.commands import Command, test_command
 from encash.report.formatting import (
     ABSENT,
     count,
@@ -55,7 +55,7 @@ class Check:
     estimated: bool = False
     """True if a doubt means that an estimate is not significant; otherwise it means that the run fails."""
     charts: tuple[str, ...] = ()
-    """Titles of charts that show it; the first that is on the page is linked."""
+    """Titles of charts or sections that show it; the first that is on the page is linked."""
     test: tuple[str, ...] = ("--compare", "200")
     """Words that the command of the run needs besides; a first word that is a command replaces it."""
 
@@ -72,7 +72,7 @@ class Criterion:
     mark: str
     """pass, fail, not significant or not tested."""
     charts: tuple[str, ...]
-    command: str
+    command: Command
     """Shell command that tests it."""
 
 
@@ -375,7 +375,7 @@ CRITERIA: dict[str, Check] = {
         bad="Worse than random filters",
         unknown="Not compared with random filters",
         estimated=True,
-        charts=("This run among random draws", "Random-filter test"),
+        charts=("This run among random draws", "Random-filter test", "Equity and drawdown"),
     ),
     "Forecasts better than chance": Check(
         answer=_forecasts,
@@ -384,7 +384,7 @@ CRITERIA: dict[str, Check] = {
         bad="Forecasts worse than random rankings",
         unknown="Forecasts not compared with random rankings",
         estimated=True,
-        charts=("This run among random draws", "Random-ranking test"),
+        charts=("This run among random draws", "Random-ranking test", "Equity and drawdown"),
     ),
     "Alpha, not beta": Check(
         answer=_beta,
@@ -393,7 +393,7 @@ CRITERIA: dict[str, Check] = {
         bad="Negative alpha",
         unknown="Alpha not defined",
         estimated=True,
-        charts=("Beta to the benchmark",),
+        charts=("Beta to the benchmark", "Equity and drawdown"),
         test=(),
     ),
     "Beyond bets on groups": Check(
@@ -401,8 +401,7 @@ CRITERIA: dict[str, Check] = {
         good="Earns beyond bets on groups",
         doubt="No more than bets on groups",
         estimated=True,
-        charts=("Profit by group",),
-        test=("--compare", "200", "--groups", "groups.csv"),
+        charts=("Profit by group", "Profit by ticker"),
     ),
     "Better than no filter": Check(
         answer=_no_filter,
@@ -411,7 +410,7 @@ CRITERIA: dict[str, Check] = {
         estimated=True,
         bad="Worse than no filter",
         unknown="Not compared with no filter",
-        charts=("From equal weights to the net return",),
+        charts=("From equal weights to the net return", "Equity and drawdown"),
     ),
     "Better than the benchmark": Check(
         answer=_benchmark,
@@ -438,6 +437,7 @@ CRITERIA: dict[str, Check] = {
         doubt="Not significant among all trials",
         unknown="Not corrected for the number of trials",
         estimated=True,
+        charts=("This run among its seeds", "Rolling Sharpe ratio and volatility", "Equity and drawdown"),
         test=("sweep",),
     ),
     "Robust to a one-session delay": Check(
@@ -445,31 +445,43 @@ CRITERIA: dict[str, Check] = {
         good="Robust to a one-session delay",
         doubt="Loses its gain with a one-session delay",
         unknown="One-session delay not tested",
-        charts=("From equal weights to the net return",),
+        charts=("From equal weights to the net return", "Equity and drawdown"),
     ),
     "Sensitivity to the start day": Check(
         answer=_start_day,
         good="Holds from every start day",
         doubt="Depends on the start day",
         unknown="Other start days not tested",
-        charts=("Sensitivity to the start day",),
+        charts=("Sensitivity to the start day", "Exposure and holdings", "Equity and drawdown"),
     ),
     "Sensitivity to delistings": Check(
         answer=_delistings,
         good="Does not depend on the delisting policy",
         doubt="Depends on the delisting policy",
         unknown="Delistings not counted",
+        charts=("Comparisons", "Configuration and provenance"),
         test=(),
     ),
     "Plausible figures": Check(
-        answer=_plausibility, good="Plausible figures", bad="Too good to be true", test=("audit",)
+        answer=_plausibility,
+        good="Plausible figures",
+        bad="Too good to be true",
+        charts=("Rank IC by horizon", "Daily returns", "Equity and drawdown"),
+        test=("audit",),
     ),
-    "Look-ahead": Check(answer=_lookahead, good="No look-ahead", bad="May have used future data", test=("audit",)),
+    "Look-ahead": Check(
+        answer=_lookahead,
+        good="No look-ahead",
+        bad="May have used future data",
+        charts=("Trust",),
+        test=("audit",),
+    ),
     "Training period of the encoder": Check(
         answer=_training,
         good="Encoder trained before the first session",
         bad="Encoder trained on these sessions",
         unknown="Training period of the encoder unknown",
+        charts=("Trust",),
         test=("audit",),
     ),
     "Data coverage": Check(
@@ -477,7 +489,7 @@ CRITERIA: dict[str, Check] = {
         good="Complete data",
         doubt="Incomplete or suspicious data",
         unknown="Data not fully checked",
-        charts=("Hits and misses by day", "Coverage of the candidates"),
+        charts=("Hits and misses by day", "Coverage of the candidates", "Trust"),
         test=("cache", "coverage"),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
 
 def _page_of_one(run: Run, extras: Extras) -> str:
     extras = extras.with_defaults(read_comparisons(run.folder))
-    charts = run_charts(run, extras)
+    charts, comparisons = run_charts(run, extras), tables.comparison_rows(run, extras)
+    anchors = {"Trust": "trust", "Configuration and provenance": "configuration"}
+    anchors |= {"Comparisons": "comparisons"} if comparisons else {}
     return _render(
         "run.html.j2",
         [run.sessions_per_year],
@@ -74,12 +77,12 @@ def _page_of_one(run: Run, extras: Extras) -> str:
         entry_counts=tables.entry_counts(run),
         charts=charts,
         sections=SECTIONS,
-        titles={chart.title: chart.anchor for chart in charts},
+        titles=anchors | {chart.title: chart.anchor for chart in charts},
         proofs=proofs(run, extras),
         equal_to=extras.equal_to,
         command=run_command(run),
         health=tables.health(run),
-        comparisons=tables.comparison_rows(run, extras),
+        comparisons=comparisons,
         skill=tables.skill_rows(extras),
         sources=tables.source_rows(run),
         provenance=tables.provenance(run),
@@ -92,6 +95,8 @@ def _page_of_many(runs: Sequence[Run]) -> str:
     paths = [(one.days, one.path) for one in shared] or [(run.equity.days, run.path / run.capital) for run in runs]
     honest = [place for place, verdict in enumerate(verdicts) if verdict.warning is None]
     best = max(honest, key=lambda place: float(paths[place][1][-1]), default=None)
+    groups = identical(runs, names)
+    best_names = next((group for group in groups if best is not None and names[best] in group), [])
     return _render(
         "runs.html.j2",
         [run.sessions_per_year for run in runs],
@@ -100,11 +105,11 @@ def _page_of_many(runs: Sequence[Run]) -> str:
         chart=growth(paths, names),
         shared=list(zip(names, map(tables.performance_row, shared), strict=True)) if shared else [],
         span=None if not shared else (shared[0].days[0], shared[0].days[-1]),
-        identical=identical(runs, names),
+        identical=groups,
         differences=tables.differences(runs),
         unchecked=[name for name, run in zip(names, runs, strict=True) if not run.checked],
         record=RECORD,
-        best_name="" if best is None else names[best],
+        best_name="" if best is None else " = ".join(best_names) or names[best],
         best_growth=0.0 if best is None else float(paths[best][1][-1]),
         same_sessions=len({(str(run.equity.days[0]), str(run.equity.days[-1])) for run in runs}) == 1,
     )
@@ -134,6 +139,6 @@ def _render(template: str, years: Sequence[int], **values: Any) -> str:
         lstrip_blocks=True,
     )
     templates.filters.update(signed_percent=formatting.signed_percent, number=formatting.number)
-    page = templates.get_template(template)
     annual = conventions(years or [SESSIONS_PER_YEAR])
-    return page.render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)
+    page = templates.get_template(template).render(glossary=GLOSSARY, conventions=annual, rules=RULES, **values)
+    return re.sub(r"(?<=[ (>])([pt]) = (?=[\d−–])", "\\1\u00a0=\u00a0", page)  # not broken over two lines

@@ -154,7 +154,7 @@ def x_axis(
     """
     down, end = 1.0 / axes.bbox.height, -np.inf
     for place, label in zip(places, labels, strict=True):
-        center, half = float(axes.transData.transform((place, 0.0))[0]), LETTER * len(label) / 2
+        center, half = float(axes.transData.transform((place, 0.0))[0]), width_of(label) / 2
         if center - half < end:
             continue
         end = center + half + 4.0
@@ -165,6 +165,15 @@ def x_axis(
     if line:
         axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=COLOR["muted"], linewidth=1.0, clip_on=False)
     axes.text(0.5, -42 * down, title, transform=axes.transAxes, ha="center", va="bottom", fontsize=12)
+
+
+def width_of(text: str) -> float:
+    """Estimate the width of a label, in pixels, a little more than most have.
+
+    >>> round(width_of("20"), 1), round(width_of("+20%"), 1)
+    (14.4, 36.8)
+    """
+    return LETTER * len(text) + 4.0 * sum(text.count(sign) for sign in "%+−×")
 
 
 def time_axis(axes: Axes, when: Float64, labeled: bool = True) -> None:

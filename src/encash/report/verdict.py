@@ -33,6 +33,9 @@ RULES = (
 TOO_GOOD = "it is too good to be true: look for data of the future first"
 """Finding about a run with an implausible figure."""
 
+SEED = "the seed of this page is"
+"""Begin of a finding about one seed of several."""
+
 Tone = Literal["good", "neutral", "bad", "unknown"]
 
 
@@ -60,6 +63,8 @@ def judge(run: Run, extras: Extras) -> Verdict:
     """Reach the verdict on a run."""
     warning = run.lookahead_reason
     finding, tone = _find(run, extras)
+    if extras.seed_spreads and extras.test is not None and extras.test.judged:
+        finding = f"{SEED} {finding}"
     if implausible(run, extras):
         finding, tone = TOO_GOOD, "bad"
     if warning is not None:

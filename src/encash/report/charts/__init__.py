@@ -24,6 +24,7 @@ from encash.report.charts.final_capital import random_filters, seeds, start_days
 from encash.report.charts.forecast_skill import quintile_returns, rank_ics
 from encash.report.charts.growth import growth
 from encash.report.charts.history import drawdowns, return_distribution, years
+from encash.report.charts.key_figures import key_figures
 from encash.report.charts.monthly_returns import monthly
 from encash.report.charts.neighbors import neighbors
 from encash.report.charts.occupancy import cluster_occupancy
@@ -51,6 +52,7 @@ CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     entries,
     monthly,
     years,
+    key_figures,
     return_distribution,
     drawdowns,
     waterfall,

@@ -75,8 +75,8 @@ def waterfall(run: Run, extras: Extras) -> Chart | None:
                 Column(name="upper end of the 95% interval", values=[high for _, high in ends], unit=SIGNED_PERCENT),
             )
         ),
-        note="Arithmetic means, so that the steps add up; the compound return is lower. Lines: 95% intervals of the "
-        "daily differences. A step is green or red only if its t is beyond ±2.",
+        note="Arithmetic means, so that the steps add up (before rounding); the compound return is lower. Lines: 95% "
+        "intervals of the daily differences. A step is green or red only if its t is beyond ±2.",
         wide=True,
     )
 

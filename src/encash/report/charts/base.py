@@ -46,15 +46,24 @@ class Column:
     values: Sequence[Any] | np.ndarray
     """Numbers if there is a unit, otherwise texts."""
     unit: Unit | None = None
+    units: Sequence[Unit] = ()
+    """Units of its rows, if they differ."""
+
+    @property
+    def numeric(self) -> bool:
+        """True for numbers."""
+        return self.unit is not None or bool(self.units)
 
     def cells(self, rows: Sequence[int]) -> list[str]:
         """Format some rows."""
-        return [str(self.values[row]) if self.unit is None else self.unit(float(self.values[row])) for row in rows]
+        if not self.numeric:
+            return [str(self.values[row]) for row in rows]
+        return [(self.unit or self.units[row])(float(self.values[row])) for row in rows]
 
     def csv(self, rows: Sequence[int]) -> list[str]:
         """Return some cells of a CSV file: numbers with 7 significant digits, an undefined one empty."""
         values = [self.values[row] for row in rows]
-        if self.unit is None:
+        if not self.numeric:
             return [_csv_text(str(value)) for value in values]
         return ["" if undefined(float(value)) else f"{float(value):.7g}" for value in values]
 

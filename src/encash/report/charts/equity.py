@@ -22,7 +22,10 @@ def equity(run: Run, extras: Extras) -> Chart:
     lost, fees = gross[-1] - final, run.result.get("fees")
     share = ""
     if isinstance(fees, float) and 0 < fees < lost:
-        share = f" (fees {money(fees)}; the rest is slippage, and what both would have earned)"
+        rest = (
+            "slippage, and what both would have earned" if run.config.get("slippage") else "what they would have earned"
+        )
+        share = f" (fees {money(fees)}; the rest is {rest})"
     reading = f"{money(run.capital)} became {money(final)} after costs; costs took {money(lost)}{share}."
     lines = [
         Line(label="net", values=run.path, role="net", width=2.2),

@@ -23,7 +23,6 @@ from encash.report.formatting import (
     Unit,
     count,
     number,
-    percent,
     pluralize,
     shorten,
     signed_percent,
@@ -91,7 +90,9 @@ def returns(sweep: Sweep) -> Chart | None:
     ahead = ""
     if len(base) == 1:
         marks.insert(0, Mark(label="all candidates", value=float(base[0]), role="bench"))
-        ahead = f"; {percent(float(np.mean(values > base[0])), 0)} of the runs returned more than all candidates"
+        ahead = (
+            f"; {count(int((values > base[0]).sum()))} of {count(len(values))} runs returned more than all candidates"
+        )
     low, high = signed_percent(float(values.min())), signed_percent(float(values.max()))
     return Chart(
         title="Total returns of all runs",

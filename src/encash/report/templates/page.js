@@ -221,6 +221,10 @@
     for (const [column, role, strokeWidth] of [...panel.lines].reverse())
       element("path", { d: path(column, rows), fill: "none", stroke: `var(--${role})`, "stroke-width": strokeWidth }, inner);
   };
+  const returns = () => {  // of the first chart, the equity, over the span that is shown
+    const { panels: [panel], columns, names, days } = data(figures[0]), [first, last] = view.map((day) => Math.max(0, lastUpTo(days, day)));
+    return panel.lines.map(([column]) => `, ${names[column]} ${written(["signed", 1, 100], columns[column][last] / columns[column][first] - 1)}`).join("");
+  };
   const redraw = () => {
     for (const chart of figures) {
       chart.live.replaceChildren();
@@ -236,7 +240,7 @@
     bar.classList.toggle("shown", Boolean(view));
     narrow();
     back.hidden = !view;
-    span.textContent = view ? `${dayText(view[0])} to ${dayText(view[1])}` : "";
+    span.textContent = view ? `${dayText(view[0])} to ${dayText(view[1])}${returns()}` : "";
     drawCursor();
   };
   const drawCursor = () => {
