@@ -64,7 +64,7 @@ def test_the_error_for_an_empty_range_names_the_range_of_the_data():
 @pytest.mark.parametrize("text", ["20240301", "2024-03", "2024", "2024-03-01T00", " 2024-03-01"])
 def test_a_day_in_a_different_format_is_refused(text):
     """Days must be YYYY-MM-DD: numpy would take 20240301 for a year, and 2024-03 for the first day of the month."""
-    with pytest.raises(InputError, match="expected YYYY-MM-DD"):
+    with pytest.raises(InputError, match=r"expected a day \(YYYY-MM-DD\)"):
         Selection(end=text).choose_days(SESSIONS)
 
 

@@ -135,7 +135,10 @@ def test_sweeps_comparisons_and_picks_take_the_list(
 def test_heads_of_each_year_are_compared_with_the_encoders(
     folder: Path, several: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """IC of the heads in use and of the encoders; if one has no head, there is nothing to compare."""
+    """IC of the heads in use and of the encoders; if one has no head, there is nothing to compare.
+
+    The source of the forecasts is the heads, and mixed if one encoder has none.
+    """
     days = (folder / "days.txt").read_text().split()
     lines = []
     for number, end in enumerate(ENDS):
@@ -143,12 +146,19 @@ def test_heads_of_each_year_are_compared_with_the_encoders(
         head = ["head", "fit", *files, "--horizon", "5", "--kind", "ridge", "--out", str(several / f"h{number}")]
         assert main([*head, "--quiet"]) == 0
         lines += ["[[encoder]]", f'cache = "c{number}.lance"', f'head = "h{number}"', f'train_end = "{days[end]}"']
-    for text, names in (("\n".join(lines), ["in use", "encoder"]), ("\n".join(lines).replace('head = "h0"', ""), [])):
+    every = "\n".join(lines)
+    for text, source, names in (
+        (every, "head", ["in use", "encoder"]),
+        (every.replace('head = "h0"', ""), "mixed", []),
+    ):
         (several / "heads.toml").write_text(text + "\n")
         command = run(folder, several)
         command[command.index("--encoders") + 1] = str(several / "heads.toml")
         found = answer(capsys, *command, "--horizon", "5")
         assert [row["name"] for row in found.get("forecast_ic", [])] == names
+        assert (found["forecast_source"], found["head"]["last_end"]) == (source, days[ENDS[-1]])
+        assert main(command) == 0
+        assert "ridge head" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,17 @@ import numpy as np
 import encash.audit as proofs
 import encash.backtest as engine
 from encash import pipeline
+from encash.api.clusters import Clusters, Walk
+from encash.api.heads import FittedHead
 from encash.api.inputs import (
+    CacheLike,
+    GroupsLike,
+    ModelLike,
+    PanelLike,
+    PricesLike,
     Progresses,
+    ScoresLike,
+    at_least,
     folder_of,
     groups_of,
     open_choice,
@@ -23,9 +32,11 @@ from encash.api.inputs import (
     split_settings,
     universe_of,
 )
-from encash.api.results import Shown
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
+from encash.arguments import typed
+from encash.clusters import CandidateFilter
+from encash.display import Shown
 from encash.errors import InputError
 from encash.live_progress import progress_bars
 from encash.panel import Bars, ScoreTable
@@ -71,17 +82,18 @@ class AuditReport(Shown):
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
+@typed
 def audit(
     *,
-    prices: Any = None,
-    panel: Any = None,
-    model: Any = None,
-    cache: Any = None,
-    clusters: Any = None,
-    filter: Any = None,
-    head: Any = None,
-    scores: Any = None,
-    groups: str | Path | None = None,
+    prices: PricesLike | None = None,
+    panel: PanelLike | None = None,
+    model: ModelLike | None = None,
+    cache: CacheLike | None = None,
+    clusters: Clusters | Walk | str | Path | None = None,
+    filter: CandidateFilter | str | None = None,
+    head: FittedHead | str | Path | None = None,
+    scores: ScoresLike | None = None,
+    groups: GroupsLike | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     features_by: Callable[..., Any] | str | None = None,
@@ -103,7 +115,7 @@ def audit(
         filter: as `encash.backtest` takes it.
         head: a head whose forecasts replace those of the encoder.
         scores: a table of scores that replace them.
-        groups: a CSV file of ``ticker,group``.
+        groups: a CSV file of ``ticker,group``, or what `encash.backtest.read_groups` made of it.
         tickers: candidates; all if None.
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         features_by: the function that computed the features, or ``module:function``.
@@ -114,6 +126,7 @@ def audit(
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: as `encash.backtest` takes them.
     """
+    at_least("days", days, 1), at_least("sample", sample, 1)
     options, choice = split_settings(settings)
     config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
     columns = price_columns([config])
@@ -127,19 +140,18 @@ def audit(
     if panel is None or model is None:
         raise InputError("an audit encodes entries again; give a model and a panel, or scores to audit only those")
     opened, known = sources.the_panel(), sources.open_cache()
-    if opened.prices is None:
-        raise InputError("an audit needs prices; give prices=…, or a panel with prices")
+    prices = opened.price_table
     encoder = sources.encoder(known)
     if known is not None:
         known.check(encoder.spec)
     universe = universe_of(tickers, membership)
     if isinstance(universe, tuple):
-        opened.prices.select(universe)  # refuses one without prices
+        prices.select(universe)  # refuses one without prices
     subject = proofs.Subject(
         panel=opened,
         encoder=encoder,
         config=config,
-        filter=open_choice(filter, clusters, choice, config, opened.prices.days, known),
+        filter=open_choice(filter, clusters, choice, config, prices.days, known),
         universe=engine.read_membership(universe) if isinstance(universe, str | Path) else universe,
         groups=groups_of(groups),
         cache=known,

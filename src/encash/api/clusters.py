@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from encash import clusters, pipeline
-from encash.api.inputs import Progresses, counts_of, path_of, spec_of, take, the_cache, the_prices
+from encash.api.inputs import (
+    CacheLike,
+    PricesLike,
+    Progresses,
+    counts_of,
+    path_of,
+    spec_of,
+    take,
+    the_cache,
+    the_prices,
+)
 from encash.api.results import Home, InFolder
 from encash.api.tables import Table
+from encash.arguments import typed
 from encash.arrays import DayLike, Int32
-from encash.cache import Cache
 from encash.live_progress import progress_bars
-from encash.panel import PriceTable
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)
 """Numbers of clusters that ``k="auto"`` tries, up to the number of entries."""
@@ -93,12 +102,13 @@ class Walk(InFolder):
         return f"{len(self.walk.refits)} refits of {self.walk.k} clusters, from {self.walk.refits[0].period.first_day}"
 
 
+@typed
 def fit_clusters(
-    cache: Cache | str | Path,
+    cache: CacheLike,
     *,
     end: DayLike,
     start: DayLike | None = None,
-    k: int | Sequence[int] | str = 50,
+    k: int | Sequence[int] | Literal["auto"] = 50,
     out: str | Path | None = None,
     progress: Progresses = progress_bars,
     **settings: Any,
@@ -117,7 +127,7 @@ def fit_clusters(
     Raises:
         InputError: an unknown setting, an invalid number of clusters, or no entries.
     """
-    counts = AUTO_COUNTS if isinstance(k, str) and k == "auto" else counts_of("k", k)
+    counts = AUTO_COUNTS if k == "auto" else counts_of("k", k)
     config, opened, home = fit_config(counts, settings), the_cache(cache), Home.at(out)
     with progress("read", "entries") as bar:
         sample = pipeline.draw_sample(opened, config, start=start, end=end, progress=bar)
@@ -128,10 +138,11 @@ def fit_clusters(
     return Clusters(home=home, model=model, choice=choice)
 
 
+@typed
 def rank_clusters(
     fitted: Clusters | str | Path,
-    cache: Cache | str | Path,
-    prices: PriceTable | str | Path,
+    cache: CacheLike,
+    prices: PricesLike,
     *,
     end: DayLike,
     horizon: int | Sequence[int],
@@ -189,9 +200,10 @@ def rank_clusters(
     return Clusters(home=home, model=clusters.load_clusters(folder), rankings=rankings)
 
 
+@typed
 def walk_clusters(
-    cache: Cache | str | Path,
-    prices: PriceTable | str | Path,
+    cache: CacheLike,
+    prices: PricesLike,
     *,
     every: int,
     horizon: int,

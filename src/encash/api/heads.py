@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from encash import heads, pipeline
-from encash.api.inputs import Progresses, counts_of, spec_of, the_cache, the_prices
+from encash.api.inputs import (
+    CacheLike,
+    PricesLike,
+    Progresses,
+    counts_of,
+    spec_of,
+    the_cache,
+    the_prices,
+)
 from encash.api.results import Home, InFolder
+from encash.arguments import typed
 from encash.arrays import DayLike
-from encash.cache import Cache
 from encash.live_progress import progress_bars
-from encash.panel import PriceTable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -35,13 +42,14 @@ class FittedHead(InFolder):
         ]
 
 
+@typed
 def fit_head(
-    cache: Cache | str | Path,
-    prices: PriceTable | str | Path,
+    cache: CacheLike,
+    prices: PricesLike,
     *,
     end: DayLike,
-    horizons: Sequence[int] = heads.HeadConfig.horizons,
-    kind: str = "ridge",
+    horizons: int | Sequence[int] = heads.HeadConfig.horizons,
+    kind: Literal["ridge", "boosted"] = "ridge",
     out: str | Path | None = None,
     progress: Progresses = progress_bars,
     **settings: Any,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
 
 import encash.backtest as engine
 from encash import pipeline
+from encash.arguments import read
 from encash.arrays import Days
 from encash.backtest import Groups
-from encash.cache import Cache, open_cache
+from encash.cache import AverageBy, Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError, shown
@@ -35,7 +33,12 @@ Progresses: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | N
 """Returns a progress bar of a title and a unit."""
 _OPTION_PATHS, _OPTION_LISTS = {"encoders", "model_config"}, {"average", "ensemble_models", "ignore_keys"}
 """Fields of `pipeline.Sources` that hold a path, and those that hold several texts or paths."""
-_PLAIN = (int, float, bool, str, NoneType)
+PricesLike: TypeAlias = PriceTable | str | Path
+CacheLike: TypeAlias = Cache | str | Path
+PanelLike: TypeAlias = Panel | str | Path
+ModelLike: TypeAlias = Encoder | str | Path
+ScoresLike: TypeAlias = ScoreTable | str | Path
+GroupsLike: TypeAlias = Groups | str | Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +65,10 @@ class OpenSources(pipeline.Sources):
         """Return the prices: those that are named, or those of the panel."""
         if self.opened_prices is not None:
             return self.opened_prices
-        if self.prices is None and self.opened_panel is not None and self.opened_panel.prices is not None:
-            return self.opened_panel.prices
+        if self.prices is None:
+            if (panel := self.opened_panel) is None:
+                raise InputError("prices is None; give prices, or a panel that was opened with prices")
+            return panel.price_table
         return super().price_table()
 
     def open_cache(self) -> Cache | None:
@@ -134,10 +139,7 @@ def path_of(name: str, value: Any) -> str:
     Raises:
         InputError: anything else.
     """
-    found = getattr(value, "folder", value)
-    if not isinstance(found, str | Path):
-        raise InputError(f"{name} is a {type(value).__name__}; expected a path, or what encash opened from one")
-    return str(found)
+    return str(read(name, getattr(value, "folder", value), str | Path))
 
 
 def folder_of(name: str, value: Any) -> Path | None:
@@ -150,25 +152,24 @@ def file_of(name: str, value: Any) -> str | Path | None:
     return None if value is None else place(path_of(name, value))
 
 
-def universe_of(tickers: Any, membership: Any) -> str | Path | tuple[str, ...] | None:
+def universe_of(tickers: Sequence[str] | None, membership: str | Path | None) -> str | Path | tuple[str, ...] | None:
     """Return the candidates of a run: a membership file, names, or None for all tickers with prices.
 
     Raises:
-        InputError: both, names that are not a list of text, or an empty list.
+        InputError: both, or an empty list.
     """
     if tickers is not None and membership is not None:
         raise InputError("both tickers and a membership were given; give one of them")
     if tickers is None:
         return file_of("membership", membership)
-    names = tuple(tickers) if isinstance(tickers, Iterable) and not isinstance(tickers, str | bytes) else ()
-    if not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"tickers is {shown(tickers)}; expected a list of names such as ['AAPL', 'MSFT']")
-    return names
+    if not tickers:
+        raise InputError("tickers is empty; expected a list of names such as ['AAPL', 'MSFT'], or None for all")
+    return tuple(tickers)
 
 
-def groups_of(groups: Any) -> Groups | None:
+def groups_of(groups: GroupsLike | None) -> Groups | None:
     """Return the groups of the tickers, given themselves, their file or None."""
-    return groups if groups is None or isinstance(groups, Groups) else engine.read_groups(path_of("groups", groups))
+    return groups if groups is None or isinstance(groups, Groups) else engine.read_groups(groups)
 
 
 def the_cache(cache: Any) -> Cache:
@@ -185,7 +186,7 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
     """Build a dataclass from keyword arguments.
 
     Raises:
-        InputError: a name that is not one of its fields; the message has the nearest one.
+        InputError: a name that is not one of its fields, with the nearest one; or a value that is not of its type.
 
     >>> from encash.backtest import BacktestConfig
     >>> spec_of(BacktestConfig, {"topk": 3}, "a setting of a backtest")
@@ -198,43 +199,33 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
             near = difflib.get_close_matches(name, names, n=1)
             meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
             raise InputError(f"{name!r} is not {what}; {meant}")
-    if kind not in (engine.BacktestConfig, OpenSources):  # the first says more about its values; paths are checked
-        _check_kinds(kind, settings)
-    return kind(**settings)
+    if kind is engine.BacktestConfig:  # says more about its values
+        return kind(**settings)
+    hints = get_type_hints(kind, localns={"AverageBy": AverageBy})
+    return kind(**{name: read(name, value, hints[name]) for name, value in settings.items()})
 
 
-def _check_kinds(kind: type[Any], settings: Mapping[str, Any]) -> None:
-    """Refuse values that are not of the types of their fields: numbers, text, choices and tuples of these.
-
-    Raises:
-        InputError: names the field, the value and the type.
-    """
-    hints = get_type_hints(kind)
-    for name, value in settings.items():
-        if not _is_plain(hints[name]):
-            continue
-        try:
-            msgspec.convert(value, hints[name])
-        except msgspec.ValidationError as error:
-            expected = str(error).partition(", got")[0].replace("null", "None").replace("Expected", "expected")
-            raise InputError(f"{name} is {shown(value)}; {expected}") from None
-
-
-def _is_plain(hint: Any) -> bool:
-    parts = [part for part in get_args(hint) if part is not Ellipsis]
-    return hint in _PLAIN or get_origin(hint) is Literal or (bool(parts) and all(map(_is_plain, parts)))
-
-
-def counts_of(name: str, value: Any) -> tuple[int, ...]:
+def counts_of(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """Return one or several whole numbers as a tuple.
 
     Raises:
-        InputError: anything else, or none.
+        InputError: none.
     """
-    several = tuple(value) if isinstance(value, list | tuple | range) else (value,)
-    if not several or not all(isinstance(one, int) and not isinstance(one, bool) for one in several):
-        raise InputError(f"{name} is {shown(value)}; expected a whole number, or a list of them")
+    several = (value,) if isinstance(value, int) else tuple(value)
+    if not several:
+        raise InputError(f"{name} is empty; expected a whole number, or a list of them")
     return several
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Return a number that is large enough.
+
+    Raises:
+        InputError: it is smaller.
+    """
+    if value < least:
+        raise InputError(f"{name} is {value}; expected {least} or more")
+    return value
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -274,9 +265,23 @@ def filter_choice(
     if filter is not None and not (isinstance(filter, str) and filter):
         raise InputError(f"filter is {shown(filter)}; expected its name, or an object of a CandidateFilter")
     folder, chosen = folder_of("clusters", clusters), dict(choice)
+    if chosen.get("keep") is not None:
+        chosen["keep"] = fraction_of("keep", chosen["keep"])
     if "best_file" in chosen:
         chosen["best_file"] = folder_of("best_file", chosen["best_file"])
     return pipeline.FilterChoice(clusters=folder, name=filter, horizon=config.horizon, seed=config.seed, **chosen)
+
+
+def fraction_of(name: str, value: Any) -> float:
+    """Return a fraction above 0 and at most 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    number: float = read(name, value, float)
+    if not 0 < number <= 1:
+        raise InputError(f"{name} is {shown(value)}; expected a fraction above 0 and at most 1")
+    return number
 
 
 def price_columns(needed: Sequence[engine.BacktestConfig]) -> tuple[str, ...]:

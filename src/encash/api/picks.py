@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.results import Shown
+from encash.api.clusters import Clusters, Walk
+from encash.api.heads import FittedHead
+from encash.api.inputs import CacheLike, GroupsLike, ModelLike, PanelLike, PricesLike, ScoresLike
 from encash.api.runs import open_run
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
+from encash.arguments import typed
 from encash.arrays import DayLike, to_day
 from encash.cache import staleness
+from encash.clusters import CandidateFilter
+from encash.display import Shown
 
-LATEST = "latest"
+LATEST: Literal["latest"] = "latest"
 SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
 """Columns of a pick in JSON."""
 
@@ -75,18 +80,19 @@ class Picks(Shown):
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
+@typed
 def picks(
     *,
-    date: DayLike = LATEST,
-    prices: Any,
-    cache: Any = None,
-    panel: Any = None,
-    clusters: Any = None,
-    filter: Any = None,
-    head: Any = None,
-    scores: Any = None,
-    model: Any = None,
-    groups: str | Path | None = None,
+    date: DayLike | Literal["latest"] = LATEST,
+    prices: PricesLike | None = None,
+    cache: CacheLike | None = None,
+    panel: PanelLike | None = None,
+    clusters: Clusters | Walk | str | Path | None = None,
+    filter: CandidateFilter | str | None = None,
+    head: FittedHead | str | Path | None = None,
+    scores: ScoresLike | None = None,
+    model: ModelLike | None = None,
+    groups: GroupsLike | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     **settings: Any,
@@ -95,7 +101,7 @@ def picks(
 
     Args:
         date: a session, or "latest": the last one with entries.
-        prices: prices.
+        prices: prices; those of the panel if None.
         cache: the cache with the forecasts.
         panel: features: entries are compared with them.
         clusters: clusters with a ranking, or a walk.
@@ -103,7 +109,7 @@ def picks(
         head: a head whose forecasts replace those of the encoder.
         scores: a table of scores that replace them.
         model: encodes what the cache does not have.
-        groups: a CSV file of ``ticker,group``.
+        groups: a CSV file of ``ticker,group``, or what `encash.backtest.read_groups` made of it.
         tickers: candidates; all with prices if None.
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         settings: as `encash.backtest` takes them.

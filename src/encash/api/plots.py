@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +47,11 @@ class Plots:
 
 def _shown(figure: Figure) -> Figure:
     """Let a notebook show a figure, which pyplot does not manage, as a picture."""
-
-    def picture() -> bytes:
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
-        return buffer.getvalue()
-
-    figure._repr_png_ = picture  # type: ignore[attr-defined] # the name that IPython looks for
+    figure._repr_png_ = partial(_picture, figure)  # type: ignore[attr-defined] # the name that IPython looks for
     return figure
+
+
+def _picture(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+    return buffer.getvalue()

@@ -1,39 +1,15 @@
-"""How results print themselves, and folders that last as long as a result."""
+"""Results in folders, which last as long as a result, and how their figures are written."""
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from encash.display import Shown
 from encash.errors import InputError, shown
-
-
-class Shown:
-    """A result that prints itself: lines in a console, a small table in a notebook."""
-
-    def title(self) -> str:
-        """Return one sentence."""
-        raise NotImplementedError
-
-    def facts(self) -> Sequence[tuple[str, str]]:
-        """Return names and values, in order."""
-        return ()
-
-    def __repr__(self) -> str:
-        width = max((len(name) for name, _ in self.facts()), default=0)
-        return "\n".join([self.title(), *(f"  {name:<{width}}  {value}" for name, value in self.facts())])
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
-            for name, value in self.facts()
-        )
-        return f"<p><strong>{escape(self.title())}</strong></p><table>{rows}</table>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +19,22 @@ class Home:
     folder: Path
     kept: Any = field(default=None, repr=False, compare=False)
     """Removes the folder when it is collected; None for a folder of the user."""
+
+    def __deepcopy__(self, memo: object) -> Home:
+        return self
+
+    def __reduce__(self) -> tuple[type[Home] | Any, tuple[Path]]:
+        """Pickle the path.
+
+        Raises:
+            InputError: a temporary folder, which would be removed before or while the copy is used.
+        """
+        if self.kept is not None:
+            raise InputError(
+                "a result in a temporary folder cannot be pickled, because the folder is removed with it; make it with "
+                "out=FOLDER"
+            )
+        return Home.at, (self.folder,)
 
     @classmethod
     def at(cls, out: str | Path | None) -> Home:

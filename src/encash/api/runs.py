@@ -11,8 +11,17 @@ from typing import Any
 import encash.backtest as engine
 import encash.report as pages
 from encash import pipeline
+from encash.api.clusters import Clusters, Walk
+from encash.api.heads import FittedHead
 from encash.api.inputs import (
+    CacheLike,
+    GroupsLike,
+    ModelLike,
+    PanelLike,
+    PricesLike,
     Progresses,
+    ScoresLike,
+    at_least,
     file_of,
     filter_choice,
     folder_of,
@@ -25,11 +34,13 @@ from encash.api.inputs import (
     universe_of,
 )
 from encash.api.plots import Plots
-from encash.api.results import Shown, number, percent
+from encash.api.results import number, percent
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
+from encash.arguments import typed
 from encash.clusters import CandidateFilter
-from encash.errors import InputError, shown
+from encash.display import Shown
+from encash.errors import InputError
 from encash.live_progress import progress_bars
 
 
@@ -127,17 +138,18 @@ class RunComparison(Shown):
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
+@typed
 def backtest(
     *,
-    prices: Any,
-    cache: Any = None,
-    panel: Any = None,
-    clusters: Any = None,
-    filter: Any = None,
-    head: Any = None,
-    scores: Any = None,
-    model: Any = None,
-    groups: str | Path | None = None,
+    prices: PricesLike | None = None,
+    cache: CacheLike | None = None,
+    panel: PanelLike | None = None,
+    clusters: Clusters | Walk | str | Path | None = None,
+    filter: CandidateFilter | str | None = None,
+    head: FittedHead | str | Path | None = None,
+    scores: ScoresLike | None = None,
+    model: ModelLike | None = None,
+    groups: GroupsLike | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     reference: str | Path | None = None,
@@ -152,7 +164,7 @@ def backtest(
     Inputs are paths, or what was opened from them.
 
     Args:
-        prices: prices.
+        prices: prices; those of the panel if None.
         cache: the cache with the forecasts.
         panel: features: entries are compared with them.
         clusters: clusters with a ranking, or a walk.
@@ -161,7 +173,7 @@ def backtest(
         head: a head whose forecasts replace those of the encoder.
         scores: a table of scores that replace them.
         model: encodes what the cache does not have.
-        groups: a CSV file of ``ticker,group``.
+        groups: a CSV file of ``ticker,group``, or what `encash.backtest.read_groups` made of it.
         tickers: candidates; all with prices if None.
         membership: a file of the days on which each ticker may be bought, in place of `tickers`.
         reference: a CSV file of ``date,value`` to compare with.
@@ -194,6 +206,7 @@ def backtest(
     return Run(folder=folder, config=config, result=result, inputs=inputs, clusters=where, kept=clusters)
 
 
+@typed
 def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progresses = progress_bars) -> RunComparison:
     """Compare a run with random filters, no filter, a delay of a session and other start days.
 
@@ -206,11 +219,7 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
     Raises:
         InputError: not a run, or a number that is not whole or too small.
     """
-    if not isinstance(run, Run):
-        raise InputError(f"run is {shown(run)}; expected what encash.backtest returned")
-    for name, count, least in (("draws", draws, 0), ("num_trials", num_trials, 1)):
-        if not isinstance(count, int) or count < least:
-            raise InputError(f"{name} is {shown(count)}; expected a whole number of {least} or more")
+    at_least("draws", draws, 0), at_least("num_trials", num_trials, 1)
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
@@ -218,11 +227,12 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
     return RunComparison(folder=run.folder, values=values)
 
 
+@typed
 def report(
     runs: Run | str | Path | Sequence[Run | str | Path],
     *,
     out: str | Path = "report.html",
-    clusters: Any = None,
+    clusters: Clusters | Walk | str | Path | None = None,
     horizon: int = 5,
 ) -> Path:
     """Write the page of one or several runs.
@@ -236,12 +246,15 @@ def report(
     Returns:
         The path of the page.
     """
-    several = list(runs) if isinstance(runs, list | tuple) else [runs]
+    several = list(runs) if isinstance(runs, tuple) else [runs]
+    at_least("horizon", horizon, 1)
+    if not several:
+        raise InputError("runs is empty; expected a run, or several")
     only = several[0] if len(several) == 1 and isinstance(several[0], Run) else None
     if only is not None and clusters is None:
         clusters, horizon = only.clusters, only.config.horizon
     extras = pipeline.PageExtras(clusters=folder_of("clusters", clusters), horizon=horizon)
-    return pipeline.write_report([Path(path_of("a run", one)) for one in several], Path(out), extras)
+    return pipeline.write_report([Path(path_of("runs", one)) for one in several], Path(out), extras)
 
 
 def open_run(
@@ -249,7 +262,7 @@ def open_run(
     *,
     filter: Any,
     clusters: Any,
-    groups: str | Path | None = None,
+    groups: GroupsLike | None = None,
     tickers: Sequence[str] | None = None,
     membership: str | Path | None = None,
     **given: Any,

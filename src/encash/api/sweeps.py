@@ -11,9 +11,27 @@ from typing import Any
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Progresses, folder_of, groups_of, price_columns, sources_of, universe_of
+from encash.api.clusters import Clusters, Walk
+from encash.api.heads import FittedHead
+from encash.api.inputs import (
+    CacheLike,
+    GroupsLike,
+    ModelLike,
+    PanelLike,
+    PricesLike,
+    Progresses,
+    ScoresLike,
+    at_least,
+    folder_of,
+    fraction_of,
+    groups_of,
+    price_columns,
+    sources_of,
+    universe_of,
+)
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
+from encash.arguments import typed
 from encash.clusters import CandidateFilter
 from encash.errors import InputError
 from encash.live_progress import progress_bars
@@ -77,17 +95,18 @@ class Sweep(InFolder):
         return [*rows, ("folder", str(self.folder))]
 
 
+@typed
 def sweep(
     grid: Mapping[str, Any] | str | Path,
     *,
-    prices: Any,
-    cache: Any = None,
-    panel: Any = None,
-    clusters: Any = None,
-    head: Any = None,
-    scores: Any = None,
-    model: Any = None,
-    groups: str | Path | None = None,
+    prices: PricesLike | None = None,
+    cache: CacheLike | None = None,
+    panel: PanelLike | None = None,
+    clusters: Clusters | Walk | str | Path | None = None,
+    head: FittedHead | str | Path | None = None,
+    scores: ScoresLike | None = None,
+    model: ModelLike | None = None,
+    groups: GroupsLike | None = None,
     horizon: int = 5,
     keep: float | None = None,
     tickers: Sequence[str] | None = None,
@@ -102,14 +121,14 @@ def sweep(
     Args:
         grid: ``{"base": {…}, "grid": {"top_k": [3, 5]}, "random": {…}}``, or a TOML file with these sections. Settings
             are the fields of `encash.backtest.BacktestConfig`, ``filter`` and ``keep``.
-        prices: prices.
+        prices: prices; those of the panel if None.
         cache: the cache with the forecasts.
         panel: features: entries are compared with them.
         clusters: clusters with a ranking, or a walk.
         head: a head whose forecasts replace those of the encoder.
         scores: a table of scores that replace them.
         model: encodes what the cache does not have.
-        groups: a CSV file of ``ticker,group``.
+        groups: a CSV file of ``ticker,group``, or what `encash.backtest.read_groups` made of it.
         horizon: of the ranking that is used.
         keep: share of the candidates that filters keep, if they take one.
         tickers: candidates; all with prices if None.
@@ -122,6 +141,8 @@ def sweep(
     Raises:
         InputError: an unknown section or setting.
     """
+    at_least("horizon", horizon, 1), at_least("workers", 1 if workers is None else workers, 1)
+    keep = None if keep is None else fraction_of("keep", keep)
     folder = folder_of("clusters", clusters)
     default = "none" if clusters is None and options.get("encoders") is None else "hard"
     if isinstance(grid, Mapping):

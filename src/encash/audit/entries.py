@@ -30,9 +30,7 @@ def hit_is_miss(subject: Subject, progress: Progress | None = None) -> Iterator[
     random = np.random.default_rng(subject.seed)
     chosen = np.sort(random.choice(len(rows), size=min(subject.sample, len(rows)), replace=False))
     days, tickers = index.days[rows[chosen]], index.tickers[columns[chosen]]
-    live = Lookup(
-        panel=subject.panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec, dtype=cache.spec.dtype
-    )
+    live = Lookup(panel=subject.panel, encoder=subject.encoder, dtype=cache.spec.dtype)
     hits = _vectors(Lookup(cache=cache), days, tickers)
     misses = _vectors(live, days, tickers)
     gone = int(np.isnan(misses).any(axis=1).sum())

@@ -42,7 +42,7 @@ def _picks(subject: Subject, panel: Panel, day: np.datetime64) -> PickTable:
     """Pick on a day, encoded live from a panel."""
     assert panel.prices is not None
     head = subject.forecasts if subject.forecasts is not None and subject.forecasts.needs_vectors else None
-    lookup = Lookup(panel=panel, encoder=lambda: subject.encoder, spec=subject.encoder.spec, forecasts=head)
+    lookup = Lookup(panel=panel, encoder=subject.encoder, forecasts=head)
     candidates = subject.candidates(panel)
     inputs = BacktestInputs(
         prices=panel.prices, lookup=lookup, filter=subject.filter, candidates=candidates, groups=subject.groups

@@ -78,7 +78,7 @@ def read_series(path: str | Path) -> Series:
     return Series(days=days, values=values, name=header[1])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BacktestResult:
     """Figures, equity, ledger and picks of a backtest."""
 
@@ -88,6 +88,10 @@ class BacktestResult:
     stages: Mapping[str, float]
     """Seconds of each stage."""
     reference: Series | None = None
+
+    def __repr__(self) -> str:
+        """Show its days and where its figures are."""
+        return f"BacktestResult: {len(self.days):,} sessions, {self.days[0]} to {self.days[-1]}; see its summary"
 
     @property
     def days(self) -> Days:

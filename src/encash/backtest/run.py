@@ -19,7 +19,6 @@ from encash.backtest.inputs.signals import read_signals
 from encash.backtest.outcome import run_strategy
 from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup_stats import LookupStats, staleness
-from encash.cache.signal_reader import SignalReader
 from encash.fingerprint import fingerprint
 from encash.panel import health
 from encash.progress import Progress
@@ -90,7 +89,7 @@ def run_backtest(
             "lookahead": lookahead,
             "training_period": lookup.training_period or TRAINING_UNKNOWN,
             "filter": "none" if filter is None else filter.name,
-            **_describe_forecasts(lookup, sessions),
+            **lookup.describe_forecasts(sessions.days, sessions.tickers),
             "ranking_prices": ranking_prices_of(inputs),
             "fingerprints": _fingerprints(config, sessions, inputs),
             "versions": _versions(),
@@ -109,13 +108,6 @@ def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
     if tally.stale is None:
         counts["stale"] = None
     return {**counts, "model_loaded": tally.model_loaded, "verified": tally.verified}
-
-
-def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, Any]:
-    """Return the source of the forecasts, with its description if it is not the encoder."""
-    if (source := lookup.forecasts) is None:
-        return {"forecast_source": "encoder"}
-    return {"forecast_source": source.source, source.source: source.describe(sessions.days, sessions.tickers)}
 
 
 def _health(sessions: Sessions, inputs: BacktestInputs) -> dict[str, Any] | None:

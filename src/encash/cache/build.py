@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -17,6 +17,7 @@ from encash.cache.executors.base import Executor
 from encash.cache.plan import BlockSize, Plan, State, cut_block, work_by_day
 from encash.cache.prefetch import prefetch
 from encash.cache.task import NOT_FINITE, Cells, Task, TaskResult, join_entries, read_tasks
+from encash.display import Shown
 from encash.encoders.base import EncoderSpec
 from encash.errors import EncashError, WorkError
 from encash.panel.panel import Panel
@@ -43,8 +44,8 @@ class Failure:
         return f"{self.entries:,} entries failed ({names}; {self.first} to {self.last}): {self.cause}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildReport:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class BuildReport(Shown):
     """Summary of a completed build."""
 
     computed: int
@@ -65,6 +66,20 @@ class BuildReport:
     precision: str
     device: str
     failures: tuple[Failure, ...] = ()
+
+    def title(self) -> str:
+        """Return one sentence."""
+        failed = f", FAILED {self.failed:,}" if self.failed else ""
+        return f"Build: computed {self.computed:,}, reused {self.reused:,}, unavailable {self.unavailable:,}{failed}"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the time, the engine and what failed."""
+        rate = f", {self.entries_per_second:,.0f} entries/s" if self.computed else ""
+        return [
+            ("time", f"{self.seconds:.1f} s, {self.encode_seconds:.1f} s of it in the encoder{rate}"),
+            ("encoder", f"{self.precision}, {self.engine}, {self.device}"),
+            *(("failed", str(failure)) for failure in self.failures),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

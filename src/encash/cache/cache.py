@@ -36,28 +36,24 @@ class Cache(CacheReader):
     """Embeddings and forecasts of one encoder by (day, ticker).
 
     An instance sees one version of the cache until `refresh` or its own build; each call reads exactly one version
-    (`CacheReader`). It may be read from several threads while others refresh it; it may not cross a fork.
+    (`CacheReader`). It may be read from several threads while others refresh it; it may not cross a fork. It can be
+    pickled: its files are opened again where it is unpickled, at the same version.
     """
 
-    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None, *, as_of: int | str | None = None):
+    def __init__(self, path: str | os.PathLike[str], store: EmbeddingStore | None):
         self.path = os.fspath(path)
         self._store = store
-        self._as_of = as_of
         self._seen: CacheSnapshot | None = None
 
     def __repr__(self) -> str:
         """Show its location and the shape of an entry."""
         return super().__repr__() if self.exists else f"Cache {self.path}: nothing built yet"
 
-    def __reduce__(self) -> tuple[Callable[..., Cache], tuple[str, int | str | None]]:
-        """Pickle as the path and the requested version: a different process opens the cache itself."""
-        return Cache.at, (self.path, self._as_of)
-
     @classmethod
     def at(cls, path: str | os.PathLike[str], version: int | str | None = None) -> Cache:
         """Open the cache at a path or URL; if nothing is there, it can only be built. See `open_cache`."""
         try:
-            return cls(path, open_store(path, version=version), as_of=version)
+            return cls(path, open_store(path, version=version))
         except MissingFileError:
             if version is not None:
                 raise
@@ -106,9 +102,6 @@ class Cache(CacheReader):
         self, panel: Panel, encoder: Encoder | Callable[[], Encoder], *, write_back: bool = False
     ) -> Lookup:
         """Read through: stale and missing cells are encoded, counted, and written back if requested."""
-        if isinstance(encoder, Encoder):
-            given = encoder
-            return Lookup(cache=self, panel=panel, encoder=lambda: given, spec=given.spec, write_back=write_back)
         return Lookup(cache=self, panel=panel, encoder=encoder, write_back=write_back)
 
     # -- building

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from encash.arguments import typed
 from encash.cache import identity
 from encash.cache.cache import Cache
 from encash.encoders.base import Encoder, EncoderSpec
@@ -12,6 +13,7 @@ from encash.errors import FormatError, InputError, MissingFileError
 from encash.store.locator import LANCE_SUFFIXES, SUFFIXES, open_store
 
 
+@typed
 def open_cache(
     path: str | os.PathLike[str],
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,18 @@ import numpy as np
 
 from encash.arrays import Days, Int8, day_text
 from encash.cache import identity
-from encash.cache.plan import State, compare, count_states
+from encash.cache.plan import State, compare, count_states, range_text
 from encash.cache.reader import CacheSnapshot
 from encash.cache.selection import Selection
 from encash.cache.window_digests import window_digests
+from encash.display import Shown, size_text
 from encash.panel.panel import Panel
 
+_SHOWN_TICKERS = 5
 
-@dataclass(frozen=True, kw_only=True)
-class CacheInfo:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CacheInfo(Shown):
     """Summary of a cache, under the keys of ``encash cache info --json``."""
 
     engine: str
@@ -42,9 +46,25 @@ class CacheInfo:
     agreement: dict[str, Any] | None
     """Measured agreement of a dtype narrower than float32 (`DtypeAgreement`); None for float32."""
 
+    def title(self) -> str:
+        """Return one sentence."""
+        span = f", {self.first} to {self.last}" if self.entries else ""
+        return f"Cache: {self.entries:,} entries of {self.tickers:,} tickers × {self.sessions:,} sessions{span}"
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Coverage:
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return what an entry is, and where it is from."""
+        each = "" if self.bytes_per_entry is None else f", {self.bytes_per_entry:,.0f} bytes per entry"
+        return [
+            ("embedding", f"{self.dim:,} × {self.dtype}"),
+            ("forecasts", f"over {', '.join(map(str, self.horizons))} sessions" if self.horizons else "none"),
+            ("encoder", f"{self.encoder[:12] or 'not recorded'}{'' if self.verified else ', imported on trust'}"),
+            ("size", f"{size_text(self.bytes)}{each}"),
+            ("version", f"{self.version}, of {self.versions} that can be opened; {self.engine}"),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Coverage(Shown):
     """State of each cell: valid, stale, missing or unavailable."""
 
     days: Days
@@ -53,6 +73,20 @@ class Coverage:
     """N tickers."""
     state: Int8
     """A `State` for each cell; shape (T, N)."""
+
+    def title(self) -> str:
+        """Return one sentence."""
+        return f"Coverage: {', '.join(f'{count:,} {state}' for state, count in self.counts().items())}"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the range, and the tickers with the most cells that a build would make."""
+        tickers = sorted(self.by_ticker().items(), key=lambda one: -one[1]["missing"] - one[1]["stale"])
+        least = [
+            (ticker, ", ".join(f"{number:,} {state}" for state, number in states.items()))
+            for ticker, states in tickers[:_SHOWN_TICKERS]
+            if states["missing"] + states["stale"]
+        ]
+        return [("range", range_text(self.tickers, self.days)), *least]
 
     def counts(self) -> dict[str, int]:
         """Count the cells in each state."""

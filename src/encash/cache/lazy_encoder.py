@@ -17,7 +17,7 @@ class LazyEncoder:
 
     def __init__(
         self,
-        make: Callable[[], Encoder] | None,
+        make: Encoder | Callable[[], Encoder] | None,
         *,
         spec: EncoderSpec | None,
         cache: CacheReader | None,
@@ -30,7 +30,8 @@ class LazyEncoder:
         Raises:
             MismatchError: the cache belongs to a different encoder, or does not record which.
         """
-        self._make, self._spec, self._cache, self._panel = make, spec, cache, panel
+        self._make, self._cache, self._panel = make, cache, panel
+        self._spec = make.spec if isinstance(make, Encoder) else spec
         self._write_back, self._stats = write_back, stats
         self._encoder: Encoder | None = None
         self._served_forecasts = False
@@ -76,7 +77,7 @@ class LazyEncoder:
             return self._encoder
         if self._make is None:
             raise InputError("an entry must be encoded, and no model was given; give --model")
-        encoder = self._make()
+        encoder = self._make if isinstance(self._make, Encoder) else self._make()
         self._stats.model_loaded = True
         panel = self.panel
         encoder.spec.check_features(panel.num_features, panel.feature_names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Lookup:
         *,
         cache: CacheReader | None = None,
         panel: Panel | None = None,
-        encoder: Callable[[], Encoder] | None = None,
+        encoder: Encoder | Callable[[], Encoder] | None = None,
         spec: EncoderSpec | None = None,
         forecasts: ForecastSource | None = None,
         write_back: bool = False,
@@ -83,8 +84,8 @@ class Lookup:
         Args:
             cache: where to look first; None encodes every cell.
             panel: the data that entries are compared with, and that windows are read from.
-            encoder: returns the model; called at most once, when the first cell needs it.
-            spec: that encoder's spec, if known without loading it.
+            encoder: the model, or a function that returns it: called at most once, when the first cell needs it.
+            spec: its spec, if known without loading it.
             forecasts: source of the forecasts, in place of the cache and the model. A cell needs both an entry, if
                 there is a cache or a model, and a forecast.
             write_back: store what was encoded in the cache.
@@ -115,6 +116,14 @@ class Lookup:
             known.check_features(panel.num_features, panel.feature_names)
             if cache is not None:
                 self._digests, self.stats.stale = DigestCache(panel, known.lookback), 0
+
+    def __repr__(self) -> str:
+        """Show what it reads, and what it has read."""
+        cache = None if self._snapshot is None else f"the cache {self._snapshot.path}"
+        model = "a model" if self._encoder.given else None
+        forecasts = None if self.forecasts is None else f"forecasts of the {self.forecasts.source}"
+        read = " and ".join(one for one in (cache, model, forecasts) if one is not None)
+        return f"Lookup in {read}: {self.stats}"
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -198,6 +207,16 @@ class Lookup:
         own = np.full(len(days), np.nan, dtype=np.float32)
         own[hits] = snapshot.store.forecasts(cells.rows[hits])[0][:, snapshot.spec.horizons.index(horizon)]
         return {"encoder": own}
+
+    def describe_forecasts(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
+        """Return the source of the forecasts of some sessions and tickers, and its facts.
+
+        Returns:
+            ``forecast_source``: encoder, or that of a `ForecastSource`; and under that name its facts, plain values.
+        """
+        if (source := self.forecasts) is None:
+            return {"forecast_source": "encoder"}
+        return {"forecast_source": source.source, source.source: source.describe(days, tickers)}
 
     @property
     def forecast_fingerprint(self) -> str:

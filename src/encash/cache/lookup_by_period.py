@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,10 @@ class LookupByPeriod:
             listed = "; ".join(", ".join(map(str, one.horizons)) or "none" for one in lookups)
             raise InputError(f"the encoders have no horizon of forecasts in common ({listed}); fit heads of the same")
         self.horizons = tuple(sorted(common))
+
+    def __repr__(self) -> str:
+        """Show how many encoders there are, and what was read."""
+        return f"Lookup in {len(self._lookups)} encoders from {self.first_day} on: {self.stats}"
 
     @property
     def first_day(self) -> np.datetime64:
@@ -130,6 +135,18 @@ class LookupByPeriod:
         ]
         names = set.intersection(*(set(one) for one in found)) if found else set()
         return {name: np.concatenate([one[name] for one in found]) for name in sorted(names)}
+
+    def describe_forecasts(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
+        """Return the source of the forecasts of some sessions and tickers, as `Lookup.describe_forecasts`.
+
+        Facts are those of the newest lookup of each source. If there are several sources, it is ``mixed``.
+        """
+        found = dict[str, Any]()
+        sources = set[str]()
+        for number, start, stop in self._segments(days):
+            found |= self._lookups[number].describe_forecasts(days[start:stop], tickers)
+            sources.add(found["forecast_source"])
+        return found if len(sources) == 1 else found | {"forecast_source": "mixed"}
 
     def valid(self, days: Days, tickers: Text) -> Bool:
         """Return which cells (day i, ticker i) are hits, shape (n,)."""

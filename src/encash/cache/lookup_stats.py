@@ -49,6 +49,11 @@ class LookupStats:
     verified: bool = True
     """False: the cache was imported on trust, and the model that made it is unknown."""
 
+    def __str__(self) -> str:
+        stale = "not compared" if self.stale is None else f"{self.stale:,} stale"
+        found = f"{self.hits:,} hits, {self.misses:,} misses, {self.unavailable:,} unavailable"
+        return f"{found}, {stale}, {self.computed:,} computed"
+
     def count(self, kind: Int8, found: Bool) -> None:
         """Count cells by their `Kind`, and those of them that were not found; shape (n,) each."""
         counts = np.bincount(kind, minlength=len(Kind))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from encash.arrays import Days, Int8, Int32, Int64
 from encash.cache.identity import check_encoder
 from encash.cache.selection import Selection
 from encash.cache.window_digests import CHUNK_BYTES, WindowDigests, window_digests
+from encash.display import Shown, size_text
 from encash.encoders.base import EncoderSpec
 from encash.panel.panel import Panel
 from encash.panel.windows import Reason
@@ -61,15 +62,15 @@ class BlockSize:
         return by_memory if rate is None else max(1, min(by_memory, int(rate * self.seconds)))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Plan(Shown):
     """The work of a build as a value, which can be printed before anything runs."""
 
     days: Days
     """The sessions, ascending; shape (T,)."""
     tickers: tuple[str, ...]
     """N tickers, ascending."""
-    state: Int8 = field(repr=False)
+    state: Int8
     """A `State` for each cell; shape (T, N)."""
     valid: int
     stale: int
@@ -94,6 +95,24 @@ class Plan:
         """Stale and missing cells."""
         return self.stale + self.missing
 
+    def title(self) -> str:
+        """Return one sentence."""
+        return (
+            f"Plan: {self.to_compute:,} entries to compute ({self.missing:,} missing, {self.stale:,} stale), "
+            f"{self.valid:,} valid, {self.unavailable:,} unavailable"
+        )
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the range, and estimates of the work."""
+        seconds = (
+            "time not measured" if self.seconds_estimate is None else f"{self.seconds_estimate:,.0f} s of encoding"
+        )
+        memory = f"{size_text(self.peak_memory_bytes)} of memory at the peak"
+        return [
+            ("range", range_text(self.tickers, self.days)),
+            ("work", f"{seconds}, {size_text(self.bytes_estimate)} on disk, {memory}"),
+        ]
+
     def summary(self) -> dict[str, object]:
         """Return the plan as plain values, under the keys of ``encash plan --json``."""
         return {
@@ -112,6 +131,12 @@ class Plan:
             "seconds_estimate": self.seconds_estimate,
             "peak_memory_bytes": self.peak_memory_bytes,
         }
+
+
+def range_text(tickers: Sequence[str], days: Days) -> str:
+    """Format the size of a grid and its days."""
+    span = f", {days[0]} to {days[-1]}" if len(days) else ""
+    return f"{len(tickers):,} tickers × {len(days):,} sessions{span}"
 
 
 def make_plan(

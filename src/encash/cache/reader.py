@@ -273,6 +273,9 @@ class CacheSnapshot(CacheReader):
         self.path = path
         self.store = store
 
+    def __reduce__(self) -> tuple[type[CacheSnapshot], tuple[str, StoreSnapshot]]:
+        return CacheSnapshot, (self.path, self.store)
+
     @cached_property
     def row_lookup(self) -> RowLookup:
         """Rows by day and ticker."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TypedDict
+from dataclasses import dataclass
+from typing import TypedDict, get_type_hints
 
 import numpy as np
 
+from encash.arguments import read
 from encash.arrays import DayLike, Days, day_text, to_day
 from encash.errors import InputError, UnknownKeyError
 
@@ -57,6 +58,8 @@ class Selection:
     def __post_init__(self) -> None:
         if self.months is not None and self.start is not None:
             raise InputError("both months and start are given, and each sets the first day; give one")
+        for name, hint in get_type_hints(Selection).items():
+            object.__setattr__(self, name, read(name, getattr(self, name), hint))
         for name, least in (("months", 1), ("num_stocks", 1), ("skip", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -133,6 +136,5 @@ def one_selection(selection: Selection | None, fields: SelectionFields) -> Selec
     if selection is not None and fields:
         raise InputError(f"both a selection and {', '.join(sorted(fields))} are given; give one of them")
     if selection is None:
-        names = fields.get("tickers")
-        return replace(Selection(**fields), tickers=None if names is None else tuple(names))
+        return Selection(**fields)
     return selection

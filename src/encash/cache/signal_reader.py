@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -72,6 +72,9 @@ class SignalReader(Protocol):
 
     def other_forecasts(self, days: Days, tickers: Text, horizon: int) -> dict[str, Float32]:
         """Return forecasts to compare with those of `forecasts`, by name."""
+
+    def describe_forecasts(self, days: Days, tickers: Sequence[str]) -> dict[str, Any]:
+        """Return the source of the forecasts of some sessions and tickers, and what is known of it."""
 
     def valid(self, days: Days, tickers: Text) -> Bool:
         """Return which cells are hits."""

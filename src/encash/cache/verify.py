@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from encash.arrays import Bool, Days, Int32, Int64, Text, UInt64, positions
 from encash.cache.identity import UNVERIFIED, check_encoder, encoder_of, is_unverified, store_spec
 from encash.cache.task import Cells, read_tasks, run_whole_task
 from encash.cache.window_digests import window_digests
+from encash.display import Shown
 from encash.encoders.base import Encoder, EncoderSpec
 from encash.errors import InputError, MismatchError
 from encash.panel.panel import Panel
@@ -39,8 +40,8 @@ _CELLS = 8_192
 _COPIED_ROWS = 4_096
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class VerifyReport(Shown):
     """Result of a verification, under the keys of ``encash cache verify --json``."""
 
     checked: int
@@ -77,6 +78,22 @@ class VerifyReport:
         """True if nothing was found."""
         counts = (self.corrupt, self.duplicates, self.not_finite, self.stale, self.withdrawn, self.differing)
         return not (any(counts) or self.findings)
+
+    def title(self) -> str:
+        """Return one sentence."""
+        return f"Verification {'passed' if self.passed else 'FAILED'}: {self.checked:,} entries read"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return what was compared, and what was found."""
+        named = ("corrupt", "duplicates", "not_finite", "stale", "withdrawn", "differing", "dropped")
+        found = ((name.replace("_", " "), getattr(self, name)) for name in named)
+        largest = "" if self.max_abs_diff is None else f", largest difference {self.max_abs_diff:.2g}"
+        return [
+            ("encoded again", f"{self.sampled:,}{largest}"),
+            *((name, f"{count:,}") for name, count in found if count),
+            *(("finding", finding) for finding in self.findings),
+            *(("note", note) for note in self.notes),
+        ]
 
 
 def verify(

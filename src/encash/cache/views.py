@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encash.arrays import DayLike, Float32
-from encash.errors import ConflictError, InputError, MissingExtraError
+from encash.errors import InputError, MissingExtraError
 from encash.store.base import Entries, StoreSnapshot
-from encash.store.locator import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +90,7 @@ def torch_dataset(snapshot: StoreSnapshot) -> Any:
     except ImportError:
         raise MissingExtraError("torch is not installed; pip install 'encash[torch]'") from None
 
-    dataset: Any = type("CacheDataset", (CacheItems, Dataset), {"__doc__": CacheItems.__doc__, "__reduce__": _reduce})
+    dataset: Any = type("CacheDataset", (CacheItems, Dataset), {"__doc__": CacheItems.__doc__})
     return dataset(snapshot)
 
 
@@ -104,6 +103,13 @@ class CacheItems:
         self._rows = snapshot.index().rows()
         days, self._tickers = snapshot.index().keys(self._rows)
         self._days = days.astype(np.int64)
+
+    def __reduce__(self) -> tuple[Callable[[StoreSnapshot], Any], tuple[StoreSnapshot]]:
+        return torch_dataset, (self._snapshot,)
+
+    def __repr__(self) -> str:
+        spec = self._snapshot.spec
+        return f"CacheDataset {self._snapshot.location}: {len(self):,} entries, embeddings of {spec.dim} × float32"
 
     def __len__(self) -> int:
         """Number of entries."""
@@ -136,19 +142,6 @@ class CacheItems:
             }
             for number, item in enumerate(items)
         ]
-
-
-def _reduce(dataset: Any) -> tuple[Callable[[str, int, str], Any], tuple[str, int, str]]:
-    """Pickle a dataset as its location: a worker process opens the same version."""
-    snapshot = dataset._snapshot
-    return _open_dataset, (snapshot.location, snapshot.version, snapshot.content_id())
-
-
-def _open_dataset(location: str, version: int, content_id: str) -> Any:
-    snapshot = open_store(location, version=version).snapshot()
-    if snapshot.content_id() != content_id:
-        raise ConflictError(f"{location} was replaced since the dataset was made; make a new dataset from it")
-    return torch_dataset(snapshot)
 
 
 def _on_grid(values: Float32, held: np.ndarray) -> Float32:

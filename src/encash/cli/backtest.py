@@ -110,6 +110,8 @@ def ranked_by(values: dict[str, Any]) -> str:
     if source == "scores":
         facts = values["scores"]
         return f"scores of a file: {facts['joined']:,} of {facts['scores']:,} are of these days and tickers"
+    if source == "mixed":
+        return f"the encoders, and a {values['head']['kind']} head in place of some of them"
     return "forecasts of the encoder"
 
 

@@ -180,6 +180,15 @@ class Encoder(ABC):
     notify: Callable[[str], None] | None = None
     """Called with one line if something changes during the work: memory ran out and the batch was halved."""
 
+    def __repr__(self) -> str:
+        """Show what goes in and comes out."""
+        spec = self.spec
+        ahead = f"forecasts over {', '.join(map(str, spec.horizons))} sessions" if spec.horizons else "no forecasts"
+        return (
+            f"{type(self).__name__}: windows of {spec.lookback} sessions × {spec.num_features} features, embeddings of "
+            f"{spec.dim}, {ahead}; {spec.precision}, {spec.engine}"
+        )
+
     @abstractmethod
     def encode(self, windows: Float32) -> Encoded:
         """Encode windows.

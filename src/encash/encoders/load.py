@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from encash.arguments import typed
 from encash.arrays import Float32
 from encash.encoders.base import Encoder
 from encash.encoders.checkpoint import DEFAULT_LOOKBACK
@@ -16,6 +17,7 @@ from encash.input_files import refuse_url
 from encash.progress import Progress
 
 
+@typed
 def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user gives by name
     path: str | Path,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from encash.arrays import Float32
 from encash.encoders.options import AUTO, LoadOptions
@@ -78,6 +78,14 @@ class Session:
             self._names = [output.name for output in self._session.get_outputs()]
         except UnicodeDecodeError:
             raise FormatError(f"{_shown(model)} holds names that are not UTF-8; export it again") from None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the session is compiled for this process.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a model in ONNX Runtime cannot be pickled; give its path, which each process loads itself")
 
     def run(self, values: Float32) -> list[tuple[str, Any]]:
         """Return the name and value of each output for the value of the only input.

@@ -14,6 +14,7 @@ import numpy as np
 from h5py import h5d, h5i, h5s, h5t
 from numpy.typing import NDArray
 
+from encash.arguments import typed
 from encash.arrays import Days, Float32, Float64
 from encash.errors import EncashError, FormatError, InputError, UnknownKeyError
 from encash.hdf5_files import check_link, check_storage, declared_bytes, link_names, open_hdf5, reading
@@ -41,8 +42,9 @@ _TEXTS_AT_ONCE = 4096
 """Texts of variable length that are read before their lengths are checked."""
 
 
+@typed
 def open_panel(
-    features: str | Path, prices: str | Path | None = None, *, price_columns: Collection[str] = ("open",)
+    features: str | Path, prices: PriceTable | str | Path | None = None, *, price_columns: Collection[str] = ("open",)
 ) -> Panel:
     """Open a features file and, if given, a prices file as a panel.
 
@@ -53,16 +55,19 @@ def open_panel(
     Args:
         features: a path, or a URL as text: HDF5, ``/<TICKER>/features`` float32 (rows, F) and ``/<TICKER>/dates`` bytes
             YYYY-MM-DD (rows,).
-        prices: HDF5 as `open_prices` reads it.
+        prices: HDF5 as `open_prices` reads it, or what it returned.
         price_columns: its `columns`.
 
     Raises:
         MissingFileError: a path that does not exist.
         FormatError: a file in a different format; the message names the ticker and the fix.
     """
-    return Panel(HdfSource(features), None if prices is None else open_prices(prices, columns=price_columns))
+    if prices is not None and not isinstance(prices, PriceTable):
+        prices = open_prices(prices, columns=price_columns)
+    return Panel(HdfSource(features), prices)
 
 
+@typed
 def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> PriceTable:
     """Read the prices of a file on the grid of all its days × tickers.
 

@@ -18,7 +18,7 @@ PRICE_COLUMNS = ("open", "volume", "raw_close", "raw_volume", "dollars")
 """Columns that a prices file may have beside its closes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FeatureRows:
     """Feature rows of some tickers, one after the other: ticker i owns rows ``offsets[i]:offsets[i + 1]``."""
 
@@ -30,8 +30,13 @@ class FeatureRows:
     values: Float32
     """shape (rows, F); may hold NaN."""
 
+    def __repr__(self) -> str:
+        """Show its size."""
+        rows, width = self.values.shape
+        return f"FeatureRows: {rows:,} rows of {len(self.tickers):,} tickers × {width} features"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PriceTable:
     """Closing prices on a grid of sessions × tickers; NaN where a ticker did not trade."""
 
@@ -52,6 +57,11 @@ class PriceTable:
     """Dollar volume in currency units of the day; shape (T, N); None if absent or not read."""
     health: Mapping[str, Any] | None = None
     """Suspicious data of the whole file as ``encash prepare`` found it, plain JSON values; None if not recorded."""
+
+    def __repr__(self) -> str:
+        """Show its size, days and columns."""
+        span = f", {self.days[0]} to {self.days[-1]}" if len(self.days) else ""
+        return f"Prices: {len(self.tickers):,} tickers × {len(self.days):,} sessions{span}; {', '.join(self.grids())}"
 
     def grids(self) -> dict[str, Float64]:
         """Return the columns that the table has, by name; each of shape (T, N)."""
@@ -130,6 +140,17 @@ class Panel:
     def close(self) -> None:
         """Close the features file of this panel and of every panel made from it by `as_of`."""
         self._source.close()
+
+    @property
+    def price_table(self) -> PriceTable:
+        """The prices.
+
+        Raises:
+            InputError: the panel has none.
+        """
+        if self.prices is None:
+            raise InputError("the panel has no prices; open it with prices=…, or give them by themselves")
+        return self.prices
 
     @property
     def sessions(self) -> Days:

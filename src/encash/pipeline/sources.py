@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,7 +196,7 @@ class Sources:
         if self.model is None:
             return self._lookup(panel, cache)
         if cache is not None and not self._differs(cache) and cache.recognizes(self.model):
-            return self._lookup(panel, cache, encoder=lambda: self.encoder(cache))
+            return self._lookup(panel, cache, encoder=partial(self.encoder, cache))
         return self.lookup_through(self.encoder(cache), panel, cache)
 
     def lookup_through(self, encoder: Encoder, panel: Panel | None, cache: Cache | None) -> Lookup:
@@ -206,7 +207,7 @@ class Sources:
         """
         if cache is not None:
             cache.check(encoder.spec)
-        return self._lookup(panel, cache, encoder=lambda: encoder, spec=encoder.spec)
+        return self._lookup(panel, cache, encoder=encoder)
 
     def _lookup(self, panel: Panel | None, cache: Cache | None, **options: Any) -> Lookup:
         from encash.cache import Lookup

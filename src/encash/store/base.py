@@ -7,12 +7,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Int64, Text, UInt64
-from encash.errors import FormatError, InputError
+from encash.errors import ConflictError, FormatError, InputError
 from encash.progress import Progress
 from encash.serialization import FORMAT, describe, from_description, identity
 from encash.store.index import EntryIndex
@@ -167,6 +167,8 @@ class StoreSnapshot(ABC):
     Row numbers belong to the snapshot whose index gave them. Writes, refreshes and compactions, of this process or of
     others, make new versions and change nothing here. If the files of an old version have been removed by a compaction
     (`keep_versions`), reading them is an error, never a different row.
+
+    An engine pickles a snapshot as its place and version, which are opened again where it is unpickled.
     """
 
     spec: StoreSpec
@@ -177,6 +179,12 @@ class StoreSnapshot(ABC):
     """Name of the format: lance, hdf5, memory."""
     repair_hint: str = "`encash cache verify {location} --drop` removes them, and a build makes them again"
     """How to fix damaged rows."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     @abstractmethod
     def index(self) -> EntryIndex:
@@ -233,6 +241,16 @@ class StoreSnapshot(ABC):
     @abstractmethod
     def content_id(self) -> str:
         """Return a text that is equal in two processes if and only if they see the same rows under the same numbers."""
+
+    def of_content(self, content_id: str) -> Self:
+        """Return this snapshot if its rows are those of the one that was pickled.
+
+        Raises:
+            ConflictError: a different store is at its location now.
+        """
+        if self.content_id() != content_id:
+            raise ConflictError(f"{self.location} was replaced since it was pickled; open it again, and pickle that")
+        return self
 
     def by_day(self, batch_rows: int) -> Iterator[Entries]:
         """Iterate over all entries in batches of at most `batch_rows`, sorted by day, then ticker, each key once.

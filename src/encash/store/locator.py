@@ -35,6 +35,8 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
         InputError: an unknown suffix.
     """
     text = _text(location)
+    if version is not None and not (version if isinstance(version, str) else version >= 1):
+        raise InputError(f"version is {version!r}; expected a number of 1 or more, or a tag")
     if _suffix(text) in LANCE_SUFFIXES:
         from encash.store.lance import LanceStore  # noqa: PLC0415 - lance takes most of a second to import
 

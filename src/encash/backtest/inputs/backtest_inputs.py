@@ -11,7 +11,7 @@ from encash.clusters.filters.base import CandidateFilter
 from encash.panel.panel import PriceTable
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class BacktestInputs:
     """Data that a run, a comparison, trials, a sweep and the picks of a day are made from."""
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from encash.arguments import plain, read
 from encash.arrays import DayLike, day_text, to_day
 from encash.backtest.inputs.weight_functions import identified
 from encash.backtest.simulation.costs.base import CostModel
@@ -276,11 +277,12 @@ class BacktestConfig:
 
     def __post_init__(self) -> None:
         for name, declared in settings().items():
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
+            object.__setattr__(self, name, value)
             if value is None and getattr(type(self), name) is None:
                 continue
             if declared.kind == "day":
-                object.__setattr__(self, name, to_day(value))
+                object.__setattr__(self, name, read(name, value, DayLike))
             else:
                 declared.check(name, value)
         if self.weights not in settings()["weights"].choices:

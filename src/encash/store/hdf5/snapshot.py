@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import h5py
@@ -62,6 +62,13 @@ class Hdf5Snapshot(StoreSnapshot):
         self._index: EntryIndex | None = None
         self._signals: tuple[Float32, Float32] | None = None
         self._checksums: UInt64 | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Hdf5Snapshot], tuple[str, str]]:
+        return Hdf5Snapshot._opened_again, (os.path.abspath(self.location), self._content)
+
+    @classmethod
+    def _opened_again(cls, location: str, content_id: str) -> Hdf5Snapshot:
+        return cls(location).of_content(content_id)
 
     def index(self) -> EntryIndex:
         """Return keys and digests; read on first use, then kept."""

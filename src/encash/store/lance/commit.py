@@ -32,7 +32,7 @@ def commit_empty(where: Location, columns: pa.Schema) -> Any:
     """Commit the first version, without rows. The caller holds the lock, and there is no store yet."""
     dataset = lance.write_dataset(
         columns.empty_table(),
-        where.text,
+        where.uri,
         schema=columns,
         data_storage_version=_STORAGE_VERSION,
         session=where.session,

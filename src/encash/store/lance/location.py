@@ -38,16 +38,21 @@ class Location:
 
     text: str
     session: Any = field(default_factory=_small_session, repr=False, compare=False)
+    root: Path = field(init=False, repr=False, compare=False)
+    """The folder of a local store, also after the process has changed its working folder."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.text).absolute())
 
     @cached_property
     def local(self) -> bool:
         """True for a folder of this machine: locked, with checksums, and read through memory maps."""
         return "://" not in self.text
 
-    @cached_property
-    def root(self) -> Path:
-        """The folder of a local store."""
-        return Path(self.text)
+    @property
+    def uri(self) -> str:
+        """The path or URL that Lance opens."""
+        return str(self.root) if self.local else self.text
 
     def make(self) -> None:
         """Make the folder.
@@ -57,7 +62,7 @@ class Location:
         """
         if self.local:
             try:
-                os.makedirs(self.text, exist_ok=True)
+                os.makedirs(self.root, exist_ok=True)
             except OSError as error:
                 raise WorkError(f"cannot make {self.text}: {error.strerror}") from None
 
@@ -80,7 +85,7 @@ class Location:
         numbers = self.version_numbers() if self.local and not isinstance(version, str) else []
         if (number := max(numbers, default=None) if version is None else version) in numbers:
             self.check_version(int(number))
-        return lance.dataset(self.text, version=version, session=self.session)
+        return lance.dataset(self.uri, version=version, session=self.session)
 
     def has_dataset(self) -> bool:
         """Return whether a dataset is there."""

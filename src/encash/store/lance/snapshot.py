@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +69,16 @@ class LanceSnapshot(StoreSnapshot):
             one.identity: known[one.identity] for one in self.fragments if one.identity in known
         }
         self._blocks = BlockCache(block_rows=_BLOCK_ROWS, capacity_bytes=_BLOCK_CACHE_BYTES)
+
+    def __reduce__(self) -> tuple[Callable[..., LanceSnapshot], tuple[str, int, str]]:
+        return LanceSnapshot._opened_again, (self.where.uri, self.version, self.content_id())
+
+    @classmethod
+    def _opened_again(cls, location: str, version: int, content_id: str) -> LanceSnapshot:
+        where = Location(location)
+        with lance_errors(where, "open", version):
+            dataset = where.dataset(version)
+        return cls(where, dataset, FragmentFiles(where)).of_content(content_id)
 
     def size_bytes(self) -> int:
         """Return the bytes of this version's data files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,13 @@ class LanceStore(EmbeddingStore):
         self._overwrites_refused = where.local  # a lock protects a folder; an object store is tested at the first write
         self._lock = threading.RLock()
         self._snapshot = LanceSnapshot(where, dataset, self._files)
+
+    def __reduce__(self) -> tuple[Callable[..., LanceStore], tuple[LanceSnapshot, bool]]:
+        return LanceStore._seeing, (self._snapshot, not self.writable)
+
+    @classmethod
+    def _seeing(cls, snapshot: LanceSnapshot, pinned: bool) -> LanceStore:
+        return cls(snapshot.where, snapshot.dataset, pinned=pinned)
 
     @classmethod
     def create(cls, location: str, spec: StoreSpec) -> LanceStore:
