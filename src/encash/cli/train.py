@@ -11,6 +11,7 @@ import encash
 from encash import training
 from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
 from encash.cli.flags import command, day, delisting_flag, ticker_list
+from encash.cli.stops import files_kept
 
 
 def register(parser: Parser) -> None:
@@ -37,7 +38,7 @@ def run_train(arguments: argparse.Namespace, console: Console) -> None:
     panel = encash.open_panel(arguments.data, prices=arguments.prices)
     tickers = ticker_list(arguments.tickers)
     config = spec_of(training.TrainConfig, arguments, train_end=str(arguments.train_end), tickers=tickers)
-    with console.progress("training", "steps") as progress:
+    with files_kept(arguments.out), console.progress("training", "steps") as progress:
         report = training.train(panel, arguments.out, config=config, progress=progress)
     if report.outliers:
         console.warn(outlier_line(report.outliers, report.outlier_bars))
