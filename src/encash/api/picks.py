@@ -19,7 +19,7 @@ from encash.arrays import DayLike, to_day
 from encash.cache import staleness
 
 LATEST = "latest"
-SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
+SHOWN = ("ticker", "score", "forecast", "confidence", "cluster", "weight")
 """Columns of a pick in JSON."""
 
 
