@@ -4,7 +4,12 @@ The public API starts with `open_panel`, `load_encoder` and `open_cache`. Public
 and are imported on first use, so that ``import encash`` is fast. Every package below follows the same pattern.
 """
 
-from encash import command_start  # isort: skip  # noqa: F401 - first: the next import takes longer than Python itself
+import _signal  # type: ignore[import-not-found]  # isort: skip  # built in, without stubs
+
+_held = _signal.pthread_sigmask(_signal.SIG_BLOCK, (1, 2, 15))  # HUP, INT, TERM: until the next import handles them
+from encash import command_start  # isort: skip  # noqa: F401 - first, since the others take far longer
+
+_signal.pthread_sigmask(_signal.SIG_SETMASK, _held)
 
 import sys
 from importlib import import_module

@@ -24,8 +24,9 @@ STOPPED = "stopped before the command began; nothing was changed, and the same c
 def is_command() -> bool:
     """Return whether this process was started as ``encash``, ``python -m encash``, or a command of the guide."""
     name = sys.argv[0] if getattr(sys, "argv", None) else ""
-    if name == "-m":
-        return bool({"encash", "encash.guide"} & set(sys.orig_argv[1:4]))
+    if name == "-m":  # while the module is looked for; options of Python may stand before it
+        words = sys.orig_argv
+        return any(words[at : at + 2] in (["-m", "encash"], ["-m", "encash.guide"]) for at in range(len(words)))
     return os.path.basename(name) == "encash" or getattr(sys.modules.get("__main__"), "ENCASH_COMMAND", False)
 
 
@@ -33,7 +34,7 @@ def stop_at_once() -> None:
     """End the process with one line and exit code 1 at the next signal; a signal that is ignored stays ignored."""
     for number in STOPPING:
         if _signal.getsignal(number) is not _signal.SIG_IGN:
-            _signal.signal(number, _stop)
+            _signal.signal(number, stop)
 
 
 def finish(run: Callable[[], int]) -> NoReturn:
@@ -52,7 +53,8 @@ def finish(run: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _stop(number: int, frame: object) -> None:
+def stop(number: int, frame: object) -> None:
+    """End the process with one line; a signal handler until the command begins."""
     os.write(2, f"encash: {STOPPED}\n".encode())
     os._exit(1)
 

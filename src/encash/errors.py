@@ -18,6 +18,7 @@ Every message says what came, what was expected and how to fix it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _SHOWN = 80
 """Characters of an invalid value in a message."""
@@ -121,3 +122,35 @@ def shown(value: object) -> str:
     """
     text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a given one nearly is, is the beginning of, or continues.
+
+    >>> nearest("--topk", ["--top-k", "--tickers"]), nearest("--model-path", ["--model"]), nearest("--x", ["--json"])
+    ('--top-k', '--model', None)
+    >>> nearest("fti", ["rank", "fit"]), nearest("clsoe", ["Date", "Close"]), nearest("topk", ["top_k"])
+    ('fit', 'Close', 'top_k')
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - not before there is an error
+
+    names = {_plain_name(name): name for name in known}
+    name = _plain_name(given)
+    close = get_close_matches(name, names, n=1, cutoff=0.7)
+    close += [one for one in names if sorted(one) == sorted(name)]  # two letters of a short word in the wrong order
+    close += [one for one in names if len(name) > 1 and (one.startswith(name) or name.startswith(f"{one}-"))]
+    return names[close[0]] if close else None
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names the nearest known name; empty if none is near.
+
+    >>> meant("equal_wieght", ["equal", "forecast"]), meant("zzz", ["top_k"])
+    ('; did you mean equal?', '')
+    """
+    found = nearest(given, known)
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def _plain_name(name: str) -> str:
+    return name.lstrip("-").replace("_", "-").casefold()

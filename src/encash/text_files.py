@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +121,8 @@ def read_toml(path: str | Path, *, kind: str, expected: str) -> dict[str, Any]:
         MissingFileError, AccessError: as `read_text`.
         FormatError: not TOML, or a whole number beyond 64 bits.
     """
+    import tomllib  # noqa: PLC0415 - few commands read TOML
+
     text = read_text(path, kind=kind, expected=expected)
     try:
         document = tomllib.loads(text)

@@ -120,7 +120,7 @@ def test_charts_are_figures(sources, tmp_path):
 
 def test_an_unknown_setting_is_refused_with_the_nearest_one(sources):
     """The error names the setting that was probably meant."""
-    with pytest.raises(InputError, match="'topk' is not a setting of a backtest; did you mean 'top_k'"):
+    with pytest.raises(InputError, match="'topk' is not a setting of a backtest; did you mean top_k"):
         encash.backtest(**sources, topk=3)
     number: Any = 3
     with pytest.raises(InputError, match="prices is 3; expected a PriceTable, a path or None"):

@@ -48,8 +48,26 @@ def test_the_lines_begin_with_the_result(command: list[str], capsys: pytest.Capt
     said = capsys.readouterr()
     assert said.out.startswith("result ")
     assert "predicting the mean" in said.out.splitlines()[0]
+    assert "calibration slope" not in said.out
     assert "T0002" in said.err
     assert "settled under the policy last" in said.err
+
+
+def test_people_read_a_table_and_every_figure_only_on_request(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model, ridge and mean are beside each other, in 80 columns but for the sentence of the result; --verbose adds
+    a line per key of the JSON."""
+    values = answer(capsys, *command)
+    assert main([*command, "--quiet", "--verbose"]) == 0
+    shown = capsys.readouterr().out
+    lines, every = shown[: shown.index("\nresult  ")].splitlines(), shown[shown.index("\nresult  ") :]
+    cells = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ") and line.strip()}
+    assert cells["model"] == [f"{values['val_loss']:.4f}", *(f"{ic:+.3f}" for ic in values["rank_ic"].values())]
+    assert cells["ridge"][0] == f"{values['baselines']['ridge']['loss']:.4f}"
+    assert cells["mean"] == [f"{values['baselines']['mean']['loss']:.4f}", *"––––"]
+    assert max(map(len, lines[3:])) <= 80
+    assert all(name.replace("_", " ") in every for name in values if name not in ("outlier_bars", "warnings"))
 
 
 def test_tickers_are_chosen_by_name_or_number(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,11 @@ MEANT = [
     ("bild", "unknown command 'bild'; did you mean build?"),
     ("cache inof c", "unknown command 'inof'; did you mean info?"),
     ("clusters ranks", "unknown command 'ranks'; did you mean rank?"),
+    ("clusters fti", "unknown command 'fti'; did you mean fit?"),
+    ("head shwo", "unknown command 'shwo'; did you mean show?"),
+    ("guide shmis", "unknown command 'shmis'; did you mean shims?"),
+    ("cache inof --help", "unknown command 'inof'; did you mean info?"),
+    ("backtest --prices p --filter nearset", "did you mean nearest?"),
     ("build --modle m --data f --cache c", "--modle; did you mean --model?"),
     ("build --model m --data f --cache c --batchsize=3", "--batchsize=3; did you mean --batch-size?"),
     ("backtest --prices p --top_k 5 --buyfee 0", "--top_k 5 --buyfee 0; did you mean --top-k, --buy-fee?"),
@@ -66,6 +71,26 @@ def test_what_was_meant_is_suggested(line: str, meant: str, capsys: pytest.Captu
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert meant in said
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("backtest --prices {}/p.h5 --cache {}/c.lance --weights equal_wieght", "equal"),
+        ("backtest --prices {}/p.h5 --cache {}/c.lance --cost-model proportoinal", "proportional"),
+        ("clusters fit --cache {}/c.lance --end 2030-01-01 --clusterer kmaens --out {}/none", "kmeans"),
+        ("build --model {}/m.pt --data {}/f.h5 --cache {}/none.lance --precision int9", "int8"),
+        ("build --model {}/m.pt --data {}/f.h5 --cache {}/none.lance --engine trch", "torch"),
+        ("prepare {}/days.csv --columns close=Clsoe", "Close"),
+        ("prepare {}/days.csv --columns clsoe=Close", "close"),
+    ],
+)
+def test_what_was_meant_is_suggested_for_values_that_the_library_checks(
+    folder: Path, line: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of weights, cost models, clusterers, precisions, engines, columns and roles."""
+    (folder / "days.csv").write_text("Day,Symbol,Close\n2024-01-02,A,1\n")
+    assert f"; did you mean {meant}?" in refusal(capsys, *line.replace("{}", str(folder)).split())
 
 
 def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

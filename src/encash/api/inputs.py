@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ from encash.backtest import Groups
 from encash.cache import AverageBy, Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
-from encash.errors import InputError, shown
+from encash.errors import InputError, meant, shown
 from encash.input_files import place
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
@@ -191,14 +190,12 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
     >>> from encash.backtest import BacktestConfig
     >>> spec_of(BacktestConfig, {"topk": 3}, "a setting of a backtest")
     Traceback (most recent call last):
-    encash.errors.InputError: 'topk' is not a setting of a backtest; did you mean 'top_k'?
+    encash.errors.InputError: 'topk' is not a setting of a backtest; did you mean top_k?
     """
     names = [one.name for one in fields(kind)]
     for name in settings:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
-            raise InputError(f"{name!r} is not {what}; {meant}")
+            raise InputError(f"{name!r} is not {what}{meant(name, names) or '; expected one of ' + ', '.join(names)}")
     if kind is engine.BacktestConfig:  # says more about its values
         return kind(**settings)
     hints = get_type_hints(kind, localns={"AverageBy": AverageBy})

@@ -24,7 +24,7 @@ from encash.clusters import CandidateFilter
 from encash.display import Shown
 
 LATEST: Literal["latest"] = "latest"
-SHOWN = ("ticker", "forecast", "confidence", "cluster", "weight")
+SHOWN = ("ticker", "score", "forecast", "confidence", "cluster", "weight")
 """Columns of a pick in JSON."""
 
 

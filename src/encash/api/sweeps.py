@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +34,6 @@ from encash.arguments import typed
 from encash.clusters import CandidateFilter
 from encash.errors import InputError
 from encash.live_progress import progress_bars
-from encash.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -172,8 +170,8 @@ def sweep(
     names = {point.filter for point in points}
     filters = pipeline.open_filters(choice, names, inputs.prices.days, sources.open_cache())
     home = Home.at(out)
-    with progress("sweep", "runs") as bar, _kept(home.folder, len(points), bar) as counted:
-        result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=counted)
+    with progress("sweep", "runs") as bar:
+        result = engine.run_sweep(points, inputs, home.folder, filters=filters, workers=workers, progress=bar)
     with progress("best run", "cells") as bar:
         best = engine.write_best(result, points, inputs, filters=filters, progress=bar)
     return Sweep(
@@ -184,28 +182,6 @@ def sweep(
         ranking_prices=_ranking_prices(inputs, filters.values()),
         stale=inputs.lookup.stats.stale if result.computed else None,
     )
-
-
-@contextmanager
-def _kept(folder: Path, total: int, bar: Progress | None) -> Iterator[Progress]:
-    """Give the progress of a sweep, and say at Ctrl-C how many runs are in the journal.
-
-    Raises:
-        KeyboardInterrupt: with the number of runs.
-    """
-    kept = 0
-
-    def report(done: int, of: int) -> None:
-        nonlocal kept
-        kept = done
-        if bar is not None:
-            bar(done, of)
-
-    try:
-        yield report
-    except KeyboardInterrupt:
-        count = f"{kept:,} of {total:,} runs are" if kept else "what was computed before is"
-        raise KeyboardInterrupt(f"{count} kept in {folder}: the same command resumes") from None
 
 
 def _ranking_prices(inputs: engine.BacktestInputs, filters: Iterable[CandidateFilter]) -> str | None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -140,6 +139,8 @@ def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestIn
 
 def _versions() -> dict[str, str]:
     """Return the versions of the installed libraries."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - slow to import: email, sockets
+
     found = {}
     for name in _LIBRARIES:
         try:

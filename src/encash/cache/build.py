@@ -136,7 +136,7 @@ class _Builder:
         self._encode_seconds = 0.0
         self._failures: list[Failure] = []
         self._block: list[Entries] = []
-        self._writing: tuple[int, Future[int]] | None = None
+        self._writing: Future[None] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="encash-write")
 
     def run(self) -> BuildReport:
@@ -157,11 +157,9 @@ class _Builder:
         return self._report()
 
     def _kept(self) -> str:
-        """Wait for the current commit, and report the entries that an interrupted build keeps."""
+        """Wait for the current commit, and report what the cache of an interrupted build holds."""
         self._writer.shutdown(wait=True)
-        if self._writing is not None and self._writing[1].exception() is None:
-            self._computed += self._writing[0]
-        kept = self._work.plan.valid + self._computed
+        kept = self._work.store.snapshot().index().entries
         return f"{kept:,} entries are kept, {self._computed:,} of them from this run: the same command resumes"
 
     def _steps(self) -> Iterator[_Step]:
@@ -217,23 +215,24 @@ class _Builder:
         self._wait_for_commit()
         if self._block:
             entries, self._block = self._block, []
-            count = sum(len(part) for part in entries)
-            self._writing = count, self._writer.submit(_write, self._work.store, entries)
+            self._writing = self._writer.submit(self._write, entries)
 
-    def _wait_for_commit(self) -> None:
-        if self._writing is None:
-            return
-        count, writing = self._writing
-        self._wait(writing)
+    def _write(self, entries: list[Entries]) -> None:
+        """Commit a block and count it, in the writing thread, where no interrupt comes between the two."""
+        count = sum(map(len, entries))
         try:
-            writing.result()
+            _write(self._work.store, entries)
         except WorkError as error:
             raise type(error)(
                 f"{error}; this block of {count:,} entries counts as not committed, the {self._computed:,} before it "
                 "are kept: build again to continue from there"
             ) from None
         self._computed += count
-        self._writing = None
+
+    def _wait_for_commit(self) -> None:
+        if self._writing is not None:
+            self._wait(self._writing)
+            self._writing.result()
 
     def _wait(self, future: Future[Any]) -> None:
         while wait([future], timeout=0.2).not_done:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 from encash import cache, pipeline
 from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
+from encash.cli.stops import entries_kept
 from encash.encoders.registry import MODEL_NAMES
 from encash.input_files import place
 from encash.live_progress import bytes_below
@@ -42,19 +41,9 @@ def run_build(arguments: argparse.Namespace, console: Console, *, renew: bool = 
     options = spec_of(pipeline.BuildOptions, arguments, renew=renew, say=console.note, warn=console.warn)
     before = bytes_below(arguments.cache)
     written = None if "://" in arguments.cache else lambda: bytes_below(arguments.cache) - before
-    with nothing_lost(), console.progress("encoding", "entries", written) as progress:
+    with entries_kept(arguments.cache), console.progress("encoding", "entries", written) as progress:
         report = pipeline.build_cache(console.sources(arguments), selection(arguments), options, progress=progress)
     return report_build(report, console)
-
-
-@contextmanager
-def nothing_lost() -> Iterator[None]:
-    """Say at Ctrl-C that nothing is lost, also if the build had not begun to encode."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        kept = "nothing was added, and all entries are kept: the same command resumes"
-        raise KeyboardInterrupt(str(stop) or kept) from None
 
 
 def report_build(report: cache.BuildReport, console: Console) -> int:

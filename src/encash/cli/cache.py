@@ -11,6 +11,7 @@ import encash
 from encash import cache, pipeline, store
 from encash.cli.console import FOUND, Console, Parser, lines, plain, table_lines
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
+from encash.cli.stops import entries_kept, files_kept
 from encash.extras import require
 from encash.input_files import place
 
@@ -155,7 +156,7 @@ def _merge(commands: Any) -> None:
 
 def run_merge(arguments: argparse.Namespace, console: Console) -> None:
     """Merge partial caches."""
-    with console.progress("merge", "entries") as progress:
+    with entries_kept(arguments.into), console.progress("merge", "entries") as progress:
         report = cache.merge_caches(
             arguments.caches, arguments.into, on_conflict=arguments.on_conflict, progress=progress
         )
@@ -172,7 +173,7 @@ def _export(commands: Any) -> None:
 
 def run_export(arguments: argparse.Namespace, console: Console) -> None:
     """Write a cache as HDF5."""
-    with console.progress("export", "entries") as progress:
+    with files_kept(arguments.out), console.progress("export", "entries") as progress:
         opened = encash.open_cache(arguments.cache, version=arguments.as_of)
         entries = cache.export_hdf5(opened, arguments.out, progress=progress)
     console.facts({"entries": entries, "out": str(arguments.out), "bytes": arguments.out.stat().st_size})
@@ -191,7 +192,7 @@ def _import(commands: Any) -> None:
 
 def run_import(arguments: argparse.Namespace, console: Console) -> None:
     """Read HDF5 into a cache."""
-    with console.progress("import", "entries") as progress:
+    with entries_kept(arguments.cache), console.progress("import", "entries") as progress:
         entries = cache.import_hdf5(
             arguments.source,
             arguments.cache,

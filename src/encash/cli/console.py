@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from encash import pipeline
 from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands import it from here
 from encash.cli.parser import one_line
-from encash.command_start import STOPPING
+from encash.command_start import STOPPING, stop
 from encash.errors import EncashError, reason
 from encash.input_files import check_url, is_url, refuse_url
 from encash.live_progress import Bar, LiveLine, is_live
@@ -319,8 +319,8 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         sys.unraisablehook = report
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handler in before.items():  # what `stop` says is not true any more
+            signal.signal(number, signal.SIG_IGN if handler is stop else handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
-from encash.errors import InputError
+from encash.errors import InputError, meant
 from encash.input_files import place
 from encash.text_files import read_lines
 
@@ -343,6 +343,7 @@ def filter_name(text: str) -> str:
     if not is_filter(text):
         raise argparse.ArgumentTypeError(
             f"unknown filter {text!r}: expected {', '.join(filter_names())} or module:attribute"
+            f"{meant(text, filter_names())}"
         )
     return text
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
+
+from encash.errors import nearest
 
 _CHOICE = re.compile(r"argument (?P<name>[^:]+): invalid choice: (?P<given>'.*') \(choose from (?P<choices>.*)\)")
 _REQUIRED, _UNRECOGNIZED = "the following arguments are required: ", "unrecognized arguments: "
@@ -58,19 +59,6 @@ def unknown_flags(words: Sequence[str], known: Iterable[str]) -> list[str]:
     ours = words[: words.index("--")] if "--" in words else words
     names = [word.split("=")[0] for word in ours if word.startswith("--") and " " not in word]
     return [name for name in names if name not in known]
-
-
-def nearest(given: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a given one nearly is, is the beginning of, or continues.
-
-    >>> nearest("--topk", ["--top-k", "--tickers"]), nearest("--model-path", ["--model"]), nearest("--x", ["--json"])
-    ('--top-k', '--model', None)
-    """
-    names = {name.lstrip("-"): name for name in known}
-    name = given.lstrip("-").replace("_", "-")
-    extended = [one for one in names if len(name) > 1 and (one.startswith(name) or name.startswith(f"{one}-"))]
-    close = get_close_matches(name, names, n=1, cutoff=0.7) or extended[:1]
-    return names[close[0]] if close else None
 
 
 def _unknown_choice(name: str, given: str, choices: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import encash.backtest as engine
 from encash import api
 from encash.cli.backtest import configuration, entries_line, warn_of_prices
-from encash.cli.console import Console, Parser
+from encash.cli.console import Console, Parser, table_lines
 from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
@@ -111,18 +112,42 @@ def _order_lines(found: engine.OrderList) -> list[str]:
 
 
 def _lines(values: dict[str, Any]) -> list[str]:
-    """Format the picks: what was kept, the state of the entries, one line per pick."""
+    """Format the picks: what was kept, the state of the entries, and a table in the order of the score."""
     age = values["age_sessions"]
+    picks = values["picks"]
+    columns = [distinct_percents([row[name] for row in picks]) for name in ("score", "forecast")]
     newest = "of the last session" if age == 0 else f"{age:,} session{'s' if age > 1 else ''} before the last one"
     return [
         f"{values['date']}: {values['kept']} of {values['candidates']} candidates kept",
         f"entries {newest} of the prices; {entries_line(values)}",
-        *(
-            f"{row['ticker']:<8}  forecast {row['forecast']:+.3%}  confidence {row['confidence']:.3f}  "
-            f"cluster {row['cluster']}  weight {row['weight']:.1%}"
-            for row in values["picks"]
+        *(["by score, which is forecast × confidence; equal scores by ticker"] if picks else ["no picks"]),
+        *table_lines(
+            [
+                {
+                    "ticker": row["ticker"],
+                    "score": score,
+                    "forecast": forecast,
+                    "confidence": f"{row['confidence']:.3f}",
+                    "cluster": row["cluster"],
+                    "weight": f"{row['weight']:.1%}",
+                }
+                for row, score, forecast in zip(picks, *columns, strict=True)
+            ]
         ),
     ]
+
+
+def distinct_percents(values: Sequence[float]) -> list[str]:
+    """Format fractions with as many digits, 3 to 9, as it takes to see which of them differ.
+
+    >>> distinct_percents([0.0024131, 0.0024128]), distinct_percents([0.01, 0.01])
+    (['+0.24131%', '+0.24128%'], ['+1.000%', '+1.000%'])
+    """
+    for digits in range(3, 10):
+        text = [f"{value:+.{digits}%}" for value in values]
+        if len(set(text)) == len(set(values)):
+            break
+    return text
 
 
 def _date(text: str) -> np.datetime64 | str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from encash import panel
 from encash.cli.console import Console, Parser, lines, plain, run
 from encash.cli.flags import command, read_options, reading_flags
+from encash.cli.stops import files_kept
 from encash.input_files import place
 from encash.panel.formats.registry import FORMATS
 
@@ -100,7 +101,8 @@ def _feature_config(arguments: argparse.Namespace, console: Console) -> panel.Fe
 def run_prepare(arguments: argparse.Namespace, console: Console) -> None:
     """Write the features and prices files."""
     config = _feature_config(arguments, console)
-    with console.progress("features", "tickers") as progress:
+    outputs = arguments.features_out, arguments.prices_out, panel.health_file(arguments.features_out)
+    with files_kept(*outputs), console.progress("features", "tickers") as progress:
         report = panel.prepare(
             arguments.prices_file,
             features_out=arguments.features_out,

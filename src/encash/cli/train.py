@@ -9,8 +9,9 @@ from typing import Any
 
 import encash
 from encash import training
-from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
+from encash.cli.console import Console, Parser, figure, lines, plain, settled_line, spec_of
 from encash.cli.flags import command, day, delisting_flag, ticker_list
+from encash.cli.stops import files_kept
 from encash.input_files import place
 
 
@@ -31,6 +32,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--tickers", metavar="A,B|@FILE", help="train on these only (all with features and prices)")
     parser.add_argument("--num-stocks", type=int, metavar="N", help="train on the last N tickers by name (all)")
     delisting_flag(parser)
+    parser.add_argument("--verbose", action="store_true", help="print every figure, under its name with --json")
 
 
 def run_train(arguments: argparse.Namespace, console: Console) -> None:
@@ -38,15 +40,55 @@ def run_train(arguments: argparse.Namespace, console: Console) -> None:
     panel = encash.open_panel(arguments.data, prices=arguments.prices)
     tickers = ticker_list(arguments.tickers)
     config = spec_of(training.TrainConfig, arguments, train_end=str(arguments.train_end), tickers=tickers)
-    with console.progress("training", "steps") as progress:
+    with files_kept(arguments.out), console.progress("training", "steps") as progress:
         report = training.train(panel, arguments.out, config=config, progress=progress)
     if report.outliers:
         console.warn(outlier_line(report.outliers, report.outlier_bars))
     if report.settled_samples:
         console.note(settled_line(report.settled_samples, report.train_samples, arguments.delisting))
     values = plain({**asdict(report), "warnings": console.warnings})
-    shown = {name: value for name, value in values.items() if name not in ("reliability", "outlier_bars", "warnings")}
-    console.result(values, lines({**shown, "reliability": reliability_text(values["reliability"])}))
+    text = result_lines(values)
+    if arguments.verbose:
+        rest = {name: one for name, one in values.items() if name not in ("reliability", "outlier_bars", "warnings")}
+        text += ["", *lines({**rest, "reliability": reliability_text(values["reliability"])})]
+    console.result(values, text)
+
+
+def result_lines(values: dict[str, Any]) -> list[str]:
+    """Format a training run: its result, its data, and a table of the model beside what needs no model."""
+    period, baselines = values["period"], values["baselines"]
+    ridge, mean, none = baselines["ridge"], baselines["mean"], dict.fromkeys(values["rank_ic"])
+    rows = [
+        ("model", values["val_loss"], values["rank_ic"], "+.3f"),
+        ("  ± error", values["val_loss_error"], values["rank_ic_error"], ".3f"),
+        ("ridge", ridge["loss"], ridge["rank_ic"], "+.3f"),
+        ("  ± error", ridge["loss_error"], ridge["rank_ic_error"], ".3f"),
+        ("mean", mean["loss"], none, ""),
+        ("shrunk to", None, values["shrinkage"], ".0%"),
+        ("skill", None, values["skill_probability"], ".0%"),
+    ]
+    horizons = "".join(f"{horizon:>9}" for horizon in none)
+    table = (
+        f"  {name:<11}{figure(loss, '.4f'):>8} {''.join(f'{figure(one, form):>9}' for one in figures.values())}"
+        for name, loss, figures, form in rows
+    )
+    return [
+        f"result      {values['result']}",
+        f"checkpoint  {values['path']}, {values['parameters']:,} parameters, trained up to {values['train_end']}, "
+        f"epoch {values['best_epoch']} of {values['epochs']}, {values['seconds']:.1f} s",
+        f"data        {values['tickers']:,} tickers; windows {values['train_samples']:,} to train, "
+        f"{values['choosing_samples']:,} to choose the epoch, {values['validation_samples']:,} to validate",
+        "",
+        f"validated on {period['validation_start']} to {period['validation_last_window']}, not used to choose:",
+        f"  {'':<11}{'loss':>8}  rank IC, by sessions ahead",
+        f"  {'':<11}{'':>8} {horizons}",
+        *(line.rstrip() for line in table),
+        "",
+        "loss       mean squared error, in standard deviations of the returns",
+        "ridge      forecasts of a linear regression; mean: the same forecast for all",
+        "shrunk to  factor of the forecasts that the evidence leaves",
+        "skill      probability that forecasts of later sessions have any",
+    ]
 
 
 def _checkpoint(text: str) -> Path:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encash import legacy_workflow
-from encash.cli.build import nothing_lost, report_build
+from encash.cli.build import report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, encoder_flags, selection
+from encash.cli.stops import entries_kept
 from encash.input_files import place
 
 PROGRAM = "python -m cluster.cache_embeddings"
@@ -51,7 +52,8 @@ def parser(program: str = PROGRAM) -> Parser:
 
 def build(arguments: argparse.Namespace, console: Console) -> int:
     """Build a cache in the format that its suffix names."""
-    with nothing_lost(), console.progress("encoding", "entries") as progress:
+    beside = str(legacy_workflow.cache_beside(Path(arguments.cache)))
+    with entries_kept(beside, arguments.cache), console.progress("encoding", "entries") as progress:
         sources = console.sources(arguments)
         report = legacy_workflow.build_cache(sources, selection(arguments), say=console.warn, progress=progress)
     return report_build(report, console)

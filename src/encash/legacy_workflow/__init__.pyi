@@ -1,4 +1,5 @@
 from .caches import build_cache as build_cache
+from .caches import cache_beside as cache_beside
 from .clusters import AnalyzeClustersOptions as AnalyzeClustersOptions
 from .clusters import CreateClustersOptions as CreateClustersOptions
 from .clusters import analyze_clusters as analyze_clusters

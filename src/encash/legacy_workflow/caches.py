@@ -53,7 +53,7 @@ def _build_hdf5(target: Path, sources: Sources, selection: Selection, progress: 
     """Build an HDF5 cache through a Lance cache beside it; the caller holds the lock of the file."""
     from encash.cache import export_hdf5, open_cache
 
-    beside = target.with_name(f"{target.name}.lance")
+    beside = cache_beside(target)
     shutil.rmtree(_part(beside), ignore_errors=True)
     continued = beside.exists()
     if target.exists() and not continued:
@@ -68,6 +68,11 @@ def _build_hdf5(target: Path, sources: Sources, selection: Selection, progress: 
         export_hdf5(open_cache(beside), target)
         _remove_whole(beside)
     return report
+
+
+def cache_beside(target: Path) -> Path:
+    """Return the Lance cache from which an HDF5 file is built; it exists while a build of the file is not complete."""
+    return target.with_name(f"{target.name}.lance")
 
 
 def _import_whole(target: Path, beside: Path) -> None:

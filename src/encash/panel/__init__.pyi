@@ -10,6 +10,7 @@ from .panel import FeatureSource as FeatureSource
 from .panel import Panel as Panel
 from .panel import PriceTable as PriceTable
 from .prepare import PrepareReport as PrepareReport
+from .prepare import health_file as health_file
 from .prepare import prepare as prepare
 from .scores import ScoreTable as ScoreTable
 from .scores import read_scores as read_scores

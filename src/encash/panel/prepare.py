@@ -148,7 +148,7 @@ def prepare(
         rows = _counted(panel_features(enough, config), len(enough), progress)
         with writing(features_out):  # the outer block would name the wrong file
             write_features(features_path, rows, names, source_file=source, config=config)
-    health_out = Path(features_out).with_suffix(".health.json")
+    health_out = health_file(features_out)
     write_whole(health_out, (json.dumps(health.to_json(), indent=2, allow_nan=False) + "\n").encode())
     sessions = distinct_days([bars.days for bars in traded.bars.values()])
     num_bars = sum(len(bars.days) for bars in traded.bars.values())
@@ -183,6 +183,11 @@ def prepare(
         health_out=str(health_out),
         health=health,
     )
+
+
+def health_file(features_out: str | Path) -> Path:
+    """Return the file beside the features that says what is suspicious in the prices."""
+    return Path(features_out).with_suffix(".health.json")
 
 
 def _rows_with_features(bars: Mapping[str, Bars], config: FeatureConfig, named: str) -> dict[str, int]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ENCODERS_LIST = "encoders.toml"
 MODEL, CACHE, CLUSTERS = "model.pt", "cache.lance", "clusters"
+CLUSTERS_RECORD = "clusters.json"
 _REWALK = "encash walk --data … --prices … --first-train-end DAY --every 1y --out DIR"
 Stages = Callable[[str, str], AbstractContextManager[Progress | None]]
 """Returns a context manager for a step, given its title and unit, whose value receives the progress of the step."""
@@ -170,11 +171,16 @@ class EncoderWalk:
                 for work in self.encoders:
                     done.append(work.run(self.panel, self.prices, warn, stages))
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"{len(done)} of {len(self.encoders)} encoders are ready: the same command continues from there"
-                ) from None
+                raise KeyboardInterrupt(self._kept()) from None
             write_whole(self.out / ENCODERS_LIST, _list_text([one.folder.name for one in done]).encode())
         return tuple(done)
+
+    def _kept(self) -> str:
+        """Say what an interrupted walk leaves, this one or an earlier one."""
+        unready = [work for work in self.encoders if not (work.folder / CLUSTERS_RECORD).is_file()]
+        begun = unready[0].begun() if unready else ""
+        ready = f"{len(self.encoders) - len(unready)} of {len(self.encoders)} encoders are ready"
+        return f"{ready}{begun and f', and {begun} of the next'}: the same command continues from there"
 
 
 class KnownData:
@@ -227,6 +233,16 @@ class EncoderWork:
 
         return Selection(start=self.stretch.first_entry, end=self.stretch.last_day, tickers=self.config.train.tickers)
 
+    def begun(self) -> str:
+        """Say what there is of an encoder that is not ready; empty if there is nothing."""
+        from encash.cache import open_cache
+
+        cache = open_cache(str(self.cache))
+        entries = cache.index().entries if cache.exists else 0
+        return " and ".join(
+            [*(["the checkpoint"] if self.trained else []), *([f"{entries:,} entries"] if entries else [])]
+        )
+
     def run(self, panel: Panel, prices: PriceTable, warn: Callable[[str], None], stages: Stages) -> WalkedEncoder:
         """Do what is not done yet."""
         from encash.cache import open_cache
@@ -244,11 +260,11 @@ class EncoderWork:
         cache = open_cache(str(self.cache))
         determined_by = self._clusters_identity(cache, prices)
         place = self.folder / CLUSTERS
-        fitted = not _is_done(self.folder / "clusters.json", determined_by, place)
+        fitted = not _is_done(self.folder / CLUSTERS_RECORD, determined_by, place)
         if fitted:
             with stages(f"clusters to {title}", "entries × iterations") as progress:
                 self._fit_and_rank(cache, prices, progress)
-            _note(self.folder / "clusters.json", determined_by, place)
+            _note(self.folder / CLUSTERS_RECORD, determined_by, place)
         return WalkedEncoder(
             folder=self.folder,
             stretch=self.stretch,

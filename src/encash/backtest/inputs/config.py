@@ -15,7 +15,7 @@ from encash.arrays import DayLike, day_text, to_day
 from encash.backtest.inputs.weight_functions import identified
 from encash.backtest.simulation.costs.base import CostModel
 from encash.backtest.simulation.costs.registry import COSTS, make_costs
-from encash.errors import InputError, shown
+from encash.errors import InputError, meant, shown
 from encash.metrics import Delisting
 from encash.serialization import added_in, restated_in
 
@@ -71,7 +71,7 @@ class Setting:
         else:
             valid = isinstance(value, str) and bool(value.strip())
         if not valid:
-            raise InputError(f"{name} is {shown(value)}; expected {self._expected()}")
+            raise InputError(f"{name} is {shown(value)}; expected {self._expected()}{meant(str(value), self.choices)}")
 
     def _expected(self) -> str:
         """Describe the valid values."""

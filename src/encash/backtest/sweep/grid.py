@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from encash.arrays import day_text
 from encash.backtest.inputs.config import BacktestConfig, settings
 from encash.clusters.filters.base import CandidateFilter
-from encash.errors import FormatError, InputError, UnknownKeyError
+from encash.errors import FormatError, InputError, UnknownKeyError, meant
 from encash.fingerprint import fingerprint
 from encash.serialization import identity
 from encash.text_files import read_toml
@@ -54,6 +53,7 @@ class Point:
         if self.filter not in filters:
             raise UnknownKeyError(
                 f"unknown filter {self.filter!r}; expected one of {', '.join(['none', *sorted(filters)])}"
+                f"{meant(self.filter, filters)}"
             )
         chosen = filters[self.filter]
         return chosen if self.keep is None else replace(chosen, keep_share=self.keep)
@@ -100,7 +100,7 @@ def points_of(document: Mapping[str, Any], *, filter: str = "none", what: str = 
         raise FormatError(f"{what} is empty; expected [base], [grid] or [random]")
     if unknown := sorted(set(document) - set(_SECTIONS)):
         raise FormatError(
-            f"{what} has a section [{unknown[0]}]; expected [base], [grid] and [random]{_meant(unknown[0], _SECTIONS)}"
+            f"{what} has a section [{unknown[0]}]; expected [base], [grid] and [random]{meant(unknown[0], _SECTIONS)}"
         )
     if other := [name for name, section in document.items() if not isinstance(section, dict)]:
         raise FormatError(f"{what}: {other[0]} is not a table; expected a section [{other[0]}] of settings")
@@ -160,7 +160,7 @@ def _check_name(name: str) -> None:
     """
     known = (*settings(), *_FILTER_KEYS)
     if name not in known:
-        raise InputError(f"unknown setting {name!r}; `encash sweep --help` lists the settings{_meant(name, known)}")
+        raise InputError(f"unknown setting {name!r}; `encash sweep --help` lists the settings{meant(name, known)}")
 
 
 def _check_filter(given: Mapping[str, Any]) -> None:
@@ -181,16 +181,6 @@ def _check_runs(grid: Mapping[str, Sequence[Any]], draws: Any) -> None:
             f"the grid has {runs:,} runs ({factors}), and at most {MOST_RUNS:,} are allowed; vary fewer settings, or "
             "draw some runs with [random]"
         )
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    """Return a question that names the most similar known name; empty if none is similar.
-
-    >>> _meant("topk", ["top_k", "seed"]), _meant("zzz", ["top_k"])
-    ("; did you mean 'top_k'?", '')
-    """
-    similar = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def _plain(value: Any) -> Any:

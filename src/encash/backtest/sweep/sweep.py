@@ -116,6 +116,7 @@ def run_sweep(
         MismatchError: the folder holds a sweep of other data, or clusters are of a different encoder.
         ConflictError: another sweep is writing into the folder.
         WorkError: the folder cannot be written.
+        KeyboardInterrupt: interrupted; says how many runs the folder has.
     """
     began = time.perf_counter()
     if not points:
@@ -124,18 +125,26 @@ def run_sweep(
         raise InputError(f"workers is {workers}; expected 1 or more, or None for one per core")
     filters = {} if filters is None else filters
     with sole_writer(Path(out), _WORK):
-        journal = Journal(Path(out), _data_fingerprint(inputs))
+        data = _data_fingerprint(inputs)
+        journal = Journal(Path(out), data)
         keys = [point.key(point.chosen(filters)) for point in points]
         _refuse_unchecked(journal, set(keys), inputs)
         todo = [(key, point) for point, key in zip(points, keys, strict=True) if key not in journal.keys]
-        if todo:
-            left = [point for _, point in todo]
-            rows = run_points(left, read_sweep_data(left, inputs, filters), workers)
-            for done, ((key, _), row) in enumerate(zip(todo, rows, strict=True), start=len(points) - len(todo) + 1):
-                journal.append(replace(row, key=key))
-                if progress is not None:
-                    progress(done, len(points))
-        return _finish(journal, keys, len(todo), began)
+        try:
+            if todo:
+                left = [point for _, point in todo]
+                rows = run_points(left, read_sweep_data(left, inputs, filters), workers)
+                for done, ((key, _), row) in enumerate(zip(todo, rows, strict=True), start=len(points) - len(todo) + 1):
+                    journal.append(replace(row, key=key))
+                    if progress is not None:
+                        progress(done, len(points))
+            return _finish(journal, keys, len(todo), began)
+        except KeyboardInterrupt:
+            written = Journal(Path(out), data).keys  # the interrupt may have come between a line and its row here
+            kept = sum(key in written for key in keys)
+            raise KeyboardInterrupt(
+                f"{kept:,} of {len(points):,} runs are kept in {out}: the same command resumes"
+            ) from None
 
 
 def _refuse_unchecked(journal: Journal, keys: set[str], inputs: BacktestInputs) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,34 +92,74 @@ def run_points(points: Sequence[Point], data: SweepData, workers: int | None) ->
     chunks = [points[at : at + _CHUNK_RUNS] for at in range(0, len(points), _CHUNK_RUNS)]
     processes = min((os.cpu_count() or 1) if workers is None else workers, len(chunks))
     if processes == 1:
-        for chunk in chunks:
-            yield from _run_chunk(chunk, data)
+        yield from _run_chunk(points, data)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_Worker.begin, initargs=(data,)) as pool:
-        for rows in pool.map(_Worker.run, chunks):
+        with _interrupted_later():
+            found = pool.map(_Worker.run, chunks)  # starts the processes
+        for rows in found:
             yield from rows
 
 
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Raise the KeyboardInterrupt of Ctrl-C at the end of a block that starts processes, which inherit that it is
+    blocked; half a start would leave a process that waits forever."""
+    received: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # no other thread may set a handler
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append(number)) if is_main else None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        if received:
+            raise KeyboardInterrupt
+
+
 class _Worker:
-    """Process of a sweep; it receives the data once, when it starts."""
+    """Process of a sweep; it receives the data once, when it starts.
+
+    Ctrl-C in a terminal reaches all processes. In this one it waits for the run at work: processes that die at once
+    make their executor print a traceback.
+    """
 
     data: SweepData
+    stopped = False
 
     @classmethod
     def begin(cls, data: SweepData) -> None:
-        """Store the data."""
+        """Store the data, and receive Ctrl-C from now on."""
         cls.data = data
+        signal.signal(signal.SIGINT, cls.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
     @classmethod
     def run(cls, points: Sequence[Point]) -> list[Row]:
-        """Run a chunk of points."""
-        return _run_chunk(points, cls.data)
+        """Run a chunk of points.
+
+        Raises:
+            KeyboardInterrupt: stopped, now or before.
+        """
+        rows = []
+        for row in _run_chunk(points, cls.data):
+            if cls.stopped:
+                raise KeyboardInterrupt
+            rows.append(row)
+        return rows
+
+    @classmethod
+    def stop(cls, number: int, frame: object) -> None:
+        """Stop after the run at work; a signal handler."""
+        cls.stopped = True
 
 
-def _run_chunk(points: Iterable[Point], data: SweepData) -> list[Row]:
+def _run_chunk(points: Iterable[Point], data: SweepData) -> Iterator[Row]:
     """Run some points in turn; neighbors with the same candidates share their setup and signals."""
-    rows, key = [], None
+    key = None
     for point in points:
         needed = (*_setup_key(point.config), point.filter)
         if needed != key:
@@ -124,8 +167,7 @@ def _run_chunk(points: Iterable[Point], data: SweepData) -> list[Row]:
             signals = data.signals[point.filter].select(setup.signal_days, setup.sessions.tickers)
             key = needed
         row = _run_point(point, setup, signals, point.chosen(data.filters))
-        rows.append(replace(row, values={**row.values, "staleness": data.staleness}))
-    return rows
+        yield replace(row, values={**row.values, "staleness": data.staleness})
 
 
 def _run_point(point: Point, setup: RunSetup, signals: SignalGrid, filter: CandidateFilter | None) -> Row:

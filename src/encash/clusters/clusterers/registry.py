@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from encash.errors import InputError
+from encash.errors import InputError, meant
 from encash.plugins import find_plugin
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def make_clusterer(text: str, settings: Mapping[str, Any] | None = None) -> Clus
             f"the clusterer is {name!r}; expected {', '.join(CLUSTERERS)}, or your own subclass of "
             f"encash.clusters.Clusterer: module:attribute, or an entry point {ENTRY_POINTS}; it must leave a rule for "
             "new entries, and an agglomerative clustering, for example, cannot assign any"
+            f"{meant(name, CLUSTERERS)}"
         )
     names = [one.name for one in fields(found)]
     given = dict(parse_qsl(query, keep_blank_values=True, separator="&"))
@@ -74,6 +75,6 @@ def make_clusterer(text: str, settings: Mapping[str, Any] | None = None) -> Clus
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(
             f"the clusterer is {text!r} ({error}); expected {name}, or {name}?field=value with "
-            f"{', '.join(names) or 'no field'}"
+            f"{', '.join(names) or 'no field'}{meant(next(iter(given.keys() - set(names)), ''), names)}"
         ) from None
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from encash.errors import InputError
+from encash.errors import InputError, meant
 from encash.plugins import find_entry_point, find_plugin, is_attribute
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def filter_class(name: str) -> type[CandidateFilter]:
     if found is None:
         raise InputError(
             f"the filter is {name!r}; expected one of {', '.join(filter_names())}, module:attribute of your own, or "
-            f"the name of an entry point {ENTRY_POINTS}"
+            f"the name of an entry point {ENTRY_POINTS}{meant(name, filter_names())}"
         )
     if not (isinstance(found, type) and issubclass(found, CandidateFilter)):
         raise InputError(

@@ -21,7 +21,7 @@ from encash.encoders.torch.encoder import TorchEncoder
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
 from encash.encoders.torch.precision import check_precision, worth_measuring
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
-from encash.errors import InputError
+from encash.errors import InputError, meant
 
 
 def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder:
@@ -34,7 +34,10 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
         MissingExtraError: the engine is not installed.
     """
     if options.engine not in (AUTO, *ENGINES):
-        raise InputError(f"invalid engine {options.engine!r}: expected auto or one of {', '.join(ENGINES)}")
+        raise InputError(
+            f"invalid engine {options.engine!r}: expected auto or one of {', '.join(ENGINES)}"
+            f"{meant(options.engine, ENGINES)}"
+        )
     by_runtime = options.engine == "onnxruntime"
     if by_runtime and options.precision not in (AUTO, "float32"):
         raise InputError(

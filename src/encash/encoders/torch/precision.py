@@ -22,7 +22,7 @@ from torch import Tensor
 from encash.encoders.torch.int8 import LARGEST_WEIGHT, Int8Transformer, products_are_exact
 from encash.encoders.torch.matmul import Bfloat16Products, multiplies_in_bfloat16
 from encash.encoders.torch.model import ReferenceTransformer
-from encash.errors import InputError
+from encash.errors import InputError, meant
 
 PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8", "int7")
 """In order of their deviation from float32."""
@@ -36,7 +36,10 @@ def check_precision(precision: str, device: str) -> str:
         InputError: an unknown name, or a precision that the device does not have.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"invalid precision {precision!r}: expected auto or one of {', '.join(PRECISIONS)}")
+        raise InputError(
+            f"invalid precision {precision!r}: expected auto or one of {', '.join(PRECISIONS)}"
+            f"{meant(precision, PRECISIONS)}"
+        )
     if precision not in (names := offered(device)):
         raise InputError(f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}")
     return precision

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from encash.errors import FormatError
+from encash.errors import FormatError, meant
 from encash.panel.formats.comma import is_data_row, is_date_text, is_number_text
 from encash.panel.tables.layouts import LAYOUTS, YAHOO_BLOCKS, Layout, find_layout, plain
 from encash.panel.tables.options import ReadOptions
@@ -187,11 +187,15 @@ def _stated(shown: str, header: list[str], columns: Mapping[str, str]) -> dict[s
     stated = {}
     for role, column in columns.items():
         if role not in STATED_ROLES:
-            raise FormatError(f"--columns: unknown role {role!r}; expected one of {', '.join(STATED_ROLES)}")
+            raise FormatError(
+                f"--columns: unknown role {role!r}; expected one of {', '.join(STATED_ROLES)}"
+                f"{meant(role, STATED_ROLES)}"
+            )
         found = [name for name in header if name == column] or [name for name in header if plain(name) == plain(column)]
         if len(found) != 1:
             raise FormatError(
                 f"{shown} has no column {column!r}{_seen(header)}; name one of them with --columns {role}=COLUMN"
+                f"{meant(column, header)}"
             )
         stated[role] = found[0]
     return stated

@@ -8,7 +8,7 @@ from dataclasses import fields
 from urllib.parse import parse_qsl
 
 from encash.backtest.simulation.costs.base import CostModel
-from encash.errors import InputError
+from encash.errors import InputError, meant
 from encash.plugins import find_plugin
 
 ENTRY_POINTS = "encash.costs"
@@ -39,7 +39,7 @@ def make_costs(text: str, settings: Mapping[str, float]) -> CostModel:
     if not (isinstance(found, type) and issubclass(found, CostModel)):
         raise InputError(
             f"{name!r} is not a cost model; expected one of {', '.join(COSTS)}, or your own subclass of "
-            f"encash.backtest.CostModel: module:attribute, or an entry point {ENTRY_POINTS}"
+            f"encash.backtest.CostModel: module:attribute, or an entry point {ENTRY_POINTS}{meant(name, COSTS)}"
         )
     names = [one.name for one in fields(found)]
     try:
@@ -47,8 +47,9 @@ def make_costs(text: str, settings: Mapping[str, float]) -> CostModel:
         if not (given.keys() <= set(names) and all(0 <= value < math.inf for value in given.values())):
             raise ValueError
     except ValueError:
+        unknown = next((field for field, _ in parse_qsl(query) if field not in names), "")
         raise InputError(
             f"the cost model is {text!r}; expected {name}, or {name}?field=value with numbers of 0 or more for "
-            f"{', '.join(names) or 'no field'}"
+            f"{', '.join(names) or 'no field'}{meant(unknown, names)}"
         ) from None
     return found(**{field: settings[field] for field in names if field in settings} | given)
