@@ -50,7 +50,7 @@ NO_DAYS = [
     np.datetime64("2024-01"),
     np.datetime64("2024"),
     np.datetime64("2024-01-04", "W"),
-    np.datetime64("NaT"),
+    np.datetime64("NaT", "D"),
     pd.NaT,
     None,
     20240102,
@@ -92,7 +92,7 @@ def test_an_array_of_days(unit):
     assert read.dtype == "datetime64[D]"
     np.testing.assert_array_equal(read, days)
     absent = days.astype(f"datetime64[{unit}]")
-    absent[2] = np.datetime64("NaT")
+    absent[2] = np.datetime64("NaT", "D")
     with pytest.raises(InputError, match="is not a day"):
         to_days(absent)
 

@@ -26,6 +26,8 @@ from encash.fingerprint import fingerprint
 from encash.metrics import PATH_METRICS
 from encash.serialization import describe, from_description, identity
 
+DAY = np.timedelta64(1, "D")
+
 
 def old_money(prices, lookup, *, horizon, top_k, percentile, capital, sell_fee):
     """The seed's own simulator, written anew: everything is sold, all capital goes in equal parts into the top k."""
@@ -434,7 +436,7 @@ def test_candidates_that_do_not_exist_are_refused(make_prices, make_lookup):
         )
     with pytest.raises(InputError, match="no candidates"):
         run_backtest(BacktestConfig(), BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=[]))
-    gone = Membership(tickers=np.array(["T01"]), first=prices.days[:1] - 9, last=prices.days[:1] - 5)
+    gone = Membership(tickers=np.array(["T01"]), first=prices.days[:1] - 9 * DAY, last=prices.days[:1] - 5 * DAY)
     with pytest.raises(InputError, match="no candidates"):
         run_backtest(
             BacktestConfig(top_k=1), BacktestInputs(prices=prices, lookup=make_lookup(prices), candidates=gone)
@@ -444,7 +446,7 @@ def test_candidates_that_do_not_exist_are_refused(make_prices, make_lookup):
 def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_path):
     """A series that begins after the run or ends before it is no comparison; one that covers it becomes a column."""
     prices = make_prices()
-    for days in (prices.days - 200, prices.days + 200):
+    for days in (prices.days - 200 * DAY, prices.days + 200 * DAY):
         with pytest.raises(InputError, match="no overlap"):
             run_backtest(
                 BacktestConfig(top_k=2),

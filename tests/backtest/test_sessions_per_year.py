@@ -55,7 +55,7 @@ def test_later_sessions_do_not_change_the_calendar_of_a_run(make_prices, make_lo
     """A market that turns from business days to every day does so for runs that see it."""
     prices = make_prices(num_sessions=120)
     days = prices.days.copy()
-    days[60:] = days[59] + 1 + np.arange(60)
+    days[60:] = days[59] + np.arange(1, 61)
     late = replace(prices, days=days)
     assert run(late, make_lookup, end=days[59]).outcome.sessions_per_year == 252
     assert run(late, make_lookup).outcome.sessions_per_year > 252

@@ -205,13 +205,13 @@ def test_invalid_arguments_are_refused(cache):
         cache.get(day, ticker)
     with pytest.raises(InputError, match="expected a list"):
         Lookup(cache=cache).get(day, ticker)
-    for no_day in (None, np.datetime64("NaT")):
+    for no_day in (None, np.datetime64("NaT", "D")):
         with pytest.raises(InputError, match="is not a day"):
             cache.get(no_day, [ticker])
     with pytest.raises(InputError, match="is after end"):
-        list(cache.days(day, day - 5))
+        list(cache.days(day, day - np.timedelta64(5, "D")))
     with pytest.raises(InputError, match="is after end"):
-        cache.count(day, day - 5)
+        cache.count(day, day - np.timedelta64(5, "D"))
 
 
 def test_the_hint_for_a_missing_cache_depends_on_its_format(tmp_path):

@@ -184,11 +184,11 @@ def test_other_assignments_are_a_different_filter(planted):
             kept,
             replace(kept, cluster=other),
             replace(kept, distance=far),
-            kept.between(None, days[-1] - 1),
+            kept.between(None, days[-1] - np.timedelta64(1, "D")),
         )
     ]
     assert len(set(named)) == 5
-    grown = np.concatenate([kept.days, kept.days[-1:] + 1])
+    grown = np.concatenate([kept.days, kept.days[-1:] + np.timedelta64(1, "D")])
     empty = np.full((1, len(kept.tickers)), -1, dtype=np.int32)
     wider = replace(
         kept,

@@ -169,7 +169,9 @@ def test_the_model_in_force_assigns(planted):
     days, _, vectors = truth.batch(start=made.periods[0].first_day)
     ids, _ = made.assigner.assign(days, vectors)
     for number, term in enumerate(made.periods):
-        until = made.periods[number + 1].first_day if number + 1 < len(made.periods) else days[-1] + 1
+        until = (
+            made.periods[number + 1].first_day if number + 1 < len(made.periods) else days[-1] + np.timedelta64(1, "D")
+        )
         rows = (days >= term.first_day) & (days < until)
         assert rows.any()
         np.testing.assert_array_equal(ids[rows], term.model.assign(vectors[rows])[0])

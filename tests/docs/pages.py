@@ -172,5 +172,5 @@ def copy_workflow(made: Path, folder: Path) -> None:
 
 def business_days(first: str, last: str) -> np.ndarray:
     """Return Mondays to Fridays."""
-    days = np.arange(first, np.datetime64(last) + 1, dtype="datetime64[D]")
+    days = np.arange(first, np.datetime64(last) + np.timedelta64(1, "D"), dtype="datetime64[D]")
     return days[np.is_busday(days)]

@@ -383,7 +383,7 @@ def test_a_history_starts_anew_after_a_long_gap(seed, first, missing):
     assert days.tolist() == feature_days(bars, config).tolist()
     assert values[len(values) - len(again) :].tobytes() == again.tobytes()
     grid = window_grid(FeatureRows(tickers=("A",), offsets=np.array([0, len(days)]), days=days, values=values), days, 5)
-    first_whole = again_days[4] if len(again_days) > 4 else days[-1] + 1
+    first_whole = again_days[4] if len(again_days) > 4 else days[-1] + np.timedelta64(1, "D")
     reaching = (days >= bars.days[first]) & (days < first_whole)
     assert not grid.available[reaching, 0].any()
     assert grid.available[days >= first_whole, 0].all()

@@ -155,7 +155,7 @@ def _texts(days: Days) -> NDArray[np.bytes_]:
     """Return days as bytes YYYY-MM-DD, shape (n,)."""
     if not len(days):
         return days.astype("S10")
-    first, last = days[0].astype("datetime64[Y]"), days[-1].astype("datetime64[Y]") + 1
+    first, last = days[0].astype("datetime64[Y]"), days[-1].astype("datetime64[Y]") + np.timedelta64(1, "Y")
     place = (days - first.astype("datetime64[D]")).astype(np.int64)
     texts: NDArray[np.bytes_] = _texts_of_years(str(first), str(last))[place]
     return texts

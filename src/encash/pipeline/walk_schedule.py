@@ -111,5 +111,7 @@ def _years_later(day: np.datetime64, years: int) -> np.datetime64:
     (np.datetime64('2017-03-01'), np.datetime64('2018-12-31'))
     """
     month = day.astype("datetime64[M]")
-    later: np.datetime64 = (month + 12 * years).astype("datetime64[D]") + (day - month.astype("datetime64[D]"))
+    later: np.datetime64 = (month + np.timedelta64(12 * years, "M")).astype("datetime64[D]") + (
+        day - month.astype("datetime64[D]")
+    )
     return later

@@ -180,7 +180,7 @@ def time_axis(axes: Axes, when: Float64, labeled: bool = True) -> None:
     """Label years or months at their first days, ten of them at most."""
     axes.set_xlim(when.min(), when.max())
     first, last = (np.datetime64(int(end), "D") for end in (when.min(), when.max()))
-    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
+    months = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + np.timedelta64(1, "M"))
     months = months[months.astype("datetime64[D]") >= first]
     number_of_month = months.astype(np.int64)
     step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if (number_of_month % step == 0).sum() <= 10)

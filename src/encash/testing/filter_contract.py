@@ -164,9 +164,9 @@ def _period(number: int) -> ModelPeriod:
         counts=np.ones(K, dtype=np.int64),
         inertia=1.0,
     )
-    first_day = FIRST_DAY + 2 * number
+    first_day = FIRST_DAY + np.timedelta64(2 * number, "D")
     static = Assignments(
-        days=np.array([first_day - 3]),
+        days=np.array([first_day - np.timedelta64(3, "D")]),
         tickers=np.array(TICKERS[1:]),
         cluster=random.integers(K, size=(1, len(TICKERS) - 1)).astype(np.int32),
         distance=np.ones((1, len(TICKERS) - 1), dtype=np.float32),

@@ -149,7 +149,7 @@ def _histories(bars: Bars, config: FeatureConfig) -> Iterator[tuple[slice, Int64
     """Yield the sessions of each unbroken history, and the numbers of the sessions with a row."""
     starts = [0]
     if config.max_gap is not None:
-        weekdays_without = np.busday_count(bars.days[:-1] + 1, bars.days[1:])
+        weekdays_without = np.busday_count(bars.days[:-1] + np.timedelta64(1, "D"), bars.days[1:])
         starts += (np.flatnonzero(weekdays_without > config.max_gap) + 1).tolist()
     begun = False
     for first, stop in zip(starts, [*starts[1:], len(bars.days)], strict=True):

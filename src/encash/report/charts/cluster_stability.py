@@ -25,7 +25,7 @@ def cluster_stability(run: Run, extras: Extras) -> Chart | None:
         f"{percent(float(best.mean()), 0)} of the best clusters stay best."
     )
     if len(days) == 1:  # a line needs a second point
-        days = np.array([days[0], days[0] + 1])
+        days = np.array([days[0], days[0] + np.timedelta64(1, "D")])
         agreement, best, moved = (np.repeat(values, 2, axis=0) for values in (agreement, best, moved))
     shares = [
         Line(label="entries", values=agreement, role="net"),
