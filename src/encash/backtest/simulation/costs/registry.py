@@ -60,7 +60,7 @@ def make_costs(text: str, settings: Mapping[str, float]) -> CostModel:
 
 
 def _check_fees(costs: CostModel, text: str) -> None:
-    """Refuse a model of the user whose fees of some orders are no fees: a NaN would end all trading in silence."""
+    """Refuse a model of the user with invalid fees: a NaN would end all trading in silence."""
     shares, price = np.array([0.0, 1.0, 100.0]), np.array([20.0, 20.0, 20.0])
     for side in (BUY, SELL):
         fees = costs.fee(side, shares.copy(), price.copy())
