@@ -68,11 +68,11 @@ def find_plugin(name: str, group: str) -> Any | None:
 
 def _import(name: str) -> Any:
     """Import ``module:attribute``."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
     module, _, attribute = name.partition(":")
     if module.partition(".")[0] != __name__.partition(".")[0]:
         _NAMED.add(module)
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
     found: Any = import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)
