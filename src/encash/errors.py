@@ -79,7 +79,7 @@ class ConflictError(WorkError):
 def unreadable(path: object, error: BaseException, otherwise: str) -> InputError:
     """Return the error of a file that a library could not read: `AccessError`, or else `FormatError`.
 
-    Libraries report a missing permission or a lock in their own words; neither is damage.
+    Libraries report a missing permission, a lock or a fault of the system in their own words; none is damage.
 
     Args:
         path: the file.
@@ -90,12 +90,19 @@ def unreadable(path: object, error: BaseException, otherwise: str) -> InputError
     AccessError('no permission to read a.h5; let its owner grant it, or run this as a user who has it')
     >>> unreadable("a.h5", OSError("truncated file"), "a.h5 is damaged; make it again")
     FormatError('a.h5 is damaged; make it again')
+    >>> unreadable("a.h5", OSError(24, "Too many open files"), "a.h5 is damaged").args[0].partition(";")[0]
+    'a.h5 could not be read (Too many open files)'
     """
     text = str(error)
     if "unable to lock file" in text:
         return AccessError(
             f"{path} is locked by another process, which has it open for writing; wait until it is closed (on a "
             "network disk without locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+        )
+    if fault := re.search(r"Too many open files( in system)?|Input/output error|Stale file handle", text):
+        return AccessError(
+            f"{path} could not be read ({fault[0]}); the file may be whole: free what the system lacks, or repair the "
+            "disk, and run this again"
         )
     if isinstance(error, PermissionError) or re.search(r"[Pp]ermission denied|os error 13\b", text):
         return AccessError(f"no permission to read {path}; let its owner grant it, or run this as a user who has it")

@@ -25,6 +25,8 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_MARK = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8; a codec for it would be imported when it is first used."""
 _WHOLE_RANGE = range(-(2**63), 2**64)
 
 
@@ -53,8 +55,9 @@ def read_text(path: str | Path, *, kind: str, expected: str) -> str:
         raise FormatError(f"{path} is longer than {MOST_BYTES >> 20} MiB, so it is not a {kind}; expected {expected}")
     if content.startswith(_UTF_16):
         raise FormatError(f"{path} is UTF-16, not UTF-8; expected {expected}: save it as UTF-8")
+    content = content.removeprefix(_MARK)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise FormatError(f"{path}, line {line}: not UTF-8; expected {expected}: save it as UTF-8") from None

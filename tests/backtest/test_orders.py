@@ -79,6 +79,8 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
         ("symbol,qty\nA,1\n", "expected the columns ticker,shares"),
         ("ticker,shares\nA,1.5\n", "line 2"),
         ("ticker,shares\nA,-3\n", "line 2"),
+        ("ticker,shares\nA,9999999999999999\n", "line 2"),  # a float64 would hold one share more
+        ("ticker,shares\nA,١٢\n", "line 2"),
         ("ticker,shares\nA,1\nA,2\n", "given twice"),
     ):
         (tmp_path / "p.csv").write_text(text)

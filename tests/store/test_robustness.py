@@ -227,17 +227,24 @@ def test_damaged_entries_can_be_removed(store):
     assert damaged.snapshot().index().entries == 9
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone", "checksums"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "checksums", "pipe", "endless"])
 def test_the_entries_of_a_damaged_file_can_be_removed(store, harm):
-    """If a data file is truncated or missing, or its checksum file is damaged, its rows are removed without reading
-    them, and the store is sound again."""
+    """If a data file is truncated or missing, or its checksum file is damaged or no file, its rows are removed without
+    reading them, and the store is sound again."""
     path = data_files(store)[0]
     if harm == "cut":
         os.truncate(path, 100)
     elif harm == "gone":
         path.unlink()
     else:
-        (Path(store.location) / "_seals" / f"{path.name}.json").write_text("{}")
+        checksum = Path(store.location) / "_seals" / f"{path.name}.json"
+        checksum.unlink()
+        if harm == "pipe":
+            os.mkfifo(checksum)
+        elif harm == "endless":
+            checksum.symlink_to("/dev/zero")
+        else:
+            checksum.write_text("{}")
     damaged = open_store(store.location)
     check = damaged.snapshot().verify()
     assert (check.corrupt, len(check.damaged)) == (8, 8)

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from encash.arrays import Bool, Float64, Int32
+from encash.arrays import Bool, Days, Float32, Float64, Int32
 from encash.backtest.inputs.config import BacktestConfig
 from encash.backtest.inputs.run_setup import RunSetup
 from encash.backtest.inputs.signals import SignalGrid
@@ -24,7 +24,7 @@ from encash.backtest.simulation.portfolio import (
 )
 from encash.backtest.simulation.weight_limits import limited_weights, neutral_weights
 from encash.clusters.filters.base import CandidateFilter
-from encash.errors import InputError
+from encash.errors import InputError, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,28 @@ def sides_of(
         raise InputError("short worst-clusters needs a filter by cluster; give --clusters, or --short bottom")
     cluster = signals.cluster if cluster is None else cluster
     asked = setup.signal_days, setup.sessions.tickers, candidates, cluster, signals.distance
-    kept = candidates if filter is None else filter.keep(*asked)
+    kept = candidates if filter is None else _keep(filter, *asked)
     if config.short == "none":
         return Sides(kept=kept)
     worst = filter is not None and config.short == "worst-clusters"
-    return Sides(kept=kept, shorted=filter.reversed().keep(*asked) if filter is not None and worst else kept)
+    return Sides(kept=kept, shorted=_keep(filter.reversed(), *asked) if filter is not None and worst else kept)
+
+
+def _keep(
+    filter: CandidateFilter, days: Days, tickers: tuple[str, ...], candidates: Bool, cluster: Int32, distance: Float32
+) -> Bool:
+    """Return the candidates that a filter keeps, shape (R, N).
+
+    Raises:
+        InputError: a filter of the user returned something else.
+    """
+    kept = filter.keep(days, tickers, candidates, cluster, distance)
+    if not isinstance(kept, np.ndarray) or kept.dtype != np.bool_ or kept.shape != candidates.shape:
+        raise InputError(
+            f"the filter {filter.name} returned {shown(kept)}; expected an array of bool of shape {candidates.shape}: "
+            "test it with encash.testing.FilterContract"
+        )
+    return kept
 
 
 def _group_rules(config: BacktestConfig, setup: RunSetup) -> GroupRules | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 from encash.arrays import Float64
 from encash.backtest.simulation.costs.base import BUY, CostModel
 from encash.errors import FormatError, InputError
-from encash.text_files import read_csv, to_whole
+from encash.text_files import read_csv
 
 _COLUMNS = ["ticker", "shares"]
+_WHOLE = re.compile("[0-9]{1,15}")
+"""Whole shares that a float64 holds exactly."""
 _SHRINK = 1e-9
 """Minimum fraction by which the invested value falls if its costs are not paid for."""
 _MOST_STEPS = 200
@@ -58,13 +61,13 @@ def read_positions(path: str | Path) -> dict[str, int]:
     """
     held: dict[str, int] = {}
     for number, (ticker, shares) in read_csv(path, _COLUMNS, kind="file of positions")[1]:
-        if not ticker or not shares.isdecimal():
+        if not ticker or not _WHOLE.fullmatch(shares):
             raise FormatError(
                 f"{path}, line {number}: {ticker},{shares}; expected a ticker and whole shares, such as AAPL,120"
             )
         if ticker in held:
             raise FormatError(f"{path}, line {number}: {ticker} is given twice; expected one line per ticker")
-        held[ticker] = to_whole(shares)
+        held[ticker] = int(shares)
     return held
 
 

@@ -305,5 +305,5 @@ def _failure(cells: Cells, error: BaseException) -> Failure:
         first=str(cells.days.min()),
         last=str(cells.days.max()),
         entries=len(cells),
-        cause=f"{type(error).__name__}: {error}",
+        cause=" ".join(f"{type(error).__name__}: {error}".split()),
     )

@@ -26,6 +26,7 @@ from encash.errors import EncashError, reason
 from encash.input_files import check_url, is_url, refuse_url
 from encash.live_progress import Bar, LiveLine, is_live
 from encash.remote_files import one_version
+from encash.plugins import place_in_named
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -221,20 +222,32 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
         return 1
     except KeyboardInterrupt as stop:
         message, code = f"stopped; {one_line(str(stop)) or _KEPT}", 1
-    except (EncashError, OSError, MemoryError, ImportError, RuntimeError, UnicodeEncodeError) as error:
-        if not is_expected(error):
+    except (Exception, SystemExit) as error:
+        if (said := _said(error)) is None:
             raise
         if getattr(arguments, "debug", False):
             import traceback
 
             traceback.print_exc()
-        message, code = failure(error)
+        message, code = said
         if isinstance(error, OSError) and not isinstance(error, EncashError) and error.filename is None:
             _discard_stdout()  # it may be stdout itself that cannot be written
     print(f"{program}: {message}", file=sys.stderr)
     if console.as_json:
         _print_error(message)
     return code
+
+
+def _said(error: BaseException) -> tuple[str, int] | None:
+    """Return the line and the exit code of an expected error, or of one in code that the user named; None for a defect
+    of ours."""
+    if isinstance(error, SystemExit):  # no command of ours ends so
+        return f"sys.exit({error.code!r}) was called by the code that was named; return or raise instead", 2
+    if is_expected(error):
+        return failure(error)
+    if (place := place_in_named(error)) is None:
+        return None
+    return one_line(f"{place}: {type(error).__name__}: {error}; correct this code (--debug shows the traceback)"), 2
 
 
 def _check_urls(arguments: argparse.Namespace) -> None:

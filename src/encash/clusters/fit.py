@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from encash.arrays import Bool, Days, Float32, Float64, Text, day_text
-from encash.clusters.clusterers.base import Clusterer, too_many_clusters
+from encash.clusters.clusterers.base import Clusterer, Partition, too_many_clusters
 from encash.clusters.clusterers.registry import make_clusterer
 from encash.clusters.draw import draw_scores, group_ranks, ticker_codes, ticker_keys
 from encash.clusters.geometry import Geometry
 from encash.clusters.model import ClusterModel
-from encash.errors import InputError, MismatchError
+from encash.errors import InputError, MismatchError, shown
 from encash.fingerprint import row_digests
 from encash.plugins import is_attribute
 from encash.progress import Progress
@@ -199,7 +199,7 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
     mean, scale = _moments(vectors, standardize=config.standardize)
     components, explained = _principal(vectors, mean, scale, config.pca_components)
     space = _project(vectors, mean, scale, components)
-    found = clusterer.fit(space, k=config.k, seed=config.seed, progress=progress).by_size()
+    found = _whole(clusterer.fit(space, k=config.k, seed=config.seed, progress=progress), space, config).by_size()
     return ClusterModel(
         centroids=found.centroids,
         rule=found.rule,
@@ -216,6 +216,26 @@ def fit_sample(sample: FitSample, *, config: FitConfig, encoder: str, progress: 
         explained=explained,
         notes={"entries": len(vectors), "entries_seen": sample.seen, **config.options()},
     )
+
+
+def _whole(found: Partition, space: Float32, config: FitConfig) -> Partition:
+    """Refuse what a clusterer of the user returned, unless it is k clusters of all vectors."""
+    shape = (config.k, space.shape[1])
+    whole = (
+        isinstance(found, Partition)
+        and found.centroids.shape == shape
+        and np.isfinite(found.centroids).all()
+        and found.cluster.shape == found.distance.shape == space.shape[:1]
+        and found.cluster.dtype.kind in "iu"
+        and np.isin(found.cluster, np.arange(config.k)).all()
+        and np.isfinite(found.distance).all()
+    )
+    if not whole:
+        raise InputError(
+            f"the clusterer {config.method} returned {shown(found)}; expected Partition.of(vectors, centroids, rule) "
+            f"with finite centroids of shape {shape}: test it with encash.testing.ClustererContract"
+        )
+    return found
 
 
 def _thinned(kept: list[Batch], config: FitConfig) -> list[Batch]:

@@ -261,7 +261,10 @@ def _measure(encoder: Encoder) -> None:
     for count in (1, min(8, encoder.batch_size), encoder.batch_size):  # the first call is slower than all others
         windows = np.zeros((count, encoder.spec.lookback, encoder.spec.num_features), dtype=np.float32)
         began = time.perf_counter()
-        encoder.encode(windows)
+        try:
+            encoder.encode(windows)
+        except Exception:  # noqa: BLE001  # a build names the windows that fail, and one of zeros may be no window
+            return
         encoder.entries_per_second = count / (time.perf_counter() - began)
         if count > 1 and encoder.batch_size / encoder.entries_per_second > 1.0:
             break

@@ -115,7 +115,7 @@ def function_weights(
 def _call(function: WeightFunction, names: tuple[str, ...], returns: Float64, where: str) -> Any:
     try:
         return function(names, returns)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{where} raised {type(error).__name__}: {error}; correct the function") from error
 
 

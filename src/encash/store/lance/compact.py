@@ -21,6 +21,7 @@ from encash.store.lance.location import Location
 from encash.store.lance.snapshot import LanceSnapshot
 from encash.store.local.file_checksums import FOLDER as CHECKSUMS
 from encash.store.local.file_checksums import remove_stale_checksums
+from encash.text_files import read_json
 
 _TABLE_BATCHES = 8
 """Batches that are made at once, from one table."""
@@ -113,6 +114,6 @@ def remove_leftovers(where: Location, datasets: Sequence[Any], *, keep: int) -> 
 def _read_record(path: Path) -> dict[str, int]:
     """Return when each unreferenced file was first seen; nothing if that is not recorded or not readable."""
     try:
-        return {str(name): int(seen) for name, seen in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
+        return {str(name): int(seen) for name, seen in read_json(path, kind="record", fix="remove it").items()}
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}

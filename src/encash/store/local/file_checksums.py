@@ -18,7 +18,8 @@ from typing import Any
 import xxhash
 
 from encash.atomic_write import sync
-from encash.errors import FormatError
+from encash.errors import FormatError, MissingFileError
+from encash.text_files import read_json
 
 FOLDER = "_seals"
 """Name on disk since format 1."""
@@ -123,7 +124,7 @@ class _Checksum:
 def _read_checksum(root: Path, name: str) -> _Checksum | None:
     """Return the checksum of a file; None if it has none."""
     try:
-        stored = json.loads(_checksum_path(root, name).read_text())
+        stored = read_json(_checksum_path(root, name), kind="checksum", fix=_repair_hint(root, name))
         forecasts = stored.get("forecasts")
         return _Checksum(
             size=int(stored["bytes"]),
@@ -131,9 +132,9 @@ def _read_checksum(root: Path, name: str) -> _Checksum | None:
             digest=stored["xxh3"],
             forecasts=None if forecasts is None else (_ranges(forecasts["ranges"]), forecasts["xxh3"]),
         )
-    except FileNotFoundError:
+    except MissingFileError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (FormatError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise FormatError(f"the checksum of {root / name} is damaged; {_repair_hint(root, name)}") from None
 
 

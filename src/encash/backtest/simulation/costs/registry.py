@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from urllib.parse import parse_qsl
 
-from encash.backtest.simulation.costs.base import CostModel
-from encash.errors import InputError, meant
+import numpy as np
+
+from encash.backtest.simulation.costs.base import BUY, SELL, CostModel
+from encash.errors import InputError, meant, shown
 from encash.plugins import find_plugin
 
 ENTRY_POINTS = "encash.costs"
@@ -52,4 +54,21 @@ def make_costs(text: str, settings: Mapping[str, float]) -> CostModel:
             f"the cost model is {text!r}; expected {name}, or {name}?field=value with numbers of 0 or more for "
             f"{', '.join(names) or 'no field'}{meant(unknown, names)}"
         ) from None
-    return found(**{field: settings[field] for field in names if field in settings} | given)
+    costs = found(**{field: settings[field] for field in names if field in settings} | given)
+    if name not in COSTS:
+        _check_fees(costs, text)
+    return costs
+
+
+def _check_fees(costs: CostModel, text: str) -> None:
+    """Refuse a model of the user with invalid fees: a NaN would end all trading in silence."""
+    shares, price = np.array([0.0, 1.0, 100.0]), np.array([20.0, 20.0, 20.0])
+    for side in (BUY, SELL):
+        fees = costs.fee(side, shares.copy(), price.copy())
+        known = isinstance(fees, np.ndarray) and fees.dtype.kind == "f" and fees.shape == shares.shape
+        if not known or fees[0] != 0.0 or not (np.diff(fees) >= 0).all() or not np.isfinite(fees).all():
+            raise InputError(
+                f"the cost model {text!r} asks fees of {shown(fees)} for {shares.tolist()} shares; expected an array "
+                "of one number per order, 0 without shares and never falling with them: test it with "
+                "encash.testing.CostModelContract"
+            )
