@@ -25,8 +25,8 @@ from encash.command_start import STOPPING, stop
 from encash.errors import EncashError, reason
 from encash.input_files import check_url, is_url, refuse_url
 from encash.live_progress import Bar, LiveLine, is_live
-from encash.remote_files import one_version
 from encash.plugins import place_in_named
+from encash.remote_files import one_version
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
