@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
         (tmp_path / "p.csv").write_text(text)
         with pytest.raises(FormatError, match=expected):
             read_positions(tmp_path / "p.csv")
+
+
+def test_orders_for_spreadsheets_have_no_formulas():
+    """An apostrophe before =, +, - and @ if it is asked for; a comma in a ticker is quoted in both."""
+    names = ["=A1", "B", "X,Y"]
+    found = make_orders(dict.fromkeys(names, 0.3), {}, dict.fromkeys(names, 10.0), cash=1000.0, costs=Costs())
+    plain, shown = (
+        [row[0] for row in csv.reader(found.to_csv(spreadsheet=asked).splitlines()[1:])] for asked in (False, True)
+    )
+    assert (plain, shown) == (["=A1", "B", "X,Y"], ["'=A1", "B", "X,Y"])

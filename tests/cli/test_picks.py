@@ -175,5 +175,8 @@ def test_picks_give_the_orders_of_a_nightly_job(
     cash = ["--cash", str(first["cash_after"]), "--buy-fee", "0", "--sell-fee", "0"]
     assert answer(capsys, *command, *cash)["orders"] == []
     assert "give that too" in refusal(capsys, "picks", "--date", "latest", *inputs, "--cash", "5")
+    assert "give --orders CSV too" in refusal(capsys, "picks", "--date", "latest", *inputs, "--orders", "--spreadsheet")
+    answer(capsys, *command, "--cash", "9", "--spreadsheet")
+    assert (tmp_path / "orders_spreadsheet.csv").read_text() == orders.read_text()  # no ticker is a formula
     assert main([*command, "--cash", "9", "--quiet"]) == 0
     assert "account " in capsys.readouterr().out

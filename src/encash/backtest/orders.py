@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import numpy as np
 
 from encash.arrays import Float64
 from encash.backtest.simulation.costs.base import BUY, CostModel
+from encash.backtest.simulation.ledger import no_formula
 from encash.errors import FormatError, InputError
 from encash.text_files import read_csv
 
@@ -50,6 +53,15 @@ class OrderList:
     """Cash after all orders are filled at the prices of the day, costs included; 0 or more."""
     kept: tuple[str, ...]
     """Positions without a price on the day: they are not traded, and are valued at 0."""
+
+    def to_csv(self, *, spreadsheet: bool = False) -> str:
+        """Return the orders as CSV; `spreadsheet` is that of `Ledger.to_csv`."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("ticker", "side", "shares", "price"))
+        for one in self.orders:
+            writer.writerow((no_formula(one.ticker) if spreadsheet else one.ticker, one.side, one.shares, one.price))
+        return text.getvalue()
 
 
 def read_positions(path: str | Path) -> dict[str, int]:

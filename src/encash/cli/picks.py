@@ -53,6 +53,11 @@ def register(parser: Parser) -> None:
     )
     trades.add_argument("--positions", type=place, metavar="FILE", help="what is held: ticker,shares (nothing)")
     trades.add_argument("--cash", type=float, default=0.0, metavar="AMOUNT", help="beside the positions (0)")
+    trades.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="also write the file of orders as NAME_spreadsheet.csv, in which tickers such as =A1 and -X are text",
+    )
     setting_flags(trades, "money", only=COST_SETTINGS)
 
 
@@ -61,6 +66,8 @@ def run_picks(arguments: argparse.Namespace, console: Console) -> None:
     config = configuration(arguments)
     if config.short != "none" and arguments.orders is not None:
         raise InputError("--orders does not sell short; leave --orders or --short out")
+    if arguments.spreadsheet and arguments.orders in (None, SHOWN_ONLY):
+        raise InputError("--spreadsheet is for a file of orders; give --orders CSV too")
     check_groups(arguments, config)
     chosen = api.picks(date=arguments.date, **input_keywords(arguments, console), **setting_keywords(arguments))
     values = chosen.to_json()
@@ -96,8 +103,10 @@ def _orders(arguments: argparse.Namespace, date: np.datetime64, weights: dict[st
         costs=configuration(arguments).costs(),
     )
     if arguments.orders != SHOWN_ONLY:
-        lines = [f"{one.ticker},{one.side},{one.shares},{one.price!r}" for one in found.orders]
-        write_whole(arguments.orders, ("\n".join(["ticker,side,shares,price", *lines]) + "\n").encode())
+        write_whole(arguments.orders, found.to_csv().encode())
+        if arguments.spreadsheet:
+            beside = arguments.orders.with_name(f"{arguments.orders.stem}_spreadsheet.csv")
+            write_whole(beside, found.to_csv(spreadsheet=True).encode())
     return found
 
 

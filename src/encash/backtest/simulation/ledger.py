@@ -52,10 +52,19 @@ class Ledger:
         writer.writerow(_HEADER)
         columns = [column.tolist() for column in (self.date.astype(str), self.ticker, self.side)]
         if spreadsheet:
-            columns[1] = [f"'{ticker}" if ticker.startswith(_FORMULA) else ticker for ticker in columns[1]]
+            columns[1] = [no_formula(ticker) for ticker in columns[1]]
         columns += [column.tolist() for column in (self.shares, self.price, self.fee)]
         writer.writerows(zip(*columns, strict=True))
         return text.getvalue()
+
+
+def no_formula(text: str) -> str:
+    """Return the cell of a spreadsheet that shows a text, with an apostrophe if it would be a formula.
+
+    >>> no_formula("=A1"), no_formula("AAPL")
+    ("'=A1", 'AAPL')
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def make_ledger(trades: Trades, days: Days, tickers: Text, borrowed: BorrowFees | None = None) -> Ledger:
