@@ -147,6 +147,28 @@ def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture
     ]
 
 
+def test_of_many_picks_some_days_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days at equal distances, and the best and the worst of all days, by what followed the picks; a requested day is
+    shown too, and only the first ones count in means."""
+    run, cache = tmp_path / "run", str(folder / "c.lance")
+    answer(capsys, *runs(folder, "--cache", cache, "--run-dir", str(run)))
+    every = pipeline.neighborhoods(read_run(run), cache, folder / "p.h5")
+    days = sorted({one.day for one in every})
+    after = {day: np.mean([one.actual for one in every if one.day == day]) for day in days}
+    assert all(one.regular for one in every)
+    assert {one.day for one in every if one.remark == "best day"} == {max(days, key=lambda day: after[day])}
+    assert {one.day for one in every if one.remark == "worst day"} == {min(days, key=lambda day: after[day])}
+    monkeypatch.setattr("encash.pipeline.neighbors._MOST_PICKS", 4)
+    some = pipeline.neighborhoods(read_run(run), cache, folder / "p.h5", days=[days[1]])
+    assert {one.day for one in some if one.remark != "regular"} < set(days)
+    assert {one.day for one in some if one.regular} <= {days[0], days[-1]}
+    remarks = {one.remark: one.day for one in some}
+    assert remarks["requested"] == days[1]
+    assert {"best day", "worst day"} & set(remarks)
+
+
 def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The page shows the words that ran; run again, they write the same equity and ledger, byte by byte."""
 
