@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encash import open_cache, open_prices, pipeline
+from encash import open_cache, open_panel, open_prices, pipeline
 from encash.cli import main
 from encash.cli.main import parser
 from encash.panel.bars import Bars
@@ -21,7 +21,8 @@ from encash.panel.write import write_prices
 from encash.report import read_run
 from encash.report.commands import TAKEN, run_command
 from encash.report.commands import test_command as page_command
-from tests.cli.commands import answer, models, refusal, runs
+from encash.testing import write_checkpoint
+from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
 from tests.report.test_render import Page
 
 
@@ -107,6 +108,12 @@ def test_a_report_shows_neighbors_and_the_equality_of_two_runs(
     assert "picked nothing on 1999-01-04" in refusal(capsys, *report, "--prices", str(prices), "--day", "1999-01-04")
     assert "give --cache and --prices" in refusal(capsys, "report", str(twice[0]), "--day", "1999-01-04")
     assert "with --day" in refusal(capsys, *report, "--prices", str(prices), "--ticker", ticker)
+    other, model = tmp_path / "other.lance", tmp_path / "other.pt"
+    width = open_panel(folder / "f.h5").num_features
+    write_checkpoint(model, seed=7, num_features=width, lookback=LOOKBACK)
+    answer(capsys, "build", "--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(other))
+    line = refusal(capsys, "report", str(twice[0]), "--out", str(page), "--cache", str(other), "--prices", str(prices))
+    assert "give the cache of the run" in line
 
 
 def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def neighbors(run: Run, extras: Extras) -> Chart | None:
         template="chart_neighbors.html.j2",
         rows=days,
         table=_table(shown),
-        note="Up to 12 nearest embeddings whose return had ended before the day; of days of one ticker within 20 "
-        "sessions only the nearest counts, because their windows overlap. At most 6 picks of a day. Days at equal "
-        "distances, the best and the worst one; encash report --day DAY adds others.",
+        note="Returns from the close of the day. Up to 12 nearest embeddings whose return had ended before it; of days "
+        "of one ticker within 20 sessions only the nearest counts, because their windows overlap. At most 6 picks of a "
+        "day. Days at equal distances, the best and the worst one; encash report --day DAY adds others.",
         wide=True,
     )
 
