@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encash import open_cache, open_prices, pipeline
+from encash import open_cache, open_panel, open_prices, pipeline
 from encash.cli import main
 from encash.cli.main import parser
 from encash.panel.bars import Bars
@@ -21,7 +21,8 @@ from encash.panel.write import write_prices
 from encash.report import read_run
 from encash.report.commands import TAKEN, run_command
 from encash.report.commands import test_command as page_command
-from tests.cli.commands import answer, models, refusal, runs
+from encash.testing import write_checkpoint
+from tests.cli.commands import LOOKBACK, answer, models, refusal, runs
 from tests.report.test_render import Page
 
 
@@ -107,6 +108,12 @@ def test_a_report_shows_neighbors_and_the_equality_of_two_runs(
     assert "picked nothing on 1999-01-04" in refusal(capsys, *report, "--prices", str(prices), "--day", "1999-01-04")
     assert "give --cache and --prices" in refusal(capsys, "report", str(twice[0]), "--day", "1999-01-04")
     assert "with --day" in refusal(capsys, *report, "--prices", str(prices), "--ticker", ticker)
+    other, model = tmp_path / "other.lance", tmp_path / "other.pt"
+    width = open_panel(folder / "f.h5").num_features
+    write_checkpoint(model, seed=7, num_features=width, lookback=LOOKBACK)
+    answer(capsys, "build", "--model", str(model), "--data", str(folder / "f.h5"), "--cache", str(other))
+    line = refusal(capsys, "report", str(twice[0]), "--out", str(page), "--cache", str(other), "--prices", str(prices))
+    assert "give the cache of the run" in line
 
 
 def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -145,6 +152,28 @@ def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture
     assert before == [
         (one.ticker, one.day, one.days, one.tickers, one.returns.tolist()) for one in again if one.day <= middle
     ]
+
+
+def test_of_many_picks_some_days_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days at equal distances, and the best and the worst of all days, by what followed the picks; a requested day is
+    shown too, and only the first ones count in means."""
+    run, cache = tmp_path / "run", str(folder / "c.lance")
+    answer(capsys, *runs(folder, "--cache", cache, "--run-dir", str(run)))
+    every = pipeline.neighborhoods(read_run(run), cache, folder / "p.h5")
+    days = sorted({one.day for one in every})
+    after = {day: np.mean([one.actual for one in every if one.day == day]) for day in days}
+    assert all(one.regular for one in every)
+    assert {one.day for one in every if one.remark == "best day"} == {max(days, key=lambda day: after[day])}
+    assert {one.day for one in every if one.remark == "worst day"} == {min(days, key=lambda day: after[day])}
+    monkeypatch.setattr("encash.pipeline.neighbors._MOST_PICKS", 4)
+    some = pipeline.neighborhoods(read_run(run), cache, folder / "p.h5", days=[days[1]])
+    assert {one.day for one in some} < set(days)
+    assert {one.day for one in some if one.regular} <= {days[0], days[-1]}
+    remarks = {one.remark: one.day for one in some}
+    assert remarks["requested"] == days[1]
+    assert {"best day", "worst day"} & set(remarks)
 
 
 def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

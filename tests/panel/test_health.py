@@ -18,7 +18,8 @@ from encash.panel.health import Health, measure_health
 from encash.panel.panel import PRICE_COLUMNS
 from encash.panel.tables import ReadOptions
 from encash.panel.toy import business_days, toy_panel
-from encash.panel.untraded import is_untraded, traded_bars
+from encash.panel.untraded import TradedBars, is_untraded, traded_bars
+from encash.panel.write import write_prices
 
 SMALL = FeatureConfig(spans=(1, 2, 5), scale_span=5)
 TODAY = np.datetime64("2024-06-01")
@@ -55,6 +56,33 @@ def health_of(*bars: Bars, **options) -> Health:
 def found(health: Health) -> dict[str, int]:
     """Counts of what is suspicious."""
     return {name: finding.count for name, finding in health.findings.items() if finding.suspicious}
+
+
+def test_the_days_of_all_cases_are_in_the_prices_file(tmp_path: Path) -> None:
+    """Those of each finding, if they fit an attribute; a finding with too many is not located, and the file is
+    written all the same. Malformed days are refused by name."""
+    bars = scaled(scaled(walk(count=300), slice(50, None), 3.0), slice(200, None), 1 / 3)
+    summary = health_of(bars).summary()
+    moves = [[int(bars.days[at].astype(int))] * 2 for at in (50, 200)]
+    assert summary["spans"]["largest_moves"] == {"T0": moves}
+    zero = {f"T{number}": bars.days for number in range(40)}
+    many = TradedBars(bars={"T0": bars}, zero_volume=zero, left_out=0, without_volume=())
+    summary = measure_health(many, today=TODAY).summary()
+    assert summary["zero_volume"]["count"] == 12_000
+    assert "zero_volume" not in summary["spans"]
+    write_prices(tmp_path / "p.h5", many.bars.items(), health=summary)
+    assert open_prices(tmp_path / "p.h5").health == summary
+    malformed: list[Any] = [
+        [],
+        {"gaps": []},
+        {"gaps": {"T0": [1]}},
+        {"gaps": {"T0": [[1, "2"]]}},
+        {"gaps": {"T0": [[1]]}},
+    ]
+    for spans in malformed:
+        write_prices(tmp_path / "p.h5", many.bars.items(), health={**summary, "spans": spans})
+        with pytest.raises(FormatError, match="does not list days"):
+            open_prices(tmp_path / "p.h5")
 
 
 @given(seed=st.integers(0, 10_000), ohlc=st.booleans(), volatility=st.sampled_from([0.005, 0.01, 0.03]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from encash.errors import InputError
-from encash.report import Extras, Skill, coverage_picture, formatting, read_run, style
+from encash.report import Extras, Neighborhood, Skill, coverage_picture, formatting, read_run, render_report, style
 from encash.report.charts import CHARTS, run_charts
 from encash.report.charts.equity import equity
 from encash.report.charts.occupancy import occupancy_figure
@@ -27,6 +27,29 @@ def states():
     cells = np.zeros((len(DAYS), len(TICKERS)), dtype=np.int8)
     cells[:10, 1], cells[20:25, 2], cells[:, 3] = 3, 2, 1
     return cells
+
+
+def test_the_neighbors_of_as_many_picks_as_are_shown_leave_the_page_small(write_run, tmp_path):
+    """Those of 300 picks with 12 neighbors each take 700 KB at most, tickers with long names included."""
+    days = np.busday_offset("2016-02-01", np.arange(60), roll="forward")
+    draw = np.random.default_rng(0)
+    near = [
+        Neighborhood(
+            ticker=f"TICKER{place}.XNYS",
+            day=str(day),
+            days=tuple(map(str, days[:12] - 900)),
+            tickers=tuple(f"OTHER{number}.XNYS" for number in range(12)),
+            distance=draw.random(12),
+            returns=draw.normal(0, 0.05, 12),
+            actual=float(draw.normal(0, 0.05)),
+        )
+        for day in days
+        for place in range(5)
+    ]
+    text = render_report([write_run()], tmp_path / "r.html", extras=Extras(neighborhoods=near)).read_text()
+    figure = text.partition('id="chart-similar-days"')[2].partition("</figure>")[0]
+    assert figure.count('class="track"') == 300
+    assert len(figure) < 700_000
 
 
 def test_a_drawing_is_well_formed_and_themed(write_run):

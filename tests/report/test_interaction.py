@@ -212,7 +212,7 @@ def test_dragging_zooms_all_charts_over_time(tab, page, folder):
     zoomed = "document.querySelectorAll('figure[data-zoomed]').length"
     assert tab.run(zoomed) == tab.run("document.querySelectorAll('figure[data-time]').length") > 5
     text = tab.run("document.querySelector('.zoom.shown b').textContent")
-    first, last, net = re.match(r"(\S+) to (\S+), net (\S+), ", text).groups()
+    ((first, last, net),) = re.findall(r"(\S+) to (\S+), net (\S+), ", text)
     run = read_run(folder)
     ends = np.searchsorted(run.equity.days, np.array([first, last], dtype="datetime64[D]"), side="right") - 1
     assert net == signed_percent(run.path[ends[1]] / run.path[ends[0]] - 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from encash import clusters, report
 from encash.arrays import Bool, Days, Float32, Float64, Text
-from encash.errors import InputError, UnknownKeyError
+from encash.errors import InputError, MismatchError, UnknownKeyError
 
 if TYPE_CHECKING:
     from encash.cache import Cache
@@ -62,11 +62,13 @@ def neighborhoods(
 
     Raises:
         InputError: a day without picks, and no tickers.
+        MismatchError: the cache of a different encoder.
         UnknownKeyError: the cache has no entry of a ticker on one of these days.
     """
     import encash
 
     cache, prices, horizon = encash.open_cache(cache_path), encash.open_prices(prices_path), run.horizon or 1
+    _check_encoder(run, cache, cache_path)
     policy: Delisting = run.config.get("delisting", "last")
     asked = np.unique(np.array(days, dtype="datetime64[D]"))
     picks = _requested(_picks_of(run), cache, asked, tickers)
@@ -88,6 +90,16 @@ def neighborhoods(
         )
         for at, near in _search(cache, prices, picks, max(_EMBARGO, horizon + 1))
     )
+
+
+def _check_encoder(run: report.Run, cache: Cache, path: str) -> None:
+    """Refuse a cache of an encoder other than the one of the run, as far as both are known."""
+    recorded, spec = run.fingerprints.get("encoder"), cache.encoder_spec
+    if recorded and spec is not None and spec.fingerprint != recorded:
+        raise MismatchError(
+            f"{path} is a cache of the encoder {spec.fingerprint[:12]}…, and {run.name} used {recorded[:12]}…; "
+            "give the cache of the run"
+        )
 
 
 def _picks_of(run: report.Run) -> _Picks:

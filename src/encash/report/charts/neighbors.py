@@ -64,9 +64,9 @@ def neighbors(run: Run, extras: Extras) -> Chart | None:
         template="chart_neighbors.html.j2",
         rows=days,
         table=_table(shown),
-        note="Up to 12 nearest embeddings whose return had ended before the day; of days of one ticker within 20 "
-        "sessions only the nearest counts, because their windows overlap. At most 6 picks of a day. Days at equal "
-        "distances, the best and the worst one; encash report --day DAY adds others.",
+        note="Returns from the close of the day. Up to 12 nearest embeddings whose return had ended before it; of days "
+        "of one ticker within 20 sessions only the nearest counts, because their windows overlap. At most 6 picks of a "
+        "day. Days at equal distances, the best and the worst one; encash report --day DAY adds others.",
         wide=True,
     )
 
@@ -151,8 +151,8 @@ def _table(shown: Sequence[Neighborhood]) -> Table:
             Column(name="pick", values=[one.ticker for one, *_ in flat]),
             Column(name="neighbor", values=[ticker for _, _, ticker, *_ in flat]),
             Column(name="day of the neighbor", values=[day for _, day, *_ in flat]),
-            Column(name="distance", values=[row[3] for row in flat], unit=NUMBER),
-            Column(name="return that followed", values=[row[4] for row in flat], unit=RETURN),
-            Column(name="return after the pick", values=[one.actual for one, *_ in flat], unit=RETURN),
+            Column(name="distance", values=[round(row[3], 4) for row in flat], unit=NUMBER),
+            Column(name="return that followed", values=[round(row[4], 5) for row in flat], unit=RETURN),
+            Column(name="return after the pick", values=[round(one.actual, 5) for one, *_ in flat], unit=RETURN),
         )
     )
