@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from encash.backtest import Groups
 from encash.cache import AverageBy, Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
-from encash.errors import InputError, shown
+from encash.errors import InputError, meant, shown
 from encash.live_progress import Bar, is_live
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
@@ -155,7 +154,7 @@ def folder_of(name: str, value: Any) -> Path | None:
     return None if value is None else Path(path_of(name, value))
 
 
-def universe_of(tickers: Sequence[str] | None, membership: str | Path | None) -> Path | tuple[str, ...] | None:
+def universe_of(tickers: Iterable[str] | None, membership: str | Path | None) -> Path | tuple[str, ...] | None:
     """Return the candidates of a run: a membership file, names, or None for all tickers with prices.
 
     Raises:
@@ -165,9 +164,9 @@ def universe_of(tickers: Sequence[str] | None, membership: str | Path | None) ->
         raise InputError("both tickers and a membership were given; give one of them")
     if tickers is None:
         return folder_of("membership", membership)
-    if not tickers:
+    if not (names := tuple(tickers)):
         raise InputError("tickers is empty; expected a list of names such as ['AAPL', 'MSFT'], or None for all")
-    return tuple(tickers)
+    return names
 
 
 def groups_of(groups: GroupsLike | None) -> Groups | None:
@@ -199,9 +198,7 @@ def spec_of(kind: type[Spec], settings: Mapping[str, Any], what: str) -> Spec:
     names = [one.name for one in fields(kind)]
     for name in settings:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
-            raise InputError(f"{name!r} is not {what}; {meant}")
+            raise InputError(f"{name!r} is not {what}{meant(name, names) or '; expected one of ' + ', '.join(names)}")
     if kind is engine.BacktestConfig:  # says more about its values
         return kind(**settings)
     hints = get_type_hints(kind, localns={"AverageBy": AverageBy})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -149,7 +149,7 @@ def backtest(
     scores: ScoresLike | None = None,
     model: ModelLike | None = None,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     reference: str | Path | None = None,
     run_dir: str | Path | None = None,
@@ -186,6 +186,11 @@ def backtest(
     Raises:
         InputError: an unknown setting, or one that these inputs do not allow.
         LookaheadError: the clusters, head or encoder have seen days of the run.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", horizon=5, top_k=3, start="2020-05-13")
+        run.summary["sharpe"], run.equity.to_pandas()
     """
     config, inputs = open_run(
         settings, filter=filter, clusters=clusters, groups=groups, tickers=tickers, membership=membership,
@@ -217,6 +222,11 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
 
     Raises:
         InputError: not a run, or a number that is not whole or too small.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", start="2020-05-13")
+        encash.compare(run, draws=20).verdict["sentence"]
     """
     at_least("draws", draws, 0), at_least("num_trials", num_trials, 1)
     with progress("comparisons", "steps") as bar:
@@ -244,6 +254,16 @@ def report(
 
     Returns:
         The path of the page.
+
+    Raises:
+        InputError: no run.
+        MissingFileError: a folder without a run.
+        MismatchError: clusters that the run was not filtered by.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", start="2020-05-13")
+        encash.report(run, out="report.html")
     """
     several = list(runs) if isinstance(runs, tuple) else [runs]
     at_least("horizon", horizon, 1)
@@ -262,7 +282,7 @@ def open_run(
     filter: Any,
     clusters: Any,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     **given: Any,
 ) -> tuple[engine.BacktestConfig, engine.BacktestInputs]:
