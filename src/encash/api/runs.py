@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import encash.backtest as engine
 import encash.report as pages
 from encash import pipeline
@@ -125,15 +127,48 @@ class RunComparison(Shown):
     values: dict[str, Any]
     """``verdict``: p, alpha and the sentence."""
 
+    alternatives: tuple[pages.Alternative, ...] = ()
+    """Variants of the run on the same days, such as no filter and a delay; none without random filters."""
+
     @property
     def verdict(self) -> dict[str, Any]:
-        """Result of the comparison with random filters: p, alpha, and the sentence."""
+        """Result of the comparison with random filters: p, alpha, and the sentence.
+
+        Raises:
+            InputError: there was none.
+        """
+        if "verdict" not in self.values:
+            raise InputError("the run was compared with no random filters; give draws of 1 or more")
         found: dict[str, Any] = self.values["verdict"]
         return found
+
+    @property
+    def table(self) -> Table:
+        """One row per alternative: means of its figures over its runs."""
+        figures = ("final_capital", "sharpe", "max_drawdown")
+        means = {name: [getattr(one, name).mean for one in self.alternatives] for name in figures}
+        return Table(
+            {
+                "name": np.array([one.name for one in self.alternatives], dtype=np.str_),
+                "runs": np.array([one.runs for one in self.alternatives], dtype=np.int64),
+                **{name: np.array(values, dtype=np.float64) for name, values in means.items()},
+            }
+        )
 
     def title(self) -> str:
         """Return the verdict."""
         return str(self.verdict["sentence"]) if "verdict" in self.values else "compared with no random filters"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the figures of each alternative."""
+        return [
+            (
+                one.name,
+                f"${one.final_capital.mean:,.0f}, Sharpe {number(one.sharpe.mean)}, max drawdown "
+                f"{percent(one.max_drawdown.mean)}",
+            )
+            for one in self.alternatives
+        ]
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
@@ -233,7 +268,8 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
         )
-    return RunComparison(folder=run.folder, values=values)
+    alternatives = tuple(pages.read_comparisons(run.folder).alternatives) if draws else ()
+    return RunComparison(folder=run.folder, values=values, alternatives=alternatives)
 
 
 @typed
