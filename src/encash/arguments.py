@@ -152,9 +152,9 @@ def _kind(part: Any) -> _Kind:
         return _several(_kinds(inner[0]), length)
     if origin is _FUNCTION:
         return _Kind.where("a function", "functions", callable)
-    name = origin.__name__
+    name = "array" if origin is np.ndarray else origin.__name__
     return _Kind.where(
-        f"{'an' if name[0] in 'AEIOU' else 'a'} {name}", f"{name}s", lambda value: isinstance(value, origin)
+        f"{'an' if name[0] in 'AEIOUa' else 'a'} {name}", f"{name}s", lambda value: isinstance(value, origin)
     )
 
 

@@ -191,3 +191,30 @@ def test_a_time_of_day_is_refused_as_such():
     """It is more than no day."""
     with pytest.raises(InputError, match=r"^end: .* has a time of day"):
         read("end", pandas.Timestamp("2020-06-01 10:00"), DayLike)
+
+
+def test_methods_read_their_arguments_as_functions_do(home):
+    """What they take, and one line for the rest."""
+    cache, panel = encash.open_cache(home / "c.lance"), encash.open_panel(home / "f.h5", prices=home / "p.h5")
+    encoder = encash.load_encoder(home / "m.pt", precision="float32")
+    day: Any = pandas.Timestamp(cache.index().days[10])
+    two: Any = pandas.Series(["T0001", "T0002"], index=[7, 8])
+    vectors, found = cache.get(day, two)
+    assert found.all()
+    number: Any = np.int64(3)
+    assert len(cache.nearest(vectors[0], number, last_day=day)[0]) == 3
+    assert panel.price_table.select(two).tickers == panel.rows(two).tickers == ("T0001", "T0002")
+    assert cache.plan(panel, encoder, tickers=two).tickers == ("T0001", "T0002")
+    wrong: Any = "x"
+    calls: dict[str, Callable[[], object]] = {
+        "tickers": lambda: panel.price_table.select(wrong),
+        "count": lambda: cache.nearest(vectors[0], wrong, last_day=day),
+        "panel": lambda: cache.build(wrong, encoder),
+        "encoder": lambda: cache.with_fallback(panel, wrong),
+        "months": lambda: cache.build(panel, encoder, months=wrong),
+        "prices": lambda: panel.with_prices(wrong),
+        "keep_versions": lambda: cache.compact(keep_versions=wrong),
+    }
+    for name, call in calls.items():
+        with pytest.raises(InputError, match=f"^{name} is 'x'; expected"):
+            call()
