@@ -148,24 +148,29 @@ def _kind(part: Any) -> _Kind:
     if _is_path(part):
         return _PATH
     if origin in _SEVERAL:
-        return _several(_kinds(inner[0]))
+        length = len(inner) if origin is tuple and Ellipsis not in inner else None
+        return _several(_kinds(inner[0]), length)
     if origin is _FUNCTION:
         return _Kind.where("a function", "functions", callable)
-    name = origin.__name__
+    name = "array" if origin is np.ndarray else origin.__name__
     return _Kind.where(
-        f"{'an' if name[0] in 'AEIOU' else 'a'} {name}", f"{name}s", lambda value: isinstance(value, origin)
+        f"{'an' if name[0] in 'AEIOUa' else 'a'} {name}", f"{name}s", lambda value: isinstance(value, origin)
     )
 
 
-def _several(kinds: tuple[_Kind, ...]) -> _Kind:
-    """Return the kind of a list, whose items have one of some kinds."""
+def _several(kinds: tuple[_Kind, ...], length: int | None) -> _Kind:
+    """Return the kind of a list of any or a fixed length, whose items have one of some kinds."""
 
     def take(value: Any) -> tuple[Any, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) > 1:
             raise _Refused
-        return tuple(_take(one, kinds) for one in value)
+        found = tuple(_take(one, kinds) for one in value)
+        if length not in (None, len(found)):
+            raise _Refused
+        return found
 
-    return _Kind(f"a list of {_joined([one.several for one in kinds])}", "lists", take)
+    items = _joined([one.several for one in kinds])
+    return _Kind(f"a list of {items}" if length is None else f"{length} {items}", "lists", take)
 
 
 def _take(value: Any, kinds: tuple[_Kind, ...]) -> Any:

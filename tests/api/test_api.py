@@ -8,6 +8,9 @@ import json
 import pydoc
 import subprocess
 import sys
+import textwrap
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,24 @@ import pyarrow.parquet as pq
 import pytest
 
 import encash
+import encash.api
 import encash.backtest as engine
+from encash import clusters, heads, pipeline
 from encash.cli import main
 from encash.errors import InputError
 from encash.testing import write_checkpoint
 from tests.api.conftest import END, START
+
+_OPTIONS = (pipeline.FilterChoice, pipeline.Sources)
+_KINDS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("audit", "backtest", "picks"), _OPTIONS),
+    "sweep": (pipeline.Sources,),
+    "fit_clusters": (clusters.FitConfig,),
+    "rank_clusters": (clusters.RankConfig, clusters.SelectionRule),
+    "walk_clusters": (clusters.WalkConfig, clusters.FitConfig, clusters.SelectionRule),
+    "fit_head": (heads.HeadConfig,),
+}
+"""Classes whose fields a function also takes, and whose docstrings describe them."""
 
 
 def test_the_workflow_gives_the_bytes_of_the_command_line(sources, ranked, tmp_path, capsys):
@@ -103,7 +119,7 @@ def test_results_show_themselves(sources, ranked, tmp_path):
 
 
 def test_charts_are_figures(sources, tmp_path):
-    """`dir(run.plot)` lists the charts of the page; each is a figure in the colors of paper."""
+    """A chart is a figure in the colors of paper; a name that is none suggests the nearest."""
     run = encash.backtest(**sources, start=START, run_dir=tmp_path / "run")
     assert "equity" in dir(run.plot)
     figure: Any = run.plot.equity()
@@ -112,10 +128,50 @@ def test_charts_are_figures(sources, tmp_path):
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
     assert "#1b5fcf" in colors
     assert not any(str(color).startswith("#0102") for color in colors)
-    with pytest.raises(AttributeError, match="no chart 'equty'; there are"):
+    with pytest.raises(AttributeError, match="no chart 'equty'; did you mean 'equity'"):
         run.plot.equty()
     with pytest.raises(InputError, match="compare it first"):
         run.plot.random_filters()
+
+
+def test_every_chart_that_is_listed_is_drawn(sources, ranked, tmp_path):
+    """`dir(run.plot)` lists charts of which the run has the data, and no tables; more of them after a comparison."""
+    run = encash.backtest(**sources, clusters=ranked, start=START, top_k=2, run_dir=tmp_path / "run")
+    alone = dir(run.plot)
+    encash.compare(run, draws=5)
+    compared = dir(run.plot)
+    assert {"equity", "mean_returns"} <= set(alone) < set(compared) >= {"random_filters"}
+    assert not {"monthly", "drawdowns", "stages", "timings"} & set(compared)
+    for name in compared:
+        assert getattr(run.plot, name)().axes, name
+    assert repr(run.plot) == f"charts: {', '.join(run.plot._names())}"
+    with pytest.raises(InputError, match="monthly is a table"):
+        run.plot.monthly()
+
+
+@pytest.fixture(scope="module")
+def example(home, tmp_path_factory):
+    """The folder of the examples in the docstrings."""
+    folder = tmp_path_factory.mktemp("example")
+    for name in ("features.h5", "prices.h5", "cache.lance", "model.pt"):
+        (folder / name).symlink_to(home / f"{name[0]}{Path(name).suffix}")
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in dir(encash) if name[0].islower()])
+def test_the_help_of_a_function_is_complete_and_its_example_runs(example, monkeypatch, name):
+    """Arguments with their defaults, errors, and lines that can be copied."""
+    monkeypatch.chdir(example)
+    function = getattr(encash.api, name, None) or getattr(encash, name)
+    text = inspect.getdoc(function)
+    assert text is not None
+    assert {"Args:", "Raises:", "Example::"} <= set(text.split())
+    described = text.partition("Args:")[2]
+    for one in inspect.signature(function).parameters.values():
+        assert one.kind is not one.VAR_KEYWORD
+        assert f"{one.name}:" in described or one.name in {of.name for kind in _KINDS[name] for of in fields(kind)}
+    lines = text.partition("Example::")[2].partition("Settings:")[0]
+    exec(textwrap.dedent(lines), {"encash": encash})
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_one(sources):
@@ -305,7 +361,7 @@ def test_options_of_the_inputs_are_paths_as_text(home, sources, tmp_path):
     found = {encash.backtest(**data, cache="c.lance", average=one).result.fingerprint for one in averages}
     assert len(found) == 1
     for wrong in ({"encoders": 5}, {"average": [5]}, {"best_file": 5}, {"model_config": 5}):
-        with pytest.raises(InputError, match=f"{next(iter(wrong))} is a int; expected a path"):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} is .*5.*; expected a path"):
             encash.backtest(**data, cache="c.lance", **wrong)
 
 

@@ -56,7 +56,7 @@ class FakeReader:
     def training_period(self):
         return None if self.encoder_spec is None else self.encoder_spec.train_end
 
-    places = Lookup.places
+    places, describe_forecasts = Lookup.places, Lookup.describe_forecasts
 
 
 @dataclass

@@ -467,7 +467,7 @@ def test_a_reference_without_overlap_is_refused(make_prices, make_lookup, tmp_pa
         ({"top_k": 0}, "top_k is 0"), ({"horizon": 0}, "horizon is 0"), ({"horizon": 2.5}, "horizon is 2.5"),
         ({"sell_fee": 1.0}, "sell_fee is 1.0"), ({"buy_fee": -0.1}, "buy_fee"), ({"slippage": np.nan}, "slippage"),
         ({"initial_capital": 0}, "initial_capital"), ({"subset_size": 0}, "subset_size"), ({"lag": -1}, "lag"),
-        ({"start": "soon"}, "not a day"), ({"start": "2024-02-01", "end": "2024-01-01"}, "is after end"),
+        ({"start": "soon"}, "expected a day"), ({"start": "2024-02-01", "end": "2024-01-01"}, "is after end"),
         ({"phase": 5}, "phase is 5"), ({"fill": "open"}, "give lag 1"), ({"weights": "best"}, "weights is 'best'"),
         ({"delisting": "hope"}, "delisting is 'hope'"), ({"max_missing": 2.0}, "max_missing"),
         ({"allow_lookahead": " "}, "the reason"), ({"confidence_percentile": 101}, "confidence_percentile"),

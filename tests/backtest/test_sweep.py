@@ -427,7 +427,7 @@ def test_a_grid_is_every_combination_and_a_draw_is_reproducible(tmp_path):
         ('[grid]\ntranches = ["false"]\n', InputError, "tranches is 'false'; expected true or false"),
         ("[base]\ntranches = [true]\n[grid]\nseed = [1]\n", InputError, r"tranches is \[True\]"),
         ("[base]\nallow_lookahead = [1]\n[grid]\nseed = [1]\n", InputError, "allow_lookahead is"),
-        ("[base]\nstart = 12:00:00\n[grid]\nseed = [1]\n", InputError, "is not a day"),
+        ("[base]\nstart = 12:00:00\n[grid]\nseed = [1]\n", InputError, "expected a day"),
         ("[base]\nstart = 2020-01-01T12:00:00\n[grid]\nseed = [1]\n", InputError, "has a time of day"),
         ("[grid]\nfilter = [3]\n", InputError, "filter is 3"),
         ("[grid]\nkeep = [true]\n", InputError, "keep is True"),

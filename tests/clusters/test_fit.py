@@ -175,7 +175,7 @@ def test_the_number_of_clusters_is_chosen_by_separation(planted):
         ({"k": 11}, "k is 11, but the 40 entries have only 10 distinguishable vectors.*; give k 10 or less"),
         ({"method": "dbscan"}, "expected kmeans.*cannot assign"),
         ({"method": "agglomerative"}, "expected kmeans.*cannot assign"),
-        ({"pca_components": 9}, "9 components of 5"),
+        ({"pca_components": 9}, "pca_components is 9; expected 1 to the dimension, 5"),
         ({"samples_per_ticker": 0}, "samples_per_ticker"),
         ({"max_entries": 0}, "max_entries"),
     ],

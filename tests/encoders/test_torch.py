@@ -247,7 +247,7 @@ def test_bad_arguments_are_refused(tmp_path, seed):
         ({"precision": "float8"}, "precision 'float8'"),
         ({"lookback": 3001}, "3000 positions"),
         ({"lookback": 0}, "3000 positions"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"bin_edges": tmp_path / "none.pt"}, None),
     ]
     for options, said in cases:

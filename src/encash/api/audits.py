@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def audit(
     head: FittedHead | str | Path | None = None,
     scores: ScoresLike | None = None,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     features_by: Callable[..., Any] | str | None = None,
     bars: Mapping[str, Bars] | None = None,
@@ -125,8 +125,19 @@ def audit(
         sample: entries that are encoded again.
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: as `encash.backtest` takes them.
+
+    Raises:
+        InputError: neither scores, nor a model with a panel and prices; or an unknown setting.
+
+    Example::
+
+        data = {"prices": "prices.h5", "panel": "features.h5", "model": "model.pt", "cache": "cache.lance"}
+        found = encash.audit(**data, start="2020-05-13", days=1)
+        found.passed, found.checks
     """
     at_least("days", days, 1), at_least("sample", sample, 1)
+    if bars is not None and not bars:
+        raise InputError("bars is empty; expected the bars of each ticker, or None for the closes of the prices")
     options, choice = split_settings(settings)
     config = spec_of(engine.BacktestConfig, settings, "a setting of a backtest")
     columns = price_columns([config])

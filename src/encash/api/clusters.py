@@ -22,6 +22,7 @@ from encash.api.inputs import (
     the_prices,
 )
 from encash.api.results import Home, InFolder
+from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.arguments import typed
 from encash.arrays import DayLike, Int32
@@ -102,6 +103,7 @@ class Walk(InFolder):
         return f"{len(self.walk.refits)} refits of {self.walk.k} clusters, from {self.walk.refits[0].period.first_day}"
 
 
+@with_settings(clusters.FitConfig)
 @typed
 def fit_clusters(
     cache: CacheLike,
@@ -126,6 +128,11 @@ def fit_clusters(
 
     Raises:
         InputError: an unknown setting, an invalid number of clusters, or no entries.
+
+    Example::
+
+        fitted = encash.fit_clusters("cache.lance", end="2020-04-08", k=4, seed=0)
+        fitted.model.centroids.shape
     """
     counts = AUTO_COUNTS if k == "auto" else counts_of("k", k)
     config, opened, home = fit_config(counts, settings), the_cache(cache), Home.at(out)
@@ -138,6 +145,7 @@ def fit_clusters(
     return Clusters(home=home, model=model, choice=choice)
 
 
+@with_settings(clusters.RankConfig, clusters.SelectionRule, without=("top_k", "model"))
 @typed
 def rank_clusters(
     fitted: Clusters | str | Path,
@@ -173,6 +181,15 @@ def rank_clusters(
 
     Returns:
         The clusters with these rankings, which are also written into their folder.
+
+    Raises:
+        InputError: an unknown setting, an embargo below the horizon, or no entry whose return has ended.
+
+    Example::
+
+        fitted = encash.fit_clusters("cache.lance", end="2020-04-08", k=4)
+        ranked = encash.rank_clusters(fitted, "cache.lance", "prices.h5", end="2020-04-08", horizon=5, top=2)
+        ranked.best, ranked.ranking
     """
     folder, opened, table = Path(path_of("fitted", fitted)), the_cache(cache), the_prices(prices)
     rule = selection_rule(top, settings)
@@ -200,6 +217,7 @@ def rank_clusters(
     return Clusters(home=home, model=clusters.load_clusters(folder), rankings=rankings)
 
 
+@with_settings(clusters.WalkConfig, clusters.FitConfig, clusters.SelectionRule, without=("top_k",))
 @typed
 def walk_clusters(
     cache: CacheLike,
@@ -230,6 +248,14 @@ def walk_clusters(
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.clusters.WalkConfig` (``window``, ``history``, …), of `FitConfig` and of
             `SelectionRule`.
+
+    Raises:
+        InputError: an unknown setting, an embargo below the horizon, or too few sessions for a refit.
+
+    Example::
+
+        walk = encash.walk_clusters("cache.lance", "prices.h5", every=40, horizon=5, embargo=5, k=3, history=60)
+        walk.refits
     """
     opened, home = the_cache(cache), Home.at(out)
     counts = counts_of("k", k)

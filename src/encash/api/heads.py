@@ -18,6 +18,7 @@ from encash.api.inputs import (
     the_prices,
 )
 from encash.api.results import Home, InFolder
+from encash.api.signatures import with_settings
 from encash.arguments import typed
 from encash.arrays import DayLike
 from encash.live_progress import progress_bars
@@ -42,6 +43,7 @@ class FittedHead(InFolder):
         ]
 
 
+@with_settings(heads.HeadConfig)
 @typed
 def fit_head(
     cache: CacheLike,
@@ -65,6 +67,14 @@ def fit_head(
         out: the folder; None keeps it in a temporary one as long as the result exists.
         progress: returns a progress bar of a title and a unit; by default one in a terminal or a notebook.
         settings: other fields of `encash.heads.HeadConfig`, such as ``every``.
+
+    Raises:
+        InputError: an unknown setting, or too few entries or sessions up to the end.
+
+    Example::
+
+        head = encash.fit_head("cache.lance", "prices.h5", end="2020-04-08", horizons=[5])
+        encash.backtest(prices="prices.h5", cache="cache.lance", head=head, start="2020-05-13")
     """
     config = spec_of(
         heads.HeadConfig,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,7 +93,7 @@ def picks(
     scores: ScoresLike | None = None,
     model: ModelLike | None = None,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     **settings: Any,
 ) -> Picks:
@@ -117,6 +117,11 @@ def picks(
     Raises:
         InputError: a day that is not a session, or no entries.
         LookaheadError: the clusters, head or encoder have seen the day.
+
+    Example::
+
+        chosen = encash.picks(prices="prices.h5", cache="cache.lance", panel="features.h5", top_k=3)
+        chosen.table.to_pandas()
     """
     config, inputs = open_run(
         settings, filter=filter, clusters=clusters, groups=groups, tickers=tickers, membership=membership,

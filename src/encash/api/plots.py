@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import encash.report as pages
 from encash import pipeline
+from encash.errors import meant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Plots:
-    """Charts of a run: ``plots.equity()`` draws one, ``dir(plots)`` lists them.
+    """Charts of a run: ``plots.equity()`` draws one, ``dir(plots)`` lists those for which the run has the data.
 
-    A chart that needs comparisons (`encash.compare`) or clusters says so if there are none.
+    Charts of random filters, start days and forecast skill are there after `encash.compare`, those of clusters if the
+    run was filtered by clusters.
     """
 
     def __init__(self, folder: Path, clusters: Path | None = None, horizon: int = 5):
@@ -27,8 +29,8 @@ class Plots:
         self._extras = pipeline.PageExtras(clusters=clusters, horizon=horizon)
 
     def __dir__(self) -> list[str]:
-        """List the charts."""
-        return list(pages.chart_names())
+        """List the charts that can be drawn."""
+        return list(self._names())
 
     def __getattr__(self, name: str) -> Callable[[], Figure]:
         """Return the function that draws a chart.
@@ -36,13 +38,27 @@ class Plots:
         Raises:
             AttributeError: no chart of this name.
         """
-        if name.startswith("_") or name not in pages.chart_names():
-            raise AttributeError(f"no chart {name!r}; there are {', '.join(pages.chart_names())}")
+        if name.startswith("_"):  # also of an object that is being copied and has no folder yet
+            raise AttributeError(name)
+        if name not in pages.chart_names():
+            raise AttributeError(
+                f"no chart {name!r}{meant(name, pages.chart_names()) or '; there are ' + ', '.join(self._names())}"
+            )
         return lambda: _shown(pipeline.draw_chart(self._folder, name, self._extras))
 
     def __repr__(self) -> str:
-        """List the charts."""
-        return f"charts: {', '.join(pages.chart_names())}"
+        """List the charts that can be drawn."""
+        return f"charts: {', '.join(self._names())}"
+
+    def _names(self) -> tuple[str, ...]:
+        files = sorted((path.name, path.stat().st_mtime_ns) for path in self._folder.iterdir())
+        return _drawable(self._folder.absolute(), self._extras.clusters, self._extras.horizon, tuple(files))
+
+
+@lru_cache(maxsize=64)
+def _drawable(folder: Path, clusters: Path | None, horizon: int, files: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """List the charts of a run whose files have these names and times: a notebook asks at every completion."""
+    return pipeline.drawable_charts(folder, pipeline.PageExtras(clusters=clusters, horizon=horizon))
 
 
 def _shown(figure: Figure) -> Figure:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import encash.backtest as engine
 import encash.report as pages
@@ -126,15 +128,48 @@ class RunComparison(Shown):
     values: dict[str, Any]
     """``verdict``: p, alpha and the sentence."""
 
+    alternatives: tuple[pages.Alternative, ...] = ()
+    """Variants of the run on the same days, such as no filter and a delay; none without random filters."""
+
     @property
     def verdict(self) -> dict[str, Any]:
-        """Result of the comparison with random filters: p, alpha, and the sentence."""
+        """Result of the comparison with random filters: p, alpha, and the sentence.
+
+        Raises:
+            InputError: there was none.
+        """
+        if "verdict" not in self.values:
+            raise InputError("the run was compared with no random filters; give draws of 1 or more")
         found: dict[str, Any] = self.values["verdict"]
         return found
+
+    @property
+    def table(self) -> Table:
+        """One row per alternative: means of its figures over its runs."""
+        figures = ("final_capital", "sharpe", "max_drawdown")
+        means = {name: [getattr(one, name).mean for one in self.alternatives] for name in figures}
+        return Table(
+            {
+                "name": np.array([one.name for one in self.alternatives], dtype=np.str_),
+                "runs": np.array([one.runs for one in self.alternatives], dtype=np.int64),
+                **{name: np.array(values, dtype=np.float64) for name, values in means.items()},
+            }
+        )
 
     def title(self) -> str:
         """Return the verdict."""
         return str(self.verdict["sentence"]) if "verdict" in self.values else "compared with no random filters"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the figures of each alternative."""
+        return [
+            (
+                one.name,
+                f"${one.final_capital.mean:,.0f}, Sharpe {number(one.sharpe.mean)}, max drawdown "
+                f"{percent(one.max_drawdown.mean)}",
+            )
+            for one in self.alternatives
+        ]
 
 
 @with_settings(engine.BacktestConfig, pipeline.FilterChoice, pipeline.Sources)
@@ -150,7 +185,7 @@ def backtest(
     scores: ScoresLike | None = None,
     model: ModelLike | None = None,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     reference: str | Path | None = None,
     run_dir: str | Path | None = None,
@@ -187,6 +222,11 @@ def backtest(
     Raises:
         InputError: an unknown setting, or one that these inputs do not allow.
         LookaheadError: the clusters, head or encoder have seen days of the run.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", horizon=5, top_k=3, start="2020-05-13")
+        run.summary["sharpe"], run.equity.to_pandas()
     """
     config, inputs = open_run(
         settings, filter=filter, clusters=clusters, groups=groups, tickers=tickers, membership=membership,
@@ -218,13 +258,19 @@ def compare(run: Run, *, draws: int = 200, num_trials: int = 1, progress: Progre
 
     Raises:
         InputError: not a run, or a number that is not whole or too small.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", start="2020-05-13")
+        encash.compare(run, draws=20).verdict["sentence"]
     """
     at_least("draws", draws, 0), at_least("num_trials", num_trials, 1)
     with progress("comparisons", "steps") as bar:
         values = pipeline.evaluate_run(
             run.inputs, run.config, run.folder, num_trials=num_trials, draws=draws, progress=bar
         )
-    return RunComparison(folder=run.folder, values=values)
+    alternatives = tuple(pages.read_comparisons(run.folder).alternatives) if draws else ()
+    return RunComparison(folder=run.folder, values=values, alternatives=alternatives)
 
 
 @typed
@@ -245,6 +291,16 @@ def report(
 
     Returns:
         The path of the page.
+
+    Raises:
+        InputError: no run.
+        MissingFileError: a folder without a run.
+        MismatchError: clusters that the run was not filtered by.
+
+    Example::
+
+        run = encash.backtest(prices="prices.h5", cache="cache.lance", start="2020-05-13")
+        encash.report(run, out="report.html")
     """
     several = list(runs) if isinstance(runs, tuple) else [runs]
     at_least("horizon", horizon, 1)
@@ -263,7 +319,7 @@ def open_run(
     filter: Any,
     clusters: Any,
     groups: GroupsLike | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     **given: Any,
 ) -> tuple[engine.BacktestConfig, engine.BacktestInputs]:

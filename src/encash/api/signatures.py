@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
+
+from encash.backtest import BacktestConfig
+from encash.backtest.inputs.config import settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 P = ParamSpec("P")
 R = TypeVar("R")
-FILLED_IN = ("name", "periods", "own", "data", "price_columns", "loading")
+FILLED_IN = (
+    "name",
+    "periods",
+    "own",
+    "data",
+    "price_columns",
+    "loading",
+    "fit",
+    "counts",
+    "rule",
+    "fit_end",
+    "encoder",
+)
 """Fields that the functions set by themselves: a caller does not give them."""
 
 
-def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def with_settings(
+    *kinds: type[DataclassInstance], without: Collection[str] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let the signature of a function list the fields of dataclasses in place of ``**settings``.
 
     A field that is declared once appears in ``help`` and in the completion of a notebook; fields without a default are
-    arguments of the function itself.
+    arguments of the function itself. The settings of a backtest are described below the docstring.
+
+    Args:
+        kinds: the dataclasses.
+        without: further fields that the function sets by itself.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -32,21 +54,37 @@ def with_settings(*kinds: type[DataclassInstance]) -> Callable[[Callable[P, R]],
             types = _types(kind)
             for one in fields(kind):
                 default = one.default if one.default is not MISSING else None
-                if one.name not in (*own, *FILLED_IN) and (one.default, one.default_factory) != (MISSING, MISSING):
+                if one.name not in (*own, *FILLED_IN, *without) and (one.default, one.default_factory) != (
+                    MISSING,
+                    MISSING,
+                ):
                     keyword = inspect.Parameter.KEYWORD_ONLY
                     own[one.name] = inspect.Parameter(one.name, keyword, default=default, annotation=types[one.name])
 
+        by_name = all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in own.values())
+
         @wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
-            if args:
+            if args and by_name:
                 raise TypeError(f"{function.__name__} takes its arguments by name: {function.__name__}({example}, …)")
             return function(*args, **kwargs)
 
         shown: Any = called
         shown.__signature__ = signature.replace(parameters=list(own.values()))
+        if BacktestConfig in kinds:
+            shown.__doc__ = f"{inspect.getdoc(function)}\n\nSettings:\n{_described()}\n"
         return called
 
     return decorate
+
+
+def _described() -> str:
+    """Return a line for each setting of a backtest; flags in it are named as arguments."""
+    words = (
+        (name, re.sub(r"--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), one.help))
+        for name, one in settings().items()
+    )
+    return "\n".join(f"    {name}: {text}." for name, text in words)
 
 
 def _types(kind: type[DataclassInstance]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from encash.api.inputs import (
     universe_of,
 )
 from encash.api.results import Home, InFolder, number, percent
+from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.arguments import typed
 from encash.clusters import CandidateFilter
@@ -93,6 +94,7 @@ class Sweep(InFolder):
         return [*rows, ("folder", str(self.folder))]
 
 
+@with_settings(pipeline.Sources)
 @typed
 def sweep(
     grid: Mapping[str, Any] | str | Path,
@@ -107,7 +109,7 @@ def sweep(
     groups: GroupsLike | None = None,
     horizon: int = 5,
     keep: float | None = None,
-    tickers: Sequence[str] | None = None,
+    tickers: Iterable[str] | None = None,
     membership: str | Path | None = None,
     workers: int | None = None,
     out: str | Path | None = None,
@@ -138,6 +140,12 @@ def sweep(
 
     Raises:
         InputError: an unknown section or setting.
+
+    Example::
+
+        grid = {"base": {"start": "2020-05-13"}, "grid": {"top_k": [2, 3], "horizon": [1, 5]}}
+        found = encash.sweep(grid, prices="prices.h5", cache="cache.lance", workers=1)
+        found.best, found.table.to_pandas()
     """
     at_least("horizon", horizon, 1), at_least("workers", 1 if workers is None else workers, 1)
     keep = None if keep is None else fraction_of("keep", keep)

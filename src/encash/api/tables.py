@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encash.backtest.files import arrow_table
-from encash.errors import MissingExtraError, UnknownKeyError
+from encash.errors import MissingExtraError, UnknownKeyError, meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,9 @@ class Table:
             UnknownKeyError: no such column.
         """
         if name not in self._columns:
-            raise UnknownKeyError(f"no column {name!r}; there are {', '.join(self._columns)}")
+            raise UnknownKeyError(
+                f"no column {name!r}{meant(name, self._columns) or '; there are ' + ', '.join(self._columns)}"
+            )
         return self._columns[name]
 
     def to_arrow(self) -> pa.Table:

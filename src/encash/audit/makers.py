@@ -27,7 +27,7 @@ def named_maker(name: str) -> FeatureMaker:
         InputError: a different form, no such module or function.
     """
     if not is_attribute(name):
-        raise InputError(f"invalid function {name!r}: expected module:function, such as my_features:compute")
+        raise InputError(f"features_by is {name!r}; expected module:function, such as my_features:compute")
     found = find_plugin(name, "")
     if not callable(found):
         raise InputError(f"{name} is a {type(found).__name__}; expected a function from {{ticker: Bars}} to features")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from encash.arguments import typed
 from encash.cache import identity
 from encash.cache.build import BuildReport, Work, build
 from encash.cache.dtype_agreement import LEAST_AGREEMENT, check_share, note_agreement, sample_agreement
@@ -98,6 +99,7 @@ class Cache(CacheReader):
         self.store.write(entries, skip_valid=True)
         return self.snapshot()
 
+    @typed
     def with_fallback(
         self, panel: Panel, encoder: Encoder | Callable[[], Encoder], *, write_back: bool = False
     ) -> Lookup:
@@ -106,6 +108,7 @@ class Cache(CacheReader):
 
     # -- building
 
+    @typed
     def plan(
         self,
         panel: Panel,
@@ -136,6 +139,7 @@ class Cache(CacheReader):
             return plan
         return replace(plan, peak_memory_bytes=plan.peak_memory_bytes + process_peak_bytes())
 
+    @typed
     def build(
         self,
         panel: Panel,
@@ -193,6 +197,7 @@ class Cache(CacheReader):
         """Summarize contents and size."""
         return describe(self.snapshot(), versions=len(self.versions()))
 
+    @typed
     def coverage(self, panel: Panel, selection: Selection | None = None, **choice: Unpack[SelectionFields]) -> Coverage:
         """Return the state of every cell of a panel; no model is needed.
 
@@ -201,6 +206,7 @@ class Cache(CacheReader):
         """
         return cover(self.snapshot(), panel, one_selection(selection, choice))
 
+    @typed
     def verify(
         self,
         panel: Panel | None = None,
@@ -217,10 +223,12 @@ class Cache(CacheReader):
         """List the commits that can still be opened, oldest first."""
         return self.store.versions()
 
+    @typed
     def tag(self, name: str, version: int | None = None) -> None:
         """Name a version (the one seen by default), so that it is kept and can be opened by that name."""
         self.store.tag(name, version)
 
+    @typed
     def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:
         """Join small fragments, drop replaced rows, forget old versions without a tag; progress counts entries."""
         return self.store.compact(keep_versions=keep_versions, progress=progress)

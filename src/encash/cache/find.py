@@ -33,6 +33,11 @@ def open_cache(
         FormatError: the file is not in the format of its name.
         MissingFileError: no such version, or no cache of this encoder in the folder.
         MismatchError: the cache belongs to a different encoder.
+
+    Example::
+
+        cache = encash.open_cache("cache.lance")
+        vectors, found = cache.get("2020-06-01", ["T0001", "T0002"])
     """
     if encoder is not None and Path(path).is_dir() and Path(path).suffix.lower() not in LANCE_SUFFIXES:
         path = _choose(Path(path), encoder)

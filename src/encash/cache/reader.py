@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encash.arguments import typed
 from encash.arrays import Bool, DayLike, Days, Float32, Float64, Int64, Text, positions, to_day
 from encash.cache import identity
 from encash.cache.prefetch import prefetch
@@ -183,6 +184,7 @@ class CacheReader(ABC):
         rows = index.row[:, column]
         return index.days[rows >= 0], store.vectors(rows[rows >= 0].astype(np.int64))
 
+    @typed
     def nearest(
         self, vector: Float32, count: int, *, last_day: DayLike, checked: bool = False
     ) -> tuple[Days, Text, Float64]:

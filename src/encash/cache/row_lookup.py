@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from encash.arrays import DayLike, Int64, positions, to_day
-from encash.errors import InputError
+from encash.errors import InputError, shown
 from encash.store.index import EntryIndex
 
 _MOST_LISTS = 256
@@ -57,4 +57,6 @@ def check_tickers(tickers: Sequence[str]) -> Sequence[str]:
     """
     if isinstance(tickers, str):
         raise InputError(f"tickers is the text {tickers!r}; expected a list, such as [{tickers!r}]")
+    if not isinstance(tickers, Iterable):
+        raise InputError(f"tickers is {shown(tickers)}; expected a list of names")
     return tickers

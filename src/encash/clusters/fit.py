@@ -267,7 +267,7 @@ def _check(vectors: Float32, config: FitConfig) -> None:
     if distinct < config.k:
         raise too_many_clusters(config.k, distinct, len(vectors))
     if config.pca_components is not None and not 1 <= config.pca_components <= vectors.shape[1]:
-        raise InputError(f"{config.pca_components} components of {vectors.shape[1]} dimensions; expected 1 to all")
+        raise InputError(f"pca_components is {config.pca_components}; expected 1 to the dimension, {vectors.shape[1]}")
 
 
 def _blocks(num_rows: int) -> list[slice]:

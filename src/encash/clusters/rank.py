@@ -147,7 +147,7 @@ class SelectionRule:
             InputError: fewer than one cluster, a fraction outside 0 to 1, or a threshold that is not finite.
         """
         if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"the number of best clusters is {self.top_k}; expected 1 or more")
+            raise InputError(f"top_k is {self.top_k}; expected 1 or more of the best clusters")
         for name in ("coverage", "ticker_coverage"):
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:
@@ -456,14 +456,17 @@ def _best_first(values: Float64) -> Int32:
 
 def _check(config: RankConfig) -> None:
     if config.horizon < 1:
-        raise InputError(f"the horizon is {config.horizon} sessions; expected 1 or more")
+        raise InputError(f"horizon is {config.horizon} sessions; expected 1 or more")
     if config.embargo < config.horizon:
         raise InputError(
             f"the embargo of {config.embargo} sessions is shorter than the horizon of {config.horizon}: the ranking "
             f"would know returns of the test period; give an embargo of {config.horizon} or more"
         )
+    for name in ("draws", "seed"):
+        if getattr(config, name) < 0:
+            raise InputError(f"{name} is {getattr(config, name)}; expected 0 or more")
     if config.metric not in METRICS:
-        raise InputError(f"cannot rank by {config.metric!r}; expected one of {', '.join(METRICS)}")
+        raise InputError(f"metric is {config.metric!r}; expected one of {', '.join(METRICS)}")
     if config.delisting not in (None, *DELISTING_POLICIES):
         raise InputError(f"invalid delisting policy {config.delisting!r}: expected {', '.join(DELISTING_POLICIES)}")
     low, high = config.winsorize or (0.0, 1.0)

@@ -27,7 +27,7 @@ class BatchedEncoder(Encoder):
 
     def __init__(self, spec: EncoderSpec, *, batch_size: int, smallest_call: int):
         if batch_size < 1:
-            raise InputError(f"invalid batch size {batch_size}: expected 1 or more")
+            raise InputError(f"batch_size is {batch_size}; expected 1 or more")
         self.spec = spec
         self.batch_size = batch_size
         self.smallest_call = min(smallest_call, batch_size)

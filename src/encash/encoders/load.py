@@ -72,6 +72,11 @@ def load_encoder(  # noqa: PLR0913  # each is a separate setting that a user giv
         FormatError: not a model, or a model whose weights do not fit its config.
         InputError: an unknown setting, or one that does not fit the model.
         MissingExtraError: the engine is not installed.
+
+    Example::
+
+        encoder = encash.load_encoder("model.pt", precision="float32")
+        encoder.spec.lookback, encoder.spec.horizons
     """
     options = LoadOptions(
         device=device,

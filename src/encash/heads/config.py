@@ -50,6 +50,10 @@ class HeadConfig:
             if value is not None and value < smallest:
                 raise InputError(f"{name} is {value}; expected {smallest} or more")
 
+        low, high = self.winsorize or (0.0, 1.0)
+        if not 0 <= low < high <= 1:
+            raise InputError(f"winsorize is {self.winsorize}; expected two ascending quantiles from 0 to 1")
+
     @property
     def longest(self) -> int:
         """The longest horizon."""

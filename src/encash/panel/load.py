@@ -61,6 +61,11 @@ def open_panel(
     Raises:
         MissingFileError: a path that does not exist.
         FormatError: a file in a different format; the message names the ticker and the fix.
+
+    Example::
+
+        with encash.open_panel("features.h5", prices="prices.h5") as panel:
+            panel.sessions[-1], panel.num_features, panel.price_table
     """
     if prices is not None and not isinstance(prices, PriceTable):
         prices = open_prices(prices, columns=price_columns)
@@ -80,6 +85,11 @@ def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> Pr
         MissingFileError: the path does not exist.
         FormatError: a different format; unsorted or duplicate dates; a price of zero, below zero or infinite; tickers
             of different calendars, such as stocks and coins.
+
+    Example::
+
+        prices = encash.open_prices("prices.h5")
+        prices.close.shape, prices.days[-1]
     """
     with _open(path) as file, reading(path, _COPY_AGAIN):
         reader = _Reader(file, path)

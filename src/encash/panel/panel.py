@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
+from encash.arguments import typed
 from encash.arrays import DayLike, Days, Float32, Float64, Int64, positions, to_day
 from encash.errors import InputError, UnknownKeyError
 
@@ -74,7 +75,8 @@ class PriceTable:
         cut: dict[str, Any] = {name: grid[:until] for name, grid in self.grids().items()}
         return replace(self, days=self.days[:until], **cut)
 
-    def select(self, tickers: tuple[str, ...]) -> PriceTable:
+    @typed
+    def select(self, tickers: Sequence[str]) -> PriceTable:
         """Return the same sessions for these tickers, in this order.
 
         Raises:
@@ -88,7 +90,7 @@ class PriceTable:
             )
         columns = order[found]
         selected: dict[str, Any] = {name: grid[:, columns] for name, grid in self.grids().items()}
-        return replace(self, tickers=tickers, **selected)
+        return replace(self, tickers=tuple(tickers), **selected)
 
 
 class FeatureSource(Protocol):
@@ -173,13 +175,15 @@ class Panel:
         last = to_day(day) if self._last is None else min(to_day(day), self._last)
         return Panel(self._source, self.prices, last_day=last)
 
+    @typed
     def with_prices(self, prices: PriceTable) -> Panel:
         """Return the panel with other prices."""
         return Panel(self._source, prices, last_day=self._last)
 
+    @typed
     def rows(
         self,
-        tickers: tuple[str, ...] | None = None,
+        tickers: Sequence[str] | None = None,
         *,
         start: DayLike | None = None,
         end: DayLike | None = None,
@@ -192,7 +196,7 @@ class Panel:
             InputError: lookback below 1.
         """
         check_lookback(lookback)
-        tickers = self.tickers if tickers is None else tickers
+        tickers = self.tickers if tickers is None else tuple(tickers)
         first_day = None if start is None else to_day(start)
         last_day = None if end is None else to_day(end)
         firsts: list[int] = []

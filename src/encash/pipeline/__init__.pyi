@@ -31,6 +31,7 @@ from .heads import update_forecasts as update_forecasts
 from .neighbors import neighborhoods as neighborhoods
 from .page import PageExtras as PageExtras
 from .page import draw_chart as draw_chart
+from .page import drawable_charts as drawable_charts
 from .page import write_report as write_report
 from .sources import Sources as Sources
 from .sources import cached_batches as cached_batches

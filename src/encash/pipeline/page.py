@@ -73,12 +73,25 @@ def draw_chart(run: Path, name: str, extras: PageExtras) -> Any:
         InputError: the run has no data for it.
         MismatchError: the run was filtered by different clusters.
     """
+    return pages.draw_chart(pages.read_run(run), _extras_of(run, extras), name)
+
+
+def drawable_charts(run: Path, extras: PageExtras) -> tuple[str, ...]:
+    """List the charts that `draw_chart` can draw of a run.
+
+    Raises:
+        MismatchError: the run was filtered by different clusters.
+    """
+    return pages.drawable_charts(pages.read_run(run), _extras_of(run, extras))
+
+
+def _extras_of(run: Path, extras: PageExtras) -> pages.Extras:
+    """Return what a chart may show beside a run: its clusters, and its comparisons."""
     shown = dict[str, Any]()
     if extras.clusters is not None:
         _check_clusters([run], extras.clusters)
         shown = _cluster_extras(extras.clusters, extras.horizon)
-    found = pages.Extras(**shown).with_defaults(pages.read_comparisons(run))
-    return pages.draw_chart(pages.read_run(run), found, name)
+    return pages.Extras(**shown).with_defaults(pages.read_comparisons(run))
 
 
 def _check_clusters(runs: Sequence[Path], folder: Path) -> None:

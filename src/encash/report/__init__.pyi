@@ -1,5 +1,6 @@
 from .charts import chart_names as chart_names
 from .charts import draw_chart as draw_chart
+from .charts import drawable_charts as drawable_charts
 from .comparison_files import read_comparisons as read_comparisons
 from .criteria import Criterion as Criterion
 from .criteria import assess as assess

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from encash.arguments import plain, read
 from encash.arrays import day_text
 from encash.backtest.inputs.config import BacktestConfig, settings
 from encash.clusters.filters.base import CandidateFilter
@@ -102,7 +103,7 @@ def points_of(document: Mapping[str, Any], *, filter: str = "none", what: str = 
         raise FormatError(
             f"{what} has a section [{unknown[0]}]; expected [base], [grid] and [random]{meant(unknown[0], _SECTIONS)}"
         )
-    if other := [name for name, section in document.items() if not isinstance(section, dict)]:
+    if other := [name for name, section in document.items() if not isinstance(section, Mapping)]:
         raise FormatError(f"{what}: {other[0]} is not a table; expected a section [{other[0]}] of settings")
     base = {"filter": filter, **document.get("base", {})}
     return make_points(base, document.get("grid", {}), document.get("random"))
@@ -120,10 +121,11 @@ def make_points(
     >>> [(point.config.horizon, point.config.seed, point.config.top_k) for point in points]
     [(1, 1, 3), (1, 2, 3), (5, 1, 3), (5, 2, 3)]
     """
-    for name, values in grid.items():
+    for name in grid:
         _check_name(name)
-        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-            raise InputError(f"grid.{name} is {_short(values)}; expected a list of values")
+    grid = {name: read(f"grid.{name}", values, Sequence[Any]) for name, values in grid.items()}
+    if empty := [name for name, values in grid.items() if not values]:
+        raise InputError(f"grid.{empty[0]} is empty; expected a list of values")
     _check_runs(grid, 1 if random is None else random.get("runs"))
     draws = [{}] if random is None else _draws(random)
     if both := sorted(set(grid) & set(draws[0])):
@@ -147,7 +149,7 @@ def _point(base: Mapping[str, Any], varied: Mapping[str, Any]) -> Point:
     return Point(
         config=config,
         filter=given.get("filter", "none"),
-        keep=given.get("keep"),
+        keep=plain(given.get("keep")),
         varied=tuple(sorted((name, _plain(value)) for name, value in varied.items())),
     )
 
@@ -165,7 +167,7 @@ def _check_name(name: str) -> None:
 
 def _check_filter(given: Mapping[str, Any]) -> None:
     """Refuse a filter that is not a name, and a fraction to keep that is not a number."""
-    name, keep = given.get("filter", "none"), given.get("keep")
+    name, keep = given.get("filter", "none"), plain(given.get("keep"))
     if not isinstance(name, str):
         raise InputError(f"filter is {_short(name)}; expected the name of a filter, or none")
     if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 < keep <= 1):
@@ -185,6 +187,7 @@ def _check_runs(grid: Mapping[str, Sequence[Any]], draws: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Return a value as the journal holds it: days as text."""
+    value = plain(value)
     return value if value is None or isinstance(value, bool | int | float | str) else day_text(value)
 
 

@@ -60,7 +60,7 @@ def make_clusterer(text: str, settings: Mapping[str, Any] | None = None) -> Clus
     found = find_plugin(CLUSTERERS[name].path if name in CLUSTERERS else name, ENTRY_POINTS)
     if not (isinstance(found, type) and issubclass(found, Clusterer)):
         raise InputError(
-            f"the clusterer is {name!r}; expected {', '.join(CLUSTERERS)}, or your own subclass of "
+            f"the clusterer (method) is {name!r}; expected {', '.join(CLUSTERERS)}, or your own subclass of "
             f"encash.clusters.Clusterer: module:attribute, or an entry point {ENTRY_POINTS}; it must leave a rule for "
             "new entries, and an agglomerative clustering, for example, cannot assign any"
             f"{meant(name, CLUSTERERS)}"

@@ -37,7 +37,17 @@ from encash.report.charts.trading import entries, holdings, profit_by_group, pro
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
-__all__ = ["CHARTS", "SECTIONS", "Chart", "chart_names", "draw_chart", "growth", "run_charts", "sweep_charts"]
+__all__ = [
+    "CHARTS",
+    "SECTIONS",
+    "Chart",
+    "chart_names",
+    "draw_chart",
+    "drawable_charts",
+    "growth",
+    "run_charts",
+    "sweep_charts",
+]
 
 CHARTS: tuple[Callable[[Run, Extras], Chart | None], ...] = (
     seed_strip,
@@ -102,6 +112,13 @@ def run_charts(run: Run, extras: Extras) -> list[Chart]:
 def chart_names() -> tuple[str, ...]:
     """List the charts of a run."""
     return tuple(chart.__name__ for chart in CHARTS)
+
+
+def drawable_charts(run: Run, extras: Extras) -> tuple[str, ...]:
+    """List the charts that `draw_chart` can draw: those of which the run has the data, except tables."""
+    with style.applied(), np.errstate(all="ignore"):
+        drawn = [(chart.__name__, chart(run, extras)) for chart in CHARTS]
+    return tuple(name for name, one in drawn if one is not None and one.figure is not None)
 
 
 def draw_chart(run: Run, extras: Extras, name: str) -> style.Figure:
