@@ -27,8 +27,8 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_backtest,
-        "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
-        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
+        "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters "
+        "--horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
         "  encash backtest … --groups sectors.csv --group-neutral --max-weight 0.2 --short --borrow-rate 0.01",
     )
     source_flags(parser.add_argument_group("inputs"))

@@ -31,7 +31,9 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     range_flags(parser)
     model_flags(parser)
     dtype_flags(parser, "float32")
-    parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="encode in this process, or on Ray (local)"
+    )
     parser.add_argument("--workers", type=count, metavar="N", help="Ray workers (one per GPU, else one per two cores)")
     parser.add_argument("--ray-wait", type=count, metavar="S", help="most seconds until a Ray worker starts (120)")
 

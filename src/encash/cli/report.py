@@ -34,7 +34,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("--cache", metavar="C", help="with --prices: also show the neighbors of the last picks")
     parser.add_argument("--prices", type=Path, metavar="P", help="prices of the run, for --cache")
     parser.add_argument("--audit", type=Path, metavar="JSON", help="show what encash audit --json printed")
-    parser.add_argument("--out", type=Path, default=Path("report.html"))
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="HTML", help="the page (%(default)s)")
 
 
 def run_report(arguments: argparse.Namespace, console: Console) -> None:

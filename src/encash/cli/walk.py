@@ -44,7 +44,7 @@ def register(parser: Parser) -> None:
     )
     when.add_argument("--end", type=day, metavar="DAY", help="last day on which an encoder is used (the last session)")
     how = parser.add_argument_group("how encoders are trained and run")
-    how.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
+    how.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny", help="size of the models (tiny)")
     how.add_argument("--epochs", type=int, help="maximum number of passes; training may stop early (the preset's)")
     how.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with features)")
     how.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
