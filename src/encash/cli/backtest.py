@@ -124,13 +124,12 @@ def skill_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def warn_of_prices(values: dict[str, Any], console: Console) -> None:
-    """Warn if the clusters were ranked on prices that are not those of the run, and add the warnings to the result."""
+    """Warn if the clusters were ranked on prices that are not those of the run."""
     if values["ranking_prices"] == "other":
         console.warn(
             "the clusters were ranked on prices that differ from these in the same days; rank again with these prices "
             "(encash clusters rank), or give the prices of the ranking"
         )
-    values["warnings"] = console.warnings
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:

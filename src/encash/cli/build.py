@@ -56,5 +56,5 @@ def report_build(report: cache.BuildReport, console: Console) -> int:
         console.hand_over()
         print(f"{report.failed:,} entries failed; the first: {report.failures[0]}", file=sys.stderr)
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
-    console.result({**values, "warnings": console.warnings}, lines(values))
+    console.result(values, lines(values))
     return 1 if report.failed else 0

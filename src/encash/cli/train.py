@@ -45,10 +45,10 @@ def run_train(arguments: argparse.Namespace, console: Console) -> None:
         console.warn(outlier_line(report.outliers, report.outlier_bars))
     if report.settled_samples:
         console.note(settled_line(report.settled_samples, report.train_samples, arguments.delisting))
-    values = plain({**asdict(report), "warnings": console.warnings})
+    values = plain(asdict(report))
     text = result_lines(values)
     if arguments.verbose:
-        rest = {name: one for name, one in values.items() if name not in ("reliability", "outlier_bars", "warnings")}
+        rest = {name: one for name, one in values.items() if name not in ("reliability", "outlier_bars")}
         text += ["", *lines({**rest, "reliability": reliability_text(values["reliability"])})]
     console.result(values, text)
 

@@ -95,7 +95,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> None:
     rows = plain([describe(one) for one in found])
     listed = str(arguments.out / pipeline.ENCODERS_LIST)
     console.result(
-        {"encoders": rows, "list": listed, "warnings": console.warnings},
+        {"encoders": rows, "list": listed},
         [
             *(f"{row['train_end']}: used from {row['first_day']} to {row['last_day']}; {done(row)}" for row in rows),
             f"list  {listed}   (encash backtest --encoders {listed} …)",

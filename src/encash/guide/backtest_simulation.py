@@ -148,7 +148,7 @@ def simulate(arguments: argparse.Namespace, console: Console) -> None:
     options = spec_of(legacy_workflow.SimulationOptions, arguments, config=config)
     with console.progress("backtest", "steps") as progress:
         values = legacy_workflow.simulate(console.sources(arguments), options, say=console.warn, progress=progress)
-    console.result({**values, "warnings": console.warnings}, backtest_lines(values))
+    console.result(values, backtest_lines(values))
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
