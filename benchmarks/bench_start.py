@@ -16,7 +16,8 @@ START = (
     "from encash import pipeline\n"
     "import encash.pipeline.trading, encash.backtest.run, encash.backtest.result, encash.cache.lookup\n"
     "import encash.store.lance, encash.panel.load, encash.clusters.model\n"
-    "assert 'torch' not in sys.modules"
+    "assert 'torch' not in sys.modules\n"
+    "import os; os._exit(0)"  # a command too ends without taking the interpreter apart
 )
 NO_PANDAS = (
     "import sys\n"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from encash.cli.main import COMMANDS, parser
+from encash.cli.parser import filled
 from encash.guide import analyze_clusters, backtest_simulation, cache_embeddings, create_clusters
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "commands.md"
@@ -57,7 +58,7 @@ def _command(name: str, command: argparse.ArgumentParser, about: str, depth: int
     if command.description and command.description != about:
         yield f"{_sentence(command.description)}\n"
     if command.epilog:
-        yield f"```text\n{command.epilog.strip()}\n```\n"
+        yield f"```text\n{filled(command.epilog, 118).strip()}\n```\n"
     for group in command._action_groups:
         shown = [one for one in group._group_actions if _is_shown(one)]
         if shown:

@@ -204,3 +204,21 @@ def test_a_stop_while_libraries_are_imported_says_that_nothing_was_changed(name:
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1
     assert "nothing was changed, and the same command starts it again" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command_ends_quickly_and_in_order(code: int) -> None:
+    """Exit functions of libraries run and what they print is shown, but the interpreter is not taken apart; the exit
+    code stays."""
+    script = f"""
+import atexit, sys
+from encash.command_start import finish
+class Loud:
+    def __del__(self):
+        print("taken apart")
+sys.kept = Loud()
+atexit.register(print, "exit functions")
+finish(lambda: print("work") or {code})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "work\nexit functions\n", "")

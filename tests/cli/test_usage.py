@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from encash.cli import main
+from encash.cli.main import parser
 from tests.cli.commands import models, refusal
 
 
@@ -93,29 +96,41 @@ def test_what_was_meant_is_suggested_for_values_that_the_library_checks(
     assert f"; did you mean {meant}?" in refusal(capsys, *line.replace("{}", str(folder)).split())
 
 
-def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--help` of each command shows an example."""
-    names = (
-        "demo",
-        "prepare",
-        "train",
-        "plan",
-        "build",
-        "update",
-        "backtest",
-        "report",
-        "sweep",
-        "picks",
-        "audit",
-        "similar",
-    )
-    nested = [("cache", name) for name in ("info", "coverage", "verify", "merge", "export", "import", "compact")]
-    nested += [("clusters", name) for name in ("fit", "rank", "walk", "assign", "show")]
-    for command in [(name,) for name in names] + nested:
-        with pytest.raises(SystemExit) as stop:
-            main([*command, "--help"])
-        assert stop.value.code == 0
-        assert "example" in capsys.readouterr().out, command
+def every_parser(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of all its subcommands."""
+    yield top
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for own in action.choices.values():
+                yield from every_parser(own)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every argument has a text. In 80 columns no line is longer; in 40 only the names of a flag and its values, and
+    lines that are copied, such as a flag of an example or a setting of a grid."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for own in every_parser(parser()):
+        groups = [action for action in own._actions if isinstance(action, argparse._SubParsersAction)]
+        assert all(action.help for action in own._actions if action not in groups), own.prog
+        long = [line for line in own.format_help().splitlines() if len(line) > columns]
+        assert all(columns == 40 and line.startswith(" ") for line in long), (own.prog, long)
+
+
+def test_every_command_explains_itself_with_an_example_that_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example of the help, in the lines of a narrow terminal, is parsed with all its flags; … stands for flags of
+    the example before it."""
+    monkeypatch.setenv("COLUMNS", "60")
+    for own in every_parser(parser()):
+        if not own._defaults.get("handler"):
+            continue
+        text = own.format_help().partition("example:\n")[2].replace("\\\n", "")
+        examples = [line.split() for line in text.splitlines() if line.startswith("  encash ")]
+        assert examples, own.prog
+        assert examples[0][: len(own.prog.split())] == own.prog.split()
+        for words in examples:
+            if "…" not in words and ">" not in words:
+                assert parser(words[1]).parse_args(words[1:]).handler is not None
 
 
 @pytest.mark.parametrize(

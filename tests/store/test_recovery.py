@@ -140,5 +140,11 @@ def test_the_command_prints_where_the_cache_is_now(path, capsys):
     assert main(["cache", "compact", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["cache", "rollback", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"version": 3, "content_of": 3, "set_aside": [4], "entries": 300}
+    assert json.loads(capsys.readouterr().out) == {
+        "warnings": [],
+        "version": 3,
+        "content_of": 3,
+        "set_aside": [4],
+        "entries": 300,
+    }
     assert main(["cache", "compact", str(path), "--json"]) == 0

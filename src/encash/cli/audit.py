@@ -33,8 +33,8 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_audit,
-        "audit --data features.h5 --prices prices.h5 --model model.pt --cache cache.lance \\\n"
-        "      --clusters clusters --start 2016-02-01",
+        "audit --data features.h5 --prices prices.h5 --model model.pt --cache cache.lance "
+        "--clusters clusters --start 2016-02-01",
     )
     source_flags(parser.add_argument_group("inputs"))
     stocks = parser.add_argument_group("stocks")

@@ -28,8 +28,8 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_backtest,
-        "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters \\\n"
-        "      --horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
+        "backtest --data features.h5 --prices prices.h5 --cache cache.lance --clusters clusters "
+        "--horizon 5 --top-k 5 --start 2016-02-01 --end 2022-12-28\n"
         "  encash backtest … --groups sectors.csv --group-neutral --max-weight 0.2 --short --borrow-rate 0.01",
     )
     source_flags(parser.add_argument_group("inputs"))
@@ -127,13 +127,12 @@ def skill_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def warn_of_prices(values: dict[str, Any], console: Console) -> None:
-    """Warn if the clusters were ranked on prices that are not those of the run, and add the warnings to the result."""
+    """Warn if the clusters were ranked on prices that are not those of the run."""
     if values["ranking_prices"] == "other":
         console.warn(
             "the clusters were ranked on prices that differ from these in the same days; rank again with these prices "
             "(encash clusters rank), or give the prices of the ranking"
         )
-    values["warnings"] = console.warnings
 
 
 def backtest_lines(values: dict[str, Any]) -> list[str]:

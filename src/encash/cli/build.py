@@ -31,7 +31,9 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     range_flags(parser)
     model_flags(parser)
     dtype_flags(parser, "float32")
-    parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="encode in this process, or on Ray (local)"
+    )
     parser.add_argument("--workers", type=count, metavar="N", help="Ray workers (one per GPU, else one per two cores)")
     parser.add_argument("--ray-wait", type=count, metavar="S", help="most seconds until a Ray worker starts (120)")
 
@@ -54,5 +56,5 @@ def report_build(report: cache.BuildReport, console: Console) -> int:
         console.hand_over()
         print(f"{report.failed:,} entries failed; the first: {report.failures[0]}", file=sys.stderr)
     values = plain({name: value for name, value in asdict(report).items() if name != "failures"})
-    console.result({**values, "warnings": console.warnings}, lines(values))
+    console.result(values, lines(values))
     return 1 if report.failed else 0

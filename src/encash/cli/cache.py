@@ -26,7 +26,7 @@ def register(parser: Parser) -> None:
 def _info(commands: Any) -> None:
     parser = commands.add_parser("info", help="summarize the content of a cache")
     command(parser, run_info, "cache info cache.lance")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     as_of_flag(parser)
 
 
@@ -54,7 +54,7 @@ def _agreement_text(agreement: dict[str, Any] | None) -> str:
 def _list(commands: Any) -> None:
     parser = commands.add_parser("list", help="list the caches of a folder, one per line")
     command(parser, run_list, "cache list caches --model model.pt")
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder that holds the caches")
     parser.add_argument("--model", metavar="M", help="mark the caches that this model built")
 
 
@@ -78,8 +78,13 @@ def run_list(arguments: argparse.Namespace, console: Console) -> None:
 def _coverage(commands: Any) -> None:
     parser = commands.add_parser("coverage", help="count valid, stale, missing and unavailable entries by ticker")
     command(parser, run_coverage, "cache coverage cache.lance --data features.h5 --out c.png")
+<<<<<<< HEAD
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--data", type=place, required=True, metavar="F")
+=======
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
+    parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
+>>>>>>> w/terminal
     parser.add_argument("--out", type=Path, help="an image, sessions × tickers (.svg or .png)")
     as_of_flag(parser)
     range_flags(parser)
@@ -107,9 +112,13 @@ def run_coverage(arguments: argparse.Namespace, console: Console) -> None:
 def _verify(commands: Any) -> None:
     parser = commands.add_parser("verify", help="check the stored entries; exit 3 if something is wrong")
     command(parser, run_verify, "cache verify cache.lance --model m.pt --data f.h5")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument("--model", metavar="M", help="encode a sample again with this model")
+<<<<<<< HEAD
     parser.add_argument("--data", type=place, metavar="F")
+=======
+    parser.add_argument("--data", type=Path, metavar="F", help="features, HDF5: also check that entries are of these")
+>>>>>>> w/terminal
     parser.add_argument(
         "--sample",
         type=_sample,
@@ -144,8 +153,8 @@ def run_verify(arguments: argparse.Namespace, console: Console) -> int:
 def _merge(commands: Any) -> None:
     parser = commands.add_parser("merge", help="merge partial caches of one encoder")
     command(parser, run_merge, "cache merge a.lance b.lance --into c.lance")
-    parser.add_argument("caches", nargs="+", metavar="C")
-    parser.add_argument("--into", required=True, metavar="C")
+    parser.add_argument("caches", nargs="+", metavar="C", help="paths or URLs of caches, in order")
+    parser.add_argument("--into", required=True, metavar="C", help="the cache that receives all entries (.lance)")
     parser.add_argument(
         "--on-conflict",
         choices=("refuse", "first", "last"),
@@ -166,8 +175,8 @@ def run_merge(arguments: argparse.Namespace, console: Console) -> None:
 def _export(commands: Any) -> None:
     parser = commands.add_parser("export", help="write the HDF5 layout file[ticker][date]")
     command(parser, run_export, "cache export cache.lance cache.h5")
-    parser.add_argument("cache", metavar="C")
-    parser.add_argument("out", type=Path, metavar="X.h5")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
+    parser.add_argument("out", type=Path, metavar="X.h5", help="the file to write")
     as_of_flag(parser)
 
 
@@ -182,8 +191,8 @@ def run_export(arguments: argparse.Namespace, console: Console) -> None:
 def _import(commands: Any) -> None:
     parser = commands.add_parser("import", help="read an HDF5 cache into a Lance cache")
     command(parser, run_import, "cache import cache.h5 cache.lance --trust")
-    parser.add_argument("source", type=Path, metavar="X.h5")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("source", type=Path, metavar="X.h5", help="the file, as `encash cache export` writes it")
+    parser.add_argument("cache", metavar="C", help="path or URL of the cache that receives the entries (.lance)")
     parser.add_argument(
         "--trust", action="store_true", help="accept a file without provenance; it is marked unverified"
     )
@@ -209,7 +218,7 @@ def run_import(arguments: argparse.Namespace, console: Console) -> None:
 def _compact(commands: Any) -> None:
     parser = commands.add_parser("compact", help="join small fragments and limit the history")
     command(parser, run_compact, "cache compact cache.lance")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument(
         "--keep-versions", type=int, default=20, metavar="N", help="keep the last N versions and all tagged ones (20)"
     )
@@ -226,7 +235,7 @@ def run_compact(arguments: argparse.Namespace, console: Console) -> None:
 def _versions(commands: Any) -> None:
     parser = commands.add_parser("versions", help="list the versions that can still be opened")
     command(parser, run_versions, "cache versions cache.lance --tag before-restatement")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument("--tag", metavar="NAME", help="name the newest version, so that it is kept")
 
 
@@ -242,7 +251,7 @@ def run_versions(arguments: argparse.Namespace, console: Console) -> None:
 def _rollback(commands: Any) -> None:
     parser = commands.add_parser("rollback", help="return to the newest version that is whole, or to a given one")
     command(parser, run_rollback, "cache rollback cache.lance --to 12")
-    parser.add_argument("cache", metavar="C")
+    parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument(
         "--to", type=int, metavar="VERSION", help="as `encash cache versions` lists them (newest whole)"
     )

@@ -33,11 +33,11 @@ def register(parser: Parser) -> None:
 def _fit(commands: Any) -> None:
     parser = commands.add_parser("fit", help="group the embeddings up to a day")
     command(parser, run_fit, "clusters fit --cache cache.lance --end 2015-12-31 -k 50 --out clusters")
-    parser.add_argument("--cache", required=True, metavar="C")
+    parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
     parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session used")
     fit_flags(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
 
 
 def _rank(commands: Any) -> None:
@@ -45,12 +45,17 @@ def _rank(commands: Any) -> None:
     command(
         parser,
         run_rank,
-        "clusters rank --clusters clusters --cache cache.lance --prices prices.h5 \\\n"
-        "      --end 2015-12-31 --horizon 5",
+        "clusters rank --clusters clusters --cache cache.lance --prices prices.h5 --end 2015-12-31 --horizon 5",
     )
+<<<<<<< HEAD
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR")
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=place, required=True, metavar="P")
+=======
+    parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of clusters fit")
+    parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
+    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
+>>>>>>> w/terminal
     parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session whose price may be known")
     parser.add_argument(
@@ -69,8 +74,13 @@ def _walk(commands: Any) -> None:
         run_walk,
         "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
     )
+<<<<<<< HEAD
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=place, required=True, metavar="P")
+=======
+    parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
+    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
+>>>>>>> w/terminal
     parser.add_argument("--every", type=int, required=True, metavar="N", help="sessions from one refit to the next")
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")
@@ -80,7 +90,7 @@ def _walk(commands: Any) -> None:
     parser.add_argument("--history", type=int, default=252, metavar="N", help="sessions before the first fit (252)")
     parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries")
     parser.add_argument("--end", type=day, metavar="DAY", help="last day on which a model is used")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
 
 
 def _assign(commands: Any) -> None:
@@ -93,7 +103,7 @@ def _assign(commands: Any) -> None:
         "reads no embeddings.",
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of fit, or of walk")
-    parser.add_argument("--cache", required=True, metavar="C")
+    parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
 
 
 def fit_flags(parser: Any) -> None:
@@ -107,7 +117,7 @@ def fit_flags(parser: Any) -> None:
         help="number of clusters (50); of several, the one with the highest Calinski–Harabasz index, in a walk at its "
         f"first refit; auto tries {','.join(map(str, AUTO_COUNTS))}",
     )
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--seed", type=int, default=0, help="of all random draws (0)")
     how.add_argument(
         "--clusterer",
         "--method",
@@ -138,16 +148,20 @@ def fit_flags(parser: Any) -> None:
 
 def rule_flags(parser: Any) -> None:
     """Add the flags that say how clusters are ranked, and which of them are the best ones."""
-    rule = parser.add_argument_group("which clusters are the best ones (all given conditions must hold)")
+    rule = parser.add_argument_group("which clusters are the best ones", "all given conditions must hold")
     rule.add_argument("--top", dest="top_k", type=int, metavar="N", help="the first N (5 if no condition is given)")
     rule.add_argument("--coverage", type=float, metavar="FRACTION", help="best first, up to this fraction of entries")
     rule.add_argument(
         "--ticker-coverage", type=float, metavar="FRACTION", help="best first, up to this fraction of distinct tickers"
     )
-    rule.add_argument("--min-return", type=float, help="mean return over the horizon, as a fraction")
-    rule.add_argument("--min-win-rate", type=float)
-    rule.add_argument("--min-sharpe", type=float)
-    rule.add_argument("--metric", choices=METRICS, default="mean_return", help="metric of the order (mean_return)")
+    rule.add_argument(
+        "--min-return", type=float, metavar="FRACTION", help="mean return over the horizon, as a fraction"
+    )
+    rule.add_argument("--min-win-rate", type=float, metavar="FRACTION", help="share of entries with a gain")
+    rule.add_argument("--min-sharpe", type=float, metavar="S", help="mean return over its deviation, not annualized")
+    rule.add_argument(
+        "--metric", choices=METRICS, default="mean_return", metavar="NAME", help=f"{', '.join(METRICS)} (mean_return)"
+    )
     rule.add_argument(
         "--no-winsorize", dest="winsorize", action="store_false", help="do not limit returns to the 0.5%% quantiles"
     )
@@ -187,7 +201,7 @@ def most_entries(text: str) -> int | None:
 def _show(commands: Any) -> None:
     parser = commands.add_parser("show", help="summarize a folder of clusters")
     command(parser, run_show, "clusters show clusters")
-    parser.add_argument("clusters", type=Path, metavar="DIR")
+    parser.add_argument("clusters", type=Path, metavar="DIR", help="a folder of fit, or of walk")
 
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> None:

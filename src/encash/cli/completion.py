@@ -18,10 +18,11 @@ def register(parser: Parser) -> None:
         parser,
         run_completion,
         "completion bash > ~/.local/share/bash-completion/completions/encash\n"
-        "  encash completion zsh > ~/.zfunc/_encash          with fpath+=~/.zfunc before compinit in ~/.zshrc\n"
-        "  encash completion fish > ~/.config/fish/completions/encash.fish",
+        "  encash completion zsh > ~/.zfunc/_encash\n"
+        "  encash completion fish > ~/.config/fish/completions/encash.fish\n\n"
+        "zsh also needs fpath+=~/.zfunc before compinit in ~/.zshrc",
     )
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="whose completion")
 
 
 def run_completion(arguments: argparse.Namespace, console: Console) -> None:

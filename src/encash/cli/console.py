@@ -55,11 +55,13 @@ class Console:
     """Shows on a terminal that the command works."""
 
     def result(self, values: Mapping[str, Any], lines: Sequence[str]) -> None:
-        """Print `values` with ``--json``, otherwise `lines`, and on stderr the warnings that ``--quiet`` held back."""
+        """Print `values` and all warnings with ``--json``, otherwise `lines`; and on stderr the warnings that were held
+        back by ``--quiet``."""
         self.hand_over()
         if self.quiet and self.warnings:
             print("\n".join(self.warnings), file=sys.stderr, flush=True)
         if self.as_json:
+            values = {"warnings": self.warnings, **values}
             print(json.dumps(values, ensure_ascii=not _is_utf8(sys.stdout), allow_nan=False))
         else:
             print("\n".join(lines))

@@ -29,7 +29,7 @@ TEST_START, TEST_END = "2011-02-01", "2022-12-28"
 def register(parser: Parser) -> None:
     """Add the flags."""
     command(parser, run_demo, "demo --out demo")
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="the folder of all files (demo)")
     parser.add_argument(
         "--offline-data",
         default=PACKAGE,

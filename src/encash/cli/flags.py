@@ -92,8 +92,8 @@ def _assignments(text: str) -> dict[str, str]:
 def range_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose days and tickers."""
     parser.add_argument("--months", type=int, metavar="N", help="the last N months of 30 calendar days each")
-    parser.add_argument("--start", type=day, metavar="DAY")
-    parser.add_argument("--end", type=day, metavar="DAY")
+    parser.add_argument("--start", type=day, metavar="DAY", help="first day (the first session)")
+    parser.add_argument("--end", type=day, metavar="DAY", help="last day (the last session)")
     parser.add_argument("--tickers", metavar="A,B|@FILE", help="only these tickers")
     parser.add_argument(
         "--num-stocks", type=int, metavar="N", help="the last N tickers by name; with --skip, the next N from there"
@@ -110,7 +110,9 @@ def selection(arguments: argparse.Namespace) -> cache.Selection:
 
 def model_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how a model is run."""
-    parser.add_argument("--batch-size", type=int)
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="windows per call of the model (measured with --precision)"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
     parser.add_argument(
         "--engine",

@@ -26,7 +26,7 @@ def _shims(commands: Any) -> None:
         about="Write cluster/….py and inference/….py, so that `python -m cluster.cache_embeddings` works in DIR, "
         "even if other packages are called cluster or inference. Elsewhere: python -m encash.guide cache-embeddings",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the files are written")
 
 
 def run_shims(arguments: argparse.Namespace, console: Console) -> None:

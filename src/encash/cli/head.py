@@ -33,8 +33,13 @@ def _fit(commands: Any) -> None:
         about="Fit forecasts of returns on cached embeddings. Nothing after --end is read: an entry counts only if its "
         "longest return has ended by then, and the head may be used an embargo later.",
     )
+<<<<<<< HEAD
     parser.add_argument("--cache", required=True, metavar="C")
     parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+=======
+    parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
+    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
+>>>>>>> w/terminal
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last day that may be known")
     parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries (all)")
     parser.add_argument(
@@ -53,7 +58,7 @@ def _fit(commands: Any) -> None:
     parser.add_argument("--history", type=int, metavar="N", help="with --every: sessions before the first fit (504)")
     parser.add_argument("--embargo", type=int, metavar="N", help="sessions until a fit is used (the longest horizon)")
     parser.add_argument("--max-entries", type=int, metavar="N", help="most entries of a boosted head (200,000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all random draws (0)")
     delisting_flag(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="HEAD", help="the folder")
 
@@ -61,7 +66,7 @@ def _fit(commands: Any) -> None:
 def _show(commands: Any) -> None:
     parser = commands.add_parser("show", help="summarize a head")
     command(parser, run_show, "head show head")
-    parser.add_argument("head", type=Path, metavar="HEAD")
+    parser.add_argument("head", type=Path, metavar="HEAD", help="a folder of head fit")
 
 
 def run_fit(arguments: argparse.Namespace, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Any, NoReturn
 
 from encash.errors import nearest
@@ -16,11 +17,18 @@ _COMMAND = "COMMAND"
 """The metavar of subcommands."""
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help that fits the terminal: prose is filled, commands of an example continue on the next line."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in filled(text, width - len(indent)).splitlines())
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser with one-line errors that suggest what was meant; without a subcommand it shows its help."""
 
     def __init__(self, *args: Any, **keywords: Any):
-        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        keywords.setdefault("formatter_class", HelpFormatter)
         keywords.setdefault("allow_abbrev", False)
         super().__init__(*args, **keywords)
         self._words: list[str] = []
@@ -48,6 +56,37 @@ class Parser(argparse.ArgumentParser):
         if message.startswith(_REQUIRED) and flags:
             message = f"{_UNRECOGNIZED}{' '.join(flags)}"
         return f"{message}; did you mean {', '.join(dict.fromkeys(meant))}?" if meant else message
+
+
+def filled(text: str, width: int) -> str:
+    r"""Fill the lines of a text to a width: prose by words, commands before flags, other indented lines not at all.
+
+    >>> print(filled("Build it now.\n  encash build --model m.pt --data f.h5\n  a = 1 # as it is, however long", 26))
+    Build it now.
+      encash build \
+          --model m.pt \
+          --data f.h5
+      a = 1 # as it is, however long
+    """
+    lines = []
+    for line in text.splitlines():
+        if line.startswith(("  encash ", "  python ")):
+            lines += _continued(line, width)
+        else:
+            lines += [line] if line.startswith(" ") else wrap(line, max(width, 11)) or [""]
+    return "\n".join(lines)
+
+
+def _continued(command: str, width: int) -> list[str]:
+    first, *flags = re.split(" (?=-)", command)
+    lines = [first]
+    for flag in flags:
+        if len(lines[-1]) + len(flag) + len("  \\") > width:
+            lines[-1] += " \\"
+            lines.append(f"      {flag}")
+        else:
+            lines[-1] += f" {flag}"
+    return lines
 
 
 def unknown_flags(words: Sequence[str], known: Iterable[str]) -> list[str]:

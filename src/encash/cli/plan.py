@@ -22,6 +22,6 @@ def run_plan(arguments: argparse.Namespace, console: Console) -> None:
     )
     values = plain(plan.summary())
     console.result(
-        {**values, "warnings": console.warnings},
+        values,
         [*lines(values), "peak memory is the whole process: libraries, model, a batch, and the arrays"],
     )

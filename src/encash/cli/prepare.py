@@ -30,8 +30,10 @@ def register(parser: Parser) -> None:
         help=f"a file or its URL, several, or a folder of them (one per ticker, or hive-partitioned): "
         f"{', '.join(FORMATS)}, plain or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
-    parser.add_argument("--features-out", type=Path, default=Path("features.h5"), metavar="F")
-    parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P")
+    parser.add_argument(
+        "--features-out", type=Path, default=Path("features.h5"), metavar="F", help="HDF5 (%(default)s)"
+    )
+    parser.add_argument("--prices-out", type=Path, default=Path("prices.h5"), metavar="P", help="HDF5 (%(default)s)")
     parser.add_argument(
         "--drop-bad",
         action="store_true",

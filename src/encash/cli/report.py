@@ -52,7 +52,7 @@ def register(parser: Parser) -> None:
         help="show this ticker on each --day, instead of the picks; may be repeated",
     )
     parser.add_argument("--audit", type=Path, metavar="JSON", help="show what encash audit --json printed")
-    parser.add_argument("--out", type=Path, default=Path("report.html"))
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="HTML", help="the page (%(default)s)")
 
 
 def run_report(arguments: argparse.Namespace, console: Console) -> None:

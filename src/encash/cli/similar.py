@@ -16,8 +16,8 @@ from encash.input_files import place
 def register(parser: Parser) -> None:
     """Add the flags."""
     command(parser, run_similar, "similar AAPL 2020-03-16 --cache cache.lance --prices prices.h5")
-    parser.add_argument("ticker", metavar="TICKER")
-    parser.add_argument("day", type=day, metavar="DAY")
+    parser.add_argument("ticker", metavar="TICKER", help="as the cache spells it")
+    parser.add_argument("day", type=day, metavar="DAY", help="a session with an entry, YYYY-MM-DD")
     parser.add_argument("--cache", metavar="C", help="(the only *.lance of the working folder)")
     parser.add_argument("--prices", type=place, metavar="P", help="to show what happened next")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbors (10)")

@@ -31,9 +31,9 @@ def register(parser: Parser) -> None:
         "[grid] runs every combination. Instead or in addition, [random] draws N runs:\n"
         '  [random]\n  runs = 20\n  seed = 0\n  keep = {low = 0.1, high = 0.5}\n  weights = ["equal", "forecast"]\n\n'
         "filter is hard with --clusters, otherwise none, as in backtest\n\n"
-        f"settings:\n{fill(', '.join(SETTINGS), 100, initial_indent='  ', subsequent_indent='  ')}",
+        f"settings:\n{fill(', '.join(SETTINGS), 78, initial_indent='  ', subsequent_indent='  ')}",
     )
-    parser.add_argument("grid", type=Path, metavar="GRID.toml")
+    parser.add_argument("grid", type=Path, metavar="GRID.toml", help="the settings to combine, as below")
     source_flags(parser.add_argument_group("inputs"))
     parser.add_argument("--horizon", type=int, default=5, metavar="H", help="use the ranking of this horizon (5)")
     keep_flag(parser)
@@ -42,7 +42,7 @@ def register(parser: Parser) -> None:
     groups_flag(stocks)
     parser.add_argument("--workers", type=count, metavar="N", help="processes (one per core)")
     parser.add_argument("--no-report", dest="page", action="store_false", help="no page of the best run, no heat maps")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the runs and their table")
 
 
 def run_sweep(arguments: argparse.Namespace, console: Console) -> None:

@@ -20,15 +20,15 @@ def register(parser: Parser) -> None:
     command(
         parser,
         run_train,
-        "train --data features.h5 --prices prices.h5 --out model.pt \\\n      --preset tiny --train-end 2015-12-31",
+        "train --data features.h5 --prices prices.h5 --out model.pt --preset tiny --train-end 2015-12-31",
     )
     parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
     parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--out", type=_checkpoint, required=True, metavar="M", help="the checkpoint to write (.pt)")
-    parser.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
+    parser.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny", help="size of the model (tiny)")
     parser.add_argument("--train-end", type=day, required=True, metavar="DAY", help="last day that training may use")
     parser.add_argument("--epochs", type=int, help="maximum number of passes; training may stop early (the preset's)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all random draws (0)")
     parser.add_argument("--tickers", metavar="A,B|@FILE", help="train on these only (all with features and prices)")
     parser.add_argument("--num-stocks", type=int, metavar="N", help="train on the last N tickers by name (all)")
     delisting_flag(parser)
@@ -46,10 +46,10 @@ def run_train(arguments: argparse.Namespace, console: Console) -> None:
         console.warn(outlier_line(report.outliers, report.outlier_bars))
     if report.settled_samples:
         console.note(settled_line(report.settled_samples, report.train_samples, arguments.delisting))
-    values = plain({**asdict(report), "warnings": console.warnings})
+    values = plain(asdict(report))
     text = result_lines(values)
     if arguments.verbose:
-        rest = {name: one for name, one in values.items() if name not in ("reliability", "outlier_bars", "warnings")}
+        rest = {name: one for name, one in values.items() if name not in ("reliability", "outlier_bars")}
         text += ["", *lines({**rest, "reliability": reliability_text(values["reliability"])})]
     console.result(values, text)
 

@@ -45,7 +45,7 @@ def register(parser: Parser) -> None:
     )
     when.add_argument("--end", type=day, metavar="DAY", help="last day on which an encoder is used (the last session)")
     how = parser.add_argument_group("how encoders are trained and run")
-    how.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
+    how.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny", help="size of the models (tiny)")
     how.add_argument("--epochs", type=int, help="maximum number of passes; training may stop early (the preset's)")
     how.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with features)")
     how.add_argument("--device", default="auto", help="cpu, cuda, … (auto)")
@@ -96,7 +96,7 @@ def run_walk(arguments: argparse.Namespace, console: Console) -> None:
     rows = plain([describe(one) for one in found])
     listed = str(arguments.out / pipeline.ENCODERS_LIST)
     console.result(
-        {"encoders": rows, "list": listed, "warnings": console.warnings},
+        {"encoders": rows, "list": listed},
         [
             *(f"{row['train_end']}: used from {row['first_day']} to {row['last_day']}; {done(row)}" for row in rows),
             f"list  {listed}   (encash backtest --encoders {listed} …)",

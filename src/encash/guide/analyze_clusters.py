@@ -77,7 +77,7 @@ def analyze(arguments: argparse.Namespace, console: Console) -> None:
         f"{horizon:>3} sessions: best clusters {found['best']}, returns until {found['rank_end']}"
         for horizon, found in values["horizons"].items()
     ]
-    console.result({**values, "warnings": console.warnings}, text)
+    console.result(values, text)
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:

@@ -30,8 +30,8 @@ def parser(program: str = PROGRAM) -> Parser:
     flags = Parser(
         prog=program,
         description="Rebalance into the best forecasts among the stocks of good clusters, over the last months.",
-        epilog=f"example:\n  {program} --data data.h5 --model model.pt --prices prices.h5 \\\n"
-        "      --embeddings-cache cache.h5\n\n"
+        epilog=f"example:\n  {program} --data data.h5 --model model.pt --prices prices.h5 "
+        "--embeddings-cache cache.h5\n\n"
         "unlike the guide's version: the score is expected return × confidence, without the 1 that was added to the\n"
         "return; a stock without a price at its sale is sold at the next one, else settled at its last one; the\n"
         "subset of a day follows from --seed and the day; a run that clusters or model know ahead is refused",
@@ -149,7 +149,7 @@ def simulate(arguments: argparse.Namespace, console: Console) -> None:
     options = spec_of(legacy_workflow.SimulationOptions, arguments, config=config)
     with console.progress("backtest", "steps") as progress:
         values = legacy_workflow.simulate(console.sources(arguments), options, say=console.warn, progress=progress)
-    console.result({**values, "warnings": console.warnings}, backtest_lines(values))
+    console.result(values, backtest_lines(values))
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:

@@ -21,8 +21,8 @@ def parser(program: str = PROGRAM) -> Parser:
     flags = Parser(
         prog=program,
         description="Encode every stock on every day once and store the embeddings.",
-        epilog=f"example:\n  {program} --model-path model.pt --dataset-path data.h5 \\\n"
-        "      --output-path cache.h5 --num-months 6",
+        epilog=f"example:\n  {program} --model-path model.pt --dataset-path data.h5 "
+        "--output-path cache.h5 --num-months 6",
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")
     flags.add_argument(

@@ -70,7 +70,7 @@ def create(arguments: argparse.Namespace, console: Console) -> None:
         values = legacy_workflow.create_clusters(
             console.sources(arguments), options, say=console.warn, progress=progress
         )
-    console.result({**plain(values), "warnings": console.warnings}, lines(plain(values)))
+    console.result(plain(values), lines(plain(values)))
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
