@@ -17,7 +17,6 @@ Every message says what came, what was expected and how to fix it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -120,16 +119,6 @@ def reason(error: BaseException) -> str:
     while text.count("(") > text.count(")"):
         text = text[: text.rindex("(")].rstrip(" .:")
     return f" ({text})" if any(map(str.isalpha, text)) else ""
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return a question that names the most similar known name; empty if none is similar.
-
-    >>> meant("topk", ["top_k", "seed"]), meant("zzz", ["top_k"])
-    ("; did you mean 'top_k'?", '')
-    """
-    similar = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def shown(value: object) -> str:

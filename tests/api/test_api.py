@@ -128,7 +128,7 @@ def test_charts_are_figures(sources, tmp_path):
     colors = {line.get_color() for axes in figure.axes for line in axes.lines}
     assert "#1b5fcf" in colors
     assert not any(str(color).startswith("#0102") for color in colors)
-    with pytest.raises(AttributeError, match="no chart 'equty'; did you mean 'equity'"):
+    with pytest.raises(AttributeError, match="no chart 'equty'; did you mean equity"):
         run.plot.equty()
     with pytest.raises(InputError, match="compare it first"):
         run.plot.random_filters()

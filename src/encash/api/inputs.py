@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-=======
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
->>>>>>> w/python
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_type_hints
@@ -23,11 +17,7 @@ from encash.cache import AverageBy, Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError, meant, shown
-<<<<<<< HEAD
 from encash.input_files import place
-=======
-from encash.live_progress import Bar, is_live
->>>>>>> w/python
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
 from encash.progress import Progress
@@ -156,16 +146,12 @@ def folder_of(name: str, value: Any) -> Path | None:
     return None if value is None else Path(path_of(name, value))
 
 
-<<<<<<< HEAD
 def file_of(name: str, value: Any) -> str | Path | None:
     """Return the path or URL of an input, or None for None; see `path_of`."""
     return None if value is None else place(path_of(name, value))
 
 
-def universe_of(tickers: Sequence[str] | None, membership: str | Path | None) -> str | Path | tuple[str, ...] | None:
-=======
-def universe_of(tickers: Iterable[str] | None, membership: str | Path | None) -> Path | tuple[str, ...] | None:
->>>>>>> w/python
+def universe_of(tickers: Iterable[str] | None, membership: str | Path | None) -> str | Path | tuple[str, ...] | None:
     """Return the candidates of a run: a membership file, names, or None for all tickers with prices.
 
     Raises:
@@ -174,13 +160,8 @@ def universe_of(tickers: Iterable[str] | None, membership: str | Path | None) ->
     if tickers is not None and membership is not None:
         raise InputError("both tickers and a membership were given; give one of them")
     if tickers is None:
-<<<<<<< HEAD
         return file_of("membership", membership)
-    if not tickers:
-=======
-        return folder_of("membership", membership)
     if not (names := tuple(tickers)):
->>>>>>> w/python
         raise InputError("tickers is empty; expected a list of names such as ['AAPL', 'MSFT'], or None for all")
     return names
 

@@ -78,13 +78,8 @@ def run_list(arguments: argparse.Namespace, console: Console) -> None:
 def _coverage(commands: Any) -> None:
     parser = commands.add_parser("coverage", help="count valid, stale, missing and unavailable entries by ticker")
     command(parser, run_coverage, "cache coverage cache.lance --data features.h5 --out c.png")
-<<<<<<< HEAD
-    parser.add_argument("cache", metavar="C")
-    parser.add_argument("--data", type=place, required=True, metavar="F")
-=======
     parser.add_argument("cache", metavar="C", help="path or URL of a cache")
-    parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
->>>>>>> w/terminal
+    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
     parser.add_argument("--out", type=Path, help="an image, sessions × tickers (.svg or .png)")
     as_of_flag(parser)
     range_flags(parser)
@@ -114,11 +109,9 @@ def _verify(commands: Any) -> None:
     command(parser, run_verify, "cache verify cache.lance --model m.pt --data f.h5")
     parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument("--model", metavar="M", help="encode a sample again with this model")
-<<<<<<< HEAD
-    parser.add_argument("--data", type=place, metavar="F")
-=======
-    parser.add_argument("--data", type=Path, metavar="F", help="features, HDF5: also check that entries are of these")
->>>>>>> w/terminal
+    parser.add_argument(
+        "--data", type=place, metavar="F", help="features, HDF5: a path or URL; also check that entries are of these"
+    )
     parser.add_argument(
         "--sample",
         type=_sample,

@@ -47,15 +47,9 @@ def _rank(commands: Any) -> None:
         run_rank,
         "clusters rank --clusters clusters --cache cache.lance --prices prices.h5 --end 2015-12-31 --horizon 5",
     )
-<<<<<<< HEAD
-    parser.add_argument("--clusters", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--prices", type=place, required=True, metavar="P")
-=======
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of clusters fit")
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
->>>>>>> w/terminal
+    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session whose price may be known")
     parser.add_argument(
@@ -74,13 +68,8 @@ def _walk(commands: Any) -> None:
         run_walk,
         "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
     )
-<<<<<<< HEAD
-    parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--prices", type=place, required=True, metavar="P")
-=======
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
->>>>>>> w/terminal
+    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--every", type=int, required=True, metavar="N", help="sessions from one refit to the next")
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")

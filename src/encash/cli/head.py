@@ -33,13 +33,8 @@ def _fit(commands: Any) -> None:
         about="Fit forecasts of returns on cached embeddings. Nothing after --end is read: an entry counts only if its "
         "longest return has ended by then, and the head may be used an embargo later.",
     )
-<<<<<<< HEAD
-    parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
-=======
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
->>>>>>> w/terminal
+    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last day that may be known")
     parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries (all)")
     parser.add_argument(
