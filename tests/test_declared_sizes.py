@@ -414,7 +414,12 @@ def test_a_weight_is_as_large_as_it_is_stored(tmp_path):
     name = next(iter(content["model_state_dict"]))
     for odd, match in (
         (torch.zeros(1, 1).expand(1 << 30, 1 << 20), "would take"),
-        (torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.tensor([1.0]), (1 << 30, 1 << 30)), "sparse"),
+        (
+            torch.sparse_coo_tensor(
+                torch.tensor([[0], [0]]), torch.tensor([1.0]), (1 << 30, 1 << 30), check_invariants=True
+            ),
+            "sparse",
+        ),
     ):
         torch.save({**content, "model_state_dict": {**content["model_state_dict"], name: odd}}, tmp_path / "odd.pt")
         with refused(match):

@@ -172,7 +172,7 @@ def test_the_active_period_is_the_last_whose_day_has_come():
     """Best clusters change on the first day of a period, not before."""
     days = FIRST + np.arange(6)
     terms = tuple(
-        toy_period(best=best, first_day=FIRST + offset, seed=offset)
+        toy_period(best=best, first_day=FIRST + np.timedelta64(offset, "D"), seed=offset)
         for best, offset in (((0,), 0), ((1,), 2), ((2,), 5))
     )
     chosen = Hard(periods=terms)
@@ -242,7 +242,7 @@ def test_the_first_allowed_day_lies_beyond_ranking_and_fit():
     sessions = np.busday_offset(np.datetime64("2024-01-01"), np.arange(20))
     assert first_allowed_day(sessions, sessions[5], 3, fit_end=sessions[2]) == sessions[8]
     assert first_allowed_day(sessions, sessions[5], 3, fit_end=sessions[10]) == sessions[11]
-    assert first_allowed_day(sessions, sessions[18], 3, fit_end=sessions[2]) == sessions[-1] + 1
+    assert first_allowed_day(sessions, sessions[18], 3, fit_end=sessions[2]) == sessions[-1] + np.timedelta64(1, "D")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_identity_follows_everything_that_decides():
         Random(periods=(toy_period(),)),
         Random(periods=(toy_period(),), seed=1),
         Hard(periods=(toy_period(best=(1,)),)),
-        Hard(periods=(toy_period(first_day=FIRST + 1),)),
+        Hard(periods=(toy_period(first_day=FIRST + np.timedelta64(1, "D")),)),
         Hard(periods=(toy_period(seed=1),)),
     ]
     assert Hard(periods=(toy_period(),)).fingerprint == base.fingerprint

@@ -149,7 +149,7 @@ def test_a_walk_uses_the_newest_fit_that_may_be_used() -> None:
     ]
     day, ticker = head.periods[2].first_day, np.array(["T000"])
     vector = world.vectors[200, :1]
-    for when, period in ((day, 2), (day - 1, 1)):
+    for when, period in ((day, 2), (day - np.timedelta64(1, "D"), 1)):
         expected = head.periods[period].forecast(vector)[0]
         assert np.array_equal(head.forecast(np.array([when]), ticker, vector)[0], expected)
     close = world.prices.close.copy()

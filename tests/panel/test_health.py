@@ -178,7 +178,7 @@ def test_weekend_rows_are_found_in_stocks_and_not_in_coins():
     own = walk(10)
     days = own.days.copy()
     friday = np.flatnonzero((days.astype(int) + 3) % 7 == 4)[3]
-    days[friday] += 1
+    days[friday] += np.timedelta64(1, "D")
     health = health_of(Bars(days=days, close=own.close))
     assert found(health) == {"weekend_rows": 1}
     assert health.weekend_rows.worst[0].day == str(days[friday])
@@ -194,8 +194,8 @@ def test_weekend_rows_are_found_in_stocks_and_not_in_coins():
 def test_dates_in_the_future_are_reported_and_decide_nothing_else():
     """Rows after tomorrow are counted against the given day; the summary of the prices file does not know it."""
     health = health_of(walk(11, 400))
-    assert found(health) == {"future_dates": int((walk(11, 400).days > TODAY + 1).sum())}
-    later = measure_health(traded_bars({"T0": walk(11, 400)}), today=TODAY + 1000)
+    assert found(health) == {"future_dates": int((walk(11, 400).days > TODAY + np.timedelta64(1, "D")).sum())}
+    later = measure_health(traded_bars({"T0": walk(11, 400)}), today=TODAY + np.timedelta64(1000, "D"))
     assert later.suspicious == ()
     assert later.summary() == health.summary()
 

@@ -69,7 +69,7 @@ def test_the_first_costs_are_part_of_the_first_return(write_run):
 )
 def test_monthly_returns_compound_to_the_total(steps, first, gap):
     """Months compound to their year, and years to the whole, whatever the sessions."""
-    days = np.datetime64("2019-01-01") + first + gap * np.arange(len(steps))
+    days = np.datetime64("2019-01-01") + (first + gap * np.arange(len(steps)))
     path = 100.0 * np.cumprod(1.0 + np.array(steps), dtype=np.float64)
     years = monthly_returns(days, path)
     whole = np.prod([1.0 + year.total for year in years])

@@ -136,7 +136,7 @@ class FilterContract(ABC):
             self.make_filter(periods=periods, seed=1),
             self.make_filter(periods=periods[:1]),
             self.make_filter(periods=(replace(periods[0], best=np.array([2], dtype=np.int32)),)),
-            self.make_filter(periods=(replace(periods[0], first_day=FIRST_DAY + 1),)),
+            self.make_filter(periods=(replace(periods[0], first_day=FIRST_DAY + np.timedelta64(1, "D")),)),
         ]
         assert self.make_filter(periods=periods).fingerprint == made[0].fingerprint
         assert len({chosen.fingerprint for chosen in made}) == len(made)
