@@ -252,8 +252,8 @@ def test_the_figures_beside_the_benchmark_are_those_of_the_equity(page, equity):
         expected = {
             "volatility a year": returns.std() * 252**0.5,
             "Sortino ratio": returns.mean() / (returns.clip(upper=0) ** 2).mean() ** 0.5 * 252**0.5,
-            "CAGR over max drawdown (Calmar)": one["cagr"] / -one["max_drawdown"],
-            "longest drawdown, sessions": max(np.diff([*highs, len(path) - 1])),
+            "Calmar ratio": one["cagr"] / -one["max_drawdown"],
+            "longest drawdown": max(np.diff([*highs, len(path) - 1])),
             "value at risk": returns.quantile(0.05),
             "expected shortfall": tail.mean(),
             "skewness": (centered**3).mean() / (centered**2).mean() ** 1.5,

@@ -53,8 +53,8 @@ def key_figures(run: Run, extras: Extras) -> Chart | None:
         section="time",
         template="chart_table.html.j2",
         table=Table(columns=tuple(columns)),
-        note="Value at risk and expected shortfall: of a session, at 5%. Kurtosis: beyond that of a normal "
-        "distribution. The first and the last month may be incomplete.",
+        note="Calmar ratio: CAGR over max drawdown. Longest drawdown: in sessions. Value at risk and expected "
+        "shortfall: of a session, at 5%. The first and the last month may be incomplete.",
     )
 
 
@@ -81,8 +81,8 @@ def _longest_drawdown(path: _Path) -> float:
 _FIGURES = (
     _Figure("volatility a year", PERCENT, lambda path: metrics.volatility(path.returns, path.year)),
     _Figure("Sortino ratio", NUMBER, lambda path: metrics.sortino(path.returns, sessions_per_year=path.year)),
-    _Figure("CAGR over max drawdown (Calmar)", NUMBER, _calmar),
-    _Figure("longest drawdown, sessions", COUNT, _longest_drawdown),
+    _Figure("Calmar ratio", NUMBER, _calmar),
+    _Figure("longest drawdown", COUNT, _longest_drawdown),
     _Figure("value at risk", RETURN, lambda path: metrics.value_at_risk(path.returns)),
     _Figure("expected shortfall", RETURN, lambda path: metrics.expected_shortfall(path.returns)),
     _Figure("skewness", NUMBER, lambda path: metrics.skewness(path.returns)),
