@@ -186,7 +186,7 @@ def test_a_server_that_refuses_head_is_read() -> None:
 
 def test_no_answer_is_one_line() -> None:
     """Nothing listens there."""
-    with pytest.raises(WorkError, match=r"^http://127\.0\.0\.1:9/f\.h5 could not be fetched: nothing answers"):
+    with pytest.raises(WorkError, match=r"^http://127\.0\.0\.1:9/f\.h5 could not be fetched: no server answers"):
         local_copy("http://127.0.0.1:9/f.h5")
 
 

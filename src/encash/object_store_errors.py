@@ -13,7 +13,7 @@ _REASONS = (
     ("Account must be specified", "no account was named; set AZURE_STORAGE_ACCOUNT_NAME"),
     ("40[13] ", "access was denied; check the credentials and their permissions"),
     ("builder error", "the address is plain http; use https, or set AWS_ALLOW_HTTP=true"),
-    ("error sending request", "nothing answers at its address; check the network and AWS_ENDPOINT_URL"),
+    ("error sending request", "no server answers at its address; check the network and AWS_ENDPOINT_URL"),
 )
 TRY_AGAIN = "try again later"
 """End of a message about a failure that may pass."""
@@ -23,7 +23,7 @@ def unreachable(text: str) -> str | None:
     """Return why an object store cannot be reached and how to fix it; None if the error is not of that kind.
 
     >>> unreachable("LanceError(IO): Generic S3 error: Error performing GET … - HTTP error: error sending request")
-    'nothing answers at its address; check the network and AWS_ENDPOINT_URL'
+    'no server answers at its address; check the network and AWS_ENDPOINT_URL'
     >>> unreachable("Generic MicrosoftAzure error: Error performing GET https://a.example/f?sig=1 in 2ms - 500")
     'the object store failed (MicrosoftAzure error: Error performing GET https://a.example/f in 2ms - 500); try again \
 later'

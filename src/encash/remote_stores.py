@@ -152,7 +152,7 @@ class _WebFile(RemoteFile):
                     f"the certificate of {self._url} is not trusted ({cause.verify_message}); correct it, or name the "
                     "file of its authority in SSL_CERT_FILE"
                 ) from None
-            raise PassingError(f"nothing answers at its address{reason(OSError(cause))}") from None
+            raise PassingError(f"no server answers at its address{reason(OSError(cause))}") from None
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
         if error.code in (404, 410):
@@ -246,7 +246,7 @@ class _StoredObject(RemoteFile):
             if "InvalidRange" in str(error):  # it is shorter now
                 raise ChangedError from None
             why = unreachable(str(error)) or f"the object store failed{reason(error)}; {TRY_AGAIN}"
-            if why.endswith(TRY_AGAIN) or "nothing answers" in why:
+            if why.endswith(TRY_AGAIN) or "error sending request" in str(error):
                 raise PassingError(why.removesuffix(f"; {TRY_AGAIN}")) from None
             raise WorkError(f"{self._url} cannot be read: {why}") from None
 

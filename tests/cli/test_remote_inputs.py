@@ -217,7 +217,7 @@ def test_credentials_and_addresses_that_fail_are_named(
         (
             "AWS_ENDPOINT_URL",
             "http://127.0.0.1:9",
-            "nothing answers at its address; check the network and AWS_ENDPOINT",
+            "no server answers at its address; check the network and AWS_ENDPOINT",
         ),
     ):
         with monkeypatch.context() as patch:

@@ -9,9 +9,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from encash import open_cache, open_prices, pipeline
 from encash.cli import main
+from encash.panel.bars import Bars
+from encash.panel.write import write_prices
+from encash.report import read_run
 from tests.cli.commands import answer, refusal, runs
 
 
@@ -75,11 +80,8 @@ def test_a_run_that_was_edited_is_refused_by_name(
 def test_a_report_shows_neighbors_and_the_equality_of_two_runs(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """With the cache and the prices of the run, the past windows nearest to its last picks, none of them later than the
-    embargo; with a second run, the hashes of both ledgers."""
-    from encash import pipeline
-    from encash.report import read_run
-
+    """With the cache and the prices of the run, the past windows nearest to its picks by day; with a second run, the
+    hashes of both ledgers."""
     cache, prices, page = folder / "c.lance", folder / "p.h5", tmp_path / "page.html"
     twice = [tmp_path / "one", tmp_path / "two"]
     for run in twice:
@@ -88,18 +90,60 @@ def test_a_report_shows_neighbors_and_the_equality_of_two_runs(
     assert "give both or neither" in refusal(capsys, *report)
     answer(capsys, *report, "--prices", str(prices), "--same-as", str(twice[1]))
     text = page.read_text()
-    assert "Neighbors of the last picks" in text
+    assert "Similar days" in text
     assert "one and two have the same ledger" in text
-    for one in pipeline.last_neighborhoods(read_run(twice[0]), str(cache), prices):
-        assert one.days
-        assert max(one.days) < one.day
+    entry = read_run(twice[0]).candidates
+    day, ticker = entry.days[-1], entry.names[entry.ticker[-1]]
+    asked = [*report, "--prices", str(prices), "--day", str(day), "--ticker", ticker]
+    answer(capsys, *asked)
+    assert f'data-day="{day}"' in page.read_text()
+    answer(capsys, "similar", ticker, str(day), "--cache", str(cache), "--prices", str(prices))
+    assert "no entry of NONE" in refusal(capsys, *asked, "--ticker", "NONE")
+    assert "picked nothing on 1999-01-04" in refusal(capsys, *report, "--prices", str(prices), "--day", "1999-01-04")
+    assert "give --cache and --prices" in refusal(capsys, "report", str(twice[0]), "--day", "1999-01-04")
+    assert "with --day" in refusal(capsys, *report, "--prices", str(prices), "--ticker", ticker)
+
+
+def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The outcome of each neighbor ended before the day of its pick, and prices from that day on change nothing; the
+    nearest one is what `similar` finds, with the return of the prices file over the horizon of the run."""
+    run, cache = tmp_path / "run", str(folder / "c.lance")
+    answer(capsys, *runs(folder, "--cache", cache, "--run-dir", str(run)))
+    prices = open_prices(folder / "p.h5")
+    found = pipeline.neighborhoods(read_run(run), cache, folder / "p.h5")
+    horizon = read_run(run).horizon
+    assert len({one.day for one in found}) > 3
+    assert horizon is not None
+    column = {ticker: place for place, ticker in enumerate(prices.tickers)}
+    row = {str(day): place for place, day in enumerate(prices.days)}
+    for one in found:
         assert list(one.distance) == sorted(one.distance)
-        assert len(set(zip(one.tickers, one.days, strict=True))) == len(one.days)
+        for day, ticker, after in zip(one.days, one.tickers, one.returns, strict=True):
+            ended = row[day] + horizon
+            assert ended < row[one.day]
+            expected = prices.close[ended, column[ticker]] / prices.close[row[day], column[ticker]] - 1
+            assert after == pytest.approx(expected)
+        near = pipeline.find_similar(
+            open_cache(cache), one.ticker, one.day, before=prices.days[row[one.day] - 20], count=1
+        )
+        assert (one.days[0], one.tickers[0], one.distance[0]) == (str(near.days[0]), near.tickers[0], near.distance[0])
+    middle = found[len(found) // 2].day
+    close = np.where((prices.days >= np.datetime64(middle))[:, None], prices.close * 3, prices.close)
+    bars = [
+        (ticker, Bars(days=prices.days[known], close=close[known, place]))
+        for place, ticker in enumerate(prices.tickers)
+        if (known := np.isfinite(prices.close[:, place])).any()
+    ]
+    write_prices(tmp_path / "later.h5", bars)
+    again = pipeline.neighborhoods(read_run(run), cache, tmp_path / "later.h5")
+    before = [(one.ticker, one.day, one.days, one.tickers, one.returns.tolist()) for one in found if one.day <= middle]
+    assert before == [
+        (one.ticker, one.day, one.days, one.tickers, one.returns.tolist()) for one in again if one.day <= middle
+    ]
 
 
 def test_the_command_of_a_run_repeats_it(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The page shows the words that ran; run again, they write the same equity and ledger, byte by byte."""
-    from encash.report import read_run
     from encash.report.commands import run_command
 
     run = tmp_path / "a run"

@@ -90,6 +90,23 @@ def test_no_label_is_cut_off_or_covers_another(tab, page, tmp_path):
         assert tab.run(_LABELS) == []
 
 
+def test_the_random_draws_are_seen_whole_on_a_phone(tab, page):
+    """Each of the three figures of the strip is within the window, in letters that can be read."""
+    for width in (360, 390, 700, 768):
+        tab.open(page, width=width)
+        shown = tab.run(
+            "[...document.querySelectorAll('.strip svg')].map(svg => [svg, svg.getBoundingClientRect()])"
+            ".filter(([, box]) => box.width).map(([svg, box]) => [svg.parentElement.scrollWidth, box.left, box.right,"
+            " [...svg.querySelectorAll('text')].map(one => [one.textContent, one.getBoundingClientRect().height])])"
+        )
+        assert len(shown) == 1
+        ((scrolls, left, right, texts),) = shown
+        assert 0 <= left < right <= width
+        assert scrolls <= width
+        assert {"return a year", "Sharpe ratio", "max drawdown"} <= {text for text, _ in texts}
+        assert min(height for _, height in texts) > 9.5
+
+
 def test_the_verdict_is_seen_without_scrolling(tab, page):
     """On a usual screen the sentence, the dots and every statement are above the fold."""
     tab.open(page, width=1440, height=900)
@@ -135,6 +152,44 @@ def test_arrow_keys_show_the_values_of_the_run(tab, page, folder):
     assert lines >= tab.run("document.querySelectorAll('figure[data-time]').length")
     tab.press("Escape")
     assert tab.run(READOUT) == ""
+
+
+SHOWN = "[...document.querySelectorAll('.near > details')].filter(one => one.open).map(one => one.dataset.day)"
+
+
+def test_a_day_leads_to_its_neighbors(tab, page):
+    """A list, the buttons beside it, a key or a click in a chart over time choose the day whose neighbors are shown; a
+    span of time leaves only its days in the list."""
+    tab.open(page)
+    assert tab.run(SHOWN) == ["2017-01-03"]
+    tab.run(
+        "(() => { const at = document.querySelector('.choice select'); at.value = 0;"
+        " at.dispatchEvent(new Event('change')) })()"
+    )
+    assert tab.run(SHOWN) == ["2016-03-01"]
+    tab.run("[...document.querySelectorAll('.choice button')].at(-1).click()")
+    assert tab.run(SHOWN) == ["2016-06-01"]
+    tab.run(f"document.querySelector('{EQUITY}').focus()")
+    tab.press("ArrowRight", 2)
+    tab.press("Enter")
+    assert tab.run(SHOWN) == ["2016-03-01"]
+    assert tab.run("document.activeElement.tagName") == "SELECT"
+    left, top, width, height = tab.run(
+        f"(() => {{ const at = document.querySelector('{EQUITY}'); at.scrollIntoView({{block: 'center'}});"
+        " const box = at.getBoundingClientRect(); return [box.left, box.top, box.width, box.height] })()"
+    )
+    y = top + height / 3
+    tab.mouse("mouseMoved", left + 0.35 * width, y)
+    tab.mouse("mousePressed", left + 0.35 * width, y)
+    tab.mouse("mouseReleased", left + 0.35 * width, y)
+    assert tab.run(SHOWN) != ["2016-03-01"]
+    assert "Similar days of" in tab.run("document.querySelector('.zoom').innerText")
+    tab.mouse("mousePressed", left + 0.1 * width, y)
+    for share in (0.12, 0.15):
+        tab.mouse("mouseMoved", left + share * width, y, pressed=True)
+    tab.mouse("mouseReleased", left + 0.15 * width, y)
+    assert tab.run("[...document.querySelectorAll('.choice option')].filter(one => !one.hidden).length") == 1
+    assert tab.run(SHOWN) == ["2016-03-01"]
 
 
 def test_dragging_zooms_all_charts_over_time(tab, page):
@@ -197,7 +252,7 @@ def test_the_page_is_whole_without_its_script(tab, page):
     try:
         tab.call("Page.navigate", url=page.as_uri())
         tab.wait("footer")
-        for selector in ("figure svg", "details.data table", "a[download]", ".marks a", ".criteria code"):
+        for selector in ("figure svg", "details.data table", ".near td p", "a[download]", ".marks a", ".criteria code"):
             assert tab.count(selector) > 5
         assert tab.count(".readout") == 0
     finally:

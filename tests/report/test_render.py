@@ -8,7 +8,17 @@ import pytest
 
 from encash.clusters import ClusterMap, WalkDrift
 from encash.errors import FormatError, InputError, MissingFileError
-from encash.report import Alternative, ClusterReturn, Extras, Range, Skill, Spread, read_run, render_report
+from encash.report import (
+    Alternative,
+    ClusterReturn,
+    Extras,
+    Neighborhood,
+    Range,
+    Skill,
+    Spread,
+    read_run,
+    render_report,
+)
 from encash.report.charts import run_charts
 from tests.report.conftest import make_test
 
@@ -101,6 +111,19 @@ def everything(folder):
             mean_return=np.zeros((3, 3)),
         ),
         skill=[Skill(horizon=5, rank_ic=0.02, rank_ic_t=2.0, quantile_returns=(0.0, 0.001, 0.002), spread_t=1.5)],
+        neighborhoods=[
+            Neighborhood(
+                ticker=ticker,
+                day=day,
+                days=("2015-03-02", "2015-07-01", "2014-01-02"),
+                tickers=("CCC", ticker, "BBB"),
+                distance=np.array([0.1, 0.2, 0.25]),
+                returns=np.array([0.01, -0.03, 0.002]) * (1 + place),
+                actual=0.004 * (1 - place),
+            )
+            for place, day in enumerate(("2016-03-01", "2016-06-01", "2017-01-03"))
+            for ticker in ("AAA", "A&B <i>")
+        ],
         timings={"live": 40.0, "cached": 0.8},
         same_picks=True,
     )
@@ -161,7 +184,7 @@ def test_the_page_needs_nothing_else(write_run, tmp_path):
     assert "http:" not in text
     assert "https:" not in text
     assert "@import" not in text
-    assert len(text) < 400_000
+    assert len(text) < 420_000
 
 
 def test_the_drawings_refer_to_their_own_parts(write_run, tmp_path):

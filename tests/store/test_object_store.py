@@ -236,7 +236,7 @@ def test_an_unreachable_server_is_an_error(prefix, monkeypatch):
     entries = make_entries(store.spec, ["2024-01-02"], ["A"])
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        with pytest.raises(WorkError, match="nothing answers at its address"):
+        with pytest.raises(WorkError, match="no server answers at its address"):
             open_store(store.location)
     store.write(entries)
     assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1)), entries.embedding)

@@ -21,6 +21,7 @@ from encash.backtest.result import BacktestResult, Series
 from encash.cache.lookup_stats import LookupStats, staleness
 from encash.cache.signal_reader import SignalReader
 from encash.fingerprint import fingerprint
+from encash.panel import health
 from encash.progress import Progress
 from encash.serialization import identity
 
@@ -64,7 +65,7 @@ def run_backtest(
     Raises:
         InputError: no session, no candidate, an invalid price, a horizon beyond the data or without forecasts, a
             reference that does not overlap, or too many candidates without an entry.
-        LookaheadError: the filter or the encoder has seen days of the run.
+        LookaheadError: the filter or the encoder was fitted on days of the run.
         MismatchError: clusters of a different encoder.
     """
     lookup, filter, watch = inputs.lookup, inputs.filter, Stopwatch()
@@ -94,7 +95,7 @@ def run_backtest(
             "fingerprints": _fingerprints(config, sessions, inputs),
             "versions": _versions(),
             "tickers_without_features": len(set(inputs.tickers_without_features) & set(sessions.tickers)),
-            "health": inputs.prices.health,
+            "health": _health(sessions, inputs),
         }
     return BacktestResult(outcome=outcome, facts=facts, stages=watch.stages, reference=reference)
 
@@ -111,10 +112,20 @@ def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
 
 
 def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, Any]:
-    """Return where the forecasts come from, and what is known of a source other than the encoder."""
+    """Return the source of the forecasts, with its description if it is not the encoder."""
     if (source := lookup.forecasts) is None:
         return {"forecast_source": "encoder"}
     return {"forecast_source": source.source, source.source: source.describe(sessions.days, sessions.tickers)}
+
+
+def _health(sessions: Sessions, inputs: BacktestInputs) -> dict[str, Any] | None:
+    """Return what is suspicious in the prices file, and what of it the windows and the sessions of a run can touch."""
+    if (summary := inputs.prices.health) is None:
+        return None
+    spec = inputs.lookup.encoder_spec
+    before = (0 if spec is None else spec.lookback - 1) + health.REVERTS_WITHIN  # a spike before may end in the window
+    first = sessions.history.days[max(0, sessions.first - before)]
+    return health.within(summary, sessions.tickers, first, sessions.days[-1])
 
 
 def _fingerprints(config: BacktestConfig, sessions: Sessions, inputs: BacktestInputs) -> dict[str, str]:

@@ -212,6 +212,27 @@ class CacheReader(ABC):
         rows, distance = store.nearest(vector, count, last_day=to_day(last_day))
         return *store.index().keys(rows), distance
 
+    def nearest_to_each(
+        self, vectors: Float32, count: int, *, last_days: Days, checked: bool = False
+    ) -> list[tuple[Days, Text, Float64]]:
+        """Find the nearest entries of many vectors, each up to a day of its own, in one pass over the cache.
+
+        Args:
+            vectors: shape (n, dim).
+            count: how many to find of each, 1 or more.
+            last_days: later days are excluded; shape (n,).
+            checked: compare each entry read with its checksum.
+
+        Returns:
+            One triple per vector, as `nearest` returns it.
+
+        Raises:
+            FormatError: an entry that was checked is not what was written.
+        """
+        store = self.snapshot().store
+        found = store.nearest_to_each(vectors, count, last_days=last_days, checked=checked)
+        return [(*store.index().keys(rows), distance) for rows, distance in found]
+
     def scan(self, batch_rows: int = 4_096) -> Iterator[Entries]:
         """Iterate over all entries in batches with bounded memory, in the store's own order."""
         return self.snapshot().store.scan(batch_rows)

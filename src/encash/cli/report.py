@@ -8,7 +8,7 @@ from pathlib import Path
 from encash import pipeline
 from encash.backtest.run_record import RECORD
 from encash.cli.console import Console, Parser, spec_of
-from encash.cli.flags import command
+from encash.cli.flags import command, day
 from encash.errors import InputError
 from encash.extras import require
 from encash.input_files import place
@@ -32,8 +32,25 @@ def register(parser: Parser) -> None:
         metavar="RUN",
         help="compare the ledger with that of this run, such as one without cache",
     )
-    parser.add_argument("--cache", metavar="C", help="with --prices: also show the neighbors of the last picks")
+    parser.add_argument("--cache", metavar="C", help="with --prices: also show the neighbors of the picks, by day")
     parser.add_argument("--prices", type=place, metavar="P", help="prices of the run, for --cache")
+    parser.add_argument(
+        "--day",
+        type=day,
+        dest="days",
+        action="append",
+        default=[],
+        metavar="DAY",
+        help="show the neighbors of this day in any case; may be repeated",
+    )
+    parser.add_argument(
+        "--ticker",
+        dest="tickers",
+        action="append",
+        default=[],
+        metavar="TICKER",
+        help="show this ticker on each --day, instead of the picks; may be repeated",
+    )
     parser.add_argument("--audit", type=Path, metavar="JSON", help="show what encash audit --json printed")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
 

@@ -5,7 +5,8 @@ A finding is a reason to look, not an error: a price that fell by half may be an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ LARGE = 2.0
 SEVERE = 3.0
 """Ratio from which on a move decides what a backtest earns."""
 NOTABLE = 1.3
-"""Smallest ratio of a move that reverts or looks like a split, if it stands out."""
+"""Minimum ratio of a move that reverts or looks like a split, if it stands out."""
 STANDS_OUT = 8.0
 """Usual moves of the ticker (1.4826 × the median size of its moves) that a notable move is larger than."""
 REVERTS_WITHIN = 5
@@ -34,17 +35,19 @@ SPLIT_TOLERANCE = (0.02, 0.1)
 UNCHANGED_SESSIONS = 20
 """Sessions without a change of the close that make a long run."""
 UNCHANGED_SHARE = 0.05
-"""Share of the bars of all tickers with the close of the session before that is suspicious."""
+"""Fraction of the bars of all tickers with the close of the session before that is suspicious."""
 GAP_SESSIONS = 20
 """Sessions that a ticker misses within its history that make a gap; its symbol may have been reused."""
 LEAST_TICKER_YEARS = 200.0
 """Years of history of all tickers together from which on delistings are expected."""
 LEAST_ENDED = 0.005
-"""Share of tickers per year that end before the others at least, unless the list is one of survivors."""
+"""Fraction of tickers per year that end before the others at least, unless the list is one of survivors."""
 ALIVE_DAYS = 31
 """A ticker is alive if its last bar is at most this many calendar days before the end of the panel."""
 MOST_CASES = 20
 """Cases that are listed per finding, the worst first."""
+_MOST_BYTES = 50_000
+"""Of the days of all cases in the prices file; an attribute of HDF5 has at most 65,536."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class Finding:
     suspicious: bool
     worst: tuple[Case, ...]
     """At most `MOST_CASES`, the worst first."""
+    spans: Mapping[str, Sequence[tuple[int, int]]]
+    """First and last day of every case, in days since 1970, by ticker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,7 @@ class Health:
         """Return plain JSON values, with at most N cases per finding."""
         values = asdict(self)
         for name in self.findings:
+            del values[name]["spans"]
             values[name]["worst"] = [
                 {key: value for key, value in case.items() if value not in (None, "")}
                 for case in values[name]["worst"][:most_cases]
@@ -129,12 +135,19 @@ class Health:
         return {"suspicious": list(self.suspicious), **values}
 
     def summary(self) -> dict[str, Any]:
-        """Return what the prices file records: what does not depend on today's date, with three cases per finding."""
+        """Return what the prices file records: what does not depend on today's date, with three cases per finding, and
+        under "spans" the days of all cases, of the findings that fit an attribute of HDF5.
+        """
         values = self.to_json(most_cases=3)
         del values["future_dates"]
         for name in self.findings.keys() & values:
             del values[name]["rule"], values[name]["suspicious"]
         values["suspicious"] = [name for name in values["suspicious"] if name in values]
+        values["spans"] = dict[str, Any]()
+        for name, finding in sorted(self.findings.items(), key=lambda one: one[1].count):
+            spans = {ticker: [[*some] for some in own] for ticker, own in finding.spans.items()}
+            if name in values and len(json.dumps({**values["spans"], name: spans})) <= _MOST_BYTES:
+                values["spans"][name] = spans
         return values
 
 
@@ -183,8 +196,14 @@ class _Facts:
     outside: Mapping[str, tuple[Days, Float64]]
     num_bars: int
 
-    def finding(self, rule: str, cases: list[Case], **counts: Any) -> Finding:
-        """Summarize cases; `counts` replaces the counts of cases."""
+    def finding(self, rule: str, cases: list[Case], spans: Mapping[str, Days] | None = None, **counts: Any) -> Finding:
+        """Summarize cases; `counts` replaces the counts of cases, `spans` their days by ticker."""
+        places = dict[str, list[tuple[int, int]]]()
+        for case in cases if spans is None else ():
+            ends = (np.datetime64(day).astype(int) for day in (case.day, case.until or case.day))
+            places.setdefault(case.ticker, []).append((int(next(ends)), int(next(ends))))
+        for ticker, days in (spans or {}).items():
+            places[ticker] = [(day, day) for day in days.astype("datetime64[D]").astype(int).tolist()]
         cases.sort(key=lambda case: (-_severity(case.size), case.ticker, case.day))
         values: dict[str, Any] = {
             "count": len(cases),
@@ -193,7 +212,7 @@ class _Facts:
             **counts,
         }
         values.setdefault("share", values["count"] / max(self.num_bars, 1))
-        return Finding(rule=rule, worst=tuple(cases[:MOST_CASES]), **values)
+        return Finding(rule=rule, worst=tuple(cases[:MOST_CASES]), spans=places, **values)
 
 
 def _largest_moves(facts: _Facts) -> Finding:
@@ -301,19 +320,20 @@ def _zero_volume(facts: _Facts) -> Finding:
     count = sum(map(len, facts.traded.zero_volume.values()))
     share = count / max(facts.num_bars + facts.traded.left_out, 1)
     rule = "a bar with a volume of zero; size: bars"
-    return facts.finding(rule, cases, count=count, share=share)
+    return facts.finding(rule, cases, facts.traded.zero_volume, count=count, share=share)
 
 
 def _weekend_rows(facts: _Facts) -> Finding:
-    cases = []
+    odd = dict[str, Days]()
     for ticker, own in facts.bars.items():
         weekend = weekdays(own.days) > FRIDAY
         if weekend.any() and len(days := own.days[_odd_weekend(own, weekend)]):
-            cases.append(_by_ticker(ticker, days))
+            odd[ticker] = days
+    cases = [_by_ticker(ticker, days) for ticker, days in odd.items()]
     rule = (
         "a bar on a Saturday or Sunday outside of the calendar of the ticker, or with the close of Friday; size: bars"
     )
-    return facts.finding(rule, cases, count=int(sum(case.size for case in cases)))
+    return facts.finding(rule, cases, odd, count=int(sum(case.size for case in cases)))
 
 
 def _odd_weekend(own: Bars, weekend: Bool) -> Bool:
@@ -332,7 +352,8 @@ def _out_of_bounds(facts: _Facts) -> Finding:
     ]
     count = sum(len(days) for days, _ in facts.outside.values())
     rule = "open or close outside of low and high, which are widened for the features of ranges; size: fraction outside"
-    return facts.finding(rule, cases, count=count)
+    outside = {ticker: days for ticker, (days, _) in facts.outside.items()}
+    return facts.finding(rule, cases, outside, count=count)
 
 
 def _future_dates(facts: _Facts) -> Finding:
@@ -346,6 +367,55 @@ def _by_ticker(ticker: str, days: Days) -> Case:
     """Return the bars of one ticker as one case."""
     until = str(days[-1]) if len(days) > 1 else None
     return Case(ticker=ticker, day=str(days[0]), until=until, size=float(len(days)))
+
+
+def within(
+    summary: Mapping[str, Any], tickers: Sequence[str], first: np.datetime64, last: np.datetime64
+) -> dict[str, Any]:
+    """Return the summary of a prices file with what of it concerns some tickers in a range of days.
+
+    Args:
+        summary: what `Health.summary` returned; an earlier version did not record all days.
+        tickers: those of a run.
+        first: first day that a run can know.
+        last: its last day.
+
+    Returns:
+        The summary, and under "run" the range, the number of tickers, and for each suspicious finding the number of
+        cases and three of them; None if their days are not recorded.
+    """
+    values = {name: value for name, value in summary.items() if name != "spans"}
+    spans, begin, end = summary.get("spans", {}), int(first.astype(int)), int(last.astype(int))
+    concerned, found = set(tickers), dict[str, Any]()
+    for name in summary.get("suspicious", ()):
+        if not isinstance(summary.get(name), Mapping):
+            continue  # an alarm about the whole file
+        if name not in spans:
+            found[name] = None
+            continue
+        cases = [
+            {"ticker": ticker, "day": str(np.datetime64(start, "D"))}
+            for ticker, own in spans.get(name, {}).items()
+            if ticker in concerned
+            for start, stop in own
+            if start <= end and stop >= begin
+        ]
+        found[name] = {"count": len(cases), "worst": sorted(cases, key=lambda case: case["day"])[:3]}
+    values["run"] = {"first": str(first), "last": str(last), "tickers": len(concerned), "findings": found}
+    return values
+
+
+def is_spans(values: Any) -> bool:
+    """Report whether JSON values are "spans" of a summary."""
+    return isinstance(values, dict) and all(
+        isinstance(by_ticker, dict)
+        and all(
+            isinstance(own, list)
+            and all(isinstance(span, list) and list(map(type, span)) == [int, int] for span in own)
+            for own in by_ticker.values()
+        )
+        for by_ticker in values.values()
+    )
 
 
 def _survival(bars: Mapping[str, Bars], days: Days) -> tuple[int, float]:

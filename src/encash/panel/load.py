@@ -29,6 +29,7 @@ from encash.panel.checks import (
 )
 from encash.panel.features import FeatureConfig
 from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
+from encash.panel.health import is_spans
 from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
 from encash.remote_files import pinned
 from encash.text_files import parse_json
@@ -245,6 +246,8 @@ class _Reader:
         found = parse_json(text if isinstance(text, bytes) else str(text), what, fix="prepare the file again")
         if not isinstance(found, dict):
             raise FormatError(f"{what} is not a JSON object; prepare the file again")
+        if not is_spans(found.get("spans", {})):
+            raise FormatError(f"{what} does not list days by finding and ticker under 'spans'; prepare the file again")
         return found
 
     def feature_config(self, tickers: tuple[str, ...]) -> FeatureConfig | None:

@@ -27,6 +27,7 @@ NAMES = {
 }
 """Names of the columns, in any case: those of qlib, alphalens and others."""
 _FEW = 3
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_normal)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,8 +152,12 @@ def _columns(shown: str, header: list[str]) -> dict[str, str]:
 
 
 def _check(shown: str, score: Float64, confidence: Float64) -> None:
-    if (wrong := np.flatnonzero(np.isinf(score))).size:
-        raise FormatError(f"{shown}, row {wrong[0] + 1}: the score is infinite; expected a number, or nothing")
+    size = np.abs(score)
+    if (wrong := np.flatnonzero((size > _LARGEST) | ((size < _SMALLEST) & (score != 0.0)))).size:
+        raise FormatError(
+            f"{shown}, row {wrong[0] + 1}: the score {score[wrong[0]]:g} is beyond the range of float32; expected a "
+            "number, or nothing"
+        )
     given = ~np.isnan(score)
     with np.errstate(invalid="ignore"):
         outside = given & ~((confidence >= 0.0) & (confidence <= 1.0))

@@ -28,7 +28,7 @@ from .filters import open_filters as open_filters
 from .filters import ranked_horizon as ranked_horizon
 from .heads import fit_head as fit_head
 from .heads import update_forecasts as update_forecasts
-from .neighbors import last_neighborhoods as last_neighborhoods
+from .neighbors import neighborhoods as neighborhoods
 from .page import PageExtras as PageExtras
 from .page import draw_chart as draw_chart
 from .page import write_report as write_report

@@ -11,7 +11,7 @@ import encash.report as pages
 from encash import clusters
 from encash.errors import InputError, MismatchError
 from encash.pipeline.clusters import is_walk, load_assigner
-from encash.pipeline.neighbors import last_neighborhoods
+from encash.pipeline.neighbors import neighborhoods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,12 @@ class PageExtras:
     same_as: Path | None = None
     """A run folder that must be equal, such as the same run without a cache: the page shows the hashes of both."""
     cache: str | None = None
-    """With `prices`: the cache of the run, for the neighbors of its last picks."""
+    """With `prices`: the cache of the run, for the neighbors of its picks."""
     prices: str | Path | None = None
+    days: Sequence[str] = ()
+    """Days whose neighbors are shown in any case, YYYY-MM-DD."""
+    tickers: Sequence[str] = ()
+    """Tickers that are shown on these days, instead of the picks."""
     audit: Path | None = None
     """A file with the output of ``encash audit --json``."""
 
@@ -48,9 +52,15 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
     if given.same_as is not None:
         shown["equal_to"] = pages.ledger_digests(runs, given.same_as)
     if given.cache is not None and given.prices is not None:
-        shown["neighborhoods"] = last_neighborhoods(pages.read_run(runs[0]), given.cache, given.prices)
+        shown["neighborhoods"] = neighborhoods(
+            pages.read_run(runs[0]), given.cache, given.prices, days=given.days, tickers=given.tickers
+        )
     elif given.cache is not None or given.prices is not None:
-        raise InputError("neighbors of the last picks need the cache and the prices of the run; give both or neither")
+        raise InputError("neighbors of picks need the cache and the prices of the run; give both or neither")
+    elif given.days:
+        raise InputError("the neighbors of a day need the cache and the prices of the run; give --cache and --prices")
+    if given.tickers and not given.days:
+        raise InputError("tickers without a day; give the day whose neighbors are wanted, with --day")
     if given.audit is not None:
         shown["audit"] = pages.read_audit(given.audit)
     return pages.render_report(runs, out, extras=pages.Extras(**shown))

@@ -14,6 +14,7 @@ from .run_extras import ClusterReturn as ClusterReturn
 from .run_extras import Extras as Extras
 from .run_extras import Neighborhood as Neighborhood
 from .run_extras import Range as Range
+from .run_extras import Remark as Remark
 from .run_extras import Skill as Skill
 from .run_extras import Spread as Spread
 from .run_extras import cluster_returns as cluster_returns

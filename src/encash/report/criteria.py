@@ -6,7 +6,7 @@ it to `CRITERIA` with a statement for each state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from encash.report.formatting import (
     undefined,
 )
 from encash.report.run_extras import Extras
-from encash.report.summary import Run
+from encash.report.summary import Run, health_of_run
 from encash.report.verdict import FEW_REBALANCES, SHORT_SESSIONS, implausible, performance_text
 from encash.significance import CRITICAL, mean_of
 
@@ -310,8 +310,9 @@ def _coverage(run: Run, extras: Extras) -> Answer:
         doubts += f" The input of {pluralize(run.figure('unchecked'), 'cached vector')} is not recorded."
     if run.result.get("verified") is False:
         doubts += " The cache was imported on trust: the model that computed it is not known."
-    doubts += _suspicious(run)
-    return "doubt" if share > 0.01 or doubts else "good", text + doubts
+    suspicious, counted, unknown = _suspicious(run), _counted(run), _not_located(run)
+    state: State = "doubt" if doubts or suspicious or share > 0.01 else "unknown" if unknown else "good"
+    return state, text + doubts + suspicious + counted + unknown
 
 
 _SUSPICIOUS = {
@@ -326,20 +327,44 @@ _SUSPICIOUS = {
 
 
 def _suspicious(run: Run) -> str:
-    """Describe the suspicious data of the prices file, if the run records it."""
+    """Describe the suspicious data that this run can have touched."""
     health = run.section("health")
-    names = [name for name in health.get("suspicious", ()) if name in _SUSPICIOUS]
-    found = [
-        f"{pluralize(health[name]['count'], _SUSPICIOUS[name])}{_example(health[name]['worst'])}" for name in names
-    ]
+    found = [_cases(own, name) for name, own in health_of_run(run).items() if own is not None and own["count"]]
     text = f" Suspicious prices were kept: {', '.join(found)}." if found else ""
     if health.get("all_alive_at_the_end"):
         text += f" Hardly any of the {count(health['tickers'])} tickers ends early: a list of survivors flatters a run."
     return text
 
 
-def _example(worst: Sequence[Mapping[str, Any]]) -> str:
-    return f" (such as {worst[0]['ticker']} on {worst[0]['day']})" if worst else ""
+def _counted(run: Run) -> str:
+    """Say in which tickers and days suspicious data counted, and what does not count; empty if there is none at all."""
+    health = run.section("health")
+    rest = [
+        pluralize(health[name]["count"] - own["count"], _SUSPICIOUS[name])
+        for name, own in health_of_run(run).items()
+        if own is not None and health[name]["count"] > own["count"]
+    ]
+    outside = f" Not counted, because they are outside of that: {', '.join(rest)}." if rest else ""
+    if "run" not in health or not health_of_run(run):
+        return outside
+    span = health["run"]
+    return (
+        f" Counted are its {pluralize(span['tickers'], 'ticker')} from {span['first']}, a few sessions before its "
+        f"first window, to {span['last']}.{outside}"
+    )
+
+
+def _not_located(run: Run) -> str:
+    """Name the suspicious data of which the days are not recorded."""
+    health = run.section("health")
+    found = [_cases(health[name], name) for name, own in health_of_run(run).items() if own is None]
+    return f" Not recorded is if these are in this run: {', '.join(found)} of the prices file." if found else ""
+
+
+def _cases(found: Mapping[str, Any], name: str) -> str:
+    worst = found["worst"]
+    example = f" (such as {worst[0]['ticker']} on {worst[0]['day']})" if worst else ""
+    return f"{pluralize(found['count'], _SUSPICIOUS[name])}{example}"
 
 
 CRITERIA: dict[str, Check] = {
@@ -451,7 +476,7 @@ CRITERIA: dict[str, Check] = {
         answer=_coverage,
         good="Complete data",
         doubt="Incomplete or suspicious data",
-        unknown="Missing entries not counted",
+        unknown="Data not fully checked",
         charts=("Hits and misses by day", "Coverage of the candidates"),
         test=("cache", "coverage"),
     ),

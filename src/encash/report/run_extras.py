@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from encash.arrays import Float64
 from encash.backtest.evaluation.cluster_behavior import ClusterBehavior
@@ -65,6 +65,10 @@ class Skill:
     """Forecasts of tickers that stopped trading within the horizon."""
 
 
+Remark = Literal["", "best day", "worst day", "requested"]
+"""Special day of picks, or none."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Neighborhood:
     """Past entries that are nearest to a pick, one per episode, and the returns that followed them."""
@@ -81,6 +85,9 @@ class Neighborhood:
     """Over the horizon, as known on the day of the pick; shape (n,)."""
     actual: float
     """Return after the pick itself; NaN if unknown."""
+    remark: Remark = ""
+    regular: bool = True
+    """False if its day is on the page for its remark only, and does not count in a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +184,7 @@ class Extras:
     refits: WalkDrift | None = None
     """Changes of the clusters of a walk from refit to refit."""
     neighborhoods: Sequence[Neighborhood] = ()
-    """Of the picks of the last rebalance."""
+    """Of picks of several days, by day."""
     skill: Sequence[Skill] = ()
     """One per horizon, shortest first."""
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -193,13 +193,14 @@ def spread_labels(axes: Axes, places: Float64, gap: tuple[float, float] = (17.0,
     """Move labels down until none covers an earlier one.
 
     Args:
-        axes: with their final limits.
+        axes: with all of their data.
         places: shape (n, 2).
         gap: pixels between the centers of two labels, across and down.
 
     Returns:
         The places of the labels, shape (n, 2).
     """
+    axes.autoscale_view()  # matplotlib sets the limits only when it draws
     pixels = np.asarray(axes.transData.transform(places), dtype=np.float64)
     for at in range(len(pixels)):
         while (np.abs(pixels[:at] - pixels[at]) < gap).all(axis=1).any():

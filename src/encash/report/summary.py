@@ -236,6 +236,27 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
+def health_of_run(run: Run) -> dict[str, Mapping[str, Any] | None]:
+    """Return the suspicious data that a run can have touched: for each finding "count" and "worst", None if unknown.
+
+    A result of an earlier version records only the worst cases of the whole prices file: if these are all of them,
+    those in the sessions of the run are counted.
+    """
+    health = run.section("health")
+    if isinstance(recorded := health.get("run"), Mapping):
+        return dict(recorded["findings"])
+    first, last = (str(day) for day in run.equity.days[[0, -1]])
+    found: dict[str, Mapping[str, Any] | None] = {}
+    for name in health.get("suspicious", ()):
+        if not isinstance(health.get(name), Mapping):
+            continue
+        worst = health[name]["worst"]
+        own = [case for case in worst if case.get("until", case["day"]) >= first and case["day"] <= last]
+        known = len(worst) == health[name]["count"]
+        found[name] = {"count": len(own), "worst": own} if known else None
+    return found
+
+
 def monthly_returns(days: Days, path: Float64) -> tuple[Year, ...]:
     """Compound returns by calendar month and year; the first and the last may be incomplete.
 

@@ -24,7 +24,7 @@ from encash.report.formatting import (
 )
 from encash.report.glossary import GLOSSARY
 from encash.report.run_extras import Extras, Spread
-from encash.report.summary import Run
+from encash.report.summary import Run, health_of_run
 
 Format = Callable[[float | None], str]
 
@@ -192,14 +192,18 @@ def provenance(run: Run) -> dict[str, list[tuple[str, str]]]:
 
 
 def health(run: Run) -> list[tuple[str, str]]:
-    """List what `encash prepare` found in the prices, if the run records it."""
-    found = []
+    """List what `encash prepare` found in the whole prices file, if the run records it."""
+    found, concerned = [], health_of_run(run)
     for name, value in run.section("health").items():
-        if name == "suspicious" or value is False:
-            continue  # the names of the findings below, or an alarm that was not raised
+        if name in ("suspicious", "run") or value is False:
+            continue  # the names of the findings below, what of them concerns the run, or an alarm that was not raised
         if isinstance(value, Mapping) and "count" in value:
             worst = ", ".join(f"{one.get('ticker', '')} {one.get('day', '')}".strip() for one in value.get("worst", ()))
-            found.append((name.replace("_", " "), f"{count(value['count'])}{f' (such as {worst})' if worst else ''}"))
+            own = concerned.get(name)
+            here = f"; in this run {count(own['count'])}" if own is not None and value["count"] else ""
+            found.append(
+                (name.replace("_", " "), f"{count(value['count'])}{f' (such as {worst})' if worst else ''}{here}")
+            )
         else:
             whole = isinstance(value, int) and not isinstance(value, bool)
             found.append((name.replace("_", " "), count(value) if whole else cell_text(value)))

@@ -18,6 +18,8 @@ from encash.serialization import FORMAT, describe, from_description, identity
 from encash.store.index import EntryIndex
 
 _SEARCH_ROWS = _CHECKED_ROWS = 4096
+_PRODUCT_ERROR = 1e-12
+"""Error of a squared distance by a matrix product, as a fraction of the squared lengths; much more than it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,8 +260,9 @@ class StoreSnapshot(ABC):
         if not sound.all():
             damaged = entries.take(~sound)
             raise FormatError(
-                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are not what was written, the first "
-                f"({damaged.days[0]}, {str(damaged.tickers[0])!r}); " + self.repair_hint.format(location=self.location)
+                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (checksums differ), "
+                f"the first ({damaged.days[0]}, {str(damaged.tickers[0])!r}); "
+                + self.repair_hint.format(location=self.location)
             )
         return entries
 
@@ -296,6 +299,47 @@ class StoreSnapshot(ABC):
             distance[some] = self.distances_to(vector, rows[some])
         order = np.argsort(distance, kind="stable")[:count]
         return rows[order], distance[order]
+
+    def nearest_to_each(
+        self, vectors: Float32, count: int, *, last_days: Days, checked: bool = False
+    ) -> list[tuple[Int64, Float64]]:
+        """Find the nearest entries of many vectors in one pass over the store, one matrix product per chunk of it.
+
+        Args:
+            vectors: shape (n, dim).
+            count: how many to find of each, 1 or more.
+            last_days: later days are excluded, one for each vector; shape (n,).
+            checked: compare each entry read with its checksum.
+
+        Returns:
+            One pair per vector, as `nearest` returns it.
+
+        Raises:
+            FormatError: an entry that was checked is not what was written.
+        """
+        if not len(vectors):
+            return []
+        rows = self.index().rows(None, last_days.max())
+        stops = np.searchsorted(self.index().keys(rows)[0], last_days, side="right").tolist()
+        read, wanted = self.reader_of_vectors(checked), vectors.astype(np.float64)
+        places = [np.empty(0, dtype=np.int64)] * len(vectors)
+        distances = [np.empty(0)] * len(vectors)
+        for first in range(0, len(rows), _SEARCH_ROWS):
+            found = read(rows[first : first + _SEARCH_ROWS]).astype(np.float64)
+            lengths = np.vecdot(wanted, wanted)[:, None] + np.vecdot(found, found)
+            squares = lengths - 2.0 * wanted @ found.T
+            slack = _PRODUCT_ERROR * lengths.max(initial=0.0)
+            for at, stop in enumerate(stops):
+                near = squares[at, : max(0, stop - first)]
+                limit = distances[at][-1] ** 2 if len(distances[at]) == count else np.inf
+                if len(near) > count:
+                    limit = min(limit, np.partition(near, count - 1)[count - 1])
+                some = np.flatnonzero(near <= limit + slack)
+                gap = found[some] - wanted[at]
+                both = np.concatenate([distances[at], np.sqrt(np.vecdot(gap, gap))])
+                order = np.argsort(both, kind="stable")[:count]
+                places[at], distances[at] = np.concatenate([places[at], first + some])[order], both[order]
+        return [(rows[place], distance) for place, distance in zip(places, distances, strict=True)]
 
     def distances_to(self, vector: Float32, rows: Int64) -> Float64:
         """Return the Euclidean distance of the embeddings of these rows to a vector, in float64; shape (n,)."""
@@ -388,9 +432,9 @@ class EmbeddingStore(ABC):
         """Commit a different description of the same rows, for example when their encoder has become known.
 
         Raises:
-            InputError: dim, dtype or horizons differ, or this store cannot be described anew.
+            InputError: dim, dtype or horizons differ, or the metadata of this store cannot be changed.
         """
-        raise InputError(f"{self.location} cannot be described anew; import it into a .lance cache")
+        raise InputError(f"{self.location} has metadata that cannot be changed; import it into a .lance cache")
 
     @abstractmethod
     def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:

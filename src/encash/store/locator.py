@@ -106,7 +106,7 @@ def rollback(location: str | os.PathLike[str], to: int | None = None) -> Rollbac
     Raises:
         InputError: an interchange file, a URL, or a requested version that is damaged.
         MissingFileError: no store there, or no such version.
-        FormatError: no version is whole.
+        FormatError: no version is intact.
         WorkError: the disk refused.
     """
     text = _text(location)

@@ -169,6 +169,23 @@ class StoreReadContract:
                 np.testing.assert_array_equal(found_tickers, entries.tickers[past][order[:count]])
         assert len(snapshot.nearest(query, 3, last_day=np.datetime64("2023-01-01"))[0]) == 0
 
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_nearest_to_each_are_the_nearest_to_one(self, tmp_path: Path, dtype: str) -> None:
+        """One pass for many vectors, each up to a day of its own, finds what a search for each of them finds."""
+        spec = make_spec(dtype=dtype, dim=2)
+        entries = make_entries(spec, [f"2024-01-{day:02}" for day in range(2, 12)], ["A", "B", "C", "D", "E"])
+        coarse = round_vectors(np.round(entries.embedding).astype(np.float32), dtype)  # many are equally far
+        snapshot = self.filled(tmp_path, replace(entries, embedding=coarse), spec).snapshot()
+        queries = np.array([[0, 0], [0.5, -1.25], [1, 0], [1, 0]], dtype=np.float32)
+        last_days = np.array(["2024-01-07", "2024-01-11", "2024-01-02", "2023-01-01"], dtype="datetime64[D]")
+        for count in (1, 4, 17, 1000):
+            found = snapshot.nearest_to_each(queries, count, last_days=last_days, checked=True)
+            for (rows, distance), query, day in zip(found, queries, last_days, strict=True):
+                expected_rows, expected = snapshot.nearest(query, count, last_day=day)
+                np.testing.assert_array_equal(rows, expected_rows)
+                np.testing.assert_array_equal(distance, expected)
+        assert snapshot.nearest_to_each(queries[:0], 3, last_days=last_days[:0]) == []
+
     def test_without_forecasts(self, tmp_path: Path) -> None:
         """A store without horizons keeps vectors only."""
         spec = make_spec(horizons=())

@@ -100,6 +100,13 @@ class Table:
         return sorted({*range(0, count, max(1, -(-count // most))), *([count - 1] if count else [])})
 
 
+class Drawing(NamedTuple):
+    """A second drawing of a chart."""
+
+    figure: style.Figure
+    points: Sequence[Point]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chart:
     """A chart: what it shows, in words, and its drawing."""
@@ -113,6 +120,8 @@ class Chart:
     """The drawing, made with the functions of `style`; None if a template shows `rows`."""
     points: Sequence[Point] = ()
     """Values of the drawing to point at, from left to right."""
+    narrow: Drawing | None = None
+    """The same on a screen that is too narrow for it; None for a wide drawing that scrolls there."""
     panels: Sequence[Mapping[str, Any]] = ()
     """Panels over time, for the script of the page: see `timeline`."""
     table: Table | None = None
@@ -134,10 +143,19 @@ class Chart:
     def svg(self) -> str:
         """The drawing as an element of the page."""
         assert self.figure is not None
+        return self._element(self.figure, self.points, self.anchor)
+
+    @property
+    def narrow_svg(self) -> str:
+        """The drawing for a narrow screen as an element of the page."""
+        assert self.narrow is not None
+        return self._element(*self.narrow, f"{self.anchor}-narrow")
+
+    def _element(self, figure: style.Figure, points: Sequence[Point], prefix: str) -> str:
         with style.applied():
-            text = style.file_bytes(self.figure, ".svg").decode()
-        element = page_element(text, prefix=self.anchor, alt=f"{self.title}. {self.reading}", variables=style.COLOR)
-        return element.removesuffix("</svg>") + _hover(self.points) + "</svg>" if self.points else element
+            text = style.file_bytes(figure, ".svg").decode()
+        element = page_element(text, prefix=prefix, alt=f"{self.title}. {self.reading}", variables=style.COLOR)
+        return element.removesuffix("</svg>") + _hover(points) + "</svg>" if points else element
 
     @property
     def script_values(self) -> str:

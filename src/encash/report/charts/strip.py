@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from encash.arrays import Float64
 from encash.report import style
-from encash.report.charts.base import Chart, Column, Point, Table
+from encash.report.charts.base import Chart, Column, Drawing, Point, Table
 from encash.report.formatting import NUMBER, PERCENT, SIGNED_PERCENT, Unit, count
 from encash.report.run_extras import Extras
 from encash.report.summary import Run
 
-_HEIGHT, _TOP, _BELOW = 176, 54, 26
+_NARROW = 360
+"""Width of the drawing for a narrow screen, in pixels: one figure below the other."""
+_LEGEND, _TITLE, _DOTS, _BELOW = 24, 30, 96, 26
+"""Heights in pixels: a line of the legend, then of each figure."""
 _BINS = 44
 _FIGURES = {
     "cagr": ("return a year", SIGNED_PERCENT),
@@ -22,6 +25,10 @@ _FIGURES = {
     "max_drawdown": ("max drawdown", PERCENT),
 }
 _ROLES = {"no filter": "ink", "benchmark": "bench", "shuffled clusters": "pink"}
+
+
+_Entry: TypeAlias = tuple[str, str, str]
+"""Sign, name and color of an entry of the legend."""
 
 
 class _Mark(NamedTuple):
@@ -53,31 +60,49 @@ def _strip(
     shown = [key for key in _FIGURES if np.isfinite(draws_of.get(key, ())).sum() > 1]
     if not shown:
         return None
-    figure, points, columns = style.new_figure(style.WIDE, _HEIGHT), [], []
-    width = (style.WIDE - 40) / len(_FIGURES)
-    names: dict[str, str] = {}
-    for place, key in enumerate(shown):
-        name, unit = _FIGURES[key]
-        left = (12 + place * (width + 8)) / style.WIDE
-        axes = style.new_axes(
-            figure, (left, _BELOW / _HEIGHT, (width - 16) / style.WIDE, (_HEIGHT - _BELOW - _TOP) / _HEIGHT)
-        )
-        marks = _marks(run, references, key)
-        names |= {mark.name: mark.role for mark in marks}
-        draws = np.asarray(draws_of[key], dtype=np.float64)
-        points += _draw(axes, draws[np.isfinite(draws)], marks, unit, name)
-        columns.append(Column(name=name, values=draws, unit=unit))
-    _legend(figure, names, what)
+    all_draws = {key: np.asarray(draws_of[key], dtype=np.float64) for key in shown}
+    marks = {key: _marks(run, references, key) for key in shown}
+    columns = [Column(name=_FIGURES[key][0], values=all_draws[key], unit=_FIGURES[key][1]) for key in shown]
     draw = Column(name="draw", values=[str(number) for number in range(len(columns[0].values))])
+    figure, points = _drawing(all_draws, marks, what, width=style.WIDE, side_by_side=len(_FIGURES))
     return Chart(
         title=title,
         reading=f"Each gray dot is one of {count(len(columns[0].values))} {whats}; to the right is better.",
         section="verdict",
         figure=figure,
-        points=sorted(points),
+        points=points,
+        narrow=_drawing(all_draws, marks, what, width=_NARROW, side_by_side=1),
         table=Table(columns=(draw, *columns)),
         wide=True,
     )
+
+
+def _drawing(
+    draws: Mapping[str, Float64], marks: Mapping[str, list[_Mark]], what: str, *, width: int, side_by_side: int
+) -> Drawing:
+    """Draw each figure, some side by side, below the legend."""
+    names = {mark.name: mark.role for some in marks.values() for mark in some}
+    entries = [("●", what, "muted")]
+    entries += [("●" if name == "this run" else "┃", name, role) for name, role in names.items()]
+    lines = _legend_lines(entries, width)
+    head, row = _LEGEND * len(lines) + 4, _TITLE + _DOTS + _BELOW
+    height = head + row * -(-len(draws) // side_by_side)
+    figure, points = style.new_figure(width, height), list[Point]()
+    across = (width - 24 + 16) / side_by_side
+    for place, (key, values) in enumerate(draws.items()):
+        name, unit = _FIGURES[key]
+        left, bottom = (
+            12 + place % side_by_side * across,
+            height - head - row * (place // side_by_side) - _TITLE - _DOTS,
+        )
+        axes = style.new_axes(figure, (left / width, bottom / height, (across - 16) / width, _DOTS / height))
+        points += _draw(axes, values[np.isfinite(values)], marks[key], unit, name)
+    for order, line in enumerate(lines):
+        for x, (sign, name, role) in line:
+            up = 1 - (14 + _LEGEND * order) / height
+            figure.text(x / width, up, sign, color=style.COLOR[role], va="center", fontsize=13)
+            figure.text((x + 16) / width, up, name, va="center", fontsize=12.5)
+    return Drawing(figure, sorted(points) if side_by_side > 1 else points)
 
 
 def _marks(run: Run, references: Mapping[str, Mapping[str, float]], key: str) -> list[_Mark]:
@@ -126,14 +151,15 @@ def _draw(axes: style.Axes, draws: Float64, marks: list[_Mark], unit: Unit, titl
     return [Point(*style.pixel(axes, mark.value, 0.2), f"{title}, {mark.name}: {unit(mark.value)}") for mark in marks]
 
 
-def _legend(figure: style.Figure, names: dict[str, str], what: str) -> None:
-    """Name the marks on one line above the dots."""
-    left, up = 12.0, 1 - 14 / _HEIGHT
-    entries = [
-        ("●", what, "muted"),
-        *(("●" if name == "this run" else "┃", name, role) for name, role in names.items()),
-    ]
-    for sign, name, role in entries:
-        figure.text(left / style.WIDE, up, sign, color=style.COLOR[role], va="center", fontsize=13)
-        figure.text((left + 16) / style.WIDE, up, name, va="center", fontsize=12.5)
-        left += 16 + style.LETTER * len(name) + 18
+def _legend_lines(entries: Sequence[_Entry], width: int) -> list[list[tuple[float, _Entry]]]:
+    """Break a legend into lines: the left edge of each entry, and the entry."""
+    lines: list[list[tuple[float, _Entry]]] = [[]]
+    left = 12.0
+    for entry in entries:
+        room = 16 + style.LETTER * len(entry[1])
+        if lines[-1] and left + room > width:
+            lines.append([])
+            left = 12.0
+        lines[-1].append((left, entry))
+        left += room + 18
+    return lines

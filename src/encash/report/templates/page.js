@@ -122,7 +122,7 @@
   }
 
   // Charts over time: one cursor, one span.
-  let view = null, cursor = null, dragged = null;
+  let view = null, cursor = null, dragged = null, pick = () => {}, narrow = () => {};
   const figures = all("figure[data-time]").map((figure) => {
     const drawing = figure.querySelector(".drawing"), svg = drawing.querySelector("svg");
     const panels = JSON.parse(drawing.dataset.panels);
@@ -234,7 +234,9 @@
         element("text", { x: across(panel.box, day), y: bottom + 20, "text-anchor": "middle" }, chart.live).textContent = text;
     }
     bar.classList.toggle("shown", Boolean(view));
-    if (view) span.textContent = `${dayText(view[0])} to ${dayText(view[1])}`;
+    narrow();
+    back.hidden = !view;
+    span.textContent = view ? `${dayText(view[0])} to ${dayText(view[1])}` : "";
     drawCursor();
   };
   const drawCursor = () => {
@@ -300,7 +302,10 @@
       const chosen = dragged && [...dragged].sort((one, other) => one - other);
       dragged = null;
       if (chosen && across(box, chosen[1]) - across(box, chosen[0]) > 6) zoom(chosen);
-      else drawCursor();
+      else {
+        drawCursor();
+        if (chosen) pick(chosen[0]);
+      }
     };
     chart.drawing.addEventListener("pointerup", finish);
     chart.drawing.addEventListener("pointercancel", finish);
@@ -323,7 +328,8 @@
       } else if (key === "+" || key === "-") {
         const middle = cursor === null ? (low + high) / 2 : cursor, half = (high - low) * (key === "+" ? 0.25 : 1);
         zoom([Math.max(whole[0], middle - half), Math.min(whole[1], middle + half)]);
-      } else if (key === "Escape") {
+      } else if (key === "Enter" && cursor !== null) pick(cursor, true);
+      else if (key === "Escape") {
         cursor = null;
         zoom(null);
       } else return;
@@ -331,6 +337,49 @@
     });
   }
   if (figures.length) redraw();
+
+  // Days and their neighbors: one is shown, chosen from a list, by a click into a chart over time, or by Enter there.
+  for (const group of all(".near")) {
+    const days = all(":scope > details", group), times = days.map((day) => Date.parse(day.dataset.day) / 864e5);
+    const line = html("p", "choice"), choice = html("select", "", html("label", "", line, "Day "));
+    const options = days.map((day, at) => Object.assign(html("option", "", choice, day.firstElementChild.textContent), { value: at }));
+    const jump = html("button", "", bar);
+    jump.type = "button";
+    jump.hidden = true;
+    const show = (at) => {
+      choice.value = at;
+      days.forEach((day, other) => { day.hidden = other !== at; day.open = other === at; });
+      jump.textContent = `Similar days of ${days[at].dataset.day}`;
+    };
+    const move = (step) => {
+      const free = options.map((_, at) => at).filter((at) => !options[at].hidden), at = free.indexOf(Number(choice.value));
+      if (free.length) show(free[clamp(at + step, 0, free.length - 1)]);
+    };
+    for (const [text, step] of [["Earlier", -1], ["Later", 1]]) {
+      const button = html("button", "", line, text);
+      button.type = "button";
+      button.addEventListener("click", () => move(step));
+    }
+    choice.addEventListener("change", () => show(Number(choice.value)));
+    group.classList.add("one");
+    group.before(line);
+    show(days.length - 1);
+    pick = (day, go) => {
+      show(times.reduce((best, time, at) => (Math.abs(time - day) < Math.abs(times[best] - day) ? at : best), 0));
+      jump.hidden = false;
+      bar.classList.add("shown");
+      if (go) jump.click();
+    };
+    jump.addEventListener("click", () => {
+      group.closest("figure").scrollIntoView();
+      choice.focus({ preventScroll: true });
+    });
+    narrow = () => {
+      const inside = times.map((time) => !view || (time >= view[0] && time <= view[1]));
+      options.forEach((option, at) => { option.hidden = inside.includes(true) && !inside[at]; });
+      if (options[choice.value].hidden) move(0);
+    };
+  }
 
   // Tables that sort by a column.
   for (const table of all("table[data-sortable]")) {
