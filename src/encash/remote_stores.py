@@ -246,7 +246,7 @@ class _StoredObject(RemoteFile):
             if "InvalidRange" in str(error):  # it is shorter now
                 raise ChangedError from None
             why = unreachable(str(error)) or f"the object store failed{reason(error)}; {TRY_AGAIN}"
-            if why.endswith(TRY_AGAIN) or "no server answers" in why:
+            if why.endswith(TRY_AGAIN) or "error sending request" in str(error):
                 raise PassingError(why.removesuffix(f"; {TRY_AGAIN}")) from None
             raise WorkError(f"{self._url} cannot be read: {why}") from None
 
