@@ -4,8 +4,10 @@ BIN := .venv/bin
 CHECKED := src tests benchmarks tools docs
 # An index with a different build of torch, for example its CPU build: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# The Pythons with which the README and the tutorial are run: make release-check PYTHONS='python3.11 python3.13'
+PYTHONS ?= $(BIN)/python
 
-.PHONY: help setup demo test test-slow fuzz check docs hooks release-check bench bench-gpu clean
+.PHONY: help setup demo test test-slow fuzz check package docs hooks release-check bench bench-gpu clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/:.*##/\t/'
@@ -39,13 +41,20 @@ test-slow: .venv/dev          ## survival tests: kill -9, many writers, torn fil
 fuzz: .venv/dev               ## mutated files of every kind through the commands; MINUTES=10 SEED=0 ARGS=…
 	$(BIN)/python -m tools.fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0) $(ARGS)
 
-check: .venv/dev              ## what a commit needs: format, lint, types, layers, phrases, links
+check: .venv/dev package      ## what a commit needs: format, lint, types, layers, phrases, links, sdist and wheel
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_links.py
 	$(BIN)/python tools/check_phrases.py
+
+package: .venv/dev            ## sdist, and the wheel made from it, in dist/; both are sound
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pyroma --min=10 --skip-tests="AuthorEmail Url" .  # pyproject.toml says why there are none
 
 docs: .venv/dev               ## the site, without a network → build/site; a warning or a dead link fails
 	$(BIN)/python tools/write_command_reference.py
@@ -56,14 +65,9 @@ docs: .venv/dev               ## the site, without a network → build/site; a w
 hooks: .venv/dev              ## run these checks before each commit of this clone
 	$(BIN)/pre-commit install --hook-type pre-commit --hook-type commit-msg
 
-release-check: .venv/dev      ## version, tag and changelog agree; sdist and wheel are sound; README's commands run from the wheel
+release-check: package        ## version, tag and changelog agree; sdist and wheel are sound; README and tutorial run from the wheel
 	$(BIN)/python tools/check_release.py
-	rm -rf dist build/release
-	$(BIN)/python -m build --outdir dist
-	$(BIN)/twine check --strict dist/*
-	$(BIN)/pyroma --min=10 .
-	$(BIN)/check-wheel-contents dist/*.whl
-	$(BIN)/python tools/check_newcomer.py dist/*.whl $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	set -e; for python in $(PYTHONS); do $$python tools/check_newcomer.py dist/*.whl $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)); done
 
 bench: .venv/dev              ## all benchmarks → benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""One thread per process of the tests, and isolation from the clusters of the machine that runs them."""
+"""One thread per process of the tests, and isolation from the clusters and the caches of the machine that runs them."""
 
 import os
 from collections.abc import Iterator
@@ -18,4 +18,12 @@ def own_ray() -> Iterator[None]:
     ):
         patch.setenv("RAY_ADDRESS", "local")
         patch.setenv("RAY_TMPDIR", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copies of files at URLs are not those of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENCASH_COPIES", str(tmp_path_factory.mktemp("copies")))
         yield

@@ -7,7 +7,7 @@
     │   ├── AccessError (PermissionError)          a file that may not be read, or that a different process has locked
     │   ├── UnknownKeyError (KeyError)             a ticker, day or cluster that does not exist
     │   ├── MismatchError                          two things that do not belong together
-    │   ├── LookaheadError                         a run that would know its future
+    │   ├── LookaheadError                         a run that would have look-ahead bias
     │   └── MissingExtraError (ImportError)        an optional package that is not installed
     └── WorkError (RuntimeError)             the work failed or is incomplete  exit code 1
         └── ConflictError                          another process wrote first

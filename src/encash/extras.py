@@ -19,7 +19,7 @@ EXTRAS = {
     "clusterers": ("sklearn",),
     "ray": ("ray",),
     "stats": ("purgedcv",),
-    "object-storage": ("obstore",),
+    "object-storage": ("obstore", "fsspec"),
     "xarray": ("xarray",),
     "demo": ("skfolio",),
 }

@@ -17,6 +17,7 @@ from h5py import h5d, h5l
 
 from encash.errors import EncashError, FormatError, MissingFileError, reason, unreadable
 from encash.input_files import check_declared, check_regular
+from encash.remote_files import local_copy
 
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError)
 """The errors that h5py raises for damaged files; numpy raises the last three for types and shapes that it lacks."""
@@ -26,7 +27,7 @@ def open_hdf5(path: str | os.PathLike[str], *, expected: str, remake: str) -> h5
     """Open a file for reading.
 
     Args:
-        path: the file.
+        path: the file, or its URL as text.
         expected: what it should hold, for the error message.
         remake: how to make it again, for the error message.
 
@@ -35,15 +36,16 @@ def open_hdf5(path: str | os.PathLike[str], *, expected: str, remake: str) -> h5
         AccessError: no permission, or a different process has it open for writing.
         FormatError: not HDF5, or damaged.
     """
-    check_regular(path)
-    if not os.path.exists(path):
+    place = local_copy(path)
+    check_regular(place)
+    if not place.exists():
         raise MissingFileError(f"{path} does not exist; expected {expected}: {remake}")
-    if os.path.isdir(path):
+    if place.is_dir():
         raise FormatError(f"{path} is a folder, not an HDF5 file; expected {expected}: {remake}")
     try:
-        return h5py.File(path, "r")
+        return h5py.File(place, "r")
     except (*_DAMAGE, UnicodeError) as error:
-        if os.path.getsize(path) == 0 or "signature not found" in str(error):
+        if os.path.getsize(place) == 0 or "signature not found" in str(error):
             why = "it is not an HDF5 file"
         else:
             why = "it was cut short" if "truncated" in str(error) else f"it is damaged{reason(error)}"

@@ -1,4 +1,4 @@
-"""Checks of a file before it is read: a regular file, no larger in memory than its bytes can hold."""
+"""Checks of a file before it is read: where it is, a regular file, no larger in memory than its bytes can hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import struct
 import zipfile
 import zlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from encash.errors import FormatError, InputError
 
@@ -33,6 +35,62 @@ _KINDS = (
 )
 _OWN_STREAMS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _BLOCK_BYTES = 1 << 20
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]+):"
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Return whether a text is a URL; a `Path`, and the name of a file or folder that exists, is none.
+
+    >>> is_url("s3://bucket/f.h5"), is_url("f.h5"), is_url("chronos:/models/small")
+    (True, False, False)
+    """
+    return isinstance(path, str) and re.match(_SCHEME + "//", path) is not None and not os.path.exists(path)
+
+
+def place(path: str | Path) -> str | Path:
+    """Return where an input is: a URL as text, or a path.
+
+    >>> place("https://host/f.h5"), place("data/f.h5"), place("file:///data/a%20b.h5")
+    ('https://host/f.h5', PosixPath('data/f.h5'), PosixPath('/data/a b.h5'))
+    """
+    if isinstance(path, str) and path.startswith("file:///"):
+        return Path(unquote(path.removeprefix("file://")))
+    return path if isinstance(path, Path) or is_url(path) else Path(path)
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without what may be secret: user, password, query and fragment.
+
+    >>> without_secrets("https://me:pass@host/f.h5?sig=1"), without_secrets("abfss://container@account/f.h5")
+    ('https://host/f.h5', 'abfss://container@account/f.h5')
+    """
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = re.split("[?#]", rest, maxsplit=1)[0].partition("/")
+    user, _, host = authority.rpartition("@")
+    if not (scheme.startswith("abfs") and ":" not in user):  # there, the container is written like a user
+        authority = host
+    return f"{scheme}://{authority}{slash}{path}"
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL with what may be secret, because it would be in messages and in the record of a run.
+
+    A query after the name of a cache passes: Lance takes settings there.
+
+    Raises:
+        InputError: a user, a password, a query or a fragment.
+
+    >>> check_url("https://host/f.h5?token=1234")
+    Traceback (most recent call last):
+    encash.errors.InputError: https://host/f.h5 has a user, a password, a query or a fragment, which may be secret and \
+would be recorded; give the plain URL and set credentials in the environment, or fetch the file and give its path
+    """
+    plain = without_secrets(url)
+    if plain != (url.partition("?")[0] if plain.endswith(".lance") else url):
+        raise InputError(
+            f"{plain} has a user, a password, a query or a fragment, which may be secret and would be recorded; give "
+            "the plain URL and set credentials in the environment, or fetch the file and give its path"
+        )
 
 
 def refuse_url(path: str | os.PathLike[str]) -> None:
@@ -42,17 +100,17 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
         InputError: it is a URL.
 
     >>> from pathlib import Path
-    >>> refuse_url(Path("s3://bucket/p.h5"))
+    >>> refuse_url(Path("s3://bucket/k"))
     Traceback (most recent call last):
-    encash.errors.InputError: s3://bucket/p.h5 is a URL, and only caches (.lance) may be at one; copy the file to a \
-disk first, and give its path
+    encash.errors.InputError: s3://bucket/k is a URL, and only caches (.lance), features, prices and tables may be at \
+one, given as text; copy it to a disk first, and give its path
     """
-    url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", os.fspath(path))
+    text = os.fspath(path)
+    url = re.match(_SCHEME + "/+", text)
     if url and not os.path.exists(path):
-        whole = f"{url[1]}://{os.fspath(path)[url.end() :]}"
         raise InputError(
-            f"{whole} is a URL, and only caches (.lance) may be at one; copy the file to a disk first, and give its "
-            "path"
+            f"{without_secrets(f'{url[1]}://{text[url.end() :]}')} is a URL, and only caches (.lance), features, "
+            "prices and tables may be at one, given as text; copy it to a disk first, and give its path"
         )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TextIO
 
-from encash.progress import rate_text
+from encash.progress import Progress, rate_text
 
 _ERASE = "\r\x1b[2K"
 _SILENT_SECONDS = 1.0
@@ -206,3 +207,10 @@ class Bar:
             return True
         pause = _LIVE_PAUSE if self._line is not None else _PLAIN_PAUSE
         return now - self._drawn < pause and (self._shown or self._line is None)
+
+
+def progress_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
+    """Show progress on stderr in a terminal or a notebook, and none in a program."""
+    if is_live(sys.stderr) or "ipykernel" in sys.modules:
+        return closing(Bar(title, unit, stream=sys.stderr))
+    return nullcontext()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from encash.errors import FormatError, InputError, MissingFileError, reason, unreadable
-from encash.input_files import refuse_url
+from encash.remote_files import local_copy
 
 MOST_BYTES = 64 << 20
 """Longest text file that is read."""
@@ -33,7 +33,7 @@ def read_text(path: str | Path, *, kind: str, expected: str) -> str:
     """Read a text file; a byte order mark is not part of the text.
 
     Args:
-        path: a file, a link to one, or a pipe.
+        path: a file, a link to one, a pipe, or a URL as text.
         kind: the file in an error message, such as ``"membership file"``.
         expected: the content in an error message, such as ``"a CSV with the columns ticker,from,until"``.
 
@@ -42,10 +42,10 @@ def read_text(path: str | Path, *, kind: str, expected: str) -> str:
         AccessError: no permission to read it.
         FormatError: a folder, longer than `MOST_BYTES`, or not UTF-8.
     """
+    place = local_copy(path)
     try:
-        content = _read_bytes(path)
+        content = _read_bytes(place)
     except FileNotFoundError:
-        refuse_url(path)
         raise MissingFileError(f"no {kind} {path}; expected {expected}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
@@ -206,7 +206,7 @@ def to_whole(text: str) -> int:
     return int(text)
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     """Read at most one byte more than `MOST_BYTES`; a pipe without a writer is empty instead of waiting for one."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(handle, "rb") as file:

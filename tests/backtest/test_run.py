@@ -301,7 +301,7 @@ def test_a_membership_file_reads_as_it_was_meant(tmp_path):
     assert read_membership(path).mask(days, ("AAA",)).all()
     for text, message in (
         ("name,from,until\n", "expected the columns ticker,from,until"),
-        ("ticker,from,until\n", "has no stays"),
+        ("ticker,from,until\n", "has no periods of membership"),
         ("ticker,from,until\nAAA,2024-01-02,\nAAA,02/01/2024,\n", "line 3: '02/01/2024' is not a day"),
         ("ticker,from,until\nAAA,12024-01-02,\n", "line 2"),
         ("ticker,from,until\n,2024-01-02,\n", "line 2"),

@@ -58,7 +58,7 @@ def test_an_export_is_read_like_any_cache(cache, exported, panel):
 
 
 def test_a_file_without_provenance_needs_trust(foreign, tmp_path):
-    """Reading or importing a file that does not say which model made it is refused, and no cache is created."""
+    """Reading or importing a file that does not record which model made it is refused, and no cache is created."""
     with pytest.raises(MismatchError, match="--trust"):
         Lookup(cache=open_cache(foreign))
     with pytest.raises(MismatchError, match="--trust"):
@@ -72,7 +72,7 @@ def test_a_trusted_import_is_marked_and_can_be_verified(foreign, cache, panel, e
     import_hdf5(foreign, path, trust=True)
     trusted = open_cache(path)
     assert not trusted.info().verified
-    with pytest.raises(MismatchError, match="does not say which model"):
+    with pytest.raises(MismatchError, match="does not record which model"):
         trusted.build(panel, encoder)
     lookup = Lookup(cache=trusted, panel=panel)
     assert lookup.get("2020-05-04", ["T0001"])[1].all()
@@ -220,11 +220,11 @@ def test_trusted_imports_are_joined_unless_they_differ(foreign, cache, tmp_path)
 
 
 def test_entries_of_unknown_and_known_models_are_not_mixed(foreign, exported, cache, tmp_path):
-    """In both directions the import is refused, and the error names the side that does not say which model made it."""
-    with pytest.raises(MismatchError, match=r"foreign.h5 does not say which model made it, and .* does"):
+    """In both directions the import is refused, and the error names the side that does not record its model."""
+    with pytest.raises(MismatchError, match=r"foreign.h5 does not record which model made it, and .* does"):
         import_hdf5(foreign, cache.path, trust=True)
     import_hdf5(foreign, tmp_path / "c.lance", trust=True)
-    with pytest.raises(MismatchError, match=r"c.lance does not say which model made it, and .*out.h5 does"):
+    with pytest.raises(MismatchError, match=r"c.lance does not record which model made it, and .*out.h5 does"):
         import_hdf5(exported, tmp_path / "c.lance")
 
 
@@ -234,7 +234,7 @@ def test_a_changed_export_is_not_imported(exported, tmp_path):
         file["T0001/2020-05-04"][...] = 0.0
     with pytest.raises(
         FormatError,
-        match=r"1 of \d+ entries read are not what was written, the first \(2020-05-04, 'T0001'\).*export it again",
+        match=r"1 of \d+ entries read are damaged .*, the first \(2020-05-04, 'T0001'\).*export it again",
     ):
         import_hdf5(exported, tmp_path / "b.lance")
 
@@ -256,7 +256,7 @@ def test_caches_of_different_models_are_not_merged(panel, make_encoder, foreign,
     with pytest.raises(MismatchError, match="weights"):
         merge_caches([tmp_path / "0.lance", tmp_path / "1.lance"], tmp_path / "c.lance")
     assert not (tmp_path / "c.lance").exists()
-    with pytest.raises(MismatchError, match="does not say which model"):
+    with pytest.raises(MismatchError, match="does not record which model"):
         merge_caches([foreign], tmp_path / "d.lance")
     with pytest.raises(InputError, match="one or more"):
         merge_caches([], tmp_path / "d.lance")

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -21,7 +22,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from tools.fuzz.campaign import import_all
+
+ROOT = Path(__file__).parents[2]
 
 SECONDS = 90
 """A command that takes longer than this hangs."""
@@ -235,7 +241,7 @@ PLACES: dict[str, Callable[[Path], AbstractContextManager[Path]]] = {
 
 
 def make_world(folder: Path) -> Path:
-    """Write every kind of file that a command reads, in a process of its own: Lance may not be forked once imported."""
+    """Write every kind of file that a command reads, in a process of its own."""
     subprocess.run([sys.executable, "-m", "tests.cli.border_table", "--world", str(folder)], check=True)
     return folder
 
@@ -351,13 +357,39 @@ def stream_case(world: Path, command: str, streams: str) -> Outcome:
 
 
 def run(command: list[str], where: Path) -> tuple[int | None, str]:
-    """Run a command as a user to whom permissions apply, in a fork: most of its time would go to imports."""
-    with tempfile.TemporaryFile() as said:
-        if not (child := os.fork()):
-            _run_child(command, where, said.fileno())
-        code = _wait(child)
-        said.seek(0)
-        return code, said.read().decode(errors="replace")
+    """Run a command as a user to whom permissions apply; return its exit code (None if it hangs) and its stderr."""
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps([command, str(where)]) + "\n")
+    server.stdin.flush()
+    code, said = json.loads(server.stdout.readline())
+    return code, said
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """Start `serve`; it ends with this process."""
+    line = [sys.executable, "-m", "tests.cli.border_table", "--serve"]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def serve() -> None:
+    """Run the commands of `run`, each in a fork, because most of its time would go to imports.
+
+    This process has imported everything and used nothing of it: Lance may not be forked once it is used, as it is in
+    a process that runs tests.
+    """
+    import_all()
+    for line in sys.stdin:
+        command, where = json.loads(line)
+        with tempfile.TemporaryFile() as said:
+            if not (child := os.fork()):
+                _run_child(command, Path(where), said.fileno())
+            code = _wait(child)
+            said.seek(0)
+            sys.stdout.write(json.dumps([code, said.read().decode(errors="replace")]) + "\n")
+        sys.stdout.flush()
 
 
 def _run_child(command: list[str], where: Path, said: int) -> None:
@@ -461,10 +493,9 @@ def main() -> None:
     """Print both tables, or those of the named commands, and each line that is not as it should be."""
     if sys.argv[1:2] == ["--world"]:
         return write_world(Path(sys.argv[2]))
-    from tools.fuzz.campaign import import_all  # before the first fork; nothing of it is used in this process
-
+    if sys.argv[1:2] == ["--serve"]:
+        return serve()
     chosen = set(sys.argv[1:]) or {*READS, "writes", "streams"}
-    import_all()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="border-world-") as folder:
         world = make_world(Path(folder))

@@ -159,7 +159,12 @@ def test_heads_of_each_year_are_compared_with_the_encoders(
         ("[[encoder]]\nclusters = 'k0'\n", "names no cache"),
         ("[[encoder]]\ncache = 'c0.lance'\nmodell = 'm'\n", "unknown key 'modell'"),
         ("[[encoder]]\ncache = 'c0.lance'\n", "state it as train_end"),
-        ("[[encoder]]\ncache = 'c0.lance'\ntrain_end = 'soon'\n", "expected YYYY-MM-DD"),
+        (
+            "[[encoder]]\ncache = 'c0.lance'\ntrain_end = 'soon'\n",
+            "bad.toml, encoder 1: train_end: 'soon' is not a day",
+        ),
+        ("[[encoder]]\ncache = 'c0.lance'\ntrain_end = 2015-06-30T00:00:00-05:00\n", "encoder 1: train_end is"),
+        ("[[encoder]]\ncache = ['c0.lance']\n", "encoder 1: cache is ['c0.lance']; expected text in quotes"),
         ("[[encoder]\n", "not TOML"),
     ],
 )
@@ -195,7 +200,7 @@ def test_a_list_cannot_make_a_training_end_before_the_day_that_the_cache_records
 
     assert "leave train_end out" in refusal(capsys, *stated(ENDS[0]))
     assert answer(capsys, *stated(ENDS[2]))["lookahead"] is False
-    assert "would know its future" in refusal(capsys, *stated(ENDS[2] + 1))
+    assert "would have look-ahead bias" in refusal(capsys, *stated(ENDS[2] + 1))
 
 
 def test_a_cache_beside_the_list_and_foreign_clusters_are_refused(

@@ -46,6 +46,22 @@ def test_the_table_of_extras_is_that_of_the_project() -> None:
 
 NEEDS = [
     ("faiss", "clusters", ["clusters", "fit", "--cache", "c.lance", "--end", "2030-01-01", "--out", "new"]),
+    *(
+        (
+            "sklearn faiss",
+            "clusterers",
+            ["clusters", "fit", "--cache", "c.lance", "--end", "2030-01-01", "--out", "new", "--clusterer", name],
+        )
+        for name in ("mixture", "hdbscan")
+    ),
+    (
+        "faiss",
+        "clusters",
+        [
+            *("walk", "--data", "f.h5", "--prices", "p.h5", "--first-train-end", "2030-01-01", "--every", "1y"),
+            *("--horizon", "5", "--out", "new"),
+        ],
+    ),
     (
         "faiss",
         "clusters",

@@ -202,7 +202,10 @@ def test_scores_are_counted_and_a_gap_is_refused(
     write_scores(scores, full)
     assert answer(capsys, *latest)["date"] == days[150]
     write_scores(scores, [row for row in full if row[1] != tickers[3]])
-    assert "have a price but no entry" in refusal(capsys, *command)
+    line = refusal(capsys, *command)
+    assert "have a price but no score" in line
+    assert "give scores of these days and tickers" in line
+    assert "build" not in line
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,9 @@ def test_scores_are_counted_and_a_gap_is_refused(
         ("date,ticker,value\n2024-01-02,A,1\n", "no column score"),
         ("date,ticker,score,factor\n2024-01-02,A,1,2\n", "several columns of score"),
         ("date,ticker,score\n2024-01-02,A,1\n2024-01-02,A,2\n", "2 scores of A on 2024-01-02"),
-        ("date,ticker,score\n2024-01-02,A,inf\n", "infinite"),
+        ("date,ticker,score\n2024-01-02,A,inf\n", "row 1: the score inf is beyond the range of float32"),
+        ("date,ticker,score\n2024-01-02,A,0\n2024-01-02,B,-1e39\n", "row 2: the score -1e+39 is beyond the range"),
+        ("date,ticker,score\n2024-01-02,A,1e-45\n", "beyond the range of float32"),
         ("date,ticker,score,confidence\n2024-01-02,A,1,55\n", "confidence is 55"),
         ("date,ticker,score\n2024-01-02,A,\n", "has no score"),
         ("date,ticker,score\n2024-01-02,A,much\n", "invalid value 'much'"),

@@ -52,7 +52,7 @@ def test_the_first_set_is_made_on_request_with_a_warning(table, tmp_path, capsys
     found = answer(capsys, *prepare(table, tmp_path, "--feature-set", "prices-1"))
     assert (found["features"], found["feature_names"][-1]) == (64, "rank_dollar_volume_level")
     assert main(prepare(table, tmp_path, "--feature-set", "prices-1", "--no-ranks")) == 0
-    assert "prices-1 knows later splits" in capsys.readouterr().err
+    assert "prices-1 has look-ahead bias" in capsys.readouterr().err
     with open_panel(tmp_path / "f.h5") as panel:
         assert panel.num_features == 57
         assert panel.feature_config == FeatureConfig(feature_set="prices-1", ranks=False)

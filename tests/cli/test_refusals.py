@@ -195,19 +195,16 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(
 
 
 FILES_BY_URL = (
-    "build --model m.pt --data URL/f.h5 --cache c.lance",
     "build --model URL/m.pt --data f.h5 --cache c.lance",
     "build --model m.pt --data f.h5 --cache c.lance --bin-edges URL/e.pt",
-    "build --model m.pt --data f.h5 --cache c.lance --tickers @URL/t.txt",
     "train --data f.h5 --prices p.h5 --train-end 2020-03-31 --out URL/m.pt",
-    "prepare URL/t.csv --features-out g.h5 --prices-out q.h5",
     "prepare t.csv --features-out URL/g.h5 --prices-out q.h5",
-    "backtest --data f.h5 --prices URL/p.h5 --cache c.lance",
     "backtest --data f.h5 --prices p.h5 --cache URL/c.h5 --no-model",
     "backtest --data f.h5 --prices p.h5 --cache c.lance --clusters URL/k",
     "backtest --data f.h5 --prices p.h5 --cache c.lance --head URL/h",
-    "backtest --data f.h5 --prices p.h5 --cache c.lance --scores URL/s.csv",
-    "backtest --data f.h5 --prices p.h5 --cache c.lance --membership URL/m.csv",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --encoders URL/e.toml",
+    "backtest --data f.h5 --prices p.h5 --cache c.lance --run-dir URL/r",
+    "prepare t.csv --features-out g.h5 --prices-out URL/q.h5",
     "clusters fit --cache c.lance -k 3 --end 2020-03-31 --out URL/k",
     "report URL/run",
     "sweep URL/g.toml --prices p.h5 --cache c.lance --out s",
@@ -218,18 +215,18 @@ FILES_BY_URL = (
 
 
 @pytest.mark.parametrize("command", FILES_BY_URL)
-def test_a_url_in_the_place_of_a_file_is_refused(
+def test_a_url_in_the_place_of_a_path_is_refused(
     command: str, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only caches may be at a URL: the line repeats the URL as it was given and says to copy the file; nothing is
-    written."""
+    """Models, folders, settings and outputs are not at a URL: the line repeats it as it was given and says to copy what
+    is there; nothing is written."""
     for name in ("f.h5", "p.h5", "m.pt"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     line = refusal(capsys, *command.replace("URL", "s3://bucket/a").split())
     assert "s3://bucket/a/" in line
-    assert "only caches (.lance) may be at one; copy the file to a disk first" in line
+    assert "only caches (.lance), features, prices and tables may be at one, given as text; copy it to a disk" in line
     assert sorted(tmp_path.iterdir()) == before
 
 

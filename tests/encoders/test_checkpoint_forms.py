@@ -227,7 +227,22 @@ SHAPES = {name: tuple(value.shape) for name, value in seed_model().state_dict().
         ({"state_dict": [1, 2], "config": CONFIG}, "it holds state_dict, config; expected a model_state_dict"),
         ({"state_dict": {1: torch.ones(1)}, "config": CONFIG}, "1 in place of the name of a weight"),
         ({"state_dict": {"a": "b"}, "config": CONFIG}, "'a' is not a tensor"),
-        ({"state_dict": {"a": torch.ones(1, dtype=torch.int8)}, "config": CONFIG}, "torch.int8"),
+        (
+            {
+                "state_dict": weights() | {"pos_encoding": torch.ones(SHAPES["pos_encoding"]).to(torch.int8)},
+                "config": CONFIG,
+            },
+            "torch.int8",
+        ),
+        (
+            {
+                "state_dict": weights() | {"pos_encoding": torch.ones(SHAPES["pos_encoding"], device="meta")},
+                "config": CONFIG,
+            },
+            "pos_encoding is without data",
+        ),
+        ({"state_dict": weights() | {"n_averaged": torch.tensor(3)}, "config": CONFIG}, "--ignore-keys n_averaged"),
+        (checkpoint(num_layers=True), "num_layers = True; expected an integer"),
         ({**checkpoint(pred_mode="classification"), "bin_edges": "/etc/passwd"}, "expected a row of numbers"),
         (checkpoint(train_end="2015-12-31", more={"train_end": "2018-12-31"}), "differ in train_end"),
         ({"state_dict": weights(), "config": {**CONFIG, "feature_names": "abcde"}}, "expected a list of names"),

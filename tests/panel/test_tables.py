@@ -89,7 +89,7 @@ def test_day_and_month_are_told_apart_by_the_whole_column_or_refused(days, form)
     if proven:
         assert days_of(texts, DateRules(shown="t.csv", column="date", timezone="Asia/Riyadh"))[0] == days
     else:
-        with pytest.raises(FormatError, match=r"'.*' in 'date' is not a date of one meaning.*--date-format %d"):
+        with pytest.raises(FormatError, match=r"'.*' in 'date' is ambiguous.*--date-format %d"):
             days_of(texts)
 
 

@@ -126,18 +126,15 @@ def browser(profile: Path) -> Iterator[Tab]:
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
 
-    def connect() -> None:
-        ends = os.dup(theirs_in), os.dup(theirs_out)  # neither is 3 or 4, which would be overwritten
-        os.dup2(ends[0], 3)
-        os.dup2(ends[1], 4)
-
-    command = [CHROMIUM, *FLAGS, "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+    # the browser expects its pipe at 3 and 4; a shell puts it there, because a process with threads may not be forked
+    # to run Python in
+    connect = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "connect"]
+    command = [*connect, CHROMIUM, *FLAGS, "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
     process = subprocess.Popen(
         [*command, "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=connect,  # noqa: PLW1509 the browser expects its pipe at these two numbers
-        close_fds=False,
+        pass_fds=(theirs_in, theirs_out),
     )
     os.close(theirs_in)
     os.close(theirs_out)

@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that fails in one stated way."""
+"""A proxy in front of an S3 server that fails in one stated way, or in several."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ answered; each answer takes 30 ms; a body in seven ends early; a successful PUT 
 
 
 class FaultyProxy:
-    """Forwards requests to a server; a context manager. `url` is its address."""
+    """Forwards requests to a server; a context manager. `url` is its address; `methods` are those of the requests that
+    it forwarded."""
 
-    def __init__(self, target: str, fault: str):
-        self.target, self.fault = target.removeprefix("http://"), fault
+    def __init__(self, target: str, *faults: str):
+        self.target, self.faults = target.removeprefix("http://"), faults
+        self.methods: list[str] = []
         self._count = itertools.count(1)
         self._puts = itertools.count(1)
         self._conditional = threading.Lock()  # moto compares and stores in two steps; an object store in one
@@ -39,22 +41,23 @@ class FaultyProxy:
         number = next(self._count)
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in handler.headers.items() if name.lower() != "connection"}
-        if self.fault == "busy" and number % 5 == 0:
+        if "busy" in self.faults and number % 5 == 0:
             self._answer(handler, 503, [], b"<Error><Code>SlowDown</Code></Error>")
             return
-        if self.fault == "cut" and number % 7 == 0:
+        if "cut" in self.faults and number % 7 == 0:
             handler.close_connection = True
             return
-        if self.fault == "slow":
+        if "slow" in self.faults:
             time.sleep(0.03)
-        if self.fault == "no conditions":
+        if "no conditions" in self.faults:
             headers = {name: value for name, value in headers.items() if name.lower() != "if-none-match"}
         with self._conditional if "if-none-match" in map(str.lower, headers) else nullcontext():
             status, answered, content = self._forward(handler.command, handler.path, body, headers)
-        if self.fault == "lost answers" and handler.command == "PUT" and status < 300 and next(self._puts) % 4 == 0:
+        if "lost answers" in self.faults and handler.command == "PUT" and status < 300 and next(self._puts) % 4 == 0:
             handler.close_connection = True
             return
-        cut = self.fault == "truncated" and handler.command == "GET" and number % 7 == 0 and len(content) > 1
+        self.methods.append(handler.command)
+        cut = "truncated" in self.faults and handler.command == "GET" and number % 7 == 3 and len(content) > 1
         self._answer(handler, status, answered, content, cut=cut)
 
     def _forward(

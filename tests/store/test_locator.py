@@ -54,7 +54,7 @@ def test_create_does_not_overwrite(tmp_path):
     """Creating a store at the path of an existing one is an error and changes nothing."""
     store = create_store(tmp_path / "a.lance", make_spec())
     store.write(make_entries(make_spec(), ["2024-01-02"], ["A"]))
-    with pytest.raises(ConflictError, match="is a store already"):
+    with pytest.raises(ConflictError, match="already has a store"):
         create_store(tmp_path / "a.lance", make_spec("int8"))
     assert open_store(tmp_path / "a.lance").snapshot().index().entries == 1
     (tmp_path / "file.lance").write_text("hello")

@@ -70,7 +70,7 @@ def test_only_stores_of_one_encoder_are_merged():
     unknown = MemoryStore(
         StoreSpec(dim=8, dtype="float32", horizons=(1, 5), encoder={}, fingerprint=""), "u"
     ).snapshot()
-    with pytest.raises(MismatchError, match="does not say which model"):
+    with pytest.raises(MismatchError, match="does not record which model"):
         merge([unknown], MemoryStore(make_spec(), "c"))
     with pytest.raises(InputError, match="into itself"):
         merge([one], MemoryStore(make_spec(), "a"))

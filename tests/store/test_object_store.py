@@ -25,10 +25,8 @@ from encash.testing import MeanEncoder, MemoryStore, StoreContract
 from encash.testing.store_contract import everything, make_entries, make_spec
 from tests.store.faulty_proxy import FAULTS, FaultyProxy
 from tests.store.processes import read_line, send_go
+from tests.store.s3_server import s3_server
 from tests.store.survival_worker import SPEC, TICKERS, own_entries, step_entries
-
-moto = pytest.importorskip("moto.server", reason="the S3 server comes with moto[s3], flask and flask-cors")
-boto3 = pytest.importorskip("boto3", reason="likewise")
 
 WORKER = Path(__file__).with_name("survival_worker.py")
 numbers = itertools.count()
@@ -37,19 +35,8 @@ numbers = itertools.count()
 @pytest.fixture(scope="module", autouse=True)
 def bucket() -> Iterator[str]:
     """A server with one bucket, configured for Lance as users do: in the environment."""
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ALLOW_HTTP", "true")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_REGION", "us-east-1")
-        client = boto3.client("s3", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{port}")
-        client.create_bucket(Bucket="bucket")
+    with s3_server():
         yield "s3://bucket"
-    server.stop()
 
 
 @pytest.fixture
@@ -249,7 +236,7 @@ def test_an_unreachable_server_is_an_error(prefix, monkeypatch):
     entries = make_entries(store.spec, ["2024-01-02"], ["A"])
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        with pytest.raises(WorkError, match="nothing answers at its address"):
+        with pytest.raises(WorkError, match="no server answers at its address"):
             open_store(store.location)
     store.write(entries)
     assert np.array_equal(open_store(store.location).snapshot().vectors(np.arange(1)), entries.embedding)

@@ -52,10 +52,10 @@ def content(store: EmbeddingStore) -> dict:
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_newest_version_costs_only_that_commit(path, how):
-    """Opening names the version that is whole and the command; the command returns to it; the next commit succeeds."""
+    """Opening names the intact version and the command; the command returns to it; the next commit succeeds."""
     before = content(open_store(path, version=3))
     damage(path, 4, how)
-    message = rf"version 4 of .* is damaged .*version 3 is whole: `encash cache rollback {path}` makes it the newest"
+    message = rf"version 4 of .* is damaged .*version 3 is intact: `encash cache rollback {path}` makes it the newest"
     with pytest.raises(FormatError, match=message) as caught:
         open_store(path)
     assert "object store" not in str(caught.value)
@@ -71,10 +71,10 @@ def test_a_damaged_newest_version_costs_only_that_commit(path, how):
 
 
 def test_several_damaged_versions_are_set_aside_together(path):
-    """The newest version that is whole is found below any number of damaged ones."""
+    """The newest intact version is found below any number of damaged ones."""
     damage(path, 4, "empty")
     damage(path, 3, "cut short")
-    with pytest.raises(FormatError, match="version 2 is whole"):
+    with pytest.raises(FormatError, match="version 2 is intact"):
         open_store(path)
     assert rollback(path).set_aside == (4, 3)
     assert open_store(path).version == 2
@@ -128,9 +128,9 @@ def test_what_cannot_be_rolled_back_is_refused(path, tmp_path):
         rollback(tmp_path / "c.h5")
     for version in (1, 3, 4):
         damage(path, version, "empty")
-    with pytest.raises(FormatError, match=r"no version of .* is whole"):
+    with pytest.raises(FormatError, match=r"no version of .* is intact"):
         open_store(path)
-    with pytest.raises(FormatError, match=r"no version of .* is whole"):
+    with pytest.raises(FormatError, match=r"no version of .* is intact"):
         rollback(path)
 
 

@@ -158,7 +158,7 @@ def test_one_damaged_forecast_costs_no_other_entry(store):
     expected = snapshot.stored_forecasts(others)
     for found, written in zip(damaged.snapshot().forecasts(others), expected, strict=True):
         np.testing.assert_array_equal(found, written)
-    with pytest.raises(FormatError, match=r"1 of 8 entries read are not what was written.*2024-01-03, 'C'"):
+    with pytest.raises(FormatError, match=r"1 of 8 entries read are damaged.*2024-01-03, 'C'"):
         damaged.snapshot().forecasts(damaged.snapshot().index().rows())
     damaged.remove(damaged.snapshot().verify().damaged)
     kept = open_store(store.location).snapshot()
@@ -206,7 +206,8 @@ def test_damaged_entries_are_not_copied(store, tmp_path, copy):
     flip_in_vector(store, DAYS[2], "D")
     damaged = open_store(store.location)
     with pytest.raises(
-        FormatError, match=r"2 of 10 entries read are not what was written, the first \(2024-01-03, 'C'\).*--drop"
+        FormatError,
+        match=r"2 of 10 entries read are damaged .*, the first \(2024-01-03, 'C'\).*--drop",
     ):
         COPIES[copy](damaged, tmp_path)
     assert open_store(store.location).version == store.version

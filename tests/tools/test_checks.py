@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import check_commit_message, check_links, check_phrases, check_release
+from tools import check_commit_message, check_links, check_newcomer, check_phrases, check_release
 
 
 def phrases(path: Path, text: str) -> list[tuple[int, str]]:
@@ -69,6 +69,19 @@ def test_links_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "a.md: no.md: no such file",
         "a.md: b.md#no: no such heading",
     ]
+
+
+def test_a_page_is_pasted_line_by_line(tmp_path: Path) -> None:
+    """Commands are joined at backslashes and have exit codes; scripts and files are written; outputs are not run."""
+    page = (
+        "```bash\na 1 \\\n  2\n\nb\n```\n```text\nout\n```\n```sh\nc\n```\n"
+        "```toml\n# g.toml\n[x]\n```\n```python\nprint(1)\n```\n"
+    )
+    found = list(check_newcomer.page_lines(page, tmp_path))
+    assert [(line.split(), code) for line, code in found[:3]] == [(["a", "1", "2"], 0), (["b"], 0), (["c"], 2)]
+    assert found[3:] == [("python block_4.py", 0)]
+    assert (tmp_path / "block_4.py").read_text() == "print(1)\n"
+    assert (tmp_path / "g.toml").read_text() == "# g.toml\n[x]\n"
 
 
 @pytest.mark.parametrize(

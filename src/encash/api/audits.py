@@ -18,7 +18,6 @@ from encash.api.inputs import (
     groups_of,
     open_choice,
     price_columns,
-    progress_bars,
     sources_of,
     spec_of,
     split_settings,
@@ -28,6 +27,7 @@ from encash.api.results import Shown
 from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.errors import InputError
+from encash.live_progress import progress_bars
 from encash.panel import Bars, ScoreTable
 
 
@@ -140,7 +140,7 @@ def audit(
         encoder=encoder,
         config=config,
         filter=open_choice(filter, clusters, choice, config, opened.prices.days, known),
-        universe=engine.read_membership(universe) if isinstance(universe, Path) else universe,
+        universe=engine.read_membership(universe) if isinstance(universe, str | Path) else universe,
         groups=groups_of(groups),
         cache=known,
         forecasts=sources.forecasts(known, opened),

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from encash import clusters, pipeline
-from encash.api.inputs import Progresses, counts_of, path_of, progress_bars, spec_of, take, the_cache, the_prices
+from encash.api.inputs import Progresses, counts_of, path_of, spec_of, take, the_cache, the_prices
 from encash.api.results import Home, InFolder
 from encash.api.tables import Table
 from encash.arrays import DayLike, Int32
 from encash.cache import Cache
+from encash.live_progress import progress_bars
 from encash.panel import PriceTable
 
 AUTO_COUNTS = (3, 5, 10, 20, 35, 50, 75, 100)

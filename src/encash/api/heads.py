@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from encash import heads, pipeline
-from encash.api.inputs import Progresses, counts_of, progress_bars, spec_of, the_cache, the_prices
+from encash.api.inputs import Progresses, counts_of, spec_of, the_cache, the_prices
 from encash.api.results import Home, InFolder
 from encash.arrays import DayLike
 from encash.cache import Cache
+from encash.live_progress import progress_bars
 from encash.panel import PriceTable
 
 

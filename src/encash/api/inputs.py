@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType
@@ -21,7 +20,7 @@ from encash.cache import Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError, shown
-from encash.live_progress import Bar, is_live
+from encash.input_files import place
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
 from encash.progress import Progress
@@ -37,13 +36,6 @@ Progresses: TypeAlias = Callable[[str, str], AbstractContextManager[Progress | N
 _OPTION_PATHS, _OPTION_LISTS = {"encoders", "model_config"}, {"average", "ensemble_models", "ignore_keys"}
 """Fields of `pipeline.Sources` that hold a path, and those that hold several texts or paths."""
 _PLAIN = (int, float, bool, str, NoneType)
-
-
-def progress_bars(title: str, unit: str) -> AbstractContextManager[Progress | None]:
-    """Show progress on stderr in a terminal or a notebook, and none in a program."""
-    if is_live(sys.stderr) or "ipykernel" in sys.modules:
-        return closing(Bar(title, unit, stream=sys.stderr))
-    return nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +108,11 @@ def sources_of(
     """
     opened: dict[str, Any] = {}
     for name, value, kind, field, convert in (
-        ("prices", prices, PriceTable, "prices", Path),
-        ("panel", panel, Panel, "data", Path),
+        ("prices", prices, PriceTable, "prices", place),
+        ("panel", panel, Panel, "data", place),
         ("cache", cache, Cache, "cache", str),
         ("model", model, Encoder, "model", str),
-        ("scores", scores, ScoreTable, "scores", Path),
+        ("scores", scores, ScoreTable, "scores", place),
         ("head", head, (), "head", Path),
     ):
         if isinstance(value, kind):
@@ -153,7 +145,12 @@ def folder_of(name: str, value: Any) -> Path | None:
     return None if value is None else Path(path_of(name, value))
 
 
-def universe_of(tickers: Any, membership: Any) -> Path | tuple[str, ...] | None:
+def file_of(name: str, value: Any) -> str | Path | None:
+    """Return the path or URL of an input, or None for None; see `path_of`."""
+    return None if value is None else place(path_of(name, value))
+
+
+def universe_of(tickers: Any, membership: Any) -> str | Path | tuple[str, ...] | None:
     """Return the candidates of a run: a membership file, names, or None for all tickers with prices.
 
     Raises:
@@ -162,7 +159,7 @@ def universe_of(tickers: Any, membership: Any) -> Path | tuple[str, ...] | None:
     if tickers is not None and membership is not None:
         raise InputError("both tickers and a membership were given; give one of them")
     if tickers is None:
-        return folder_of("membership", membership)
+        return file_of("membership", membership)
     names = tuple(tickers) if isinstance(tickers, Iterable) and not isinstance(tickers, str | bytes) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"tickers is {shown(tickers)}; expected a list of names such as ['AAPL', 'MSFT']")

@@ -13,12 +13,12 @@ import encash.report as pages
 from encash import pipeline
 from encash.api.inputs import (
     Progresses,
+    file_of,
     filter_choice,
     folder_of,
     groups_of,
     path_of,
     price_columns,
-    progress_bars,
     sources_of,
     spec_of,
     split_settings,
@@ -30,6 +30,7 @@ from encash.api.signatures import with_settings
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
 from encash.errors import InputError, shown
+from encash.live_progress import progress_bars
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -184,7 +185,7 @@ def backtest(
             inputs,
             config,
             run_dir=folder_of("run_dir", run_dir),
-            reference=folder_of("reference", reference),
+            reference=file_of("reference", reference),
             refuse_misses=refuse_misses,
             spreadsheet=spreadsheet,
             progress=bar,

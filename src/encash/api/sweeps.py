@@ -11,11 +11,12 @@ from typing import Any
 
 import encash.backtest as engine
 from encash import pipeline
-from encash.api.inputs import Progresses, folder_of, groups_of, price_columns, progress_bars, sources_of, universe_of
+from encash.api.inputs import Progresses, folder_of, groups_of, price_columns, sources_of, universe_of
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.tables import Table
 from encash.clusters import CandidateFilter
 from encash.errors import InputError
+from encash.live_progress import progress_bars
 from encash.progress import Progress
 
 

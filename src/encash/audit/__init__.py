@@ -1,4 +1,4 @@
-"""Proofs that a backtest uses no future data: truncate it, poison it, encode again, and compare."""
+"""Checks that a backtest uses no future data: truncate it, poison it, encode again, and compare."""
 
 import lazy_loader
 

@@ -23,19 +23,19 @@ from encash.significance import student_quantiles
 FALSE_ALARMS = 0.002
 """Probability that any statistic of a clean panel is significant."""
 LEAST_IC = 0.05
-"""Smallest mean rank correlation with one session that is a finding. Good daily signals reach 0.02, and prices that
+"""Minimum mean rank correlation with one session that is a finding. Good daily signals reach 0.02, and prices that
 lag the market by half a session leave 0.04."""
 LEAST_TICKER_CORRELATION = 0.1
-"""Smallest correlation of one ticker's feature with one of its future sessions that is a finding."""
+"""Minimum correlation of one ticker's feature with one of its future sessions that is a finding."""
 LEAST_SIZE_CORRELATION = 0.55
 """The same for the size of a return, without its sign. Volatility is predictable: its clusters reach 0.45."""
 JUMP = 0.6
-"""Share of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
+"""Fraction of a correlation that is gone in the sessions right after: honest predictability fades, foresight stops."""
 TOO_GOOD = {1: 0.2, 5: 0.25, 20: 0.3, 60: 0.35}
 """Number of sessions → rank correlation with the return over them that no honest daily feature reaches, jump or not.
 Over several sessions it is the return with its mean: a feature that has seen the whole history knows that."""
 LEAST_PART_IC = 0.25
-"""Smallest mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
+"""Minimum mean rank correlation with one session, in a part of the days only, that is a finding: honest signals are
 stronger in some months, but not that strong."""
 PART_DAYS = 60
 """Days of a part: a month that leaks is a third of one."""
@@ -79,7 +79,7 @@ class Alarm:
     far: Window | None
     """None: the size decides, not the jump."""
     limits: tuple[float, float, float]
-    """Smallest correlation per session that is a finding: in the cross-section, of a ticker, of the size of returns."""
+    """Minimum correlation per session that is a finding: in the cross-section, of a ticker, of the size of returns."""
 
 
 def _jump(first: int, last: int, far: tuple[int, int]) -> Alarm:

@@ -1,4 +1,4 @@
-"""Proofs of the clusters: fitted, walked and ranked again without the future."""
+"""Checks of the clusters: fitted, walked and ranked again without the future."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def score_checks(scores: ScoreTable, prices: PriceTable) -> Iterator[Check]:
     yield Check.not_tried(
         "scores: truncation and poison",
         "a table does not say how its scores are computed, so they were not computed again on prices that end earlier: "
-        "what they know of the whole history, such as a mean over it, or of a few days, correlates too little to be "
-        "found (--allow-untried)",
+        "a leak from the whole history, such as a mean over it, or from a few days, correlates too little to be found "
+        "(--allow-untried)",
     )
 
 
@@ -94,7 +94,7 @@ def _judged(name: str, data: AlarmPanel, found: Finding) -> Check:
     values = " ".join(f"{value:+.2f}" for value in profile(data, found))
     stops = f"; more than {JUMP:.0%} of it is gone right after" if found.window.length == 1 else ""
     detail = (
-        f"{text}, which its past does not explain{stops}: it has seen that session; profile from t-{PROFILE} to "
+        f"{text}, which its past does not explain{stops}: look-ahead bias; profile from t-{PROFILE} to "
         f"t+{PROFILE}: {values}"
     )
     return Check.judged(name, False, detail)

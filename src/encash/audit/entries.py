@@ -1,4 +1,4 @@
-"""Proof that cached entries are those that the model computes now, and what was restated since they were made."""
+"""Check that cached entries are those that the model computes now, and what was restated since they were made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encash.errors import MismatchError
 from encash.progress import Progress
 
 MOST_VERSIONS = 20
-"""Newest older versions of a cache that are compared with the present one."""
+"""Newest older versions of a cache that are compared with the current one."""
 
 
 def hit_is_miss(subject: Subject, progress: Progress | None = None) -> Iterator[Check]:
@@ -92,8 +92,8 @@ def vintage_check(subject: Subject, progress: Progress | None = None) -> Iterato
         return
     detail = f"{len(older)} older versions, up to {compared:,} entries in common, {restated:,} of them replaced since"
     warning = (
-        f"history was restated: {restated:,} entries, {first} first, are not what was known when they were made; a "
-        "backtest of these days on this version is not the one of that time (--as-of reads an older version)"
+        f"history was restated: {restated:,} entries, {first} first, have been replaced since they were made; a "
+        "backtest of these days differs from one that was run before (--as-of reads an older version)"
     )
     yield Check.judged(name, True, detail, warning=warning if restated else "")
 

@@ -1,4 +1,4 @@
-"""Proofs of the features: computed again from prices, and unchanged by the prices after a day."""
+"""Checks of the features: computed again from prices, and unchanged by the prices after a day."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ much of a session's usual move."""
 STORED_RANK = 0.02
 """The same of a rank, which rounding can swap with its neighbors'."""
 SWAPPED = 1e-3
-"""Share of a ticker's ranks that may differ by more, because rounding separates equal values."""
+"""Fraction of a ticker's ranks that may differ by more, because rounding separates equal values."""
 LEVEL = 1e-3
-"""Share of a feature's values that a factor on all prices changes, from which on it depends on the level of prices."""
+"""A feature depends on the level of prices if a factor on all prices changes at least this fraction of its values."""
 MOST_OWN_DAYS, MOST_REPEATS = 200, 8
 """Days of single tickers at which the future is replaced, and calls of the function for that, at most."""
 _NEVER = np.datetime64("0001-01-01")
@@ -85,7 +85,7 @@ def _reproduction(subject: Subject, made: Features) -> Check:
         return Check.judged(_SAME, True, f"the features of {len(panel.tickers)} tickers are the same, {how}")
     detail = f"{len(different)} of {len(panel.tickers)} tickers differ, {different[0]} first"
     if exact or subject.make_features is not None:
-        return Check.judged(_SAME, False, f"{detail}: the features do not come from these prices by this function")
+        return Check.judged(_SAME, False, f"{detail}: this function does not reproduce the features from these prices")
     return Check.not_tried(_SAME, f"{detail}, from those that encash prepare makes of the closes; {FIX}")
 
 

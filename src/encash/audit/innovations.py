@@ -17,11 +17,11 @@ USUAL_SIZE = (2 / np.pi) ** 0.5
 MOST_FACTORS = 12
 """Principal components whose past explains a return: the market, sectors, styles."""
 FEWEST_OF_FACTORS = 20
-"""Fewest tickers that have principal components."""
+"""Minimum number of tickers that have principal components."""
 MOST_LEADERS = 3
 """Principal components whose last session explains a return by the ticker's own weight: markets that close earlier."""
 ROWS_PER_TERM = 30
-"""Fewest observations per estimated coefficient."""
+"""Minimum number of observations per estimated coefficient."""
 
 
 def session_returns(close: Float64) -> Float64:

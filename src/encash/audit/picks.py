@@ -1,4 +1,4 @@
-"""Proof of the chain from data to picks: windows, embeddings, forecasts, clusters and picks."""
+"""Check of the chain from data to picks: windows, embeddings, forecasts, clusters and picks."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from encash.metrics import SESSIONS_PER_YEAR
 from encash.progress import Progress
 
 USUAL_DEATHS = 0.02
-"""Share of listed companies that stop trading per year, by mergers and bankruptcies: at least two percent even among
+"""Fraction of listed companies that stop trading per year, by mergers and bankruptcies: at least two percent even among
 the largest ones."""
 LEAST_EXPECTED = 3.0
 """Number of usual deaths from which on the absence of any is suspicious: it has a probability of 5%."""

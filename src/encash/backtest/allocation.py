@@ -29,7 +29,7 @@ from encash.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """Candidates of each side of a book; masks have shape (R, N)."""
+    """Candidates of the long and the short side; masks have shape (R, N)."""
 
     kept: Bool
     """May be bought."""
@@ -47,7 +47,7 @@ class Allocation:
     kept: Bool
     """Candidates that passed the filter, shape (R, N)."""
     picks: RankedPicks
-    """Of a book with shorts: k columns to buy, then k to sell short."""
+    """With shorts: k columns to buy, then k to sell short."""
     weight: Float64
     """Weight of each pick, negative if sold short; shape (R, k), or (R, 2k) with shorts."""
     shorted: Bool | None = None
@@ -80,7 +80,7 @@ def allocate(
         shorted: with `kept`, those that may be sold short, if the settings have shorts; shape (R, N).
 
     Raises:
-        InputError: no forecasts for the horizon, or settings of a book that the data or the filter do not allow.
+        InputError: no forecasts for the horizon, or constraints that the data or the filter do not allow.
         MismatchError: the signals do not cover the setup.
     """
     signals = signals.select(setup.signal_days, setup.sessions.tickers)

@@ -1,4 +1,4 @@
-"""Orders that lead from present positions to the picks of a day, in whole shares."""
+"""Orders that lead from current positions to the picks of a day, in whole shares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encash.text_files import read_csv, to_whole
 
 _COLUMNS = ["ticker", "shares"]
 _SHRINK = 1e-9
-"""Least share by which the invested value falls if its costs are not paid for."""
+"""Minimum fraction by which the invested value falls if its costs are not paid for."""
 _MOST_STEPS = 200
 
 
@@ -46,7 +46,7 @@ class OrderList:
     cash_after: float
     """Cash after all orders are filled at the prices of the day, costs included; 0 or more."""
     kept: tuple[str, ...]
-    """Positions without a price on the day, which cannot be sold; they keep their shares and count as worth nothing."""
+    """Positions without a price on the day: they are not traded, and are valued at 0."""
 
 
 def read_positions(path: str | Path) -> dict[str, int]:
@@ -78,8 +78,8 @@ def make_orders(
 ) -> OrderList:
     """Trade the differences between positions and target weights.
 
-    The target of a name is the whole shares that its weight of the account's value pays for. The value to invest is
-    lowered until the cash after all costs is 0 or more.
+    The target of a ticker is the number of whole shares that its weight of the account's value can buy. The value to
+    invest is reduced until the cash after all costs is 0 or more.
 
     Args:
         weights: of the picks, at most 1 in sum.

@@ -46,7 +46,7 @@ class Outcome(Allocation):
 
     @property
     def sessions_per_year(self) -> int:
-        """Sessions per year that annualize the figures: the setting, or measured from the data."""
+        """Sessions per year, for annualizing: the setting, or measured from the data."""
         return self.config.sessions_per_year or self.setup.sessions.per_year
 
     @property
@@ -112,7 +112,7 @@ class Outcome(Allocation):
         }
 
     def _book_figures(self) -> dict[str, float | int]:
-        """Return the figures that only a book with shorts, or with limits of volume, has."""
+        """Return the figures that only portfolios with shorts or volume limits have."""
         simulation, found = self.simulation, dict[str, float | int]()
         if self.config.short != "none":
             long, short = (_mean_exposure(self, sign) for sign in (1.0, -1.0))
@@ -143,7 +143,7 @@ def run_strategy(
         shorted: with `kept`, those that may be sold short, if the settings have shorts; shape (R, N).
 
     Raises:
-        InputError: no forecasts for the horizon, or settings of a book that the data or the filter do not allow.
+        InputError: no forecasts for the horizon, or constraints that the data or the filter do not allow.
         MismatchError: the signals do not cover the setup.
     """
     allocation = allocate(config, setup, signals, filter, kept, shorted)

@@ -98,7 +98,7 @@ def picks_of_day(config: BacktestConfig, inputs: BacktestInputs, day: DayLike) -
 
     Raises:
         InputError: no session, no candidate with a price, or too many candidates without an entry.
-        LookaheadError: the filter or the encoder has seen that day.
+        LookaheadError: the filter or the encoder was fitted on that day.
         MismatchError: clusters of a different encoder.
     """
     own = replace(config, start=to_day(day), end=to_day(day), test_sessions=None)

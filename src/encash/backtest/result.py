@@ -184,7 +184,7 @@ def write_run(result: BacktestResult, run_dir: str | Path, *, spreadsheet: bool 
     The files of an earlier run (its result, report, comparisons, trials, and the choice it came from) are removed
     first: a folder with a `result.json` holds a complete run, and nothing of a different one. The same configuration
     and data give the same bytes in `equity.parquet` and `ledger.csv`. `digests.json` has the digest of every file:
-    what reads the folder refuses a file that was changed since.
+    readers of the folder refuse a file that was changed later.
 
     Args:
         result: of `run_backtest`.

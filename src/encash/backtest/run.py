@@ -65,7 +65,7 @@ def run_backtest(
     Raises:
         InputError: no session, no candidate, an invalid price, a horizon beyond the data or without forecasts, a
             reference that does not overlap, or too many candidates without an entry.
-        LookaheadError: the filter or the encoder has seen days of the run.
+        LookaheadError: the filter or the encoder was fitted on days of the run.
         MismatchError: clusters of a different encoder.
     """
     lookup, filter, watch = inputs.lookup, inputs.filter, Stopwatch()
@@ -112,7 +112,7 @@ def _tally_since(before: LookupStats, tally: LookupStats) -> dict[str, Any]:
 
 
 def _describe_forecasts(lookup: SignalReader, sessions: Sessions) -> dict[str, Any]:
-    """Return where the forecasts come from, and what is known of a source other than the encoder."""
+    """Return the source of the forecasts, with its description if it is not the encoder."""
     if (source := lookup.forecasts) is None:
         return {"forecast_source": "encoder"}
     return {"forecast_source": source.source, source.source: source.describe(sessions.days, sessions.tickers)}

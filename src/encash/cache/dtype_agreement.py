@@ -25,7 +25,7 @@ LEAST_AGREEMENT = 0.99
 SAMPLE = 256
 """Vectors compared."""
 FEWEST = 50
-"""Fewest vectors on which a dtype is measured."""
+"""Minimum number of vectors on which a dtype is measured."""
 _SOME_TICKERS = 64
 """Tickers searched for windows before all are."""
 _DAYS, _CANDIDATES, _TOP = 200, 32, 5

@@ -120,8 +120,8 @@ def _check_both_known(spec: StoreSpec, store: StoreSnapshot, target: StoreSnapsh
     unknown, known = (store, target) if target.spec.encoder else (target, store)
     if bool(spec.encoder) != bool(target.spec.encoder):
         raise MismatchError(
-            f"{unknown.location} does not say which model made it, and {known.location} does; import the file into a "
-            "new cache, and find out with `encash cache verify CACHE --model M --data F`"
+            f"{unknown.location} does not record which model made it, and {known.location} does; import the file into "
+            "a new cache, and find out with `encash cache verify CACHE --model M --data F`"
         )
 
 
@@ -138,7 +138,7 @@ def _imported_spec(store: StoreSnapshot, dtype: str, *, trust: bool) -> StoreSpe
         return replace(spec, dtype=dtype, fingerprint=cache_fingerprint(encoder, dtype), notes=notes)
     if not trust:
         raise MismatchError(
-            f"{store.location} does not say which model made it; import it with --trust, then find out with `encash "
+            f"{store.location} does not record which model made it; import it with --trust, then find out with `encash "
             "cache verify CACHE --model M --data F`"
         )
     imported = {UNVERIFIED: f"imported on trust from {Path(store.location).name}", "file": file_digest(store.location)}

@@ -59,7 +59,7 @@ def known_encoder(store: StoreSpec) -> EncoderSpec:
     """
     if (spec := encoder_of(store)) is None:
         raise MismatchError(
-            "this cache does not say which model made it, so its windows are unknown; "
+            "this cache does not record which model made it, so its windows are unknown; "
             "`encash cache verify CACHE --model M --data F` finds out whether it was this one"
         )
     return spec
@@ -84,7 +84,7 @@ def check_encoder(store: StoreSpec, spec: EncoderSpec, *, dtype: str | None = No
     """
     if is_unverified(store):
         raise MismatchError(
-            "this cache does not say which model made it, so nothing can be added to it or checked against a model; "
+            "this cache does not record which model made it, so nothing can be added to it or checked against a model; "
             "`encash cache verify CACHE --model M --data F` finds out whether it was this one"
         )
     dtype = store.dtype if dtype is None else dtype

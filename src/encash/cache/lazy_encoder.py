@@ -75,7 +75,7 @@ class LazyEncoder:
         if self._encoder is not None:
             return self._encoder
         if self._make is None:
-            raise InputError("a cell has to be encoded, and no model was given; give --model")
+            raise InputError("an entry must be encoded, and no model was given; give --model")
         encoder = self._make()
         self._stats.model_loaded = True
         panel = self.panel
@@ -93,7 +93,7 @@ class LazyEncoder:
             InputError: there is none.
         """
         if self._panel is None:
-            raise InputError("a cell has to be encoded, and no panel was given; give --data")
+            raise InputError("an entry must be encoded, and no panel was given; give --data")
         return self._panel
 
     def choose_forecasts(self) -> bool:

@@ -56,7 +56,7 @@ class Signals:
 class Lookup:
     """Reads cells through a cache, a model, or both.
 
-    With a cache and a panel, an entry is used only if its digest is that of the panel's present window. With an
+    With a cache and a panel, an entry is used only if its digest is that of the panel's current window. With an
     encoder, misses and stale entries are encoded, in batches across days, with the same rounding, so that a hit and a
     miss are the same vector. Without an encoder they are not found. Nothing is dropped silently: see `stats`.
 
@@ -96,7 +96,7 @@ class Lookup:
                 different features.
         """
         if cache is None and encoder is None and (forecasts is None or forecasts.needs_vectors):
-            raise InputError("there is neither a cache nor a model to read from; give one of them, or both")
+            raise InputError("neither a cache nor a model was given; give one of them, or both")
         if encoder is not None and panel is None:
             raise InputError("a model needs windows; give the panel that it encodes")
         self._cache, self._write_back = cache, write_back

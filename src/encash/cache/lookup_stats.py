@@ -61,7 +61,7 @@ class LookupStats:
 
 
 def staleness(stats: LookupStats) -> Literal["checked", "not checked"]:
-    """Say if all entries that were served were compared with the windows of the present data.
+    """Return whether all entries that were served were compared with the windows of the current data.
 
     >>> staleness(LookupStats(stale=0)), staleness(LookupStats(stale=None))
     ('checked', 'not checked')

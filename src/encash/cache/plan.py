@@ -80,7 +80,7 @@ class Plan:
     withdrawn: int
     """Unavailable cells that have an entry: the panel no longer has their window."""
     blocks: int
-    """Least number of commits that the build will make."""
+    """Minimum number of commits that the build will make."""
     bytes_estimate: int
     """Size of the new entries on disk."""
     seconds_estimate: float | None

@@ -1,4 +1,4 @@
-"""Prefetching: the next items of an iterator are made while the present one is used."""
+"""Prefetching: the next items of an iterator are made while the current one is used."""
 
 from __future__ import annotations
 

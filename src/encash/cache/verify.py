@@ -165,7 +165,7 @@ def _notes(store: EmbeddingStore, report: VerifyReport, sample: Sample) -> tuple
         )
     if report.verified and not store.writable:
         return (
-            f"every entry is this model's, which cannot be recorded in {store.location}; "
+            f"every entry matches this model, but that cannot be recorded in {store.location}; "
             "`encash cache import FILE CACHE.lance --trust`, then verify that cache",
         )
     return ()

@@ -48,7 +48,7 @@ def window_digests(panel: Panel, tickers: tuple[str, ...], days: Days, lookback:
 
 
 class DigestCache:
-    """Digests of the panel's present windows, kept from the first day requested to the last, or for a quarter."""
+    """Digests of the panel's current windows, kept from the first day requested to the last, or for a quarter."""
 
     def __init__(self, panel: Panel, lookback: int):
         self._panel = panel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import encash.audit as proofs
@@ -23,6 +22,7 @@ from encash.cli.flags import (
 )
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
+from encash.input_files import place
 
 if TYPE_CHECKING:
     from encash.panel import Bars
@@ -52,7 +52,7 @@ def register(parser: Parser) -> None:
     )
     parser.add_argument(
         "--raw",
-        type=Path,
+        type=place,
         nargs="+",
         metavar="PRICES",
         help="the table that the features were prepared from, or its files; needed if it has more than closes",

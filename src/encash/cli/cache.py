@@ -12,6 +12,7 @@ from encash import cache, pipeline, store
 from encash.cli.console import FOUND, Console, Parser, lines, plain, table_lines
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
 from encash.extras import require
+from encash.input_files import place
 
 
 def register(parser: Parser) -> None:
@@ -77,7 +78,7 @@ def _coverage(commands: Any) -> None:
     parser = commands.add_parser("coverage", help="count valid, stale, missing and unavailable entries by ticker")
     command(parser, run_coverage, "cache coverage cache.lance --data features.h5 --out c.png")
     parser.add_argument("cache", metavar="C")
-    parser.add_argument("--data", type=Path, required=True, metavar="F")
+    parser.add_argument("--data", type=place, required=True, metavar="F")
     parser.add_argument("--out", type=Path, help="an image, sessions × tickers (.svg or .png)")
     as_of_flag(parser)
     range_flags(parser)
@@ -107,7 +108,7 @@ def _verify(commands: Any) -> None:
     command(parser, run_verify, "cache verify cache.lance --model m.pt --data f.h5")
     parser.add_argument("cache", metavar="C")
     parser.add_argument("--model", metavar="M", help="encode a sample again with this model")
-    parser.add_argument("--data", type=Path, metavar="F")
+    parser.add_argument("--data", type=place, metavar="F")
     parser.add_argument(
         "--sample",
         type=_sample,

@@ -35,10 +35,11 @@ def completion_script(shell: str) -> str:
     import shtab
 
     from encash.cli.main import parser
+    from encash.input_files import place
 
     top = parser()
     for action in _actions(top):
-        if action.type in (None, Path) and action.nargs != 0 and not action.choices:
+        if action.type in (None, Path, place) and action.nargs != 0 and not action.choices:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab reads it
     script: str = shtab.complete(top, shell=shell)
     return script

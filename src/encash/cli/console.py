@@ -23,8 +23,9 @@ from encash.cli.parser import Parser as Parser  # noqa: PLC0414 - commands impor
 from encash.cli.parser import one_line
 from encash.command_start import STOPPING
 from encash.errors import EncashError, reason
-from encash.input_files import refuse_url
+from encash.input_files import check_url, is_url, refuse_url
 from encash.live_progress import Bar, LiveLine, is_live
+from encash.remote_files import one_version
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -210,8 +211,8 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     tolerate_any_console()
     console = Console(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:
-        with _stopped_by_signals(), console.live(program):
-            _refuse_urls(arguments)
+        with _stopped_by_signals(), console.live(program), one_version(console.progress):
+            _check_urls(arguments)
             code = handler(arguments, console) or 0
             sys.stdout.flush()
             return code
@@ -236,12 +237,14 @@ def run(handler: Handler, arguments: argparse.Namespace, program: str) -> int:
     return code
 
 
-def _refuse_urls(arguments: argparse.Namespace) -> None:
-    """Refuse a URL in the place of a file; names of caches and models are text, not paths."""
+def _check_urls(arguments: argparse.Namespace) -> None:
+    """Refuse a URL where there can be none, which is a path, and one that may have a secret."""
     for value in vars(arguments).values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Path):
                 refuse_url(one)
+            elif isinstance(one, str) and is_url(one):
+                check_url(one)
 
 
 def is_expected(error: BaseException) -> bool:

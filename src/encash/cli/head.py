@@ -13,6 +13,7 @@ from encash.cli.console import Console, Parser, figure, plain
 from encash.cli.flags import command, day, delisting_flag
 from encash.cli.keywords import given
 from encash.heads.registry import KINDS
+from encash.input_files import place
 
 
 def register(parser: Parser) -> None:
@@ -33,7 +34,7 @@ def _fit(commands: Any) -> None:
         "longest return has ended by then, and the head may be used an embargo later.",
     )
     parser.add_argument("--cache", required=True, metavar="C")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
+    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last day that may be known")
     parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries (all)")
     parser.add_argument(

@@ -15,6 +15,7 @@ from encash.cli.console import Console, Parser
 from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
+from encash.input_files import place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ def register(parser: Parser) -> None:
         metavar="CSV",
         help="list the orders that lead from the positions to the picks, and write them to a file if one is given",
     )
-    trades.add_argument("--positions", type=Path, metavar="FILE", help="what is held: ticker,shares (nothing)")
+    trades.add_argument("--positions", type=place, metavar="FILE", help="what is held: ticker,shares (nothing)")
     trades.add_argument("--cash", type=float, default=0.0, metavar="AMOUNT", help="beside the positions (0)")
     setting_flags(trades, "money", only=COST_SETTINGS)
 

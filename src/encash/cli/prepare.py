@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from encash import panel
 from encash.cli.console import Console, Parser, lines, plain, run
 from encash.cli.flags import command, read_options, reading_flags
+from encash.input_files import place
 from encash.panel.formats.registry import FORMATS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def register(parser: Parser) -> None:
         "prices_file",
         nargs="+",
         metavar="PRICES",
-        type=Path,
+        type=place,
         help=f"a file, several, or a folder of them (one per ticker, or hive-partitioned): {', '.join(FORMATS)}, plain "
         "or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
@@ -52,7 +53,7 @@ def _feature_flags(parser: Parser) -> None:
     )
     features.add_argument(
         "--membership",
-        type=Path,
+        type=place,
         metavar="CSV",
         help="universe with the columns ticker,from,until: add ranks among the members of each day (no ranks)",
     )

@@ -11,6 +11,7 @@ import encash
 from encash import training
 from encash.cli.console import Console, Parser, lines, plain, settled_line, spec_of
 from encash.cli.flags import command, day, delisting_flag, ticker_list
+from encash.input_files import place
 
 
 def register(parser: Parser) -> None:
@@ -20,8 +21,8 @@ def register(parser: Parser) -> None:
         run_train,
         "train --data features.h5 --prices prices.h5 --out model.pt \\\n      --preset tiny --train-end 2015-12-31",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="F", help="features, HDF5")
-    parser.add_argument("--prices", type=Path, required=True, metavar="P", help="prices, HDF5")
+    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5")
+    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5")
     parser.add_argument("--out", type=_checkpoint, required=True, metavar="M", help="the checkpoint to write (.pt)")
     parser.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny")
     parser.add_argument("--train-end", type=day, required=True, metavar="DAY", help="last day that training may use")

@@ -61,7 +61,7 @@ def update_assignment_cache(
 
     Raises:
         InputError: an empty cache.
-        ConflictError: another process has been assigning for an hour.
+        ConflictError: a different process has been assigning for an hour.
     """
     maker = _Maker(fingerprint=assigner.fingerprint, assigner=assigner)
     return load_assignments(update_values(folder / FOLDER, _LOCK, maker, entries, progress), distances=True)
@@ -93,7 +93,7 @@ def load_cached_assignments(
 
 
 def covers(assignments: Assignments, index: EntryIndex, start: DayLike, end: DayLike) -> bool:
-    """Say if every entry of a range of days is assigned."""
+    """Return whether every entry of a range of days is assigned."""
     rows, columns = positions(assignments.days, index.days), positions(assignments.tickers, index.tickers)
     clusters = select_cells(assignments.cluster, rows, columns, np.int32(-1))
     days = (index.days >= to_day(start)) & (index.days <= to_day(end))

@@ -48,8 +48,8 @@ class Assignments:
     version: int = 0
     """Version of the cache that was read."""
     stored: bool = field(default=False, init=False)
-    """True: just as they were loaded from the folder of their clusters, whose checksums prove that they are those of
-    `model` and of the windows of `digest`. A copy that was changed is not."""
+    """True if unchanged since they were loaded from the folder of their clusters, whose checksums prove that they
+    belong to `model` and to the windows of `digest`; False for a modified copy."""
 
     @property
     def entries(self) -> int:

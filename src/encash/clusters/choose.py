@@ -21,7 +21,7 @@ class KSelection:
     models: tuple[ClusterModel, ...]
     """In the order of the candidates."""
     scores: Float64
-    """Calinski–Harabasz index of each, shape (candidates,); more is better."""
+    """Calinski–Harabasz index of each, shape (candidates,); higher is better."""
 
     @property
     def best(self) -> ClusterModel:

@@ -32,11 +32,11 @@ _FORMAT = 1
 
 
 SEAL, CHECKSUM = "fingerprint", "checksum"
-"""Keys of the fingerprint of a file's content; the second where the first is that of a model or a walk."""
+"""Keys of the fingerprint of a file's content; the second if the first is that of a model or a walk."""
 
 
 def write_json(path: Path, content: Mapping[str, Any], *, seal: str | None = None) -> None:
-    """Write a JSON object for people, with its format, atomically; NaN and infinity become null.
+    """Write a readable JSON object with its format, atomically; NaN and infinity become null.
 
     A sealed file also holds the fingerprint of its content under the key `seal`, for `check_seal`.
     """
@@ -86,7 +86,7 @@ def check_seal(path: Path, content: Mapping[str, Any], *, required: bool, remake
         seal: key of the fingerprint.
 
     Raises:
-        FormatError: the content is not what was written.
+        FormatError: the content was changed after it was written.
     """
     written = content.get(seal)
     found = fingerprint({name: content[name] for name in content if name != seal})
@@ -200,7 +200,7 @@ def read_array_folder(
 
     Raises:
         MissingFileError: no such folder.
-        FormatError: an array is missing, damaged, or not what was written.
+        FormatError: an array is missing, damaged, or was changed after it was written.
     """
     facts = read_json(path / _FACTS_FILE, remake=remake)
     check_seal(path / _FACTS_FILE, facts, required=False, remake=remake)

@@ -63,9 +63,9 @@ class ClusterModel:
     inertia: float
     """Mean squared distance of the fitted entries to their centroids."""
     explained: float | None = None
-    """Share of the variance that the components keep."""
+    """Fraction of the variance that the components keep."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the fit, for people; not a part of the identity."""
+    """Settings of the fit, informational; not a part of the identity."""
 
     @property
     def k(self) -> int:
@@ -128,7 +128,7 @@ class ClusterModel:
         return nearest
 
     def reordered(self, order: Int64) -> ClusterModel:
-        """Return the same clusters under different ids: cluster i is the present cluster ``order[i]``."""
+        """Return the same clusters under different ids: cluster i is the current cluster ``order[i]``."""
         rule = None if self.rule is None else self.rule.reordered(order)
         return replace(self, centroids=self.centroids[order], counts=self.counts[order], rule=rule)
 

@@ -18,25 +18,25 @@ from encash.serialization import added_in
 from encash.significance import ROUNDING, standard_errors
 
 METRICS = ("mean_return", "median_return", "win_rate", "sharpe")
-"""Metrics that clusters can be ranked by; more is better."""
+"""Metrics that clusters can be ranked by; higher is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankConfig:
-    """Settings of a ranking. `end` and `embargo` have no default: they limit what it may know."""
+    """Settings of a ranking. `end` and `embargo` have no default: they limit the data that it may use."""
 
     horizon: int
     """Sessions ahead."""
     end: DayLike
-    """Last day that may be known: an entry counts only if its forward return has ended by then."""
+    """Last day of data: an entry counts only if its forward return has ended by then."""
     embargo: int
-    """Sessions from `end` to the first one that may be traded on the ranking; at least the horizon."""
+    """Sessions from `end` to the first session that may trade on the ranking; at least the horizon."""
     start: DayLike | None = None
     """First day of entries; None takes all."""
     metric: str = "mean_return"
     winsorize: tuple[float, float] | None = (0.005, 0.995)
-    """Forward returns beyond these quantiles of all entries are clipped to them, so that one bad print cannot make a
-    best cluster; None does not clip."""
+    """Forward returns are winsorized at these quantiles of all entries, so that one bad print cannot make a
+    best cluster; None does not winsorize."""
     delisting: Delisting | None = "last"
     """Policy for entries whose ticker stops trading within the horizon; None leaves them out, as rankings of earlier
     versions did, so that a cluster that collapses looks good."""
@@ -61,7 +61,7 @@ class ClusterTable:
     """As fractions, over the horizon, after winsorizing; shape (k,), as all that follow."""
     median_return: Float64
     win_rate: Float64
-    """Share of entries with a return above 0."""
+    """Fraction of entries with a return above 0."""
     sharpe: Float64
     """Mean divided by volatility, over the horizon: not annualized."""
     volatility: Float64
@@ -79,14 +79,14 @@ class ClusterTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Clusters in order, and the data that the ranking knew."""
+    """Clusters in order, and the data that the ranking used."""
 
     horizon: int
     metric: str
     rank_start: str
     """First day of an entry that counted."""
     rank_end: str
-    """Last session that the ranking knew."""
+    """Last session that the ranking used."""
     embargo: int
     table: ClusterTable
     order: Int32
@@ -108,7 +108,7 @@ class Ranking:
     best: tuple[int, ...] | None = None
     """The clusters that were written as the best ones; None if it was not written."""
     selected_share: Float64 | None = None
-    """Share of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
+    """Fraction of bootstrap draws in which the written rule selects each cluster, shape (k,); None if not written."""
     held: Bool | None = None
     """True if a cluster has an entry of a ticker, shape (k, tickers); None if loaded from a file."""
 
@@ -133,18 +133,18 @@ class SelectionRule:
     top_k: int | None = None
     """Maximum number."""
     coverage: float | None = None
-    """Best clusters until they hold this share of all entries (0.1 is a tenth)."""
+    """Best clusters until they hold this fraction of all entries (0.1 is a tenth)."""
     min_return: float | None = None
     min_win_rate: float | None = None
     min_sharpe: float | None = None
     ticker_coverage: float | None = added_in(2, default=None)
-    """Best clusters until they hold an entry of this share of all distinct tickers; each ticker counts once."""
+    """Best clusters until they hold an entry of this fraction of all distinct tickers; each ticker counts once."""
 
     def __post_init__(self) -> None:
         """Refuse invalid criteria.
 
         Raises:
-            InputError: fewer than one cluster, a share outside 0 to 1, or a threshold that is not finite.
+            InputError: fewer than one cluster, a fraction outside 0 to 1, or a threshold that is not finite.
         """
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"the number of best clusters is {self.top_k}; expected 1 or more")
@@ -215,7 +215,7 @@ def rank_clusters(assignments: Assignments, prices: PriceTable, *, config: RankC
 def price_fingerprint(prices: PriceTable, start: DayLike, end: DayLike) -> str:
     """Identify the closes of a range of days, both ends included (64 hexadecimal digits).
 
-    Later days, and tickers without a price in the range, do not count, so that a file that has grown since is the same.
+    Later days, and tickers without a price in the range, do not count, so that a file that has grown since matches.
     """
     inside = (prices.days >= to_day(start)) & (prices.days <= to_day(end))
     close = prices.close[inside]
@@ -247,9 +247,9 @@ def select_best(ranking: Ranking, rule: SelectionRule) -> Int32:
 
 
 def selection_frequency(ranking: Ranking, rule: SelectionRule) -> Float64:
-    """Compute the share of bootstrap draws in which the rule selects each cluster, shape (k,).
+    """Compute the fraction of bootstrap draws in which the rule selects each cluster, shape (k,).
 
-    A ranking from a file has no draws, but the shares that were written; without either the shares are NaN. A cluster
+    A ranking from a file has no draws, only the stored fractions; without either they are NaN. A cluster
     that is selected in half of the draws is among the best by chance.
     """
     if not ranking.draws.size:

@@ -1,7 +1,7 @@
 """Rules that assign new vectors to clusters other than by the nearest centroid, as plain arrays.
 
-A clusterer may be any code; what it leaves is one of these rules, so that a folder of clusters is used without the code
-that made it. Every rule measures a distance to each cluster; the cluster of a vector is the nearest one, ties go to the
+A clusterer may be any code; its result is one of these rules, so that a folder of clusters can be used without the code
+that made it. Every rule measures a distance to each cluster; a vector belongs to the nearest cluster, ties go to the
 lowest id. No result depends on the other vectors of a call.
 """
 
@@ -27,7 +27,7 @@ class AssignmentRule(ABC):
     """A distance to each of k clusters. The first axis of each field is the cluster."""
 
     name: ClassVar[str]
-    """For people."""
+    """A description for humans."""
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def last_known_day(sessions: Days, day: DayLike, embargo: int) -> np.datetime64:
     np.datetime64('2024-01-04')
     """
     if embargo < 1:
-        raise InputError(f"the embargo is {embargo} sessions; expected 1 or more, because a day is not its own past")
+        raise InputError(f"the embargo is {embargo} sessions; expected 1 or more")
     place = int(np.searchsorted(sessions, to_day(day), side="right")) - 1 - embargo
     if place < 0:
         raise InputError(f"no session is {embargo} sessions before {day_text(day)}; ask about a later day")

@@ -35,7 +35,7 @@ class ClusterMap:
     cluster: Int32
     """Of each entry, shape (n,)."""
     explained: float
-    """Share of the entries' variance in the plane."""
+    """Fraction of the entries' variance in the plane."""
 
     def _fits(self) -> bool:
         """Return whether each entry has a place in the plane and one of the clusters."""
@@ -68,7 +68,7 @@ def load_map(folder: Path) -> ClusterMap:
             f"{folder / _MAP_FILE} is not a map of clusters ({error!r}); make it again: {_REFIT}"
         ) from None
     if not fits:
-        raise FormatError(f"{folder / _MAP_FILE} is not what was written; make it again: {_REFIT}")
+        raise FormatError(f"{folder / _MAP_FILE} is damaged: its checksum differs; make it again: {_REFIT}")
     return found
 
 
@@ -118,11 +118,11 @@ class WalkDrift:
     drift: Float64
     """Distance that each centroid moved, in deviations per dimension; NaN in the first refit. Shape (R, k)."""
     agreement: Float64
-    """Share of entries that keep their id from the model before; NaN in the first refit. Shape (R,)."""
+    """Fraction of entries that keep their id from the model before; NaN in the first refit. Shape (R,)."""
     best: Bool
     """True for the best clusters, shape (R, k)."""
     best_kept: Float64
-    """Share of the previous best clusters that are still among the best; NaN in the first refit. Shape (R,)."""
+    """Fraction of the previous best clusters that are still among the best; NaN in the first refit. Shape (R,)."""
     mean_return: Float64
     """Mean return of each cluster in the ranking, shape (R, k)."""
 

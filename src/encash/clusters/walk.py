@@ -1,4 +1,4 @@
-"""Walk forward: fit and rank again every N sessions, each time on the past only."""
+"""Walk-forward clusters: fit and rank again every N sessions, each time on the past only."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class WalkConfig:
     """Sessions from one refit to the next."""
     horizon: int
     embargo: int
-    """Sessions from the end of what a refit knows to the first day on which it is used; at least the horizon."""
+    """Sessions from the last data of a refit to the first day on which it is used; at least the horizon."""
     fit: FitConfig
     counts: tuple[int, ...] = ()
     """Numbers of clusters to choose from, instead of the one of `fit`."""
     rule: SelectionRule = field(default_factory=lambda: SelectionRule(top_k=5))
     window: int | None = None
-    """Sessions that a refit looks back (rolling); None takes all of the past (expanding)."""
+    """Length of a rolling window in sessions; None takes all of the past (expanding)."""
     history: int = 252
     """Sessions before the end of the first fit."""
     start: DayLike | None = None
@@ -90,7 +90,7 @@ class WalkModel:
     refits: tuple[Refit, ...]
     rule: SelectionRule
     notes: dict[str, Any] = field(default_factory=dict)
-    """Settings and choices, for people and for a repeated walk; not a part of the identity."""
+    """Settings and choices, informational and to repeat the walk; not a part of the identity."""
 
     @property
     def k(self) -> int:
@@ -233,7 +233,7 @@ def match_clusters(before: ClusterModel, after: ClusterModel) -> tuple[ClusterMo
 
 
 def _refit_ends(sessions: Days, config: WalkConfig) -> Int64:
-    """Return the sessions whose close is the last that each refit knows."""
+    """Return the last session whose close each refit uses."""
     if config.embargo < config.horizon:
         raise InputError(
             f"the embargo of {config.embargo} sessions is shorter than the horizon of {config.horizon}; "
@@ -297,7 +297,7 @@ def _refit(
 
 
 def _span(sessions: Days, end: int, config: WalkConfig) -> tuple[np.datetime64, np.datetime64]:
-    """Return the first and the last day of the entries that the refit at a session looks back on."""
+    """Return the first and the last day of the entries of the refit at a session."""
     first = 0 if config.start is None else int(np.searchsorted(sessions, to_day(config.start)))
     first = first if config.window is None else max(first, end + 1 - config.window)
     return sessions[first], sessions[end]

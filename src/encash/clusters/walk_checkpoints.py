@@ -44,10 +44,10 @@ class Refit:
     """The model, its best clusters, and the first day on which they are used."""
     ranking: Ranking
     drift: Float64
-    """Distance of each centroid from the one of the same id before, in the deviations of this fit, divided by the
-    square root of the dimensions; NaN in the first refit. Shape (k,)."""
+    """Distance of each centroid from that of the same id in the previous refit, in standard deviations of this fit,
+    divided by the square root of the number of dimensions; NaN in the first refit. Shape (k,)."""
     agreement: float
-    """Share of the fitted entries to which the model before gives the same id; NaN in the first refit."""
+    """Fraction of the fitted entries to which the previous model gives the same id; NaN in the first refit."""
 
     def save(self, folder: Path, rule: SelectionRule) -> None:
         """Write model, ranking and the clusters of the static filter; the caller stores what `describe` returns."""

@@ -13,7 +13,7 @@ LEAST_COSINE = 0.999
 LEAST_NEIGHBORS = 0.95
 LEAST_CLUSTERS = 0.99
 MOST_CHANGED_PICKS = 0.01
-"""Share of the picks that may change. One may always: among few windows, a near tie is a large share."""
+"""Fraction of the picks that may change. One may always: among few windows, a near tie is a large fraction."""
 MOST_CLUSTERS, ROUNDS = 50, 10
 """Clusters that are fitted on the embeddings in float32, at least 8 windows each, and rounds of the fit."""
 PICKED = 20
@@ -28,11 +28,11 @@ class EncodingAgreement:
     """Smallest cosine over the windows, of the embeddings minus their mean. (The embeddings of all windows have a large
     common part: with it, a cosine is near 1 even if everything that distinguishes windows is lost.)"""
     neighbors: float
-    """Share of the windows whose nearest other window is the same."""
+    """Fraction of the windows whose nearest other window is the same."""
     clusters: float = 1.0
-    """Share of the windows that stay in their cluster, of clusters that are fitted on the embeddings in float32."""
+    """Fraction of the windows that stay in their cluster, of clusters that are fitted on the embeddings in float32."""
     picks: float = 1.0
-    """Share of the windows with the highest forecasts that stay among them, over all horizons; 1 without forecasts."""
+    """Fraction of the windows with the highest forecasts that stay among them, all horizons; 1 without forecasts."""
     changed_picks: int = 0
     """Number of windows with the highest forecasts that do not stay among them."""
     windows: int = 0

@@ -157,7 +157,7 @@ def choose_lookback(asked: int | None, config: Mapping[str, Any], default: int =
         InputError: below 1 or beyond the model's positions.
     """
     found = asked if asked is not None else config.get("seq_len") or default
-    if not isinstance(found, int) or not 1 <= found <= MAX_POSITIONS:
+    if type(found) is not int or not 1 <= found <= MAX_POSITIONS:
         raise InputError(
             f"invalid window of {found} sessions: the model has {MAX_POSITIONS} positions; "
             f"give a lookback from 1 to {MAX_POSITIONS}"
@@ -187,7 +187,7 @@ def _layer(name: str, hidden: int) -> dict[str, Shape]:
 
 def _positive(config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
-    if not isinstance(value, int) or value < 1:
+    if type(value) is not int or value < 1:  # True is an int
         raise FormatError(f"the checkpoint's config has {key} = {value!r}; expected an integer above 0")
     return value
 

@@ -10,6 +10,7 @@ from encash import legacy_workflow
 from encash.cli.build import nothing_lost, report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, encoder_flags, selection
+from encash.input_files import place
 
 PROGRAM = "python -m cluster.cache_embeddings"
 
@@ -24,7 +25,7 @@ def parser(program: str = PROGRAM) -> Parser:
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")
     flags.add_argument(
-        "--dataset-path", dest="data", type=Path, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)"
+        "--dataset-path", dest="data", type=place, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)"
     )
     flags.add_argument(
         "--output-path",

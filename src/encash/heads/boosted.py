@@ -1,4 +1,4 @@
-"""Gradient-boosted trees on embeddings, by LightGBM; for forecasts that are not linear.
+"""Gradient-boosted trees on embeddings, by LightGBM; for nonlinear forecasts.
 
 The number of trees is chosen on the fourth of five blocks of sessions, and the skill is measured on the fifth.
 """
@@ -83,10 +83,10 @@ def fit_boosted(read: EntryReader, targets: Targets, config: HeadConfig) -> tupl
     Args:
         read: reads entries.
         targets: their returns.
-        config: the most entries, and the seed.
+        config: the maximum number of entries, and the seed.
 
     Returns:
-        The fit on all entries; and the entries of the last block with their forecast by a fit on the blocks before.
+        The fit on all entries; and the entries of the last block, forecast by a fit on the earlier blocks.
 
     Raises:
         InputError: no entries with known returns.

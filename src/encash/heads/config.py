@@ -11,14 +11,14 @@ from encash.metrics import Delisting
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """Settings of a forecast head. `end` has no default: it limits what a head may know.
+    """Settings of a forecast head. `end` has no default: it limits the data that a head may use.
 
     Raises:
         InputError: an invalid value; the message names it and what was expected.
     """
 
     end: DayLike
-    """Last day that may be known: an entry counts only if its longest forward return has ended by then."""
+    """Last day of data: an entry counts only if its longest forward return has ended by then."""
     horizons: tuple[int, ...] = (1, 5, 10, 20)
     """Sessions ahead, ascending."""
     kind: str = "ridge"
@@ -30,14 +30,14 @@ class HeadConfig:
     history: int = 504
     """Sessions before the end of the first refit."""
     embargo: int | None = None
-    """Sessions from the end of what a head knows to the first day on which it is used; None is the longest horizon,
-    which is also the least."""
+    """Sessions from the last data of a head to the first day on which it is used; None takes the longest horizon,
+    which is also the minimum."""
     delisting: Delisting = "last"
     """Policy for entries whose ticker stops trading within the horizon."""
     winsorize: tuple[float, float] | None = (0.005, 0.995)
-    """Forward returns beyond these quantiles are clipped to them; None does not clip."""
+    """Forward returns are winsorized at these quantiles; None does not winsorize."""
     max_entries: int = 200_000
-    """Most entries that a boosted head is fitted on; every n-th session is taken."""
+    """Maximum number of entries that a boosted head is fitted on; every n-th session is taken."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,5 +57,5 @@ class HeadConfig:
 
     @property
     def gap(self) -> int:
-        """Sessions between the end of what a head knows and its first use."""
+        """Sessions between the last data of a head and its first use."""
         return self.longest if self.embargo is None else self.embargo

@@ -1,4 +1,4 @@
-"""Fit a head once, or again every N sessions, each time on what was known then."""
+"""Fit a head once, or walk-forward every N sessions, each time on data known then."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def fit_head(
 ) -> Head:
     """Fit a forecast head on embeddings.
 
-    A fit at session e uses entries whose longest forward return has ended by e; penalty or number of trees, size and
-    confidence of the forecasts follow from blocks of these sessions that did not take part, with a gap of the longest
+    A fit at session e uses entries whose longest forward return has ended by e; penalty or number of trees, and scale
+    and confidence of the forecasts, are chosen on held-out blocks of these sessions, separated by a gap of the longest
     horizon. It may be used from session e + embargo.
 
     Args:
@@ -75,7 +75,7 @@ def fit_head(
 
 
 def _ends(sessions: Days, config: HeadConfig) -> Days:
-    """Return the last day that each fit knows, ascending.
+    """Return the last day of data of each fit, ascending.
 
     Raises:
         InputError: no session up to the end, or fewer than the history of a first refit.

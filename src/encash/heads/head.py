@@ -29,7 +29,7 @@ class HeadPeriod:
     """One fit of a head, with the first day on which it may be used."""
 
     end: str
-    """Last day that it knows, YYYY-MM-DD."""
+    """Last day of its data, YYYY-MM-DD."""
     first_day: np.datetime64
     """The session an embargo after that."""
     predictor: Predictor
@@ -37,7 +37,7 @@ class HeadPeriod:
     """Mean return of a ticker over each of H horizons, which is added to the forecasts; shape (H,)."""
     calibration: Calibration
     skill: tuple[HeldOutSkill, ...]
-    """On sessions before `end` that did not take part in the fit; one for each horizon."""
+    """On held-out sessions before `end`; one for each horizon."""
 
     def forecast(self, vectors: Float32) -> tuple[Float32, Float32]:
         """Return expected returns as fractions, and confidences, for vectors (n, d); shape (n, H) each."""
@@ -46,7 +46,7 @@ class HeadPeriod:
         return expected.astype(np.float32), self.calibration.confidence(raw).astype(np.float32)
 
     def arrays(self) -> dict[str, Any]:
-        """Return everything that decides a forecast."""
+        """Return everything that determines a forecast."""
         own = {"level": self.level, **{name: value for name, value in vars(self.calibration).items()}}
         return {**own, **{f"predictor_{name}": value for name, value in self.predictor.arrays().items()}}
 
@@ -55,7 +55,7 @@ class HeadPeriod:
 class Head:
     """Forecasts from embeddings: one fit, or one for each refit of a walk.
 
-    The forecast of an entry is that of the last fit whose first day has come. It takes the place of the encoder's own
+    The forecast of an entry is that of the last fit whose first day has come. It replaces the encoder's own
     forecasts in a backtest, so an encoder without any can be traded.
     """
 
@@ -69,9 +69,9 @@ class Head:
     price_start: str
     price_end: str
     prices: str
-    """Fingerprint of the prices from `price_start` to `price_end`, which all fits together knew."""
+    """Fingerprint of the prices from `price_start` to `price_end`, which the fits used."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings, for people; not a part of the identity."""
+    """Settings, informational; not a part of the identity."""
     stored: StoredValues | None = None
     """Forecasts of a cache, so that its vectors need not be read; not a part of the identity."""
     source: str = field(default="head", init=False)
@@ -79,7 +79,7 @@ class Head:
     newest_day: np.datetime64 | None = field(default=None, init=False)
     """None: it forecasts any entry."""
     encoders: tuple[EncoderSpec | None, ...] = field(default=(), init=False)
-    """None beside that of the embeddings."""
+    """None: only that of the embeddings."""
 
     @property
     def dim(self) -> int:
@@ -176,7 +176,7 @@ class Head:
         }
 
     def lookahead(self, first_signal: np.datetime64) -> str | None:
-        """Say why the head has seen returns after a day; None if it has not."""
+        """Return why the head used returns after a day; None if it did not."""
         earliest = self.periods[0]
         if first_signal >= earliest.first_day:
             return None

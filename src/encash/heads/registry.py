@@ -29,7 +29,7 @@ class Predictor(Protocol):
         """Return forecasts of shape (n, H), before calibration, for vectors of shape (n, d)."""
 
     def arrays(self) -> dict[str, Any]:
-        """Return plain arrays that hold everything."""
+        """Return its complete state as plain arrays."""
 
 
 class Fit(Protocol):

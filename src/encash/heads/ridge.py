@@ -19,9 +19,9 @@ from encash.heads.samples import BLOCKS, EntryReader, Sample, Targets, no_entrie
 from encash.heads.skill import HeldOut
 
 PENALTIES: Float64 = 10.0 ** np.arange(-4.0, 2.5, 0.5)
-"""Candidates for the penalty of a coefficient, where every dimension has a variance of 1."""
+"""Candidates for the ridge penalty, if every dimension has a variance of 1."""
 CONSTANT = 1e-7
-"""A dimension whose deviation is at most this share of its magnitude is constant; its coefficient is 0."""
+"""A dimension whose standard deviation is at most this fraction of its magnitude is constant; its coefficient is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,8 +99,8 @@ def fit_ridge(read: EntryReader, targets: Targets, config: HeadConfig) -> tuple[
         config: not needed beyond the targets.
 
     Returns:
-        The fit on all entries; and the entries of every block but the first two with their forecast by a fit on the
-        blocks before.
+        The fit on all entries; and the entries of every block but the first two, forecast by a fit on the
+        earlier blocks.
 
     Raises:
         InputError: no entries with known returns.

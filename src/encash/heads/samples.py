@@ -140,7 +140,7 @@ def samples(read: EntryReader, targets: Targets) -> Iterator[Sample]:
 
 
 def thinned(read: EntryReader, targets: Targets, most: int) -> Sample:
-    """Return the entries of every n-th session in memory, with the least n for which there are at most some number.
+    """Return the entries of every n-th session in memory, with the smallest n that keeps their number within a limit.
 
     Raises:
         InputError: no entries with known returns.
@@ -162,7 +162,7 @@ def thinned(read: EntryReader, targets: Targets, most: int) -> Sample:
 
 
 def no_entries(targets: Targets) -> str:
-    """Explain that nothing can be fitted."""
+    """Return the error for a fit without entries."""
     first, last = targets.span
     return (
         f"the cache has no two entries of one session with known returns from {first} to {last}; build the cache for "

@@ -1,4 +1,4 @@
-"""Skill of a head on entries that did not take part in the fit, and the calibration that follows from it."""
+"""Out-of-sample skill of a head, and the calibration that follows from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encash.significance import mean_of
 from encash.training.calibration import NORMAL_SLOPE, fit_platt
 
 LEAST_SLOPE = 0.05
-"""Least share of a forecast that is kept, because a ranking needs an order, even one without skill."""
+"""Minimum fraction of a forecast that is kept, because a ranking needs an order, even one without skill."""
 
 
 class HeldOut:
@@ -59,8 +59,8 @@ class Calibration:
     spread: Float64
     """Standard deviation of the excess returns, shape (H,); above 0."""
     platt: Float64
-    """Intercept and slope of the log odds of a right sign on the absolute forecast in deviations of the returns, shape
-    (H, 2)."""
+    """Intercept and slope of the log odds of a right sign on the absolute forecast in standard deviations of the
+    returns, shape (H, 2)."""
 
     def confidence(self, raw: Float64) -> Float64:
         """Return the probability that a forecast is on the same side of the session's mean as the return, (n, H)."""

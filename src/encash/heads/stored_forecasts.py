@@ -1,4 +1,4 @@
-"""The forecasts of a head for a whole cache, in the folder of the head: made once, then updated by what has changed."""
+"""The forecasts of a head for a whole cache, in the folder of the head: computed once, then updated incrementally."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def update_forecasts(folder: Path, head: Head, entries: CacheEntries, *, progres
 
     Raises:
         InputError: an empty cache.
-        ConflictError: another process has been making them for an hour.
+        ConflictError: a different process has been computing them for an hour.
     """
     update_values(folder / FOLDER, _LOCK, _Maker(head=head), entries, progress)
 

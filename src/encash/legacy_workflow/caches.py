@@ -148,8 +148,8 @@ def _with_edges_of_rule(sources: Sources, rule: str) -> Sources:
 
 
 def _edges_beside_data(sources: Sources) -> Path | None:
-    """Return the file of bin edges in the folder of the features, if there is one."""
-    found = None if sources.data is None else sources.data.with_name(EDGES_FILE)
+    """Return the file of bin edges in the folder of the features, if there is one; none is looked for at a URL."""
+    found = sources.data.with_name(EDGES_FILE) if isinstance(sources.data, Path) else None
     return found if found is not None and found.is_file() else None
 
 

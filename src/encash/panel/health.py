@@ -23,7 +23,7 @@ LARGE = 2.0
 SEVERE = 3.0
 """Ratio from which on a move decides what a backtest earns."""
 NOTABLE = 1.3
-"""Smallest ratio of a move that reverts or looks like a split, if it stands out."""
+"""Minimum ratio of a move that reverts or looks like a split, if it stands out."""
 STANDS_OUT = 8.0
 """Usual moves of the ticker (1.4826 × the median size of its moves) that a notable move is larger than."""
 REVERTS_WITHIN = 5
@@ -35,13 +35,13 @@ SPLIT_TOLERANCE = (0.02, 0.1)
 UNCHANGED_SESSIONS = 20
 """Sessions without a change of the close that make a long run."""
 UNCHANGED_SHARE = 0.05
-"""Share of the bars of all tickers with the close of the session before that is suspicious."""
+"""Fraction of the bars of all tickers with the close of the session before that is suspicious."""
 GAP_SESSIONS = 20
 """Sessions that a ticker misses within its history that make a gap; its symbol may have been reused."""
 LEAST_TICKER_YEARS = 200.0
 """Years of history of all tickers together from which on delistings are expected."""
 LEAST_ENDED = 0.005
-"""Share of tickers per year that end before the others at least, unless the list is one of survivors."""
+"""Fraction of tickers per year that end before the others at least, unless the list is one of survivors."""
 ALIVE_DAYS = 31
 """A ticker is alive if its last bar is at most this many calendar days before the end of the panel."""
 MOST_CASES = 20

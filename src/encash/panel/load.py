@@ -31,6 +31,7 @@ from encash.panel.features import FeatureConfig
 from encash.panel.features.record import FEATURE_CONFIG, FEATURE_SET, MEMBER, from_record
 from encash.panel.health import is_spans
 from encash.panel.panel import PRICE_COLUMNS, Panel, PriceTable, distinct_days
+from encash.remote_files import pinned
 from encash.text_files import parse_json
 
 Value = TypeVar("Value")
@@ -47,10 +48,11 @@ def open_panel(
 
     Names, shapes and widths of all tickers are checked now; feature rows and dates are read and checked on demand. The
     features file stays open until the panel is closed (`Panel.close`, or a ``with`` block) or collected. A panel can be
-    pickled: it opens the features file again where it is unpickled, which must have the same path there.
+    pickled: it opens the features file again where it is unpickled, which must have the same path or URL there.
 
     Args:
-        features: HDF5, ``/<TICKER>/features`` float32 (rows, F) and ``/<TICKER>/dates`` bytes YYYY-MM-DD (rows,).
+        features: a path, or a URL as text: HDF5, ``/<TICKER>/features`` float32 (rows, F) and ``/<TICKER>/dates`` bytes
+            YYYY-MM-DD (rows,).
         prices: HDF5 as `open_prices` reads it.
         price_columns: its `columns`.
 
@@ -65,8 +67,8 @@ def open_prices(path: str | Path, *, columns: Collection[str] = ("open",)) -> Pr
     """Read the prices of a file on the grid of all its days × tickers.
 
     Args:
-        path: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes YYYY-MM-DD, both (rows,), and
-            optionally those of `PRICE_COLUMNS`. NaN is a day without a trade.
+        path: a path, or a URL as text: HDF5, ``/<TICKER>/prices`` (or ``close``) and ``/<TICKER>/dates`` bytes
+            YYYY-MM-DD, both (rows,), and optionally those of `PRICE_COLUMNS`. NaN is a day without a trade.
         columns: those of `PRICE_COLUMNS` to read, if the file has them.
 
     Raises:
@@ -101,8 +103,8 @@ class HdfSource:
     """Features in an HDF5 file, read on demand. A `FeatureSource`."""
 
     def __init__(self, path: str | Path):
-        self._path = Path(path).absolute()
-        self._file = _open(path)
+        self._path = pinned(path)
+        self._file = _open(self._path if isinstance(self._path, str) else path)
         self._days: dict[str, Days] = {}
         with reading(path, _COPY_AGAIN, opening=self._file):
             self._reader = _Reader(self._file, path)
@@ -111,8 +113,8 @@ class HdfSource:
             self.feature_names: tuple[str, ...] | None = self._reader.feature_names(self.num_features)
             self.feature_config = self._reader.feature_config(self.tickers)
 
-    def __reduce__(self) -> tuple[type[HdfSource], tuple[Path]]:
-        """Pickle the path; the file is opened again where it is unpickled."""
+    def __reduce__(self) -> tuple[type[HdfSource], tuple[str | Path]]:
+        """Pickle the path, or the URL and its version; the file is opened again where it is unpickled."""
         return HdfSource, (self._path,)
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ def read_membership(path: str | Path) -> Membership:
     """
     _, rows = read_csv(path, ("ticker", "from", "until"), kind="membership file")
     if not rows:
-        raise FormatError(f"{path} has no stays; expected a line ticker,from,until for each")
+        raise FormatError(f"{path} has no periods of membership; expected a line ticker,from,until for each")
     stays = [_stay(cells, f"{path}, line {number}") for number, cells in rows]
     tickers, first, last = zip(*stays, strict=True)
     return Membership(tickers=np.array(tickers, dtype=np.str_), first=to_days(first), last=to_days(last))
@@ -81,5 +81,7 @@ def _stay(cells: list[str], where: str) -> tuple[str, np.datetime64, np.datetime
     except InputError as error:
         raise FormatError(f"{where}: {error}") from None
     if first > last:
-        raise FormatError(f"{where}: the stay of {ticker} ends before it begins ({first} to {last}); swap the days")
+        raise FormatError(
+            f"{where}: the membership of {ticker} ends before it begins ({first} to {last}); swap the days"
+        )
     return ticker, first, last

@@ -18,6 +18,7 @@ import numpy as np
 from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, write_whole, writing
 from encash.errors import InputError
+from encash.input_files import place
 from encash.panel.bars import Bars
 from encash.panel.calendars import check_one_calendar, sessions_per_year
 from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
@@ -106,9 +107,9 @@ def prepare(
     the features as ``<features>.health.json`` and summarized in the prices file; it is never changed.
 
     Args:
-        prices_file: a file, several, or a folder of them (one file per ticker, or hive-partitioned): CSV or other
-            separated text, Parquet, Feather or a registered format, plain or compressed; long (date, ticker, close,
-            optionally open, high, low, volume) or wide (date, then one column of closes per ticker).
+        prices_file: a file or its URL, several, or a folder of them (one file per ticker, or hive-partitioned): CSV or
+            other separated text, Parquet, Feather or a registered format, plain or compressed; long (date, ticker,
+            close, optionally open, high, low, volume) or wide (date, then one column of closes per ticker).
         features_out: HDF5, ``/<TICKER>/features`` and ``/<TICKER>/dates``.
         prices_out: HDF5, ``/<TICKER>/prices``, ``/<TICKER>/dates`` and, if the table has them, `PRICE_COLUMNS`.
         config: the choice of features; the default features if None.
@@ -128,7 +129,7 @@ def prepare(
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
-    sources = [Path(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
+    sources = [place(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
     outputs = {os.path.realpath(path) for path in (features_out, prices_out)}
     if len(outputs) < 2 or outputs & set(map(os.path.realpath, sources)):
         raise InputError("the table, the features and the prices are three files; give each its own path")
@@ -141,7 +142,7 @@ def prepare(
     enough = {ticker: bars for ticker, bars in traded.bars.items() if num_rows[ticker]}
     health = measure_health(traded, today=np.datetime64("today", "D"), outside=table.outside)
     names = feature_names(next(iter(enough.values())), config)
-    source = ", ".join(path.name for path in sources[:_NAMED_FILES])
+    source = ", ".join(Path(path).name for path in sources[:_NAMED_FILES])
     with whole_file(features_out) as features_path, whole_file(prices_out) as prices_path:
         write_prices(prices_path, traded.bars.items(), source_file=source, health=health.summary())
         rows = _counted(panel_features(enough, config), len(enough), progress)

@@ -17,6 +17,7 @@ from encash.fingerprint import fingerprint
 from encash.panel.tables.dates import DateRules, read_days
 from encash.panel.tables.numbers import read_numbers
 from encash.panel.tables.sources import Source, opened, readable
+from encash.remote_files import local_copy
 
 NAMES = {
     "date": ("date", "day", "datetime", "time", "trade_date"),
@@ -26,6 +27,7 @@ NAMES = {
 }
 """Names of the columns, in any case: those of qlib, alphalens and others."""
 _FEW = 3
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_normal)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +107,7 @@ def read_scores(path: str | Path) -> ScoreTable:
         FormatError: other columns, an invalid date or number, an infinite score, a confidence outside of
             [0, 1], or two scores of one ticker on one day.
     """
-    if not Path(path).is_file():
+    if not local_copy(path).is_file():
         raise MissingFileError(f"no file of scores {path}; expected a CSV or Parquet file with date, ticker, score")
     with opened(path) as sources:
         return _read(sources[0])
@@ -150,8 +152,12 @@ def _columns(shown: str, header: list[str]) -> dict[str, str]:
 
 
 def _check(shown: str, score: Float64, confidence: Float64) -> None:
-    if (wrong := np.flatnonzero(np.isinf(score))).size:
-        raise FormatError(f"{shown}, row {wrong[0] + 1}: the score is infinite; expected a number, or nothing")
+    size = np.abs(score)
+    if (wrong := np.flatnonzero((size > _LARGEST) | ((size < _SMALLEST) & (score != 0.0)))).size:
+        raise FormatError(
+            f"{shown}, row {wrong[0] + 1}: the score {score[wrong[0]]:g} is beyond the range of float32; expected a "
+            "number, or nothing"
+        )
     given = ~np.isnan(score)
     with np.errstate(invalid="ignore"):
         outside = given & ~((confidence >= 0.0) & (confidence <= 1.0))

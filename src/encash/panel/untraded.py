@@ -15,7 +15,7 @@ from encash.panel.bars import Bars
 ZeroVolume = Literal["untraded", "traded"]
 """Meaning of a volume of zero: the ticker did not trade (the default), or it did."""
 LEAST_WITH_VOLUME = 0.05
-"""Share of a ticker's bars up to a day with a volume above zero from which on its volume is known on that day."""
+"""Fraction of a ticker's bars up to a day with a volume above zero from which on its volume is known on that day."""
 FILLED_BARS = 5
 """Bars in a row with the same close and a volume of zero that are a vendor's filling, whatever is known of volume."""
 

@@ -18,7 +18,7 @@ from encash.panel.panel import FeatureRows, Panel, check_lookback
 _CHUNK_BYTES = 1 << 18
 """Bytes of feature values that are checked at a time; they fit into the processor's cache."""
 _SAMPLE_TICKERS, _SAMPLE_WINDOWS, _SAMPLE_BYTES = 32, 2048, 64 * 2**20
-"""Most tickers of a sample of windows, and most windows; fewer if they are long."""
+"""Maximum numbers of tickers and of windows in a sample; fewer if they are long."""
 
 
 class Reason(IntEnum):

@@ -16,6 +16,7 @@ from encash.encoders.registry import LOADERS
 from encash.errors import EncashError, MismatchError
 from encash.pipeline.sources import Sources, run_here
 from encash.progress import Progress, rate_text
+from encash.remote_files import pinned
 
 if TYPE_CHECKING:
     from encash.cache import BuildReport, Cache, Plan, Selection, VerifyReport
@@ -129,9 +130,10 @@ def _ray_executor(sources: Sources, encoder: Encoder, workers: RayWorkers, optio
 def _anywhere(sources: Sources) -> Sources:
     """Return the same sources for a process with a different working folder, without progress."""
     model, others = sources.model and _absolute(sources.model), tuple(map(_absolute, sources.ensemble_models))
-    given = {name: getattr(sources, name) for name in ("data", "bin_edges", "model_config")}
+    given = {name: getattr(sources, name) for name in ("bin_edges", "model_config")}
     paths: dict[str, Any] = {name: Path(path).resolve() for name, path in given.items() if path is not None}
-    return replace(sources, model=model, ensemble_models=others, loading=nullcontext, **paths)
+    data = None if sources.data is None else pinned(sources.data)
+    return replace(sources, data=data, model=model, ensemble_models=others, loading=nullcontext, **paths)
 
 
 def _absolute(model: str) -> str:

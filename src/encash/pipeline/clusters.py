@@ -11,7 +11,6 @@ from encash import clusters
 from encash.arrays import DayLike, Int32
 from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError
-from encash.extras import require
 from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
@@ -34,7 +33,7 @@ def draw_sample(
     Raises:
         MissingExtraError: the library that fits them is not installed.
     """
-    require("clusters", "k-means")
+    config.clusterer().require_installed()
     return clusters.sample_vectors(cached_batches(cache, start, end, progress=progress), config=config)
 
 
@@ -151,7 +150,7 @@ def write_walk(
         MissingExtraError: the library that fits clusters is not installed.
         KeyboardInterrupt: says how many refits are stored.
     """
-    require("clusters", "k-means")
+    config.fit.clusterer().require_installed()
     check_folder(out)
     if (out / "clusters.json").is_file():
         raise InputError(f"{out} holds clusters of one period; give a different folder for the walk (--out)")

@@ -135,7 +135,9 @@ class EncoderWalk:
 
         Raises:
             InputError: no session for the schedule.
+            MissingExtraError: the library that fits clusters is not installed.
         """
+        config.fit.clusterer().require_installed()
         panel, prices = sources.the_panel(), sources.price_table()
         stretches, known = config.stretches(prices.days), KnownData(panel, prices)
         folders = [out / known.folder(config, stretch.train_end) for stretch in stretches]

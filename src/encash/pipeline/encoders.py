@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from encash import clusters
 from encash.arrays import Days, day_text, to_day
-from encash.errors import FormatError, InputError
+from encash.errors import FormatError, InputError, shown
 from encash.pipeline.filters import FilterChoice, load_periods
 from encash.pipeline.sources import Sources
 from encash.text_files import read_toml
@@ -175,9 +176,16 @@ def _entry(path: Path, number: int, table: dict[str, Any]) -> EncoderPeriod:
     names = [one.name for one in fields(EncoderPeriod)]
     if unknown := sorted(set(table) - set(names)):
         raise FormatError(f"{path}, encoder {number}: unknown key {unknown[0]!r}; expected {', '.join(names)}")
-    values = {name: str(value) for name, value in table.items()}
+    if "train_end" in table and type(table["train_end"]) is date:  # a day of TOML; an instant is none
+        table = {**table, "train_end": day_text(table["train_end"])}
+    if odd := [(name, value) for name, value in table.items() if not isinstance(value, str)]:
+        raise FormatError(f"{path}, encoder {number}: {odd[0][0]} is {shown(odd[0][1])}; expected text in quotes")
+    values: dict[str, str] = table
     if "cache" not in values:
         raise FormatError(f'{path}, encoder {number} names no cache; expected cache = "….lance"')
     if "train_end" in values:
-        to_day(values["train_end"])
+        try:
+            to_day(values["train_end"])
+        except InputError as error:
+            raise FormatError(f"{path}, encoder {number}: train_end: {error}") from None
     return EncoderPeriod(**values).within(path.parent)

@@ -45,7 +45,7 @@ class _Picks:
 
 
 def neighborhoods(
-    run: report.Run, cache_path: str, prices_path: Path, *, days: Sequence[str] = (), tickers: Sequence[str] = ()
+    run: report.Run, cache_path: str, prices_path: str | Path, *, days: Sequence[str] = (), tickers: Sequence[str] = ()
 ) -> tuple[report.Neighborhood, ...]:
     """Find the neighbors of the picks of a run; a pick without an entry or a past has none.
 

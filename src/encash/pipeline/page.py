@@ -28,7 +28,7 @@ class PageExtras:
     """A run folder that must be equal, such as the same run without a cache: the page shows the hashes of both."""
     cache: str | None = None
     """With `prices`: the cache of the run, for the neighbors of its picks."""
-    prices: Path | None = None
+    prices: str | Path | None = None
     days: Sequence[str] = ()
     """Days whose neighbors are shown in any case, YYYY-MM-DD."""
     tickers: Sequence[str] = ()

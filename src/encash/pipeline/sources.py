@@ -14,6 +14,7 @@ import numpy as np
 from encash.arrays import DayLike, Days, Float32, Text
 from encash.errors import InputError, MismatchError
 from encash.progress import Progress
+from encash.remote_files import is_there
 
 if TYPE_CHECKING:
     from encash.cache import AverageBy, Cache, CacheReader, ForecastSource, Lookup
@@ -36,10 +37,10 @@ def run_here(load: Callable[[], Encoder]) -> Encoder:
 class Sources:
     """Paths and options of the inputs; nothing is opened before a method is called."""
 
-    data: Path | None = None
-    """Features, HDF5."""
-    prices: Path | None = None
-    """Prices, HDF5."""
+    data: str | Path | None = None
+    """Features, HDF5; text is a URL."""
+    prices: str | Path | None = None
+    """Prices, HDF5; text is a URL."""
     price_columns: tuple[str, ...] = ("open",)
     """Columns of the prices to read beside the closes, if the file has them."""
     cache: str | None = None
@@ -50,7 +51,7 @@ class Sources:
     """A list of encoders that change in the course of time, instead of one cache, model and head."""
     head: Path | None = None
     """A folder of `encash head fit`: its forecasts replace those of the encoder."""
-    scores: Path | None = None
+    scores: str | Path | None = None
     """A table of date, ticker and score: they replace the forecasts of the encoder."""
     average: tuple[str, ...] = ()
     """More caches: the mean of their forecasts and of those of `cache` replaces them."""
@@ -158,7 +159,7 @@ class Sources:
 
         if self.model is None:
             raise InputError("no model was named; give --model M")
-        sampled = self.data is not None and self.data.exists()  # a machine that runs a model may have no data
+        sampled = self.data is not None and is_there(self.data)  # a machine that runs a model may have no data
         with self.loading() as progress:
             members = [
                 load_encoder(

@@ -28,7 +28,7 @@ TRIAL_FIGURES = ("final_capital", "sharpe", "max_drawdown")
 
 
 def open_inputs(
-    sources: Sources, choice: FilterChoice, universe: Path | tuple[str, ...] | None = None
+    sources: Sources, choice: FilterChoice, universe: str | Path | tuple[str, ...] | None = None
 ) -> BacktestInputs:
     """Open prices, panel, cache and filter.
 
@@ -60,7 +60,7 @@ def open_inputs(
 
 
 def _open_several(
-    sources: Sources, choice: FilterChoice, universe: Path | tuple[str, ...] | None, prices: PriceTable
+    sources: Sources, choice: FilterChoice, universe: str | Path | tuple[str, ...] | None, prices: PriceTable
 ) -> BacktestInputs:
     """Open the inputs of a backtest whose encoders change in the course of time."""
     from encash.backtest import BacktestInputs
@@ -74,10 +74,10 @@ def _open_several(
     )
 
 
-def _candidates(universe: Path | tuple[str, ...] | None, prices: PriceTable) -> Candidates:
+def _candidates(universe: str | Path | tuple[str, ...] | None, prices: PriceTable) -> Candidates:
     from encash.backtest import read_membership
 
-    return read_membership(universe) if isinstance(universe, Path) else universe or tuple(sorted(prices.tickers))
+    return read_membership(universe) if isinstance(universe, str | Path) else universe or tuple(sorted(prices.tickers))
 
 
 def backtest(
@@ -85,7 +85,7 @@ def backtest(
     config: BacktestConfig,
     *,
     run_dir: Path | None = None,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     refuse_misses: bool = False,
     spreadsheet: bool = False,
     progress: Progress | None = None,
@@ -212,7 +212,7 @@ def write_heat_maps(result: SweepResult, points: Sequence[Point]) -> None:
         heat_picture(picture, result.table.with_name(f"heat_{rows}_{columns}.svg"))
 
 
-def _known_tickers(panel: Panel | None, cache: Cache | None, scores: Path | None, prices: PriceTable) -> set[str]:
+def _known_tickers(panel: Panel | None, cache: Cache | None, scores: str | Path | None, prices: PriceTable) -> set[str]:
     """Find the tickers with prices that the panel, or else the cache, contains; with only scores, all with prices.
 
     Raises:

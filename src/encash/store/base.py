@@ -260,8 +260,9 @@ class StoreSnapshot(ABC):
         if not sound.all():
             damaged = entries.take(~sound)
             raise FormatError(
-                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are not what was written, the first "
-                f"({damaged.days[0]}, {str(damaged.tickers[0])!r}); " + self.repair_hint.format(location=self.location)
+                f"{self.location}: {len(damaged):,} of {len(rows):,} entries read are damaged (checksums differ), "
+                f"the first ({damaged.days[0]}, {str(damaged.tickers[0])!r}); "
+                + self.repair_hint.format(location=self.location)
             )
         return entries
 
@@ -431,9 +432,9 @@ class EmbeddingStore(ABC):
         """Commit a different description of the same rows, for example when their encoder has become known.
 
         Raises:
-            InputError: dim, dtype or horizons differ, or this store cannot be described anew.
+            InputError: dim, dtype or horizons differ, or the metadata of this store cannot be changed.
         """
-        raise InputError(f"{self.location} cannot be described anew; import it into a .lance cache")
+        raise InputError(f"{self.location} has metadata that cannot be changed; import it into a .lance cache")
 
     @abstractmethod
     def compact(self, *, keep_versions: int = 20, progress: Progress | None = None) -> CompactReport:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from encash.errors import ConflictError, InputError, MismatchError, MissingFileError
 from encash.fingerprint import explain_difference
-from encash.input_files import check_regular
+from encash.input_files import check_regular, check_url, is_url, refuse_url
 from encash.progress import Progress
 from encash.store.base import EmbeddingStore, Rollback, StoreSnapshot, StoreSpec
 
@@ -43,6 +43,7 @@ def open_store(location: str | os.PathLike[str], *, version: int | str | None = 
         return LanceStore.open(text, version)
     from encash.store.hdf5 import Hdf5Store  # noqa: PLC0415 - likewise h5py
 
+    refuse_url(text)
     if version not in (None, 1):
         raise InputError(f"{text} has version 1 only, not {version!r}; leave the version out")
     return Hdf5Store(text)
@@ -105,7 +106,7 @@ def rollback(location: str | os.PathLike[str], to: int | None = None) -> Rollbac
     Raises:
         InputError: an interchange file, a URL, or a requested version that is damaged.
         MissingFileError: no store there, or no such version.
-        FormatError: no version is whole.
+        FormatError: no version is intact.
         WorkError: the disk refused.
     """
     text = _text(location)
@@ -154,6 +155,8 @@ def _text(location: str | os.PathLike[str]) -> str:
     text = os.fspath(location)
     if broken := re.match(r"([a-z][a-z0-9+-]+):/(?!/)", text):
         raise InputError(f"{text} is neither a path nor a URL; give a URL as text: {broken[1]}://…, not as a Path")
+    if is_url(text):
+        check_url(text)
     return text
 
 

@@ -152,8 +152,8 @@ def _check(sources: Sequence[StoreSnapshot], into: EmbeddingStore | None, on_con
             raise InputError(f"{into.location} cannot be merged into itself; name a different target")
         if not source.spec.fingerprint:
             raise MismatchError(
-                f"{source.location} does not say which model made it, so it cannot be merged; import it into a .lance "
-                "cache (--trust), and let `encash cache verify` find out"
+                f"{source.location} does not record which model made it, so it cannot be merged; import it into a "
+                ".lance cache (--trust), and let `encash cache verify` find out"
             )
         check_same((into or sources[0]).spec, source)
 

@@ -16,7 +16,7 @@ from encash.arrays import Float64, Int64
 from encash.metrics import newey_west_t
 
 PRIOR_SLOPE_DEVIATION = 0.1
-"""Least standard deviation of the slope of forecasts whose scale was fitted before, on earlier sessions."""
+"""Minimum standard deviation of the slope of forecasts whose scale was fitted before, on earlier sessions."""
 MOST_FACTOR = 2.0
 CHANCE = 8.0
 """Squared errors from 1 at which half of a squared distance counts as real."""

@@ -68,14 +68,14 @@ class TrainConfig:
     lookback: int = 60
     """Sessions in a window."""
     epochs: int | None = None
-    """Most epochs, before early stopping; None uses the preset's."""
+    """Maximum number of epochs, before early stopping; None uses the preset's."""
     samples_per_epoch: int | None = None
     """Windows drawn per epoch; None uses the preset's."""
     validation_samples: int = 4096
     """Approximate number of windows to choose on, and to report on: of sessions spread evenly over either period."""
     validation_share: float = 0.15
-    """Share of the sessions up to `train_end`, the last ones: the first half of them chooses the epoch and calibrates,
-    the second half is for the reported figures."""
+    """Fraction of the sessions up to `train_end` that is held out at its end: the first half chooses the epoch and
+    calibrates, the second half is for the reported figures."""
     embargo_sessions: int = 20
     """Sessions between the end of the last training target and the first validation day."""
     patience: int = 2
@@ -116,7 +116,7 @@ class TrainConfig:
 
     @property
     def max_epochs(self) -> int:
-        """Most epochs of the run."""
+        """Maximum number of epochs of the run."""
         return self.epochs or self.sizes.epochs
 
     @property

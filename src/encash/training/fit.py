@@ -118,7 +118,7 @@ class TrainReport:
     """Factor of the forecasts by horizon that the validation sessions led to in the end; far from 1 if the slope of the
     latest sessions is clearly different from that before."""
     confidence_hits: float
-    """Share of right signs in the more confident half of the validation forecasts, minus that in the other half."""
+    """Fraction of right signs in the more confident half of the validation forecasts, minus that in the other half."""
     reliability: list[dict[str, float]]
     """Claimed confidence and share of right signs in five groups of forecasts, least confident first."""
     outliers: int
@@ -385,7 +385,7 @@ class _AveragedWeights:
 
     @torch.no_grad()
     def update(self, model: ReferenceTransformer) -> None:
-        """Include the present weights; the first ones are taken as they are."""
+        """Include the current weights; the first ones are taken as they are."""
         ours, theirs = list(self.module.parameters()), list(model.parameters())
         if self._updates:
             self._average(ours, theirs, self._updates)
@@ -439,7 +439,7 @@ def _held_out_loss(linear: LinearFit) -> float:
 
 
 def _is_better(daily: Float64, best: Float64) -> bool:
-    """Say if an epoch ranks the choosing sessions better than the best before, beyond chance."""
+    """Return whether an epoch ranks the choosing sessions better than the best before, beyond chance."""
     gap = (daily - best)[np.isfinite(daily - best)]
     if len(gap) < 2:
         return False

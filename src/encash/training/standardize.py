@@ -11,7 +11,7 @@ from encash.arrays import Float32, Float64
 LIMIT = 6.0
 """Standard deviations at which a standardized feature is clipped."""
 TAIL = 0.005
-"""Share of the values at either end that are clipped to their quantile before mean and deviation are estimated."""
+"""Fraction of the values at either end that are clipped to their quantile before mean and deviation are estimated."""
 MOST_ROWS = 20_000
 
 

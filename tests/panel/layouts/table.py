@@ -14,9 +14,9 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "layouts.md"
 INTRO = """\
 # Price tables that `prepare` takes
 
-Each row is a file as a vendor or tool writes it, made from one truth in `tests/panel/layouts` and read by every run of
-the tests: *taken right* means that all tickers, days and values agree with the truth, *refused with the fix* that one line
-names what was seen and what to do about it. A flag in the last column was given.
+Each row is a file as a vendor or tool writes it, made from the same known prices in `tests/panel/layouts` and read in every
+test run. *Taken right* means that all tickers, days and values match the known prices; *refused with the fix*, that a one-line
+error names the problem and how to fix it. The last column lists the flags that were given.
 """
 
 

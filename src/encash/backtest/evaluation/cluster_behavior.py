@@ -1,4 +1,4 @@
-"""Typical windows, tickers and returns of the entries of each cluster in the sessions of a run, out of sample."""
+"""Out-of-sample behavior of each cluster in the sessions of a run: typical windows, tickers and returns."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ClusterBehavior:
     mean_error: float
     """Standard error by days and overlapping horizons."""
     win_rate: float
-    """Share of entries with a return above 0."""
+    """Fraction of entries with a return above 0."""
     tickers: tuple[tuple[str, float], ...]
-    """The most frequent tickers, and their shares of the entries."""
+    """The most frequent tickers, and their fractions of the entries."""
     window: tuple[tuple[float, float, float], ...]
     """Lower quartile, median and upper quartile of the close at each of `WINDOW_SESSIONS`, relative to the close of the
     entry; empty without history."""

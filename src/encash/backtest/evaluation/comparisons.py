@@ -1,4 +1,4 @@
-"""Comparisons of a run with the runs that it must beat: no filter, random filters, phases, lags, policies."""
+"""Comparisons of a run with alternatives: no filter, random filters, phases, lags, policies."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def run_comparisons(
     groups: Groups | None = None,
     progress: Progress | None = None,
 ) -> Comparisons:
-    """Run a configuration and its comparisons on one reading of the signals of every session.
+    """Run a configuration and its comparisons on signals that are read once of every session.
 
     Rows, if they apply to the configuration: ``filter`` (the run itself, if it has one), ``no filter``,
     ``random filter`` (as many candidates on each day, for as long, drawn at random), ``random forecasts`` (of a run
@@ -230,7 +230,7 @@ def _skill_columns(skill: tuple[ForecastSkill, ...]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Variants:
-    """Variants of a run on one reading of the signals of every session."""
+    """Variants of a run on signals that are read once of every session."""
 
     config: BacktestConfig
     settings: CompareConfig

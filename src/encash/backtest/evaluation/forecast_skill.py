@@ -42,7 +42,7 @@ class ForecastSkill:
     ic: float
     """Mean Pearson correlation across the tickers of a day."""
     icir: float
-    """Mean over deviation of the daily IC, not annualized."""
+    """Mean over standard deviation of the daily IC, not annualized."""
     ic_t: float
     """t of the mean, robust to returns that overlap; see `encash.significance`."""
     rank_ic: float
@@ -126,7 +126,7 @@ def measure_forecast_skill(
 
 
 def compare_forecasts(outcome: Outcome, lookup: SignalReader) -> list[dict[str, Any]]:
-    """Measure the forecasts of a run beside the encoder's own, or beside their parts, on the cells that all have.
+    """Compare the forecasts of a run with the encoder's own, or with those that they average, on the common cells.
 
     Args:
         outcome: of the run.

@@ -1,4 +1,4 @@
-"""Returns that bets on groups of tickers, such as sectors, explain."""
+"""Attribution of returns to bets on groups of tickers, such as sectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GroupBets:
     """Groups of the candidates."""
     excess: float
     explained: float
-    """By holding other shares of the groups than the candidates have (Brinson, Hood and Beebower 1986)."""
+    """By group weights that differ from those of the candidates (Brinson, Hood and Beebower 1986)."""
     rest_alpha_t: float
     """t-statistic of the alpha of the rest."""
 

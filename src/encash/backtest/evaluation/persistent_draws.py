@@ -1,4 +1,4 @@
-"""Random filters that persist as a filter does: its history of each ticker, given to a different ticker."""
+"""Random filters that are as persistent as a filter: its history of each ticker, given to a different ticker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from encash.arrays import Bool, Float64, Int64
 
 _STRATUM = 20
-"""Fewest tickers of a stratum by volatility."""
+"""Minimum number of tickers in a volatility stratum."""
 _MOST_STRATA = 10
 
 

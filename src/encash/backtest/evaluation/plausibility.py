@@ -1,6 +1,6 @@
-"""Figures that are too good to be true: beyond what any published daily strategy keeps up, and not by luck.
+"""Figures that are too good to be true: beyond what any published daily strategy sustains, and not by luck.
 
-A figure is implausible if even its lower confidence bound is above its limit, so that a short lucky run is not accused.
+A figure is implausible only if its lower confidence bound is above its limit, so that a short lucky run does not count.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ RANK_IC_PER_HORIZON = 5
 """Sessions up to which `MOST_RANK_IC` holds; for longer horizons it grows with their square root, up to 0.45."""
 LARGEST_RANK_IC = 0.45
 MOST_HIT_RATE = 0.7
-"""Share of winning holdings: known traders of single stocks win in 51 to 60%, and in a rising market as many holdings
-of a month gain anyway."""
+"""Fraction of winning holdings: known traders of single stocks win in 51 to 60%, as do most holdings of a month in a
+rising market."""
 CONFIDENCE = 3.09
 """Standard errors of the lower bound: one in a thousand."""
 CAUSES = (
@@ -52,7 +52,7 @@ def implausible_figures(
     hit_rate: float | None = None,
     holdings: int = 0,
 ) -> tuple[Implausible, ...]:
-    """Return the figures that have only one explanation: a result that knows its future.
+    """Return the figures that are only plausible with look-ahead bias or a similar error.
 
     Args:
         sharpe: annual Sharpe ratio of daily returns; None or NaN leaves it out.

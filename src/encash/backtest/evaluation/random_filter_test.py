@@ -1,7 +1,7 @@
-"""Test of a filter, or of forecasts, against random ones that persist as they do, and the wording of its result.
+"""Test of a filter, or of forecasts, against equally persistent random ones, and the wording of its result.
 
-The command line and the page say the same. The page shows `RULES` beside the verdict: a change of the rule here changes
-the text there.
+The command line and the report use the same wording. The report shows `RULES` beside the verdict: a rule that is
+changed here changes there, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from encash.significance import ROUNDING, least_squares, mean_of, regress, stand
 LEVEL = 0.05
 FEWEST_DRAWS = 19
 """With fewer random draws even the best rank has p > 0.05."""
-FORESEEN = "it may have known its future, so this proves nothing"
+FORESEEN = "it may have look-ahead bias, so this proves nothing"
 """Verdict on a run with look-ahead, whatever its rank."""
 
 Subject = Literal["filter", "forecasts"]
@@ -67,7 +67,7 @@ class Performance:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterTest:
-    """Test of a filter, or of the forecasts of a run without one, against random ones that persist as it does."""
+    """Test of a filter, or of the forecasts of a run without one, against equally persistent random ones."""
 
     subject: Subject
     draws: int
@@ -82,7 +82,7 @@ class FilterTest:
     performance: Mapping[str, Performance]
     """"this run", "no filter" (of a run with one) and "all candidates" (in equal weights, without costs)."""
     lookahead: Literal[False] | str
-    """Reason why the run may know its future; False if it does not."""
+    """Reason why the run may have look-ahead bias; False if it has none."""
     groups: GroupBets | None = None
     """Return explained by bets on groups; None if no groups are given."""
 
@@ -110,7 +110,7 @@ class FilterTest:
 
     @property
     def helps(self) -> bool:
-        """True if it is better than chance and did not know its future."""
+        """True if it is better than chance and has no look-ahead bias."""
         return not self.lookahead and self.against_chance == "better than chance"
 
     @property
@@ -200,7 +200,7 @@ class FilterTest:
 
 
 def contrast(series: Float64, benchmark: Float64, sessions_per_year: float) -> Contrast:
-    """Measure the daily difference of two portfolios, and what of it the benchmark does not explain.
+    """Measure the daily difference of two portfolios, and the part that the benchmark does not explain.
 
     Args:
         series: shape (n,).
@@ -246,7 +246,7 @@ def permutation_p(statistics: Float64) -> tuple[float, float]:
 
 
 def percentile_among(draws: Float64, value: float) -> float:
-    """Return the share of the draws below a value, ties counted half, 0 to 100; NaN if one is undefined.
+    """Return the percentage of the draws below a value, ties counted half, 0 to 100; NaN if one is undefined.
 
     >>> percentile_among(np.array([1.0, 2.0, 2.0, 4.0]), 2.0)
     50.0

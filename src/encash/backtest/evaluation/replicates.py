@@ -1,4 +1,4 @@
-"""Mean, deviation and interval of figures over several runs."""
+"""Mean, standard deviation and interval of figures over several runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Replicates:
         return float(values.mean()) if len(values) else math.nan
 
     def deviation(self, figure: str) -> float:
-        """Return the sample deviation over the runs that define a figure; exactly 0 for equal values, NaN for < 2."""
+        """Return the sample standard deviation of a figure over the runs that define it.
+
+        Exactly 0 for equal values, NaN for fewer than 2.
+        """
         values = self._defined(figure)
         if len(values) < 2:
             return math.nan

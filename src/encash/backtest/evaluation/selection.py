@@ -1,7 +1,7 @@
 """Daily returns of what a run selects, before costs and trades: kept candidates, ranks of forecasts, picks, group bets.
 
 Every series is a weighted sum of the candidates' returns, rebalanced every session, with the weights of the latest
-signal. Unlike the run, which holds a few names, it averages over all candidates, so that little of it is luck.
+signal. Unlike the run, which holds a few tickers, it averages over all candidates, so that it is less noisy.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def run_trials(
     path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Trials:
-    """Run a configuration with the seeds seed, seed + 1, … on one reading of the signals.
+    """Run a configuration with the seeds seed, seed + 1, … on signals that are read once.
 
     Args:
         config: its seed is that of the first trial.

@@ -110,19 +110,19 @@ class BacktestConfig:
     **Time.** Sessions are those of the prices from `start` to `end`, both included. A signal is taken at the close of
     session `phase`, `phase + horizon`, …; it is filled `lag` sessions later and held for `horizon` sessions, until
     the next one is filled. With ``last_period="full"`` a signal whose holding period does not end within the sessions
-    is not taken: everything is sold at the last exit and the capital stays idle until `end`. With ``"partial"`` a last
-    shorter period is held and sold at the last session.
+    is not taken: everything is sold at the last exit and the capital stays idle until `end`. With ``"partial"`` the
+    last, shorter period is held and sold at the last session.
 
-    **Money.** All capital of a tranche goes into the picks by their weights, fees included; only whole shares leave a
-    remainder. Without a pick the capital stays idle, without interest. With `tranches` the capital is divided into
-    `horizon` accounts that start one session after the other, each with the same rules and its own cash.
+    **Capital.** All capital of a tranche is invested in the picks by their weights, fees included; a remainder is left
+    only with whole shares. Without a pick the capital stays idle, without interest. With `tranches` the capital is
+    divided into `horizon` accounts that start one session apart, each with the same rules and its own cash.
 
-    **Books.** Limits by group and of one name apply to the weights of each rebalance, limits of volume to each fill.
-    With `short` as many names are sold short, for `short_weight` of the capital; `simulation.lots` states the rules of
-    their proceeds, borrow fees and margin. docs/books.md describes all of it.
+    **Constraints.** Group and position limits apply to the weights of each rebalance, volume limits to each fill.
+    With `short` as many tickers are sold short, for `short_weight` of the capital; `simulation.lots` states the rules
+    of their proceeds, borrow fees and margin. docs/books.md describes all of it.
 
-    **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that of
-    place ``int(n · confidence_percentile)``, counted from 0 in ascending order. Up to format 2 it was a percentage.
+    **Confidence.** Of the n candidates that the filter kept, those are ranked whose confidence is at least that at
+    position ``int(n · confidence_percentile)`` in ascending order, counted from 0. Up to format 2 it was a percentage.
 
     Days may be given as text, date or datetime64; they are kept as datetime64[D].
 
@@ -143,15 +143,17 @@ class BacktestConfig:
     test_sessions: Annotated[int | None, _count("instead of --start: the last N sessions", scope="sessions")] = None
     horizon: Annotated[int, _count("sessions held, and forecast ahead", "stocks", "rebalances", metavar="H")] = 5
     forecast_horizon: Annotated[int | None, _count("rank by forecasts of this horizon", "stocks", metavar="H")] = None
-    top_k: Annotated[int, _count("most names held per tranche", "stocks", "sessions", metavar="K")] = 5
-    num_test_stocks: Annotated[int | None, _count("universe: the last N by name (all)", "stocks", "sessions")] = None
+    top_k: Annotated[int, _count("maximum number of tickers held per tranche", "stocks", "sessions", metavar="K")] = 5
+    num_test_stocks: Annotated[
+        int | None, _count("universe: the last N tickers by name (all)", "stocks", "sessions")
+    ] = None
     subset_size: Annotated[
-        int | None, _count("candidates drawn anew each day from (seed, day) only (all)", "stocks", "sessions")
+        int | None, _count("number of candidates to draw each day, by seed and day only (all)", "stocks", "sessions")
     ] = None
     confidence_percentile: Annotated[
         float,
         Setting(
-            "rank only kept candidates at or above this percentile of confidence, a fraction: 0.6 keeps the top 40%",
+            "rank only kept candidates at or above this percentile of confidence, as a fraction: 0.6 keeps the top 40%",
             "stocks",
             metavar="FRACTION",
             most=math.nextafter(1.0, 0.0),
@@ -161,7 +163,7 @@ class BacktestConfig:
     weights: Annotated[
         str,
         Setting(
-            "equal, in proportion to the scores above 0 (forecast), to 1 / volatility (inverse_vol), or your own "
+            "equal, proportional to positive scores (forecast) or to 1 / volatility (inverse_vol), or your own "
             "module:function of (picks, past returns)",
             "stocks",
             choices=("equal", "forecast", "inverse_vol"),
@@ -194,7 +196,7 @@ class BacktestConfig:
     phase: Annotated[int, _count("sessions before the first signal", scope="rebalances", least=0)] = 0
     last_period: Annotated[
         Literal["full", "partial"],
-        Setting("leave out a last period shorter than the horizon, or hold it", scope="rebalances"),
+        Setting("leave out a last holding period shorter than the horizon, or include it", scope="rebalances"),
     ] = "full"
     delisting: Annotated[
         Delisting, Setting("last, -30%, zero or flat: price of a ticker that stopped trading", metavar="POLICY")
@@ -202,13 +204,17 @@ class BacktestConfig:
     max_missing: Annotated[
         float,
         Setting(
-            "most candidates without an entry", "checks", metavar="FRACTION", most=1.0, expected="a fraction in [0, 1]"
+            "maximum fraction of candidates without an entry",
+            "checks",
+            metavar="FRACTION",
+            most=1.0,
+            expected="a fraction in [0, 1]",
         ),
     ] = 0.05
     allow_lookahead: Annotated[
         str | None,
         Setting(
-            "run even if it may know its future; the report shows the reason",
+            "run despite possible look-ahead bias; the report shows the reason",
             "checks",
             metavar="REASON",
             bare="allowed on the command line",
@@ -218,23 +224,23 @@ class BacktestConfig:
     cost_model: Annotated[
         str, Setting(f"{', '.join(COSTS)} or module:attribute; …?field=value", metavar="NAME", expected="a name")
     ] = added_in(2, default="proportional")
-    sessions_per_year: Annotated[
-        int | None, _count("that annualize the figures (measured from the data)", most=366)
-    ] = added_in(3, default=None)
+    sessions_per_year: Annotated[int | None, _count("used to annualize (measured from the data)", most=366)] = added_in(
+        3, default=None
+    )
     group_neutral: Annotated[bool, Setting("spread picks and weights evenly over the groups of --groups", "stocks")] = (
         added_in(4, default=False)
     )
-    max_per_group: Annotated[int | None, _count("most picks of one group of --groups (no limit)", "stocks")] = added_in(
+    max_per_group: Annotated[int | None, _count("maximum picks per group of --groups (no limit)", "stocks")] = added_in(
         4, default=None
     )
     max_weight: Annotated[
         float | None,
-        _share("most of the capital in one name; the excess goes to the others, then stays cash", "stocks"),
+        _share("maximum weight of a ticker; the excess goes to the other picks, the rest stays in cash", "stocks"),
     ] = added_in(4, default=None)
     min_dollar_volume: Annotated[
         float | None,
         Setting(
-            "candidates need this mean dollar volume up to the signal (no limit)",
+            "minimum mean dollar volume of a candidate up to the signal (no limit)",
             "stocks",
             "rebalances",
             metavar="AMOUNT",
@@ -244,13 +250,11 @@ class BacktestConfig:
     ] = added_in(4, default=None)
     volume_sessions: Annotated[
         int,
-        _count(
-            "sessions of the means of --min-dollar-volume and --max-volume-share", "stocks", "rebalances", most=1_000
-        ),
+        _count("sessions averaged by --min-dollar-volume and --max-volume-share", "stocks", "rebalances", most=1_000),
     ] = added_in(4, default=20)
     max_volume_share: Annotated[
         float | None,
-        _share("most of the mean dollar volume before a fill, and at a close of its session's, to fill (no limit)"),
+        _share("maximum fill, as a fraction of the mean dollar volume before it and, at a close, of its session's"),
     ] = added_in(4, default=None)
     short: Annotated[
         Literal["none", "bottom", "worst-clusters"],
@@ -260,14 +264,14 @@ class BacktestConfig:
             bare="bottom",
         ),
     ] = added_in(4, default="none")
-    short_weight: Annotated[float, _share("sold short, as a fraction of the capital", "stocks")] = added_in(
+    short_weight: Annotated[float, _share("short exposure, as a fraction of the capital", "stocks")] = added_in(
         4, default=1.0
     )
     borrow_rate: Annotated[
-        float, _fraction("a year on the value of shares sold short, for each calendar day / 365")
+        float, _fraction("yearly rate on the value of shares sold short, accrued per calendar day / 365")
     ] = added_in(4, default=0.0)
     margin: Annotated[
-        float, _share("least equity over long and short positions at a close; below it all of them are closed")
+        float, _share("minimum equity / value of long and short positions at a close; below it all are closed")
     ] = added_in(4, default=0.25)
 
     def __post_init__(self) -> None:
@@ -302,7 +306,7 @@ class BacktestConfig:
 
     @property
     def needs_dollars(self) -> bool:
-        """True if candidates or fills depend on the traded value."""
+        """True if candidates or fills depend on the dollar volume."""
         return self.min_dollar_volume is not None or self.max_volume_share is not None
 
     @property
@@ -329,7 +333,7 @@ class BacktestConfig:
             )
 
     def _check_book(self) -> None:
-        """Refuse limits that no book can keep, and settings of shorts without any."""
+        """Refuse limits that no portfolio can keep, and settings of shorts without any."""
         sides = max(1.0, self.short_weight) if self.short != "none" else 1.0
         if self.max_weight is not None and self.max_weight * self.top_k < sides - 1e-9:
             raise InputError(
@@ -341,7 +345,7 @@ class BacktestConfig:
         elif self.margin * (1.0 + self.short_weight) > 1.0:
             raise InputError(
                 f"margin is {self.margin:g}, but a book that is 100% long and {self.short_weight:.0%} short begins "
-                f"with equity of {1.0 / (1.0 + self.short_weight):.2f} of its positions; give less of either"
+                f"with equity of {1.0 / (1.0 + self.short_weight):.2f} of its positions; reduce one of them"
             )
         limited = {"short": self.short != "none", "max_volume_share": self.max_volume_share is not None}
         if self.rebalance == "net" and any(limited.values()):
@@ -349,10 +353,10 @@ class BacktestConfig:
             raise InputError(f"rebalance net does not know {name}; leave {name} out, or rebalance by liquidate")
 
     def _check_no_short(self) -> None:
-        """Refuse settings that only a book with shorts has."""
+        """Refuse settings that only portfolios with shorts have."""
         for name in ("short_weight", "borrow_rate", "margin"):
             if getattr(self, name) != getattr(BacktestConfig, name):
-                raise InputError(f"{name} is for a book with shorts; give short too (bottom or worst-clusters)")
+                raise InputError(f"{name} needs short positions; also give short (bottom or worst-clusters)")
 
 
 @cache

@@ -25,11 +25,11 @@ def check_lookahead(
 
     Args:
         config: may allow look-ahead, with a reason.
-        inputs: the filter records what its ranking knew, the encoder the last day of its training, if known.
+        inputs: the filter records the data used by its ranking, the encoder the last day of its training, if known.
         first_signal: day of the first decision.
 
     Returns:
-        False, or why look-ahead was allowed and what the run knows.
+        False, or the reason why look-ahead was allowed and the data that it concerns.
 
     Raises:
         LookaheadError: look-ahead that the settings do not allow.
@@ -47,14 +47,14 @@ def check_lookahead(
         return False
     if config.allow_lookahead is None:
         raise LookaheadError(
-            f"a decision on {day_text(first_signal)} would know its future: {found}; start later, rank or train on an "
-            "earlier past, or say --allow-lookahead with a reason"
+            f"a decision on {day_text(first_signal)} would have look-ahead bias: {found}; start later, rank or train "
+            "on an earlier period, or give --allow-lookahead a reason"
         )
     return f"{config.allow_lookahead} ({found})"
 
 
 def _training_overlap(spec: EncoderSpec, sessions: Days, first_signal: np.datetime64) -> str | None:
-    """Say why an encoder may have learned from returns after a day: its training days, and its longest horizon after
+    """Return why an encoder may have learned from returns after a day: its training days, and its longest horizon after
     them, end too late; None if they do not, or if its training period is not recorded."""
     if spec.train_end is None:
         return None
@@ -89,35 +89,36 @@ def check_missing(config: BacktestConfig, setup: RunSetup, signals: SignalGrid) 
     missing, total = int(absent.sum()), int(setup.candidates.sum())
     share = missing / total if total else 0.0
     if share > config.max_missing:
-        raise InputError(_describe_missing(config, setup, absent, total))
+        raise InputError(_describe_missing(config, setup, absent, total, scores=signals.of_scores))
     return share
 
 
-def _describe_missing(config: BacktestConfig, setup: RunSetup, absent: Bool, total: int) -> str:
-    """Describe the missing signals, shape (R, N), and the fix that applies: no build helps a listing that is too young.
+def _describe_missing(config: BacktestConfig, setup: RunSetup, absent: Bool, total: int, *, scores: bool) -> str:
+    """Describe the missing signals, shape (R, N), and the fix that applies: a build cannot encode too recent a listing.
 
-    A listing may be too young if others have entries on its day, and it has fewer prices than any of these ever had.
+    A listing may be too recent if others have entries on its day, and it has fewer prices than any of these ever had.
     """
     sessions, missing, found = setup.sessions, int(absent.sum()), setup.candidates & ~absent
     priced = np.cumsum(~np.isnan(sessions.history.close), axis=0)[sessions.first + setup.schedule.signal]
+    entry, make = ("score", "give scores of") if scores else ("entry", "build the cache for")
     least = int(priced[found].min(initial=np.iinfo(np.int64).max))
     young = absent & (priced < least) & found.any(axis=1, keepdims=True)
-    too_young = f"fewer prices than any candidate with an entry ({least:,}): if too few for a window, no build helps"
+    too_young = f"fewer prices than any candidate with an {entry} ({least:,}): if too few for a window, no build helps"
     row, column = np.argwhere(absent & ~young if (absent & ~young).any() else absent)[0]
     tickers = np.asarray(sessions.tickers)
     never = tickers[absent.any(axis=0) & ~found.any(axis=0)]
     partly = (
-        f", or name the others with --tickers: {len(never)} of {len(tickers)} tickers have no entry on any day "
+        f", or name the others with --tickers: {len(never)} of {len(tickers)} tickers have no {entry} on any day "
         f"({', '.join(never[:3])}{', …' if len(never) > 3 else ''})"
         if 0 < len(never) < len(tickers)
         else ""
     )
-    fix = f"build the cache for these days and tickers, start later, or raise --max-missing{partly}"
+    fix = f"{make} these days and tickers, start later, or raise --max-missing{partly}"
     if young.sum() == missing:
         fix = f"all have {too_young}; start later, give a --membership, or raise --max-missing, otherwise {fix}"
     elif young.any():
         fix += f"; {int(young.sum()):,} have {too_young}"
     return (
-        f"{missing / total:.1%} of the candidates ({missing} of {total}) have a price but no entry, more than "
+        f"{missing / total:.1%} of the candidates ({missing} of {total}) have a price but no {entry}, more than "
         f"{config.max_missing:.1%}; the first is {tickers[column]} on {day_text(setup.signal_days[row])}; {fix}"
     )

@@ -37,7 +37,7 @@ class Sessions:
     days: Days
     """Sessions of the run, shape (S,)."""
     tickers: tuple[str, ...]
-    """Universe of N names, sorted."""
+    """Universe of N tickers, sorted."""
     history: PriceTable
     """Prices of the universe from the beginning of the file to the last session of the run."""
     first: int
@@ -85,7 +85,7 @@ class Sessions:
         """Return the prices of C tickers, and the limits of their fills, as a simulation needs them.
 
         Raises:
-            InputError: fills at the open, and the prices have no opens; or limits of volume without dollar volumes.
+            InputError: fills at the open, and the prices have no opens; or volume limits without dollar volumes.
         """
         close = self.close[:, columns]
         return Market(
@@ -96,9 +96,9 @@ class Sessions:
         )
 
     def _capacity(self, columns: Int64, config: BacktestConfig) -> Float64:
-        """Return the most that may be filled of C tickers on each session, in currency units; shape (S, C).
+        """Return the maximum fill of C tickers on each session, in currency units; shape (S, C).
 
-        It is a share of the mean before the session and, at a close, which knows it, of the session's own.
+        It is a fraction of the mean dollar volume before the session and, at a close, also of the session's own.
         """
         assert config.max_volume_share is not None
         most = self._dollars(config.volume_sessions)[:-1, columns]
@@ -107,7 +107,7 @@ class Sessions:
         return config.max_volume_share * most
 
     def liquid(self, rows: Int64, config: BacktestConfig) -> Bool | None:
-        """Return the tickers whose mean dollar volume up to each signal is enough, shape (R, N); None without a limit.
+        """Return the tickers with enough mean dollar volume up to each signal, shape (R, N); None without a limit.
 
         Args:
             rows: sessions of the signals, shape (R,).

@@ -26,7 +26,7 @@ class SignalGrid:
     days: Days
     """shape (D,), ascending."""
     tickers: tuple[str, ...]
-    """N names, sorted."""
+    """N tickers, sorted."""
     horizons: tuple[int, ...]
     """H horizons of the forecasts, in sessions."""
     found: Bool
@@ -39,6 +39,8 @@ class SignalGrid:
     """−1 if not found or not assigned; shape (D, N)."""
     distance: Float32
     """Distance to the centroid of the cluster, NaN if there is none; shape (D, N)."""
+    of_scores: bool = False
+    """The forecasts are a table of scores, which no build completes."""
 
     def select(self, days: Days, tickers: tuple[str, ...]) -> SignalGrid:
         """Return the signals of some days and tickers, in this order.
@@ -122,6 +124,7 @@ def read_signals(
             confidence=confidence,
             cluster=cluster,
             distance=distance,
+            of_scores=not lookup.horizons,
         )
         for cluster, distance in (_cached_clusters(filter, days, tickers, valid) for filter in filters)
     )
@@ -170,7 +173,7 @@ def check_clusters(filter: CandidateFilter | None, spec: EncoderSpec | None) -> 
 
 
 def _valid(lookup: SignalReader, days: Days, tickers: tuple[str, ...], requested: Bool) -> Bool:
-    """Return the requested cells with a valid entry: the cached cluster of a stale one is of a different vector."""
+    """Return the requested cells with a valid entry: a stale one has the cached cluster of a different vector."""
     row, column = np.nonzero(requested)
     valid = np.zeros(requested.shape, dtype=np.bool_)
     valid[row, column] = lookup.valid(days[row], np.asarray(tickers)[column])

@@ -1,4 +1,4 @@
-"""Mean traded value of tickers, known before each session."""
+"""Mean dollar volume of tickers, known before each session."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from encash.errors import InputError
 
 
 def mean_before(dollars: Float64, sessions: int) -> Float64:
-    """Return the mean traded value over the sessions before each one, shape (T + 1, N); row T is that of the next one.
+    """Return the mean dollar volume over the sessions before each one, shape (T + 1, N); row T is that of the next one.
 
-    A session without a trade counts as 0; of fewer sessions than asked for, the mean is that of those there are, and
+    A session without a trade counts as 0. If fewer sessions than requested are available, the mean is over those;
     before the first it is 0. The values of a session change no row up to its own.
 
     Args:
-        dollars: traded value in currency units of the day, NaN if unknown or not traded; shape (T, N).
-        sessions: most sessions of a mean.
+        dollars: dollar volume in currency units of the day, NaN if unknown or not traded; shape (T, N).
+        sessions: maximum number of sessions of a mean.
 
     >>> mean_before(np.array([[3.0], [np.nan], [6.0]]), 2).ravel().tolist()
     [0.0, 3.0, 1.5, 3.0]
@@ -31,7 +31,7 @@ def mean_before(dollars: Float64, sessions: int) -> Float64:
 
 
 def refuse_unknown(dollars: Float64 | None, traded: Bool, first: int, tickers: tuple[str, ...]) -> Float64:
-    """Return the traded value of a run, shape (T, N); refuse prices without it, or a ticker without it.
+    """Return the dollar volume of a run, shape (T, N); refuse prices without it, or a ticker without it.
 
     Args:
         dollars: as the prices have it, from the beginning of the file; None if they do not.
@@ -40,7 +40,7 @@ def refuse_unknown(dollars: Float64 | None, traded: Bool, first: int, tickers: t
         tickers: N names.
 
     Raises:
-        InputError: says what to do.
+        InputError: the prices, or a ticker, have no dollar volume.
     """
     if dollars is None:
         raise InputError(

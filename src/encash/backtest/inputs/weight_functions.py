@@ -1,4 +1,4 @@
-"""Weights by a function of the user: its identity, the call, and the checks of what it returns."""
+"""Weights by a user's function: its identity, the call, and the checks of its result."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def function_weights(
 ) -> Float64:
     """Return the weights of a function for each rebalance, shape (R, k).
 
-    The function receives copies of what is known at the close of the signal: the names that were picked, and the
-    daily returns of the sessions up to the signal, NaN where a name has no price.
+    The function receives copies of what is known at the close of the signal: the picked tickers, and the
+    daily returns of the sessions up to the signal, NaN where a ticker has no price.
 
     Args:
         text: ``module:attribute``.
         past: prices of N tickers up to each of R signals.
         column: picks, −1 for none; shape (R, k).
-        sessions: most returns to pass.
-        short: pass the negative returns, which are those of being short.
+        sessions: maximum number of returns to pass.
+        short: pass the negative returns, which are those of short positions.
 
     Raises:
         InputError: the function fails, or returns something other than one finite weight per pick, 0 or more and at
@@ -143,7 +143,7 @@ def _source_hash(name: str, function: WeightFunction) -> str:
 
     Raises:
         InputError: there is no such file.
-        MismatchError: it has changed since this process saw it first: the function that would run is that of before.
+        MismatchError: it has changed since this process first read it, so that the old function would run.
     """
     defined = function if inspect.isroutine(function) or isinstance(function, type) else type(function)
     names = (getattr(inspect.unwrap(defined), "__module__", None), name.partition(":")[0])

@@ -1,4 +1,4 @@
-"""Picks of books with group limits or a short side: which of the ranked candidates each side may take."""
+"""Picks with group limits or a short side: which of the ranked candidates each side may take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GroupRules:
     neutral: bool = False
     """Take the best of each group, then the second of each, and so on."""
     most: int | None = None
-    """Most picks of a group on one side; None for no limit."""
+    """Maximum picks per group and side; None for no limit."""
 
 
 def pick_by_group(score: Float64, top_k: int, groups: GroupRules | None) -> Int64:
@@ -48,7 +48,7 @@ def pick_by_group(score: Float64, top_k: int, groups: GroupRules | None) -> Int6
 
 
 def disjoint_sides(score: Float64, long: Bool, short: Bool, groups: GroupRules | None) -> tuple[Bool, Bool]:
-    """Return the candidates of the long and of the short side, such that no name is on both.
+    """Return the candidates of the long and of the short side, such that no ticker is on both.
 
     Of the candidates of both sides, the upper half by score stays long and the lower half short; of an odd number, one
     is left out. With neutral groups the halves are those of each group, and a group that one side cannot hold is left

@@ -44,7 +44,7 @@ class Ledger:
 
         Args:
             spreadsheet: put an apostrophe before each ticker that a spreadsheet would run as a formula (one that
-                begins with ``=``, ``+``, ``-`` or ``@``), so that it is shown as text. Such a file is for people: a
+                begins with ``=``, ``+``, ``-`` or ``@``), so that it is shown as text. Such a file is for humans: a
                 replay reads the ledger without.
         """
         text = io.StringIO()

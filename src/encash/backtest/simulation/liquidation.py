@@ -14,7 +14,7 @@ from encash.backtest.simulation.simulation_types import Execution, Holdings, Rul
 
 @dataclass(frozen=True, kw_only=True)
 class _Lots:
-    """Positions that may be bought, whatever the capital; all arrays have shape (R, K)."""
+    """Positions that may be bought, independent of the capital; all arrays have shape (R, K)."""
 
     open: Bool
     """Wanted, with a price to buy at."""
@@ -28,7 +28,7 @@ class _Lots:
 
 
 def trade_by_liquidation(market: Market, targets: Targets, rules: Rules) -> Execution:
-    """Trade accounts that sell everything at an exit and buy the next names with the proceeds."""
+    """Trade accounts that sell everything at an exit and buy the next picks with the proceeds."""
     lots = _plan(market, targets, rules)
     shares = _invest(lots, targets, rules, len(market.close))
     held = shares > 0

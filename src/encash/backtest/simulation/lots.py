@@ -1,20 +1,20 @@
-"""Rebalancing by liquidation, session by session: for books with short positions, or with fills limited by volume.
+"""Rebalancing by liquidation, session by session: for portfolios with short positions or volume limits.
 
 The conventions are those of `simulate`, and these:
 
 - **Limits.** A fill takes at most the capacity of its ticker on its session, all accounts together, buys and sales
-  apart. What a buy (or a short sale) cannot take stays idle until the next rebalance of the account; what a sale (or
-  a cover) cannot take is traded on the following sessions, as far as each allows. Settlements of delisted tickers are
-  no fills. What is still held on the last session stays marked at its last close.
-- **Shorts.** An account is worth its cash less its shorts plus its longs. A rebalance divides the cash less the value
+  separately. The unfilled part of a buy (or a short sale) stays idle until the next rebalance of the account; that of a
+  sale (or a cover) is traded in the following sessions, as far as each allows. Settlements of delisted tickers do not
+  count as fills. What is still held on the last session stays marked at its last close.
+- **Shorts.** An account is worth its cash less its shorts plus its longs. A rebalance invests the cash less the value
   of shorts that are still open, at the price of the fill or, without one, the last close before it: the proceeds of
-  short sales lie as cash without interest and buy nothing; they pay the fees of those sales. A delisted short is bought
-  back at the price of the policy, but not below the last close: no policy flatters it.
+  short sales are held as cash without interest and buy nothing; they pay the fees of those sales. A delisted short is
+  bought back at the price of the policy, but not below the last close, so that no policy favors it.
 - **Borrow fees.** A position that is short at a close pays its value at that close, times the rate, times the calendar
   days until the next session over 365, on that session.
 - **Margin.** If the equity of an account with shorts is below `Rules.margin` of the value of its longs and shorts at a
   close, all its positions are closed from the next session on, and it waits for its next rebalance. An account whose
-  equity is 0 or less opens nothing.
+  equity is 0 or less opens no positions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Part = TypeVar("Part", Trades, Holdings, BorrowFees)
 
 
 def trade_by_lots(market: Market, targets: Targets, rules: Rules) -> Execution:
-    """Trade accounts that close their positions at an exit and open the next ones with what they are worth."""
+    """Trade accounts that close their positions at an exit and reinvest their equity."""
     book = _Book(market, targets, rules)
     by_session: dict[int, list[int]] = {}
     for number, row in enumerate(targets.fill.tolist()):
@@ -222,7 +222,7 @@ class _Book:
         return float(self._cash[account] + lots.shares[own] @ np.where(np.isnan(price), before, price))
 
     def _within_room(self, row: int, column: Int64, side: Int64, shares: Float64, price: Float64) -> Float64:
-        """Return the shares of orders that the capacity of the session leaves, and take them from it.
+        """Return the shares of orders that the remaining capacity of the session allows, and reduce it by them.
 
         Only whole shares if the rules say so.
         """

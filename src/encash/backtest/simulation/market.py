@@ -25,7 +25,7 @@ class Cause(IntEnum):
     DELISTED = 2
     """No later price: sold one session after the last price, under the delisting policy."""
     MARGIN = 3
-    """The equity of the account was below its margin at the close before."""
+    """The equity of the account was below its margin at the previous close."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Market:
     fill: Float64
     """Prices at which trades are filled: closes or opens. Shape (S, C)."""
     capacity: Float64 | None = None
-    """Most currency units of a ticker that may be bought, and as many sold, in a session; shape (S, C); None for no
+    """Currency units of a ticker that may at most be bought, and also sold, in a session; shape (S, C); None for no
     limit."""
     years: Float64 | None = None
     """Years since the session before, for borrow fees; shape (S,); None if nothing is sold short."""

@@ -36,7 +36,7 @@ def pick(forecast: Float32, confidence: Float32, admitted: Bool, *, top_k: int, 
         forecast: shape (R, N); NaN for none.
         confidence: shape (R, N).
         admitted: candidates that the filter kept, shape (R, N).
-        top_k: most names of a rebalance.
+        top_k: maximum number of picks of a rebalance.
         percentile: a fraction p from 0 to below 1: of the n admitted candidates of a rebalance in ascending order of
             confidence, the one in place ``int(n · p)`` is the threshold.
 
@@ -57,7 +57,7 @@ def ranked_scores(forecast: Float32, confidence: Float32, admitted: Bool, *, per
 
 
 def equal_weights(column: Int64) -> Float64:
-    """Return 1 / (names picked) for each name of each rebalance, shape (R, k).
+    """Return 1 / (number of picks) for each pick of each rebalance, shape (R, k).
 
     >>> equal_weights(np.array([[4, 2], [7, -1]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
@@ -82,7 +82,7 @@ def inverse_volatility_weights(column: Int64, deviation: Float64) -> Float64:
 
     Args:
         column: picks, shape (R, k).
-        deviation: of the past returns of each pick, NaN or 0 if unknown; shape (R, k).
+        deviation: standard deviation of each pick's past returns, NaN or 0 if unknown; shape (R, k).
 
     >>> inverse_volatility_weights(np.array([[0, 1]]), np.array([[0.01, 0.03]])).round(6).tolist()
     [[0.75, 0.25]]
@@ -95,13 +95,13 @@ def inverse_volatility_weights(column: Int64, deviation: Float64) -> Float64:
 
 
 def past_deviation(close: Float64, rows: Int64, column: Int64, sessions: int) -> Float64:
-    """Return the deviation (ddof 1) of the daily returns of each pick over the sessions up to its signal.
+    """Return the standard deviation (ddof 1) of each pick's daily returns over the sessions up to its signal.
 
     Args:
         close: the sessions of the run and those before it, shape (T, N).
         rows: session of each signal in `close`, shape (R,).
         column: picks, shape (R, k).
-        sessions: most returns to use; fewer than 2 available returns give NaN.
+        sessions: maximum number of returns; fewer than 2 available returns give NaN.
 
     Returns:
         shape (R, k).

@@ -4,7 +4,7 @@ Conventions, each with a test:
 
 - Every tranche is a separate account. The proceeds of a sale reach the account on the session of the sale and wait for
   its next rebalance, without interest.
-- A pick without a price on its fill session, or one that the money does not pay for (one share, the fixed fee), is not
+- A pick without a price on its fill session, or one that the cash does not cover (one share, the fixed fee), is not
   bought: its share of the capital stays in cash until the next rebalance, and is counted as unfilled.
 - A holding without a price on its exit session is sold at its next price, and marked at its last close until then.
 - A holding whose ticker has no later price in the run is delisted: it is sold one session after its last close at the
@@ -13,7 +13,7 @@ Conventions, each with a test:
 - The equity is cash plus holdings at the close of each session; a buy at the close is worth its market price, so that
   slippage and fees are lost on that session.
 
-Short sales and limits of volume have conventions of their own, in `lots`.
+Short sales and volume limits have conventions of their own, in `lots`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class SimulationResult:
     """In order of session, sales first, then of ticker."""
     holdings: Holdings
     unfilled: int
-    """Buys without a price, or without enough money for one share or the fixed fee; their capital stayed idle."""
+    """Buys without a price, or without enough cash for one share or the fixed fee; their capital stayed idle."""
     borrowed: BorrowFees | None = None
     """Charges for shares sold short; None if nothing was ever sold short."""
     margin_calls: int = 0
     cut: int = 0
-    """Orders that the volume of their session cut or put off."""
+    """Orders that the volume of their session reduced or postponed."""
 
     def count(self, cause: Cause) -> int:
         """Return the number of positions sold for a cause."""

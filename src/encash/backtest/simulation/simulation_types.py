@@ -42,7 +42,7 @@ class Rules:
     borrow_rate: float = 0.0
     """A year, of the value of shares sold short."""
     margin: float = 0.0
-    """Least equity of an account with shorts over the value of all its positions."""
+    """Minimum ratio of the equity of an account with shorts to the value of all its positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,4 +123,4 @@ class Execution:
     margin_calls: int = 0
     """Accounts whose positions were closed because their equity fell below the margin, each time it happened."""
     cut: int = 0
-    """Orders that the volume of their session cut or put off."""
+    """Orders that the volume of their session reduced or postponed."""

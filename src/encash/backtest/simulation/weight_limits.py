@@ -10,8 +10,8 @@ _ROUNDING = 1e-12
 
 
 def limited_weights(weight: Float64, most: float | None) -> Float64:
-    """Return weights of at most `most`; the excess goes to the other names in proportion, and what they cannot take
-    stays out.
+    """Return weights of at most `most`; the excess goes to the other tickers in proportion, and what they cannot take
+    is not invested.
 
     Args:
         weight: 0 or more, shape (R, k).
@@ -39,13 +39,13 @@ def limited_weights(weight: Float64, most: float | None) -> Float64:
 def neutral_weights(weight: Float64, group: Int64, most: float | None = None) -> Float64:
     """Return weights whose sum is the same in each group that has a pick; within a group they keep their proportions.
 
-    If a limit of one name keeps a group below its share, every group gets what that group can hold, and the rest stays
-    out: a book is neutral before it is invested.
+    If the position limit keeps a group below its share, every group gets what that group can hold, and the rest is not
+    invested: neutrality comes before full investment.
 
     Args:
         weight: 0 or more, shape (R, k).
         group: group of each pick, −1 for none; shape (R, k).
-        most: most of one name; None for no limit.
+        most: maximum weight of a ticker; None for no limit.
 
     >>> neutral_weights(np.array([[0.4, 0.4, 0.2]]), np.array([[0, 0, 1]])).tolist()
     [[0.25, 0.25, 0.5]]

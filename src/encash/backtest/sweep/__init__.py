@@ -1,1 +1,1 @@
-"""Sweeps: a grid of runs on one reading of the signals, with a journal, workers and a table."""
+"""Sweeps: a grid of runs on signals that are read once, with a journal, workers and a table."""

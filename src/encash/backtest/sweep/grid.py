@@ -21,7 +21,7 @@ from encash.serialization import identity
 from encash.text_files import read_toml
 
 MOST_RUNS = 100_000
-"""Most runs of one grid; more are refused before anything is expanded."""
+"""Maximum number of runs in a grid; more are refused before anything is expanded."""
 _FILTER_KEYS = ("filter", "keep")
 _SECTIONS = ("base", "grid", "random")
 _SHOWN = 80

@@ -93,7 +93,7 @@ class Journal:
         return np.asarray(stored[starts[:, None] + np.arange(width)], dtype=np.float64)
 
     def _load(self, data: str) -> None:
-        """Load the complete rows of an earlier sweep, or start the folder; a head without rows binds no later sweep.
+        """Load the complete rows of an earlier sweep, or start the folder; a header without rows is replaced.
 
         Complete rows are not written again, so that a crash here loses nothing.
         """
@@ -135,7 +135,7 @@ class Journal:
         """Return where the returns of each row end, in bytes.
 
         Raises:
-            FormatError: a row that is not one, or whose returns do not follow those of the row before.
+            FormatError: an invalid row, or one whose returns do not follow those of the row before.
         """
         ends: list[int] = []
         for number, row in enumerate(rows, start=2):

@@ -1,4 +1,4 @@
-"""Sweeps: many backtests on one reading of the signals, in parallel and resumable, with every trial counted.
+"""Sweeps: many backtests on signals that are read once, in parallel and resumable, with every trial counted.
 
 The folder of a sweep holds its journal and at the end `sweep.parquet` and `sweep.json`; `write_best` adds a run folder,
 `best`. A run that is in the journal is not run again.
@@ -56,7 +56,7 @@ class SweepResult:
     note: str
     """Reason why overfitting is not judged, empty if it is."""
     staleness: str
-    """``checked`` if the entries of all runs were compared with the data of their time."""
+    """``checked`` if the entries of all runs were compared with the data when they ran."""
     unchecked: int
     """Runs in the folder without a checksum, which an earlier version wrote: a change of their figures is not
     noticed."""
@@ -112,7 +112,7 @@ def run_sweep(
 
     Raises:
         InputError: no points, a point that does not fit the data, or fewer than 1 worker.
-        LookaheadError: the filter or the encoder of a point has seen days of its run.
+        LookaheadError: the filter or the encoder of a point was fitted on days of its run.
         MismatchError: the folder holds a sweep of other data, or clusters are of a different encoder.
         ConflictError: another sweep is writing into the folder.
         WorkError: the folder cannot be written.
@@ -234,8 +234,8 @@ def _judged(journal: Journal, rows: Sequence[Mapping[str, Any]]) -> tuple[Overfi
 
 
 def _data_fingerprint(inputs: BacktestInputs) -> str:
-    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates, and what only some
-    books need, if it was read: groups and dollar volumes."""
+    """Return the identity of the data that all runs of a folder share: prices, encoder, candidates, and, if they were
+    read, groups and dollar volumes."""
     prices, candidates, forecasts = inputs.prices, inputs.candidates, inputs.lookup.forecast_fingerprint
     listed: Any = None
     if candidates is not None and not isinstance(candidates, Sequence):

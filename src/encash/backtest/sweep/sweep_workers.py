@@ -1,4 +1,4 @@
-"""Runs of a sweep on one reading of the signals, in this process or in several."""
+"""Runs of a sweep on signals that are read once, in this process or in several."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SweepData:
     """By the name of the filter whose clusters it holds."""
     filters: Mapping[str, CandidateFilter]
     staleness: str = "not checked"
-    """``checked`` if all entries were compared with the present data."""
+    """``checked`` if all entries were compared with the current data."""
     opened: dict[tuple[Any, ...], Sessions] = field(default_factory=dict)
 
     def sessions(self, config: BacktestConfig) -> Sessions:
@@ -59,7 +59,7 @@ def read_sweep_data(
 
     Raises:
         InputError: a point that does not fit the data.
-        LookaheadError: the filter or the encoder of a point has seen days of its run.
+        LookaheadError: the filter or the encoder of a point was fitted on days of its run.
         MismatchError: clusters of a different encoder.
     """
     data = SweepData(
@@ -84,7 +84,7 @@ def run_points(points: Sequence[Point], data: SweepData, workers: int | None) ->
     Args:
         points: n points, n ≥ 1.
         data: from `read_sweep_data` for these points.
-        workers: most processes; None for one per core, 1 for this one.
+        workers: maximum number of processes; None for one per core, 1 for this one.
     """
     chunks = [points[at : at + _CHUNK_RUNS] for at in range(0, len(points), _CHUNK_RUNS)]
     processes = min((os.cpu_count() or 1) if workers is None else workers, len(chunks))
@@ -170,6 +170,6 @@ def _widened(setup: RunSetup, tickers: tuple[str, ...]) -> RunSetup:
 
 
 def _setup_key(config: BacktestConfig) -> tuple[Any, ...]:
-    """Return what decides the rebalances and the candidates of a run."""
+    """Return the settings that determine the rebalances and the candidates of a run."""
     drawn = config.seed if config.subset_size else 0
     return (*config.values_of("sessions"), *config.values_of("rebalances"), drawn)

@@ -13,6 +13,7 @@ from encash.arrays import Float32, Int32
 from encash.clusters.geometry import Geometry
 from encash.clusters.rules import AssignmentRule
 from encash.errors import InputError
+from encash.extras import require
 from encash.progress import Progress
 
 
@@ -21,7 +22,7 @@ class Partition:
     """k clusters of n fitted vectors, and the rule by which new ones are assigned."""
 
     centroids: Float32
-    """A representative of each cluster, which maps and matches of clusters use; shape (k, p)."""
+    """A representative of each cluster, used to draw and to match clusters; shape (k, p)."""
     rule: AssignmentRule | None
     """None assigns to the nearest centroid."""
     cluster: Int32
@@ -70,6 +71,8 @@ class Clusterer(ABC):
     """
 
     name: ClassVar[str]
+    extra: ClassVar[str | None] = None
+    """The extra of encash that brings the library of `fit`; None: the core has all it needs."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that are not above zero.
@@ -82,14 +85,23 @@ class Clusterer(ABC):
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise InputError(f"{one.name} is {value}; expected a number above 0")
 
+    def require_installed(self) -> None:
+        """Check that the library of `fit` is installed, before entries are read.
+
+        Raises:
+            MissingExtraError: it is not.
+        """
+        if self.extra is not None:
+            require(self.extra, f"the clusterer {self.name}")
+
     @abstractmethod
     def fit(self, space: Float32, *, k: int, seed: int, progress: Progress | None = None) -> Partition:
         """Fit k clusters; the same vectors and seed give the same bytes.
 
         Args:
-            space: finite vectors, standardized and projected as the user asked; shape (n, p).
-            k: number of clusters, at most that of the distinct vectors.
-            seed: of everything random.
+            space: finite vectors, standardized and projected as configured; shape (n, p).
+            k: number of clusters, at most the number of distinct vectors.
+            seed: of all random choices.
             progress: called with (done, total) steps.
 
         Returns:
@@ -101,7 +113,7 @@ class Clusterer(ABC):
 
 
 def too_many_clusters(k: int, distinct: int, entries: int) -> InputError:
-    """Return the error of a k that the distinct vectors of the entries do not fill."""
+    """Return the error for a k above the number of distinct vectors."""
     return InputError(
         f"k is {k}, but the {entries:,} entries have only {distinct:,} distinguishable vectors, and each cluster needs "
         f"at least one; give k {distinct:,} or less, or more entries"

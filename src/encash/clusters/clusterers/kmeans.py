@@ -21,6 +21,7 @@ class KMeans(Clusterer):
     """k-means (Lloyd, "Least squares quantization in PCM", 1982); a vector belongs to the nearest centroid."""
 
     name = "kmeans"
+    extra = "clusters"
 
     starts: int = 4
     """Runs on a subsample; the best one is refined on all vectors."""
@@ -62,7 +63,7 @@ class _Run:
         return self.lloyd(space, centroids, settings.iterations, steps)[0]
 
     def distinct_start(self, space: Float32) -> Float32:
-        """Compute the centroids of one run from distinct rows, none of which leaves its cluster empty at the beginning.
+        """Compute the centroids of one run from distinct rows, so that no cluster starts empty.
 
         Equal rows among the random starts make empty clusters if k is close to the number of distinct rows.
         """

@@ -1,4 +1,4 @@
-"""The registered clusterers, and how a name becomes one; importing this file imports none of them."""
+"""The registered clusterers and their lookup by name; importing this file imports none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clusterers of scikit-learn: mixtures of normal distributions, and HDBSCAN. Its objects are never stored."""
+"""Clusterers of scikit-learn: mixtures of normal distributions, and HDBSCAN. Its objects are not stored."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class GaussianMixture(Clusterer):
     """A mixture of normal distributions (expectation–maximization); a vector belongs to the most probable one."""
 
     name = "mixture"
+    extra = "clusterers"
 
     covariance: Literal["diag", "spherical", "tied", "full"] = "diag"
     """Covariance of a component; full and tied take p² numbers, so project first (`--pca-components`)."""
     starts: int = 1
     """Runs from different k-means; the most likely one is kept."""
     iterations: int = 200
-    """Most iterations."""
+    """Maximum number of iterations."""
     floor: float = 1e-6
     """Added to each variance."""
 
@@ -66,6 +67,7 @@ class Hdbscan(Clusterer):
     2013); a vector belongs to that of the nearest of some of their points, so that none is noise."""
 
     name = "hdbscan"
+    extra = "clusterers"
 
     min_cluster_size: int = 25
     """Vectors of the smallest region."""

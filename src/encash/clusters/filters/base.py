@@ -43,7 +43,7 @@ class CandidateFilter(ABC):
     periods: tuple[ModelPeriod, ...] = ()
     """In order of their first days: one for a single model, several for a walk."""
     keep_share: float | None = None
-    """Share of the day's candidates to keep, rounded up."""
+    """Fraction of the day's candidates to keep, rounded up."""
     seed: int = 0
     """Seed of its random draws; a part of the identity of every filter."""
     assignments: Assignments | None = None
@@ -54,7 +54,7 @@ class CandidateFilter(ABC):
 
         Raises:
             InputError: no clusters for a filter that needs them, a share outside 0 to 1, a negative seed, or periods
-                whose first days do not rise.
+                whose first days are not ascending.
         """
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more")
@@ -131,7 +131,7 @@ class CandidateFilter(ABC):
         return self.periods[0].first_day if self.periods and self.needs_model else None
 
     def lookahead(self, start: DayLike) -> str | None:
-        """Say why a run from this day would know its future; None if it would not."""
+        """Return why a run from this day would have look-ahead bias; None if it would not."""
         if not self.periods or not self.needs_model:
             return None
         period = self.periods[0]
@@ -188,7 +188,7 @@ class CandidateFilter(ABC):
         """Return the same filter with the worst clusters of the ranking in place of the best.
 
         Raises:
-            InputError: a filter that does not only ask which clusters are the best, or clusters without a ranking.
+            InputError: a filter that depends on more than which clusters are the best, or clusters without a ranking.
         """
         if not (self.decides_by_cluster or self.needs_static):
             raise InputError(

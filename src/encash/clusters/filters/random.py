@@ -20,7 +20,7 @@ class Random(CandidateFilter):
 
     @property
     def needs_model(self) -> bool:
-        """False with a share: then no clusters say how many to keep."""
+        """False with a share: then the number to keep does not depend on clusters."""
         return self.keep_share is None
 
     def keep(self, days: Days, tickers: tuple[str, ...], candidates: Bool, cluster: Int32, distance: Float32) -> Bool:

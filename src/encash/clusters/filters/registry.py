@@ -1,4 +1,4 @@
-"""The registered filters, and how a name becomes a class; importing this file imports none of them."""
+"""The registered filters and their lookup by name; importing this file imports none of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def filter_names() -> tuple[str, ...]:
 
 
 def is_filter(name: str) -> bool:
-    """Say if a name can be a filter: a registered one, no filter, ``module:attribute`` or an entry point.
+    """Return whether a name can be a filter: a registered one, no filter, ``module:attribute`` or an entry point.
 
     >>> is_filter("hard"), is_filter("my_filters:Semiconductors"), is_filter("soft")
     (True, True, False)

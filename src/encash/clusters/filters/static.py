@@ -13,7 +13,7 @@ from encash.clusters.periods import active_period
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Static(CandidateFilter):
-    """Tickers that were in a best cluster at the end of the fit, whatever their clusters are later."""
+    """Tickers that were in a best cluster at the end of the fit, regardless of their later clusters."""
 
     name = "static"
     needs_static = True

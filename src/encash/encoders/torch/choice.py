@@ -29,7 +29,7 @@ LONG_CALL = 0.5
 SHORT_CALL = 0.05
 """Seconds below which a call is too short to measure: it gets more windows."""
 FEW_WINDOWS, MANY_WINDOWS = 8, 64
-"""Least windows of a measured call, and those of a call that would be too short."""
+"""Minimum number of windows in a measured call, and those of a call that would be too short."""
 GATE_SECONDS = 3.0
 """Time in which float32 encodes the windows on which agreement is measured."""
 FEWEST_WINDOWS, MOST_WINDOWS = 12, 2048

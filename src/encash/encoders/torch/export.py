@@ -18,7 +18,7 @@ from encash.encoders.torch.quiet import quiet
 from encash.errors import InputError, MissingExtraError
 
 LARGEST_FILE = 2**31 - 2**20
-"""Most bytes of weights in one ONNX file: the format is limited to 2³¹ bytes with the graph."""
+"""Maximum bytes of weights in one ONNX file: the format is limited to 2³¹ bytes with the graph."""
 
 
 class _Outputs(nn.Module):

@@ -90,9 +90,9 @@ def read_checkpoint(path: str | Path, *, config: str | Path | None = None, ignor
     try:
         named = plain_names(parts.state)
         state = drop_weights(named, ignored)
-        _check_plain(path, state)
         assert parts.config is not None
-        layout = read_layout(parts.config, {name: tuple(value.shape) for name, value in state.items()})
+        layout = read_layout(parts.config, {name: _shape(name, value) for name, value in state.items()})
+        _check_plain(path, state)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
     return Checkpoint(
@@ -125,15 +125,20 @@ def _read_parts(path: Path) -> Parts:
     return find_parts(load_tensors(path), path)
 
 
-def _check_plain(path: Path, weights: Mapping[str, Any]) -> None:
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, Tensor):
+        raise FormatError(f"{name!r} is not a tensor; save the state dict of the model")
+    return tuple(value.shape)
+
+
+def _check_plain(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Refuse what is not a plain tensor of numbers, and weights that are larger than their file: sparse ones, and
     shapes that repeat a few stored values."""
     for name, value in weights.items():
-        if not isinstance(value, Tensor):
-            raise FormatError(f"{name!r} is not a tensor; save the state dict of the model")
-        if value.layout != torch.strided or value.is_quantized or not value.is_floating_point():
+        if value.is_meta or value.layout != torch.strided or value.is_quantized or not value.is_floating_point():
             raise FormatError(
-                f"the weight {name} is sparse, quantized or {value.dtype}; save the plain state dict of the model"
+                f"the weight {name} is {'without data' if value.is_meta else f'sparse, quantized or {value.dtype}'}; "
+                "save the plain state dict of the model"
             )
     declared = sum(value.numel() * value.element_size() for value in weights.values())
     check_declared("its weights", declared, os.path.getsize(path))

@@ -37,7 +37,7 @@ FUNCTIONS = frozenset((
 ))  # fmt: skip
 """Functions that torch writes into expressions of sizes."""
 DEEPEST = 200
-"""Most containers within one another."""
+"""Maximum nesting depth of containers."""
 TREE_TYPES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 """Types of inputs and outputs that are made without importing a module."""
 UNUSED = ("metadata", "as_string", "as_strings")

@@ -24,8 +24,8 @@ class FeatureConfig:
     membership: Membership | None = None
     """The universe, point in time, within which ranks are taken; ``prices-2`` and later."""
     max_gap: int | None = None
-    """Most weekdays (Monday to Friday) without a bar within one history; None for no limit. After a longer gap, a
-    ticker starts anew: its features warm up again, and no window bridges the gap."""
+    """Maximum number of weekdays (Monday to Friday) without a bar within one history; None for no limit. After a longer
+    gap, a ticker starts anew: its features warm up again, and no window spans the gap."""
 
     def __post_init__(self) -> None:
         """Refuse invalid spans.

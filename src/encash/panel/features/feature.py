@@ -31,7 +31,7 @@ class Needs(StrEnum):
     CLOSE = "the table has no close"
     BAR = "the table has no open, high and low"
     VOLUME = "the table has no volume that is comparable across days (adjusted for splits like the prices)"
-    DOLLARS = "the traded value is not known: it needs close and volume before adjustment, or both adjusted for splits"
+    DOLLARS = "the dollar volume is unknown: it needs close and volume before adjustment, or both adjusted for splits"
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,9 @@ PRICES_1 = FeatureSet(
     name="prices-1",
     summary="returns, volatilities, ranges, volumes, and ranks among all tickers of the table",
     warning=(
-        "prices-1 knows later splits and dividends in dollar_volume_level and, by its ranks, all tickers of the table: "
-        "adding or dropping one changes the features of all; use it only to go on with a model that was trained on it"
+        "prices-1 has look-ahead bias: dollar_volume_level depends on later splits and dividends, and ranks on all "
+        "tickers of the table, so that adding or dropping one changes the features of all; use it only with a model "
+        "that was trained on it"
     ),
     ranks_among_all=True,
     history=FloatHistory,

@@ -19,31 +19,32 @@ row: that is the warm-up of every feature, although most read fewer sessions (co
 
 {{symbols}}
 
-A table without a column leaves out the features that need it; `prepare` lists them as `left_out`. "Dollars" is the
-traded value: raw close × raw volume, or the same product of columns that are both adjusted for splits.
+If a table lacks a column, the features that need it are left out; `prepare` lists them as `left_out`. "Dollars" is the
+dollar volume: raw close × raw volume, or the same product of columns that are both adjusted for splits.
 """
 _COSTS = """
 ## What each choice costs
 
-A cached entry is stale if its window changed. In an ordinary night, some stocks of a table pay dividends or split.
+A cached entry is stale if its window has changed. On a typical night, some stocks pay dividends or split.
 
-| choice | entries that become stale by an event in one stock | by a ticker that is added or dropped |
+| choice | entries that become stale after an event in one stock | after a ticker is added or dropped |
 | --- | --- | --- |
 | `prices-2`, no ranks (default) | none, if the vendor ships raw prices with events or factors, or adjusted prices \
 that are not rounded; otherwise those of that stock | none |
 | `prices-2` with `--membership` | the same; if adjusted prices are rounded and the stock is a member, also entries of \
-days on which its rank changes places with another's | none, if it is not a member; if it is, those of all on its days |
-| `prices-1` | those of that stock and, by its ranks, of all others: 16% to 21% in a night with six \
+other members on days on which the order of their ranks changes | none, if it is not a member; otherwise those of all \
+members on its days |
+| `prices-1` | those of that stock and, through its ranks, of all others: 16% to 21% on a night with six \
 events among 403 stocks | all |
 
-- The chance that a multiplied price changes a value of `prices-2` is 5·10⁻¹⁰ at most, if prices are shipped in full
+- The probability that rescaling a price changes a value of `prices-2` is at most 5·10⁻¹⁰, if prices are shipped in full
   double precision. Prices in single precision (float32) count as rounded.
-- Ranks say how a stock compares with its universe, which its own history cannot. They need a list of members by day:
-  a universe of today's survivors would know who survived.
+- Ranks compare a stock with its universe, which its own history cannot do. They need a point-in-time list of members:
+  a universe of today's survivors has survivorship bias.
 - `--max-gap N` costs a ticker one warm-up and one lookback of entries after each gap of more than N weekdays. Without
-  it, a window reaches over the gap, and a symbol that was used again carries the history of the former company.
-- `dollar_volume_level` needs the traded value. Adjusted prices of an unknown basis do not give it: their past dollars
-  would know later dividends.
+  it, windows span the gap, and a reused symbol inherits the history of the former company.
+- `dollar_volume_level` needs the dollar volume. Adjusted prices of an unknown basis do not provide it: their past
+  dollar volumes would depend on later dividends.
 """
 _RANKS = """\
 Ranks (`rank_<name>`) are added for {names}: the share of the other members of the universe below the value

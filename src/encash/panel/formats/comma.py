@@ -112,7 +112,7 @@ class Csv(TableFormat):
 
 
 def is_date_text(text: str) -> bool:
-    """Say if a text has the form of a date or of an epoch.
+    """Return whether a text has the form of a date or of an epoch.
 
     >>> is_date_text("2024-01-02"), is_date_text("02.01.2024"), is_date_text("Open"), is_date_text("10.5")
     (True, True, False, False)
@@ -121,7 +121,7 @@ def is_date_text(text: str) -> bool:
 
 
 def is_number_text(text: str) -> bool:
-    """Say if a text has the form of a number, with separators, a currency sign or a unit.
+    """Return whether a text has the form of a number, with separators, a currency sign or a unit.
 
     >>> is_number_text("1,234.5"), is_number_text("$10"), is_number_text("718.5M"), is_number_text("AAPL")
     (True, True, True, False)
@@ -130,7 +130,7 @@ def is_number_text(text: str) -> bool:
 
 
 def is_data_row(cells: list[str]) -> bool:
-    """Say if the cells are a row of data, not names: a date and a number among them, and no other words than tickers.
+    """Return whether the cells are data, not names: a date and a number among them, and no words other than tickers.
 
     >>> is_data_row(["2024-01-02", "AAPL", "10.5"]), is_data_row(["date", "7203", "6758"])
     (True, False)
@@ -145,7 +145,7 @@ def is_data_row(cells: list[str]) -> bool:
 
 
 def _has_unclear_dots(rows: list[list[str]]) -> bool:
-    """Say if numbers have three digits after a point, and none shows that the point is the decimal mark."""
+    """Return whether numbers have three digits after a point, and none shows that the point is the decimal mark."""
     cells = [cell.strip() for row in rows for cell in row]
     clear = re.compile(r"[-+]?(\d*\.(\d{0,2}|\d{4,})|\d{4,}\.\d+|0\.\d+)")
     return any(re.fullmatch(r"[-+]?\d{1,3}\.\d{3}", cell) for cell in cells) and not any(map(clear.fullmatch, cells))
@@ -213,7 +213,7 @@ def _names(rows: list[list[str]]) -> tuple[list[str], int]:
 
 
 def _is_level(row: list[str], width: int) -> bool:
-    """Say if a line is a second line of names: all of them words, under a first cell that names the level."""
+    """Return whether a line is a second line of names: all of them words, under a first cell that names the level."""
     return (
         len(row) == width
         and row[0].lower() in _LEVEL_NAMES

@@ -294,7 +294,7 @@ def _order(forms: list[re.Match[str]], rules: DateRules) -> tuple[_Order, tuple[
     mark = unclear["mark"]
     raise rules.refuse(
         repr(unclear.string),
-        "is not a date of one meaning: day or month may be first; state --date-format "
+        "is ambiguous: day or month may be first; state --date-format "
         f"%d{mark}%m{mark}%Y or --date-format %m{mark}%d{mark}%Y".replace("%Y", "%y" if short else "%Y"),
     )
 
@@ -362,11 +362,11 @@ def _trading_days(written: Int64, offset: Float64, rules: DateRules) -> tuple[Da
         utc = pa.array(written - np.nan_to_num(offset).astype(np.int64)).cast(pa.timestamp("us", tz="UTC"))
         local = pc.local_timestamp(utc.cast(pa.timestamp("us", tz=rules.timezone)))
         found: Days = local.to_numpy(zero_copy_only=False).astype("datetime64[D]")
-        return found, (f"{rules.column!r} holds instants, taken as days in {rules.timezone}",)
+        return found, (f"{rules.column!r} has timestamps, read as days in {rules.timezone}",)
     if (reason := _shifted(days, written, offset)) is not None:
         raise rules.refuse(
             f"instants {reason}",
-            "may be of another day at the exchange; state its zone with --timezone, like --timezone Asia/Tokyo",
+            "may belong to a different day at the exchange; state its time zone, like --timezone Asia/Tokyo",
         )
     return days, (f"{rules.column!r} holds times of day, which were left out: the day is the one that is written",)
 
@@ -407,5 +407,5 @@ def _shifted(days: Days, written: Int64, offset: Float64) -> str | None:
 
 
 def _ends_the_day(written: Int64) -> bool:
-    """Say if all instants are in the last minute of a day, as the ends of daily bars are."""
+    """Return whether all instants are in the last minute of a day, as the ends of daily bars are."""
     return bool((written % _DAY >= _DAY - 60_000_000).all())

@@ -82,7 +82,7 @@ def _check_one_unit(shown: str, name: str, given: pa.ChunkedArray, column: pa.Ch
             rare = min(found.to_pylist(), key=lambda pair: pair["counts"])["values"]
             odd = given.filter(pc.fill_null(pc.and_(number, pc.equal(kinds, rare)), False))[0].as_py()
             raise FormatError(
-                f"{shown}: {odd!r} in the column {name!r} has another {what} than other numbers; expected one "
+                f"{shown}: {odd!r} in the column {name!r} has a different {what} than other numbers; expected one "
                 f"{what}, or none, in all of them"
             )
 

@@ -149,7 +149,7 @@ def _roles(
         same = [name for name in by_word[word] if name not in taken]
         if role not in stated and len(same) > 1:
             raise FormatError(
-                f"{shown} has {same[0]!r} and {same[1]!r}, of one meaning; state one: --columns {role}={same[0]}"
+                f"{shown} has {same[0]!r} and {same[1]!r}, which mean the same; state one: --columns {role}={same[0]}"
             )
         if role not in stated and same:
             found[role] = same[0]
@@ -347,7 +347,7 @@ def _check_tickers(shown: str, header: list[str], names: list[str]) -> None:
 
 
 def _reads_as_fields(names: list[str]) -> bool:
-    """Say if opens, highs and lows among the names are fields: only in capitals, beside other names, tickers."""
+    """Return whether opens, highs and lows are fields; in capitals, and beside other names, they are tickers."""
     context = [name for name in names if is_context_field(name)]
     if not context:
         return False

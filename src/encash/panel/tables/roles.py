@@ -190,7 +190,7 @@ def role_of(name: str) -> str | None:
 
 
 def is_field(name: str) -> bool:
-    """Say if a name is that of a field of a price table, never of a ticker, whatever the other names are.
+    """Return whether a name is that of a field of a price table, never of a ticker, whatever the other names are.
 
     >>> [is_field(name) for name in ("close", "SMA_20", "LOW", "AAPL")]
     [True, True, False, False]
@@ -204,7 +204,7 @@ def is_field(name: str) -> bool:
 
 
 def is_context_field(name: str) -> bool:
-    """Say if a name is either a field or a ticker, depending on the names beside it (open, high, low, bid)."""
+    """Return whether a name is either a field or a ticker, depending on the names beside it (open, high, low, bid)."""
     return plain(name) in _CONTEXT
 
 
@@ -246,7 +246,7 @@ def _block_role(field: str) -> str | None:
 
 
 def all_hold_fields(names: list[str]) -> bool:
-    """Say if every name, of two or more, begins or ends with a field, whichever it is (High_AAPL, High_LOW)."""
+    """Return whether every name, of two or more, begins or ends with a field, whichever it is (High_AAPL, High_LOW)."""
     return len(names) > 1 and any(
         halves is not None and all(role_of(field) for field, _ in halves.values())
         for halves in (_affixes(names, _PREFIX), _affixes(names, _SUFFIX))
@@ -254,7 +254,7 @@ def all_hold_fields(names: list[str]) -> bool:
 
 
 def holds_field(name: str) -> bool:
-    """Say if a part of a name is a field that no ticker contains (Close_AAPL, AAPL_volume, a tuple as text)."""
+    """Return whether a part of a name is a field that no ticker contains (Close_AAPL, AAPL_volume, a tuple as text)."""
     if as_pair(name) is not None:
         return True
     words = plain(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).split()

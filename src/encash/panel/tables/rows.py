@@ -137,7 +137,7 @@ def _column(source: Source, table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _is_key(kind: pa.DataType) -> bool:
-    """Say if values of a type may be dates or tickers."""
+    """Return whether values of a type may be dates or tickers."""
     return any(is_kind(kind) for is_kind in _KEYS)
 
 

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from encash.atomic_write import writing
 from encash.errors import EncashError, FormatError, MissingFileError
-from encash.input_files import ARCHIVE_ERRORS, check_declared, check_regular
+from encash.input_files import ARCHIVE_ERRORS, check_declared, check_regular, place
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
+from encash.remote_files import local_copy
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 _BLOCK_BYTES = 1 << 20
@@ -63,22 +64,23 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[list[Source]]:
         MissingFileError: no such file or folder.
         FormatError: a file in an unknown format, a folder without a table, or a damaged archive.
     """
-    given = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    given = [source] if isinstance(source, str | Path) else list(source)
     if not given:
         raise FormatError("no table of prices is named; expected a file, several, or a folder")
     with ExitStack() as temporary:
         plain: list[Source] = []
         formats: dict[str, TableFormat | None] = {}
-        for found in (file for path in given for file in _files(path, one_of_many=len(given) > 1)):
+        for found in (file for path in given for file in _files(place(path), one_of_many=len(given) > 1)):
             for file in _unpacked(found, temporary):
                 plain.append(_source(file, formats))
         yield plain
 
 
-def _files(path: Path, *, one_of_many: bool) -> list[_Found]:
+def _files(where: str | Path, *, one_of_many: bool) -> list[_Found]:
     """Return a file, or the tables in a folder and its folders."""
+    path = local_copy(where)
     if path.is_file():
-        return [_Found(path=path, shown=str(path), one_of_many=one_of_many, partitions={})]
+        return [_Found(path=path, shown=str(where), one_of_many=one_of_many, partitions={})]
     check_regular(path)
     if not path.is_dir():
         raise MissingFileError(f"{path} does not exist; expected a table of prices ({', '.join(FORMATS)})")

@@ -72,7 +72,7 @@ def _bar(closes: Float64) -> tuple[int, int, tuple[int, int]] | None:
 
 
 def _are_returns(closes: Float64) -> bool:
-    """Say if every column is 1 on average and its changes reverse, as those of prices do not."""
+    """Return whether every column is 1 on average and its changes reverse, unlike those of prices."""
     columns, rows = closes.shape
     if columns < 2 or rows < 20:
         return False
@@ -85,7 +85,7 @@ def _are_returns(closes: Float64) -> bool:
 
 
 def _are_volumes(closes: Float64) -> bool:
-    """Say if the values are large, change by much each day, and their changes reverse, as those of prices do not."""
+    """Return whether the values are large, change by much each day, and the changes reverse, unlike those of prices."""
     with np.errstate(invalid="ignore", divide="ignore"):
         steps = np.diff(np.log(closes), axis=1)
         pairs = steps[:, 1:] * steps[:, :-1]

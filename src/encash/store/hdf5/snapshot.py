@@ -135,7 +135,7 @@ class Hdf5Snapshot(StoreSnapshot):
             if progress is not None:
                 progress(first + len(rows), count)
         if corrupt:
-            findings.append(f"{corrupt:,} vectors are not what was written; {self.repair_hint}")
+            findings.append(f"{corrupt:,} vectors are damaged (checksums differ); {self.repair_hint}")
         return StoreCheck(
             checked=count, corrupt=corrupt, duplicates=0, not_finite=0, damaged=none, findings=tuple(findings)
         )
@@ -261,7 +261,7 @@ class Hdf5Snapshot(StoreSnapshot):
             written = self._attribute(group, SIGNALS_KEY)
             if written.shape != () or int(written) != signals_checksum(forecast, confidence):
                 raise FormatError(
-                    f"{self.location}: the forecasts of {ticker!r} are not what was written; {_EXPORT_AGAIN}"
+                    f"{self.location}: the forecasts of {ticker!r} are damaged: their checksum differs; {_EXPORT_AGAIN}"
                 )
         width = len(self.spec.horizons)
         return forecast.reshape(-1, width).astype(np.float32), confidence.reshape(-1, width).astype(np.float32)

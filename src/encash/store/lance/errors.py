@@ -12,8 +12,8 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 
 from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason, unreadable
+from encash.object_store_errors import TRY_AGAIN, unreachable
 from encash.store.lance.location import Location
-from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
 T = TypeVar("T")
 REMOTE_FAILURES = 10
@@ -85,7 +85,7 @@ def _translate(error: BaseException, where: Location, doing: str, version: int |
         kind = ObjectStoreError if unanswered.endswith(TRY_AGAIN) else WorkError
         raise kind(f"could not {doing} {location}: {unanswered}") from None
     if doing == "create" and "already exists" in text:
-        raise ConflictError(f"{location} is a store already; open it, or choose a different name") from None
+        raise ConflictError(f"{location} already has a store; open it, or choose a different name") from None
     if doing in ("open", "tag") and ("was not found" in text or "not found" in text or "does not exist" in text):
         if version is not None and where.exists():
             raise MissingFileError(

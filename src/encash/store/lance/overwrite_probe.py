@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from encash.errors import InputError, WorkError
+from encash.object_store_errors import TRY_AGAIN, unreachable
 from encash.store.lance.errors import ObjectStoreError
-from encash.store.lance.object_store_errors import TRY_AGAIN, unreachable
 
 _WITHOUT_NETWORK = ("memory", "file-object-store")
 """Schemes of Lance that are a folder or memory of this machine."""

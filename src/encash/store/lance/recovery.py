@@ -1,4 +1,4 @@
-"""Return to a version that is whole, if the newest one is damaged or unwanted. Nothing is deleted."""
+"""Return to a intact version, if the newest one is damaged or unwanted. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from encash.store.local.fsync import sync_files
 def rollback(where: Location, to: int | None = None) -> Rollback:
     """Make an earlier version the newest.
 
-    Damaged versions are set aside in the folder ``_encash_set_aside``. If a version that is whole is newer than the
+    Damaged versions are set aside in the folder ``_encash_set_aside``. If a intact version is newer than the
     requested one, the latter is committed again on top, so that the history stays.
 
     Args:
@@ -28,7 +28,7 @@ def rollback(where: Location, to: int | None = None) -> Rollback:
     Raises:
         InputError: a URL; or the requested version is damaged.
         MissingFileError: no store there, or no such version.
-        FormatError: no version is whole.
+        FormatError: no version is intact.
     """
     if not where.local:
         raise InputError(
@@ -44,7 +44,7 @@ def rollback(where: Location, to: int | None = None) -> Rollback:
             raise InputError(f"version {to} of {where.text} is damaged too ({damaged[to]}); choose a different one")
         whole = max(set(numbers) - set(damaged), default=None)
         if whole is None:
-            raise FormatError(f"no version of {where.text} is whole; restore the folder from a copy")
+            raise FormatError(f"no version of {where.text} is intact; restore the folder from a copy")
         for number in damaged:
             _set_aside(where, number)
         content = whole if to is None else to
@@ -68,19 +68,19 @@ def refuse_damaged(where: Location, problem: str) -> NoReturn:
     damaged, numbers = damaged_versions(where), where.version_numbers()
     whole = max(set(numbers) - set(damaged), default=None)
     if whole is None:
-        raise FormatError(f"{problem}; no version of {where.text} is whole: restore the folder from a copy") from None
+        raise FormatError(f"{problem}; no version of {where.text} is intact: restore the folder from a copy") from None
     if not damaged:
         raise FormatError(problem) from None
     worst = max(damaged)
     back = "makes it the newest again" if worst > whole else f"sets version {worst} aside"
     raise FormatError(
-        f"version {worst} of {where.text} is damaged ({damaged[worst].partition(';')[0]}); version {whole} is whole: "
+        f"version {worst} of {where.text} is damaged ({damaged[worst].partition(';')[0]}); version {whole} is intact: "
         f"`encash cache rollback {where.text}` {back}, and --as-of {whole} reads it"
     ) from None
 
 
 def _damage(where: Location, number: int) -> str | None:
-    """Return why a version cannot be opened; None if it is whole."""
+    """Return why a version cannot be opened; None if it is intact."""
     try:
         _snapshot(where, number)
     except AccessError:

@@ -69,7 +69,7 @@ class LanceStore(EmbeddingStore):
             if not where.local:
                 check_overwrites_refused(where.text)
             if where.has_dataset():
-                raise ConflictError(f"{location} is a store already; open it, or choose a different name")
+                raise ConflictError(f"{location} already has a store; open it, or choose a different name")
             dataset = commit_empty(where, columns)
         store = cls(where, dataset)
         store._overwrites_refused = True

@@ -1,4 +1,4 @@
-"""The registered cost models, and how a name becomes one."""
+"""The registered cost models and their lookup by name."""
 
 from __future__ import annotations
 

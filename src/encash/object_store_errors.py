@@ -1,4 +1,4 @@
-"""Translate what Lance reports about object stores into errors with a remedy."""
+"""Translate what Lance and obstore, which share their client, report about object stores into a remedy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import re
 _REASONS = (
     ("NoSuchBucket", "its bucket does not exist; create the bucket, or correct its name"),
     (
-        "credentials",
+        r"credentials|169\.254\.169\.254|metadata\.google\.internal",  # the addresses that a cloud gives some at
         "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your cloud uses",
     ),
+    ("Account must be specified", "no account was named; set AZURE_STORAGE_ACCOUNT_NAME"),
     ("40[13] ", "access was denied; check the credentials and their permissions"),
     ("builder error", "the address is plain http; use https, or set AWS_ALLOW_HTTP=true"),
-    ("error sending request", "nothing answers at its address; check the network and AWS_ENDPOINT_URL"),
+    ("error sending request", "no server answers at its address; check the network and AWS_ENDPOINT_URL"),
 )
 TRY_AGAIN = "try again later"
 """End of a message about a failure that may pass."""
@@ -22,7 +23,7 @@ def unreachable(text: str) -> str | None:
     """Return why an object store cannot be reached and how to fix it; None if the error is not of that kind.
 
     >>> unreachable("LanceError(IO): Generic S3 error: Error performing GET … - HTTP error: error sending request")
-    'nothing answers at its address; check the network and AWS_ENDPOINT_URL'
+    'no server answers at its address; check the network and AWS_ENDPOINT_URL'
     >>> unreachable("Generic LocalFileSystem error: Unable to open file")
     >>> unreachable("Dataset at path x.lance was not found")
     """
