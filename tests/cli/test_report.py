@@ -224,8 +224,8 @@ def test_a_command_takes_only_flags_that_it_knows(folder: Path, capsys: pytest.C
         helps[name] = capsys.readouterr().out
     for name, flags in TAKEN.items():
         for flag in flags:
-            assert re.search(rf"^ +{flag}\b", helps[name], flags=re.MULTILINE), (name, flag)
-            assert flag in helps["backtest"]
+            assert re.search(rf"^  {flag}\b", helps[name], flags=re.MULTILINE), (name, flag)
+            assert re.search(rf"^  {flag}\b", helps["backtest"], flags=re.MULTILINE)
     answer(capsys, *runs(folder, "--cache", str(folder / "c.lance")))
     command = page_command(read_run(folder / "run"), ("sweep",))
     assert command.missing == ("GRID.toml",)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from encash.report.summary import Run
 
 _QUIET = ("--json", "--quiet", "--debug")
-_STOCKS = ("--tickers", "--membership", "--groups", "--max-per-group")
+_STOCKS = ("--tickers", "--membership", "--groups")
 _SOURCES = (
     *("--data", "--prices", "--clusters", "--cache", "--as-of", "--encoders", "--head", "--scores", "--average"),
     *("--average-by", "--model", "--batch-size", "--device", "--engine", "--precision", "--lookback", "--pooling"),
@@ -18,8 +18,8 @@ _SOURCES = (
 _DECISIONS = (
     *("--start", "--horizon", "--forecast-horizon", "--top-k", "--num-test-stocks", "--subset-size", "--weights"),
     *("--confidence-percentile", "--volatility-sessions", "--seed", "--group-neutral", "--max-weight", "--filter"),
-    *("--min-dollar-volume", "--volume-sessions", "--max-volume-share", "--short", "--short-weight", "--keep"),
-    *("--max-missing", "--allow-lookahead"),
+    *("--min-dollar-volume", "--volume-sessions", "--short", "--short-weight", "--keep"),
+    *("--max-per-group", "--max-missing", "--allow-lookahead"),
 )
 TAKEN = {
     "audit": (*_SOURCES, *_STOCKS, *_DECISIONS),
