@@ -1,11 +1,14 @@
-"""One thread per process of the tests, and isolation from the clusters and the caches of the machine that runs them."""
+"""One thread per process of the tests, no time limit, and isolation from the clusters and caches of this machine."""
 
 import os
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("untimed")
+settings.load_profile("untimed")  # a busy machine is no defect
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes run tests: more threads than cores wait for each other
 
 
