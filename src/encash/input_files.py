@@ -47,10 +47,10 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return isinstance(path, str) and re.match(_SCHEME + "//", path) is not None and not os.path.exists(path)
 
 
-def place(path: str | Path) -> str | Path:
+def path_or_url(path: str | Path) -> str | Path:
     """Return where an input is: a URL as text, or a path.
 
-    >>> place("https://host/f.h5"), place("data/f.h5"), place("file:///data/a%20b.h5")
+    >>> path_or_url("https://host/f.h5"), path_or_url("data/f.h5"), path_or_url("file:///data/a%20b.h5")
     ('https://host/f.h5', PosixPath('data/f.h5'), PosixPath('/data/a b.h5'))
     """
     if isinstance(path, str) and path.startswith("file:///"):

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from encash.atomic_write import whole_file, writing
 from encash.errors import InputError, MismatchError, WorkError
-from encash.input_files import check_url, is_url, place, refuse_url
+from encash.input_files import check_url, is_url, path_or_url, refuse_url
 from encash.live_progress import progress_bars
 from encash.progress import Progress
 
@@ -97,7 +97,7 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
         MismatchError: a `PinnedUrl` whose file has changed.
         WorkError: it could not be fetched whole.
     """
-    where = place(path if isinstance(path, str) else Path(path))
+    where = path_or_url(path if isinstance(path, str) else Path(path))
     if isinstance(where, Path):
         refuse_url(where)
         return where
@@ -106,7 +106,7 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
 
 def pinned(path: str | Path) -> str | Path:
     """Return a URL with the version that its file has now, and a path as an absolute one."""
-    where = place(path)
+    where = path_or_url(path)
     if isinstance(where, Path):
         return where.absolute()
     if isinstance(where, PinnedUrl):

@@ -17,7 +17,7 @@ from encash.cache import AverageBy, Cache, open_cache
 from encash.clusters import CandidateFilter
 from encash.encoders import Encoder
 from encash.errors import InputError, meant, shown
-from encash.input_files import place
+from encash.input_files import path_or_url
 from encash.panel import Panel, PriceTable, open_panel, open_prices
 from encash.panel.scores import ScoreTable
 from encash.progress import Progress
@@ -112,11 +112,11 @@ def sources_of(
     """
     opened: dict[str, Any] = {}
     for name, value, kind, field, convert in (
-        ("prices", prices, PriceTable, "prices", place),
-        ("panel", panel, Panel, "data", place),
+        ("prices", prices, PriceTable, "prices", path_or_url),
+        ("panel", panel, Panel, "data", path_or_url),
         ("cache", cache, Cache, "cache", str),
         ("model", model, Encoder, "model", str),
-        ("scores", scores, ScoreTable, "scores", place),
+        ("scores", scores, ScoreTable, "scores", path_or_url),
         ("head", head, (), "head", Path),
     ):
         if isinstance(value, kind):
@@ -148,7 +148,7 @@ def folder_of(name: str, value: Any) -> Path | None:
 
 def file_of(name: str, value: Any) -> str | Path | None:
     """Return the path or URL of an input, or None for None; see `path_of`."""
-    return None if value is None else place(path_of(name, value))
+    return None if value is None else path_or_url(path_of(name, value))
 
 
 def universe_of(tickers: Iterable[str] | None, membership: str | Path | None) -> str | Path | tuple[str, ...] | None:

@@ -22,7 +22,7 @@ from encash.cli.flags import (
 )
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 if TYPE_CHECKING:
     from encash.panel import Bars
@@ -52,7 +52,7 @@ def register(parser: Parser) -> None:
     )
     parser.add_argument(
         "--raw",
-        type=place,
+        type=path_or_url,
         nargs="+",
         metavar="PRICES",
         help="the table that the features were prepared from, or its files; needed if it has more than closes",

@@ -13,7 +13,7 @@ from encash.cli.console import Console, Parser, figure, spec_of
 from encash.cli.flags import beside_flags, command, groups_flag, setting_flags, source_flags, universe_flags
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.extras import require
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 SHOWN = {
     "final_capital": ("final capital", ",.0f"),
@@ -38,7 +38,7 @@ def register(parser: Parser) -> None:
     groups_flag(stocks)
     trading = parser.add_argument_group("trading and costs")
     setting_flags(trading, "money")
-    trading.add_argument("--reference", type=place, metavar="CSV", help="a series to compare with: date,value")
+    trading.add_argument("--reference", type=path_or_url, metavar="CSV", help="a series to compare with: date,value")
     setting_flags(parser.add_argument_group("look-ahead and missing entries"), "checks")
     beside_flags(parser)
     parser.add_argument("--no-report", dest="page", action="store_false", help="do not write report.html")

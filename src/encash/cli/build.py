@@ -11,7 +11,7 @@ from encash.cli.console import Console, Handler, Parser, lines, plain, spec_of
 from encash.cli.flags import command, count, dtype_flags, model_flags, range_flags, selection
 from encash.cli.stops import entries_kept
 from encash.encoders.registry import MODEL_NAMES
-from encash.input_files import place
+from encash.input_files import path_or_url
 from encash.live_progress import bytes_below
 
 
@@ -26,7 +26,7 @@ def build_flags(parser: Parser, handler: Handler) -> None:
     command(parser, handler, f"{name} --model model.pt --data features.h5 --cache cache.lance --months 6")
     pretrained = "; a pretrained model and the features that it reads: chronos:FOLDER?feature=return_1,volume_20"
     parser.add_argument("--model", required=True, metavar="M", help=MODEL_NAMES + pretrained)
-    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
+    parser.add_argument("--data", type=path_or_url, required=True, metavar="F", help="features, HDF5: a path or URL")
     parser.add_argument("--cache", required=True, metavar="C", help="the cache, a path ending in .lance or a URL")
     range_flags(parser)
     model_flags(parser)

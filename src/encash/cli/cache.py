@@ -13,7 +13,7 @@ from encash.cli.console import FOUND, Console, Parser, lines, plain, table_lines
 from encash.cli.flags import as_of_flag, command, dtype_flags, model_flags, range_flags, selection
 from encash.cli.stops import entries_kept, files_kept
 from encash.extras import require
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -79,7 +79,7 @@ def _coverage(commands: Any) -> None:
     parser = commands.add_parser("coverage", help="count valid, stale, missing and unavailable entries by ticker")
     command(parser, run_coverage, "cache coverage cache.lance --data features.h5 --out c.png")
     parser.add_argument("cache", metavar="C", help="path or URL of a cache")
-    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
+    parser.add_argument("--data", type=path_or_url, required=True, metavar="F", help="features, HDF5: a path or URL")
     parser.add_argument("--out", type=Path, help="an image, sessions × tickers (.svg or .png)")
     as_of_flag(parser)
     range_flags(parser)
@@ -110,7 +110,10 @@ def _verify(commands: Any) -> None:
     parser.add_argument("cache", metavar="C", help="path or URL of a cache")
     parser.add_argument("--model", metavar="M", help="encode a sample again with this model")
     parser.add_argument(
-        "--data", type=place, metavar="F", help="features, HDF5: a path or URL; also check that entries are of these"
+        "--data",
+        type=path_or_url,
+        metavar="F",
+        help="features, HDF5: a path or URL; also check that entries are of these",
     )
     parser.add_argument(
         "--sample",

@@ -12,7 +12,7 @@ from encash import api, clusters, pipeline
 from encash.cli.console import Console, Parser, lines, plain, settled_line
 from encash.cli.flags import command, day, delisting_flag
 from encash.clusters.clusterers.registry import CLUSTERERS
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 if TYPE_CHECKING:
     from encash.arrays import Int32
@@ -49,7 +49,7 @@ def _rank(commands: Any) -> None:
     )
     parser.add_argument("--clusters", type=Path, required=True, metavar="DIR", help="a folder of clusters fit")
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    parser.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--start", type=day, metavar="DAY", help="first session used (the cache's first)")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last session whose price may be known")
     parser.add_argument(
@@ -69,7 +69,7 @@ def _walk(commands: Any) -> None:
         "clusters walk --cache cache.lance --prices prices.h5 --every 60 --horizon 5 --embargo 5 --out walk",
     )
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    parser.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--every", type=int, required=True, metavar="N", help="sessions from one refit to the next")
     parser.add_argument("--horizon", type=int, required=True, metavar="H", help="sessions held")
     parser.add_argument("--embargo", type=int, required=True, metavar="N", help="sessions, at least the horizon")

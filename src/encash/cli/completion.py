@@ -36,11 +36,11 @@ def completion_script(shell: str) -> str:
     import shtab
 
     from encash.cli.main import parser
-    from encash.input_files import place
+    from encash.input_files import path_or_url
 
     top = parser()
     for action in _actions(top):
-        if action.type in (None, Path, place) and action.nargs != 0 and not action.choices:
+        if action.type in (None, Path, path_or_url) and action.nargs != 0 and not action.choices:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab reads it
     script: str = shtab.complete(top, shell=shell)
     return script

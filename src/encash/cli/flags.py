@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from encash import cache
 from encash.cli.console import Handler, Parser, spec_of
 from encash.errors import InputError, meant
-from encash.input_files import place
+from encash.input_files import path_or_url
 from encash.text_files import read_lines
 
 if TYPE_CHECKING:
@@ -195,12 +195,12 @@ def source_flags(sources: Any) -> None:
     """Add the flags that name the inputs of a backtest."""
     sources.add_argument(
         "--data",
-        type=place,
+        type=path_or_url,
         metavar="F",
         help="features, HDF5: a path or URL; needed to find stale entries and to encode misses",
     )
     sources.add_argument("--clusters", type=Path, metavar="DIR", help="a folder of clusters fit and rank, or of walk")
-    sources.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    sources.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     sources.add_argument("--cache", metavar="C", help=".lance, .h5 or a URL; without it every entry is encoded live")
     as_of_flag(sources)
     sources.add_argument(
@@ -212,7 +212,7 @@ def source_flags(sources: Any) -> None:
     sources.add_argument("--head", type=Path, metavar="HEAD", help="a folder of encash head fit: rank by its forecasts")
     sources.add_argument(
         "--scores",
-        type=place,
+        type=path_or_url,
         metavar="FILE",
         help="rank by scores of your own: CSV or Parquet with date, ticker, score; a path or URL",
     )
@@ -254,7 +254,7 @@ def groups_flag(parser: Any) -> None:
     """Add the flag that names the group of each ticker."""
     parser.add_argument(
         "--groups",
-        type=place,
+        type=path_or_url,
         metavar="CSV",
         help="ticker,group, such as sectors: for --group-neutral, --max-per-group, and what bets on them explain",
     )
@@ -264,7 +264,7 @@ def ticker_flags(universe: Any) -> None:
     """Add the flags that choose the tickers of the universe."""
     universe.add_argument("--tickers", metavar="A,B|@FILE", help="only these (all with prices)")
     universe.add_argument(
-        "--membership", type=place, metavar="CSV", help="members by day: ticker,from,until (all with prices)"
+        "--membership", type=path_or_url, metavar="CSV", help="members by day: ticker,from,until (all with prices)"
     )
 
 

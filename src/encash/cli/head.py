@@ -13,7 +13,7 @@ from encash.cli.console import Console, Parser, figure, plain
 from encash.cli.flags import command, day, delisting_flag
 from encash.cli.keywords import given
 from encash.heads.registry import KINDS
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -34,7 +34,7 @@ def _fit(commands: Any) -> None:
         "longest return has ended by then, and the head may be used an embargo later.",
     )
     parser.add_argument("--cache", required=True, metavar="C", help="path or URL of the cache")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    parser.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--end", type=day, required=True, metavar="DAY", help="last day that may be known")
     parser.add_argument("--start", type=day, metavar="DAY", help="first day of entries (all)")
     parser.add_argument(

@@ -16,7 +16,7 @@ from encash.cli.console import Console, Parser, table_lines
 from encash.cli.flags import command, day, groups_flag, setting_flags, source_flags, universe_flags
 from encash.cli.keywords import check_groups, input_keywords, setting_keywords
 from encash.errors import InputError
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def register(parser: Parser) -> None:
         metavar="CSV",
         help="list the orders that lead from the positions to the picks, and write them to a file if one is given",
     )
-    trades.add_argument("--positions", type=place, metavar="FILE", help="what is held: ticker,shares (nothing)")
+    trades.add_argument("--positions", type=path_or_url, metavar="FILE", help="what is held: ticker,shares (nothing)")
     trades.add_argument("--cash", type=float, default=0.0, metavar="AMOUNT", help="beside the positions (0)")
     trades.add_argument(
         "--spreadsheet",

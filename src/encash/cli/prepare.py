@@ -12,7 +12,7 @@ from encash import panel
 from encash.cli.console import Console, Parser, lines, plain, run
 from encash.cli.flags import command, read_options, reading_flags
 from encash.cli.stops import files_kept
-from encash.input_files import place
+from encash.input_files import path_or_url
 from encash.panel.formats.registry import FORMATS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def register(parser: Parser) -> None:
         "prices_file",
         nargs="+",
         metavar="PRICES",
-        type=place,
+        type=path_or_url,
         help=f"a file or its URL, several, or a folder of them (one per ticker, or hive-partitioned): "
         f"{', '.join(FORMATS)}, plain or in .gz, .bz2, .xz or .zip; long or wide; OHLCV or close only",
     )
@@ -56,7 +56,7 @@ def _feature_flags(parser: Parser) -> None:
     )
     features.add_argument(
         "--membership",
-        type=place,
+        type=path_or_url,
         metavar="CSV",
         help="universe with the columns ticker,from,until: add ranks among the members of each day (no ranks)",
     )

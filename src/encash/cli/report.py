@@ -11,7 +11,7 @@ from encash.cli.console import Console, Parser, spec_of
 from encash.cli.flags import command, day
 from encash.errors import InputError
 from encash.extras import require
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -33,7 +33,7 @@ def register(parser: Parser) -> None:
         help="compare the ledger with that of this run, such as one without cache",
     )
     parser.add_argument("--cache", metavar="C", help="with --prices: also show the neighbors of the picks, by day")
-    parser.add_argument("--prices", type=place, metavar="P", help="prices of the run, for --cache")
+    parser.add_argument("--prices", type=path_or_url, metavar="P", help="prices of the run, for --cache")
     parser.add_argument(
         "--day",
         type=day,

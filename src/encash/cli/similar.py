@@ -10,7 +10,7 @@ import encash
 from encash import clusters, pipeline
 from encash.cli.console import Console, Parser, settled_line
 from encash.cli.flags import command, day, delisting_flag
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -19,7 +19,7 @@ def register(parser: Parser) -> None:
     parser.add_argument("ticker", metavar="TICKER", help="as the cache spells it")
     parser.add_argument("day", type=day, metavar="DAY", help="a session with an entry, YYYY-MM-DD")
     parser.add_argument("--cache", metavar="C", help="(the only *.lance of the working folder)")
-    parser.add_argument("--prices", type=place, metavar="P", help="to show what happened next")
+    parser.add_argument("--prices", type=path_or_url, metavar="P", help="to show what happened next")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbors (10)")
     parser.add_argument(
         "--embargo",

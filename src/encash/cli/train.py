@@ -12,7 +12,7 @@ from encash import training
 from encash.cli.console import Console, Parser, figure, lines, plain, settled_line, spec_of
 from encash.cli.flags import command, day, delisting_flag, ticker_list
 from encash.cli.stops import files_kept
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -22,8 +22,8 @@ def register(parser: Parser) -> None:
         run_train,
         "train --data features.h5 --prices prices.h5 --out model.pt --preset tiny --train-end 2015-12-31",
     )
-    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    parser.add_argument("--data", type=path_or_url, required=True, metavar="F", help="features, HDF5: a path or URL")
+    parser.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--out", type=_checkpoint, required=True, metavar="M", help="the checkpoint to write (.pt)")
     parser.add_argument("--preset", choices=("tiny", "small", "100m"), default="tiny", help="size of the model (tiny)")
     parser.add_argument("--train-end", type=day, required=True, metavar="DAY", help="last day that training may use")

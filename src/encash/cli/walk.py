@@ -12,7 +12,7 @@ from encash.api.clusters import fit_config, selection_rule
 from encash.cli.clusters import fit_flags, fit_settings, rule_flags, rule_settings
 from encash.cli.console import Console, Parser, lines, plain, spec_of
 from encash.cli.flags import command, day, ticker_list
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 
 def register(parser: Parser) -> None:
@@ -28,8 +28,8 @@ def register(parser: Parser) -> None:
         "of different encoders are not matched, but ranked anew. The same command continues a walk that was stopped, "
         "and extends it when the data have grown.",
     )
-    parser.add_argument("--data", type=place, required=True, metavar="F", help="features, HDF5: a path or URL")
-    parser.add_argument("--prices", type=place, required=True, metavar="P", help="prices, HDF5: a path or URL")
+    parser.add_argument("--data", type=path_or_url, required=True, metavar="F", help="features, HDF5: a path or URL")
+    parser.add_argument("--prices", type=path_or_url, required=True, metavar="P", help="prices, HDF5: a path or URL")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the walk")
     parser.add_argument("--plan", action="store_true", help="print what the walk would cost, and do nothing")
     when = parser.add_argument_group("when encoders are trained")

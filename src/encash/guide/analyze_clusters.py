@@ -10,7 +10,7 @@ from encash import legacy_workflow
 from encash.cli.clusters import METRICS
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import common
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 PROGRAM = "python -m cluster.analyze_clusters"
 
@@ -27,8 +27,10 @@ def parser(program: str = PROGRAM) -> Parser:
     flags.add_argument(
         "--cluster-dir", type=Path, default=legacy_workflow.CLUSTERS, help="folder of create_clusters (%(default)s)"
     )
-    flags.add_argument("--dataset-path", type=place, help="not used: the assignments are in the cluster folder")
-    flags.add_argument("--prices-path", type=place, default=legacy_workflow.PRICES, help="prices, HDF5 (%(default)s)")
+    flags.add_argument("--dataset-path", type=path_or_url, help="not used: the assignments are in the cluster folder")
+    flags.add_argument(
+        "--prices-path", type=path_or_url, default=legacy_workflow.PRICES, help="prices, HDF5 (%(default)s)"
+    )
     flags.add_argument(
         "--horizons", type=int, nargs="+", default=legacy_workflow.HORIZONS, help="sessions ahead (1 5 10 20)"
     )

@@ -12,7 +12,7 @@ from encash import legacy_workflow
 from encash.cli.backtest import backtest_lines
 from encash.cli.console import Console, Parser, run, spec_of
 from encash.cli.flags import beside_flags, common, encoder_flags, filter_name
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 PROGRAM = "python -m inference.backtest_simulation"
 IDLE: dict[str, dict[str, Any]] = {
@@ -110,10 +110,10 @@ def _universe_flags(flags: Parser) -> None:
 
 def _source_flags(flags: Parser) -> None:
     """Add the flags that name the inputs and say how the model is run."""
-    flags.add_argument("--data", type=place, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)")
+    flags.add_argument("--data", type=path_or_url, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)")
     flags.add_argument(
         "--prices",
-        type=place,
+        type=path_or_url,
         help=f"prices, HDF5 ({legacy_workflow.CLEAN_PRICES}, else {legacy_workflow.PRICES})",
     )
     flags.add_argument("--model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")

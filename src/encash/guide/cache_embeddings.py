@@ -11,7 +11,7 @@ from encash.cli.build import report_build
 from encash.cli.console import Console, Parser, run
 from encash.cli.flags import common, encoder_flags, selection
 from encash.cli.stops import entries_kept
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 PROGRAM = "python -m cluster.cache_embeddings"
 
@@ -26,7 +26,11 @@ def parser(program: str = PROGRAM) -> Parser:
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")
     flags.add_argument(
-        "--dataset-path", dest="data", type=place, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)"
+        "--dataset-path",
+        dest="data",
+        type=path_or_url,
+        default=legacy_workflow.DATA,
+        help="features, HDF5 (%(default)s)",
     )
     flags.add_argument(
         "--output-path",

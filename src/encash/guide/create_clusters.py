@@ -9,7 +9,7 @@ from pathlib import Path
 from encash import clusters, legacy_workflow
 from encash.cli.console import Console, Parser, lines, plain, run, spec_of
 from encash.cli.flags import common, encoder_flags
-from encash.input_files import place
+from encash.input_files import path_or_url
 
 PROGRAM = "python -m cluster.create_clusters"
 
@@ -24,7 +24,11 @@ def parser(program: str = PROGRAM) -> Parser:
     )
     flags.add_argument("--model-path", dest="model", default=legacy_workflow.MODEL, help="checkpoint (%(default)s)")
     flags.add_argument(
-        "--dataset-path", dest="data", type=place, default=legacy_workflow.DATA, help="features, HDF5 (%(default)s)"
+        "--dataset-path",
+        dest="data",
+        type=path_or_url,
+        default=legacy_workflow.DATA,
+        help="features, HDF5 (%(default)s)",
     )
     flags.add_argument("--n-clusters", dest="k", type=int, default=50, metavar="N", help="number of clusters (50)")
     flags.add_argument("--method", default="kmeans", help="kmeans, or as of encash clusters fit --clusterer")

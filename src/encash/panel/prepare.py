@@ -18,7 +18,7 @@ import numpy as np
 from encash.arrays import Days, Float32, day_text
 from encash.atomic_write import whole_file, write_whole, writing
 from encash.errors import InputError
-from encash.input_files import place
+from encash.input_files import path_or_url
 from encash.panel.bars import Bars
 from encash.panel.calendars import check_one_calendar, sessions_per_year
 from encash.panel.features import FeatureConfig, feature_days, feature_names, left_out, panel_features
@@ -129,7 +129,7 @@ def prepare(
     from encash.panel.write import write_features, write_prices  # noqa: PLC0415  # slow to import: h5py
 
     config = config or FeatureConfig()
-    sources = [place(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
+    sources = [path_or_url(path) for path in ([prices_file] if isinstance(prices_file, str | Path) else prices_file)]
     outputs = {os.path.realpath(path) for path in (features_out, prices_out)}
     if len(outputs) < 2 or outputs & set(map(os.path.realpath, sources)):
         raise InputError("the table, the features and the prices are three files; give each its own path")

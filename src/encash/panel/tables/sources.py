@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from encash.atomic_write import writing
 from encash.errors import EncashError, FormatError, MissingFileError
-from encash.input_files import ARCHIVE_ERRORS, check_declared, check_regular, place
+from encash.input_files import ARCHIVE_ERRORS, check_declared, check_regular, path_or_url
 from encash.panel.formats.base import TableFormat
 from encash.panel.formats.registry import FORMATS, find_format, format_of
 from encash.remote_files import local_copy
@@ -70,7 +70,7 @@ def opened(source: str | Path | Sequence[str | Path]) -> Iterator[list[Source]]:
     with ExitStack() as temporary:
         plain: list[Source] = []
         formats: dict[str, TableFormat | None] = {}
-        for found in (file for path in given for file in _files(place(path), one_of_many=len(given) > 1)):
+        for found in (file for path in given for file in _files(path_or_url(path), one_of_many=len(given) > 1)):
             for file in _unpacked(found, temporary):
                 plain.append(_source(file, formats))
         yield plain
