@@ -1,11 +1,14 @@
-"""One thread per process of the tests, and isolation from the clusters of the machine that runs them."""
+"""One thread per process of the tests, no limit of time, and isolation from clusters of the machine that runs them."""
 
 import os
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a busy machine is no defect
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes run tests: more threads than cores wait for each other
 
 

@@ -105,7 +105,7 @@ def test_an_equity_of_zero_has_no_later_returns():
     assert np.isnan(returns[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.booleans())
 def test_ic_and_rank_ic_are_pearson_and_spearman(seed, ties):
     """Each day agrees with scipy over the tickers that have both."""

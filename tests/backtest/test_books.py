@@ -79,7 +79,7 @@ def run(prices, lookup, **changes):
     return run_backtest(config, BacktestInputs(prices=prices, lookup=lookup, groups=GROUPS))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000), whole=st.booleans(), lag=st.integers(0, 1), fixed=st.sampled_from([0.0, 2.0]),
     delisting=st.sampled_from(DELISTING_POLICIES),
@@ -112,7 +112,7 @@ def test_session_by_session_trades_are_those_of_a_liquidation(seed, whole, lag, 
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)))
 def test_no_cash_is_created(seed, book, make_prices, make_lookup):
     """Ten lines replay the ledger to cash and equity of every session; without shorts, cash is never below 0."""
@@ -144,7 +144,7 @@ def signed_weights(result):
         yield picks.weight[rows], np.array([GROUPS.of_ticker[str(name)] for name in picks.ticker[rows]])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), book=st.sampled_from([name for name, own in BOOKS.items() if "group_neutral" in own]))
 def test_neutral_books_are_neutral(seed, book, make_prices, make_lookup):
     """Each group that is held has the same weight, on each side, and both sides hold the same groups."""
@@ -166,7 +166,7 @@ def check_weights_at_fills(result, most):
         assert (ledger.shares * ledger.price)[now & (ledger.side == "buy")].max(initial=0.0) <= most * equity + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)))
 def test_limits_hold_at_every_fill(seed, book, make_prices, make_lookup):
     """Weights, picks per group, and the volume of each session and side."""
@@ -204,7 +204,7 @@ def check_volumes(result, prices):
         assert value <= most * (1 + config.slippage) + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), book=st.sampled_from(sorted(BOOKS)), cut=st.integers(24, 50))
 def test_nothing_changes_before_a_day_whose_future_is_edited(seed, book, cut, make_prices, make_lookup):
     """Prices and volumes after a day are multiplied by noise, or cut off: what is before keeps its bits."""
@@ -226,7 +226,7 @@ def test_nothing_changes_before_a_day_whose_future_is_edited(seed, book, cut, ma
     assert seen.ticker[common].tolist() == truncated.ticker.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 1000), cut=st.integers(24, 50),
     book=st.sampled_from(sorted(name for name, changes in BOOKS.items() if changes.get("fill") == "open")),
@@ -248,7 +248,7 @@ def test_a_fill_at_the_open_does_not_know_the_close_of_its_session(seed, book, c
         assert getattr(whole.ledger, name)[early].tobytes() == getattr(edited.ledger, name)[other].tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), share=st.sampled_from([0.001, 0.01, 0.05]), tranches=st.booleans())
 def test_what_rounding_leaves_of_a_limit_is_no_order(seed, share, tranches, make_prices, make_lookup):
     """Several orders share the volume of a session: the last one that fits takes all of it, and no fixed fee is paid
@@ -361,7 +361,7 @@ def test_groups_are_part_of_the_identity_of_a_run_that_uses_them(make_prices, ma
     assert len(set(limited)) == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10_000), neutral=st.booleans(), same=st.booleans())
 def test_sides_are_disjoint_halves(seed, neutral, same):
     """No name is on both sides; of those that both want, each group's upper half is long and as many are short."""

@@ -57,7 +57,7 @@ def made(prices: PriceTable, config: BacktestConfig) -> tuple[bytes, bytes, byte
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 50),
     number=st.integers(1, 15),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from encash.backtest.simulation.portfolio import forecast_weights, inverse_volatility_weights, past_deviation, pick
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([3, 30]),

@@ -220,7 +220,7 @@ def test_the_ledger_of_a_book_replays_to_the_cent(case, engine, make_prices, mak
     assert largest_difference(replay, engine) < HALF_A_CENT
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 100_000), case=st.sampled_from(sorted(BOOKS)))
 def test_any_ledger_of_a_book_replays_to_the_cent(seed, case, make_prices, make_lookup, tmp_path_factory):
     """Over seeds and books, with deaths and a gap, in both engines."""
@@ -241,7 +241,7 @@ def test_a_forgotten_borrow_fee_is_noticed(engine, make_prices, make_lookup, tmp
     assert largest_difference(replace(replay, borrowed=0 * replay.borrowed), engine) > HALF_A_CENT
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 100_000), case=st.sampled_from(sorted(CASES)))
 def test_any_ledger_replays_to_the_cent(seed, case, make_prices, make_lookup, tmp_path_factory):
     """Over seeds and cases, with deaths and a gap, in both engines."""

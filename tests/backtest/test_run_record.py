@@ -27,7 +27,7 @@ def written(tmp_path_factory):
     return write_run(result, tmp_path_factory.mktemp("run") / "run")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_run_folder_is_read(written, tmp_path_factory, name, place, bit):
     """Whatever the bit decides, the folder is refused, and the line names the file."""

@@ -53,7 +53,7 @@ def one(close, *, exit, column=0, fill=0):
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     net=st.booleans(),
@@ -82,7 +82,7 @@ def test_money_is_conserved(seed, net, whole, tranches, policy, costly):
         assert (trades.shares == np.round(trades.shares)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), tranches=st.sampled_from([1, 4]))
 def test_without_costs_netting_and_liquidation_are_the_same_money(seed, tranches):
     """Selling all and buying anew at one price is trading the difference."""
@@ -144,7 +144,7 @@ def test_what_is_written_off_pays_no_fee():
     capital=st.floats(50.0, 500.0),
     tranches=st.sampled_from([1, 5]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_account_is_never_below_zero(seed, net, policy, fixed_fee, capital, tranches):
     """Not even if prices collapse and a fixed fee is more than what a sale brings: it takes the proceeds, no more."""
     market = random_market(seed, holes=0.05, dying=0.4)

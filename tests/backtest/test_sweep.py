@@ -502,7 +502,7 @@ def swept(tmp_path_factory):
     return folder, repeat
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(["runs.jsonl", "returns.f8"]), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7)
 )

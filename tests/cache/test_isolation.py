@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -200,7 +200,7 @@ class ForeignWrites(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-_QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+_QUICK = settings(database=None)
 
 TestForeignWrites = ForeignWrites.TestCase
 TestForeignWrites.settings = settings(_QUICK, max_examples=8, stateful_step_count=14, derandomize=True)

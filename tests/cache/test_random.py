@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encash.cache import Lookup, open_cache
@@ -55,7 +55,7 @@ class Data:
         return window if np.isfinite(window).all() else None
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(kept=st.tuples(*[rows_kept] * len(NAMES)), steps=st.lists(step, min_size=1, max_size=6))
 def test_a_cache_behaves_like_a_simple_model(kept, steps):
     """After any restatements, builds and reads, counts are exact and values are those of the current windows."""

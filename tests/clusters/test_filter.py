@@ -81,7 +81,7 @@ def days_of_candidates(draw):
 
 
 @given(days_of_candidates())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_hard_keeps_the_best_clusters(day):
     """A candidate goes on when its cluster is among the best; one without a cluster never does."""
     days, tickers, candidates, cluster, distance = day
@@ -90,7 +90,7 @@ def test_hard_keeps_the_best_clusters(day):
 
 
 @given(days_of_candidates(), st.sampled_from([0.1, 0.3, 0.5, 1.0]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_nearest_keeps_a_share_by_distance(day, share):
     """So many of each day's candidates with a cluster go on, the nearest first, ties by name."""
     days, tickers, candidates, cluster, distance = day
@@ -103,7 +103,7 @@ def test_nearest_keeps_a_share_by_distance(day, share):
 
 
 @given(days_of_candidates(), st.integers(0, 1000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_random_keeps_as_many_as_hard(day, seed):
     """Each day's count is that of the hard filter, drawn from the same candidates."""
     days, tickers, candidates, cluster, distance = day
@@ -114,7 +114,7 @@ def test_random_keeps_as_many_as_hard(day, seed):
 
 
 @given(days_of_candidates(), st.integers(0, 1000), st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_filter_depends_on_order_or_company(day, seed, shuffler):
     """Shuffled tickers, and each day alone, give the same candidates under every filter."""
     days, tickers, candidates, cluster, distance = day

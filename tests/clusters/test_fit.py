@@ -72,7 +72,7 @@ def test_order_of_entries_changes_no_byte(planted):
 
 
 @given(st.integers(0, 2**31), st.integers(1, 15), st.one_of(st.none(), st.integers(1, 60)), st.integers(1, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_sample_is_a_fair_function_of_the_keys(seed, per_ticker, most, batch):
     """No ticker gives more than its share, no sample is too large, and batches and order do not matter."""
     random = np.random.default_rng(seed)
@@ -188,7 +188,7 @@ def test_what_cannot_be_fitted_is_refused(change, says):
         fit_clusters(vectors, days, tickers, config=FitConfig(**{"k": 3, **change}), encoder="")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     distinct=st.integers(3, 40),
     copies=st.integers(0, 120),

@@ -36,7 +36,7 @@ def geometries(draw):
 
 
 @given(geometries())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_assignment_is_brute_force(case):
     """Every vector gets the centroid that brute force in float64 finds; ties go to the lowest id."""
     vectors, centroids, mean, scale, components = case
@@ -52,7 +52,7 @@ def test_assignment_is_brute_force(case):
 
 
 @given(geometries())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_equal_centroids_give_the_lowest_id(case):
     """Of two centroids with the same bits the second is never chosen."""
     vectors, centroids, mean, scale, components = case
@@ -62,7 +62,7 @@ def test_equal_centroids_give_the_lowest_id(case):
 
 
 @given(geometries())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bits_do_not_depend_on_the_company(case):
     """A vector gets the same bits alone as among others, and the same distance from `assign` as from `distances`."""
     vectors, *parts = case

@@ -81,7 +81,7 @@ def test_parts_of_two_models_are_refused(model, tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_arrays_are_refused(tmp_path_factory, data):
     """A truncated file, or one with a changed byte, is an error or the same model; never another one."""
     folder = tmp_path_factory.mktemp("damaged")

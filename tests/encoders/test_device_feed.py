@@ -113,7 +113,7 @@ def run(feed, rows, starts, sizes, out_of_memory=lambda size: pytest.fail("out o
     return np.concatenate([part.copy() for part in feed.run(rows, starts, sizes, out_of_memory)])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(count=st.integers(1, 90), size=st.integers(1, 20), lookback=st.integers(1, 7), seed=st.integers(0, 9))
 def test_any_windows_in_any_call_size_come_back_in_order(count, size, lookback, seed):
     """Starts in any order and number, padded or not: one output each, in their order."""

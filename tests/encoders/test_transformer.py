@@ -46,7 +46,7 @@ def both(sizes, seed=0):
     return theirs.eval().requires_grad_(False), ours.eval().requires_grad_(False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.integers(1, 24),
     heads=st.integers(1, 8),

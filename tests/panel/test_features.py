@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encash.errors import FormatError, InputError
@@ -98,7 +98,6 @@ def three_tickers(seed: int) -> dict[str, Bars]:
 
 
 @given(st.integers(0, 99), st.integers(27, 59), EACH)
-@settings(deadline=None)
 def test_cutting_the_future_off_moves_no_bit(seed, last, config):
     """Features up to a day are the same bytes, whether or not later prices exist."""
     bars = three_tickers(seed)
@@ -108,7 +107,6 @@ def test_cutting_the_future_off_moves_no_bit(seed, last, config):
 
 
 @given(st.integers(0, 99), st.integers(27, 59), st.sampled_from([1e-6, 1e9, np.nan]), EACH)
-@settings(deadline=None)
 def test_a_poisoned_future_moves_no_bit(seed, last, value, config):
     """Wild prices after a day leave every feature up to it as it was."""
     bars = three_tickers(seed)
@@ -133,7 +131,6 @@ def test_a_leaky_feature_would_be_caught():
 
 
 @given(st.integers(0, 99), st.integers(0, 79), EACH)
-@settings(deadline=None)
 def test_a_restated_price_moves_only_the_sessions_that_see_it(seed, at, config):
     """A changed close moves features from its own session to `longest` sessions later, and no bit after that."""
     bars = walk(seed, 80)
@@ -148,7 +145,6 @@ def test_a_restated_price_moves_only_the_sessions_that_see_it(seed, at, config):
 
 
 @given(st.integers(0, 99), st.sampled_from(["C", "OHLC", "CV", "OHLCV", "OHLCVD"]), EACH)
-@settings(deadline=None)
 def test_all_features_are_finite_bounded_and_named(seed, columns, config):
     """No NaN, none beyond the limit, one name each, and one row for each session after the warm-up."""
     bars = {ticker: walk(seed + n, 60, columns=columns) for n, ticker in enumerate("AB")}
@@ -319,7 +315,6 @@ def universe(**stays: tuple[str, str]) -> Membership:
 
 
 @given(st.integers(0, 99), st.booleans())
-@settings(deadline=None)
 def test_a_ticker_outside_the_universe_changes_no_rank_of_others(seed, dropped):
     """With a membership, adding or dropping a ticker that is no member leaves every bit of the others."""
     bars = three_tickers(seed)
@@ -373,7 +368,6 @@ def gapped(seed: int, first: int, missing: int, num_sessions: int = 120) -> Bars
 
 
 @given(st.integers(0, 99), st.integers(0, 60), st.integers(8, 20))
-@settings(deadline=None)
 def test_a_history_starts_anew_after_a_long_gap(seed, first, missing):
     """Features after the gap are those of the later history by itself, and no window reaches over it."""
     bars = gapped(seed, first, missing)
@@ -390,7 +384,6 @@ def test_a_history_starts_anew_after_a_long_gap(seed, first, missing):
 
 
 @given(st.integers(0, 99), st.integers(26, 99), st.integers(30, 119))
-@settings(deadline=None)
 def test_the_future_does_not_count_after_a_gap_either(seed, first, last):
     """With gaps cut, values up to a day are the same bytes whether the file ends then or later."""
     bars, config = gapped(seed, first, 10, 129), replace(SHORT, max_gap=7)

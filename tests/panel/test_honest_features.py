@@ -44,7 +44,7 @@ def changed(one: dict[str, tuple[Days, Float32]], other: dict[str, tuple[Days, F
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
 @pytest.mark.parametrize("feature_set", HONEST)
 @given(seed=st.integers(0, 999), last=st.integers(26, 69), member=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_past_is_the_same_bytes_whatever_comes_later(feature_set, style, seed, last, member):
     """Up to a day: the file ends then or later, splits and dividends follow, and further tickers join."""
     stocks = {ticker: stock(3 * seed + n, 70) for n, ticker in enumerate("ABC")}
@@ -112,7 +112,7 @@ def test_rounded_adjusted_prices_move_the_tickers_concerned_only():
 
 
 @given(seed=st.integers(0, 99), first=st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_first_day_of_a_file_does_not_count_after_the_warm_up(seed, first):
     """A history that begins later has the same features as the longer one, from its own warm-up on."""
     one, config = stock(seed, 70), config_for(HONEST[-1])

@@ -64,7 +64,7 @@ def wide_of(values) -> str:
     return "\n".join(["Date,AAPL,MSFT", *(f"{day},{a},{b}" for day, (a, b) in zip(WEEKDAYS, values, strict=False))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     days=st.lists(st.dates(dt.date(1930, 1, 1), dt.date(2090, 1, 1)), min_size=1, max_size=20),
     form=st.sampled_from(NAMED),
@@ -75,7 +75,7 @@ def test_dates_with_one_meaning_are_read_as_written(days, form):
     assert days_of([day.strftime(form) for day in days])[0] == days
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     days=st.lists(st.dates(dt.date(1970, 1, 1), dt.date(2060, 1, 1)), min_size=1, max_size=20),
     form=st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"]),
@@ -93,7 +93,7 @@ def test_day_and_month_are_told_apart_by_the_whole_column_or_refused(days, form)
             days_of(texts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     days=st.lists(st.dates(dt.date(1960, 1, 1), dt.date(2090, 1, 1)), min_size=1, max_size=20),
     unit=st.sampled_from([("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000)]),
@@ -151,7 +151,7 @@ def test_the_order_of_one_file_proves_nothing_for_another(tmp_path):
     assert [str(own.days[0]) for own in found.bars.values()] == ["2024-01-03", "2024-01-16"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.integers(1, 10**9).map(lambda cents: cents / 100), min_size=1, max_size=12),
     style=st.sampled_from(["{:,.2f}", "${:,.2f}", "{:.2f} €", "de", "ch", "fr"]),

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -83,8 +83,6 @@ TestTwoStores = TwoStores.TestCase
 TestTwoStores.settings = settings(
     max_examples=12,
     stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     database=None,
     derandomize=True,
 )

@@ -95,7 +95,7 @@ def test_without_evidence_a_prior_is_left():
             assert not one.found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=400), st.integers(0, 3), st.sampled_from([0.0, 1e-6, 1.0, 1e3]))
 def test_a_factor_has_its_bounds(slopes, seed, size):
     """Whatever the evidence, the factor is a number within its limits, and the same again."""

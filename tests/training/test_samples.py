@@ -151,7 +151,7 @@ def _poisoned(panel, day):
     return Panel(ArraySource(rows, panel.feature_names), prices)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(200, 380))
 def test_poison_after_train_end_moves_nothing(at):
     """Noise in all data after train_end leaves every sample, target and window the same bits."""

@@ -75,7 +75,7 @@ def cases(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_no_combination_is_taken_wrong(case):
     """Values, days and tickers agree with the truth wherever the file is taken."""
