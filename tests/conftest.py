@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("untimed")
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # a busy machine is no defect
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes run tests: more threads than cores wait for each other
 
