@@ -46,9 +46,10 @@ def test_an_entry_point_is_found_by_its_name(monkeypatch):
     [
         ("no_such_module_here:Own", "cannot be imported"),
         ("own_encoders:Missing", "has no attribute 'Missing'"),
-        ("own_encoders:NOTHING", "is a int; expected an encash.encoders.Encoder"),
+        ("own_encoders:NOTHING", "has the type int; expected an encash.encoders.Encoder"),
         ("model.pickle", "does not name a model"),
-        ("", f"does not name a model; expected {', '.join(LOADERS)}, module:attribute"),
+        ("", "path is ''; expected a path"),
+        (".", f"does not name a model; expected {', '.join(LOADERS)}, module:attribute"),
     ],
 )
 def test_what_is_no_encoder_is_refused(name, said):

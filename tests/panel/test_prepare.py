@@ -212,7 +212,7 @@ BAD = {
     "no close": ("date,ticker,open\n2024-01-02,A,1\n", "no close among"),
     "no ticker": ("Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,1\n", "has a close and no ticker"),
     "bad date": ("date,ticker,close\n2024-01-02,A,1\nsoon,A,2\n", "'soon' in 'date' is not a date"),
-    "american date": ("date,ticker,close\n01/02/2024,A,1\n", "'01/02/2024' in 'date' is not a date"),
+    "american date": ("date,ticker,close\n01/02/2024,A,1\n", "'01/02/2024' in 'date' is ambiguous"),
     "no such day": ("date,ticker,close\n2024-02-30,A,1\n", "'2024-02-30' in 'date' is not a date"),
     "empty date": ("date,ticker,close\n,A,1\n", "'' in 'date' is not a date"),
     "first column no date": ("A,B\n1,2\n", "'1' in 'A' is not a date"),
