@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from encash.backtest import Costs, make_orders, read_positions
@@ -27,6 +27,13 @@ costs = st.builds(
 
 
 @given(price=prices, held=shares, parts=raw_weights, cash=st.floats(1000.0, 1e6), model=costs)
+@example(  # 0.23 too much, and a share costs a thousand times as much
+    price={"A": 854.9375, "B": 237.03515625, "C": 149.859375, "D": 228.5},
+    held={"A": 209, "B": 258, "C": 485, "D": 4},
+    parts=[4, 4, 3, 0],
+    cash=456804.0,
+    model=Costs(buy_fee=0.0076392029832109, sell_fee=0.015625, slippage=0.006151128953510973, fixed_fee=1.5),
+)
 def test_orders_lead_to_the_weights_and_never_into_debt(
     price: dict[str, float], held: dict[str, int], parts: list[int], cash: float, model: Costs
 ) -> None:
@@ -97,3 +104,9 @@ def test_orders_for_spreadsheets_have_no_formulas():
         [row[0] for row in csv.reader(found.to_csv(spreadsheet=asked).splitlines()[1:])] for asked in (False, True)
     )
     assert (plain, shown) == (["=A1", "B", "X,Y"], ["'=A1", "B", "X,Y"])
+
+
+def test_costs_that_exceed_the_account_are_refused() -> None:
+    """Nothing can be bought, and the fee of the sale takes what would have paid the debt."""
+    with pytest.raises(InputError, match=r"worth 5\.00: 5\.00 are missing"):
+        make_orders({"B": 1.0}, {"A": 1}, {"A": 10.0, "B": 1.0}, cash=-5.0, costs=Costs(fixed_fee=15.0))

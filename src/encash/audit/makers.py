@@ -30,7 +30,9 @@ def named_maker(name: str) -> FeatureMaker:
         raise InputError(f"features_by is {name!r}; expected module:function, such as my_features:compute")
     found = find_plugin(name, "")
     if not callable(found):
-        raise InputError(f"{name} has the type {type(found).__name__}; expected a function from {{ticker: Bars}} to features")
+        raise InputError(
+            f"{name} has the type {type(found).__name__}; expected a function from {{ticker: Bars}} to features"
+        )
     maker: FeatureMaker = found
     return maker
 

@@ -20,9 +20,8 @@ from encash.text_files import read_csv
 _COLUMNS = ["ticker", "shares"]
 _WHOLE = re.compile("[0-9]{1,15}")
 """Whole shares that a float64 holds exactly."""
-_SHRINK = 1e-9
-"""Minimum fraction by which the invested value falls if its costs are not paid for."""
-_MOST_STEPS = 200
+_ROUNDING = 1e-9
+"""Fraction of a share that may be missing from a whole one because of rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def make_orders(
         costs: of the trades.
 
     Raises:
-        InputError: a pick without a price, or nothing to invest.
+        InputError: a pick without a price, nothing to invest, or costs that exceed the account.
 
     >>> from encash.backtest.simulation.costs.proportional import Costs
     >>> found = make_orders({"A": 0.5, "B": 0.5}, {"B": 10, "C": 4}, {"A": 10.0, "B": 20.0, "C": 25.0}, cash=100.0,
@@ -123,12 +122,20 @@ def make_orders(
     if not value > 0:
         raise InputError(f"the account is worth {value:,.2f}; give the cash to invest (--cash) or positions")
     invested = value
-    for _ in range(_MOST_STEPS):
-        change = np.floor(weight * invested / price + 1e-9) - now
+    while True:
+        target = np.floor(weight * invested / price + _ROUNDING)
+        change = target - now
         left = _cash_after(change, price, cash, costs)
         if left >= 0.0:
             break
-        invested = max(0.0, invested + left - _SHRINK * value)
+        bought = target > 0
+        if not bought.any():
+            raise InputError(
+                f"the costs of selling all positions exceed the account, which is worth {value:,.2f}: {-left:,.2f} are "
+                "missing; give more cash (--cash) or lower costs"
+            )
+        one_less = (target * price)[bought] / weight[bought] * (1 - 2 * _ROUNDING)
+        invested = min(invested + left, float(one_less.max()))
     orders = [
         Order(ticker=name, side="buy" if shares > 0 else "sell", shares=int(abs(shares)), price=float(at))
         for name, shares, at in zip(names, change.tolist(), price.tolist(), strict=True)

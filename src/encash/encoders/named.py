@@ -32,8 +32,8 @@ def load_named(name: str, options: LoadOptions) -> Encoder:
         raise InputError(f"{name}() raised {type(error).__name__}: {error}; correct it") from error
     if not isinstance(encoder, Encoder):
         raise InputError(
-            f"{name} has the type {type(encoder).__name__}; expected an encash.encoders.Encoder, or a class or function that "
-            "returns one without arguments (check yours with encash.testing.EncoderContract)"
+            f"{name} has the type {type(encoder).__name__}; expected an encash.encoders.Encoder, or a class or "
+            "function that returns one without arguments (check yours with encash.testing.EncoderContract)"
         )
     spec = _checked_spec(name, encoder)
     own = {"engine": spec.engine, "precision": spec.precision, "lookback": spec.lookback, "pooling": spec.pooling}
