@@ -135,7 +135,7 @@ def make_orders(
                 "missing; give more cash (--cash) or lower costs"
             )
         one_less = (target * price)[bought] / weight[bought] * (1 - 2 * _ROUNDING)
-        invested = min(invested + left, float(one_less.max()))
+        invested = max(0.0, min(invested + left, float(one_less.max())))
     orders = [
         Order(ticker=name, side="buy" if shares > 0 else "sell", shares=int(abs(shares)), price=float(at))
         for name, shares, at in zip(names, change.tolist(), price.tolist(), strict=True)
