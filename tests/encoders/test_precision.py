@@ -136,7 +136,7 @@ def test_auto_takes_what_was_measured_and_says_so(tmp_path, monkeypatch):
     """The spec holds the precision that was found best, and the line names all that were tried."""
     path = write_checkpoint(tmp_path / "m.pt", num_features=3, hidden_dim=128, num_heads=4)
     measured = load_encoder(path, device="cpu")
-    available = ("float32", *precision.worth_measuring("cpu"))
+    available = ("float32", *precision.worth_measuring(torch.device("cpu")))
     assert measured.spec.precision in available
     assert all(name in measured.choice for name in (*available, "entries/s", "cosine"))
     tried = [trial("float32", 3.7), trial("medium", 5), trial("bfloat16", 16.6)]
@@ -332,7 +332,7 @@ def test_int8_is_offered_where_its_products_are_exact(tmp_path, monkeypatch):
     path = write_checkpoint(tmp_path / "m.pt", num_features=3)
     monkeypatch.setattr(precision, "products_are_exact", lambda name: name == "int7")
     assert "int8" not in precision.offered("cpu")
-    assert precision.offered("cpu")[-1] == precision.worth_measuring("cpu")[-1] == "int7"
+    assert precision.offered("cpu")[-1] == precision.worth_measuring(torch.device("cpu"))[-1] == "int7"
     assert not {"int8", "int7"} & {*precision.offered("cuda")}
     with pytest.raises(InputError, match="not available on cpu here"):
         load_encoder(path, device="cpu", precision="int8")
@@ -403,9 +403,9 @@ def test_a_device_has_the_precisions_that_it_can_compute(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=f"'medium' is not available on {device} here; give auto or float32, fl"):
             precision.check_precision("medium", device)
     assert "float16" not in precision.offered("cpu")
-    for new, expected in ((True, "bfloat16"), (False, "float16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, new=new: new)
-        assert precision.worth_measuring("cuda") == (expected,)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: ((8, 0), (7, 5))[device.index])
+    for number, expected in enumerate(("bfloat16", "float16")):
+        assert precision.worth_measuring(torch.device("cuda", number)) == (expected,)
     path = write_checkpoint(tmp_path / "m.pt", num_features=3)
     with pytest.raises(InputError, match="'float16' is not available on cpu here"):
         load_encoder(path, device="cpu", precision="float16")

@@ -66,8 +66,8 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
     encoder.choice = encoder.choice or f"{precision}, {run_text(encoder)}: as requested"
     if isinstance(encoder, TorchEncoder) and device.type != "cpu":
         encoder.also_on = equal_devices(device)
-        if options.batch_size is None:
-            encoder.choice += f"; {encoder.settle()}"
+        if settled := encoder.settle(fixed_batch=options.batch_size is not None):
+            encoder.choice += f"; {settled}"
     encoder.choice += f"; ignored weights: {', '.join(checkpoint.ignored)}" if checkpoint.ignored else ""
     encoder.source_digest = checkpoint.source_digest
     return encoder
@@ -102,7 +102,7 @@ def _other_candidates(plain: TorchEncoder, make: Callable[[str], TorchEncoder], 
 
     ONNX Runtime is the last, so it must be faster than everything in torch, because it exports the model at every load.
     """
-    for precision in worth_measuring(plain.device.type):
+    for precision in worth_measuring(plain.device):
         yield Candidate(make=partial(make, precision), precision=precision)
     if engine == AUTO and plain.device.type == "cpu" and is_installed():
         yield Candidate(

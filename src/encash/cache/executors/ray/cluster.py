@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -79,13 +80,20 @@ def _find_address() -> tuple[str, str]:
     """Return the address of the cluster to join, or ``local``, and a description of its source."""
     if (address := os.environ.get(ADDRESS, "")) not in ("", "auto"):
         return address, ADDRESS
-    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
+    noted = _temporary_folder() / "ray" / "ray_current_cluster"
     try:
         return noted.read_text(encoding="utf-8").strip(), str(noted)
     except FileNotFoundError:
         return address or _LOCAL, ADDRESS
     except OSError as error:
         raise InputError(f"cannot read {noted}{reason(error)}; set {ADDRESS} to a cluster, or to {_LOCAL}") from None
+
+
+def _temporary_folder() -> Path:
+    """Return the folder that Ray takes, which is Python's only on Windows."""
+    if (given := os.environ.get("RAY_TMPDIR")) or (sys.platform == "linux" and (given := os.environ.get("TMPDIR"))):
+        return Path(given)
+    return Path(tempfile.gettempdir() if sys.platform == "win32" else "/tmp")  # noqa: S108  Ray's own folder
 
 
 def _check_answer(address: str, source: str) -> None:
