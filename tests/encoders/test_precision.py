@@ -14,7 +14,7 @@ import torch
 from encash.encoders import Encoded, load_encoder
 from encash.encoders.agreement import EncodingAgreement, compare_embeddings, compare_encodings
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.torch import build_model, choice, precision, read_checkpoint, save_checkpoint
+from encash.encoders.torch import build_model, choice, load, precision, read_checkpoint, save_checkpoint
 from encash.encoders.torch.choice import Candidate, LoadProgress, Trial, choose, fastest, settle_batch, try_candidates
 from encash.errors import InputError, MismatchError
 from encash.testing import EncoderContract, MeanEncoder, write_checkpoint
@@ -406,6 +406,18 @@ def test_medium_is_bfloat16_products_on_every_cpu(tmp_path):
     distance = abs(plain - medium).max() / abs(plain).max()
     assert 1e-5 < distance < 1e-2
     assert compare_embeddings(plain, medium).cosine > 0.999
+
+
+def test_a_cache_made_on_a_cpu_is_continued_on_a_machine_with_a_gpu(tmp_path, monkeypatch):
+    """Its precision decides the device of auto, as its engine does; a device that is named is refused."""
+    monkeypatch.setattr(load, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
+    path = write_checkpoint(tmp_path / "m.pt", num_features=3)
+    for name in precision.offered("cpu"):
+        if name in precision.CPU_ONLY:
+            encoder: Any = load_encoder(path, device="auto", precision=name)
+            assert (encoder.device, encoder.spec.precision) == (torch.device("cpu"), name)
+    with pytest.raises(InputError, match=r"'medium' is not available on cuda here; .* or a different device"):
+        load_encoder(path, device="cuda", precision="medium")
 
 
 def test_a_device_has_the_precisions_that_it_can_compute(tmp_path, monkeypatch):

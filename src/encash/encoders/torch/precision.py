@@ -27,6 +27,7 @@ from encash.errors import InputError, meant
 
 PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8", "int7")
 """In order of their deviation from float32."""
+CPU_ONLY: Final = ("medium", *LARGEST_WEIGHT)
 HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -42,7 +43,10 @@ def check_precision(precision: str, device: str) -> str:
             f"{meant(precision, PRECISIONS)}"
         )
     if precision not in (names := offered(device)):
-        raise InputError(f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}")
+        raise InputError(
+            f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}, or a different "
+            "device"
+        )
     return precision
 
 
