@@ -44,8 +44,8 @@ def check_precision(precision: str, device: str) -> str:
         )
     if precision not in (names := offered(device)):
         raise InputError(
-            f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}, or a different "
-            "device"
+            f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}, or a "
+            "different device"
         )
     return precision
 
