@@ -25,6 +25,7 @@ ray = pytest.importorskip("ray", reason="ray comes with the dev install")
 from ray.cluster_utils import Cluster  # noqa: E402  after the test for ray
 
 from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402
+from encash.cache.executors.ray import cluster as cluster_module  # noqa: E402
 from encash.cache.executors.ray.cluster import ADDRESS, _temporary_folder  # noqa: E402
 from encash.cache.executors.ray.demand import Demand, Node, fitting_demand  # noqa: E402
 from encash.cache.executors.ray.worker import Worker  # noqa: E402
@@ -127,6 +128,29 @@ def test_the_address_file_of_a_dead_cluster_is_refused(
     noted.write_text(dead_address)
     with pytest.raises(InputError, match=f"answers at {dead_address}.*{noted}.*RAY_ADDRESS=local to run"):
         RayWorkers()
+
+
+@pytest.mark.parametrize(("given", "joined"), [({}, "auto"), ({ADDRESS: "10.0.0.2:6379"}, "10.0.0.2:6379")])
+def test_ray_itself_finds_the_cluster_of_this_machine(
+    given: dict[str, str], joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After its address was seen to answer: with an address, Ray would not take the token that `ray start` requires."""
+    monkeypatch.delenv(ADDRESS)
+    for name, address in {"RAY_TMPDIR": str(tmp_path), **given}.items():
+        monkeypatch.setenv(name, address)
+    noted = tmp_path / "ray" / "ray_current_cluster"
+    noted.parent.mkdir()
+    noted.write_text("10.0.0.1:6379")
+    asked: list[str] = []
+
+    def answers(host: str, port: int) -> bool:
+        asked.append(f"{host}:{port}")
+        return True
+
+    monkeypatch.setattr(cluster_module, "_answers", answers)
+    monkeypatch.setattr(ray, "init", lambda address, **options: asked.append(address))
+    cluster_module.Cluster()
+    assert asked == [given.get(ADDRESS, "10.0.0.1:6379"), joined]
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])

@@ -46,7 +46,7 @@ class Cluster:
             address, source = _find_address()
             self.started = address == _LOCAL
             _check_answer(address, source)
-            _connect(address)
+            _connect(address, source)
 
     @property
     def address(self) -> str:
@@ -131,13 +131,16 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, source: str) -> None:
+    """Join a cluster. Ray takes its token by itself only if it finds the cluster of this machine itself."""
     new = {"include_dashboard": False} if address == _LOCAL else {}
     try:
         with warnings.catch_warnings():
             # Ray's forked process at once executes a different program, which does not use lance.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
-            ray.init(address=address, log_to_driver=False, configure_logging=False, **new)
+            ray.init(
+                address=address if source == ADDRESS else "auto", log_to_driver=False, configure_logging=False, **new
+            )
     except Exception as error:  # noqa: BLE001  Ray raises plain exceptions too
         if address == _LOCAL:
             raise WorkError(
@@ -145,5 +148,5 @@ def _connect(address: str) -> None:
             ) from None
         raise InputError(
             f"Ray does not join {address}{reason(error)}; check that this machine is a node of the cluster, with the "
-            f"same versions of Ray and Python, or set {ADDRESS}={_LOCAL}"
+            f"same versions of Ray and Python, and RAY_AUTH_MODE=token if it has a token; or set {ADDRESS}={_LOCAL}"
         ) from None
