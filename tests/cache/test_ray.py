@@ -25,7 +25,8 @@ ray = pytest.importorskip("ray", reason="ray comes with the dev install")
 from ray.cluster_utils import Cluster  # noqa: E402  after the test for ray
 
 from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402
-from encash.cache.executors.ray.cluster import ADDRESS  # noqa: E402
+from encash.cache.executors.ray import cluster as cluster_module  # noqa: E402
+from encash.cache.executors.ray.cluster import ADDRESS, _temporary_folder  # noqa: E402
 from encash.cache.executors.ray.demand import Demand, Node, fitting_demand  # noqa: E402
 from encash.cache.executors.ray.worker import Worker  # noqa: E402
 
@@ -127,6 +128,46 @@ def test_the_address_file_of_a_dead_cluster_is_refused(
     noted.write_text(dead_address)
     with pytest.raises(InputError, match=f"answers at {dead_address}.*{noted}.*RAY_ADDRESS=local to run"):
         RayWorkers()
+
+
+@pytest.mark.parametrize(("given", "joined"), [({}, "auto"), ({ADDRESS: "10.0.0.2:6379"}, "10.0.0.2:6379")])
+def test_ray_itself_finds_the_cluster_of_this_machine(
+    given: dict[str, str], joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After its address was seen to answer: with an address, Ray would not take the token that `ray start` requires."""
+    monkeypatch.delenv(ADDRESS)
+    for name, address in {"RAY_TMPDIR": str(tmp_path), **given}.items():
+        monkeypatch.setenv(name, address)
+    noted = tmp_path / "ray" / "ray_current_cluster"
+    noted.parent.mkdir()
+    noted.write_text("10.0.0.1:6379")
+    asked: list[str] = []
+
+    def answers(host: str, port: int) -> bool:
+        asked.append(f"{host}:{port}")
+        return True
+
+    monkeypatch.setattr(cluster_module, "_answers", answers)
+    monkeypatch.setattr(ray, "init", lambda address, **options: asked.append(address))
+    cluster_module.Cluster()
+    assert asked == [given.get(ADDRESS, "10.0.0.1:6379"), joined]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("given", [{}, {"TMPDIR": "/scratch"}, {"TMPDIR": "/scratch", "RAY_TMPDIR": "/rays"}])
+def test_the_address_file_is_the_one_that_ray_writes(
+    platform: str, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """Ray's folder is not that of Python on every system: on macOS, Python's is a different one for each user."""
+    from ray._common.utils import get_ray_address_file
+
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("tempfile.tempdir", "/folders")
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, folder in given.items():
+        monkeypatch.setenv(name, folder)
+    assert str(_temporary_folder() / "ray" / "ray_current_cluster") == get_ray_address_file(None)
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:port", "http://127.0.0.1"])

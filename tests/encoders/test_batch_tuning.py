@@ -8,10 +8,11 @@ import torch
 
 from encash.encoders import load_encoder
 from encash.encoders.batches import BatchedEncoder
-from encash.encoders.torch import TorchEncoder
+from encash.encoders.torch import TorchEncoder, devices
 from encash.encoders.torch.batch_tuning import LARGEST_TUNED, SMALLEST_TUNED, tune_batch
 from encash.encoders.torch.device_feed import PlainLanes
 from encash.testing import MeanEncoder, write_checkpoint
+from tests.encoders.test_devices import CachingCard
 
 
 class Card(BatchedEncoder):
@@ -75,6 +76,22 @@ def test_a_card_too_small_for_256_windows_keeps_what_fits():
     assert encoder.batch_size == 64
 
 
+def test_a_batch_that_would_fill_the_memory_is_not_tried(monkeypatch):
+    """As torch counts the memory of a card: what a batch took is free again when it has ended."""
+    memory, tried = CachingCard(2000), list[int]()
+
+    class Counting(Card):
+        def call(self, windows):
+            tried.append(len(windows))
+            memory.call(len(windows))
+            return super().call(windows)
+
+    monkeypatch.setattr(devices, "_library", lambda device: memory)
+    encoder, device = Counting(fixed=0.1), torch.device("cuda", 0)
+    tune_batch(encoder, lambda: devices.least_free_memory(device), lambda: encoder.now)
+    assert (encoder.batch_size, max(tried)) == (1024, 1024)
+
+
 class TestRecordedCalls:
     """Calls that replace those of the model (CUDA graphs), by a stand-in."""
 
@@ -128,11 +145,30 @@ class TestRecordedCalls:
         np.testing.assert_allclose(encoder.encode(windows).embedding, before.embedding, atol=1e-6)
         assert encoder.graphs == {}
 
-    def test_recordings_that_do_not_fit_the_memory_are_left_out(self, encoder):
+    def test_recordings_that_leave_too_little_memory_are_dropped_and_the_batch_stays(self, encoder):
+        """They recorded, but the first call has no room for its output; without them it has."""
+
+        def make(function, example):
+            def call(windows):
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+            return call
+
+        assert not encoder.record(make)
+        assert (encoder.graphs, encoder.batch_size, encoder.smallest_call) == ({}, 8, 4)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            torch.OutOfMemoryError("CUDA out of memory."),
+            torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing"),
+        ],
+    )
+    def test_recordings_that_cannot_be_made_are_left_out(self, encoder, error):
         """The calls of the model go on."""
 
         def make(function, example):
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise error
 
         assert not encoder.record(make)
         assert encoder.graphs == {}

@@ -338,6 +338,25 @@ class TestTheEncoder:
         with pytest.raises(RuntimeError, match="size"):
             device.encode(np.zeros((1, 6, 4), dtype=np.float32))
 
+    def test_a_device_that_others_use_is_left_out_with_a_notice(self, path, monkeypatch):
+        """Of three equal cards, the second has no memory left: two share the work."""
+        device, told = on_device(path, batch_size=4), list[str]()
+
+        def to(model, where):
+            if where.index == 1:
+                raise torch.OutOfMemoryError(
+                    "CUDA out of memory. Tried to allocate 20.00 MiB.\nOf the allocated memory"
+                )
+            return model
+
+        monkeypatch.setattr(type(device.model), "to", to)
+        device.also_on, device.notify = (torch.device("cuda", 1), torch.device("cuda", 2)), told.append
+        replicas = device.replicas()
+        assert len(replicas) == 2
+        assert replicas[0] is device
+        assert len(told) == 1
+        assert told[0].startswith("continuing without cuda:1 (CUDA out of memory")
+
     def test_memory_for_no_window_is_an_error(self, path, monkeypatch):
         """There is nothing left to halve: WorkError."""
         device = on_device(path, batch_size=4)

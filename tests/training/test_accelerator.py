@@ -1,6 +1,7 @@
 """Training on an accelerator, with a CPU that stands in: rows on the device, half precision, no step that waits."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from encash.encoders.checkpoint import HORIZONS, Layout
 from encash.encoders.torch import ReferenceTransformer, read_checkpoint
 from encash.panel import toy_panel
-from encash.training import TrainConfig, fit, train
+from encash.training import TrainConfig, cost, fit, start, train
 from encash.training.samples import split_by_date
 
 
@@ -125,3 +126,55 @@ def test_averages_are_those_of_torch(panel):
     pairs = zip(ours.module.parameters(), theirs.module.parameters(), strict=True)
     assert all(torch.equal(our, their) for our, their in pairs)
     assert not np.array_equal(next(ours.module.parameters()).detach(), next(run.model.parameters()).detach())
+
+
+class OnMps(torch.Tensor):
+    """A tensor of a device without float64, which its copy on the CPU has."""
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+    def cpu(self, *_):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_device_needs_no_float64(panel):
+    """The heads are fitted in float64 on the host: the same weights."""
+    random, fitted = np.random.default_rng(0), []
+    means = torch.from_numpy(random.standard_normal((50, 32), dtype=np.float32))
+    forecasts, platt = random.standard_normal((50, len(HORIZONS))), np.ones((len(HORIZONS), 2))
+    for kind in (torch.Tensor, OnMps):
+        torch.manual_seed(0)
+        model = run_of(panel).model
+        start.fit_heads(model, 1, means.as_subclass(kind), forecasts, platt)
+        fitted.append(model.pred_head[3].weight.detach())
+    assert torch.equal(*fitted)
+
+
+@pytest.mark.parametrize(("kind", "pinned"), [("cuda", True), ("mps", False), ("xpu", False)])
+def test_only_pinned_memory_is_copied_while_the_host_goes_on(panel, monkeypatch, kind, pinned):
+    """Other memory may be reused before the copy has read it."""
+    run, copied = run_of(panel), list[str | bool]()
+    run.device = torch.device(kind)
+
+    def pin_memory(tensor):
+        copied.append("pinned")
+        return tensor
+
+    def to(tensor, device, non_blocking=False):
+        copied.append(non_blocking)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    run._tensor(np.zeros(3, dtype=np.float32))
+    assert copied == (["pinned", True] if pinned else [False])
+
+
+def test_the_cost_of_a_training_includes_the_work_of_the_device(tmp_path, monkeypatch):
+    """By a clock that goes on only while the device is waited for: two seconds for each step."""
+    now = [0.0]
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(cost, "synchronize", lambda device: now.__setitem__(0, now[0] + 2.0))
+    config = replace(CONFIG, preset="tiny", device="cpu")
+    assert cost.measure_training(config, 3, tmp_path / "m.pt") == min(8, config.sizes.batch_size) / 2.0

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from encash.encoders.torch import choose_device, new_model, save_checkpoint
+from encash.encoders.torch.devices import synchronize
 from encash.training.config import TrainConfig
 from encash.training.start import layout_of
 
@@ -21,13 +22,15 @@ def measure_training(config: TrainConfig, num_features: int, untrained: Path) ->
     Returns:
         windows per second.
     """
-    model = new_model(layout_of(config, num_features), config.seed).to(choose_device(config.device))
+    device = choose_device(config.device)
+    model = new_model(layout_of(config, num_features), config.seed).to(device)
     batch = config.sizes.batch_size
     for count in (1, min(8, batch), batch):  # the first step is slower than all others
         windows = next(model.parameters()).new_zeros((count, config.lookback, num_features))
         began = time.perf_counter()
         forecast, confidence = model(windows)
         (forecast.square().mean() + confidence.mean()).backward()
+        synchronize(device)
         rate = count / (time.perf_counter() - began)
         if count > 1 and batch / rate > 1.0:
             break

@@ -370,9 +370,9 @@ class _Run:
 
     def _tensor(self, array: Float32 | Int64) -> Tensor:
         tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":  # pinned, so that the copy runs beside the step before
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        if self.device.type != "cuda":  # other memory than pinned may be freed before it is copied
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)  # the copy runs beside the step before
 
 
 class _AveragedWeights:

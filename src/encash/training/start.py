@@ -125,7 +125,7 @@ def fit_heads(model: ReferenceTransformer, segments: int, means: Tensor, forecas
         part.bias.zero_()
     for horizon in range(len(HORIZONS)):
         place = outputs.start + horizon
-        found = means[:, place].double().cpu().numpy()
+        found = means[:, place].cpu().double().numpy()  # MPS has no float64
         center, deviation = found.mean(), max(found.std(), 1e-6)
         slope, level = _line((found - center) / deviation, forecasts[:, horizon])
         _read(predict[0], horizon, place, READ_DEVIATION / deviation, center, CHANNEL_OFFSET)

@@ -41,7 +41,7 @@ class BatchTrial:
 
 def tune_batch(
     encoder: BatchedEncoder,
-    free_memory: Callable[[], int | None],
+    least_free: Callable[[], int | None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[BatchTrial]:
     """Set the batch, the smallest call and the rate of an encoder whose batch is fixed; return the measurements.
@@ -51,12 +51,13 @@ def tune_batch(
 
     Args:
         encoder: on an accelerator; it returns results when they are on the host, so that every time is synchronized.
-        free_memory: returns free bytes of the device, None if unknown.
+        least_free: returns the least free bytes of the device since its last call, None if unknown. (Between calls of
+            the encoder its memory is free again.)
         clock: seconds.
     """
     trials: list[BatchTrial] = []
     expected: Encoded | None = None
-    size, before = SMALLEST_TUNED, free_memory()
+    size, before = SMALLEST_TUNED, least_free()
     while size <= LARGEST_TUNED:
         encoder.batch_size = encoder.smallest_call = encoder.busy_call = size
         seconds, found = measure_call(encoder, clock)
@@ -65,7 +66,7 @@ def tune_batch(
         expected = expected or found
         trial = BatchTrial(batch=size, entries_per_second=size / seconds, same_bits=same_bits(found, expected))
         trials.append(trial)
-        if trial is not _best(trials) or seconds > LONGEST_CALL or not _fits_twice(before, free_memory()):
+        if trial is not _best(trials) or seconds > LONGEST_CALL or not _fits_twice(before, least_free()):
             break
         size *= 2
     if trials:
@@ -107,7 +108,7 @@ def _best(trials: list[BatchTrial]) -> BatchTrial:
 
 
 def _fits_twice(before: int | None, now: int | None) -> bool:
-    """Return whether a batch twice as large fits, by the free memory before the first batch and after the last."""
+    """Return whether a batch twice as large fits, by the free memory before the first batch and during the last."""
     if before is None or now is None:
         return True
     return 2 * (before - now) <= MEMORY_SHARE * before

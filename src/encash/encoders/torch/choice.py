@@ -26,6 +26,8 @@ WARM_UPS, ROUNDS = 2, 5
 chooses kernels, which takes a GPU 0.1 s and more."""
 LONG_CALL = 0.5
 """Seconds of a call that is warm after one call, and measured by one: the overhead of a first call hardly matters."""
+STILL_COLD = 1.5
+"""A call after one that took at least this many times as long is not yet warm: code may be loaded in several calls."""
 SHORT_CALL = 0.05
 """Seconds below which a call is too short to measure: it gets more windows."""
 FEW_WINDOWS, MANY_WINDOWS = 8, 64
@@ -189,14 +191,15 @@ def seconds_of(call: Callable[[], object], at_most: float = math.inf, *, warm: b
         at_most: seconds above which the exact time does not matter: a warm call of twice that is not repeated.
         warm: such calls were made before.
     """
+    before = 0.0
     for _ in range(0 if warm else WARM_UPS):
-        if _seconds(call) > LONG_CALL:
+        if (before := _seconds(call)) > LONG_CALL:
             break
     best = _seconds(call)
     for _ in range(ROUNDS - 1):
-        if best > min(2 * at_most, LONG_CALL):
+        if min(2 * at_most, LONG_CALL) < best and before < STILL_COLD * best:
             break
-        best = min(best, _seconds(call))
+        before, best = best, min(best, _seconds(call))
     return best
 
 

@@ -37,7 +37,8 @@ class RecordedCall:
         stream.synchronize()
         # "thread_local": other threads may allocate pinned memory meanwhile
         recording = torch.cuda.graph(self._graph, pool, stream, capture_error_mode="thread_local")
-        with torch.cuda.device(example.device), recording:
+        before = torch.cuda.stream(torch.cuda.current_stream(example.device))  # restored also if the recording fails
+        with torch.cuda.device(example.device), before, recording:
             self._output = function(self._input)
         torch.cuda.synchronize(example.device)
 

@@ -12,44 +12,56 @@ from encash.errors import InputError, reason
 
 ACCELERATORS = ("cuda", "xpu", "mps")
 """Kinds of devices that ``auto`` takes."""
-MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed", "out_of_device_memory")
+"""In errors of torch's allocators, of CUDA's libraries (``CUBLAS_STATUS_ALLOC_FAILED``) and of Intel's driver."""
 BFLOAT16_SINCE = (8, 0)
 """The first compute capability of CUDA with matrix products in bfloat16."""
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device of a name; ``auto`` is the accelerator of this machine if there is one.
+    """Return the device of a name; ``auto`` is the accelerator of this machine if it has one that computes.
+
+    Torch also lists cards that its build has no kernels for, which are most NVIDIA cards of before 2018; it warns about
+    them.
 
     Raises:
-        InputError: torch has no such device here.
+        InputError: torch has no such device here, or the device does not compute; or, for ``auto``, other programs use
+            all memory of the accelerator.
     """
-    if device == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return torch.device(found.type if found is not None and found.type in ACCELERATORS else "cpu")
+    if device != "auto":
+        try:
+            return _computing(device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(f"device {device!r} is not usable here{reason(error)}; give cpu, or auto") from None
+    if (kind := _accelerator()) is None:
+        return torch.device("cpu")
     try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {device!r} is not usable here{reason(error)}; give cpu, or auto") from None
-    return chosen
+        return _computing(kind)
+    except RuntimeError as error:
+        if is_memory_error(error):
+            raise InputError(f"{kind} is not usable now{reason(error)}; give cpu, or a free device") from None
+        return torch.device("cpu")
 
 
 def device_names() -> list[str]:
-    """Return each device of this machine with its name and its memory; the first is the one that ``auto`` takes.
+    """Return each device of this machine with its name and its memory; the first is the one that ``auto`` takes, and an
+    accelerator that does not compute comes last, with the reason.
 
     >>> device_names()[-1].startswith("cpu, ")
     True
     """
-    chosen = choose_device("auto")
-    names = [f"cpu, threads of torch: {torch.get_num_threads()}"]
-    if chosen.type in ("cuda", "xpu"):
-        cards = [_library(chosen).get_device_properties(number) for number in range(_library(chosen).device_count())]
-        names = [
-            f"{chosen.type}:{n}, {card.name}, {card.total_memory / 2**30:.1f} GiB" for n, card in enumerate(cards)
-        ] + names
-    elif chosen.type != "cpu":
-        names = [chosen.type, *names]
-    return names
+    cpu = f"cpu, threads of torch: {torch.get_num_threads()}"
+    if (kind := _accelerator()) is None:
+        return [cpu]
+    names, library = [kind], _library(torch.device(kind))
+    if kind != "mps":
+        cards = [library.get_device_properties(number) for number in range(library.device_count())]
+        names = [f"{kind}:{n}, {card.name}, {card.total_memory / 2**30:.1f} GiB" for n, card in enumerate(cards)]
+    try:
+        _computing(kind)
+    except RuntimeError as error:
+        return [cpu, *(f"{name}: does not compute{reason(error)}" for name in names)]
+    return [*names, cpu]
 
 
 def half_dtype(device: torch.device) -> torch.dtype:
@@ -78,8 +90,21 @@ def free_memory(device: torch.device) -> int | None:
     if device.type not in ("cuda", "xpu"):
         return None
     library = _library(device)
-    kept = library.memory_reserved(device) - library.memory_allocated(device)
-    return int(library.mem_get_info(device)[0] + kept)
+    try:
+        free = library.mem_get_info(device)[0]
+    except RuntimeError:  # a GPU that is part of an Intel processor
+        return None
+    return int(free + library.memory_reserved(device) - library.memory_allocated(device))
+
+
+def least_free_memory(device: torch.device) -> int | None:
+    """Return the least free memory since the last call, without what calls took and gave back before that."""
+    if (free := free_memory(device)) is None:
+        return None
+    library = _library(device)
+    taken = library.max_memory_allocated(device) - library.memory_allocated(device)
+    library.reset_peak_memory_stats(device)
+    return int(free - taken)
 
 
 def release_memory(device: torch.device) -> None:
@@ -90,13 +115,15 @@ def release_memory(device: torch.device) -> None:
 
 def synchronize(device: torch.device) -> None:
     """Wait until all work of a device is done."""
-    if device.type in ACCELERATORS:
-        _library(device).synchronize()
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type in ACCELERATORS:
+        _library(device).synchronize(device)  # without it, the current device
 
 
 def is_memory_error(error: RuntimeError) -> bool:
-    """Return whether an error of torch says that memory ran out; on a CPU there is no type for it."""
-    return any(words in str(error) for words in MEMORY_WORDS)
+    """Return whether an error of torch says that memory ran out; only some devices have a type for it."""
+    return any(words in str(error).lower() for words in MEMORY_WORDS)
 
 
 @contextmanager
@@ -108,6 +135,19 @@ def memory_errors() -> Iterator[None]:
         if not is_memory_error(error):
             raise
         raise MemoryError(str(error)) from None
+
+
+def _accelerator() -> str | None:
+    """Return the kind of accelerator that torch finds on this machine."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found.type if found is not None and found.type in ACCELERATORS else None
+
+
+def _computing(name: str) -> torch.device:
+    """Return a device that has run a kernel."""
+    device = torch.device(name)
+    torch.ones(1, device=device).item()
+    return device
 
 
 def _library(device: torch.device) -> Any:

@@ -16,14 +16,15 @@ from encash.encoders.base import Encoded, Encoder, EncoderSpec
 from encash.encoders.batches import BatchedEncoder
 from encash.encoders.bins import BinEdges
 from encash.encoders.pooling import pool
-from encash.encoders.torch.batch_tuning import SMALLEST_TUNED, measure_call, same_bits, tune_batch
+from encash.encoders.torch.batch_tuning import LARGEST_TUNED, SMALLEST_TUNED, measure_call, same_bits, tune_batch
 from encash.encoders.torch.cuda_graphs import recorder
 from encash.encoders.torch.device_feed import IN_FLIGHT, DeviceFeed, Lanes, lanes_of
-from encash.encoders.torch.devices import free_memory, memory_errors, release_memory, synchronize
+from encash.encoders.torch.devices import least_free_memory, memory_errors, release_memory, synchronize
 from encash.encoders.torch.int8 import LARGEST_WEIGHT
 from encash.encoders.torch.model import ReferenceTransformer
 from encash.encoders.torch.precision import states_function
 from encash.encoders.torch.threads import map_on_threads, only_matmul_precision
+from encash.errors import reason
 from encash.progress import rate_text
 
 HEAD_ROWS = 64
@@ -111,8 +112,8 @@ class TorchEncoder(BatchedEncoder):
                 yield self._split(output)
 
     def replicas(self) -> tuple[Encoder, ...]:
-        """Return this encoder, and one on each of the devices `also_on`."""
-        return (self, *(self._replica(device) for device in self.also_on))
+        """Return this encoder, and one on each of the devices `also_on` that can hold it."""
+        return (self, *filter(None, map(self._replica, self.also_on)))
 
     def call(self, windows: Float32) -> Encoded:
         """Encode one batch on a CPU, one part per core; see `BatchedEncoder.call`."""
@@ -154,12 +155,21 @@ class TorchEncoder(BatchedEncoder):
                 return recorded(windows)
             return self.joined_outputs(windows)
 
-    def settle(self) -> str:
-        """Choose the batch of an accelerator, and on CUDA measure whether recorded calls pay; return what was found."""
-        trials = tune_batch(self, lambda: free_memory(self.device))
-        tried = ", ".join(f"{trial.batch}: {rate_text(trial.entries_per_second)}" for trial in trials)
-        recorded = self.device.type == "cuda" and self.record(recorder())
-        return f"tuned to batch {self.batch_size} ({tried}){', in CUDA graphs' if recorded else ''}"
+    def settle(self, *, fixed_batch: bool = False) -> str:
+        """Choose the batch of an accelerator, and on CUDA measure whether recorded calls pay; return what was found.
+
+        Args:
+            fixed_batch: keep the batch; a larger one than is tuned is not recorded, as it may not fit the memory.
+        """
+        found = list[str]()
+        if not fixed_batch:
+            least_free_memory(self.device)  # forgets what was taken at load
+            trials = tune_batch(self, lambda: least_free_memory(self.device))
+            tried = ", ".join(f"{trial.batch}: {rate_text(trial.entries_per_second)}" for trial in trials)
+            found.append(f"tuned to batch {self.batch_size} ({tried})")
+        if self.device.type == "cuda" and self.batch_size <= LARGEST_TUNED and self.record(recorder()):
+            found.append("in CUDA graphs")
+        return ", ".join(found)
 
     def record(self, make: Callable[[Callable[[Tensor], Tensor], Tensor], Callable[[Tensor], Tensor]]) -> bool:
         """Replace the calls of each size by recorded ones if those are faster and give the same bits.
@@ -167,17 +177,20 @@ class TorchEncoder(BatchedEncoder):
         Args:
             make: returns the recorded call of a function for an example of its argument.
         """
-        before = measure_call(self)
+        before, batch = measure_call(self), (self.batch_size, self.smallest_call)
         try:
             with memory_errors(), only_matmul_precision(self._matmul):
                 for size in self._sizes():
                     example = torch.zeros(size, self.spec.lookback, self.spec.num_features, device=self.device)
                     self.graphs[size] = make(self.joined_outputs, example)
-        except MemoryError:
+        except (MemoryError, RuntimeError):  # also a driver or a library that cannot record
             self.graphs.clear()
             release_memory(self.device)
             return False
         after = measure_call(self)
+        if not self.graphs:  # they left too little memory for the calls
+            self.batch_size, self.smallest_call = batch
+            return False
         if before[0] < LEAST_GAIN_OF_GRAPH * after[0] or not same_bits(after[1], before[1]):
             self.graphs.clear()
             return False
@@ -200,14 +213,20 @@ class TorchEncoder(BatchedEncoder):
         release_memory(self.device)
         self._halve(failed)
 
-    def _replica(self, device: torch.device) -> TorchEncoder:
-        model = copy.deepcopy(self.model).to(device)
-        other = TorchEncoder(model, self.spec, edges=self._edges, batch_size=self.batch_size)
+    def _replica(self, device: torch.device) -> TorchEncoder | None:
+        """Return the same encoder on a device; None, with a notice, if other programs use that device."""
+        try:
+            model = copy.deepcopy(self.model).to(device)
+            other = TorchEncoder(model, self.spec, edges=self._edges, batch_size=self.batch_size)
+        except RuntimeError as error:
+            if self.notify is not None:
+                self.notify(f"continuing without {device}{reason(error)}")
+            return None
         other.smallest_call, other.busy_call = self.smallest_call, self.busy_call
-        other.source_digest, other.choice, other.notify = self.source_digest, self.choice, self.notify
-        other.entries_per_second = self.entries_per_second
         if self.graphs:
             other.record(recorder())
+        other.source_digest, other.choice, other.notify = self.source_digest, self.choice, self.notify
+        other.entries_per_second = self.entries_per_second
         return other
 
     def _forecasts(self, mean: Tensor, head_rows: int | None) -> tuple[Tensor, Tensor]:

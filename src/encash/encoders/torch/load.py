@@ -19,7 +19,7 @@ from encash.encoders.torch.choice import Candidate, LoadProgress, fastest, run_t
 from encash.encoders.torch.devices import choose_device, equal_devices
 from encash.encoders.torch.encoder import TorchEncoder
 from encash.encoders.torch.files import Checkpoint, build_model, find_edges, read_checkpoint, weights_fingerprint
-from encash.encoders.torch.precision import check_precision, worth_measuring
+from encash.encoders.torch.precision import CPU_ONLY, check_precision, worth_measuring
 from encash.encoders.torch.runtime import EXPORT_STEPS, fastest_possible, is_installed, runtime_encoder
 from encash.errors import InputError, meant
 
@@ -44,7 +44,8 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
             f"precision {options.precision!r} with engine onnxruntime, which runs a checkpoint in float32 only; leave "
             "out either of them"
         )
-    device = torch.device("cpu") if by_runtime else choose_device(options.device)
+    on_cpu = by_runtime or (options.device == AUTO and options.precision in CPU_ONLY)  # as of a cache made on a CPU
+    device = torch.device("cpu") if on_cpu else choose_device(options.device)
     precision = "float32" if options.precision == AUTO else check_precision(options.precision, device.type)
     checkpoint = read_checkpoint(path, config=options.model_config, ignored=options.ignore_keys or ())
     edges = find_edges(checkpoint.files[0], checkpoint, options.bin_edges, options.bin_unit)
@@ -66,8 +67,8 @@ def load_torch_encoder(path: str | Path, options: LoadOptions) -> BatchedEncoder
     encoder.choice = encoder.choice or f"{precision}, {run_text(encoder)}: as requested"
     if isinstance(encoder, TorchEncoder) and device.type != "cpu":
         encoder.also_on = equal_devices(device)
-        if options.batch_size is None:
-            encoder.choice += f"; {encoder.settle()}"
+        if settled := encoder.settle(fixed_batch=options.batch_size is not None):
+            encoder.choice += f"; {settled}"
     encoder.choice += f"; ignored weights: {', '.join(checkpoint.ignored)}" if checkpoint.ignored else ""
     encoder.source_digest = checkpoint.source_digest
     return encoder
@@ -102,7 +103,7 @@ def _other_candidates(plain: TorchEncoder, make: Callable[[str], TorchEncoder], 
 
     ONNX Runtime is the last, so it must be faster than everything in torch, because it exports the model at every load.
     """
-    for precision in worth_measuring(plain.device.type):
+    for precision in worth_measuring(plain.device):
         yield Candidate(make=partial(make, precision), precision=precision)
     if engine == AUTO and plain.device.type == "cpu" and is_installed():
         yield Candidate(

@@ -19,6 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from encash.encoders.torch.devices import half_dtype
 from encash.encoders.torch.int8 import LARGEST_WEIGHT, Int8Transformer, products_are_exact
 from encash.encoders.torch.matmul import Bfloat16Products, multiplies_in_bfloat16
 from encash.encoders.torch.model import ReferenceTransformer
@@ -26,6 +27,7 @@ from encash.errors import InputError, meant
 
 PRECISIONS: Final = ("float32", "medium", "float16", "bfloat16", "int8", "int7")
 """In order of their deviation from float32."""
+CPU_ONLY: Final = ("medium", *LARGEST_WEIGHT)
 HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -41,7 +43,10 @@ def check_precision(precision: str, device: str) -> str:
             f"{meant(precision, PRECISIONS)}"
         )
     if precision not in (names := offered(device)):
-        raise InputError(f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}")
+        raise InputError(
+            f"precision {precision!r} is not available on {device} here; give auto or {', '.join(names)}, or a "
+            "different device"
+        )
     return precision
 
 
@@ -53,17 +58,17 @@ def offered(device: str) -> tuple[str, ...]:
     return "float32", "medium", "bfloat16", *exact
 
 
-def worth_measuring(device: str) -> tuple[str, ...]:
+def worth_measuring(device: torch.device) -> tuple[str, ...]:
     """Return the precisions that may be faster than float32.
 
     On CUDA this is bfloat16 if its products are fast (compute capability 8.0 and above), else float16, whose range
     is narrow. On a CPU, int7 is included only without int8.
     """
-    if device == "cuda":
-        return ("bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16",)
-    names = offered(device)
+    if device.type == "cuda":
+        return (str(half_dtype(device)).removeprefix("torch."),)
+    names = offered(device.type)
     slower = {"float32"}
-    if device == "cpu" and not multiplies_in_bfloat16():
+    if device.type == "cpu" and not multiplies_in_bfloat16():
         slower.add("medium")
     if "int8" in names:
         slower.add("int7")

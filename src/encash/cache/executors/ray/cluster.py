@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -45,7 +46,7 @@ class Cluster:
             address, source = _find_address()
             self.started = address == _LOCAL
             _check_answer(address, source)
-            _connect(address)
+            _connect(address, source)
 
     @property
     def address(self) -> str:
@@ -79,13 +80,20 @@ def _find_address() -> tuple[str, str]:
     """Return the address of the cluster to join, or ``local``, and a description of its source."""
     if (address := os.environ.get(ADDRESS, "")) not in ("", "auto"):
         return address, ADDRESS
-    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster")
+    noted = _temporary_folder() / "ray" / "ray_current_cluster"
     try:
         return noted.read_text(encoding="utf-8").strip(), str(noted)
     except FileNotFoundError:
         return address or _LOCAL, ADDRESS
     except OSError as error:
         raise InputError(f"cannot read {noted}{reason(error)}; set {ADDRESS} to a cluster, or to {_LOCAL}") from None
+
+
+def _temporary_folder() -> Path:
+    """Return the folder that Ray takes, which is Python's only on Windows."""
+    if (given := os.environ.get("RAY_TMPDIR")) or (sys.platform == "linux" and (given := os.environ.get("TMPDIR"))):
+        return Path(given)
+    return Path(tempfile.gettempdir() if sys.platform == "win32" else "/tmp")  # noqa: S108  Ray's own folder
 
 
 def _check_answer(address: str, source: str) -> None:
@@ -123,13 +131,16 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, source: str) -> None:
+    """Join a cluster. Ray takes its token by itself only if it finds the cluster of this machine itself."""
     new = {"include_dashboard": False} if address == _LOCAL else {}
     try:
         with warnings.catch_warnings():
             # Ray's forked process at once executes a different program, which does not use lance.
             warnings.filterwarnings("ignore", message="lance is not fork-safe")
-            ray.init(address=address, log_to_driver=False, configure_logging=False, **new)
+            ray.init(
+                address=address if source == ADDRESS else "auto", log_to_driver=False, configure_logging=False, **new
+            )
     except Exception as error:  # noqa: BLE001  Ray raises plain exceptions too
         if address == _LOCAL:
             raise WorkError(
@@ -137,5 +148,5 @@ def _connect(address: str) -> None:
             ) from None
         raise InputError(
             f"Ray does not join {address}{reason(error)}; check that this machine is a node of the cluster, with the "
-            f"same versions of Ray and Python, or set {ADDRESS}={_LOCAL}"
+            f"same versions of Ray and Python, and RAY_AUTH_MODE=token if it has a token; or set {ADDRESS}={_LOCAL}"
         ) from None
