@@ -264,11 +264,15 @@ def test_another_node_reads_the_version_of_the_driver(
 
 
 @pytest.mark.slow
-def test_workers_of_ray_open_features_at_a_url(bucket: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The entries equal those of a build in this process."""
+@pytest.mark.parametrize("to_bucket", [False, True], ids=["local cache", "cache in the bucket"])
+def test_workers_of_ray_open_features_at_a_url(
+    bucket: str, place: Path, capsys: pytest.CaptureFixture[str], to_bucket: bool
+) -> None:
+    """The entries equal those of a build in this process, in a local cache and in one in the object store."""
     pytest.importorskip("ray", reason="ray comes with the dev install")
-    build = ["build", "--model", str(place / "m.pt"), "--data", f"{bucket}/f.h5", "--cache", str(place / "ray.lance")]
+    cache = f"{bucket}/ray.lance" if to_bucket else str(place / "ray.lance")
+    build = ["build", "--model", str(place / "m.pt"), "--data", f"{bucket}/f.h5", "--cache", cache]
     made = answer(capsys, *build, "--executor", "ray", "--workers", "2")
     assert made["failed"] == 0 < made["computed"]
-    one, two = (encash.open_cache(place / name).index() for name in ("ray.lance", "c.lance"))
+    one, two = (encash.open_cache(path).index() for path in (cache, place / "c.lance"))
     assert one.digest.tobytes() == two.digest.tobytes()
