@@ -98,13 +98,18 @@ def test_the_charts_that_apply_are_drawn_in_the_order_of_the_registry(write_run)
 
 
 def test_reliability_names_the_largest_gap(write_run):
-    """The reading is of the group whose confidence is farthest from its share of right signs."""
+    """The reading is of the group whose confidence is farthest from its share of right signs; no group stands out if
+    all have the same confidence."""
     groups = ((0.51, 0.5, 90), (0.55, 0.62, 95))
     extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=groups)])
     chart = next(one for one in run_charts(read_run(write_run()), extras) if one.title.startswith("Reliability"))
     assert "55.0% were right about the sign in 62.0%" in chart.reading
     assert "Groups of 90 forecasts" in chart.note
     ET.fromstring(chart.svg)
+    alike = ((0.50542, 0.48, 100), (0.50546, 0.54, 300))
+    extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=alike)])
+    chart = next(one for one in run_charts(read_run(write_run("alike")), extras) if one.title.startswith("Reliability"))
+    assert "all groups have a confidence of 50.5%, which tells no forecast from another; 52.5% of them" in chart.reading
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
