@@ -102,8 +102,8 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> refuse_url(Path("s3://bucket/k"))
     Traceback (most recent call last):
-    encash.errors.InputError: s3://bucket/k is a URL; expected a path. Caches (.lance), and features, prices and tables \
-to read, may be at a URL, given as text
+    encash.errors.InputError: s3://bucket/k is a URL; expected a path. Caches (.lance), and features, prices and \
+tables to read, may be at a URL, given as text
     """
     text = os.fspath(path)
     url = re.match(_SCHEME + "/+", text)
