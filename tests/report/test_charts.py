@@ -52,6 +52,21 @@ def test_the_neighbors_of_as_many_picks_as_are_shown_leave_the_page_small(write_
     assert len(figure) < 700_000
 
 
+def test_the_interval_of_few_neighbors_is_that_of_students_t(write_run, tmp_path):
+    """Twelve returns of 0% and 2%: ± 2.20 standard errors, not ± 1.96."""
+    near = Neighborhood(
+        ticker="AAA",
+        day="2016-03-01",
+        days=("2015-03-02",) * 12,
+        tickers=tuple(f"T{number}" for number in range(12)),
+        distance=np.arange(12.0),
+        returns=np.array([0.0, 0.02] * 6),
+        actual=0.0,
+    )
+    text = render_report([write_run()], tmp_path / "r.html", extras=Extras(neighborhoods=[near])).read_text()
+    assert "+1.0% (+0.3% to +1.7%)" in text
+
+
 def test_a_drawing_is_well_formed_and_themed(write_run):
     """A chart is XML whose colors are those of the page and whose text is text."""
     chart = replace(equity(read_run(write_run()), Extras()), reading='what "one" sees <here>')
