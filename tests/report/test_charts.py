@@ -124,7 +124,10 @@ def test_reliability_names_the_largest_gap(write_run):
     alike = ((0.50542, 0.48, 100), (0.50546, 0.54, 300))
     extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=alike)])
     chart = next(one for one in run_charts(read_run(write_run("alike")), extras) if one.title.startswith("Reliability"))
-    assert "all groups have a confidence of 50.5%, which tells no forecast from another; 52.5% of them" in chart.reading
+    assert (
+        "all groups have a confidence of 50.5%, which tells no forecast from another; 52.5% of the forecasts"
+        in chart.reading
+    )
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

@@ -61,5 +61,5 @@ def _largest_gap(claimed: Float64, right: Float64) -> str:
 def _alike(claimed: Float64, right: Float64, sizes: Int64) -> str:
     return (
         f"all groups have a confidence of {percent(claimed[0])}, which tells no forecast from another; "
-        f"{percent(float(np.average(right, weights=sizes)))} of them were right about the sign."
+        f"{percent(float(np.average(right, weights=sizes)))} of the forecasts were right about the sign."
     )
