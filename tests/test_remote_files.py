@@ -208,7 +208,7 @@ def test_secrets_in_a_url_are_refused_and_not_shown(url: str) -> None:
 
 def test_a_url_as_a_path_is_refused() -> None:
     """It has lost a slash; the line says how to give it."""
-    with pytest.raises(InputError, match=r"^s3://bucket/p\.h5 is a URL, .*given as text"):
+    with pytest.raises(InputError, match=r"^s3://bucket/p\.h5 is a URL; .*given as text"):
         open_prices(Path("s3://bucket/p.h5"))
 
 

@@ -102,15 +102,15 @@ def refuse_url(path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> refuse_url(Path("s3://bucket/k"))
     Traceback (most recent call last):
-    encash.errors.InputError: s3://bucket/k is a URL, and only caches (.lance), features, prices and tables may be at \
-one, given as text; copy it to a disk first, and give its path
+    encash.errors.InputError: s3://bucket/k is a URL; expected a path. Caches (.lance), and features, prices and \
+tables to read, may be at a URL, given as text
     """
     text = os.fspath(path)
     url = re.match(_SCHEME + "/+", text)
     if url and not os.path.exists(path):
         raise InputError(
-            f"{without_secrets(f'{url[1]}://{text[url.end() :]}')} is a URL, and only caches (.lance), features, "
-            "prices and tables may be at one, given as text; copy it to a disk first, and give its path"
+            f"{without_secrets(f'{url[1]}://{text[url.end() :]}')} is a URL; expected a path. Caches (.lance), "
+            "and features, prices and tables to read, may be at a URL, given as text"
         )
 
 

@@ -218,16 +218,38 @@ FILES_BY_URL = (
 def test_a_url_in_the_place_of_a_path_is_refused(
     command: str, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Models, folders, settings and outputs are not at a URL: the line repeats it as it was given and says to copy what
-    is there; nothing is written."""
+    """Models, folders, settings and outputs are not at a URL: the line repeats it as it was given and says what
+    may be at one; nothing is written."""
     for name in ("f.h5", "p.h5", "m.pt"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     line = refusal(capsys, *command.replace("URL", "s3://bucket/a").split())
     assert "s3://bucket/a/" in line
-    assert "only caches (.lance), features, prices and tables may be at one, given as text; copy it to a disk" in line
+    assert "expected a path. Caches (.lance), and features, prices and tables to read, may be at a URL" in line
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "http://host/c.lance",
+            (2, "no cache can be at http://host/c.lance; expected s3://, gs:// or az://, or a path"),
+        ),
+        (
+            "az://box/c.lance",
+            (1, "could not open az://box/c.lance: no account was named; set AZURE_STORAGE_ACCOUNT_NAME"),
+        ),
+    ],
+)
+def test_a_url_that_cannot_hold_a_cache_is_not_called_damaged(
+    url: str, said: tuple[int, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says what the URL lacks, not that the cache is broken."""
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    code = main(["cache", "info", url])
+    assert (code, capsys.readouterr().err) == (said[0], f"encash cache info: {said[1]}\n")
 
 
 def test_a_folder_may_look_like_a_url(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -56,6 +56,28 @@ def test_a_report_shows_the_clusters_it_is_given(
         assert ("From one refit to the next" in text) == refits
 
 
+def test_the_ranking_that_is_shown_is_that_of_the_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The clusters that a page calls kept are those of the horizon of the run; one that was not ranked is refused."""
+    data = ["--cache", str(folder / "c.lance"), "--prices", str(folder / "p.h5")]
+    shutil.copytree(folder / "k", tmp_path / "k")
+    days = (folder / "days.txt").read_text().split()
+    rank = ["clusters", "rank", "--clusters", str(tmp_path / "k"), *data, "--end", days[80], "--horizon", "10"]
+    answer(capsys, *rank, "--top", "1")
+    run = runs(folder, "--cache", str(folder / "c.lance"), "--horizon", "10", "--run-dir", str(tmp_path / "run"))
+    run[run.index("--clusters") + 1] = str(tmp_path / "k")
+    answer(capsys, *run)
+    report = ["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html"), "--clusters", str(tmp_path / "k")]
+    answer(capsys, *report)
+    lines = (tmp_path / "k" / "best_clusters_10d.txt").read_text().splitlines()
+    best = [line for line in lines if not line.startswith("#")]
+    text = (tmp_path / "page.html").read_text()
+    assert f"Blue clusters are kept: {', '.join(best)}." in text
+    assert "% in 10 sessions" in text
+    assert "ranking_7d.json" in refusal(capsys, *report, "--horizon", "7")
+
+
 def test_a_run_that_was_edited_is_refused_by_name(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

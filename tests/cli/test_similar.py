@@ -22,6 +22,15 @@ def test_neighbours_show_only_what_was_known_on_the_day(folder: Path, capsys: py
     assert {value is None for row in near["neighbours"] for value in row["returns"]} == {True, False}, "both occur"
 
 
+def test_an_entry_that_is_not_there_is_named_by_what_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelled ticker is not one to build, nor is a day without a session."""
+    day = (folder / "days.txt").read_text().split()[150]
+    ticker, cache = toy_panel(seed=1, num_tickers=8, num_sessions=160).tickers[0], ("--cache", str(folder / "c.lance"))
+    assert f"no entry of {ticker}X; did you mean {ticker}?" in refusal(capsys, "similar", f"{ticker}X", day, *cache)
+    line = refusal(capsys, "similar", ticker, "2030-01-05", *cache)
+    assert f"no entry of {ticker} on 2030-01-05; give a session that is in it" in line
+
+
 def test_similar_finds_its_cache_and_needs_no_prices(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

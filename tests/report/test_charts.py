@@ -52,6 +52,21 @@ def test_the_neighbors_of_as_many_picks_as_are_shown_leave_the_page_small(write_
     assert len(figure) < 700_000
 
 
+def test_the_interval_of_few_neighbors_is_that_of_students_t(write_run, tmp_path):
+    """Twelve returns of 0% and 2%: ± 2.20 standard errors, not ± 1.96."""
+    near = Neighborhood(
+        ticker="AAA",
+        day="2016-03-01",
+        days=("2015-03-02",) * 12,
+        tickers=tuple(f"T{number}" for number in range(12)),
+        distance=np.arange(12.0),
+        returns=np.array([0.0, 0.02] * 6),
+        actual=0.0,
+    )
+    text = render_report([write_run()], tmp_path / "r.html", extras=Extras(neighborhoods=[near])).read_text()
+    assert "+1.0% (+0.3% to +1.7%)" in text
+
+
 def test_a_drawing_is_well_formed_and_themed(write_run):
     """A chart is XML whose colors are those of the page and whose text is text."""
     chart = replace(equity(read_run(write_run()), Extras()), reading='what "one" sees <here>')
@@ -98,13 +113,21 @@ def test_the_charts_that_apply_are_drawn_in_the_order_of_the_registry(write_run)
 
 
 def test_reliability_names_the_largest_gap(write_run):
-    """The reading is of the group whose confidence is farthest from its share of right signs."""
+    """The reading is of the group whose confidence is farthest from its share of right signs; no group stands out if
+    all have the same confidence."""
     groups = ((0.51, 0.5, 90), (0.55, 0.62, 95))
     extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=groups)])
     chart = next(one for one in run_charts(read_run(write_run()), extras) if one.title.startswith("Reliability"))
     assert "55.0% were right about the sign in 62.0%" in chart.reading
     assert "Groups of 90 forecasts" in chart.note
     ET.fromstring(chart.svg)
+    alike = ((0.50542, 0.48, 100), (0.50546, 0.54, 300))
+    extras = Extras(skill=[Skill(horizon=5, rank_ic=0.02, reliability=alike)])
+    chart = next(one for one in run_charts(read_run(write_run("alike")), extras) if one.title.startswith("Reliability"))
+    assert (
+        "all groups have a confidence of 50.5%, which tells no forecast from another; 52.5% of the forecasts"
+        in chart.reading
+    )
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

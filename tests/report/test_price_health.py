@@ -50,7 +50,7 @@ def test_a_run_on_suspicious_prices_says_so(tmp_path):
         text.split("Suspicious")[1].split(".")[0]
         in render_report([tmp_path / "spiked"], tmp_path / "a.html").read_text()
     )
-    assert "Counted are its" in text
+    assert "Suspicious prices were looked for in the" in text
     state, text, _ = coverage(tmp_path / "survivors")
     assert (state, "a list of survivors" in text) == ("doubt", True)
 
@@ -88,7 +88,7 @@ def test_only_suspicious_prices_that_a_run_can_touch_count(tmp_path):
     for name, place in outside.items():
         state, text, number = run_with(name, *place)
         assert (state, number) == ("good", 0), name
-        assert "Not counted, because they are outside of that: 1 large move." in text
+        assert "Elsewhere in the prices file: 1 large move." in text
 
 
 def test_a_result_without_days_of_all_cases_claims_nothing_about_them(write_run):

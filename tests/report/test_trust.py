@@ -120,15 +120,22 @@ def test_equal_ledgers_pass_and_others_fail(write_run):
     assert names["Same ledger as b"] == "fail"
     with pytest.raises(InputError, match="one run"):
         ledger_digests([same, other], other)
+    with pytest.raises(InputError, match="is the run itself"):
+        ledger_digests([same], other.parent / "." / same.name)
 
 
 def test_the_lines_of_an_audit_are_shown(write_run, tmp_path):
-    """Each test of the audit with its status; a file that is none is refused."""
+    """Each test of the audit with its status, and without a green mark if it warns; a file that is none is refused."""
     path = tmp_path / "audit.json"
     checks = [{"name": "truncation", "status": "passed", "detail": "5 days", "passed": True}]
     path.write_text(json.dumps({"checks": checks, "passed": True}))
     shown = proofs(read_run(write_run()), Extras(audit=read_audit(path)))
     assert ("pass", "truncation", "5 days") in [tuple(proof) for proof in shown]
+    path.write_text(json.dumps({"checks": [{**checks[0], "warning": "a list of survivors?"}], "passed": True}))
+    extras = Extras(audit=read_audit(path))
+    assert extras.audit == (("reported", "truncation", "a list of survivors?"),)
+    text = render_report([write_run("other")], tmp_path / "r.html", extras=extras).read_text()
+    assert '<span class="sign doubt" aria-hidden="true">!</span><span class="name">truncation' in text
     path.write_text('{"checks": [{"status": "fine"}]}')
     with pytest.raises(FormatError, match="does not hold an audit"):
         read_audit(path)

@@ -23,10 +23,10 @@ class Plots:
     run was filtered by clusters.
     """
 
-    def __init__(self, folder: Path, clusters: Path | None = None, horizon: int = 5):
+    def __init__(self, folder: Path, clusters: Path | None = None):
         """Draw from a run folder, and from the clusters that filtered the run."""
         self._folder = folder
-        self._extras = pipeline.PageExtras(clusters=clusters, horizon=horizon)
+        self._extras = pipeline.PageExtras(clusters=clusters)
 
     def __dir__(self) -> list[str]:
         """List the charts that can be drawn."""
@@ -52,13 +52,13 @@ class Plots:
 
     def _names(self) -> tuple[str, ...]:
         files = sorted((path.name, path.stat().st_mtime_ns) for path in self._folder.iterdir())
-        return _drawable(self._folder.absolute(), self._extras.clusters, self._extras.horizon, tuple(files))
+        return _drawable(self._folder.absolute(), self._extras.clusters, tuple(files))
 
 
 @lru_cache(maxsize=64)
-def _drawable(folder: Path, clusters: Path | None, horizon: int, files: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+def _drawable(folder: Path, clusters: Path | None, files: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
     """List the charts of a run whose files have these names and times: a notebook asks at every completion."""
-    return pipeline.drawable_charts(folder, pipeline.PageExtras(clusters=clusters, horizon=horizon))
+    return pipeline.drawable_charts(folder, pipeline.PageExtras(clusters=clusters))
 
 
 def _shown(figure: Figure) -> Figure:

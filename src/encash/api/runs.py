@@ -88,7 +88,7 @@ class Run(Shown):
     @property
     def plot(self) -> Plots:
         """Charts of the page as figures of matplotlib: ``run.plot.equity()``; ``dir(run.plot)`` lists them."""
-        return Plots(self.folder, self.clusters, self.config.horizon)
+        return Plots(self.folder, self.clusters)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``encash backtest --json`` prints of the run."""
@@ -279,7 +279,7 @@ def report(
     *,
     out: str | Path = "report.html",
     clusters: Clusters | Walk | str | Path | None = None,
-    horizon: int = 5,
+    horizon: int | None = None,
 ) -> Path:
     """Write the page of one or several runs.
 
@@ -287,14 +287,14 @@ def report(
         runs: runs, or their folders.
         out: the HTML file.
         clusters: also show these clusters, with one run; None takes those of the run.
-        horizon: of the ranking that is shown.
+        horizon: of the ranking that is shown; None is that of the run, if it was ranked.
 
     Returns:
         The path of the page.
 
     Raises:
         InputError: no run.
-        MissingFileError: a folder without a run.
+        MissingFileError: a folder without a run, or no ranking of the horizon.
         MismatchError: clusters that the run was not filtered by.
 
     Example::
@@ -303,12 +303,13 @@ def report(
         encash.report(run, out="report.html")
     """
     several = list(runs) if isinstance(runs, tuple) else [runs]
-    at_least("horizon", horizon, 1)
+    if horizon is not None:
+        at_least("horizon", horizon, 1)
     if not several:
         raise InputError("runs is empty; expected a run, or several")
     only = several[0] if len(several) == 1 and isinstance(several[0], Run) else None
     if only is not None and clusters is None:
-        clusters, horizon = only.clusters, only.config.horizon
+        clusters = only.clusters
     extras = pipeline.PageExtras(clusters=folder_of("clusters", clusters), horizon=horizon)
     return pipeline.write_report([Path(path_of("runs", one)) for one in several], Path(out), extras)
 

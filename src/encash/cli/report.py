@@ -8,7 +8,7 @@ from pathlib import Path
 from encash import pipeline
 from encash.backtest.run_record import RECORD
 from encash.cli.console import Console, Parser, spec_of
-from encash.cli.flags import command, day
+from encash.cli.flags import command, count, day
 from encash.errors import InputError
 from encash.extras import require
 from encash.input_files import path_or_url
@@ -20,11 +20,12 @@ def register(parser: Parser) -> None:
         parser,
         run_report,
         "report runs/a --clusters clusters --out report.html\n  encash report runs/a runs/b --out report.html\n"
-        "  encash report sweep --out report.html",
+        "  encash report sweep --out report.html\n"
+        "  encash report runs/a --cache cache.lance --prices prices.h5 --day 2020-03-16 --out report.html",
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or that of a sweep")
     parser.add_argument("--clusters", type=Path, metavar="DIR", help="also show these clusters (with one run)")
-    parser.add_argument("--horizon", type=int, default=5, metavar="H", help="of the ranking that is shown (5)")
+    parser.add_argument("--horizon", type=count, metavar="H", help="of the ranking that is shown (the run's)")
     parser.add_argument("--groups", type=Path, help=argparse.SUPPRESS)  # of backtest, refused with its name
     parser.add_argument(
         "--same-as",

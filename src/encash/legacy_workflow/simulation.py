@@ -89,7 +89,7 @@ def simulate(
             inputs, config, run_dir, num_trials=options.num_trials, draws=options.compare, progress=progress
         )
     folder = None if inputs.filter is None else choice.clusters
-    extras = pipeline.PageExtras(clusters=folder, horizon=horizon)
+    extras = pipeline.PageExtras(clusters=folder)
     pipeline.write_report([run_dir], run_dir / "report.html", extras)
     values = {**result.to_json(), **beside, "run_dir": str(run_dir)}
     if document is not None:

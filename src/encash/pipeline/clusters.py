@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from encash import clusters
 from encash.arrays import DayLike, Int32
 from encash.atomic_write import check_folder
-from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.errors import InputError, MismatchError, UnknownKeyError, meant
 from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
 from encash.progress import Progress
 from encash.store.local.lock import sole_writer
@@ -178,6 +178,14 @@ def write_walk(
         return walk
 
 
+def missing_entry(cache: Cache, ticker: str, day: DayLike) -> UnknownKeyError:
+    """Return the error of an entry that was asked for: a ticker that the cache does not have, or a day without one."""
+    tickers = cache.index().tickers.tolist()
+    if ticker not in tickers:
+        return UnknownKeyError(f"the cache has no entry of {ticker}{meant(ticker, tickers) or '; build it'}")
+    return UnknownKeyError(f"the cache has no entry of {ticker} on {day}; give a session that is in it, or build it")
+
+
 def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> clusters.Neighbors:
     """Find the entries up to a day whose embeddings are nearest to that of an entry.
 
@@ -187,7 +195,7 @@ def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, co
     """
     vectors, found = cache.get(day, [ticker], checked=True)
     if not found[0]:
-        raise UnknownKeyError(f"the cache has no entry of {ticker} on {day}; build it, or give a different one")
+        raise missing_entry(cache, ticker, day)
     days, tickers, distance = cache.nearest(vectors[0], count, last_day=before, checked=True)
     if not len(days):
         raise InputError(f"no entry on or before {before}; give a later day, or build more of the past")

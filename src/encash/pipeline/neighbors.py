@@ -11,7 +11,8 @@ import numpy as np
 
 from encash import clusters, report
 from encash.arrays import Bool, Days, Float32, Float64, Text
-from encash.errors import InputError, MismatchError, UnknownKeyError
+from encash.errors import InputError, MismatchError
+from encash.pipeline.clusters import missing_entry
 
 if TYPE_CHECKING:
     from encash.cache import Cache
@@ -121,8 +122,7 @@ def _requested(picks: _Picks, cache: Cache, asked: Days, tickers: Sequence[str])
     for day in asked:
         found = cache.get(day, tickers)[1]
         if not found.all():
-            missing = tickers[int(np.argmin(found))]
-            raise UnknownKeyError(f"the cache has no entry of {missing} on {day}; build it, or give a different one")
+            raise missing_entry(cache, tickers[int(np.argmin(found))], day)
     others = picks.take(~np.isin(picks.days, asked))
     names = np.asarray(sorted(set(tickers)))
     days = np.concatenate([others.days, np.repeat(asked, len(names))])

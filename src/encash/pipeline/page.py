@@ -20,7 +20,8 @@ class PageExtras:
 
     clusters: Path | None = None
     """A folder of clusters, with the ranking of `horizon`."""
-    horizon: int = 5
+    horizon: int | None = None
+    """None is the horizon of the run, whose ranking is shown if there is one."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds that each method takes for the same work."""
     same_picks: bool | None = None
@@ -42,13 +43,13 @@ def write_report(runs: Sequence[Path], out: Path, extras: PageExtras | None = No
 
     Raises:
         MismatchError: a run was filtered by different clusters.
+        MissingFileError: no ranking of the horizon that was given.
         InputError: a cache without prices, or prices without a cache.
     """
-    given, shown = extras or PageExtras(), dict[str, Any]()
-    if given.clusters is not None:
-        _check_clusters(runs, given.clusters)
-        shown = _cluster_extras(given.clusters, given.horizon)
-    shown |= {"timings": given.timings, "same_picks": given.same_picks}
+    given = extras or PageExtras()
+    if given != PageExtras():
+        pages.check_one_run(runs)
+    shown = _cluster_extras(runs, given) | {"timings": given.timings, "same_picks": given.same_picks}
     if given.same_as is not None:
         shown["equal_to"] = pages.ledger_digests(runs, given.same_as)
     if given.cache is not None and given.prices is not None:
@@ -87,11 +88,7 @@ def drawable_charts(run: Path, extras: PageExtras) -> tuple[str, ...]:
 
 def _extras_of(run: Path, extras: PageExtras) -> pages.Extras:
     """Return what a chart may show beside a run: its clusters, and its comparisons."""
-    shown = dict[str, Any]()
-    if extras.clusters is not None:
-        _check_clusters([run], extras.clusters)
-        shown = _cluster_extras(extras.clusters, extras.horizon)
-    return pages.Extras(**shown).with_defaults(pages.read_comparisons(run))
+    return pages.Extras(**_cluster_extras([run], extras)).with_defaults(pages.read_comparisons(run))
 
 
 def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
@@ -110,16 +107,20 @@ def _check_clusters(runs: Sequence[Path], folder: Path) -> None:
             )
 
 
-def _cluster_extras(folder: Path, horizon: int) -> dict[str, Any]:
+def _cluster_extras(runs: Sequence[Path], given: PageExtras) -> dict[str, Any]:
     """Read the map, the ranking and the drift of a folder of clusters or of a walk."""
     shown: dict[str, Any] = {}
+    if (folder := given.clusters) is None:
+        return shown
+    _check_clusters(runs, folder)
+    horizon = given.horizon or pages.read_run(runs[0]).horizon
     if (folder / "map.npz").is_file():
         shown["cluster_map"] = clusters.load_map(folder)
     ranking = None
     if is_walk(folder):
         walk = clusters.load_walk(folder)
         ranking, shown["refits"] = walk.refits[-1].ranking, clusters.walk_drift(walk)
-    elif (folder / f"ranking_{horizon}d.json").is_file():
+    elif horizon is not None and (given.horizon or (folder / f"ranking_{horizon}d.json").is_file()):
         ranking = clusters.load_ranking(folder, horizon)
     if ranking is not None:
         shown["ranking"] = pages.cluster_returns(ranking.rows(), ranking.best or (), ranking.selected_share)

@@ -21,6 +21,7 @@ from .run_extras import Spread as Spread
 from .run_extras import cluster_returns as cluster_returns
 from .summary import Run as Run
 from .summary import read_run as read_run
+from .sweep_files import check_one_run as check_one_run
 from .trust import ledger_digests as ledger_digests
 from .trust import read_audit as read_audit
 from .verdict import Verdict as Verdict

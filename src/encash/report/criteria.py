@@ -116,8 +116,8 @@ def _against_random(run: Run, extras: Extras, others: str) -> Answer:
         f"p = {number(test.p_better, 3)} against {count(test.draws)} random {others} that persist as these do. After "
         f"costs, the run returned {signed_percent(test.run.excess)} a year over their mean (95%: {low} to {high}), an "
         f"alpha of {signed_percent(test.run.alpha)} (t = {number(test.run.alpha_t, 1)}). What it selects has an alpha "
-        f"of {signed_percent(test.selection.alpha)} before costs (t = {number(test.selection.alpha_t, 1)}). Among them "
-        f"the run is at the {', '.join(places)} percentile."
+        f"of {signed_percent(test.selection.alpha)} before costs (t = {number(test.selection.alpha_t, 1)}). "
+        f"Percentiles of the run among them: {', '.join(places)}."
     )
     return states.get(test.against_chance, "doubt" if test.judged else "unknown"), text
 
@@ -202,9 +202,9 @@ def _compare(run: Run, other: Performance, path: Float64 | None, name: str) -> A
 
 def _significance(run: Run, extras: Extras) -> Answer:
     low, high = run.sharpe_interval
-    sessions, rebalances = len(run.equity.days) - 1, run.figure("rebalances")
-    short = sessions < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
-    text = f"95% interval of the Sharpe ratio: {number(low)} to {number(high)}, over {count(sessions)} sessions."
+    returns, rebalances = len(run.equity.days) - 1, run.figure("rebalances")
+    short = returns < SHORT_SESSIONS or (rebalances is not None and rebalances < FEW_REBALANCES)
+    text = f"95% interval of the Sharpe ratio: {number(low)} to {number(high)}, of {count(returns)} daily returns."
     if short:
         text += f" Too short for a conclusion: {pluralize(rebalances, 'rebalance')}."
     return "good" if low > 0 and not short else "bad" if high < 0 else "doubt", text
@@ -344,13 +344,13 @@ def _counted(run: Run) -> str:
         for name, own in health_of_run(run).items()
         if own is not None and health[name]["count"] > own["count"]
     ]
-    outside = f" Not counted, because they are outside of that: {', '.join(rest)}." if rest else ""
+    outside = f" Elsewhere in the prices file: {', '.join(rest)}." if rest else ""
     if "run" not in health or not health_of_run(run):
         return outside
     span = health["run"]
     return (
-        f" Counted are its {pluralize(span['tickers'], 'ticker')} from {span['first']}, a few sessions before its "
-        f"first window, to {span['last']}.{outside}"
+        f" Suspicious prices were looked for in the {pluralize(span['tickers'], 'ticker')} of the run, from "
+        f"{span['first']}, a few sessions before its first window, to {span['last']}.{outside}"
     )
 
 

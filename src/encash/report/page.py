@@ -23,7 +23,7 @@ from encash.report.criteria import assess
 from encash.report.glossary import GLOSSARY, conventions
 from encash.report.run_extras import Extras
 from encash.report.summary import Run, read_run
-from encash.report.sweep_files import Sweep, is_sweep, read_sweep
+from encash.report.sweep_files import Sweep, check_one_run, is_sweep, not_alone, read_sweep
 from encash.report.sweep_summary import best_run, headline, sweep_tiles
 from encash.report.trust import proofs
 from encash.report.verdict import RULES, judge
@@ -49,13 +49,11 @@ def render_report(run_dirs: Sequence[str | Path], out: str | Path, *, extras: Ex
     """
     if not run_dirs:
         raise InputError("no runs given; expected at least one run folder")
-    if extras is not None and extras.given and len(run_dirs) > 1:
-        raise InputError(f"extras belong to one run, but {len(run_dirs)} runs were given; give one run, or no extras")
+    if extras is not None and extras.given:
+        check_one_run(run_dirs)
     if sweeps := [folder for folder in run_dirs if is_sweep(folder)]:
-        if len(run_dirs) > 1 or (extras is not None and extras.given):
-            raise InputError(
-                f"{sweeps[0]} is a sweep, which has a page of its own; give only the sweep, without extras"
-            )
+        if len(run_dirs) > 1:
+            raise not_alone(sweeps[0])
         return write_whole(Path(out), _page_of_sweep(read_sweep(sweeps[0])).encode())
     runs = [read_run(folder) for folder in run_dirs]
     page = _page_of_one(runs[0], extras or Extras()) if len(runs) == 1 else _page_of_many(runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from encash.arrays import Float64, Int64
 from encash.backtest.inputs.config import settings
-from encash.errors import FormatError, MissingFileError, reason, unreadable
+from encash.errors import FormatError, InputError, MissingFileError, reason, unreadable
 from encash.report.summary import read_object
 
 _RESULT, _TABLE = "sweep.json", "sweep.parquet"
@@ -82,6 +82,23 @@ class Sweep:
 def is_sweep(folder: str | Path) -> bool:
     """Report whether a folder is that of a sweep."""
     return (Path(folder) / _RESULT).is_file()
+
+
+def check_one_run(run_dirs: Sequence[str | Path]) -> None:
+    """Refuse data that belong to one run beside several runs, or beside a sweep.
+
+    Raises:
+        InputError: several runs, or a sweep.
+    """
+    if len(run_dirs) > 1:
+        raise InputError(f"extras belong to one run, but {len(run_dirs)} runs were given; give one run, or no extras")
+    if any(map(is_sweep, run_dirs)):
+        raise not_alone(run_dirs[0])
+
+
+def not_alone(sweep: str | Path) -> InputError:
+    """Return the error of a sweep that is given with something else."""
+    return InputError(f"{sweep} is a sweep, which has a page of its own; give only the sweep, without extras")
 
 
 def read_sweep(folder: str | Path) -> Sweep:

@@ -20,7 +20,7 @@ class Proof(NamedTuple):
     """A row of the panel."""
 
     mark: str
-    """pass, fail, not tested or not applicable."""
+    """pass, fail, reported, not tested or not applicable."""
     name: str
     detail: str
 
@@ -29,18 +29,20 @@ def ledger_digests(runs: Sequence[Path], other: Path) -> dict[str, str]:
     """Return the SHA-256 of the ledgers of a run and of one that should be equal.
 
     Raises:
-        InputError: several runs.
+        InputError: several runs, or the run itself.
         MissingFileError: the other is not a run folder.
     """
     if len(runs) != 1:
         raise InputError(f"a run to be equal to, but {len(runs)} runs; give one run")
     own, theirs = read_run(runs[0]), read_run(other)
+    if own.folder.samefile(theirs.folder):
+        raise InputError(f"{other} is the run itself; give a different one, such as the same backtest without a cache")
     names = (own.name, theirs.name if theirs.name != own.name else str(other))
     return {name: file_digest(run.folder / _LEDGER) for name, run in zip(names, (own, theirs), strict=True)}
 
 
 def read_audit(path: str | Path) -> tuple[tuple[str, str, str], ...]:
-    """Read what ``encash audit --json`` printed: status, name and detail of each test.
+    """Read what ``encash audit --json`` printed: status, name and detail of each test, or what it warns of.
 
     Raises:
         MissingFileError: no such file.
@@ -48,9 +50,21 @@ def read_audit(path: str | Path) -> tuple[tuple[str, str, str], ...]:
     """
     document = read_object(Path(path))
     try:
-        return tuple((_STATUS[one["status"]], str(one["name"]), str(one["detail"])) for one in document["checks"])
+        return tuple(_line(one) for one in document["checks"])
     except (KeyError, TypeError):
         raise FormatError(f"{path} does not hold an audit; expected what `encash audit … --json` prints") from None
+
+
+def _line(check: dict[str, str]) -> tuple[str, str, str]:
+    """Return a test of an audit as shown: one that passed and warns gets no green mark.
+
+    >>> _line({"status": "passed", "name": "tickers that stop trading", "detail": "0 of 20", "warning": "survivors?"})
+    ('reported', 'tickers that stop trading', 'survivors?')
+    """
+    status, warning = _STATUS[check["status"]], check.get("warning", "")
+    if status == "pass" and warning:
+        return "reported", str(check["name"]), str(warning)
+    return status, str(check["name"]), "; ".join(filter(None, (str(check["detail"]), warning)))
 
 
 def proofs(run: Run, extras: Extras) -> list[Proof]:

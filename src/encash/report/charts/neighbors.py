@@ -14,7 +14,7 @@ from encash.report.charts.base import Chart, Column, Table
 from encash.report.formatting import NUMBER, RETURN, SIGNED_PERCENT, number, pluralize, shorten, signed_percent
 from encash.report.run_extras import Extras, Neighborhood
 from encash.report.summary import Run
-from encash.significance import CRITICAL, mean_of
+from encash.significance import CRITICAL, mean_of, student_quantile
 
 _LEAST_DAYS = 10
 """Days from which on the mean correlation is stated."""
@@ -65,8 +65,8 @@ def neighbors(run: Run, extras: Extras) -> Chart | None:
         rows=days,
         table=_table(shown),
         note="Returns from the close of the day. Up to 12 nearest embeddings whose return had ended before it; of days "
-        "of one ticker within 20 sessions only the nearest counts, because their windows overlap. At most 6 picks of a "
-        "day. Days at equal distances, the best and the worst one; encash report --day DAY adds others.",
+        "of one ticker fewer than 20 sessions apart only the nearest counts, because their windows overlap. At most 6 "
+        "picks of a day. Days at equal distances, the best and the worst one; encash report --day DAY adds others.",
         wide=True,
     )
 
@@ -94,9 +94,10 @@ def _day(day: str, picks: Sequence[Neighborhood]) -> _Day:
 
 def _row(one: Neighborhood, limits: tuple[float, float]) -> _Row:
     known = one.returns[np.isfinite(one.returns)]
-    mean, error = _mean(one), float(known.std(ddof=1)) / len(known) ** 0.5
-    low, high = (min(max(mean + side * CRITICAL * error, limits[0]), limits[1]) for side in (-1, 1))
-    interval = f"{signed_percent(mean - CRITICAL * error)} to {signed_percent(mean + CRITICAL * error)}"
+    mean = _mean(one)
+    half = student_quantile(0.975, len(known) - 1) * float(known.std(ddof=1)) / len(known) ** 0.5
+    low, high = (min(max(mean + side * half, limits[0]), limits[1]) for side in (-1, 1))
+    interval = f"{signed_percent(mean - half)} to {signed_percent(mean + half)}"
     after = "unknown" if np.isnan(one.actual) else signed_percent(one.actual)
     return _Row(
         ticker=one.ticker,

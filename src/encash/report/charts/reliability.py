@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from encash.arrays import Float64, Int64
 from encash.report import style
 from encash.report.charts.base import Chart, Column, Point, Table
 from encash.report.formatting import COUNT, PERCENT, count, percent, pluralize
@@ -18,19 +19,19 @@ def reliability(run: Run, extras: Extras) -> Chart | None:
     if skill is None:
         return None
     claimed, right, sizes = (np.array(column) for column in zip(*skill.reliability, strict=True))
-    span, worst = pluralize(skill.horizon, "session"), int(np.abs(claimed - right).argmax())
+    span = pluralize(skill.horizon, "session")
+    same = percent(claimed.min()) == percent(claimed.max())
     figure = style.new_figure(style.HALF, 300)
     axes = style.new_axes(figure, (0.145, 0.17, 0.84, 0.72))
     low, high = float(min(claimed.min(), right.min(), 0.48)), float(max(claimed.max(), right.max(), 0.52))
     axes.plot([low, high], [low, high], color=style.COLOR["muted"], linewidth=1.2, linestyle=style.DASHES)
-    axes.plot(claimed, right, color=style.COLOR["net"], linewidth=1.9, marker="o")
+    axes.plot(claimed, right, color=style.COLOR["net"], linewidth=1.9, marker="o", linestyle="none" if same else "-")
     style.y_axis(axes, PERCENT, "share of right signs")
     ticks = style.round_values(axes.get_xlim(), 5)
     style.x_axis(axes, ticks, PERCENT.labels(ticks.tolist()), "confidence")
     return Chart(
         title="Reliability of the confidence",
-        reading=f"Over {span}, forecasts with a confidence of {percent(claimed[worst])} were right about the sign in "
-        f"{percent(right[worst])} of cases, the largest gap of {len(claimed)} groups.",
+        reading=f"Over {span}, {_alike(claimed, right, sizes) if same else _largest_gap(claimed, right)}",
         section="skill",
         figure=figure,
         points=[
@@ -46,4 +47,19 @@ def reliability(run: Run, extras: Extras) -> Chart | None:
         ),
         note=f"Groups of {count(int(sizes.min()))} forecasts or more, by confidence; on the dashed line, it is the "
         "frequency of right signs, relative to the mean of the tickers of the day.",
+    )
+
+
+def _largest_gap(claimed: Float64, right: Float64) -> str:
+    worst = int(np.abs(claimed - right).argmax())
+    return (
+        f"forecasts with a confidence of {percent(claimed[worst])} were right about the sign in "
+        f"{percent(right[worst])} of cases, the largest gap of {len(claimed)} groups."
+    )
+
+
+def _alike(claimed: Float64, right: Float64, sizes: Int64) -> str:
+    return (
+        f"all groups have a confidence of {percent(claimed[0])}, which tells no forecast from another; "
+        f"{percent(float(np.average(right, weights=sizes)))} of the forecasts were right about the sign."
     )

@@ -11,7 +11,16 @@ from typing import NoReturn, TypeVar
 import pyarrow as pa
 from lance.commit import CommitConflictError
 
-from encash.errors import ConflictError, EncashError, FormatError, MissingFileError, WorkError, reason, unreadable
+from encash.errors import (
+    ConflictError,
+    EncashError,
+    FormatError,
+    InputError,
+    MissingFileError,
+    WorkError,
+    reason,
+    unreadable,
+)
 from encash.object_store_errors import TRY_AGAIN, unreachable
 from encash.store.lance.location import Location
 
@@ -80,6 +89,8 @@ def _translate(error: BaseException, where: Location, doing: str, version: int |
             f"{location}: a file of this version is gone{said}; if a different process has compacted the "
             "cache, refresh to the newest version; otherwise restore the file from a copy"
         ) from None
+    if not where.local and "No object store provider found" in str(error):
+        raise InputError(f"no cache can be at {location}; expected s3://, gs:// or az://, or a path") from None
     if not where.local and (unanswered := unreachable(str(error))) is not None:
         kind = ObjectStoreError if unanswered.endswith(TRY_AGAIN) else WorkError
         raise kind(f"could not {doing} {location}: {unanswered}") from None
