@@ -90,6 +90,7 @@ def test_tables_go_to_pandas_polars_and_arrow(sources, tmp_path):
     assert np.prod(1 + run.returns["net"]) - 1 == pytest.approx(run.summary["total_return"])
     polars = pytest.importorskip("polars")
     assert polars.DataFrame(run.equity)["net"].to_list() == file["net"].to_pylist()
+    assert run.to_polars()["net"].to_list() == file["net"].to_pylist()
 
 
 def test_results_show_themselves(sources, ranked, tmp_path):
@@ -108,6 +109,9 @@ def test_results_show_themselves(sources, ranked, tmp_path):
     for shown in (ranked, run, compared, walk, head, picks, swept, run.equity, ranked.ranking, walk.refits):
         assert "0x" not in repr(shown)
         assert "<" in shown._repr_html_()
+    for result in (ranked, run, compared, walk, head, picks, swept):
+        assert len(result.to_pandas()) == len(result.table) > 0
+        assert pa.table(result).to_pandas().equals(result.table.to_arrow().to_pandas())
     assert compared.verdict["sentence"] in repr(compared)
     assert "verdict" in repr(run)
     assert len(swept.table) == 2

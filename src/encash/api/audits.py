@@ -33,7 +33,7 @@ from encash.api.inputs import (
     universe_of,
 )
 from encash.api.signatures import with_settings
-from encash.api.tables import Table
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.clusters import CandidateFilter
 from encash.display import Shown
@@ -43,7 +43,7 @@ from encash.panel import Bars, ScoreTable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class AuditReport(Shown):
+class AuditReport(Shown, Tabular):
     """Result of an audit: the checks that passed, failed or were not tried."""
 
     audit: proofs.Audit
@@ -69,6 +69,11 @@ class AuditReport(Shown):
                 "detail": np.array([one.detail for one in checks]),
             }
         )
+
+    @property
+    def table(self) -> Table:
+        """The checks."""
+        return self.checks
 
     def title(self) -> str:
         """Return one sentence."""

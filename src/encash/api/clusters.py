@@ -23,7 +23,7 @@ from encash.api.inputs import (
 )
 from encash.api.results import Home, InFolder
 from encash.api.signatures import with_settings
-from encash.api.tables import Table
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.arrays import DayLike, Int32
 from encash.live_progress import progress_bars
@@ -43,7 +43,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Clusters(InFolder):
+class Clusters(InFolder, Tabular):
     """Clusters in a folder, and their rankings."""
 
     model: clusters.ClusterModel
@@ -56,6 +56,11 @@ class Clusters(InFolder):
     def ranking(self) -> Table | None:
         """The first ranking, best cluster first; None before `rank_clusters`."""
         return Table(_columns(self.rankings[0].ranking.rows())) if self.rankings else None
+
+    @property
+    def table(self) -> Table:
+        """The first ranking; before `rank_clusters`, the number of entries of each cluster."""
+        return self.ranking or Table({"cluster": np.arange(self.model.k), "entries": self.model.counts})
 
     @property
     def best(self) -> tuple[int, ...]:
@@ -80,7 +85,7 @@ class Clusters(InFolder):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Walk(InFolder):
+class Walk(InFolder, Tabular):
     """Clusters that are fitted and ranked anew every N sessions, each time on the past."""
 
     walk: clusters.WalkModel
@@ -97,6 +102,11 @@ class Walk(InFolder):
                 "agreement": np.array([one.agreement for one in refits], dtype=np.float64),
             }
         )
+
+    @property
+    def table(self) -> Table:
+        """The refits."""
+        return self.refits
 
     def title(self) -> str:
         """Return one sentence."""

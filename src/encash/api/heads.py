@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from encash import heads, pipeline
 from encash.api.inputs import (
     CacheLike,
@@ -19,16 +21,25 @@ from encash.api.inputs import (
 )
 from encash.api.results import Home, InFolder
 from encash.api.signatures import with_settings
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.arrays import DayLike
 from encash.live_progress import progress_bars
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class FittedHead(InFolder):
+class FittedHead(InFolder, Tabular):
     """A head in a folder."""
 
     head: heads.Head
+
+    @property
+    def table(self) -> Table:
+        """Skill of each horizon on sessions that were held out, of the newest period: horizon, ic, ic_error, t."""
+        skill = self.head.periods[-1].skill
+        return Table(
+            {name: np.array([getattr(one, name) for one in skill]) for name in ("horizon", "ic", "ic_error", "t")}
+        )
 
     def title(self) -> str:
         """Return one sentence."""

@@ -16,7 +16,7 @@ from encash.api.heads import FittedHead
 from encash.api.inputs import CacheLike, GroupsLike, ModelLike, PanelLike, PricesLike, ScoresLike
 from encash.api.runs import open_run
 from encash.api.signatures import with_settings
-from encash.api.tables import Table
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.arrays import DayLike, to_day
 from encash.cache import staleness
@@ -29,7 +29,7 @@ SHOWN = ("ticker", "score", "forecast", "confidence", "cluster", "weight")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Picks(Shown):
+class Picks(Shown, Tabular):
     """The filtered, ranked top-k of one day."""
 
     date: np.datetime64

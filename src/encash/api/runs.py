@@ -38,7 +38,7 @@ from encash.api.inputs import (
 from encash.api.plots import Plots
 from encash.api.results import number, percent
 from encash.api.signatures import with_settings
-from encash.api.tables import Table
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.clusters import CandidateFilter
 from encash.display import Shown
@@ -47,7 +47,7 @@ from encash.live_progress import progress_bars
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Run(Shown):
+class Run(Shown, Tabular):
     """A backtest: its figures, tables and folder."""
 
     folder: Path
@@ -68,6 +68,11 @@ class Run(Shown):
     def equity(self) -> Table:
         """Equity at the close of each session: date, gross, net, benchmark."""
         return Table(self.result.equity_columns())
+
+    @property
+    def table(self) -> Table:
+        """The equity, which pandas, polars and Arrow read from the run itself."""
+        return self.equity
 
     @cached_property
     def ledger(self) -> Table:
@@ -120,7 +125,7 @@ class Run(Shown):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class RunComparison(Shown):
+class RunComparison(Shown, Tabular):
     """A run beside no filter, random filters, a delay and other start days."""
 
     folder: Path

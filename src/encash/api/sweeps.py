@@ -30,7 +30,7 @@ from encash.api.inputs import (
 )
 from encash.api.results import Home, InFolder, number, percent
 from encash.api.signatures import with_settings
-from encash.api.tables import Table
+from encash.api.tables import Table, Tabular
 from encash.arguments import typed
 from encash.clusters import CandidateFilter
 from encash.errors import InputError
@@ -38,7 +38,7 @@ from encash.live_progress import progress_bars
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sweep(InFolder):
+class Sweep(InFolder, Tabular):
     """The runs of a grid, in a folder."""
 
     result: engine.SweepResult

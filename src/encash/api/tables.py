@@ -101,6 +101,31 @@ class Table:
         return [list(self._columns), *map(list, zip(*columns, strict=True))]
 
 
+class Tabular:
+    """A result with one main table, which pandas, polars and Arrow read from the result itself."""
+
+    @property
+    def table(self) -> Table:
+        """The main table."""
+        raise NotImplementedError
+
+    def to_arrow(self) -> pa.Table:
+        """Return the main table as a ``pyarrow.Table``."""
+        return self.table.to_arrow()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the main table as a ``pandas.DataFrame``; see `Table.to_pandas`."""
+        return self.table.to_pandas()
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the main table as a ``polars.DataFrame``; see `Table.to_polars`."""
+        return self.table.to_polars()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export the main table as a stream of the Arrow C data interface."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
