@@ -1,5 +1,6 @@
 """The Ray executor on several nodes, one of which is killed: a test cluster of Ray on one machine."""
 
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from encash.cache import Cache, open_cache
 from encash.cache.build import Work, build
 from encash.cache.identity import store_spec
 from encash.cache.plan import BlockSize
+from encash.encoders.options import GPU_SHARE
 from encash.panel.panel import Panel
 from encash.store import ensure_store
 from encash.testing import MeanEncoder
@@ -46,12 +48,22 @@ def joined() -> Iterator[Any]:
 @pytest.mark.usefixtures("joined")
 @pytest.mark.parametrize(("requested", "gpus", "cpus"), [(None, 1.0, 2.0), (3, 0.5, 1.0)])
 def test_workers_run_on_small_gpu_nodes_below_a_large_head(requested: int | None, gpus: float, cpus: float):
-    """All run at the same time: an equal part of all CPUs would be more than a GPU node has."""
+    """All run at the same time: an equal part of all CPUs would be more than a GPU node has. Workers know their share
+    of a GPU."""
     with RayWorkers(requested) as workers:
         assert (workers.demand.gpus, workers.demand.cpus) == (gpus, cpus)
         running = [Worker(workers.demand) for _ in range(workers.demand.workers)]
         assert len(running) == (requested or 2)
         assert all(worker.wait(60) for worker in running)
+        assert {worker.load(Sharing).choice for worker in running} == {"" if gpus == 1.0 else str(gpus)}
+
+
+class Sharing(MeanEncoder):
+    """An encoder that says the share of its GPU."""
+
+    def __init__(self):
+        super().__init__(3, lookback=4)
+        self.choice = os.environ.get(GPU_SHARE, "")
 
 
 class Slow(MeanEncoder):

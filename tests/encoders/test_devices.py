@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from encash.encoders.options import GPU_SHARE
 from encash.encoders.torch import devices
 from encash.encoders.torch.devices import (
     choose_device,
@@ -148,6 +149,27 @@ def test_memory_that_torch_keeps_counts_as_free(monkeypatch):
     monkeypatch.setattr(devices, "_library", lambda device: library)
     assert free_memory(torch.device("cuda", 0)) == 130
     assert free_memory(torch.device("cpu")) is None
+
+
+def test_a_process_that_shares_a_card_has_its_share(monkeypatch):
+    """The allocator is limited when the device is chosen, and no more than the share counts as free."""
+    limits = []
+    library = SimpleNamespace(
+        mem_get_info=lambda device: (900, 1000),
+        memory_reserved=lambda device: 50,
+        memory_allocated=lambda device: 20,
+        set_per_process_memory_fraction=lambda share, device: limits.append((share, device)),
+    )
+    card = torch.device("cuda", 0)
+    monkeypatch.setattr(devices, "_library", lambda device: library)
+    monkeypatch.setattr(torch, "ones", lambda size, device: torch.zeros(size))
+    assert choose_device("cuda:0") == card
+    assert (limits, free_memory(card)) == ([], 930)
+    monkeypatch.setenv(GPU_SHARE, "0.5")
+    assert choose_device("cuda:0") == card
+    assert (limits, free_memory(card)) == ([(0.5, card)], 480)
+    choose_device("cpu")
+    assert len(limits) == 1
 
 
 def test_a_gpu_that_does_not_say_what_is_free_has_no_figure(monkeypatch):

@@ -13,6 +13,8 @@ from encash.errors import InputError
 from encash.progress import Progress
 
 AUTO = "auto"
+GPU_SHARE = "ENCASH_GPU_SHARE"
+"""Environment variable of a worker that shares a GPU: the fraction of the GPU's memory that its process may use."""
 
 Sample = Callable[[int], Float32]
 """Returns windows of the user's data, shape (n, L, F), for a lookback L."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from encash.encoders.options import GPU_SHARE
 from encash.errors import InputError, reason
 
 ACCELERATORS = ("cuda", "xpu", "mps")
@@ -91,10 +93,11 @@ def free_memory(device: torch.device) -> int | None:
         return None
     library = _library(device)
     try:
-        free = library.mem_get_info(device)[0]
+        free, total = library.mem_get_info(device)
     except RuntimeError:  # a GPU that is part of an Intel processor
         return None
-    return int(free + library.memory_reserved(device) - library.memory_allocated(device))
+    kept, used = library.memory_reserved(device), library.memory_allocated(device)
+    return int(min(free + kept, _share() * total) - used)
 
 
 def least_free_memory(device: torch.device) -> int | None:
@@ -144,10 +147,17 @@ def _accelerator() -> str | None:
 
 
 def _computing(name: str) -> torch.device:
-    """Return a device that has run a kernel."""
+    """Return a device that has run a kernel, limited to the share of this process."""
     device = torch.device(name)
     torch.ones(1, device=device).item()
+    if device.type in ("cuda", "xpu") and _share() < 1.0:
+        _library(device).set_per_process_memory_fraction(_share(), device)
     return device
+
+
+def _share() -> float:
+    """Return the fraction of a GPU's memory that this process may use."""
+    return float(os.environ.get(GPU_SHARE, "1"))
 
 
 def _library(device: torch.device) -> Any:

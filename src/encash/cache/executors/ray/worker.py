@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
@@ -14,6 +15,7 @@ from encash.arrays import Float32
 from encash.cache.executors.ray.demand import Demand
 from encash.cache.task import Task, TaskResult, run_task
 from encash.encoders.base import Encoded, Encoder, EncoderSpec
+from encash.encoders.options import GPU_SHARE
 from encash.errors import WorkError
 from encash.store.base import Entries
 
@@ -64,7 +66,7 @@ class Worker:
             stopped: True ends all waiting.
         """
         actor = ray.remote(num_cpus=demand.cpus, num_gpus=demand.gpus, max_restarts=0)(_Actor)
-        self._actor: Any = actor.remote()
+        self._actor: Any = actor.remote(demand.gpus)
         self._started = self._actor.node.remote()
         self.stopped = stopped
 
@@ -143,7 +145,9 @@ class RemoteEncoder(Encoder):
 class _Actor:
     """The process."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: float) -> None:
+        if 0 < gpus < 1:
+            os.environ[GPU_SHARE] = str(gpus)  # before the first tensor
         self._notes: list[str] = []
         self._encoder: Encoder | None = None
 
