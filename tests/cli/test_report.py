@@ -158,7 +158,7 @@ def test_neighbors_do_not_look_ahead(folder: Path, capsys: pytest.CaptureFixture
             expected = prices.close[ended, column[ticker]] / prices.close[row[day], column[ticker]] - 1
             assert after == pytest.approx(expected)
         near = pipeline.find_similar(
-            open_cache(cache), one.ticker, one.day, before=prices.days[row[one.day] - 20], count=1
+            open_cache(cache), one.ticker, one.day, before=prices.days[row[one.day] - 20], count=1, sessions=prices.days
         )
         assert (one.days[0], one.tickers[0], one.distance[0]) == (str(near.days[0]), near.tickers[0], near.distance[0])
     middle = found[len(found) // 2].day

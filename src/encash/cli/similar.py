@@ -9,7 +9,7 @@ from typing import Any
 import encash
 from encash import clusters, pipeline
 from encash.cli.console import Console, Parser, settled_line
-from encash.cli.flags import command, day, delisting_flag
+from encash.cli.flags import command, count, day, delisting_flag
 from encash.input_files import path_or_url
 
 
@@ -20,13 +20,20 @@ def register(parser: Parser) -> None:
     parser.add_argument("day", type=day, metavar="DAY", help="a session with an entry, YYYY-MM-DD")
     parser.add_argument("--cache", metavar="C", help="(the only *.lance of the working folder)")
     parser.add_argument("--prices", type=path_or_url, metavar="P", help="to show what happened next")
-    parser.add_argument("--count", type=int, default=10, metavar="N", help="neighbors (10)")
+    parser.add_argument("--count", type=count, default=10, metavar="N", help="neighbors (10)")
     parser.add_argument(
         "--embargo",
         type=int,
         default=20,
         metavar="N",
         help="leave out this many sessions before DAY, of the prices if given, else of the cache (20)",
+    )
+    parser.add_argument(
+        "--apart",
+        type=count,
+        default=20,
+        metavar="N",
+        help="of the days of one ticker that are fewer sessions apart, list only the nearest; 1 lists all (20)",
     )
     delisting_flag(parser)
 
@@ -39,7 +46,15 @@ def run_similar(arguments: argparse.Namespace, console: Console) -> None:
     prices = None if arguments.prices is None else encash.open_prices(arguments.prices)
     sessions = cache.index().days if prices is None else prices.days
     before = clusters.last_known_day(sessions, arguments.day, arguments.embargo)
-    near = pipeline.find_similar(cache, arguments.ticker, arguments.day, before=before, count=arguments.count)
+    near = pipeline.find_similar(
+        cache,
+        arguments.ticker,
+        arguments.day,
+        before=before,
+        count=arguments.count,
+        sessions=sessions,
+        apart=arguments.apart,
+    )
     horizons = () if prices is None else cache.spec.horizons or (5,)
     returns, concerned = np.empty((len(near), 0)), 0
     if prices is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encash import clusters
-from encash.arrays import DayLike, Int32
+from encash.arrays import DayLike, Days, Int32
 from encash.atomic_write import check_folder
 from encash.errors import InputError, MismatchError, UnknownKeyError, meant
 from encash.pipeline.sources import cached_batches, encoder_fingerprint, entries_of
@@ -186,8 +186,19 @@ def missing_entry(cache: Cache, ticker: str, day: DayLike) -> UnknownKeyError:
     return UnknownKeyError(f"the cache has no entry of {ticker} on {day}; give a session that is in it, or build it")
 
 
-def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int) -> clusters.Neighbors:
+def find_similar(
+    cache: Cache, ticker: str, day: DayLike, *, before: DayLike, count: int, sessions: Days, apart: int = 1
+) -> clusters.Neighbors:
     """Find the entries up to a day whose embeddings are nearest to that of an entry.
+
+    Args:
+        cache: the entries.
+        ticker: of the entry.
+        day: of the entry.
+        before: last day of its neighbors.
+        count: maximum number of neighbors.
+        sessions: all trading days.
+        apart: of the entries of one ticker that are fewer sessions apart, only the nearest is taken.
 
     Raises:
         UnknownKeyError: the cache has no such entry.
@@ -196,10 +207,12 @@ def find_similar(cache: Cache, ticker: str, day: DayLike, *, before: DayLike, co
     vectors, found = cache.get(day, [ticker], checked=True)
     if not found[0]:
         raise missing_entry(cache, ticker, day)
-    days, tickers, distance = cache.nearest(vectors[0], count, last_day=before, checked=True)
+    enough = count * max(1, 2 * apart - 1)  # the most days of an episode
+    days, tickers, distance = cache.nearest(vectors[0], enough, last_day=before, checked=True)
     if not len(days):
         raise InputError(f"no entry on or before {before}; give a later day, or build more of the past")
-    return clusters.Neighbors(days=days, tickers=tickers, distance=distance)
+    near = clusters.Neighbors(days=days, tickers=tickers, distance=distance)
+    return clusters.one_per_episode(near, sessions, apart).first(count)
 
 
 def is_walk(folder: Path) -> bool:
