@@ -295,7 +295,7 @@ def test_other_schemes_are_opened_by_fsspec() -> None:
 
 
 def test_a_panel_at_a_url_is_pickled_with_its_version(tmp_path: Path, copies: Path) -> None:
-    """Another process reads the same content, without a request where there is a copy; where the file has changed, it
+    """Another process reads the same content, without a request if it has a copy; if the file has changed, it
     refuses."""
     panel = toy_panel(seed=1, num_tickers=3, num_sessions=30)
     write_panel(panel, tmp_path / "f.h5", tmp_path / "p.h5")

@@ -37,7 +37,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def bucket(client: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a folder with features and prices, of which there are no copies."""
+    """The URL of a folder with features and prices that have no local copies yet."""
     monkeypatch.setenv("ENCASH_COPIES", str(tmp_path / "copies"))
     for name in FILES:
         client.upload_file(str(folder / name), "bucket", f"{tmp_path.name}/{name}")

@@ -170,6 +170,10 @@ def test_a_process_that_shares_a_card_has_its_share(monkeypatch):
     assert (limits, free_memory(card)) == ([(0.5, card)], 480)
     choose_device("cpu")
     assert len(limits) == 1
+    for odd in ("half", "0", "nan", "2"):
+        monkeypatch.setenv(GPU_SHARE, odd)
+        with pytest.raises(InputError, match=rf"{GPU_SHARE} is '{odd}'; expected a fraction"):
+            choose_device("cuda:0")
 
 
 def test_a_gpu_that_does_not_say_what_is_free_has_no_figure(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,10 +67,11 @@ def one_per_episode(found: Neighbors, sessions: Days, gap: int) -> Neighbors:
     """
     place = np.searchsorted(sessions, found.days)
     kept: list[int] = []
-    for at in range(len(found)):
-        same = [other for other in kept if found.tickers[other] == found.tickers[at]]
-        if all(abs(int(place[other]) - int(place[at])) >= gap for other in same):
+    kept_places = defaultdict[str, list[int]](list)
+    for at, (ticker, session) in enumerate(zip(found.tickers.tolist(), place.tolist(), strict=True)):
+        if all(abs(other - session) >= gap for other in kept_places[ticker]):
             kept.append(at)
+            kept_places[ticker].append(session)
     return Neighbors(days=found.days[kept], tickers=found.tickers[kept], distance=found.distance[kept])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from encash.encoders.options import GPU_SHARE
-from encash.errors import InputError, reason
+from encash.errors import InputError, reason, shown
 
 ACCELERATORS = ("cuda", "xpu", "mps")
 """Kinds of devices that ``auto`` takes."""
@@ -156,8 +156,19 @@ def _computing(name: str) -> torch.device:
 
 
 def _share() -> float:
-    """Return the fraction of a GPU's memory that this process may use."""
-    return float(os.environ.get(GPU_SHARE, "1"))
+    """Return the fraction of a GPU's memory that this process may use.
+
+    Raises:
+        InputError: the environment variable is not a fraction.
+    """
+    text = os.environ.get(GPU_SHARE, "1")
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"{GPU_SHARE} is {shown(text)}; expected a fraction above 0 and up to 1, or unset it")
+    return share
 
 
 def _library(device: torch.device) -> Any:
