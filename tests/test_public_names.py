@@ -68,7 +68,7 @@ def test_importing_encash_imports_no_library() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """The error names the package and the name."""
     with pytest.raises(AttributeError, match="encash attribute nothing"):
-        _ = encash.nothing  # type: ignore[attr-defined]
+        _ = encash.nothing  # type: ignore[attr-defined]  # the test is that it is absent
 
 
 def test_the_version_is_that_of_the_project_file() -> None:

@@ -24,11 +24,11 @@ from tests.cache.conftest import LOOKBACK
 ray = pytest.importorskip("ray", reason="ray comes with the dev install")
 from ray.cluster_utils import Cluster  # noqa: E402  after the test for ray
 
-from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402
-from encash.cache.executors.ray import cluster as cluster_module  # noqa: E402
-from encash.cache.executors.ray.cluster import ADDRESS, _temporary_folder  # noqa: E402
-from encash.cache.executors.ray.demand import Demand, Node, fitting_demand  # noqa: E402
-from encash.cache.executors.ray.worker import Worker  # noqa: E402
+from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402  likewise
+from encash.cache.executors.ray import cluster as cluster_module  # noqa: E402  likewise
+from encash.cache.executors.ray.cluster import ADDRESS, _temporary_folder  # noqa: E402  likewise
+from encash.cache.executors.ray.demand import Demand, Node, fitting_demand  # noqa: E402  likewise
+from encash.cache.executors.ray.worker import Worker  # noqa: E402  likewise
 
 nodes = st.lists(st.builds(Node, cpus=st.integers(0, 64), gpus=st.integers(0, 8)), min_size=1, max_size=6)
 

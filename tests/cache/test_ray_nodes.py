@@ -24,9 +24,9 @@ from tests.cache.test_ray import assert_same
 ray = pytest.importorskip("ray", reason="ray comes with the dev install")
 from ray.cluster_utils import Cluster  # noqa: E402  after the test for ray
 
-from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402
-from encash.cache.executors.ray.cluster import ADDRESS  # noqa: E402
-from encash.cache.executors.ray.worker import Worker  # noqa: E402
+from encash.cache.executors.ray import RayExecutor, RayWorkers  # noqa: E402  likewise
+from encash.cache.executors.ray.cluster import ADDRESS  # noqa: E402  likewise
+from encash.cache.executors.ray.worker import Worker  # noqa: E402  likewise
 
 pytestmark = pytest.mark.slow
 SMALL_GPU_NODE = {"num_cpus": 2, "num_gpus": 1}

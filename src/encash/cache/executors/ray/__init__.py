@@ -5,4 +5,4 @@ from encash.extras import require
 require("ray", "--executor ray")
 
 from encash.cache.executors.ray.executor import RayExecutor as RayExecutor  # noqa: E402 - imports ray
-from encash.cache.executors.ray.workers import RayWorkers as RayWorkers  # noqa: E402
+from encash.cache.executors.ray.workers import RayWorkers as RayWorkers  # noqa: E402  only after this check
